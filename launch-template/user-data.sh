@@ -115,6 +115,7 @@ imds() {
 
 # download KEY FILE: by the AWS CLI where there is one, and by curl where there is none or it fails.
 download() {
+    rm -f "$2"
     s3_cli cp "s3://$bucket/$1" "$2" || s3_curl "$1" --output "$2" || {
         # S3's own words for a refusal came in the place of the object.
         grep --text --only-matching '<Code>.*</Message>' "$2" 2>/dev/null | head -c 600
@@ -173,7 +174,7 @@ report() {
 }
 
 console() {
-    printf '%s\n' "$*" 2>/dev/null >"$root/dev/console" || true
+    printf '%s\n' "$*" 2>/dev/null >>"$root/dev/console" || true
 }
 
 configuration() {
