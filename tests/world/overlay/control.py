@@ -1,0 +1,168 @@
+"""What the tests themselves ask of the world, beside the AWS protocols: JSON under /overlay/.
+
+Every verb takes its arguments from the query; a body is the bytes of an object or of a secret,
+or JSON. What is done here is done behind the agent's back: it passes no proxy and is no call
+of the agent's account.
+"""
+
+import itertools
+import json
+import time
+from typing import Any
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.route53.models import route53_backends
+from moto.s3.models import s3_backends
+from moto.secretsmanager.models import secretsmanager_backends
+from moto.sts.models import sts_backends
+
+import dns
+import route53
+
+REGION = "us-east-1"
+NUMBERS = itertools.count(1)
+
+
+def answer(verb: str, arguments: dict[str, str], body: bytes) -> Any:
+    """Does what `verb` asks; anything JSON can say, or bytes."""
+    return VERBS[verb](body=body, **arguments)
+
+
+def new_account(body: bytes) -> dict[str, str]:
+    """An account of its own with an empty versioned bucket, a zone and keys that lead to it."""
+    number = next(NUMBERS)
+    account = f"{100000000000 + number}"
+    role = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assume_role(
+        region_name=REGION,
+        role_session_name="host",
+        role_arn=f"arn:aws:iam::{account}:role/host",
+        policy="",
+        duration=3600,
+        external_id="",
+    )
+    bucket = f"sites-{number}"
+    s3_backends[account]["aws"].create_bucket(bucket, REGION)
+    s3_backends[account]["aws"].put_bucket_versioning(bucket, "Enabled")
+    zone = route53_backends[account]["aws"].create_hosted_zone(f"t{number}.example.", False, f"{number}")
+    return {
+        "id": account,
+        "access_key": role.access_key_id,
+        "secret_key": role.secret_access_key,
+        "session_token": role.session_token,
+        "bucket": bucket,
+        "zone": zone.resource_id,
+        "apex": f"t{number}.example",
+    }
+
+
+def put_object(body: bytes, account: str, bucket: str, key: str) -> dict[str, str]:
+    made = s3_backends[account]["aws"].put_object(bucket, key, body)
+    return {"etag": made.etag, "version": made.version_id}
+
+
+def copy_object(body: bytes, account: str, bucket: str, key: str, to: str) -> dict[str, str]:
+    backend = s3_backends[account]["aws"]
+    backend.copy_object(backend.get_object(bucket, key), bucket, to)
+    return {"etag": backend.get_object(bucket, to).etag}
+
+
+def delete_object(body: bytes, account: str, bucket: str, key: str) -> dict[str, str]:
+    s3_backends[account]["aws"].delete_object(bucket, key)
+    return {}
+
+
+def records(body: bytes, account: str) -> list[dict[str, Any]]:
+    """Every record set of the account as Route 53 holds it, but those AWS makes by itself."""
+    return [
+        {"name": record.name, "type": record.type, "ttl": int(record.ttl or 0), "values": list(record.records)}
+        for zone in route53_backends[account]["aws"].zones.values()
+        for record in zone.rrsets
+        if record.type not in ("NS", "SOA")
+    ]
+
+
+def visible(body: bytes, account: str) -> list[dict[str, Any]]:
+    """The same as name servers tell it: only what is INSYNC."""
+    return [
+        {"name": name, "type": kind, "ttl": ttl, "values": values}
+        for name, kind, ttl, values in dns.visible(account)
+    ]
+
+
+def change(body: bytes, account: str, zone: str) -> dict[str, str]:
+    """A change batch by somebody else's hand; the body is the JSON of its `Changes`."""
+    number, _ = route53.change(route53_backends[account]["aws"], zone, json.loads(body))
+    return {"id": number}
+
+
+def changes(body: bytes, account: str) -> list[dict[str, Any]]:
+    """Every accepted batch of the account, in order, with its times in seconds since 1970."""
+    return [
+        {"submitted": made.submitted, "insync": made.insync, "changes": made.batch}
+        for made in route53.CHANGES.values()
+        if made.account == account
+    ]
+
+
+def propagation(body: bytes, account: str, delay: str | None = None, rate: str | None = None) -> dict[str, Any]:
+    """Sets the seconds to INSYNC, and the calls a second before `Throttling` (empty: no limit)."""
+    setting = route53.propagation(account)
+    if delay is not None:
+        setting.delay = float(delay)
+    if rate is not None:
+        setting.rate = float(rate) if rate else None
+    return {"delay": setting.delay, "rate": setting.rate}
+
+
+def asked(body: bytes, name: str) -> int:
+    """How often name servers were asked about a name."""
+    return sum(1 for question, _ in dns.ASKED if question == name)
+
+
+def secret(body: bytes, account: str, name: str) -> dict[str, Any] | None:
+    """The versions of a secret, oldest first, and the value of AWSCURRENT; None without one."""
+    backend = secretsmanager_backends[account][REGION]
+    if name not in backend.secrets:
+        return None
+    held = backend.secrets[name]
+    current = [version for version in held.versions.values() if "AWSCURRENT" in version["version_stages"]]
+    return {
+        "current": current[0].get("secret_string") if current else None,
+        "versions": [
+            {"id": number, "stages": version["version_stages"], "value": version.get("secret_string")}
+            for number, version in held.versions.items()
+        ],
+    }
+
+
+def put_secret(body: bytes, account: str, name: str) -> dict[str, Any]:
+    """Writes a version by somebody else's hand, whatever is there."""
+    backend = secretsmanager_backends[account][REGION]
+    if name in backend.secrets:
+        backend.put_secret_value(name, body.decode(), None, None, ["AWSCURRENT"])
+    else:
+        backend.create_secret(
+            name=name,
+            secret_string=body.decode() or None,
+            secret_binary=None,
+            description=None,
+            tags=None,
+            kms_key_id=None,
+            client_request_token=None,
+            replica_regions=[],
+            force_overwrite=False,
+        )
+    return {}
+
+
+def now(body: bytes) -> float:
+    return time.time()
+
+
+VERBS = {
+    function.__name__: function
+    for function in (
+        new_account, put_object, copy_object, delete_object, records, visible, change, changes,
+        propagation, asked, secret, put_secret, now,
+    )
+}

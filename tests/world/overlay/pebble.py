@@ -1,0 +1,132 @@
+"""Pebble, the ACME CA for tests, as a child of this process that validates against our DNS."""
+
+import ctypes
+import datetime
+import ipaddress
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+PROFILES = {
+    "default": {"description": "90 days", "validityPeriod": 90 * 86400},
+    "tlsserver": {"description": "45 days", "validityPeriod": 45 * 86400},
+    "shortlived": {"description": "160 hours", "validityPeriod": 160 * 3600},
+    "tiny": {"description": "one minute", "validityPeriod": 60},
+}
+
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal this process gets when its parent ends."""
+
+
+def start(program: str, folder: str, resolver: int) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+    """Starts it; the ports and the PEM files a client needs, once it answers."""
+    listen, manage = free_port(), free_port()
+    authority = os.path.join(folder, "ca.pem")
+    write_identity(folder)
+    settings = {
+        "listenAddress": f"127.0.0.1:{listen}",
+        "managementListenAddress": f"127.0.0.1:{manage}",
+        "certificate": os.path.join(folder, "cert.pem"),
+        "privateKey": os.path.join(folder, "key.pem"),
+        "httpPort": 5002,
+        "tlsPort": 5001,
+        "ocspResponderURL": "",
+        "externalAccountBindingRequired": False,
+        "domainBlocklist": ["blocked.example"],
+        "retryAfter": {"authz": 1, "order": 1},
+        "keyAlgorithm": "ecdsa",
+        "profiles": PROFILES,
+        "certificateValidityPeriod": 90 * 86400,
+    }
+    where = os.path.join(folder, "pebble.json")
+    for dropped in ((), ("certificateValidityPeriod",), ("keyAlgorithm", "profiles", "retryAfter")):
+        kept = {key: value for key, value in settings.items() if key not in dropped}
+        if not dropped:
+            # Newer releases take profiles, older ones one period; neither takes both.
+            kept.pop("certificateValidityPeriod")
+        with open(where, "w") as file:
+            json.dump({"pebble": kept}, file)
+        child = launch(program, where, resolver, folder)
+        if answers(child, manage):
+            break
+    else:
+        raise SystemExit(f"{program} does not start; it said:\n" + open(os.path.join(folder, "pebble.log")).read())
+    roots = os.path.join(folder, "issuer.pem")
+    trust = ssl.create_default_context(cafile=authority)
+    with urllib.request.urlopen(f"https://127.0.0.1:{manage}/roots/0", context=trust) as answer, open(roots, "wb") as file:
+        file.write(answer.read())
+    return child, {"acme": listen, "acme_management": manage, "acme_authority": authority, "acme_issuer": roots}
+
+
+def launch(program: str, settings: str, resolver: int, folder: str) -> subprocess.Popen[bytes]:
+    def end_with_parent() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    log = open(os.path.join(folder, "pebble.log"), "wb")
+    environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1"}
+    command = [program, "-strict", "-config", settings, "-dnsserver", f"127.0.0.1:{resolver}"]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=end_with_parent
+    )
+
+
+def answers(child: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether it listens before it ends, within ten seconds."""
+    until = time.monotonic() + 10
+    while child.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return True
+        except OSError:
+            time.sleep(0.02)
+    return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def write_identity(folder: str) -> None:
+    """A CA (`ca.pem`, `ca.key`) and, from it, the listener's certificate (`cert.pem`, `key.pem`)."""
+    authority = ec.generate_private_key(ec.SECP256R1())
+    listener = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CA of the test world")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    root = builder(issuer, issuer, authority).add_extension(x509.BasicConstraints(True, None), True)
+    leaf = builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), issuer, listener)
+    leaf = leaf.add_extension(names, False).add_extension(x509.BasicConstraints(False, None), True)
+    for name, certificate, key in (("ca", root, authority), ("cert", leaf, listener)):
+        with open(os.path.join(folder, f"{name}.pem"), "wb") as file:
+            file.write(certificate.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        with open(os.path.join(folder, "key.pem" if name == "cert" else "ca.key"), "wb") as file:
+            file.write(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+            )
+
+
+def builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=3650))
+    )

@@ -1,0 +1,48 @@
+"""S3's checks of what was sent, and of conditions on a copy, which moto does not make."""
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from moto.core.exceptions import ServiceException
+from moto.s3 import responses
+from moto.s3.exceptions import PreconditionFailed
+
+DIGESTS: dict[str, Callable[[bytes], bytes]] = {
+    "Content-MD5": lambda body: hashlib.md5(body, usedforsecurity=False).digest(),
+    "x-amz-checksum-sha256": lambda body: hashlib.sha256(body).digest(),
+    "x-amz-checksum-sha1": lambda body: hashlib.sha1(body, usedforsecurity=False).digest(),
+    "x-amz-checksum-crc32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
+}
+"""By the header that announces it. A checksum in the trailer of a chunked body is not looked at."""
+
+plain_put = responses.S3Response.put_object
+plain_copy = responses.S3Response.copy_object
+
+
+def install() -> None:
+    """Puts these checks in front of moto's."""
+    responses.S3Response.put_object = put
+    responses.S3Response.copy_object = copy
+
+
+def put(self: responses.S3Response) -> Any:
+    for header, digest in DIGESTS.items():
+        said = self.headers.get(header)
+        if said and said != base64.b64encode(digest(self.body or b"")).decode():
+            raise ServiceException("BadDigest", f"The {header} you specified did not match what we received.")
+    return plain_put(self)
+
+
+def copy(self: responses.S3Response) -> Any:
+    bucket, key = unquote(urlparse(self.headers["x-amz-copy-source"]).path).lstrip("/").split("/", 1)
+    wanted = self.headers.get("x-amz-copy-source-if-match")
+    source = self.backend.get_object(bucket, key)
+    if wanted and source is not None and wanted.strip('"') != source.etag.strip('"'):
+        raise PreconditionFailed("x-amz-copy-source-If-Match")
+    if self.headers.get("If-None-Match") == "*" and self.backend.get_object(self.bucket_name, self.parse_key_name()):
+        raise PreconditionFailed("If-None-Match")
+    return plain_copy(self)
