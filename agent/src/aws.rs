@@ -1,0 +1,86 @@
+//! The clients of AWS, made once; a struct with a few domain verbs per service.
+//!
+//! Only the modules below name an SDK type. There is no port and no mock: the seam is the wire. The SDK reads
+//! `AWS_ENDPOINT_URL` and `AWS_EC2_METADATA_SERVICE_ENDPOINT`, so the shipped binary runs against any world.
+
+use std::time::Duration;
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, default_provider::credentials::DefaultCredentialsChain, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+
+pub mod bucket;
+mod credentials;
+pub mod metadata;
+mod refusal;
+pub mod secret;
+pub mod zone;
+
+use credentials::Warmed;
+use metadata::Metadata;
+
+/// The way to AWS: credentials and a region, from which the clients are made.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    config: SdkConfig,
+}
+
+/// Two ways are never told apart: there is one in a process, and it never changes once it is there.
+impl PartialEq for Aws {
+    fn eq(&self, _: &Aws) -> bool {
+        true
+    }
+}
+
+/// The credentials of this process, looked for from the moment this is made, so that nobody waits for them twice.
+#[derive(Clone, Debug)]
+pub struct Login {
+    credentials: SharedCredentialsProvider,
+}
+
+impl Login {
+    /// Starts looking for credentials in the usual places: environment, profile, container, instance profile.
+    pub async fn start(metadata: &Metadata) -> Login {
+        let chain = DefaultCredentialsChain::builder().imds_client(metadata.client()).build().await;
+        Login { credentials: SharedCredentialsProvider::new(Warmed::start(chain)) }
+    }
+
+    /// The clients' way to AWS in `region`.
+    pub async fn in_region(&self, region: String) -> Aws {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .read_timeout(Duration::from_secs(10))
+            .operation_attempt_timeout(Duration::from_secs(20))
+            .build();
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(region))
+            .credentials_provider(self.credentials.clone())
+            .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200)))
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        Aws { config }
+    }
+
+    /// Whether credentials can be had at all, with the reason when not.
+    ///
+    /// # Errors
+    /// The reason, as the SDK gives it.
+    pub async fn check(&self) -> Result<(), String> {
+        let found = self.credentials.provide_credentials().await;
+        found.map(|_| ()).map_err(|e| refusal::words(&e))
+    }
+}
+
+/// The region that the environment or the profile names, if one does; an instance need not say it.
+pub async fn configured_region() -> Option<String> {
+    use aws_config::{environment::EnvironmentVariableRegionProvider, meta::region::ProvideRegion as _};
+    let named = EnvironmentVariableRegionProvider::new().region().await;
+    let named = match named {
+        Some(region) => Some(region),
+        None => aws_config::profile::ProfileFileRegionProvider::builder().build().region().await,
+    };
+    named.map(|region| region.to_string())
+}

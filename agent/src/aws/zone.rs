@@ -1,0 +1,220 @@
+//! The hosted zone: reading record sets, changing them in one batch, and waiting until all name servers know.
+
+use std::time::Duration;
+
+use aws_sdk_route53::{
+    Client,
+    types::{Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Aws,
+    refusal::{POLITE, code, fault},
+};
+use crate::{config::Name, fault::Fault};
+
+/// A change is known to all name servers "generally within 60 seconds"; after this it is a fault.
+const LONGEST_SYNC: Duration = Duration::from_secs(180);
+
+/// One public hosted zone.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    client: Client,
+    id: String,
+}
+
+/// The record sets of one name and type, as the zone holds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// The name, lower case, without the last dot.
+    pub name: String,
+    /// `A`, `AAAA`, `TXT`, `CNAME`, …
+    pub kind: Kind,
+    /// Time to live in seconds; none for an alias of AWS's own kind.
+    pub ttl: Option<u32>,
+    /// The values, exactly as the zone holds them: TXT strings in their quotes.
+    pub values: Vec<String>,
+    /// Whether they are one of several sets of that name and type (weighted, multivalue …).
+    pub routed: bool,
+}
+
+/// The types of record that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// IPv4 address.
+    A,
+    /// IPv6 address.
+    Aaaa,
+    /// Text.
+    Txt,
+    /// Another name.
+    Cname,
+}
+
+/// One change of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Deletes a set whose values must be exactly these; if they differ the whole batch is refused.
+    Delete(Records),
+    /// Makes a set that must not exist; if it does the whole batch is refused.
+    Create(Records),
+    /// Makes or replaces a set.
+    Upsert(Records),
+}
+
+/// What came of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// All of it was applied; the id tells when all name servers know.
+    Accepted(String),
+    /// None of it was applied, because the zone did not hold what the batch said.
+    Differed(String),
+}
+
+impl Zone {
+    /// The zone with that id.
+    pub fn new(aws: &Aws, id: String) -> Zone {
+        // The keeper decides when to try again: retries of the SDK's own would only add to a throttled account.
+        let retries = aws_sdk_route53::config::retry::RetryConfig::disabled();
+        let config = aws_sdk_route53::config::Builder::from(&aws.config).retry_config(retries).build();
+        Zone { client: Client::from_conf(config), id }
+    }
+
+    /// The sets of `name` of the types that matter here.
+    ///
+    /// # Errors
+    /// What Route 53 refuses.
+    pub async fn records(&self, name: &Name) -> Result<Vec<Records>, Fault> {
+        self.records_of(name.as_str()).await
+    }
+
+    /// The same for a name that is not a host name, such as `_acme-challenge.example.org`.
+    ///
+    /// # Errors
+    /// What Route 53 refuses.
+    pub async fn records_of(&self, name: &str) -> Result<Vec<Records>, Fault> {
+        let doing = format!("reading the records of {name} in zone {}", self.id);
+        let request = self.client.list_resource_record_sets().hosted_zone_id(&self.id).start_record_name(name);
+        // Names are sorted and a name has few types: one page holds all of them.
+        let answer = request.max_items(50).send().await;
+        let answer = answer.map_err(|error| fault(&doing, "route53:ListResourceRecordSets", &error))?;
+        let sets = answer.resource_record_sets().iter().filter_map(records);
+        Ok(sets.filter(|set| set.name == name).collect())
+    }
+
+    /// Carries out `steps` in one transactional batch: all or nothing.
+    ///
+    /// # Errors
+    /// What Route 53 refuses, other than a zone that does not hold what the batch says.
+    pub async fn change(&self, why: &str, steps: &[Step]) -> Result<Changed, Fault> {
+        let doing = format!("changing records in zone {}", self.id);
+        let batch = batch(why, steps).map_err(|error| Fault::retry(&doing, error))?;
+        let request = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch);
+        match request.send().await {
+            Ok(answer) => {
+                Ok(Changed::Accepted(answer.change_info().map_or_else(String::new, |info| info.id().to_owned())))
+            }
+            Err(error) if code(&error) == Some("InvalidChangeBatch") => {
+                let said = error.as_service_error().map(ToString::to_string).unwrap_or_default();
+                let message = invalid_batch_words(&error).unwrap_or(said);
+                Ok(Changed::Differed(message))
+            }
+            Err(error) => Err(self.refused(&doing, &error)),
+        }
+    }
+
+    /// Waits until all name servers of the zone know the change with that id.
+    ///
+    /// # Errors
+    /// What Route 53 refuses; no `INSYNC` within three minutes.
+    pub async fn in_sync(&self, change: &str) -> Result<(), Fault> {
+        let doing = format!("waiting until all name servers know change {change}");
+        let begin = Instant::now();
+        let mut pause = Duration::from_millis(250);
+        while begin.elapsed() < LONGEST_SYNC {
+            match self.client.get_change().id(change).send().await {
+                Ok(answer) if answer.change_info().is_some_and(|i| *i.status() == ChangeStatus::Insync) => {
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(error) if code(&error) == Some("Throttling") => pause = POLITE,
+                Err(error) => return Err(fault(&doing, "route53:GetChange", &error)),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(POLITE);
+        }
+        Err(Fault::retry(doing, format!("still PENDING after {} s", LONGEST_SYNC.as_secs())))
+    }
+
+    fn refused<E, R>(&self, doing: &str, error: &aws_sdk_route53::error::SdkError<E, R>) -> Fault
+    where
+        E: aws_sdk_route53::error::ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let polite = matches!(code(error), Some("Throttling" | "ThrottlingException" | "PriorRequestNotComplete"));
+        let fault = fault(doing, "route53:ChangeResourceRecordSets", error);
+        match polite {
+            // 5 requests a second are shared by the whole account.
+            true => Fault::wait(fault.doing, fault.said, POLITE),
+            false => fault,
+        }
+    }
+}
+
+fn invalid_batch_words<R>(
+    error: &aws_sdk_route53::error::SdkError<
+        aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError,
+        R,
+    >,
+) -> Option<String> {
+    use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError as Refused;
+    match error.as_service_error()? {
+        Refused::InvalidChangeBatch(batch) if !batch.messages().is_empty() => Some(batch.messages().join("; ")),
+        other => aws_sdk_route53::error::ProvideErrorMetadata::message(other).map(str::to_owned),
+    }
+}
+
+fn batch(why: &str, steps: &[Step]) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
+    let mut batch = ChangeBatch::builder().comment(why);
+    for step in steps {
+        let (action, records) = match step {
+            Step::Delete(records) => (ChangeAction::Delete, records),
+            Step::Create(records) => (ChangeAction::Create, records),
+            Step::Upsert(records) => (ChangeAction::Upsert, records),
+        };
+        batch = batch.changes(Change::builder().action(action).resource_record_set(set(records)?).build()?);
+    }
+    batch.build()
+}
+
+fn set(records: &Records) -> Result<ResourceRecordSet, aws_sdk_route53::error::BuildError> {
+    let kind = match records.kind {
+        Kind::A => RrType::A,
+        Kind::Aaaa => RrType::Aaaa,
+        Kind::Txt => RrType::Txt,
+        Kind::Cname => RrType::Cname,
+    };
+    let mut set = ResourceRecordSet::builder().name(&records.name).r#type(kind).ttl(records.ttl.unwrap_or(60).into());
+    for value in &records.values {
+        set = set.resource_records(ResourceRecord::builder().value(value).build()?);
+    }
+    set.build()
+}
+
+fn records(set: &ResourceRecordSet) -> Option<Records> {
+    let kind = match set.r#type() {
+        RrType::A => Kind::A,
+        RrType::Aaaa => Kind::Aaaa,
+        RrType::Txt => Kind::Txt,
+        RrType::Cname => Kind::Cname,
+        _ => return None,
+    };
+    Some(Records {
+        name: set.name().trim_end_matches('.').to_ascii_lowercase(),
+        kind,
+        ttl: set.ttl().and_then(|ttl| u32::try_from(ttl).ok()),
+        values: set.resource_records().iter().map(|record| record.value().to_owned()).collect(),
+        routed: set.set_identifier().is_some(),
+    })
+}

@@ -1,0 +1,198 @@
+//! What is kept, and in which order.
+//!
+//! The order is possession: each keeper is built from what the ones before it yield. What does not need each other
+//! runs beside each other; only the address comes after everything.
+
+use std::path::PathBuf;
+
+use spothost_server::{Bound, Drained, Listen, Running, Settings};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::{
+    address::Address,
+    aws::{self, Aws, Login, metadata::Metadata},
+    certificate::{Certificates, Certifier, Vault, self_made},
+    config::Config,
+    departure::{self, Going, Notices, Signals},
+    host::{Facts, Host},
+    keeper::{Keeper, Kept, keep},
+    listener::{Feeds, Listener},
+    package::{Packages, Shelf, Source},
+    status::{self, Board, systemd},
+};
+
+/// Where this host keeps what survives its process, and what does not.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Survives: the last good package, the local CA.
+    pub state: PathBuf,
+    /// Does not: the state file.
+    pub runtime: PathBuf,
+}
+
+impl Folders {
+    /// Where the account of how the host is doing lies.
+    pub fn status_file(&self) -> PathBuf {
+        self.runtime.join("status.json")
+    }
+
+    /// Where the local CA lies.
+    pub fn local_ca(&self) -> PathBuf {
+        self.state.join("local-ca")
+    }
+
+    fn shelf(&self) -> PathBuf {
+        self.state.join("package")
+    }
+}
+
+/// Why a host cannot be one at all; the only kind of failure that ends the process.
+#[derive(Debug)]
+pub struct Fatal(String);
+
+impl std::fmt::Display for Fatal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Fatal {}
+
+/// The keepers that need nothing but a way to AWS, before they run.
+pub fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>) -> (Packages, Certificates) {
+    let source = Source::new(config.package.clone(), aws.clone());
+    let shelf = Shelf::new(folders.shelf(), source.name());
+    let certifier = Certifier::new(
+        &config.authority,
+        config.contact.as_deref(),
+        config.zone.as_deref(),
+        folders.local_ca(),
+        aws.clone(),
+    );
+    let vault = Vault::new(config.vault.clone(), aws.clone());
+    let packages = Packages::new(source, shelf, config.look.package);
+    (packages, Certificates::new(config.names(), vault, certifier))
+}
+
+/// Runs the host until it departs.
+///
+/// # Errors
+/// Only what keeps it from ever being one: ports that are taken, folders that cannot be made.
+pub async fn run(config: &Config, folders: &Folders, also: Vec<String>, board: Board) -> Result<Drained, Fatal> {
+    let signals = Signals::catch().map_err(|error| Fatal(format!("catching signals: {error}")))?;
+    let (running, bound, feeds) = serve(config, also)?;
+    let file = folders.status_file();
+    let writer = tokio::spawn({
+        let (file, changes) = (file.clone(), board.watch());
+        async move { status::write_changes(&file, changes).await }
+    });
+    systemd::ready();
+    tokio::spawn(systemd::follow(board.watch()));
+
+    let (departing, departs) = watch::channel(None);
+    let hands = Hands { board: board.clone(), departs: departs.clone() };
+    keep_all(config, folders, &hands, bound, feeds, signals, departing);
+
+    let going = gone(departs).await;
+    let (soft, hard) = going.deadlines(OffsetDateTime::now_utc());
+    let drained = running.drain(soft, hard).await;
+    board.gone();
+    writer.abort();
+    let last = board.watch().borrow().clone();
+    if let Err(error) = status::write(&file, &last) {
+        tracing::debug!(%error, "the last status was not written");
+    }
+    Ok(drained)
+}
+
+/// What every keeper is started with.
+struct Hands {
+    board: Board,
+    departs: watch::Receiver<Option<Going>>,
+}
+
+impl Hands {
+    /// Runs `keeper` in a task of its own and hands on what it yields.
+    fn start<K: Keeper>(&self, keeper: K) -> Kept<K::Held> {
+        let (yields, kept) = watch::channel(None);
+        let place = self.board.place(K::PART, K::NEEDS);
+        tokio::spawn(keep(keeper, place, yields, self.departs.clone()));
+        kept
+    }
+}
+
+fn keep_all(
+    config: &Config,
+    folders: &Folders,
+    hands: &Hands,
+    bound: Listen,
+    feeds: Feeds,
+    signals: Signals,
+    departing: watch::Sender<Option<Going>>,
+) {
+    let (host, aws, notices) = if config.needs_aws() {
+        let metadata = Metadata::new();
+        let host = hands.start(Facts::new(metadata.clone()));
+        let aws = way_to_aws(&metadata, host.clone());
+        (Some(host), aws, hands.start(Notices::new(metadata, config.look.departure)))
+    } else {
+        (None, watch::channel(None).1, watch::channel(None).1)
+    };
+    tokio::spawn(departure::decide(signals, notices, hands.board.clone(), departing));
+
+    let (packages, certificates) = stores(config, folders, &aws);
+    let (packages, certificates) = (hands.start(packages), hands.start(certificates));
+    let listener = Listener::new(config.domain.clone(), bound.https, feeds, packages, certificates, host.clone());
+    let answering = hands.start(listener);
+    if let (Some(zone), Some(host)) = (&config.zone, host) {
+        let pace = (config.ttl, config.look.address);
+        hands.start(Address::new(config.names(), zone.clone(), pace, aws, host, answering));
+    }
+}
+
+/// Takes the ports and answers on them at once, with 503 until there is a site.
+fn serve(config: &Config, also: Vec<String>) -> Result<(Running, Listen, Feeds), Fatal> {
+    let listen = Listen { http: config.listen.http, https: config.listen.https };
+    let bound = Bound::bind(&listen).map_err(|error| Fatal(error.to_string()))?;
+    let listen = Listen { http: bound.http(), https: bound.https() };
+    let settings = Settings {
+        aliases: config.aliases.iter().map(ToString::to_string).collect(),
+        also,
+        ..Settings::new(config.domain.as_str())
+    };
+    let for_the_time_being = self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))?;
+    let (site, sites) = watch::channel(None);
+    let (identity, identities) = watch::channel(Some(for_the_time_being));
+    let running = bound.serve(settings, sites, identities).map_err(|error| Fatal(error.to_string()))?;
+    tracing::info!(http = %listen.http, https = %listen.https, "listening");
+    Ok((running, listen, Feeds { site, identity }))
+}
+
+/// The way to AWS: at once where the environment names a region, else once the host has said where it is.
+/// Credentials are looked for meanwhile.
+pub fn way_to_aws(metadata: &Metadata, mut host: Kept<Host>) -> Kept<Aws> {
+    let (yields, kept) = watch::channel(None);
+    let metadata = metadata.clone();
+    tokio::spawn(async move {
+        let login = Login::start(&metadata).await;
+        let region = match aws::configured_region().await {
+            Some(region) => region,
+            None => match host.wait_for(Option::is_some).await {
+                Ok(host) => host.as_ref().map(|host| host.region.clone()).unwrap_or_default(),
+                Err(_) => return,
+            },
+        };
+        tracing::info!(region, "way to AWS");
+        yields.send_replace(Some(login.in_region(region).await));
+        yields.closed().await;
+    });
+    kept
+}
+
+async fn gone(mut departs: watch::Receiver<Option<Going>>) -> Going {
+    match departs.wait_for(Option::is_some).await {
+        Ok(going) => going.clone().unwrap_or_else(|| Going::by_signal("the end")),
+        Err(_) => Going::by_signal("the end"),
+    }
+}

@@ -1,0 +1,264 @@
+//! Keeper: a certificate for the domain, valid long enough.
+//!
+//! It comes from the vault. Only when the vault was read and holds none that is good is one ordered, and it is
+//! stored there before it is used: any number of hosts shares one identity, and the CA sees an order only when one
+//! is due.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use spothost_server::Identity;
+use time::OffsetDateTime;
+
+use crate::{
+    aws::{Aws, secret::Swapped, zone::Zone},
+    config::{Authority, Name},
+    fault::Fault,
+    keeper::{Judgement, Keeper, Kept, Pace},
+    status::Part,
+};
+
+mod challenge;
+mod document;
+mod due;
+mod local_ca;
+mod order;
+mod self_made;
+mod transport;
+mod vault;
+
+pub use local_ca::LocalCa;
+pub use self_made::self_made;
+pub use vault::Vault;
+
+use document::{Document, Issued};
+use due::{Due, Life, due};
+
+/// How often the vault is looked at: a renewal by another host is picked up within this time.
+const LOOK: Duration = Duration::from_secs(600);
+
+/// A certificate that is stored in the vault and may be used.
+#[derive(Clone)]
+pub struct Certificate {
+    /// Chain and key, ready for TLS.
+    pub identity: Arc<Identity>,
+    /// The leaf in DER, by which an answer over TLS is recognised.
+    pub leaf: Vec<u8>,
+    /// From when to when it is valid.
+    pub life: Life,
+    /// The names it is for.
+    pub names: Vec<Name>,
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Certificate) -> bool {
+        self.leaf == other.leaf
+    }
+}
+
+/// Who certifies, with what it takes.
+pub enum Certifier {
+    /// The local CA in this folder, made when the first certificate is.
+    Internal(PathBuf),
+    /// A CA that speaks ACME, convinced by records in the zone.
+    Acme {
+        /// How to reach it.
+        authority: order::Acme,
+        /// Id of the hosted zone.
+        zone: String,
+        /// The way to AWS.
+        aws: Kept<Aws>,
+    },
+}
+
+impl Certifier {
+    /// The one that the configuration names; a local CA lies in `local_ca`.
+    pub fn new(
+        authority: &Authority,
+        contact: Option<&str>,
+        zone: Option<&str>,
+        local_ca: PathBuf,
+        aws: Kept<Aws>,
+    ) -> Certifier {
+        match (authority, zone) {
+            (Authority::Acme { directory, roots, profile }, Some(zone)) => Certifier::Acme {
+                authority: order::Acme {
+                    directory: directory.clone(),
+                    roots: roots.clone(),
+                    profile: profile.clone(),
+                    contact: contact.map(str::to_owned),
+                },
+                zone: zone.to_owned(),
+                aws,
+            },
+            _ => Certifier::Internal(local_ca),
+        }
+    }
+
+    fn directory(&self) -> &str {
+        match self {
+            Certifier::Internal(_) => "internal",
+            Certifier::Acme { authority, .. } => &authority.directory,
+        }
+    }
+}
+
+/// Keeper of the certificate.
+pub struct Certificates {
+    names: Vec<Name>,
+    vault: Vault,
+    certifier: Certifier,
+    /// What the vault held at the last look, so that the look after a swap needs no call.
+    fresh: Option<Seen>,
+    /// What was issued but could not be stored yet: ordering it again would cost one of the few that the CA allows.
+    unstored: Option<Issued>,
+}
+
+/// What a look at the vault found.
+#[derive(Clone)]
+pub struct Seen {
+    version: Option<String>,
+    document: Document,
+    now: OffsetDateTime,
+    certificate: Option<Result<Certificate, String>>,
+}
+
+/// Why a certificate is to be ordered, and what the vault holds beside it.
+pub struct Order {
+    why: String,
+    version: Option<String>,
+    document: Document,
+}
+
+impl Certificates {
+    /// Keeps a certificate for `names` in `vault`, certified by `certifier`.
+    pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier) -> Certificates {
+        Certificates { names, vault, certifier, fresh: None, unstored: None }
+    }
+
+    fn seen(&self, version: Option<String>, document: Document) -> Seen {
+        let certificate = document.certificate.as_ref().map(Issued::read);
+        Seen { version, document, now: OffsetDateTime::now_utc(), certificate }
+    }
+
+    async fn issue(&mut self, order: &mut Order) -> Result<Issued, Fault> {
+        if let Some(issued) = self.unstored.take().filter(|issued| self.is_good(issued)) {
+            return Ok(issued);
+        }
+        match &self.certifier {
+            Certifier::Internal(folder) => LocalCa::open(folder)?.issue(&self.names, OffsetDateTime::now_utc()),
+            Certifier::Acme { authority, zone, aws } => {
+                let aws = aws.borrow().clone();
+                let aws = aws.ok_or_else(|| Fault::retry("ordering a certificate", "the region is not known yet"))?;
+                let account = authority.account(&mut order.document).await?;
+                // The account is stored before it is used, which also shows that the certificate could be stored.
+                if order.document.changed() {
+                    order.version = Some(self.store(order.version.as_deref(), &mut order.document).await?);
+                }
+                let ordered = authority.order(&account, &self.names, &Zone::new(&aws, zone.clone())).await;
+                if ordered.as_ref().is_err_and(order::Customer::is_unknown) {
+                    // The CA forgot the account: the next round makes a new one.
+                    order.document.account = None;
+                    self.store(order.version.as_deref(), &mut order.document).await?;
+                }
+                ordered
+            }
+        }
+    }
+
+    fn is_good(&self, issued: &Issued) -> bool {
+        let good = |certificate: Certificate| {
+            due(OffsetDateTime::now_utc(), &certificate.life, &certificate.names, &self.names) == Due::Not
+        };
+        issued.read().is_ok_and(good)
+    }
+
+    async fn store(&self, was: Option<&str>, document: &mut Document) -> Result<String, Fault> {
+        match self.vault.swap(was, document).await? {
+            Swapped::Done(version) => Ok(version),
+            Swapped::Lost => Err(Fault::retry("writing the vault", "another host was faster; reading again")),
+        }
+    }
+}
+
+impl Keeper for Certificates {
+    type Seen = Seen;
+    type Drift = Order;
+    type Held = Certificate;
+    const PART: Part = Part::Certificate;
+
+    fn pace(&self) -> Pace {
+        Pace {
+            look: LOOK,
+            observe: Duration::from_secs(30),
+            converge: Duration::from_secs(600),
+            longest_pause: Duration::from_secs(60),
+        }
+    }
+
+    fn lacks(&self) -> Option<String> {
+        let aws = match &self.certifier {
+            Certifier::Acme { aws, .. } => aws.borrow().is_none(),
+            Certifier::Internal(_) => false,
+        };
+        (aws || self.vault.lacks()).then(|| "the region of the host".to_owned())
+    }
+
+    async fn woken(&mut self) {
+        match &mut self.certifier {
+            Certifier::Acme { aws, .. } if aws.borrow().is_none() => {
+                let _ = aws.changed().await;
+            }
+            _ => self.vault.woken().await,
+        }
+    }
+
+    async fn observe(&mut self) -> Result<Seen, Fault> {
+        if let Some(seen) = self.fresh.take() {
+            return Ok(seen);
+        }
+        let (version, document) = self.vault.read().await?;
+        Ok(self.seen(version, document))
+    }
+
+    fn judge(&self, seen: Seen) -> Judgement<Certificate, Order> {
+        let order = |why: String| Order { why, version: seen.version, document: seen.document.clone() };
+        let certificate = match seen.certificate {
+            None => {
+                return Judgement::Drifted { drift: order("the vault holds none".into()), meanwhile: None };
+            }
+            Some(Err(why)) => {
+                return Judgement::Drifted { drift: order(why), meanwhile: None };
+            }
+            Some(Ok(certificate)) => certificate,
+        };
+        let stored_for = seen.document.certificate.as_ref().map_or("", |issued| &issued.directory);
+        if stored_for != self.certifier.directory() {
+            let why = format!("the stored one is from {stored_for}, not from {}", self.certifier.directory());
+            return Judgement::Drifted { drift: order(why), meanwhile: None };
+        }
+        match due(seen.now, &certificate.life, &certificate.names, &self.names) {
+            Due::Not => Judgement::Kept(certificate),
+            Due::Soon(why) => Judgement::Drifted { drift: order(why), meanwhile: Some(certificate) },
+            Due::Now(why) => Judgement::Drifted { drift: order(why), meanwhile: None },
+        }
+    }
+
+    async fn converge(&mut self, mut order: Order) -> Result<(), Fault> {
+        let issued = self.issue(&mut order).await?;
+        order.document.certificate = Some(issued.clone());
+        self.unstored = Some(issued);
+        let version = self.store(order.version.as_deref(), &mut order.document).await?;
+        self.unstored = None;
+        self.fresh = Some(self.seen(Some(version), order.document));
+        Ok(())
+    }
+
+    fn holding(held: &Certificate) -> String {
+        let names: Vec<_> = held.names.iter().map(Name::as_str).collect();
+        format!("{} until {}", names.join(" "), held.life.not_after.date())
+    }
+
+    fn drifting(drift: &Order) -> String {
+        format!("ordering a certificate: {}", drift.why)
+    }
+}

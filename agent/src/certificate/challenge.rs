@@ -1,0 +1,147 @@
+//! What stands in DNS while the CA looks (dns-01, RFC 8555 §8.4).
+//!
+//! DNS-01 is independent of where the address record points: only with it can a host be certified before the name
+//! moves to it. Values of others at the same name (another host's order, another tool's) are left alone.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    aws::zone::{Changed, Kind, Records, Step, Zone},
+    fault::Fault,
+};
+
+/// How long resolvers may keep a challenge.
+const TTL: u32 = 30;
+/// How often a change is tried that somebody else's change of the same name got in the way of.
+const TRIES: usize = 4;
+
+/// A value that has to stand at a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proof {
+    name: String,
+    value: String,
+}
+
+impl Proof {
+    /// The proof for a host name; a wildcard is proven at the name it stands before.
+    pub(super) fn new(host: &str, value: &str) -> Proof {
+        Proof { name: format!("_acme-challenge.{}", host.trim_start_matches("*.")), value: format!("\"{value}\"") }
+    }
+}
+
+/// The proofs of one order.
+pub(super) struct Challenges<'a> {
+    zone: &'a Zone,
+    wanted: BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> Challenges<'a> {
+    pub(super) fn new(zone: &'a Zone, proofs: Vec<Proof>) -> Challenges<'a> {
+        let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for proof in proofs {
+            wanted.entry(proof.name).or_default().push(proof.value);
+        }
+        Challenges { zone, wanted }
+    }
+
+    /// Adds the values and waits until all name servers know.
+    pub(super) async fn publish(&self) -> Result<(), Fault> {
+        match self.change("spothost: challenge", with).await? {
+            Some(id) => self.zone.in_sync(&id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the values again.
+    pub(super) async fn remove(&self) -> Result<(), Fault> {
+        self.change("spothost: challenge is over", without).await.map(|_| ())
+    }
+
+    /// Reads all names, plans with `plan`, and changes them in one batch; read again when somebody was faster.
+    async fn change(
+        &self,
+        why: &str,
+        plan: fn(Option<&Records>, &str, &[String]) -> Vec<Step>,
+    ) -> Result<Option<String>, Fault> {
+        let mut differed = String::new();
+        for _ in 0..TRIES {
+            let mut steps = Vec::new();
+            for (name, values) in &self.wanted {
+                let records = self.zone.records_of(name).await?;
+                let now = records.iter().find(|set| set.kind == Kind::Txt);
+                steps.extend(plan(now, name, values));
+            }
+            if steps.is_empty() {
+                return Ok(None);
+            }
+            match self.zone.change(why, &steps).await? {
+                Changed::Accepted(id) => return Ok(Some(id)),
+                Changed::Differed(said) => differed = said,
+            }
+        }
+        Err(Fault::retry("changing the challenge records", differed))
+    }
+}
+
+/// The steps that add `values` to what stands at `name` now.
+fn with(now: Option<&Records>, name: &str, values: &[String]) -> Vec<Step> {
+    let there = now.map_or(&[][..], |set| &set.values);
+    let missing: Vec<_> = values.iter().filter(|value| !there.contains(value)).cloned().collect();
+    match missing.is_empty() {
+        true => Vec::new(),
+        false => swapped(now, name, there.iter().cloned().chain(missing).collect()),
+    }
+}
+
+/// The steps that remove `values` from what stands at `name` now.
+fn without(now: Option<&Records>, name: &str, values: &[String]) -> Vec<Step> {
+    let there = now.map_or(&[][..], |set| &set.values);
+    match there.iter().any(|value| values.contains(value)) {
+        false => Vec::new(),
+        true => swapped(now, name, there.iter().filter(|value| !values.contains(value)).cloned().collect()),
+    }
+}
+
+/// Deleting exactly what was read and creating what shall be is refused when somebody changed it in between.
+fn swapped(now: Option<&Records>, name: &str, values: Vec<String>) -> Vec<Step> {
+    let mut steps: Vec<_> = now.cloned().map(Step::Delete).into_iter().collect();
+    if !values.is_empty() {
+        let ttl = Some(now.and_then(|set| set.ttl).unwrap_or(TTL));
+        steps.push(Step::Create(Records { name: name.to_owned(), kind: Kind::Txt, ttl, values, routed: false }));
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "_acme-challenge.a.example";
+
+    fn set(values: &[&str]) -> Records {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        Records { name: NAME.into(), kind: Kind::Txt, ttl: Some(TTL), values, routed: false }
+    }
+
+    #[test]
+    fn values_of_others_stay_when_ours_come_and_go() {
+        let ours = ["\"ours\"".to_owned()];
+        let delete = |values: &[&str]| Step::Delete(set(values));
+        let create = |values: &[&str]| Step::Create(set(values));
+        assert_eq!(with(None, NAME, &ours), [create(&["\"ours\""])]);
+        let theirs = set(&["\"theirs\""]);
+        assert_eq!(with(Some(&theirs), NAME, &ours), [delete(&["\"theirs\""]), create(&["\"theirs\"", "\"ours\""])]);
+        let both = set(&["\"theirs\"", "\"ours\""]);
+        assert_eq!(with(Some(&both), NAME, &ours), []);
+        assert_eq!(without(Some(&both), NAME, &ours), [delete(&["\"theirs\"", "\"ours\""]), create(&["\"theirs\""])]);
+        assert_eq!(without(Some(&set(&["\"ours\""])), NAME, &ours), [delete(&["\"ours\""])]);
+        assert_eq!(without(Some(&theirs), NAME, &ours), []);
+        assert_eq!(without(None, NAME, &ours), []);
+    }
+
+    #[test]
+    fn wildcard_is_proven_at_the_name_it_stands_before() {
+        assert_eq!(Proof::new("*.a.example", "v"), Proof::new("a.example", "v"));
+        assert_eq!(Proof::new("a.example", "v").name, NAME);
+    }
+}

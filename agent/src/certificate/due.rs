@@ -1,0 +1,103 @@
+//! When a certificate is due. Pure; ratios of its life, no day counts: lives get shorter every year.
+
+use time::{Duration, OffsetDateTime};
+
+use crate::config::Name;
+
+/// Lives below this are renewed at half, as Let's Encrypt's integration guide says.
+const SHORT_LIFE: Duration = Duration::days(10);
+
+/// From when to when a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// First instant.
+    pub not_before: OffsetDateTime,
+    /// Last instant.
+    pub not_after: OffsetDateTime,
+}
+
+/// Whether a certificate is to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// No.
+    Not,
+    /// Yes, and it may be used until then.
+    Soon(String),
+    /// Yes, and it cannot be used.
+    Now(String),
+}
+
+/// Judges a certificate of that `life` for the names `has`, at `now`, when it should be for `wanted`.
+pub(super) fn due(now: OffsetDateTime, life: &Life, has: &[Name], wanted: &[Name]) -> Due {
+    if let Some(missing) = wanted.iter().find(|name| !has.contains(name)) {
+        return Due::Now(format!("the stored one is not for {missing}"));
+    }
+    if now >= life.not_after {
+        return Due::Now(format!("the stored one expired on {}", life.not_after.date()));
+    }
+    let whole = life.not_after - life.not_before;
+    let margin = if whole < SHORT_LIFE { whole / 2 } else { whole / 3 };
+    let left = life.not_after - now;
+    if left <= margin {
+        return Due::Soon(format!("{} of {} left", words(left), words(whole)));
+    }
+    Due::Not
+}
+
+fn words(time: Duration) -> String {
+    match time.whole_hours() {
+        0 => format!("{} s", time.whole_seconds()),
+        hours if hours < 72 => format!("{hours} h"),
+        hours => format!("{} days", hours / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const START: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
+
+    fn names(text: &str) -> Vec<Name> {
+        text.split_whitespace().map(|name| name.parse().expect(name)).collect()
+    }
+
+    #[test]
+    fn certificate_is_due_when_a_third_of_a_long_and_half_of_a_short_life_is_left() {
+        let hour = |hours: i64| Duration::hours(hours);
+        let table = [
+            (hour(90 * 24), hour(1), "not"),
+            (hour(90 * 24), hour(59 * 24), "not"),
+            (hour(90 * 24), hour(60 * 24), "soon"),
+            (hour(45 * 24), hour(29 * 24), "not"),
+            (hour(45 * 24), hour(30 * 24), "soon"),
+            (hour(160), hour(79), "not"),
+            (hour(160), hour(80), "soon"),
+            (hour(160), hour(160), "now"),
+            (Duration::seconds(60), Duration::seconds(29), "not"),
+            (Duration::seconds(60), Duration::seconds(31), "soon"),
+            (Duration::seconds(60), Duration::seconds(61), "now"),
+            // A clock that is behind by an hour starts no order.
+            (hour(90 * 24), hour(-1), "not"),
+        ];
+        for (whole, age, expected) in table {
+            let life = Life { not_before: START, not_after: START + whole };
+            let judged = match due(START + age, &life, &names("a.example"), &names("a.example")) {
+                Due::Not => "not",
+                Due::Soon(_) => "soon",
+                Due::Now(_) => "now",
+            };
+            assert_eq!(judged, expected, "{whole} after {age}");
+        }
+    }
+
+    #[test]
+    fn certificate_is_due_when_a_name_is_missing_and_not_when_it_has_more() {
+        let life = Life { not_before: START, not_after: START + Duration::days(90) };
+        let judged = |has, wanted| due(START, &life, &names(has), &names(wanted));
+        assert_eq!(judged("a.example b.example", "b.example"), Due::Not);
+        assert_eq!(judged("a.example", "a.example b.example"), Due::Now("the stored one is not for b.example".into()));
+    }
+}

@@ -1,0 +1,164 @@
+//! The way to the CA: HTTPS with a limit on time and size, which remembers what the CA last refused with.
+//!
+//! instant-acme gives the problem document of a refusal, but not its `Retry-After`, and a refusal that is no problem
+//! document (a proxy's 503) as broken JSON; both matter to how long to wait.
+
+use std::{
+    error::Error as StdError,
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http_body_util::Limited;
+use hyper::{Request, StatusCode, header::RETRY_AFTER};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+use crate::fault::Fault;
+
+/// One request to a CA takes seconds at the most.
+const LONGEST_CALL: Duration = Duration::from_secs(20);
+/// A chain is a few kilobytes.
+const LARGEST_ANSWER: usize = 1 << 20;
+
+/// The last refusal of the CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The status it came with.
+    pub(super) status: StatusCode,
+    /// How long it asked to wait.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// A client for one run of the protocol.
+#[derive(Clone)]
+pub(super) struct Transport {
+    client: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
+    refusal: Arc<Mutex<Option<Refusal>>>,
+}
+
+impl Transport {
+    /// A client that trusts the roots in the PEM file, or those of the system.
+    pub(super) fn new(roots: Option<&Path>) -> Result<Transport, Fault> {
+        let connector = match roots {
+            Some(path) => HttpsConnectorBuilder::new().with_tls_config(trusting(path)?),
+            None => HttpsConnectorBuilder::new().try_with_platform_verifier().map_err(|error| {
+                let remedy = "install the CA certificates of the system (package ca-certificates)";
+                Fault::operator("loading the roots that the system trusts", error, remedy)
+            })?,
+        };
+        let connector = connector.https_only().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Transport { client, refusal: Arc::default() })
+    }
+
+    /// The last refusal since this was last asked.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().ok().and_then(|mut refusal| refusal.take())
+    }
+}
+
+impl HttpClient for Transport {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let (answer, refusal) = (self.client.request(request), self.refusal.clone());
+        Box::pin(async move {
+            let answer = match tokio::time::timeout(LONGEST_CALL, answer).await {
+                Ok(answer) => answer.map_err(|error| Error::Other(Box::new(Spelled::of(&error))))?,
+                Err(_) => return Err(Error::Str("an answer within 20 s")),
+            };
+            let status = answer.status();
+            if status.is_client_error() || status.is_server_error() {
+                let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                let retry_after = retry_after.and_then(|value| wait(value, SystemTime::now()));
+                if let Ok(mut refusal) = refusal.lock() {
+                    *refusal = Some(Refusal { status, retry_after });
+                }
+            }
+            Ok(BytesResponse::from(answer.map(|body| Limited::new(body, LARGEST_ANSWER))))
+        })
+    }
+}
+
+/// An error with its causes spelled out, which the client's own words leave away.
+#[derive(Debug)]
+struct Spelled(String);
+
+impl Spelled {
+    fn of(error: &(dyn StdError + 'static)) -> Spelled {
+        let mut words = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            words = format!("{words}: {error}");
+            cause = error.source();
+        }
+        Spelled(words)
+    }
+}
+
+impl std::fmt::Display for Spelled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Spelled {}
+
+/// `Retry-After` is seconds or a date (RFC 9110 §10.2.3).
+fn wait(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value).ok().map(|at| at.duration_since(now).unwrap_or_default()),
+    }
+}
+
+fn trusting(path: &Path) -> Result<ClientConfig, Fault> {
+    let doing = || format!("reading [acme] roots {}", path.display());
+    let unreadable = |said: String| Fault::operator(doing(), said, "name a PEM file with at least one certificate");
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))? {
+        let root = root.map_err(|error| unreadable(error.to_string()))?;
+        roots.add(root).map_err(|error| unreadable(error.to_string()))?;
+    }
+    match roots.is_empty() {
+        true => Err(unreadable("no certificate in it".to_owned())),
+        false => Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Sat, 21 Nov 2026 12:00:00 GMT").expect("a date");
+        let table = [
+            ("7", Some(7)),
+            (" 120 ", Some(120)),
+            ("Sat, 21 Nov 2026 12:01:00 GMT", Some(60)),
+            ("Sat, 21 Nov 2026 11:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (value, seconds) in table {
+            assert_eq!(wait(value, now), seconds.map(Duration::from_secs), "{value:?}");
+        }
+    }
+}

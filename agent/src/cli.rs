@@ -1,0 +1,169 @@
+//! The command line: one file a command.
+
+use std::{
+    env,
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{boot::Folders, config::Config};
+
+mod check;
+mod run;
+mod status;
+mod table;
+mod timeline;
+mod up;
+
+/// Exit code of a configuration or command line that cannot be used (`EX_USAGE` of sysexits).
+const BAD_CONFIGURATION: u8 = 64;
+/// Exit code of a machine that does not let the agent be one: a port that is taken (`EX_OSERR`).
+const CANNOT_RUN: u8 = 71;
+
+const CONFIGURATION: &str = "/etc/spothost/spothost.toml";
+
+/// Turns a fresh spot instance into the host of one site, and keeps it one.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 110,
+    after_help = "\
+Exit codes: 0 done; 1 something is not as it should be; 2 wrong usage; 64 the configuration cannot be used;
+71 the machine does not let the agent run. SPOTHOST_LOG sets what is logged, such as `debug` or `spothost=trace`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Be the host that the configuration describes, until a signal or a spot notice ends it.
+    Run(run::Run),
+    /// Serve a folder or a zip from this machine: the same keepers on local stores, with no cloud at all.
+    Up(up::Up),
+    /// Look at everything, change nothing, and say what is as it should be and what is not.
+    Check(check::Check),
+    /// Show what the running agent is doing.
+    Status(status::Show),
+}
+
+/// Parses the command line, carries it out, and says with which code the process ends.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(run) => run.carry_out(),
+        Command::Up(up) => up.carry_out(),
+        Command::Check(check) => check.carry_out(),
+        Command::Status(show) => show.carry_out(),
+    };
+    done.unwrap_or_else(|stop| {
+        anstream::eprintln!("spothost: {}", stop.said);
+        ExitCode::from(stop.code)
+    })
+}
+
+/// Why a command was not carried out.
+struct Stop {
+    said: String,
+    code: u8,
+}
+
+impl Stop {
+    fn new(code: u8, said: impl std::fmt::Display) -> Stop {
+        Stop { said: said.to_string(), code }
+    }
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+struct Configured {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = CONFIGURATION)]
+    config: PathBuf,
+}
+
+impl Configured {
+    fn load(&self) -> Result<Config, Stop> {
+        Config::load(&self.config).map_err(|error| Stop::new(BAD_CONFIGURATION, error))
+    }
+}
+
+/// Where a host keeps its files; systemd says it, and these flags say otherwise.
+#[derive(Args)]
+struct Kept {
+    /// Folder for what survives the process: the last good package, a local CA.
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "/var/lib/spothost")]
+    state_dir: PathBuf,
+    #[command(flatten)]
+    runtime: Runtime,
+}
+
+/// Where the state file is.
+#[derive(Args)]
+struct Runtime {
+    /// Folder for what does not survive: the state file that `spothost status` reads.
+    #[arg(long, value_name = "DIR", env = "RUNTIME_DIRECTORY", default_value = "/run/spothost")]
+    runtime_dir: PathBuf,
+}
+
+impl Kept {
+    fn folders(&self) -> Folders {
+        Folders { state: first(&self.state_dir), runtime: first(&self.runtime.runtime_dir) }
+    }
+}
+
+/// systemd names several folders with colons between them (`systemd.exec(5)`); ours is the first.
+fn first(folders: &Path) -> PathBuf {
+    let text = folders.to_string_lossy();
+    PathBuf::from(text.split(':').next().unwrap_or_default())
+}
+
+/// How the log is written.
+#[derive(Args)]
+struct Log {
+    /// Write the log as JSON, a line an event.
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl Log {
+    /// Logs to standard error: no colour but on a terminal, no time where journald has it.
+    fn start(&self, default: &str) {
+        let filter = EnvFilter::try_from_env("SPOTHOST_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        let log = log.with_ansi(std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none());
+        match (self.log_json, env::var_os("JOURNAL_STREAM").is_some()) {
+            (true, _) => log.json().init(),
+            (false, true) => log.without_time().init(),
+            (false, false) => log.init(),
+        }
+    }
+}
+
+/// The runtime of the keepers. The servers have threads of their own, so few are needed here.
+fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.map_err(|error| Stop::new(CANNOT_RUN, format!("starting threads: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn first_of_several_folders_is_ours() {
+        assert_eq!(first(Path::new("/var/lib/a:/var/lib/b")), Path::new("/var/lib/a"));
+        assert_eq!(first(Path::new("/var/lib/a")), Path::new("/var/lib/a"));
+    }
+}

@@ -1,0 +1,45 @@
+//! `spothost run`: the agent.
+
+use std::{fs, process::ExitCode};
+
+use clap::Args;
+
+use super::{CANNOT_RUN, Configured, Kept, Log, Stop, runtime};
+use crate::{
+    boot::{self, Folders},
+    config::Config,
+    status::Board,
+};
+
+/// Be the host that the configuration describes.
+#[derive(Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
+    log: Log,
+}
+
+impl Run {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        self.log.start("info");
+        host(&self.configured.load()?, &self.kept.folders(), Vec::new())
+    }
+}
+
+/// Runs the host that `config` describes until it departs; `also` are further names that it answers to.
+pub(super) fn host(config: &Config, folders: &Folders, also: Vec<String>) -> Result<ExitCode, Stop> {
+    for folder in [&folders.state, &folders.runtime] {
+        let made = fs::create_dir_all(folder);
+        made.map_err(|error| Stop::new(CANNOT_RUN, format!("making {}: {error}", folder.display())))?;
+    }
+    let runtime = runtime()?;
+    let drained = runtime.block_on(boot::run(config, folders, also, Board::new(config.domain.as_str())));
+    // A name that is being looked up or a disk that hangs does not hold up the end.
+    runtime.shutdown_background();
+    let drained = drained.map_err(|fatal| Stop::new(CANNOT_RUN, fatal))?;
+    tracing::info!(requests_cut = drained.requests_cut, "gone");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,102 @@
+//! `spothost up`: the same keepers on local stores.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, run::host};
+use crate::{
+    boot::Folders,
+    certificate::LocalCa,
+    config::{Authority, Config, Listen, Look, Name, PackagePlace, VaultPlace},
+};
+
+/// Serve a folder or a zip from this machine.
+#[derive(Args)]
+pub(super) struct Up {
+    /// The site: a folder, or a zip. Changes are swapped in as they are made.
+    path: PathBuf,
+    /// Where to listen for HTTPS.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    https: SocketAddr,
+    /// Where to listen for plain HTTP, which redirects.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// The name to answer to and to be certified for.
+    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    domain: Name,
+    /// Folder for the local CA, the certificate and the package; by default `spothost` in the user's state folder.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    log: Log,
+}
+
+impl Up {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        self.log.start("info");
+        let path = fs::canonicalize(&self.path);
+        let path = path.map_err(|error| Stop::new(BAD_CONFIGURATION, format!("{}: {error}", self.path.display())))?;
+        let folders = self.folders(&path)?;
+        self.greet(&folders)?;
+        let also = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
+        host(&self.config(path, &folders), &folders, also)
+    }
+
+    fn config(&self, path: PathBuf, folders: &Folders) -> Config {
+        Config {
+            domain: self.domain.clone(),
+            aliases: Vec::new(),
+            package: PackagePlace::Disk(path),
+            vault: VaultPlace::Disk(folders.state.join("identity.json")),
+            zone: None,
+            contact: None,
+            authority: Authority::Internal,
+            listen: Listen { http: self.http, https: self.https },
+            ttl: 60,
+            look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
+        }
+    }
+
+    fn folders(&self, path: &Path) -> Result<Folders, Stop> {
+        let state = match &self.state_dir {
+            Some(folder) => std::path::absolute(folder).map_err(|error| Stop::new(CANNOT_RUN, error))?,
+            None => {
+                let home = dirs::state_dir().or_else(dirs::data_local_dir);
+                let no_home = || Stop::new(CANNOT_RUN, "there is no home folder: say --state-dir");
+                home.ok_or_else(no_home)?.join("spothost")
+            }
+        };
+        if state.starts_with(path) {
+            let said = format!("the state folder {} must not lie in the site, or it would be served", state.display());
+            return Err(Stop::new(BAD_CONFIGURATION, said));
+        }
+        Ok(Folders { runtime: state.join("run"), state })
+    }
+
+    /// Where the site is, and how to trust it.
+    fn greet(&self, folders: &Folders) -> Result<(), Stop> {
+        let ca = LocalCa::open(&folders.local_ca()).map_err(|fault| Stop::new(CANNOT_RUN, fault))?;
+        let port = match self.https.port() {
+            443 => String::new(),
+            port => format!(":{port}"),
+        };
+        let ca = ca.path().display();
+        anstream::println!("{}", serving(&format!("https://{}{port}/", self.domain), &self.path));
+        anstream::println!("  with curl       curl --cacert {ca} https://{}{port}/", self.domain);
+        anstream::println!("  in a browser    trust the local CA: {ca}");
+        anstream::println!("  what it does    spothost status --runtime-dir {}", folders.runtime.display());
+        anstream::println!("  to end it       Ctrl-C");
+        Ok(())
+    }
+}
+
+fn serving(url: &str, path: &Path) -> String {
+    let bold = anstyle::Style::new().bold();
+    format!("{bold}{url}{bold:#} serves {}", path.display())
+}

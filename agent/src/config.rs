@@ -1,0 +1,374 @@
+//! One TOML file into types that cannot be wrong.
+//!
+//! Everything is checked here, with the line and the reason; after loading nothing is validated again.
+
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+mod name;
+mod place;
+
+pub use name::Name;
+pub use place::{Bucket, PackagePlace, VaultPlace};
+
+/// A configuration larger than this is none.
+const LARGEST: u64 = 1 << 20;
+
+/// Let's Encrypt.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// What the host is to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The canonical name.
+    pub domain: Name,
+    /// Further names: on the certificate, in DNS, redirected to `domain`.
+    pub aliases: Vec<Name>,
+    /// Where packages are published.
+    pub package: PackagePlace,
+    /// Where certificate and account are kept.
+    pub vault: VaultPlace,
+    /// Id of the hosted zone; without it no DNS is touched.
+    pub zone: Option<String>,
+    /// Mail address for the account at the CA.
+    pub contact: Option<String>,
+    /// Who certifies.
+    pub authority: Authority,
+    /// Where the servers listen.
+    pub listen: Listen,
+    /// Time to live of the records, in seconds.
+    pub ttl: u32,
+    /// How often each keeper looks.
+    pub look: Look,
+}
+
+/// Who certifies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The local CA, for laptops and closed networks.
+    Internal,
+    /// A CA that speaks ACME (RFC 8555).
+    Acme {
+        /// URL of its directory.
+        directory: String,
+        /// PEM file with the roots of the CA's own HTTPS, when the system does not know them.
+        roots: Option<PathBuf>,
+        /// Certificate profile to ask for.
+        profile: Option<String>,
+    },
+}
+
+/// Where the servers listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// Plain HTTP, which redirects.
+    pub http: SocketAddr,
+    /// HTTPS.
+    pub https: SocketAddr,
+}
+
+/// How often each keeper looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// For a new package.
+    pub package: Duration,
+    /// At the records.
+    pub address: Duration,
+    /// For a notice.
+    pub departure: Duration,
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        let on_every_address = |port| SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+        Listen { http: on_every_address(80), https: on_every_address(443) }
+    }
+}
+
+impl Default for Look {
+    fn default() -> Look {
+        let seconds = Duration::from_secs;
+        Look { package: seconds(10), address: seconds(15), departure: seconds(5) }
+    }
+}
+
+impl Config {
+    /// Reads the configuration at `path`.
+    ///
+    /// # Errors
+    /// What is wrong, with the line it is wrong in.
+    pub fn load(path: &Path) -> Result<Config, BadConfig> {
+        let text =
+            read(path).map_err(|error| BadConfig { place: path.display().to_string(), said: error.to_string() })?;
+        Config::parse(&text).map_err(|(line, said)| BadConfig { place: format!("{}:{line}", path.display()), said })
+    }
+
+    fn parse(text: &str) -> Result<Config, (usize, String)> {
+        let at = |span: Option<Range<usize>>, said: String| (line_of(text, span), said);
+        let file: File = toml::from_str(text).map_err(|error| at(error.span(), error.message().trim().to_owned()))?;
+        file.checked().map_err(|(span, said)| at(span, said))
+    }
+
+    /// All names, the canonical one first.
+    pub fn names(&self) -> Vec<Name> {
+        std::iter::once(&self.domain).chain(&self.aliases).cloned().collect()
+    }
+
+    /// Whether anything is kept in AWS, so that credentials and a region are needed.
+    pub fn needs_aws(&self) -> bool {
+        matches!(self.package, PackagePlace::Bucket(_))
+            || matches!(self.vault, VaultPlace::Secret(_))
+            || self.zone.is_some()
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug)]
+pub struct BadConfig {
+    place: String,
+    said: String,
+}
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.said)
+    }
+}
+
+impl std::error::Error for BadConfig {}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    domain: Name,
+    #[serde(default)]
+    aliases: Vec<Spanned<Name>>,
+    package: PackagePlace,
+    vault: VaultPlace,
+    zone: Option<Spanned<String>>,
+    contact: Option<Spanned<String>>,
+    #[serde(default)]
+    acme: Acme,
+    #[serde(default)]
+    listen: Listen,
+    #[serde(default)]
+    dns: Dns,
+    #[serde(default)]
+    look: WrittenLook,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Acme {
+    directory: Option<Spanned<String>>,
+    roots: Option<PathBuf>,
+    profile: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Dns {
+    ttl: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct WrittenLook {
+    package: Option<Spanned<String>>,
+    address: Option<Spanned<String>>,
+    departure: Option<Spanned<String>>,
+}
+
+type Wrong = (Option<Range<usize>>, String);
+
+impl File {
+    fn checked(self) -> Result<Config, Wrong> {
+        let aliases = distinct(&self.domain, self.aliases)?;
+        let authority = self.acme.checked()?;
+        let zone = self.zone.map(checked_zone).transpose()?;
+        if zone.is_none() && matches!(authority, Authority::Acme { .. }) {
+            let said = "without `zone` no certificate can be ordered, because the CA looks for its challenge in DNS: \
+                        add zone = \"Z…\", or use the local CA with [acme] directory = \"internal\"";
+            return Err((None, said.to_owned()));
+        }
+        let default = Look::default();
+        Ok(Config {
+            domain: self.domain,
+            aliases,
+            package: self.package,
+            vault: self.vault,
+            zone,
+            contact: self.contact.map(checked_contact).transpose()?,
+            authority,
+            listen: self.listen,
+            ttl: self.dns.ttl.map_or(Ok(60), checked_ttl)?,
+            look: Look {
+                package: self.look.package.map_or(Ok(default.package), checked_look)?,
+                address: self.look.address.map_or(Ok(default.address), checked_look)?,
+                departure: self.look.departure.map_or(Ok(default.departure), checked_look)?,
+            },
+        })
+    }
+}
+
+impl Acme {
+    fn checked(self) -> Result<Authority, Wrong> {
+        let span = self.directory.as_ref().map(Spanned::span);
+        let directory = self.directory.map_or_else(|| LETS_ENCRYPT.to_owned(), Spanned::into_inner);
+        if directory == "internal" {
+            return match (self.roots, self.profile) {
+                (None, None) => Ok(Authority::Internal),
+                _ => Err((span, "the local CA has neither `roots` nor `profile`".to_owned())),
+            };
+        }
+        if !directory.starts_with("https://") {
+            return Err((span, format!("`{directory}` is neither \"internal\" nor an https:// URL (RFC 8555 §6.1)")));
+        }
+        Ok(Authority::Acme { directory, roots: self.roots, profile: self.profile })
+    }
+}
+
+fn distinct(domain: &Name, aliases: Vec<Spanned<Name>>) -> Result<Vec<Name>, Wrong> {
+    let mut seen = vec![domain.clone()];
+    for alias in aliases {
+        let span = alias.span();
+        let alias = alias.into_inner();
+        if seen.contains(&alias) {
+            return Err((Some(span), format!("`{alias}` is named twice")));
+        }
+        seen.push(alias);
+    }
+    Ok(seen.split_off(1))
+}
+
+fn checked_zone(zone: Spanned<String>) -> Result<String, Wrong> {
+    let span = zone.span();
+    let zone = zone.into_inner();
+    let id = zone.trim_start_matches("/hostedzone/");
+    let plausible = (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    match plausible {
+        true => Ok(id.to_owned()),
+        false => Err((Some(span), format!("`{zone}` is not the id of a hosted zone, such as Z0123456789ABC"))),
+    }
+}
+
+fn checked_contact(contact: Spanned<String>) -> Result<String, Wrong> {
+    let span = contact.span();
+    let contact = contact.into_inner();
+    let address = contact.trim_start_matches("mailto:");
+    match address.split_once('@') {
+        Some((user, host))
+            if !user.is_empty() && host.parse::<Name>().is_ok() && !address.contains(char::is_whitespace) =>
+        {
+            Ok(address.to_owned())
+        }
+        _ => Err((Some(span), format!("`{contact}` is not a mail address"))),
+    }
+}
+
+fn checked_ttl(ttl: Spanned<u32>) -> Result<u32, Wrong> {
+    match *ttl.get_ref() {
+        seconds @ 1..=86_400 => Ok(seconds),
+        other => Err((Some(ttl.span()), format!("a time to live of {other} s is not between 1 and 86400"))),
+    }
+}
+
+fn checked_look(look: Spanned<String>) -> Result<Duration, Wrong> {
+    let span = look.span();
+    let look = look.into_inner();
+    let parsed =
+        humantime::parse_duration(&look).map_err(|error| (Some(span.clone()), format!("`{look}`: {error}")))?;
+    match parsed >= Duration::from_millis(100) && parsed <= Duration::from_secs(3600) {
+        true => Ok(parsed),
+        false => Err((Some(span), format!("`{look}` is not between 100ms and 1h"))),
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    if fs::metadata(path)?.len() > LARGEST {
+        return Err(io::Error::other("larger than 1 MiB, which no configuration is"));
+    }
+    fs::read_to_string(path)
+}
+
+fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
+    let before = span.map_or(0, |span| span.start.min(text.len()));
+    text.bytes().take(before).filter(|b| *b == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "domain = \"www.example.org\"\npackage = \"s3://example-sites/www/\"\n\
+                         vault = \"www.example.org/identity\"\nzone = \"Z0123456789ABC\"\n";
+
+    #[test]
+    fn least_configuration_has_the_documented_defaults() {
+        let config = Config::parse(LEAST).expect("valid");
+        assert_eq!(config.listen.https.to_string(), "[::]:443");
+        assert_eq!(config.listen.http.to_string(), "[::]:80");
+        assert_eq!(config.ttl, 60);
+        assert_eq!(config.look, Look::default());
+        let directory = LETS_ENCRYPT.to_owned();
+        assert_eq!(config.authority, Authority::Acme { directory, roots: None, profile: None });
+        assert!(config.needs_aws());
+    }
+
+    #[test]
+    fn every_documented_key_is_read() {
+        let text = format!(
+            "aliases = [\"Example.org\"]\ncontact = \"ops@example.org\"\n{LEAST}[acme]\n\
+             directory = \"https://ca.example/dir\"\nroots = \"/etc/roots.pem\"\nprofile = \"tlsserver\"\n[listen]\n\
+             http = \"127.0.0.1:8080\"\nhttps = \"127.0.0.1:8443\"\n[dns]\nttl = 30\n[look]\npackage = \"1s\"\n\
+             address = \"2s\"\ndeparture = \"500ms\"\n"
+        );
+        let config = Config::parse(&text).expect("valid");
+        assert_eq!(config.names().iter().map(Name::as_str).collect::<Vec<_>>(), ["www.example.org", "example.org"]);
+        assert_eq!(config.contact.as_deref(), Some("ops@example.org"));
+        assert_eq!(config.listen.http.port(), 8080);
+        assert_eq!((config.ttl, config.look.departure), (30, Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_line_and_the_reason() {
+        let replaced = |from: &str, to: &str| LEAST.replace(from, to);
+        let with = |more: &str| format!("{LEAST}{more}");
+        let table = [
+            (replaced("domain", "domian"), 1, "unknown field `domian`"),
+            (replaced("zone = \"Z0123456789ABC\"\n", ""), 1, "without `zone`"),
+            (replaced("package = \"s3://example-sites/www/\"\n", ""), 1, "missing field `package`"),
+            (replaced("s3://example-sites/www/", "http://x/"), 2, "neither s3:// nor file:///"),
+            (replaced("s3://example-sites/www/", "s3://Example_Sites/"), 2, "is not the name of a bucket"),
+            (replaced("www.example.org\"\np", "-x.example.org\"\np"), 1, "begins or ends with a hyphen"),
+            (replaced("www.example.org\"\np", "localhost:80\"\np"), 1, "`:`"),
+            (replaced("www.example.org/identity", ""), 3, "the name of a secret"),
+            (replaced("Z0123456789ABC", "example.org"), 4, "not the id of a hosted zone"),
+            (with("aliases = [\"example.org\", \"www.example.org\"]\n"), 5, "named twice"),
+            (with("contact = \"ops\"\n"), 5, "not a mail address"),
+            (with("[acme]\ndirectory = \"http://ca/\"\n"), 6, "nor an https:// URL"),
+            (with("[acme]\ndirectory = \"internal\"\nprofile = \"x\"\n"), 6, "neither `roots` nor `profile`"),
+            (with("[dns]\nttl = 0\n"), 6, "not between 1 and 86400"),
+            (with("[look]\npackage = \"soon\"\n"), 6, "`soon`"),
+            (with("[look]\naddress = \"1us\"\n"), 6, "not between"),
+            (with("[listen]\nhttps = \"443\"\n"), 6, "invalid socket address"),
+            (with("[surprise]\n"), 5, "unknown field `surprise`"),
+            ("domain = \n".to_owned(), 1, ""),
+        ];
+        for (text, line, reason) in table {
+            let (at, said) = Config::parse(&text).expect_err(&text);
+            assert!(said.contains(reason), "{said:?} does not say {reason:?} of\n{text}");
+            assert_eq!(at, line, "{said} in\n{text}");
+        }
+    }
+}

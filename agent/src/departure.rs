@@ -1,0 +1,203 @@
+//! Keeper: why we go and how long we have.
+//!
+//! A signal ends the agent after a short drain. A spot notice comes two minutes before the instance is taken, best
+//! effort; it is looked for every few seconds
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    aws::metadata::{Metadata, Notice},
+    fault::Fault,
+    keeper::{Judgement, Keeper, Pace},
+    status::{Board, Part},
+};
+
+/// How long a host that was told to end goes on accepting, telling clients to come back on another connection.
+const SIGNAL_SOFT: Duration = Duration::from_secs(1);
+/// How long answers under way may take after a signal.
+const SIGNAL_HARD: Duration = Duration::from_secs(25);
+/// A host that is taken stops answering this long before its end, so that the last answer leaves in one piece.
+const BEFORE_THE_END: Duration = Duration::from_secs(5);
+/// From here on before the end no new connection is accepted.
+const LAST_ACCEPT: Duration = Duration::from_secs(15);
+
+/// Why the host goes, and until when it must be gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Going {
+    /// In words.
+    pub why: String,
+    /// When the instance is taken; none for a signal, which can wait for the drain.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub until: Option<OffsetDateTime>,
+}
+
+impl Going {
+    /// The process was told to end.
+    pub fn by_signal(name: &str) -> Going {
+        Going { why: name.to_owned(), until: None }
+    }
+
+    /// The instance is about to be taken.
+    pub fn by_notice(notice: &Notice) -> Going {
+        Going { why: format!("spot notice: {}", notice.action), until: Some(notice.time) }
+    }
+
+    /// How long to go on accepting, and how long answers under way may take, both from `now` on.
+    pub fn deadlines(&self, now: OffsetDateTime) -> (Duration, Duration) {
+        let Some(until) = self.until else {
+            return (SIGNAL_SOFT, SIGNAL_HARD);
+        };
+        let left = Duration::try_from(until - now).unwrap_or(Duration::ZERO);
+        (left.saturating_sub(LAST_ACCEPT), left.saturating_sub(BEFORE_THE_END))
+    }
+}
+
+impl fmt::Display for Going {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.until {
+            None => write!(f, "{}", self.why),
+            Some(until) => write!(f, "{} at {}", self.why, crate::host::clock_time(until)),
+        }
+    }
+}
+
+/// The signals that end the agent.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Catches the signals from now on.
+    ///
+    /// # Errors
+    /// When the kernel does not let them be caught.
+    pub fn catch() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next signal, as a reason to go.
+    pub async fn next(&mut self) -> Going {
+        tokio::select! {
+            _ = self.terminate.recv() => Going::by_signal("SIGTERM"),
+            _ = self.interrupt.recv() => Going::by_signal("SIGINT"),
+        }
+    }
+}
+
+/// Sends the first reason to go to everybody: a signal, or what the notices yield.
+pub async fn decide(
+    mut signals: Signals,
+    mut notices: watch::Receiver<Option<Outlook>>,
+    board: Board,
+    departing: watch::Sender<Option<Going>>,
+) {
+    let noticed = async {
+        loop {
+            if let Some(Outlook::Taken(going)) = notices.borrow_and_update().clone() {
+                return going;
+            }
+            if notices.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let going = tokio::select! {
+        going = signals.next() => going,
+        going = noticed => going,
+    };
+    board.going(&going);
+    departing.send_replace(Some(going));
+}
+
+/// What the notices say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Nobody wants this host gone.
+    Stays,
+    /// The instance is about to be taken.
+    Taken(Going),
+}
+
+/// Keeper of the notices: it looks for them, and corrects nothing.
+pub struct Notices {
+    metadata: Metadata,
+    look: Duration,
+}
+
+impl Notices {
+    /// Looks for notices every `look`.
+    pub fn new(metadata: Metadata, look: Duration) -> Notices {
+        Notices { metadata, look }
+    }
+}
+
+impl Keeper for Notices {
+    type Seen = Option<Notice>;
+    type Drift = std::convert::Infallible;
+    type Held = Outlook;
+    const PART: Part = Part::Departure;
+
+    fn pace(&self) -> Pace {
+        Pace { look: self.look, observe: Duration::from_secs(10), converge: Duration::ZERO, longest_pause: self.look }
+    }
+
+    async fn observe(&mut self) -> Result<Option<Notice>, Fault> {
+        self.metadata.notice().await
+    }
+
+    fn judge(&self, seen: Option<Notice>) -> Judgement<Outlook, Self::Drift> {
+        Judgement::Kept(match seen {
+            None => Outlook::Stays,
+            Some(notice) => Outlook::Taken(Going::by_notice(&notice)),
+        })
+    }
+
+    async fn converge(&mut self, drift: Self::Drift) -> Result<(), Fault> {
+        match drift {}
+    }
+
+    fn holding(held: &Outlook) -> String {
+        match held {
+            Outlook::Stays => "no notice".to_owned(),
+            Outlook::Taken(going) => going.to_string(),
+        }
+    }
+
+    fn drifting(drift: &Self::Drift) -> String {
+        match *drift {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn deadlines_leave_the_last_seconds_to_the_end() {
+        let now = datetime!(2026-11-21 12:00 UTC);
+        let at =
+            |seconds: i64| Going { why: "spot notice".into(), until: Some(now + time::Duration::seconds(seconds)) };
+        let table = [
+            (Going::by_signal("SIGTERM"), 1, 25),
+            (at(120), 105, 115),
+            (at(16), 1, 11),
+            (at(4), 0, 0),
+            (at(-60), 0, 0),
+        ];
+        for (going, soft, hard) in table {
+            let expected = (Duration::from_secs(soft), Duration::from_secs(hard));
+            assert_eq!(going.deadlines(now), expected, "{going}");
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! A keeper owns one resource: it looks, compares, corrects, and looks again.
+//!
+//! All keepers are run by one small runner, [`keep`]: a time limit around each look and each correction, the
+//! result verified by looking again, back-off, panics caught and reported, one report on the board. What a keeper
+//! holds is yielded as [`Kept`], which the keepers after it are built from: a wrong boot order does not compile.
+
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    departure::Going,
+    fault::{Cure, Fault, jittered},
+    status::{Part, Place, Spent},
+};
+
+/// What a keeper yields: the latest value wins, and a dependant wakes only when it really changed.
+pub type Kept<T> = watch::Receiver<Option<T>>;
+
+/// The owner of one resource.
+pub trait Keeper: Send + 'static {
+    /// What a look finds.
+    type Seen: Send;
+    /// What is to be corrected.
+    type Drift: Send;
+    /// What is held once all is as it should be.
+    type Held: Clone + PartialEq + Send + Sync + 'static;
+
+    /// Which part of the host this is.
+    const PART: Part;
+    /// The parts whose yield it is built from.
+    const NEEDS: &'static [Part] = &[];
+
+    /// How often to look, and how long a look and a correction may take.
+    fn pace(&self) -> Pace;
+
+    /// Looks, and changes nothing outside.
+    fn observe(&mut self) -> impl Future<Output = Result<Self::Seen, Fault>> + Send;
+
+    /// Compares what was seen with what should be. Pure.
+    fn judge(&self, seen: Self::Seen) -> Judgement<Self::Held, Self::Drift>;
+
+    /// Removes the drift. Safe to repeat, also by the next host after this one died in the middle of it.
+    fn converge(&mut self, drift: Self::Drift) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// What another part has not yielded yet and without which there is nothing to look at.
+    fn lacks(&self) -> Option<String> {
+        None
+    }
+
+    /// What is held before the first look: something kept from an earlier life of the process.
+    fn remembered(&mut self) -> impl Future<Output = Option<Self::Held>> + Send {
+        async { None }
+    }
+
+    /// Resolves when there is a reason to look before the time: something it was given has changed.
+    fn woken(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// What is held, as people are told it.
+    fn holding(held: &Self::Held) -> String;
+
+    /// The drift, as people are told it.
+    fn drifting(drift: &Self::Drift) -> String;
+
+    /// Notes of what is held that a person should know.
+    fn notes(_held: &Self::Held) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// How often a keeper looks, and how long its steps may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// From the end of one round to the next look.
+    pub look: Duration,
+    /// The limit of one look.
+    pub observe: Duration,
+    /// The limit of one correction.
+    pub converge: Duration,
+    /// The longest pause between two tries of something that time may cure, at most a minute.
+    pub longest_pause: Duration,
+}
+
+/// What a comparison came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement<H, D> {
+    /// All is as it should be, and this is held.
+    Kept(H),
+    /// Something differs and can be corrected; meanwhile this is held, if anything.
+    Drifted {
+        /// What is to be corrected.
+        drift: D,
+        /// What may be used until then.
+        meanwhile: Option<H>,
+    },
+    /// Nothing can be said before another part has yielded what this one needs.
+    Waits(String),
+    /// Another host has the right to it, as the words say.
+    StandsAside(String),
+    /// It is not as it should be, and this program will not correct it. The look itself went well, so the next one
+    /// comes at the usual pace: what a person mends is found at once.
+    Refused(Fault),
+}
+
+/// Runs `keeper` until the host departs, reporting on `place`; what it holds is sent to `yields`.
+///
+/// Once the host departs nothing is started any more and what is under way is abandoned: a departing host changes
+/// nothing outside itself.
+pub async fn keep<K: Keeper>(
+    mut keeper: K,
+    place: Place,
+    yields: watch::Sender<Option<K::Held>>,
+    mut departing: watch::Receiver<Option<Going>>,
+) {
+    tokio::select! {
+        biased;
+        _ = departing.wait_for(Option::is_some) => {}
+        () = keep_on(&mut keeper, &place, &yields) => {}
+    }
+    // The yield stays: what is held is served until the drain is over.
+    yields.closed().await;
+}
+
+async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sender<Option<K::Held>>) {
+    if let Some(held) = keeper.remembered().await {
+        place.holds(&K::holding(&held));
+        hand_on(yields, held);
+    }
+    let mut tries = 0;
+    loop {
+        let pace = keeper.pace();
+        let pause = match guarded(round(keeper, place, yields)).await {
+            Ok(Round::Kept(held)) => {
+                tries = 0;
+                place.kept(&K::holding(&held), K::notes(&held), pace.look);
+                hand_on(yields, held);
+                jittered(pace.look, fastrand::f64())
+            }
+            Ok(Round::Waits(need)) => {
+                tries = 0;
+                place.waits(&need);
+                pace.look
+            }
+            Ok(Round::StandsAside(why)) => {
+                tries = 0;
+                place.stands_aside(&why, pace.look);
+                jittered(pace.look, fastrand::f64())
+            }
+            Ok(Round::Refused(fault)) => {
+                tries += 1;
+                place.failed(&fault, tries, pace.look);
+                jittered(pace.look, fastrand::f64())
+            }
+            Err(fault) => {
+                tries += 1;
+                let longest = if fault.cure == Cure::Retry { pace.longest_pause } else { Duration::MAX };
+                let pause = jittered(fault.pause(tries).min(longest), fastrand::f64());
+                place.failed(&fault, tries, pause);
+                pause
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = keeper.woken() => {}
+        }
+    }
+}
+
+enum Round<H> {
+    Kept(H),
+    Waits(String),
+    StandsAside(String),
+    Refused(Fault),
+}
+
+/// Look, compare, correct, and look again; a correction that a second look does not find is a fault.
+async fn round<K: Keeper>(
+    keeper: &mut K,
+    place: &Place,
+    yields: &watch::Sender<Option<K::Held>>,
+) -> Result<Round<K::Held>, Fault> {
+    if let Some(need) = keeper.lacks() {
+        return Ok(Round::Waits(need));
+    }
+    let drift = match look(keeper, place).await? {
+        Judgement::Kept(held) => return Ok(Round::Kept(held)),
+        Judgement::Waits(need) => return Ok(Round::Waits(need)),
+        Judgement::StandsAside(why) => return Ok(Round::StandsAside(why)),
+        Judgement::Refused(fault) => return Ok(Round::Refused(fault)),
+        Judgement::Drifted { drift, meanwhile } => {
+            if let Some(held) = meanwhile {
+                place.holds(&K::holding(&held));
+                hand_on(yields, held);
+            }
+            drift
+        }
+    };
+    let what = K::drifting(&drift);
+    tracing::info!(part = %K::PART, %what, "correcting");
+    place.doing(Spent::Correcting, what.as_str());
+    within(keeper.pace().converge, &what, keeper.converge(drift)).await?;
+    match look(keeper, place).await? {
+        Judgement::Kept(held) => Ok(Round::Kept(held)),
+        Judgement::Waits(need) => Ok(Round::Waits(need)),
+        Judgement::StandsAside(why) => Ok(Round::StandsAside(why)),
+        Judgement::Refused(fault) => Ok(Round::Refused(fault)),
+        Judgement::Drifted { drift, .. } => {
+            Err(Fault::retry(what, format!("it was done, but a second look finds: {}", K::drifting(&drift))))
+        }
+    }
+}
+
+async fn look<K: Keeper>(keeper: &mut K, place: &Place) -> Result<Judgement<K::Held, K::Drift>, Fault> {
+    place.doing(Spent::Looking, "looking");
+    let seen = within(keeper.pace().observe, "looking", keeper.observe()).await?;
+    Ok(keeper.judge(seen))
+}
+
+async fn within<T>(limit: Duration, doing: &str, step: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    match timeout(limit, step).await {
+        Ok(done) => done,
+        Err(_) => Err(Fault::retry(doing, format!("no end after {} s", limit.as_secs()))),
+    }
+}
+
+/// A panic in a keeper is a defect of ours: said, and survived.
+async fn guarded<T>(step: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    match AssertUnwindSafe(step).catch_unwind().await {
+        Ok(done) => done,
+        Err(panic) => Err(Fault::retry("one round", format!("a defect of spothost: {}", words_of(&*panic)))),
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without words")
+}
+
+fn hand_on<T: PartialEq>(yields: &watch::Sender<Option<T>>, held: T) {
+    yields.send_if_modified(|now| {
+        if now.as_ref() == Some(&held) {
+            return false;
+        }
+        *now = Some(held);
+        true
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::status::{Board, Phase, Status};
+
+    /// A resource that should read 7, and what happens when it is looked at.
+    #[derive(Default)]
+    struct World {
+        value: u32,
+        looks: u32,
+        writes: u32,
+        faults: Vec<Fault>,
+        stuck: bool,
+        hangs: bool,
+        panics: bool,
+    }
+
+    struct Seven(Arc<Mutex<World>>);
+
+    impl Keeper for Seven {
+        type Seen = u32;
+        type Drift = u32;
+        type Held = u32;
+        const PART: Part = Part::Address;
+
+        fn pace(&self) -> Pace {
+            let seconds = Duration::from_secs;
+            Pace { look: seconds(10), observe: seconds(2), converge: seconds(4), longest_pause: seconds(60) }
+        }
+
+        async fn observe(&mut self) -> Result<u32, Fault> {
+            let hangs = {
+                let mut world = self.0.lock().expect("unpoisoned");
+                world.looks += 1;
+                if let Some(fault) = world.faults.pop() {
+                    return Err(fault);
+                }
+                world.hangs
+            };
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            let panics = std::mem::take(&mut self.0.lock().expect("unpoisoned").panics);
+            assert!(!panics, "the sky fell");
+            Ok(self.0.lock().expect("unpoisoned").value)
+        }
+
+        fn judge(&self, seen: u32) -> Judgement<u32, u32> {
+            match seen {
+                7 => Judgement::Kept(7),
+                other => Judgement::Drifted { drift: other, meanwhile: None },
+            }
+        }
+
+        async fn converge(&mut self, _: u32) -> Result<(), Fault> {
+            let mut world = self.0.lock().expect("unpoisoned");
+            world.writes += 1;
+            if !world.stuck {
+                world.value = 7;
+            }
+            Ok(())
+        }
+
+        fn holding(held: &u32) -> String {
+            held.to_string()
+        }
+
+        fn drifting(drift: &u32) -> String {
+            format!("{drift} is not 7")
+        }
+    }
+
+    struct Running {
+        world: Arc<Mutex<World>>,
+        board: Board,
+        held: Kept<u32>,
+        depart: watch::Sender<Option<Going>>,
+    }
+
+    impl Running {
+        fn start(world: World) -> Running {
+            let world = Arc::new(Mutex::new(world));
+            let board = Board::new("www.example.org");
+            let (yields, held) = watch::channel(None);
+            let (depart, departing) = watch::channel(None);
+            let place = board.place(Part::Address, &[]);
+            tokio::spawn(keep(Seven(world.clone()), place, yields, departing));
+            Running { world, board, held, depart }
+        }
+
+        async fn after(&self, seconds: u64) -> Status {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            self.board.watch().borrow().clone()
+        }
+
+        fn counts(&self) -> (u32, u32) {
+            let world = self.world.lock().expect("unpoisoned");
+            (world.looks, world.writes)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drift_is_corrected_once_and_verified_by_a_second_look() {
+        let running = Running::start(World::default());
+        let status = running.after(1).await;
+        assert_eq!(running.counts(), (2, 1));
+        assert_eq!(status.parts[0].phase, Phase::Kept);
+        assert_eq!(*running.held.borrow(), Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steady_state_looks_at_its_pace_and_writes_nothing() {
+        let running = Running::start(World { value: 7, ..World::default() });
+        running.after(1000).await;
+        let (looks, writes) = running.counts();
+        assert!((80..=126).contains(&looks), "{looks} looks in 100 paces");
+        assert_eq!(writes, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn value_changed_by_hand_is_changed_back_at_the_next_look() {
+        let running = Running::start(World::default());
+        running.after(1).await;
+        running.world.lock().expect("unpoisoned").value = 3;
+        running.after(13).await;
+        assert_eq!(running.world.lock().expect("unpoisoned").value, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dependant_is_not_woken_by_a_look_that_finds_the_same() {
+        let mut running = Running::start(World::default());
+        running.after(1).await;
+        running.held.borrow_and_update();
+        running.after(100).await;
+        assert!(!running.held.has_changed().expect("the keeper runs"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn correction_without_effect_is_a_fault_and_backs_off() {
+        let running = Running::start(World { stuck: true, ..World::default() });
+        let status = running.after(600).await;
+        let fault = status.parts[0].fault.as_ref().expect("a fault");
+        assert!(fault.said.contains("a second look finds: 0 is not 7"), "{}", fault.said);
+        assert!((8..30).contains(&running.counts().1), "{:?}", running.counts());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn look_that_hangs_is_cut_reported_and_tried_again() {
+        let running = Running::start(World { hangs: true, ..World::default() });
+        let status = running.after(3).await;
+        assert_eq!(status.parts[0].fault.as_ref().map(|f| f.said.as_str()), Some("no end after 2 s"));
+        running.world.lock().expect("unpoisoned").hangs = false;
+        assert_eq!(running.after(10).await.parts[0].phase, Phase::Kept);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn panic_is_reported_and_survived() {
+        let running = Running::start(World { panics: true, value: 7, ..World::default() });
+        let status = running.after(5).await;
+        assert_eq!(status.parts[0].phase, Phase::Kept);
+        let fault = status.parts[0].fault.as_ref().expect("a fault");
+        assert_eq!((fault.said.as_str(), fault.tries), ("a defect of spothost: the sky fell", 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fault_keeps_what_was_yielded_and_the_part_degrades() {
+        let running = Running::start(World { value: 7, ..World::default() });
+        running.after(1).await;
+        let denied = Fault::operator("looking", "AccessDenied", "allow it");
+        running.world.lock().expect("unpoisoned").faults = vec![denied; 400];
+        let status = running.after(60).await;
+        let part = &status.parts[0];
+        assert_eq!(part.phase, Phase::Degraded);
+        assert_eq!(part.fault.as_ref().map(|f| f.cure), Some(Cure::Operator));
+        assert_eq!(*running.held.borrow(), Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn departing_host_looks_and_corrects_no_more() {
+        let running = Running::start(World::default());
+        running.after(1).await;
+        running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+        running.after(1).await;
+        let before = running.counts();
+        running.world.lock().expect("unpoisoned").value = 3;
+        running.after(1000).await;
+        assert_eq!(running.counts(), before);
+        assert_eq!(*running.held.borrow(), Some(7), "what is held is still served");
+    }
+}

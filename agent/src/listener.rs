@@ -1,0 +1,248 @@
+//! Keeper: this host answers for the domain, with that site and that certificate.
+//!
+//! The servers run from the first second on, be it with 503. This keeper hands them the site and the certificate,
+//! swapped in without dropping a connection, and yields only once a real request over TLS, with the real name and to
+//! the host's own public address, was answered with them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use spothost_server::{Identity, Site};
+use tokio::sync::watch;
+
+use crate::{
+    certificate::Certificate,
+    config::Name,
+    fault::Fault,
+    host::Host,
+    keeper::{Judgement, Keeper, Kept, Pace},
+    package::Package,
+    status::Part,
+};
+
+mod probe;
+
+use probe::probe;
+
+/// How often the host asks itself for its site.
+const LOOK: Duration = Duration::from_secs(30);
+/// A public address that does not answer within this time cannot be reached from here.
+const HAIRPIN: Duration = Duration::from_secs(1);
+/// A listening address answers at once, or not at all.
+const AT_HOME: Duration = Duration::from_secs(5);
+
+/// What was seen when this host was asked for its site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answering {
+    /// The address that answered.
+    pub at: SocketAddr,
+    /// Whether that was the public one.
+    pub outside: bool,
+    /// Entity tag of the package that is served.
+    pub release: String,
+    /// The leaf certificate that was shown.
+    leaf: Vec<u8>,
+}
+
+/// Where the servers take site and certificate from.
+pub struct Feeds {
+    /// The site; none answers 503.
+    pub site: watch::Sender<Option<Arc<Site>>>,
+    /// The certificate.
+    pub identity: watch::Sender<Option<Arc<Identity>>>,
+}
+
+/// Keeper of the answer.
+pub struct Listener {
+    domain: Name,
+    https: SocketAddr,
+    feeds: Feeds,
+    packages: Kept<Package>,
+    certificates: Kept<Certificate>,
+    host: Option<Kept<Host>>,
+    fed: (Option<Package>, Option<Certificate>),
+}
+
+/// What a look found.
+pub enum Seen {
+    /// The servers have not been handed what is held by now.
+    Behind,
+    /// They have, but something is still missing before they can be asked.
+    Incomplete(&'static str),
+    /// They were asked.
+    Asked(Result<Answering, Fault>),
+}
+
+/// What the servers are to be handed.
+pub struct Swap(String);
+
+impl Listener {
+    /// Feeds the servers that listen on `https`; `host` is none where there is no public address.
+    pub fn new(
+        domain: Name,
+        https: SocketAddr,
+        feeds: Feeds,
+        packages: Kept<Package>,
+        certificates: Kept<Certificate>,
+        host: Option<Kept<Host>>,
+    ) -> Listener {
+        Listener { domain, https, feeds, packages, certificates, host, fed: (None, None) }
+    }
+
+    /// Takes for granted that the servers have what is held, as when another process runs them.
+    pub fn taken_for_granted(mut self) -> Listener {
+        self.fed = self.wanted();
+        self
+    }
+
+    fn wanted(&self) -> (Option<Package>, Option<Certificate>) {
+        (self.packages.borrow().clone(), self.certificates.borrow().clone())
+    }
+
+    fn public(&self) -> Option<IpAddr> {
+        self.host.as_ref()?.borrow().as_ref().and_then(Host::public)
+    }
+
+    async fn ask(&self, package: &Package, certificate: &Certificate) -> Result<Answering, Fault> {
+        let home = reachable(self.https);
+        let inside = within(AT_HOME, home, probe(home, &self.domain, &certificate.leaf));
+        let Some(ip) = self.public() else {
+            return inside.await.map(|()| self.answering(home, false, package, certificate));
+        };
+        let public = SocketAddr::new(ip, self.https.port());
+        let outside = within(HAIRPIN, public, probe(public, &self.domain, &certificate.leaf));
+        let (inside, outside) = tokio::join!(inside, outside);
+        match (outside, inside) {
+            (Ok(()), _) => Ok(self.answering(public, true, package, certificate)),
+            // Where hairpin traffic is not possible, nothing is heard from the public address at all.
+            (Err(silent), Ok(())) if probe::is_silence(&silent) => {
+                tracing::debug!(fault = %silent, "the public address cannot be reached from here");
+                Ok(self.answering(home, false, package, certificate))
+            }
+            (Err(fault), Ok(())) | (_, Err(fault)) => Err(fault),
+        }
+    }
+
+    fn answering(&self, at: SocketAddr, outside: bool, package: &Package, certificate: &Certificate) -> Answering {
+        Answering { at, outside, release: package.release.etag.clone(), leaf: certificate.leaf.clone() }
+    }
+}
+
+impl Keeper for Listener {
+    type Seen = Seen;
+    type Drift = Swap;
+    type Held = Answering;
+    const PART: Part = Part::Listener;
+    const NEEDS: &'static [Part] = &[Part::Package, Part::Certificate];
+
+    fn pace(&self) -> Pace {
+        Pace {
+            look: LOOK,
+            observe: Duration::from_secs(10),
+            converge: Duration::from_secs(5),
+            longest_pause: Duration::from_secs(5),
+        }
+    }
+
+    async fn woken(&mut self) {
+        let host = async {
+            match &mut self.host {
+                Some(host) => {
+                    let _ = host.changed().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.packages.changed() => {}
+            _ = self.certificates.changed() => {}
+            () = host => {}
+        }
+    }
+
+    async fn observe(&mut self) -> Result<Seen, Fault> {
+        if self.fed != self.wanted() {
+            return Ok(Seen::Behind);
+        }
+        Ok(match &self.fed {
+            (None, None) => Seen::Incomplete("the package and the certificate"),
+            (None, Some(_)) => Seen::Incomplete("the package"),
+            (Some(_), None) => Seen::Incomplete("the certificate"),
+            (Some(package), Some(certificate)) => Seen::Asked(self.ask(package, certificate).await),
+        })
+    }
+
+    fn judge(&self, seen: Seen) -> Judgement<Answering, Swap> {
+        match seen {
+            Seen::Incomplete(need) => Judgement::Waits(need.to_owned()),
+            Seen::Asked(Ok(answering)) => Judgement::Kept(answering),
+            Seen::Asked(Err(fault)) => Judgement::Refused(fault),
+            Seen::Behind => {
+                let (package, certificate) = self.wanted();
+                let release = package.map(|package| format!("{} {}", package.release.key, package.release.etag));
+                let until =
+                    certificate.map(|certificate| format!("the certificate until {}", certificate.life.not_after));
+                let parts: Vec<_> = release.into_iter().chain(until).collect();
+                Judgement::Drifted { drift: Swap(parts.join(" with ")), meanwhile: None }
+            }
+        }
+    }
+
+    async fn converge(&mut self, _: Swap) -> Result<(), Fault> {
+        let wanted = self.wanted();
+        if let Some(certificate) = &wanted.1 {
+            self.feeds.identity.send_replace(Some(certificate.identity.clone()));
+        }
+        if let Some(package) = &wanted.0 {
+            self.feeds.site.send_replace(Some(package.site.clone()));
+        }
+        self.fed = wanted;
+        Ok(())
+    }
+
+    fn holding(held: &Answering) -> String {
+        let seen = if held.outside { "seen from outside" } else { "seen from inside" };
+        format!("{} answers with {}, {seen}", held.at, held.release.trim_matches('"'))
+    }
+
+    fn drifting(drift: &Swap) -> String {
+        format!("serving {}", drift.0)
+    }
+}
+
+async fn within(limit: Duration, at: SocketAddr, probe: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    tokio::time::timeout(limit, probe).await.unwrap_or_else(|_| Err(probe::silence(at, "no answer in time")))
+}
+
+/// Where a listener on `address` can be reached from this host.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        // A listener on [::] hears IPv4 as well, which every host has.
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip == Ipv6Addr::LOCALHOST => IpAddr::V6(ip),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listener_on_every_address_is_reached_at_home() {
+        let table = [
+            ("[::]:443", "127.0.0.1:443"),
+            ("0.0.0.0:443", "127.0.0.1:443"),
+            ("192.0.2.1:8443", "192.0.2.1:8443"),
+            ("[::1]:1", "[::1]:1"),
+        ];
+        for (address, expected) in table {
+            assert_eq!(reachable(address.parse().expect(address)).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Asking a host for its site as a visitor would: over TLS, with the real name.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http_body_util::Empty;
+use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header::HOST};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
+        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+        pki_types::{CertificateDer, ServerName, UnixTime},
+    },
+};
+
+use crate::{config::Name, fault::Fault};
+
+const SILENCE: &str = "nothing is heard";
+
+/// Asks the host at `address` for `/` of `domain` and expects the certificate `leaf`.
+///
+/// # Errors
+/// When nothing is heard ([`is_silence`]); when another certificate is shown; when the answer is not one of a site.
+pub(super) async fn probe(address: SocketAddr, domain: &Name, leaf: &[u8]) -> Result<(), Fault> {
+    let doing = format!("asking {address} for https://{domain}/");
+    let failed = |said: String| Fault::retry(&doing, said);
+    let stream = TcpStream::connect(address).await.map_err(|error| silence(address, &error.to_string()))?;
+    let name = ServerName::try_from(domain.to_string()).map_err(|error| failed(error.to_string()))?;
+    let tls = TlsConnector::from(expecting(leaf)?).connect(name, stream).await;
+    let tls = tls.map_err(|error| failed(format!("TLS: {error}")))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(tls)).await.map_err(|error| failed(error.to_string()))?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get("/").header(HOST, domain.as_str()).header("user-agent", "spothost-probe");
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(error.to_string()))?;
+    let answer = sender.send_request(request).await.map_err(|error| failed(error.to_string()));
+    connection.abort();
+    let status = answer?.status();
+    match is_of_a_site(status) {
+        true => Ok(()),
+        false => Err(failed(format!("{status}"))),
+    }
+}
+
+/// The fault of an address that nothing is heard from.
+pub(super) fn silence(address: SocketAddr, said: &str) -> Fault {
+    Fault::retry(format!("asking {address}"), format!("{SILENCE}: {said}"))
+}
+
+/// Whether a probe failed because nothing was heard, rather than because of what was.
+pub(super) fn is_silence(fault: &Fault) -> bool {
+    fault.said.starts_with(SILENCE)
+}
+
+/// A page, a redirect, or that there is no such page: the site decides. 421 and 5xx do not come from a site.
+fn is_of_a_site(status: StatusCode) -> bool {
+    !status.is_server_error() && status != StatusCode::MISDIRECTED_REQUEST
+}
+
+fn expecting(leaf: &[u8]) -> Result<Arc<ClientConfig>, Fault> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Arc::new(ExactlyThis { leaf: leaf.to_vec(), provider: provider.clone() });
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::retry("making a TLS client", error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Accepts one certificate and no other: stricter than a chain of trust, and it works with a private CA as well.
+#[derive(Debug)]
+struct ExactlyThis {
+    leaf: Vec<u8>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ExactlyThis {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match leaf.as_ref() == self.leaf {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(Error::General("another certificate than the one that is held".to_owned())),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_of_a_site_is_anything_a_site_may_say() {
+        let table = [(200, true), (308, true), (404, true), (401, true), (421, false), (500, false), (503, false)];
+        for (status, expected) in table {
+            assert_eq!(is_of_a_site(StatusCode::from_u16(status).expect("a status")), expected, "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn address_without_listener_is_silent() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
+        let fault = probe(closed, &"a.example".parse().expect("a name"), b"").await.expect_err("closed");
+        assert!(is_silence(&fault), "{fault}");
+    }
+}

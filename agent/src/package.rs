@@ -1,0 +1,202 @@
+//! Keeper: the site that the bucket holds is the site we have.
+//!
+//! A package is fetched beside the running site, verified whole, put on the shelf as the last good one, and only
+//! then yielded. A package that is refused changes nothing: what is held stays, and the same object is not fetched
+//! again for a while.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use spothost_server::{PackageLimits, Refused, Site};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::{
+    fault::Fault,
+    keeper::{Judgement, Keeper, Pace},
+    status::Part,
+};
+
+mod newest;
+mod pack;
+mod shelf;
+mod source;
+
+pub use shelf::Shelf;
+pub use source::Source;
+
+use newest::Found;
+
+/// A refused package is fetched again after this time, should the reason have been on our side.
+const REFUSED_FOR: Duration = Duration::from_secs(300);
+
+/// A published object, pinned: two releases are the same if and only if all of this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Key of the object, or path on disk.
+    pub key: String,
+    /// Entity tag, quotes included.
+    pub etag: String,
+    /// Version id, where the bucket keeps versions and it is known.
+    pub version: Option<String>,
+    /// Length in bytes.
+    pub length: u64,
+    /// When it was published.
+    #[serde(with = "time::serde::rfc3339")]
+    pub modified: OffsetDateTime,
+}
+
+impl Release {
+    /// Whether both are the same object with the same content, however much is known of their versions.
+    pub fn is(&self, other: &Release) -> bool {
+        self.key == other.key && self.etag == other.etag
+    }
+}
+
+/// A release and the site that is served from it.
+#[derive(Clone)]
+pub struct Package {
+    /// What was published.
+    pub release: Release,
+    /// What is served.
+    pub site: Arc<Site>,
+}
+
+impl PartialEq for Package {
+    fn eq(&self, other: &Package) -> bool {
+        self.release.is(&other.release) && Arc::ptr_eq(&self.site, &other.site)
+    }
+}
+
+/// Keeper of the package.
+pub struct Packages {
+    source: Source,
+    shelf: Shelf,
+    look: Duration,
+    held: Option<Package>,
+    refused: Option<(Release, Fault, Instant)>,
+}
+
+impl Packages {
+    /// Follows `source` every `look` and keeps the last good package on `shelf`.
+    pub fn new(source: Source, shelf: Shelf, look: Duration) -> Packages {
+        Packages { source, shelf, look, held: None, refused: None }
+    }
+
+    /// The release that a look compares with: the last one that was dealt with, be it good or refused.
+    fn known(&self) -> Option<&Release> {
+        let refused = self.refused.as_ref().map(|(release, ..)| release);
+        refused.or(self.held.as_ref().map(|held| &held.release))
+    }
+
+    fn is_refused(&self, release: &Release) -> Option<&Fault> {
+        let (refused, fault, at) = self.refused.as_ref()?;
+        (refused.is(release) && at.elapsed() < REFUSED_FOR).then_some(fault)
+    }
+
+    fn refuse(&mut self, release: Release, reason: &Refused) -> Fault {
+        let kept = if self.held.is_some() { "; the site before it stays" } else { "" };
+        let remedy = format!("publish a package that is whole{kept}");
+        let fault = Fault::operator(format!("verifying {}", release.key), reason, remedy);
+        self.refused = Some((release, fault.clone(), Instant::now()));
+        fault
+    }
+}
+
+impl Keeper for Packages {
+    type Seen = Found;
+    type Drift = Release;
+    type Held = Package;
+    const PART: Part = Part::Package;
+
+    fn pace(&self) -> Pace {
+        Pace {
+            look: self.look,
+            observe: Duration::from_secs(30),
+            converge: Duration::from_secs(3600),
+            // Without any site every second counts; with one, once a minute is enough for an S3 that is down.
+            longest_pause: if self.held.is_some() { Duration::from_secs(60) } else { Duration::from_secs(4) },
+        }
+    }
+
+    fn lacks(&self) -> Option<String> {
+        self.source.lacks()
+    }
+
+    async fn woken(&mut self) {
+        self.source.woken().await;
+    }
+
+    async fn remembered(&mut self) -> Option<Package> {
+        self.held = self.shelf.last_good().await;
+        self.held.clone()
+    }
+
+    async fn observe(&mut self) -> Result<Found, Fault> {
+        let known = self.known().cloned();
+        self.source.look(known.as_ref()).await
+    }
+
+    fn judge(&self, seen: Found) -> Judgement<Package, Release> {
+        let newest = match seen {
+            Found::Same => self.known(),
+            Found::None(fault) => return Judgement::Refused(fault),
+            Found::Newest(ref release) => Some(release),
+        };
+        let Some(newest) = newest else {
+            return Judgement::Waits("a package".to_owned());
+        };
+        match &self.held {
+            Some(held) if held.release.is(newest) => Judgement::Kept(held.clone()),
+            meanwhile => match self.is_refused(newest) {
+                Some(fault) => Judgement::Refused(fault.clone()),
+                None => Judgement::Drifted { drift: newest.clone(), meanwhile: meanwhile.clone() },
+            },
+        }
+    }
+
+    async fn converge(&mut self, release: Release) -> Result<(), Fault> {
+        let incoming = self.shelf.incoming()?;
+        let release = self.source.fetch(&release, &incoming).await?;
+        if let Err(reason) = verified(incoming.clone()).await? {
+            return Err(self.refuse(release, &reason));
+        }
+        let path = self.shelf.put(incoming, release.clone()).await?;
+        let site = opened(path).await?;
+        self.refused = None;
+        self.held = Some(Package { release, site });
+        self.source.fetched();
+        Ok(())
+    }
+
+    fn holding(held: &Package) -> String {
+        let (release, files) = (&held.release, held.site.files());
+        let size = release.length as f64 / 1e6;
+        let plural = if files == 1 { "" } else { "s" };
+        format!("{} ({files} file{plural}, {size:.1} MB, {})", release.key, release.etag.trim_matches('"'))
+    }
+
+    fn drifting(drift: &Release) -> String {
+        format!("fetching {} of {}", drift.key, drift.modified)
+    }
+
+    fn notes(held: &Package) -> Vec<String> {
+        held.site.notes().iter().map(ToString::to_string).collect()
+    }
+}
+
+async fn verified(path: PathBuf) -> Result<Result<(), Refused>, Fault> {
+    blocking("verifying the package", move || {
+        Site::open(&path, &PackageLimits::default()).and_then(|site| site.verify())
+    })
+    .await
+}
+
+async fn opened(path: PathBuf) -> Result<Arc<Site>, Fault> {
+    let opened = blocking("opening the package", move || Site::open(&path, &PackageLimits::default())).await?;
+    opened.map(Arc::new).map_err(|reason| Fault::retry("opening the package", reason))
+}
+
+async fn blocking<T: Send + 'static>(doing: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Fault::retry(doing, error))
+}

@@ -1,0 +1,47 @@
+//! What systemd is told: READY, the status line, and that the watchdog may rest.
+//!
+//! The protocol is `sd_notify(3)`; outside systemd there is no `NOTIFY_SOCKET` and nothing is said.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+
+use super::{HostPhase, Status};
+
+/// Says READY: the listeners answer, be it with 503, so a slow S3 never makes systemd end a booting host.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// Passes the status line and the end on to systemd, and strokes the watchdog at half its time.
+///
+/// This runs on the runtime that runs the keepers: when that hangs, the watchdog is no longer stroked.
+pub async fn follow(mut status: watch::Receiver<Status>) {
+    let stroke = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |time| time / 2);
+    let mut strokes = tokio::time::interval(stroke);
+    let mut said = String::new();
+    loop {
+        let (line, phase) = {
+            let now = status.borrow_and_update();
+            (now.line(), now.phase)
+        };
+        if line != said {
+            tell(&[NotifyState::Status(&line)]);
+            if matches!(phase, HostPhase::Departing | HostPhase::Gone) {
+                tell(&[NotifyState::Stopping]);
+            }
+            said = line;
+        }
+        tokio::select! {
+            changed = status.changed() => if changed.is_err() { return },
+            _ = strokes.tick() => tell(&[NotifyState::Watchdog]),
+        }
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
