@@ -1,0 +1,35 @@
+//! One response, accounted for when it is over.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::{Counters, connections::Pulse};
+
+/// Lives as long as a response is being handed over, and accounts for it when dropped, however that happens.
+#[derive(Debug)]
+pub(crate) struct Account {
+    counters: Arc<Counters>,
+    pulse: Arc<Pulse>,
+    status: StatusCode,
+    bytes: u64,
+}
+
+impl Account {
+    pub(crate) fn new(counters: Arc<Counters>, pulse: Arc<Pulse>, status: StatusCode) -> Self {
+        counters.began();
+        Self { counters, pulse, status, bytes: 0 }
+    }
+
+    /// So many more bytes of content were handed over.
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.pulse.ended();
+        self.counters.ended(self.status.as_u16(), self.bytes);
+    }
+}

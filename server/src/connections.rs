@@ -1,0 +1,69 @@
+//! One thread's connections: accepted, answered, watched, drained.
+
+mod accept;
+mod addresses;
+mod drive;
+mod guarded;
+mod pulse;
+mod scan;
+
+use std::sync::Arc;
+
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_rustls::rustls::ServerConfig;
+
+pub(crate) use self::{addresses::Addresses, guarded::Marks, pulse::Pulse};
+use crate::{Counters, Settings, Site, bound::Port, respond::Names};
+
+/// How far a drain has come; it only ever advances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Everything is answered.
+    Serving,
+    /// Everything is answered, and each response ends its connection.
+    Lingering,
+    /// Nothing is accepted any more; what was accepted is answered, what is idle is closed.
+    Closing,
+    /// Everything is cut.
+    Cutting,
+}
+
+/// What the connections of a thread share.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) names: Arc<Names>,
+    pub(crate) site: watch::Receiver<Option<Arc<Site>>>,
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// The listeners of a thread.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) http: Port,
+    pub(crate) https: Port,
+}
+
+/// Serves until a drain is over; returns how many requests were cut.
+pub(crate) async fn run(worker: Worker, listeners: Listeners) -> u64 {
+    let worker = Arc::new(worker);
+    let mut ports = JoinSet::new();
+    for (port, secure) in [(listeners.http, false), (listeners.https, true)] {
+        match TcpListener::from_std(port.listener) {
+            Ok(listener) => {
+                ports.spawn(accept::accept(worker.clone(), listener, secure, port.lent));
+            }
+            Err(error) => {
+                tracing::error!(address = %port.address, %error, "a thread cannot listen")
+            }
+        }
+    }
+    let mut cut = 0;
+    while let Some(done) = ports.join_next().await {
+        cut += done.unwrap_or(0);
+    }
+    cut
+}

@@ -1,0 +1,200 @@
+//! One connection, from the handshake to its end.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, poll_fn, ready},
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
+
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::Service,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+    time::{sleep_until, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Marks, Phase, Worker, guarded::Guarded, pulse::Pulse};
+use crate::{
+    account::Account,
+    respond::{Asked, Body, answer},
+};
+
+/// Serves one connection; returns how many requests were cut.
+pub(super) async fn connection(worker: Arc<Worker>, stream: TcpStream, address: IpAddr, secure: bool) -> u64 {
+    if !secure {
+        return http1(worker, stream, address, secure).await;
+    }
+    let handshake = TlsAcceptor::from(worker.tls.clone()).accept(stream);
+    let mut phase = worker.phase.clone();
+    let stream = tokio::select! {
+        shaken = timeout(worker.settings.patience.handshake, handshake) => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%address, %error, "a TLS handshake failed");
+                return 0;
+            }
+            Err(_) => {
+                worker.counters.cut_off();
+                return 0;
+            }
+        },
+        // No request can have come before the handshake was done.
+        () = async { drop(phase.wait_for(|phase| *phase >= Phase::Cutting).await) } => return 0,
+    };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => http2(worker, stream, address).await,
+        _ => http1(worker, stream, address, secure).await,
+    }
+}
+
+async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
+    worker: Arc<Worker>,
+    stream: S,
+    address: IpAddr,
+    secure: bool,
+) -> u64 {
+    let (pulse, marks) = (Arc::new(Pulse::new()), Arc::new(Marks::default()));
+    let bounds = &worker.settings.bounds;
+    let io = TokioIo::new(Guarded::http1(stream, pulse.clone(), bounds, marks.clone()));
+    let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), secure };
+    let connection = http1::Builder::new()
+        .half_close(true)
+        .pipeline_flush(true)
+        .header_read_timeout(None)
+        // hyper's smallest buffer is 8 KiB.
+        .max_buf_size(bounds.head.max(8192))
+        .serve_connection(io, answering);
+    // The stream tells hyper that the client is done as soon as that is so; see `Guarded::poll_read`.
+    drive(&worker, &pulse, address, connection, Phase::Closing, |_| marks.close()).await
+}
+
+async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    worker: Arc<Worker>,
+    stream: S,
+    address: IpAddr,
+) -> u64 {
+    let (pulse, marks) = (Arc::new(Pulse::new()), Arc::new(Marks::default()));
+    let bounds = &worker.settings.bounds;
+    let io = TokioIo::new(Guarded::http2(stream, pulse.clone(), bounds, marks.clone()));
+    let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks, secure: true };
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(bounds.streams)
+        .max_header_list_size(u32::try_from(bounds.head).unwrap_or(u32::MAX))
+        .max_send_buf_size(64 * 1024)
+        .serve_connection(io, answering);
+    // GOAWAY loses nothing: it names the last request that is answered (RFC 9113 §6.8).
+    drive(&worker, &pulse, address, connection, Phase::Lingering, http2::Connection::graceful_shutdown).await
+}
+
+/// Polls a connection to its end, unless its client is too slow or the drain is. From the phase `from` on it is closed as
+/// soon as nothing is lost by it.
+async fn drive<C, E>(
+    worker: &Worker,
+    pulse: &Pulse,
+    address: IpAddr,
+    connection: C,
+    from: Phase,
+    close: impl Fn(Pin<&mut C>),
+) -> u64
+where
+    C: Future<Output = Result<(), E>>,
+    E: std::fmt::Display,
+{
+    let patience = &worker.settings.patience;
+    let mut connection = pin!(connection);
+    let mut due = pin!(sleep_until(pulse.deadline(patience)));
+    let mut phases = worker.phase.clone();
+    let mut phase = Phase::Serving;
+    let mut advanced = pin!(next_phase(&mut phases, phase));
+    let mut told = false;
+    poll_fn(|context| {
+        while phase < Phase::Cutting
+            && let Poll::Ready((next, rest)) = advanced.as_mut().poll(context)
+        {
+            phase = next;
+            advanced.set(next_phase(rest, phase));
+        }
+        if phase == Phase::Cutting {
+            return Poll::Ready(pulse.under_way());
+        }
+        loop {
+            if let Poll::Ready(done) = connection.as_mut().poll(context) {
+                if let Err(error) = done {
+                    tracing::debug!(%address, %error, "a connection ended early");
+                }
+                return Poll::Ready(0);
+            }
+            let to_tell = !told && phase >= from;
+            if to_tell && pulse.settled() {
+                told = true;
+                close(connection.as_mut());
+                continue;
+            }
+            let deadline = if to_tell { pulse.settles() } else { pulse.deadline(patience) };
+            if deadline < due.deadline() {
+                due.as_mut().reset(deadline);
+            }
+            if due.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            if deadline <= due.deadline() && !to_tell {
+                worker.counters.cut_off();
+                return Poll::Ready(0);
+            }
+            due.as_mut().reset(deadline);
+        }
+    })
+    .await
+}
+
+/// The phase that follows `current`; cutting, if the server was dropped.
+async fn next_phase(phases: &mut watch::Receiver<Phase>, current: Phase) -> (Phase, &mut watch::Receiver<Phase>) {
+    let next = phases.wait_for(|phase| *phase > current).await.map_or(Phase::Cutting, |phase| *phase);
+    (next, phases)
+}
+
+/// Answers the requests of one connection.
+struct Answering {
+    worker: Arc<Worker>,
+    pulse: Arc<Pulse>,
+    marks: Arc<Marks>,
+    secure: bool,
+}
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.pulse.began();
+        let worker = &self.worker;
+        let closing = *worker.phase.borrow() >= Phase::Lingering;
+        let asked = Asked {
+            names: &worker.names,
+            settings: &worker.settings,
+            site: worker.site.borrow().clone(),
+            secure: self.secure,
+            long_target: self.marks.long_target(),
+            content: self.marks.content(),
+        };
+        let mut response = answer(&asked, &request);
+        if request.version() < Version::HTTP_2 && (closing || asked.content || asked.long_target) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let account = Account::new(worker.counters.clone(), self.pulse.clone(), response.status());
+        response.body_mut().charge(account);
+        ready(Ok(response))
+    }
+}

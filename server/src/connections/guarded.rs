@@ -1,0 +1,197 @@
+//! The stream between a client and hyper: watches its pace, and closes it without losing what was sent.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    pulse::Pulse,
+    scan::{Found, Scan},
+};
+use crate::settings::Bounds;
+
+/// What ends a head that became faulty: no parser takes NUL, wherever it stands.
+const POISON: &[u8] = b"\0\r\n\r\n";
+/// What ends a head whose target became too long, so that it can be answered.
+const LONG_TARGET_END: &[u8] = b" HTTP/1.1\r\n\r\n";
+
+/// A client's stream, in plain text.
+#[derive(Debug)]
+pub(crate) struct Guarded<S> {
+    stream: S,
+    pulse: Arc<Pulse>,
+    bounds: Bounds,
+    /// `None` for HTTP/2, whose framing leaves no such questions.
+    scan: Option<Scan>,
+    /// What hyper is handed instead of what the client sent.
+    instead: &'static [u8],
+    marks: Arc<Marks>,
+    ended: bool,
+    shut: bool,
+}
+
+/// What the stream and the one who answers tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// The last request's target was too long, and was cut.
+    long_target: AtomicBool,
+    /// The last request announced content: no other request follows.
+    content: AtomicBool,
+    /// The connection is to end as soon as nothing is under way.
+    closing: AtomicBool,
+}
+
+impl Marks {
+    pub(crate) fn long_target(&self) -> bool {
+        self.long_target.load(Relaxed)
+    }
+
+    pub(crate) fn content(&self) -> bool {
+        self.content.load(Relaxed)
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+}
+
+impl<S> Guarded<S> {
+    /// An HTTP/1 stream.
+    pub(crate) fn http1(stream: S, pulse: Arc<Pulse>, bounds: &Bounds, marks: Arc<Marks>) -> Self {
+        let scan = Some(Scan::new(bounds.target));
+        Self { scan, ..Self::http2(stream, pulse, bounds, marks) }
+    }
+
+    /// An HTTP/2 stream.
+    pub(crate) fn http2(stream: S, pulse: Arc<Pulse>, bounds: &Bounds, marks: Arc<Marks>) -> Self {
+        Self { stream, pulse, bounds: bounds.clone(), scan: None, instead: &[], marks, ended: false, shut: false }
+    }
+
+    /// Looks at what was just read behind `before`, and takes back what hyper must not see.
+    fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let Some(scan) = &mut self.scan else { return };
+        let (at, instead) = match scan.look(&buffer.filled()[before..]) {
+            Found::Fine => {
+                self.marks.content.store(scan.announced_content(), Relaxed);
+                if scan.inside_head() {
+                    self.pulse.head_incomplete();
+                }
+                return;
+            }
+            Found::Fault(at) => (at, POISON),
+            Found::LongTarget(at) => {
+                self.marks.long_target.store(true, Relaxed);
+                (at, LONG_TARGET_END)
+            }
+        };
+        buffer.set_filled(before + at);
+        self.instead = instead;
+        self.hand_over(buffer);
+    }
+
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
+        let (now, later) = self.instead.split_at(self.instead.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.instead = later;
+    }
+
+    /// Whether the connection is to end, and nothing of a request has come.
+    fn may_close(&self) -> bool {
+        let between = self.scan.as_ref().is_some_and(Scan::between_requests);
+        between && self.marks.closing.load(Relaxed) && !self.pulse.busy()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.instead.is_empty() {
+            this.hand_over(buffer);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+            Poll::Ready(read) => {
+                read?;
+                this.ended = buffer.filled().len() == before;
+                this.look(buffer, before);
+                Poll::Ready(Ok(()))
+            }
+            // To hyper an ended stream is a client that is done: it finishes what it has and closes.
+            Poll::Pending if this.may_close() => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(written, bytes.len())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let offered = parts.iter().map(|part| part.len()).sum();
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.wrote(written, offered)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        match &flushed {
+            Poll::Ready(Ok(())) => self.pulse.took_all(),
+            Poll::Pending => self.pulse.took_nothing(),
+            Poll::Ready(Err(_)) => {}
+        }
+        flushed
+    }
+
+    /// Closes this side, then reads until the client closes its own: a socket that is dropped with unread bytes resets the
+    /// connection, and the client may lose a response it has not read yet (RFC 9112 §9.6). [`Pulse`] bounds the time.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.shut {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            this.shut = true;
+            this.pulse.closed();
+        }
+        while !this.ended {
+            let mut scrap = [0; 4096];
+            let mut scrap = ReadBuf::new(&mut scrap);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut scrap));
+            this.ended = read.is_err() || scrap.filled().is_empty();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S> Guarded<S> {
+    fn wrote(&self, written: Poll<io::Result<usize>>, offered: usize) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(Ok(bytes)) => self.pulse.took(*bytes as u64, *bytes == offered, &self.bounds),
+            Poll::Pending => self.pulse.took_nothing(),
+            Poll::Ready(Err(_)) => {}
+        }
+        written
+    }
+}

@@ -1,0 +1,141 @@
+//! What was served, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counts since the start. Threads add without waiting for each other; a reader may see one figure before another.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Responses by the first digit of their status, from 1xx on.
+    responses: [AtomicU64; 5],
+    in_flight: AtomicU64,
+    open: AtomicU64,
+    accepted: AtomicU64,
+    turned_away: AtomicU64,
+    cut: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Counters {
+    /// Responses whose status begins with `class` (1 to 5); 0 for any other digit.
+    pub fn responses(&self, class: u16) -> u64 {
+        let class = usize::from(class).wrapping_sub(1);
+        self.responses.get(class).map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// All responses.
+    pub fn requests(&self) -> u64 {
+        self.responses.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    /// Requests that are being answered now.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Connections that are open now.
+    pub fn open(&self) -> u64 {
+        self.open.load(Relaxed)
+    }
+
+    /// Connections that were accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Connections that were closed at once, because a bound was reached.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Relaxed)
+    }
+
+    /// Connections that were cut because their client was too slow.
+    pub fn cut(&self) -> u64 {
+        self.cut.load(Relaxed)
+    }
+
+    /// Bytes of content that were handed to connections.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// All counts in the text format of Prometheus (exposition format 0.0.4).
+    pub fn prometheus(&self) -> String {
+        use std::fmt::Write;
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# HELP spothost_responses_total Responses by the class of their status.");
+        let _ = writeln!(text, "# TYPE spothost_responses_total counter");
+        for class in 1..=5 {
+            let _ = writeln!(text, "spothost_responses_total{{class=\"{class}xx\"}} {}", self.responses(class));
+        }
+        for (name, kind, help, value) in [
+            ("requests_in_flight", "gauge", "Requests being answered.", self.in_flight()),
+            ("connections_open", "gauge", "Open connections.", self.open()),
+            ("connections_accepted_total", "counter", "Accepted connections.", self.accepted()),
+            (
+                "connections_turned_away_total",
+                "counter",
+                "Connections closed at once because a bound was reached.",
+                self.turned_away(),
+            ),
+            ("connections_cut_total", "counter", "Connections cut because their client was too slow.", self.cut()),
+            ("content_sent_bytes_total", "counter", "Bytes of content handed to connections.", self.sent()),
+        ] {
+            let _ =
+                writeln!(text, "# HELP spothost_{name} {help}\n# TYPE spothost_{name} {kind}\nspothost_{name} {value}");
+        }
+        text
+    }
+
+    pub(crate) fn began(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn ended(&self, status: u16, bytes: u64) {
+        self.in_flight.fetch_sub(1, Relaxed);
+        self.sent.fetch_add(bytes, Relaxed);
+        self.answered(status);
+    }
+
+    /// A response that was no request's: the head could not be read.
+    pub(crate) fn answered(&self, status: u16) {
+        if let Some(count) = self.responses.get(usize::from(status / 100).wrapping_sub(1)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn opened(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn turn_away(&self) {
+        self.turned_away.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn cut_off(&self) {
+        self.cut.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_are_counted_by_class_and_shown_as_prometheus_reads_them() {
+        let counters = Counters::default();
+        for status in [200, 206, 304, 404, 503] {
+            counters.began();
+            counters.ended(status, 10);
+        }
+        assert_eq!([1, 2, 3, 4, 5, 6, 0].map(|class| counters.responses(class)), [0, 2, 1, 1, 1, 0, 0]);
+        assert_eq!((counters.requests(), counters.in_flight(), counters.sent()), (5, 0, 50));
+        let text = counters.prometheus();
+        assert!(text.contains("spothost_responses_total{class=\"2xx\"} 2\n"), "{text}");
+        assert!(text.contains("# TYPE spothost_connections_open gauge\nspothost_connections_open 0\n"), "{text}");
+    }
+}

@@ -1,0 +1,253 @@
+//! What a response carries: bytes as they lie, or inflated piece by piece.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    ops::Range,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use hyper::body::{Frame, SizeHint};
+
+use crate::{account::Account, site::Inflate};
+
+/// The content of a response. Its length is always known.
+#[derive(Debug)]
+pub(crate) struct Body {
+    content: Content,
+    left: u64,
+    account: Option<Account>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Empty,
+    Lying(Segments),
+    Many(VecDeque<Segments>),
+    Inflated { inflate: Box<Inflate>, skip: u64 },
+}
+
+/// How many pieces are inflated and thrown away at once, before others get their turn.
+const SKIP_AT_ONCE: usize = 8;
+
+impl Body {
+    pub(crate) fn empty() -> Self {
+        Self::of(Content::Empty, 0)
+    }
+
+    /// Bytes that lie somewhere already.
+    pub(crate) fn lying(segments: impl Into<Segments>) -> Self {
+        let segments = segments.into();
+        match segments.length() {
+            0 => Self::empty(),
+            length => Self::of(Content::Lying(segments), length),
+        }
+    }
+
+    /// Several of them, one after the other.
+    pub(crate) fn many(parts: VecDeque<Segments>) -> Self {
+        let length = parts.iter().map(Segments::length).sum();
+        Self::of(Content::Many(parts), length)
+    }
+
+    /// A part of what is inflated; the part must lie inside.
+    pub(crate) fn inflated(inflate: Inflate, part: Range<u64>) -> Self {
+        Self::of(Content::Inflated { inflate: inflate.into(), skip: part.start }, part.end - part.start)
+    }
+
+    fn of(content: Content, left: u64) -> Self {
+        Self { content, left, account: None }
+    }
+
+    /// Keeps the account until the content was handed over, or is dropped.
+    pub(crate) fn charge(&mut self, account: Account) {
+        self.account = Some(account);
+    }
+
+    /// How many bytes are still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Segments>>> {
+        Poll::Ready(match &mut self.content {
+            Content::Empty => None,
+            Content::Lying(segments) => Some(Ok(std::mem::take(segments))),
+            Content::Many(parts) => parts.pop_front().map(Ok),
+            Content::Inflated { inflate, skip } => {
+                for _ in 0..SKIP_AT_ONCE {
+                    let Some(piece) = inflate.piece() else {
+                        return Poll::Ready(None);
+                    };
+                    let mut piece = match piece {
+                        Ok(piece) => Bytes::from(piece),
+                        Err(damaged) => return Poll::Ready(Some(Err(io::Error::other(damaged)))),
+                    };
+                    if *skip < piece.len() as u64 {
+                        piece.advance(*skip as usize);
+                        *skip = 0;
+                        piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+                        return Poll::Ready(Some(Ok(piece.into())));
+                    }
+                    *skip -= piece.len() as u64;
+                }
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        })
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Segments;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Segments>, io::Error>>> {
+        let this = &mut *self;
+        if this.left == 0 {
+            this.account = None;
+            return Poll::Ready(None);
+        }
+        let next = std::task::ready!(this.next(context));
+        let Some(Ok(segments)) = next else {
+            this.account = None;
+            return Poll::Ready(next.map(|failed| failed.map(Frame::data)));
+        };
+        let length = segments.length();
+        this.left = this.left.saturating_sub(length);
+        if let Some(account) = &mut this.account {
+            account.add(length);
+        }
+        if this.left == 0 {
+            this.account = None;
+        }
+        Poll::Ready(Some(Ok(Frame::data(segments))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Up to three pieces that are sent as one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Segments([Bytes; 3]);
+
+impl Segments {
+    pub(crate) fn new(head: Bytes, middle: Bytes, tail: Bytes) -> Self {
+        Self([head, middle, tail])
+    }
+
+    /// Length of all pieces together.
+    pub(crate) fn length(&self) -> u64 {
+        self.0.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// A part, which must lie inside.
+    pub(crate) fn slice(&self, part: Range<u64>) -> Self {
+        let mut from = 0;
+        Self(self.0.each_ref().map(|piece| {
+            let length = piece.len() as u64;
+            let start = part.start.saturating_sub(from).min(length);
+            let end = part.end.saturating_sub(from).min(length);
+            from += length;
+            piece.slice(start as usize..end.max(start) as usize)
+        }))
+    }
+}
+
+impl From<Bytes> for Segments {
+    fn from(bytes: Bytes) -> Self {
+        Self([bytes, Bytes::new(), Bytes::new()])
+    }
+}
+
+impl Buf for Segments {
+    fn remaining(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.0.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece)
+    }
+
+    fn chunks_vectored<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        for (piece, slot) in self.0.iter().filter(|piece| !piece.is_empty()).zip(out) {
+            *slot = IoSlice::new(piece);
+            used += 1;
+        }
+        used
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        for piece in &mut self.0 {
+            let here = count.min(piece.len());
+            piece.advance(here);
+            count -= here;
+        }
+        assert_eq!(count, 0, "advanced beyond the end");
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        match self.0.iter_mut().find(|piece| !piece.is_empty()) {
+            // Hands out a view, where the default would copy.
+            Some(piece) if piece.len() >= length => piece.split_to(length),
+            _ => {
+                assert!(length <= self.remaining(), "advanced beyond the end");
+                let mut copy = bytes::BytesMut::with_capacity(length);
+                bytes::BufMut::put(&mut copy, self.take(length));
+                copy.freeze()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments() -> Segments {
+        Segments::new(Bytes::from_static(b"abc"), Bytes::from_static(b"defgh"), Bytes::from_static(b"ij"))
+    }
+
+    fn read(mut segments: Segments) -> Vec<u8> {
+        segments.copy_to_bytes(segments.remaining()).to_vec()
+    }
+
+    #[test]
+    fn every_slice_of_segments_is_the_slice_of_their_bytes() {
+        let whole = b"abcdefghij";
+        for start in 0..=10 {
+            for end in start..=10 {
+                assert_eq!(read(segments().slice(start..end)), &whole[start as usize..end as usize], "{start}..{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn segments_are_read_alike_in_every_step() {
+        for step in 1..=10 {
+            let (mut rest, mut seen) = (segments(), Vec::new());
+            while rest.has_remaining() {
+                let mut slices = [IoSlice::new(&[]); 8];
+                let used = rest.chunks_vectored(&mut slices);
+                let offered: usize = slices[..used].iter().map(|slice| slice.len()).sum();
+                assert_eq!(offered, rest.remaining());
+                let here = step.min(rest.chunk().len());
+                seen.extend_from_slice(&rest.chunk()[..here]);
+                rest.advance(here);
+            }
+            assert_eq!(seen, b"abcdefghij", "steps of {step}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Responses that are no file's.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::{body::Body, caching};
+
+/// What may be done with a file (RFC 9110 §9.1).
+const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// A status and its name.
+pub(crate) fn response(status: StatusCode) -> Response<Body> {
+    let text = format!("{status}\n");
+    let mut response = Response::new(Body::lying(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching::NEVER));
+    response
+}
+
+/// 405 (RFC 9110 §15.5.6).
+pub(crate) fn method_not_allowed() -> Response<Body> {
+    let mut response = response(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(header::ALLOW, ALLOW);
+    response
+}
+
+/// The answer to OPTIONS (RFC 9110 §9.3.7).
+pub(crate) fn options() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, ALLOW);
+    response
+}
+
+/// A redirect that keeps the method. A `location` that is no field value is answered with 404 instead.
+pub(crate) fn redirect(status: StatusCode, location: String) -> Response<Body> {
+    let Ok(location) = HeaderValue::try_from(location) else {
+        return response(StatusCode::NOT_FOUND);
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::LOCATION, location);
+    response
+}
+
+/// 503 while there is no site yet (RFC 9110 §15.6.4, §10.2.3).
+pub(crate) fn no_site_yet(retry_after: Duration) -> Response<Body> {
+    let mut response = response(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+    response
+}
+
+/// 416 (RFC 9110 §15.5.17).
+pub(crate) fn range_not_satisfiable(length: u64) -> Response<Body> {
+    let mut response = response(StatusCode::RANGE_NOT_SATISFIABLE);
+    if let Ok(range) = HeaderValue::try_from(format!("bytes */{length}")) {
+        response.headers_mut().insert(header::CONTENT_RANGE, range);
+    }
+    response
+}

@@ -1,0 +1,160 @@
+//! One file in one coding: what is sent, and what tells it from others (RFC 9110 §8).
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use super::{
+    body::{Body, Segments},
+    coding::Wanted,
+    conditional::Validators,
+};
+use crate::{
+    Site,
+    site::{Coding, EntityTag, Entry, Inflate, Method},
+};
+
+/// A file in the coding that a client wants most.
+pub(crate) struct Representation<'a> {
+    site: &'a Site,
+    /// The file that was asked for.
+    entry: &'a Entry,
+    source: Source,
+    tag: EntityTag,
+    coding: Option<&'static str>,
+    varies: bool,
+}
+
+/// Where the bytes come from.
+enum Source {
+    /// They lie in the package.
+    Lying(Segments),
+    /// They lie there deflated, and the client cannot inflate them.
+    Deflated { packed: Bytes, size: u64 },
+}
+
+/// gzip's header (RFC 1952 §2.3): deflate, no name, no time, unknown system.
+const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+impl<'a> Representation<'a> {
+    /// The representation of `entry` for these request fields; `None` if the package does not hold what it declares.
+    pub(crate) fn choose(site: &'a Site, entry: &'a Entry, headers: &HeaderMap) -> Option<Self> {
+        let codings = Coding::ALL.map(|coding| site.coded(entry, coding));
+        let deflated = entry.method == Method::Deflated;
+        let varies = deflated || codings.iter().any(Option::is_some);
+        if !varies {
+            return Self::identity(site, entry, varies);
+        }
+        let wanted = Wanted::of(headers);
+        let [brotli, zstandard, gzip] = codings;
+        let as_gzip = gzip.is_some() || (deflated && entry.size <= u64::from(u32::MAX));
+        // Wanted alike, the smallest comes first. If nothing is acceptable, identity is better than 406 (§12.5.3).
+        let weights = [
+            (wanted.brotli, brotli.is_some()),
+            (wanted.zstandard, zstandard.is_some()),
+            (wanted.gzip, as_gzip),
+            (wanted.identity, true),
+        ];
+        let best = weights.iter().filter(|(_, is)| *is).map(|(weight, _)| *weight).max()?;
+        let chosen = weights.iter().position(|(weight, is)| *is && *weight == best);
+        match (chosen, gzip) {
+            (Some(0), _) if best > 0 => Self::coded(site, entry, brotli?, "br"),
+            (Some(1), _) if best > 0 => Self::coded(site, entry, zstandard?, "zstd"),
+            (Some(2), Some(gzip)) if best > 0 => Self::coded(site, entry, gzip, "gzip"),
+            (Some(2), None) if best > 0 => Self::reframed(site, entry),
+            _ => Self::identity(site, entry, varies),
+        }
+    }
+
+    /// The file as it is.
+    fn identity(site: &'a Site, entry: &'a Entry, varies: bool) -> Option<Self> {
+        let packed = site.packed(entry)?;
+        let source = match entry.method {
+            Method::Stored => Source::Lying(packed.into()),
+            Method::Deflated => Source::Deflated { packed, size: entry.size },
+        };
+        Some(Self { site, entry, source, tag: entry.identity_tag(), coding: None, varies })
+    }
+
+    /// A file that lies beside it in a coding, whose content is the coded form.
+    fn coded(site: &'a Site, entry: &'a Entry, coded: &'a Entry, coding: &'static str) -> Option<Self> {
+        Some(Self { entry, coding: Some(coding), ..Self::identity(site, coded, true)? })
+    }
+
+    /// The deflate stream as it lies, between a gzip header and trailer.
+    fn reframed(site: &'a Site, entry: &'a Entry) -> Option<Self> {
+        let mut trailer = [0; 8];
+        trailer[..4].copy_from_slice(&entry.crc.to_le_bytes());
+        // The size modulo 2^32 (RFC 1952 §2.3.1).
+        trailer[4..].copy_from_slice(&(entry.size as u32).to_le_bytes());
+        let segments =
+            Segments::new(Bytes::from_static(GZIP_HEADER), site.packed(entry)?, Bytes::copy_from_slice(&trailer));
+        let source = Source::Lying(segments);
+        Some(Self { site, entry, source, tag: entry.gzip_tag(), coding: Some("gzip"), varies: true })
+    }
+
+    /// The file that was asked for.
+    pub(crate) fn entry(&self) -> &'a Entry {
+        self.entry
+    }
+
+    /// Its content type, whatever the coding.
+    pub(crate) fn content_type(&self) -> &'a HeaderValue {
+        self.site.content_type(self.entry)
+    }
+
+    /// The coding's name, unless it is identity.
+    pub(crate) fn coding(&self) -> Option<&'static str> {
+        self.coding
+    }
+
+    /// Whether other clients may get another coding.
+    pub(crate) fn varies(&self) -> bool {
+        self.varies
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn length(&self) -> u64 {
+        match &self.source {
+            Source::Lying(segments) => segments.length(),
+            Source::Deflated { size, .. } => *size,
+        }
+    }
+
+    /// Whether a part of it costs no more than its own bytes.
+    pub(crate) fn can_seek(&self) -> bool {
+        matches!(self.source, Source::Lying(_))
+    }
+
+    /// What tells it from other representations.
+    pub(crate) fn validators(&self) -> Validators {
+        let mut tag = Vec::with_capacity(32);
+        self.tag.write(&mut tag);
+        // What is written there is visible ASCII.
+        let tag = HeaderValue::from_maybe_shared(Bytes::from(tag)).unwrap_or(HeaderValue::from_static("\"\""));
+        Validators { tag, modified: (self.entry.modified > 0).then(|| u64::from(self.entry.modified)) }
+    }
+
+    /// All of it.
+    pub(crate) fn body(&self) -> Body {
+        match &self.source {
+            Source::Lying(segments) => Body::lying(segments.clone()),
+            Source::Deflated { packed, size } => Body::inflated(Inflate::new(packed.clone(), *size), 0..*size),
+        }
+    }
+
+    /// A part of it, which must lie inside.
+    pub(crate) fn part(&self, part: std::ops::Range<u64>) -> Body {
+        match &self.source {
+            Source::Lying(_) => Body::lying(self.slice(part)),
+            Source::Deflated { packed, size } => Body::inflated(Inflate::new(packed.clone(), *size), part),
+        }
+    }
+
+    /// A part of what [can be sought](Self::can_seek); empty otherwise.
+    pub(crate) fn slice(&self, part: std::ops::Range<u64>) -> Segments {
+        match &self.source {
+            Source::Lying(segments) => segments.slice(part),
+            Source::Deflated { .. } => Segments::default(),
+        }
+    }
+}

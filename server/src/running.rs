@@ -1,0 +1,123 @@
+//! A server that runs, until it is drained.
+
+use std::{num::NonZero, sync::Arc, thread, time::Duration};
+
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    BindError, Counters, Identity, Settings, Site,
+    bound::Port,
+    connections::{Addresses, Listeners, Phase, Worker, run},
+    tls,
+};
+
+/// A server that runs. Dropping it cuts everything: [`drain`](Self::drain) it instead.
+#[derive(Debug)]
+pub struct Running {
+    phase: watch::Sender<Phase>,
+    workers: Vec<oneshot::Receiver<u64>>,
+    counters: Arc<Counters>,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Requests that were still under way at the hard deadline, and were cut.
+    pub requests_cut: u64,
+}
+
+impl Running {
+    pub(crate) fn start(
+        http: Port,
+        https: Port,
+        settings: Settings,
+        site: watch::Receiver<Option<Arc<Site>>>,
+        identity: watch::Receiver<Option<Arc<Identity>>>,
+    ) -> Result<Self, BindError> {
+        let threads = settings.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let counters = Arc::new(Counters::default());
+        let worker = Worker {
+            names: Arc::new(settings.names(https.address.port())),
+            tls: tls::configuration(identity),
+            addresses: Arc::new(Addresses::default()),
+            settings: Arc::new(settings),
+            site,
+            counters: counters.clone(),
+            phase: phases,
+        };
+        let mut listeners = Vec::with_capacity(threads);
+        for _ in 1..threads {
+            listeners.push(Listeners { http: http.one_more()?, https: https.one_more()? });
+        }
+        listeners.push(Listeners { http, https });
+        let workers = listeners
+            .into_iter()
+            .enumerate()
+            .map(|(number, listeners)| spawn(number, worker.clone(), listeners))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { phase, workers, counters })
+    }
+
+    /// From now on every response ends its connection: `Connection: close`, or GOAWAY. Connections are still accepted.
+    pub fn linger(&self) {
+        self.advance(Phase::Lingering);
+    }
+
+    /// Lingers until `soft` has passed, then stops accepting, answers what was accepted (connections that wait in the
+    /// kernel's queue too) and closes connections as they become idle; once `hard` has passed, cuts what is left. Both are
+    /// counted from the call.
+    pub async fn drain(mut self, soft: Duration, hard: Duration) -> Drained {
+        let now = Instant::now();
+        self.advance(Phase::Lingering);
+        sleep_until(now + soft.min(hard)).await;
+        self.advance(Phase::Closing);
+        let mut requests_cut = 0;
+        let workers = std::mem::take(&mut self.workers);
+        for mut worker in workers {
+            let done = match timeout_at(now + hard, &mut worker).await {
+                Ok(done) => done,
+                Err(_) => {
+                    self.advance(Phase::Cutting);
+                    worker.await
+                }
+            };
+            requests_cut += done.unwrap_or(0);
+        }
+        Drained { requests_cut }
+    }
+
+    /// What was served so far. The counters outlive the server.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let later = to > *phase;
+            *phase = to.max(*phase);
+            later
+        });
+    }
+}
+
+fn spawn(number: usize, worker: Worker, listeners: Listeners) -> Result<oneshot::Receiver<u64>, BindError> {
+    let address = listeners.https.address;
+    let (done, receiver) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| BindError::new(address, error))?;
+    thread::Builder::new()
+        .name(format!("serve-{number}"))
+        .spawn(move || {
+            let cut = runtime.block_on(run(worker, listeners));
+            // Nobody waits if the server was dropped without a drain.
+            let _ = done.send(cut);
+        })
+        .map_err(|error| BindError::new(address, error))?;
+    Ok(receiver)
+}

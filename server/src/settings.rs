@@ -1,0 +1,109 @@
+//! How a site is served: names, limits, patience.
+
+use std::{num::NonZero, time::Duration};
+
+/// For which names a site is served, and what a client may cost.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The canonical name, in lower case and without a port.
+    pub domain: String,
+    /// Further names, redirected (308) to `domain`.
+    pub aliases: Vec<String>,
+    /// Further `Host` names that are served as if they were `domain`, such as `localhost` or an IP literal.
+    pub also: Vec<String>,
+    /// Serve the site over plain HTTP too, instead of redirecting to HTTPS. For benchmarks and for use behind a proxy.
+    pub plain: bool,
+    /// `Strict-Transport-Security` (RFC 6797) for this long; `None` sends none.
+    pub hsts: Option<Duration>,
+    /// How many threads serve, each with its own listener; `None` for one per available core.
+    pub threads: Option<NonZero<usize>>,
+    /// How long clients may take.
+    pub patience: Patience,
+    /// What clients may cost.
+    pub bounds: Bounds,
+}
+
+/// How long a client may take before its connection is cut.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// For the TLS handshake, counted from the accepted connection.
+    pub handshake: Duration,
+    /// For the first request, counted from the handshake.
+    pub first: Duration,
+    /// For a request head, counted from its first byte.
+    pub head: Duration,
+    /// Between requests, on a connection that is kept open.
+    pub idle: Duration,
+    /// For taking the next [`Bounds::progress`] bytes of a response.
+    pub write: Duration,
+    /// For closing its side, once this side is closed.
+    pub close: Duration,
+    /// What `Retry-After` says while there is no site yet.
+    pub retry_after: Duration,
+}
+
+/// What clients may cost; the newest beyond a bound is refused, everybody else is served.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Open connections in all.
+    pub connections: usize,
+    /// Open connections per IPv4 address or IPv6 /64.
+    pub connections_per_address: usize,
+    /// Bytes of a request's head.
+    pub head: usize,
+    /// Bytes of a request's target (RFC 9110 §15.5.15).
+    pub target: usize,
+    /// Concurrent HTTP/2 streams of a connection (RFC 9113 §5.1.2).
+    pub streams: u32,
+    /// Bytes of a response a client must take within [`Patience::write`].
+    pub progress: u64,
+}
+
+impl Settings {
+    /// The defaults, for this domain.
+    pub fn new(domain: impl Into<String>) -> Self {
+        Self { domain: domain.into().to_ascii_lowercase(), ..Self::default() }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            domain: "localhost".into(),
+            aliases: Vec::new(),
+            also: Vec::new(),
+            plain: false,
+            hsts: None,
+            threads: None,
+            patience: Patience::default(),
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(9),
+            first: Duration::from_secs(9),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            write: Duration::from_secs(25),
+            close: Duration::from_secs(2),
+            retry_after: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            connections_per_address: 1_024,
+            head: 32 * 1024,
+            target: 8 * 1024,
+            streams: 128,
+            progress: 16 * 1024,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! An immutable set of files: the content of one package, served as it lies.
+
+mod directory;
+mod entry;
+mod inflate;
+mod limits;
+mod map;
+mod name;
+mod note;
+mod open;
+mod refused;
+mod verify;
+
+use std::{fs::File, path::Path};
+
+use bytes::Bytes;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use http::HeaderValue;
+
+pub(crate) use self::{
+    entry::{Coding, EntityTag, Entry, Method},
+    inflate::Inflate,
+};
+pub use self::{
+    limits::PackageLimits,
+    note::Note,
+    refused::{Reason, Refused},
+};
+
+/// The files of one package, looked up by name and read where they lie in the mapped zip.
+///
+/// A site never changes: a new package is a new `Site`. Beside the mapping it costs about 64 bytes an entry and the names.
+#[derive(Debug)]
+pub struct Site {
+    /// The whole package, mapped.
+    zip: Bytes,
+    /// Offset of the first central directory header: entries lie before it.
+    directory: usize,
+    entries: Vec<Entry>,
+    /// The normalised names of all entries, one after the other.
+    names: String,
+    /// Indices of the entries that visitors may see, by their name.
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// The content types in use; entries refer to them.
+    types: Vec<HeaderValue>,
+    notes: Vec<Note>,
+}
+
+impl Site {
+    /// Opens the package at `path`: reads its central directory, and checks and normalises every name once.
+    ///
+    /// No content is read: call [`verify`](Self::verify) before the site goes live. The file is mapped, so it must be
+    /// replaced by renaming another over it and never be written in place, or the process may be killed by `SIGBUS`.
+    ///
+    /// # Errors
+    /// [`Refused`] for everything that is not a good zip within `limits`, or that different readers could read
+    /// differently: names that lead outside, links, duplicates, overlaps, encryption, unknown compression, lying sizes.
+    pub fn open(path: &Path, limits: &PackageLimits) -> Result<Self, Refused> {
+        let unreadable = |error: std::io::Error| Reason::Unreadable(format!("{}: {error}", path.display()));
+        let file = File::open(path).map_err(unreadable)?;
+        let zip = map::map(&file).map_err(unreadable)?;
+        Self::from_bytes(zip, limits)
+    }
+
+    /// Opens a package that lies in memory; otherwise like [`open`](Self::open).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(zip: Bytes, limits: &PackageLimits) -> Result<Self, Refused> {
+        open::open(zip, limits)
+    }
+
+    /// Reads every entry once, as a stream with bounded memory: its records must agree, its bytes must inflate to the
+    /// declared size, and their CRC-32 must hold. Blocking: call it where that is allowed.
+    ///
+    /// # Errors
+    /// [`Refused`] names the first entry that does not hold.
+    pub fn verify(&self) -> Result<(), Refused> {
+        verify::verify(self)
+    }
+
+    /// How many files visitors can reach.
+    pub fn files(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How many bytes the package has.
+    pub fn length(&self) -> u64 {
+        self.zip.len() as u64
+    }
+
+    /// Faults in the package's own settings, line by line, that did not keep it from being served.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The file with exactly this name, if visitors may see it.
+    pub(crate) fn file(&self, name: &str) -> Option<&Entry> {
+        use std::hash::BuildHasher;
+        let hash = self.hasher.hash_one(name);
+        let found = self.index.find(hash, |&index| self.name(&self.entries[index as usize]) == name)?;
+        Some(&self.entries[*found as usize])
+    }
+
+    /// The entry that holds `entry` in this content coding.
+    pub(crate) fn coded(&self, entry: &Entry, coding: Coding) -> Option<&Entry> {
+        self.entries.get(entry.sibling(coding)?)
+    }
+
+    /// The normalised name of an entry.
+    pub(crate) fn name(&self, entry: &Entry) -> &str {
+        &self.names[entry.name()]
+    }
+
+    /// The content type of an entry.
+    pub(crate) fn content_type(&self, entry: &Entry) -> &HeaderValue {
+        &self.types[usize::from(entry.content_type)]
+    }
+
+    /// The bytes of an entry as they lie in the package. `None` if its local header does not hold, which
+    /// [`verify`](Self::verify) would have said.
+    pub(crate) fn packed(&self, entry: &Entry) -> Option<Bytes> {
+        let local = directory::local(&self.zip, entry.offset as usize)?;
+        let end = local.data.checked_add(entry.packed as usize)?;
+        (end <= self.directory).then(|| self.zip.slice(local.data..end))
+    }
+}

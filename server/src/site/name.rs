@@ -1,0 +1,137 @@
+//! Names of entries: normalised and checked once, at opening.
+
+use super::refused::Reason;
+
+/// The normalised form of an entry's name: segments joined by `/`, none of them empty, `.` or `..`.
+///
+/// A leading `./` and `.` segments are harmless and dropped. Nothing else is repaired: a name that means different things
+/// to different readers (backslashes, drives, empty segments, control characters) is refused.
+///
+/// # Errors
+/// [`Reason::Name`] with what is not allowed.
+pub(crate) fn normalise(raw: &str) -> Result<Name, Reason> {
+    refuse_characters(raw)?;
+    let (path, directory) = match raw.strip_suffix('/') {
+        Some(path) => (path, true),
+        None => (raw, false),
+    };
+    let mut name = String::with_capacity(path.len());
+    for segment in path.split('/') {
+        match segment {
+            "." => continue,
+            ".." => return Err(Reason::Name("it climbs with '..'")),
+            "" => return Err(Reason::Name("it has an empty segment")),
+            _ => {}
+        }
+        if !name.is_empty() {
+            name.push('/');
+        }
+        name.push_str(segment);
+    }
+    if name.is_empty() && !directory {
+        return Err(Reason::Name("it is empty"));
+    }
+    Ok(Name { text: name, directory })
+}
+
+/// A name that was checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// The normalised name, without a trailing slash.
+    pub(crate) text: String,
+    /// Whether the entry is a directory by its name.
+    pub(crate) directory: bool,
+}
+
+/// Whether visitors may never see this file: dotfiles outside `.well-known`, and the files that are settings.
+pub(crate) fn hidden(name: &str) -> bool {
+    if matches!(name, "_redirects" | "_headers" | "site.toml") {
+        return true;
+    }
+    name.split('/')
+        .enumerate()
+        .any(|(depth, segment)| segment.starts_with('.') && !(depth == 0 && segment == ".well-known"))
+}
+
+fn refuse_characters(raw: &str) -> Result<(), Reason> {
+    if raw.starts_with('/') {
+        return Err(Reason::Name("it is absolute"));
+    }
+    if raw.contains('\\') {
+        return Err(Reason::Name("it has a backslash"));
+    }
+    if raw.contains(char::is_control) {
+        return Err(Reason::Name("it has a control character"));
+    }
+    let bytes = raw.as_bytes();
+    if bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' {
+        return Err(Reason::Name("it starts with a drive"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn harmless_names_are_normalised() {
+        for (raw, text, directory) in [
+            ("index.html", "index.html", false),
+            ("./a/./b.css", "a/b.css", false),
+            ("a/", "a", true),
+            ("./", "", true),
+            ("ä/ö.txt", "ä/ö.txt", false),
+            ("..a/b..", "..a/b..", false),
+            ("a b/c:d", "a b/c:d", false),
+        ] {
+            assert_eq!(normalise(raw), Ok(Name { text: text.into(), directory }), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_could_lead_outside_are_refused() {
+        for raw in [
+            "",
+            "/",
+            "/etc/passwd",
+            "//host/share",
+            "../a",
+            "a/../b",
+            "a/..",
+            "..",
+            "C:/x",
+            "c:x",
+            "a\\b",
+            "..\\a",
+            "a\0b",
+            "a\nb",
+            "a\u{7f}",
+            "a\u{85}b",
+            "a//b",
+            "a//",
+            ".",
+        ] {
+            assert!(normalise(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn dotfiles_and_settings_are_hidden_but_well_known_is_not() {
+        for (name, is) in [
+            (".env", true),
+            (".git/config", true),
+            ("a/.htaccess", true),
+            (".well-known/security.txt", false),
+            ("a/.well-known/x", true),
+            (".well-known/.x", true),
+            ("_redirects", true),
+            ("_headers", true),
+            ("site.toml", true),
+            ("a/_redirects", false),
+            ("a.b", false),
+        ] {
+            assert_eq!(hidden(name), is, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The server as its clients see it, over real sockets, and the packages it takes and refuses.
+
+mod client;
+mod conditional;
+mod drain;
+mod host;
+mod package;
+mod packages;
+mod pages;
+mod protocols;
+mod server;
+mod slow;
+mod strict;
+mod zips;

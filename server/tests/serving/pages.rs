@@ -1,0 +1,130 @@
+//! What a path leads to, and how it is represented.
+
+use std::io::Read;
+
+use crate::{
+    client::{get, request},
+    package::{noise, text},
+    server::Server,
+};
+
+fn gunzip(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_deflated_file_is_served_as_gzip_or_inflated() {
+    let server = Server::start();
+    let coded = get(&server, "/", &["Accept-Encoding: gzip, br"]).await;
+    assert_eq!((coded.status, coded.field("content-encoding")), (200, Some("gzip")));
+    assert_eq!(gunzip(&coded.content), text("home", 22_000));
+    let plain = get(&server, "/", &[]).await;
+    assert_eq!((plain.status, plain.field("content-encoding")), (200, None));
+    assert_eq!(plain.text(), text("home", 22_000));
+    assert!(plain.content.len() > coded.content.len());
+    assert_ne!(coded.field("etag"), plain.field("etag"), "each representation has its own tag");
+    for response in [coded, plain] {
+        assert_eq!(response.field("vary"), Some("accept-encoding"));
+        assert_eq!(response.field("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(response.field("x-content-type-options"), Some("nosniff"));
+        assert_eq!(response.field("cache-control"), Some("no-cache"));
+        assert_eq!(response.field("last-modified"), Some("Sat, 21 Nov 2026 12:00:00 GMT"));
+        assert_eq!(response.field("accept-ranges"), Some("bytes"));
+        assert!(response.field("date").is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_stored_file_is_served_as_it_lies_whatever_is_accepted() {
+    let server = Server::start();
+    let image = get(&server, "/logo.png", &["Accept-Encoding: gzip"]).await;
+    assert_eq!((image.status, image.field("content-encoding"), image.field("vary")), (200, None, None));
+    assert_eq!(image.content, noise(100_000));
+    assert_eq!(get(&server, "/empty.txt", &[]).await.content, b"");
+}
+
+#[tokio::test]
+async fn files_beside_a_file_are_its_other_codings() {
+    let server = Server::start();
+    for (accepted, coding) in [
+        ("br, gzip, zstd", Some("br")),
+        ("gzip, zstd", Some("zstd")),
+        ("gzip", Some("gzip")),
+        ("br;q=0.5, gzip;q=0.8", Some("gzip")),
+        ("br;q=0, identity", None),
+        ("identity;q=0, br;q=0.1", Some("br")),
+        ("*;q=0", None),
+        ("deflate", None),
+    ] {
+        let response = get(&server, "/style.css", &[&format!("Accept-Encoding: {accepted}")]).await;
+        assert_eq!((response.status, response.field("content-encoding")), (200, coding), "{accepted}");
+        assert_eq!(response.field("content-type"), Some("text/css; charset=utf-8"));
+    }
+    let by_name = get(&server, "/style.css.br", &["Accept-Encoding: br"]).await;
+    assert_eq!((by_name.field("content-encoding"), by_name.text()), (None, "brotli form of style.css".into()));
+}
+
+#[tokio::test]
+async fn clean_urls_lead_to_their_pages() {
+    let server = Server::start();
+    for (target, status, begins) in [
+        ("/", 200, "home"),
+        ("/index.html", 200, "home"),
+        ("/about", 200, "about"),
+        ("/about/", 200, "about"),
+        ("/about.html", 200, "about"),
+        ("/docs", 200, "docs"),
+        ("/docs/", 200, "docs"),
+        ("/docs/index.html?a=b", 200, "docs"),
+        ("/sp%20ace/%C3%A4.txt", 200, "unicode"),
+        ("/.well-known/security.txt", 200, "Contact"),
+        ("/nothing", 404, "no such page"),
+        ("/docs/nothing", 404, "no such page in docs"),
+        ("/docs/deeper/nothing", 404, "no such page in docs"),
+        ("/nothing/docs", 404, "no such page"),
+        ("/about//", 404, "no such page"),
+        ("//about", 404, "no such page"),
+        ("/.env", 404, "no such page"),
+        ("/../Cargo.toml", 400, "400"),
+        ("/%2e%2e/x", 400, "400"),
+        ("/%00", 400, "400"),
+    ] {
+        let response = get(&server, target, &[]).await;
+        assert_eq!(
+            (response.status, response.text().starts_with(begins)),
+            (status, true),
+            "{target}: {}",
+            response.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_fingerprinted_names_are_immutable_and_never_a_fallback() {
+    let server = Server::start();
+    let immutable = get(&server, "/app.3f9c1a.js", &[]).await;
+    assert_eq!(immutable.field("cache-control"), Some("public, max-age=31536000, immutable"));
+    let gone = get(&server, "/app.000000a.js", &[]).await;
+    assert_eq!((gone.status, gone.field("cache-control"), gone.field("etag")), (404, Some("no-cache"), None));
+}
+
+#[tokio::test]
+async fn methods_are_those_of_files() {
+    let server = Server::start();
+    let whole = get(&server, "/", &[]).await;
+    let head = request(&server, "HEAD", "/", &[]).await;
+    assert_eq!((head.status, head.content.len()), (200, 0));
+    for field in ["content-length", "content-type", "etag", "last-modified", "vary"] {
+        assert_eq!(head.field(field), whole.field(field), "{field}");
+    }
+    for target in ["/", "*"] {
+        let options = request(&server, "OPTIONS", target, &[]).await;
+        assert_eq!((options.status, options.field("allow")), (204, Some("GET, HEAD, OPTIONS")), "{target}");
+    }
+    for method in ["POST", "PUT", "DELETE", "TRACE", "PATCH", "BREW"] {
+        let refused = request(&server, method, "/", &[]).await;
+        assert_eq!((refused.status, refused.field("allow")), (405, Some("GET, HEAD, OPTIONS")), "{method}");
+    }
+}
