@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, default_provider::credentials::DefaultCredentialsChain, retry::RetryConfig,
-    timeout::TimeoutConfig,
+    BehaviorVersion, Region, SdkConfig, default_provider::credentials::DefaultCredentialsChain,
+    environment::EnvironmentVariableRegionProvider, meta::region::ProvideRegion as _,
+    profile::ProfileFileRegionProvider, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 
@@ -43,7 +44,9 @@ pub struct Login {
 impl Login {
     /// Starts looking for credentials in the usual places: environment, profile, container, instance profile.
     pub async fn start(metadata: &Metadata) -> Login {
-        let chain = DefaultCredentialsChain::builder().imds_client(metadata.client()).build().await;
+        // A region is of use to web identities only, which name one; asking the metadata service for it takes time.
+        let chain = DefaultCredentialsChain::builder().region(EnvironmentVariableRegionProvider::new());
+        let chain = chain.imds_client(metadata.client()).build().await;
         Login { credentials: SharedCredentialsProvider::new(Warmed::start(chain)) }
     }
 
@@ -76,11 +79,10 @@ impl Login {
 
 /// The region that the environment or the profile names, if one does; an instance need not say it.
 pub async fn configured_region() -> Option<String> {
-    use aws_config::{environment::EnvironmentVariableRegionProvider, meta::region::ProvideRegion as _};
     let named = EnvironmentVariableRegionProvider::new().region().await;
     let named = match named {
         Some(region) => Some(region),
-        None => aws_config::profile::ProfileFileRegionProvider::builder().build().region().await,
+        None => ProfileFileRegionProvider::builder().build().region().await,
     };
     named.map(|region| region.to_string())
 }

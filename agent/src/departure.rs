@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     aws::metadata::{Metadata, Notice},
+    clock::time_of_day,
     fault::Fault,
     keeper::{Judgement, Keeper, Pace},
     status::{Board, Part},
@@ -64,7 +65,7 @@ impl fmt::Display for Going {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.until {
             None => write!(f, "{}", self.why),
-            Some(until) => write!(f, "{} at {}", self.why, crate::host::clock_time(until)),
+            Some(until) => write!(f, "{} at {}", self.why, time_of_day(until)),
         }
     }
 }

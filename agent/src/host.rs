@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use time::{OffsetDateTime, macros::format_description};
+use time::OffsetDateTime;
 
 use crate::{
     aws::metadata::Metadata,
@@ -105,13 +105,6 @@ impl Keeper for Facts {
     fn drifting(drift: &Self::Drift) -> String {
         match *drift {}
     }
-}
-
-/// The time of day of `at` in UTC, to the second, as people are told it.
-pub fn clock_time(at: OffsetDateTime) -> String {
-    at.to_offset(time::UtcOffset::UTC)
-        .format(format_description!("[hour]:[minute]:[second] UTC"))
-        .unwrap_or_else(|_| at.to_string())
 }
 
 #[cfg(test)]

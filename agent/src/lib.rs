@@ -56,6 +56,8 @@ pub mod config;
 
 pub mod fault;
 
+pub mod clock;
+
 pub mod status;
 
 pub mod aws;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     certificate::Certificate,
+    clock::moment,
     config::Name,
     fault::Fault,
     host::Host,
@@ -183,8 +184,8 @@ impl Keeper for Listener {
             Seen::Behind => {
                 let (package, certificate) = self.wanted();
                 let release = package.map(|package| format!("{} {}", package.release.key, package.release.etag));
-                let until =
-                    certificate.map(|certificate| format!("the certificate until {}", certificate.life.not_after));
+                let until = certificate
+                    .map(|certificate| format!("the certificate until {}", moment(certificate.life.not_after)));
                 let parts: Vec<_> = release.into_iter().chain(until).collect();
                 Judgement::Drifted { drift: Swap(parts.join(" with ")), meanwhile: None }
             }

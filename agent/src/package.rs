@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
+    clock::moment,
     fault::Fault,
     keeper::{Judgement, Keeper, Pace},
     status::Part,
@@ -177,7 +178,7 @@ impl Keeper for Packages {
     }
 
     fn drifting(drift: &Release) -> String {
-        format!("fetching {} of {}", drift.key, drift.modified)
+        format!("fetching {} of {}", drift.key, moment(drift.modified))
     }
 
     fn notes(held: &Package) -> Vec<String> {

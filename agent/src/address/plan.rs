@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::{LeadsHere, claim::Claim, claim_name};
 use crate::{
     aws::zone::{Kind, Records, Step},
+    clock::moment,
     config::Name,
     fault::Fault,
     host::Host,
@@ -56,7 +57,11 @@ pub(super) fn plan(wanted: &Wanted<'_>, seen: &[Records]) -> Plan {
     if let Some(claim) = &claim
         && claim.launched_against(wanted.host) == Ordering::Greater
     {
-        return Plan::StandAside(format!("{} holds the names since its launch at {}", claim.instance, claim.launched));
+        return Plan::StandAside(format!(
+            "{} holds the names since its launch at {}",
+            claim.instance,
+            moment(claim.launched)
+        ));
     }
     let steps = match record_steps(wanted, seen) {
         Ok(steps) => steps,

@@ -140,6 +140,9 @@ impl Issued {
     /// In one phrase, why it cannot be used.
     pub fn read(&self) -> Result<Certificate, String> {
         let unusable = |why: String| format!("the stored one cannot be used: {why}");
+        if !is_whole(&self.chain) {
+            return Err(unusable("its chain is cut off".to_owned()));
+        }
         let identity = Identity::from_pem(&self.chain, &self.key).map_err(|error| unusable(error.to_string()))?;
         let leaf =
             CertificateDer::from_pem_slice(self.chain.as_bytes()).map_err(|error| unusable(error.to_string()))?;
@@ -149,6 +152,12 @@ impl Issued {
         let names = names(&parsed).map_err(unusable)?;
         Ok(Certificate { identity: identity.into(), leaf: leaf.to_vec(), life, names })
     }
+}
+
+/// Whether every part of a chain has its end: PEM readers pass over a last part that is cut off.
+pub(super) fn is_whole(chain: &str) -> bool {
+    let (begun, ended) = (chain.matches("-----BEGIN").count(), chain.matches("-----END CERTIFICATE-----").count());
+    begun == ended
 }
 
 fn instant(at: x509_parser::time::ASN1Time) -> Result<OffsetDateTime, String> {
@@ -194,11 +203,11 @@ mod tests {
     fn text_that_is_no_document_is_something_for_a_person_and_never_overwritten() {
         let long = format!("{{\"format\":1,\"x\":\"{}\"}}", "x".repeat(LARGEST));
         let table = [
-            ("-----BEGIN PRIVATE KEY-----", "expected"),
+            ("-----BEGIN PRIVATE KEY-----", "line 1"),
             ("{}", "missing field `format`"),
             ("{\"format\":2}", "format 2 is not the format 1"),
             ("{\"format\":1,\"certificate\":{}}", "missing field"),
-            ("[1]", "invalid"),
+            ("[1]", "line 1"),
             (long.as_str(), "larger than 64 KiB"),
         ];
         for (text, reason) in table {
@@ -217,13 +226,15 @@ mod tests {
     fn certificate_that_cannot_be_used_says_why() {
         let (one, other) = (issued(&["a.example"]), issued(&["a.example"]));
         let table = [
-            (Issued { key: other.key.clone(), ..one.clone() }, "key"),
-            (Issued { chain: String::new(), ..one.clone() }, ""),
-            (Issued { chain: one.chain[..one.chain.len() / 2].to_owned(), ..one.clone() }, ""),
-            (Issued { key: Zeroizing::new("nonsense".into()), ..one.clone() }, ""),
+            (Issued { key: other.key.clone(), ..one.clone() }, "cannot be used with the private key"),
+            (Issued { chain: String::new(), ..one.clone() }, "holds no certificate"),
+            (Issued { chain: one.chain[..one.chain.len() / 3].to_owned(), ..one.clone() }, "cut off"),
+            (Issued { chain: one.chain[..one.chain.len() - 9].to_owned(), ..one.clone() }, "cut off"),
+            (Issued { chain: one.chain.replace("MI", "MA"), ..one.clone() }, "certificate"),
+            (Issued { key: Zeroizing::new("nonsense".into()), ..one.clone() }, "private key is not valid PEM"),
         ];
         for (issued, reason) in table {
-            let why = issued.read().err().expect("unusable");
+            let why = issued.read().err().unwrap_or_else(|| panic!("{reason}"));
             assert!(why.contains(reason), "{why}");
         }
     }

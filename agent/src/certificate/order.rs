@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     challenge::{Challenges, Proof},
-    document::{Document, Issued},
+    document::{Document, Issued, is_whole},
     transport::Transport,
 };
 use crate::{aws::zone::Zone, config::Name, fault::Fault};
@@ -241,11 +241,6 @@ fn request(names: &[Name]) -> Result<(Zeroizing<String>, Vec<u8>), Fault> {
     Ok((Zeroizing::new(key.serialize_pem()), csr.der().to_vec()))
 }
 
-fn is_whole(chain: &str) -> bool {
-    let (begun, ended) = (chain.matches("-----BEGIN").count(), chain.matches("-----END CERTIFICATE-----").count());
-    begun > 0 && begun == ended
-}
-
 /// Sorts what the CA says by its cure (RFC 8555 §6.7).
 fn fault(doing: &str, error: &Error, transport: &Transport) -> Fault {
     let refusal = transport.refusal();
@@ -313,15 +308,6 @@ mod tests {
             let fault = fault("ordering", &problem(kind), &transport);
             assert_eq!(fault.cure, cure, "{kind}");
             assert_eq!(fault.said, format!("{kind}: because"));
-        }
-    }
-
-    #[test]
-    fn chain_that_is_cut_off_is_not_whole() {
-        let one = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-        let table = [("", false), (one, true), (&one[..40], false), (&format!("{one}{}", &one[..40]), false)];
-        for (chain, whole) in table {
-            assert_eq!(is_whole(chain), whole, "{chain}");
         }
     }
 

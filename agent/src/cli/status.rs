@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Runtime, Stop, first, table, timeline};
 use crate::{
-    host::clock_time,
+    clock::{moment, time_of_day},
     status::{HostPhase, PartStatus, Status, read},
 };
 
@@ -43,7 +43,12 @@ impl Show {
 fn show(status: &Status) {
     anstream::println!("{} is {}", status.domain, table::painted_host(status.phase));
     let running = if is_alive(status.pid) { "" } else { ", which no longer runs" };
-    anstream::println!("process {}{running}, spothost {}, started {}", status.pid, status.version, status.started);
+    anstream::println!(
+        "process {}{running}, spothost {}, started {}",
+        status.pid,
+        status.version,
+        moment(status.started)
+    );
     if let Some(going) = &status.going {
         anstream::println!("going: {going}");
     }
@@ -58,7 +63,7 @@ fn show_troubles(part: &PartStatus) {
     if let Some(fault) = &part.fault {
         let over = if fault.tries == 0 { "over: " } else { "" };
         let tries = if fault.tries > 1 { format!(" ({} tries)", fault.tries) } else { String::new() };
-        anstream::println!("{}: {over}{}, {}: {}{tries}", part.part, clock_time(fault.at), fault.doing, fault.said);
+        anstream::println!("{}: {over}{}, {}: {}{tries}", part.part, time_of_day(fault.at), fault.doing, fault.said);
         if let (Some(remedy), 1..) = (&fault.remedy, fault.tries) {
             anstream::println!("  cure: {remedy}");
         }

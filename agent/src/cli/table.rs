@@ -1,10 +1,10 @@
 //! Tables for people.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, Color, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{Cell, Color, Table, presets::UTF8_BORDERS_ONLY};
 
 use crate::{
-    host::clock_time,
+    clock::time_of_day,
     status::{HostPhase, PartStatus, Phase},
 };
 
@@ -17,13 +17,13 @@ pub(super) fn parts(parts: &[PartStatus]) -> Table {
             || part.waits_for.as_ref().map_or("-".to_owned(), |need| format!("waits for {need}")),
             str::to_owned,
         );
-        let next = part.next_look.map_or_else(|| doing.unwrap_or("-").to_owned(), clock_time);
+        let next = part.next_look.map_or_else(|| doing.unwrap_or("-").to_owned(), time_of_day);
         let needs: Vec<_> = part.needs.iter().map(ToString::to_string).collect();
         table.add_row([
             Cell::new(part.part),
             Cell::new(part.phase).fg(colour(part.phase)),
             Cell::new(holds),
-            Cell::new(part.since.map_or_else(|| "-".to_owned(), clock_time)),
+            Cell::new(part.since.map_or_else(|| "-".to_owned(), time_of_day)),
             Cell::new(if needs.is_empty() { "-".to_owned() } else { needs.join(", ") }),
             Cell::new(next),
         ]);
@@ -34,7 +34,7 @@ pub(super) fn parts(parts: &[PartStatus]) -> Table {
 /// A table with these headings, for anything.
 pub(super) fn headed(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(headings.to_vec());
+    table.load_style(UTF8_BORDERS_ONLY).set_header(headings.to_vec());
     table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
     table
 }
