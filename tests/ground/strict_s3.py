@@ -4,7 +4,7 @@
 
 Listens on a free port of 127.0.0.1 and prints it. A request is passed on to UPSTREAM when its signature is the one
 that botocore computes from SECRET_KEY, and answered 403 SignatureDoesNotMatch otherwise. The first REFUSALS requests
-are answered 503 SlowDown. Each request is printed as `METHOD PATH STATUS`.
+are answered 503 SlowDown. Each request is printed as `METHOD PATH STATUS CLIENT`. Ends when its standard input does.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import http.client
 import http.server
 import re
 import sys
+import threading
 import urllib.parse
 
 from botocore.auth import S3SigV4Auth
@@ -82,7 +83,8 @@ class Front(http.server.BaseHTTPRequestHandler):
         self.send_answer(status, [("Content-Type", "application/xml")], text.encode())
 
     def send_answer(self, status, headers, body):
-        print(self.command, self.path, status, flush=True)
+        client = self.headers.get("User-Agent", "none").split("/")[0]
+        print(self.command, self.path, status, client, flush=True)
         self.send_response_only(status)
         length = str(len(body))
         for name, value in headers:
@@ -106,8 +108,9 @@ def main():
     Front.secret_key = sys.argv[2]
     Front.refusals = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Front)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_address[1], flush=True)
-    server.serve_forever()
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,21 @@
+//! The ground that the agent stands on: the unit, the launch template with its user data, and the example site.
+//!
+//! Nothing of it is compiled, so this is where it is held to what it says: by systemd's own reading, by EC2's own model,
+//! by running the real script against the world, and by running every command of the README.
+
+#[path = "ground/bucket.rs"]
+mod bucket;
+#[path = "ground/example.rs"]
+mod example;
+#[path = "ground/host.rs"]
+mod host;
+#[path = "ground/rendering.rs"]
+mod rendering;
+#[path = "ground/template.rs"]
+mod template;
+#[path = "ground/tools.rs"]
+mod tools;
+#[path = "ground/unit.rs"]
+mod unit;
+#[path = "ground/user_data.rs"]
+mod user_data;

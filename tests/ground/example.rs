@@ -1,0 +1,45 @@
+//! The example site: what the README's first command shows.
+
+use std::{collections::BTreeSet, fs, process::Command};
+
+use crate::tools::{repository, run};
+
+#[test]
+fn links_of_the_example_lead_to_its_files() {
+    let files = files();
+    for page in files.iter().filter(|name| name.ends_with(".html")) {
+        for target in targets(&read(page)) {
+            // The one link that is meant to lead nowhere shows the page for that.
+            let found = match target.as_str() {
+                "" => files.contains("index.html"),
+                "nothing-here" => files.contains("404.html"),
+                name => files.contains(name) || files.contains(&format!("{name}.html")),
+            };
+            assert!(found, "{page} links to /{target}");
+        }
+    }
+}
+
+#[test]
+fn style_sheet_of_the_example_is_named_by_its_content() {
+    let files = files();
+    let style = files.iter().find(|name| name.ends_with(".css")).expect("there is a style sheet");
+    let sum = run(Command::new("sha256sum").arg(repository().join("example").join(style))).succeeded().out;
+    assert_eq!(style, &format!("style-{}.css", &sum[..8]));
+    assert!(read("index.html").contains(&format!("href=\"/{style}\"")));
+}
+
+/// Where the links, images and style sheets of a page lead, from the root of the site.
+fn targets(page: &str) -> Vec<String> {
+    let starts = ["href=\"/", "src=\"/"].into_iter().flat_map(|start| page.split(start).skip(1));
+    starts.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+}
+
+fn files() -> BTreeSet<String> {
+    let entries = fs::read_dir(repository().join("example")).expect("the example is there");
+    entries.map(|entry| entry.expect("an entry can be read").file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(repository().join("example").join(name)).expect("a page can be read")
+}

@@ -1,0 +1,77 @@
+//! The unit, as systemd reads it.
+
+use std::{fs, process::Command};
+
+use tempfile::TempDir;
+
+use crate::tools::{Ran, repository, run, tool};
+
+/// 1.5, in the tenths that `--threshold` takes. The unit says why the rest cannot be had.
+const EXPOSURE: &str = "--threshold=15";
+
+#[test]
+fn unit_leaves_little_exposed() {
+    let ran = run(Command::new(tool("ground/bin/systemd-analyze"))
+        .args(["security", "--offline=yes", "--no-pager", EXPOSURE])
+        .arg(repository().join("systemd/spothost.service")))
+    .succeeded();
+    assert!(ran.out.contains("Overall exposure level for spothost.service"), "{ran:#?}");
+}
+
+#[test]
+fn unit_is_understood_by_systemd_to_the_last_line() {
+    let root = installed(|unit| unit);
+    let ran = verify(&root).succeeded();
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""));
+}
+
+#[test]
+fn verification_sees_a_misspelt_line() {
+    let root = installed(|unit| unit.replace("WatchdogSec=", "WatchdogSecs="));
+    assert!(verify(&root).err.contains("Unknown key 'WatchdogSecs'"));
+}
+
+#[test]
+fn unit_keeps_on_except_when_the_configuration_is_refused() {
+    let unit = fs::read_to_string(repository().join("systemd/spothost.service")).expect("the unit is there");
+    let has = |line: &str| unit.lines().any(|other| other == line);
+    for line in [
+        "Type=notify",
+        "Restart=always",
+        "StartLimitIntervalSec=0",
+        "RestartPreventExitStatus=64",
+        "ExecStart=/usr/local/bin/spothost run --config /etc/spothost/spothost.toml",
+        "LimitCORE=0",
+        "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+    ] {
+        assert!(has(line), "the unit has no line {line}");
+    }
+    let unset = unit.lines().filter_map(|line| line.strip_prefix("UnsetEnvironment="));
+    let unset: Vec<_> = unset.flat_map(str::split_whitespace).collect();
+    for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_EC2_METADATA_SERVICE_ENDPOINT"] {
+        assert!(unset.contains(&name), "{name} reaches the agent");
+    }
+}
+
+/// A root folder with systemd's own units, the unit and something at the place of the binary.
+fn installed(edit: impl Fn(String) -> String) -> TempDir {
+    let root = TempDir::new().expect("a temporary folder");
+    let unit = fs::read_to_string(repository().join("systemd/spothost.service")).expect("the unit is there");
+    for folder in ["etc/systemd/system", "usr/local/bin", "usr/lib/systemd"] {
+        fs::create_dir_all(root.path().join(folder)).expect("a folder is made");
+    }
+    fs::write(root.path().join("etc/systemd/system/spothost.service"), edit(unit)).expect("the unit is written");
+    fs::copy("/bin/true", root.path().join("usr/local/bin/spothost")).expect("a binary is placed");
+    let unpacked = tool("ground/systemd");
+    let own = ["usr/lib/systemd/system", "lib/systemd/system"].map(|path| unpacked.join(path));
+    let own = own.iter().find(|path| path.join("sysinit.target").exists()).expect("systemd's own units are there");
+    run(Command::new("cp").arg("-r").arg(own).arg(root.path().join("usr/lib/systemd/"))).succeeded();
+    root
+}
+
+fn verify(root: &TempDir) -> Ran {
+    run(Command::new(tool("ground/bin/systemd-analyze"))
+        .args(["verify", "--man=no", "--no-pager"])
+        .arg(format!("--root={}", root.path().display()))
+        .arg("spothost.service"))
+}
