@@ -199,7 +199,7 @@ async fn round<K: Keeper>(
         }
     };
     let what = K::drifting(&drift);
-    tracing::info!(part = %K::PART, %what, "correcting");
+    tracing::info!("{}: {what}", K::PART);
     place.doing(Spent::Correcting, what.as_str());
     within(keeper.pace().converge, &what, keeper.converge(drift)).await?;
     match look(keeper, place).await? {

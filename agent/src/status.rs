@@ -360,10 +360,7 @@ impl Place {
     pub fn doing(&self, spent: Spent, what: impl Into<String>) {
         let what = what.into();
         self.change(|part, boot, at| {
-            end_span(boot, part.part, at);
-            if part.since.is_none() && boot.len() < MOST_SPANS {
-                boot.push(Span { part: part.part, spent, what: what.clone(), from: at, to: None });
-            }
+            begin_span(boot, part, at, spent, what.clone());
             part.doing = Some(what);
             part.next_look = None;
         });
@@ -400,11 +397,7 @@ impl Place {
     /// The part cannot start before it is given `need`.
     pub fn waits(&self, need: &str) {
         self.change(|part, boot, at| {
-            end_span(boot, part.part, at);
-            if part.since.is_none() && boot.len() < MOST_SPANS {
-                let what = format!("for {need}");
-                boot.push(Span { part: part.part, spent: Spent::Waiting, what, from: at, to: None });
-            }
+            begin_span(boot, part, at, Spent::Waiting, format!("for {need}"));
             part.phase = Phase::Waiting;
             part.doing = None;
             part.next_look = None;
@@ -418,20 +411,16 @@ impl Place {
         let next = format!("{seconds:.1}s");
         match (fault.cure, tries) {
             (Cure::Operator, _) => {
-                tracing::error!(%part, %fault, tries, next, "a person is needed")
+                tracing::error!(%fault, tries, next, "{part}: a person is needed")
             }
-            (_, 1..=3) => tracing::info!(%part, %fault, tries, next, "failed"),
-            _ => tracing::warn!(%part, %fault, tries, next, "failed"),
+            (_, 1..=3) => tracing::info!(%fault, tries, next, "{part} failed"),
+            _ => tracing::warn!(%fault, tries, next, "{part} failed"),
         }
         let phase = |part: &PartStatus| {
             if part.holds.is_some() { Phase::Degraded } else { Phase::Failing }
         };
         self.change(|part, boot, at| {
-            end_span(boot, part.part, at);
-            if part.since.is_none() && boot.len() < MOST_SPANS {
-                let what = fault.to_string();
-                boot.push(Span { part: part.part, spent: Spent::Pausing, what, from: at, to: None });
-            }
+            begin_span(boot, part, at, Spent::Pausing, fault.to_string());
             part.phase = phase(part);
             part.doing = None;
             part.waits_for = None;
@@ -466,7 +455,7 @@ impl Place {
             change(part, &mut status.boot, at);
             if was != part.phase || held != part.holds {
                 let holds = part.holds.as_deref().unwrap_or("nothing");
-                tracing::info!(part = %part.part, state = %part.phase, %was, holds, "part");
+                tracing::info!(state = %part.phase, %was, holds, "{}", part.part);
             }
         });
     }
@@ -476,6 +465,20 @@ fn hold(part: &mut PartStatus, holds: &str) {
     if part.holds.as_deref() != Some(holds) {
         part.holds = Some(holds.to_owned());
         part.since = Some(OffsetDateTime::now_utc());
+    }
+}
+
+/// Begins a span of the boot, which lasts until the part first holds something. A wait that goes on is one span.
+fn begin_span(boot: &mut Vec<Span>, part: &PartStatus, at: u64, spent: Spent, what: String) {
+    end_span(boot, part.part, at);
+    if part.since.is_some() {
+        return;
+    }
+    let last = boot.iter_mut().rev().find(|span| span.part == part.part);
+    match last {
+        Some(last) if spent == Spent::Waiting && last.spent == spent && last.what == what => last.to = None,
+        _ if boot.len() < MOST_SPANS => boot.push(Span { part: part.part, spent, what, from: at, to: None }),
+        _ => {}
     }
 }
 

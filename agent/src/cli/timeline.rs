@@ -7,7 +7,7 @@ use crate::status::{Part, Span, Spent};
 /// Width of the bars, in characters.
 const WIDTH: u64 = 48;
 /// More spans than this of one part are summed up.
-const MOST_LINES: usize = 8;
+const MOST_LINES: usize = 12;
 
 /// Draws `spans`, with a bar for each part and a line for each stretch.
 pub(super) fn drawn(spans: &[Span]) -> String {
