@@ -39,6 +39,8 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
         "Type=notify",
         "Restart=always",
         "StartLimitIntervalSec=0",
+        // Longer than the two minutes that a spot notice leaves: systemd counts from STOPPING=1 on.
+        "TimeoutStopSec=130s",
         "RestartPreventExitStatus=64",
         "ExecStart=/usr/local/bin/spothost run --config /etc/spothost/spothost.toml",
         "LimitCORE=0",
