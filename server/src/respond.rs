@@ -94,7 +94,6 @@ fn serve<B>(site: &Arc<Site>, request: &Request<B>) -> Response<Body> {
             Some(representation) => with_content(StatusCode::NOT_FOUND, &representation, caching::REVALIDATE),
             None => plain::response(StatusCode::INTERNAL_SERVER_ERROR),
         },
-        Page::Moved(path) => plain::redirect(StatusCode::PERMANENT_REDIRECT, target::with_query(&path, request.uri())),
         Page::Nothing => plain::response(StatusCode::NOT_FOUND),
     }
 }

@@ -70,8 +70,9 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
     let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), secure };
     let connection = http1::Builder::new()
         .half_close(true)
-        .pipeline_flush(true)
+        // Not `pipeline_flush`: with it hyper forgets the last response when unread bytes follow a request.
         .header_read_timeout(None)
+        .max_header_size(bounds.head)
         // hyper's smallest buffer is 8 KiB.
         .max_buf_size(bounds.head.max(8192))
         .serve_connection(io, answering);

@@ -10,8 +10,6 @@ pub(crate) enum Page<'a> {
     File(&'a Entry),
     /// Nothing, but the package has a page for that.
     Missing(&'a Entry),
-    /// Another path, which is a file's one address.
-    Moved(String),
     /// Nothing.
     Nothing,
 }

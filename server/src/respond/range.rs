@@ -123,6 +123,7 @@ pub(crate) fn multipart(representation: &Representation<'_>, parts: &[Range<u64>
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
 mod tests {
     use super::*;
 

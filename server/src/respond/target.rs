@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use http::Uri;
 use percent_encoding::percent_decode_str;
 
 /// The path without its first slash, percent-decoded exactly once.
@@ -21,14 +20,6 @@ pub(crate) fn path(raw: &str) -> Option<Cow<'_, str>> {
         return (!path.split('/').any(dots)).then_some(path);
     }
     Some(path)
-}
-
-/// `path` with the query of `uri`.
-pub(crate) fn with_query(path: &str, uri: &Uri) -> String {
-    match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    }
 }
 
 fn decode(raw: &str) -> Option<Cow<'_, str>> {

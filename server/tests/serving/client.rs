@@ -96,6 +96,15 @@ pub(crate) async fn request(server: &Server, method: &str, target: &str, fields:
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn of(stream: S) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Waits for the first bytes of a response.
+    pub(crate) async fn begins(&mut self) -> bool {
+        timeout(DEADLINE, self.more()).await.expect("no response in time")
+    }
+
     pub(crate) async fn send(&mut self, method: &str, target: &str, fields: &[&str]) {
         let mut head = format!("{method} {target} HTTP/1.1\r\n");
         if !fields.iter().any(|field| field.to_ascii_lowercase().starts_with("host:")) {

@@ -1,1 +1,113 @@
+//! TLS, HTTP/2 and HTTP/1.1: which is spoken, and how certificates change.
 
+use std::sync::Arc;
+
+use spothost_server::Identity;
+
+use crate::{
+    client::{get, h2, h2_get, h2_request, handshake, tls},
+    package::{noise, text},
+    server::{Server, identity},
+};
+
+#[tokio::test]
+async fn http2_serves_the_same_representations() {
+    let server = Server::start();
+    let mut sender = h2(&server).await;
+    for (target, coding) in
+        [("/", "gzip"), ("/", "identity"), ("/logo.png", "gzip"), ("/big.bin", "gzip"), ("/about", "br")]
+    {
+        let accept = format!("Accept-Encoding: {coding}");
+        let expected = get(&server, target, &[&accept]).await;
+        let mut request = h2_request("GET", target);
+        request.headers_mut().insert("accept-encoding", coding.parse().unwrap());
+        let (head, content) = h2_get(&mut sender, request).await.unwrap();
+        assert_eq!((head.status.as_u16(), &content[..]), (expected.status, &expected.content[..]), "{target} {coding}");
+        for field in ["etag", "content-length", "content-encoding", "vary", "cache-control", "last-modified"] {
+            assert_eq!(head.headers.get(field).map(|value| value.to_str().unwrap()), expected.field(field), "{field}");
+        }
+    }
+    let (head, content) = h2_get(&mut sender, h2_request("HEAD", "/logo.png")).await.unwrap();
+    assert_eq!((head.headers["content-length"].to_str().unwrap(), content.len()), ("100000", 0));
+    let (head, _) = h2_get(&mut sender, h2_request("POST", "/")).await.unwrap();
+    assert_eq!(head.status, 405);
+}
+
+#[tokio::test]
+async fn many_streams_of_one_connection_are_answered_at_once() {
+    let server = Server::start();
+    let sender = h2(&server).await;
+    let mut streams = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let mut sender = sender.clone();
+        streams.spawn(async move {
+            let target = if number % 2 == 0 { "/" } else { "/big.bin" };
+            h2_get(&mut sender, h2_request("GET", target)).await.unwrap().1
+        });
+    }
+    let (page, big) = (text("home", 22_000), noise(1 << 20));
+    let mut seen = 0;
+    while let Some(content) = streams.join_next().await {
+        let content = content.unwrap();
+        assert!(content == page.as_bytes() || content == big);
+        seen += 1;
+    }
+    assert_eq!(seen, 200);
+}
+
+#[tokio::test]
+async fn the_protocol_follows_from_alpn() {
+    let server = Server::start();
+    for (offered, chosen) in
+        [(&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])), (&[b"http/1.1"], Some(b"http/1.1")), (&[], None)]
+    {
+        let stream = handshake(server.https, &server.certificate, offered).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), chosen);
+    }
+    assert!(handshake(server.https, &server.certificate, &[b"spdy/1"]).await.is_err());
+    // The preface of HTTP/2 on a connection that chose HTTP/1.1 is a bad request.
+    let mut client = tls(&server).await;
+    client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 400);
+}
+
+#[tokio::test]
+async fn the_certificate_is_swapped_without_touching_connections() {
+    let server = Server::start();
+    let mut old = tls(&server).await;
+    let (chain, key) = identity();
+    server.identity.send_replace(Some(Arc::new(Identity::from_pem(&chain, &key).unwrap())));
+    assert!(handshake(server.https, &chain, &[]).await.is_ok());
+    assert!(handshake(server.https, &server.certificate, &[]).await.is_err());
+    old.send("GET", "/about", &[]).await;
+    assert_eq!(old.response().await.status, 200);
+}
+
+#[tokio::test]
+async fn without_an_identity_the_handshake_is_refused_with_an_alert() {
+    let server = Server::start();
+    server.identity.send_replace(None);
+    let error = handshake(server.https, &server.certificate, &[]).await.unwrap_err();
+    assert!(error.to_string().contains("alert"), "{error}");
+}
+
+#[tokio::test]
+async fn counters_count_what_was_served() {
+    let server = Server::start();
+    let counters = server.running().counters();
+    let mut client = tls(&server).await;
+    for (target, status) in [("/", 200), ("/nothing", 404), ("/about", 200)] {
+        client.send("GET", target, &[]).await;
+        assert_eq!(client.response().await.status, status);
+    }
+    assert_eq!((counters.responses(2), counters.responses(4), counters.requests()), (2, 1, 3));
+    assert_eq!((counters.open(), counters.in_flight()), (1, 0));
+    assert!(counters.sent() > 22_000);
+    drop(client);
+    let closed = async {
+        while counters.open() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), closed).await.expect("the connection is closed");
+}

@@ -1,1 +1,137 @@
+//! What HTTP forbids is refused, and the connection closed, so that nothing behind it is taken for a request.
 
+use crate::{
+    client::{plain, tls},
+    package::Package,
+    server::Server,
+};
+
+/// Sends `bytes` and a second request behind them; returns the statuses of all responses until the server closes.
+async fn statuses(server: &Server, bytes: &str) -> Vec<u16> {
+    let mut client = tls(server).await;
+    let second = "GET /about HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n";
+    client.write(format!("{bytes}{second}").as_bytes()).await;
+    let mut statuses = Vec::new();
+    while let Some(response) = client.try_response("GET").await {
+        statuses.push(response.status);
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn what_could_smuggle_a_request_is_refused_and_the_connection_closed() {
+    let server = Server::start();
+    let line = "GET / HTTP/1.1\r\nHost: www.example.org\r\n";
+    for bytes in [
+        format!("{line}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("{line}Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"),
+        format!("{line}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc"),
+        format!("{line}Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+        format!("{line}Content-Length: 3, 3\r\n\r\nabc"),
+        format!("{line}Content-Length: -1\r\n\r\n"),
+        format!("{line}Transfer-Encoding: identity\r\n\r\n"),
+        format!("{line}Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"),
+        format!("{line}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+        format!("{line}X: a\r\n folded\r\n\r\n"),
+        format!("{line}X: a\nY: b\r\n\r\n"),
+        format!("{line}X: a\0b\r\n\r\n"),
+        format!("{line}X\u{1}: a\r\n\r\n"),
+        "GET / HTTP/1.1\nHost: www.example.org\n\n".into(),
+        "GET  / HTTP/1.1\r\nHost: www.example.org\r\n\r\n".into(),
+        "GET / HTTP/1.2\r\nHost: www.example.org\r\n\r\n".into(),
+        "GET / http/1.1\r\nHost: www.example.org\r\n\r\n".into(),
+        "GET /a b HTTP/1.1\r\nHost: www.example.org\r\n\r\n".into(),
+        "G@T / HTTP/1.1\r\nHost: www.example.org\r\n\r\n".into(),
+        "\u{16}\u{3}\u{1}\u{2}".into(),
+    ] {
+        assert_eq!(statuses(&server, &bytes).await, [400], "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn content_is_never_taken_for_a_request() {
+    let server = Server::start();
+    let inner = "GET /nothing HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
+    for (bytes, status) in [
+        (format!("GET / HTTP/1.1\r\nHost: www.example.org\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()), 200),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nHost: www.example.org\r\nTransfer-Encoding: chunked\r\n\r\n1;{inner}\r\n0\r\n\r\n"
+            ),
+            405,
+        ),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nHost: www.example.org\r\nExpect: 100-continue\r\nContent-Length: 9999\r\n\r\n{inner}"
+            ),
+            200,
+        ),
+    ] {
+        assert_eq!(statuses(&server, &bytes).await, [status], "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_their_order() {
+    let server = Server::start();
+    let mut client = tls(&server).await;
+    let targets = ["/", "/about", "/nothing", "/docs/", "/logo.png"];
+    let requests: String =
+        targets.iter().map(|target| format!("GET {target} HTTP/1.1\r\nHost: www.example.org\r\n\r\n")).collect();
+    // However the bytes are cut.
+    let (first, second) = requests.split_at(requests.len() / 2 + 3);
+    client.write(first.as_bytes()).await;
+    client.write(second.as_bytes()).await;
+    for status in [200, 200, 404, 200, 200] {
+        assert_eq!(client.response().await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_closed_its_side_gets_its_answer() {
+    let server = Server::start();
+    let mut client = plain(&server).await;
+    client.send("GET", "/", &[]).await;
+    client.half_close().await;
+    assert_eq!(client.response().await.status, 308);
+    let mut client = tls(&server).await;
+    client.send("GET", "/big.bin", &[]).await;
+    client.half_close().await;
+    assert_eq!(client.response().await.content.len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn heads_beyond_the_limits_are_refused_and_cookies_are_not() {
+    let server = Server::start();
+    let fields = |count: usize| (0..count).map(|number| format!("X-{number}: y\r\n")).collect::<String>();
+    let line = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nHost: www.example.org\r\n{fields}\r\n");
+    for (what, bytes, expected) in [
+        ("an 8 KB cookie", line("/", &format!("Cookie: {}\r\n", "c".repeat(8192))), &[200, 200][..]),
+        ("99 fields", line("/", &fields(99)), &[200, 200]),
+        ("101 fields", line("/", &fields(101)), &[431]),
+        ("a 40 KB field", line("/", &format!("X: {}\r\n", "x".repeat(40_000))), &[431]),
+        ("8 KB of fields in 4 KB pieces", line("/", &format!("X: {0}\r\nY: {0}\r\n", "x".repeat(4000))), &[200, 200]),
+        ("a long target", line(&format!("/{}", "a".repeat(9000)), ""), &[414]),
+        ("a very long target", line(&format!("/{}", "a".repeat(100_000)), ""), &[414]),
+        ("a target that fits", line(&format!("/{}", "a".repeat(8000)), ""), &[404, 200]),
+    ] {
+        assert_eq!(statuses(&server, &bytes).await, expected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_connection_is_refused_at_the_bound_and_others_are_served() {
+    let server = Server::with(Package::example(), |settings| settings.bounds.connections_per_address = 3);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut client = tls(&server).await;
+        client.send("GET", "/about", &[]).await;
+        assert_eq!(client.response().await.status, 200);
+        held.push(client);
+    }
+    let mut refused = plain(&server).await;
+    assert!(!refused.silent_for(std::time::Duration::from_secs(5)).await, "it is closed at once");
+    held[0].send("GET", "/about", &[]).await;
+    assert_eq!(held[0].response().await.status, 200);
+    assert_eq!(server.running().counters().turned_away(), 1);
+}
