@@ -29,17 +29,14 @@ pub struct Folders {
     pub state: PathBuf,
     /// Does not: the state file.
     pub runtime: PathBuf,
+    /// Where the local CA lies, if there is one.
+    pub local_ca: PathBuf,
 }
 
 impl Folders {
     /// Where the account of how the host is doing lies.
     pub fn status_file(&self) -> PathBuf {
         self.runtime.join("status.json")
-    }
-
-    /// Where the local CA lies.
-    pub fn local_ca(&self) -> PathBuf {
-        self.state.join("local-ca")
     }
 
     fn shelf(&self) -> PathBuf {
@@ -67,7 +64,7 @@ pub fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>) -> (Packages,
         &config.authority,
         config.contact.as_deref(),
         config.zone.as_deref(),
-        folders.local_ca(),
+        folders.local_ca.clone(),
         aws.clone(),
     );
     let vault = Vault::new(config.vault.clone(), aws.clone());
@@ -95,8 +92,7 @@ pub async fn run(config: &Config, folders: &Folders, also: Vec<String>, board: B
     keep_all(config, folders, &hands, bound, feeds, signals, departing);
 
     let going = gone(departs).await;
-    let (soft, hard) = going.deadlines(OffsetDateTime::now_utc());
-    let drained = running.drain(soft, hard).await;
+    let drained = drain(running, &going).await;
     board.gone();
     writer.abort();
     let last = board.watch().borrow().clone();
@@ -188,6 +184,22 @@ pub fn way_to_aws(metadata: &Metadata, mut host: Kept<Host>) -> Kept<Aws> {
         yields.closed().await;
     });
     kept
+}
+
+/// Drains; somebody who signals again while it drains is in a hurry.
+async fn drain(running: Running, going: &Going) -> Drained {
+    let (soft, hard) = going.deadlines(OffsetDateTime::now_utc());
+    let counters = running.counters();
+    let hurry = async {
+        match Signals::catch() {
+            Ok(mut signals) => going.hurried(&mut signals).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        drained = running.drain(soft, hard) => drained,
+        () = hurry => Drained { requests_cut: counters.in_flight() },
+    }
 }
 
 async fn gone(mut departs: watch::Receiver<Option<Going>>) -> Going {

@@ -112,7 +112,8 @@ struct Runtime {
 
 impl Kept {
     fn folders(&self) -> Folders {
-        Folders { state: first(&self.state_dir), runtime: first(&self.runtime.runtime_dir) }
+        let state = first(&self.state_dir);
+        Folders { local_ca: state.join("local-ca"), state, runtime: first(&self.runtime.runtime_dir) }
     }
 }
 

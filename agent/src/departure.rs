@@ -61,6 +61,20 @@ impl Going {
     }
 }
 
+impl Going {
+    /// Ends when somebody signals again during the drain. After a notice the first signal comes from the shutdown of
+    /// the instance, so answers under way still get their time.
+    pub async fn hurried(&self, signals: &mut Signals) {
+        signals.next().await;
+        if self.until.is_some() {
+            tokio::select! {
+                _ = signals.next() => {}
+                () = tokio::time::sleep(SIGNAL_HARD) => {}
+            }
+        }
+    }
+}
+
 impl fmt::Display for Going {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.until {

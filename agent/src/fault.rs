@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest wait between two tries of something that time may cure.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// The longest wait between two tries of something that time may cure: with its jitter never more than a try a minute.
+const LONGEST_RETRY: Duration = Duration::from_secs(75);
 /// The longest wait between two tries of something that a person must cure.
 const LONGEST_FOR_A_PERSON: Duration = Duration::from_secs(300);
 
@@ -69,7 +69,7 @@ impl Fault {
 
     /// How long to wait before try number `tries + 1`, without jitter.
     ///
-    /// Time heals in doubling steps from half a second up to a minute. What a person must cure is tried once a
+    /// Time heals in doubling steps from half a second up to 75 seconds. What a person must cure is tried once a
     /// second for the first five tries, then in doubling steps up to five minutes.
     pub fn pause(&self, tries: u32) -> Duration {
         match self.cure {
@@ -111,7 +111,7 @@ mod tests {
             (Cure::Retry, 1, 500),
             (Cure::Retry, 2, 1_000),
             (Cure::Retry, 5, 8_000),
-            (Cure::Retry, 50, 60_000),
+            (Cure::Retry, 50, 75_000),
             (Cure::Operator, 1, 1_000),
             (Cure::Operator, 5, 1_000),
             (Cure::Operator, 6, 2_000),

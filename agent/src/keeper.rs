@@ -80,7 +80,7 @@ pub struct Pace {
     pub observe: Duration,
     /// The limit of one correction.
     pub converge: Duration,
-    /// The longest pause between two tries of something that time may cure, at most a minute.
+    /// The longest pause between two tries of something that time may cure, at most the pause of the fault.
     pub longest_pause: Duration,
 }
 

@@ -115,8 +115,8 @@ impl Keeper for Packages {
             look: self.look,
             observe: Duration::from_secs(30),
             converge: Duration::from_secs(3600),
-            // Without any site every second counts; with one, once a minute is enough for an S3 that is down.
-            longest_pause: if self.held.is_some() { Duration::from_secs(60) } else { Duration::from_secs(4) },
+            // Without any site every second counts; with one, less than once a minute is enough for an S3 that is down.
+            longest_pause: if self.held.is_some() { Duration::from_secs(75) } else { Duration::from_secs(4) },
         }
     }
 

@@ -409,7 +409,9 @@ impl Place {
     pub fn failed(&self, fault: &Fault, tries: u32, pause: Duration) {
         let (part, seconds) = (self.part, pause.as_secs_f32());
         let next = format!("{seconds:.1}s");
+        // A fault that stays is said ever more rarely.
         match (fault.cure, tries) {
+            (_, 4..) if !tries.is_power_of_two() => {}
             (Cure::Operator, _) => {
                 tracing::error!(%fault, tries, next, "{part}: a person is needed")
             }
@@ -474,10 +476,10 @@ fn begin_span(boot: &mut Vec<Span>, part: &PartStatus, at: u64, spent: Spent, wh
     if part.since.is_some() {
         return;
     }
-    let last = boot.iter_mut().rev().find(|span| span.part == part.part);
-    match last {
+    let there_is_room = boot.len() < MOST_SPANS;
+    match boot.iter_mut().rev().find(|span| span.part == part.part) {
         Some(last) if spent == Spent::Waiting && last.spent == spent && last.what == what => last.to = None,
-        _ if boot.len() < MOST_SPANS => boot.push(Span { part: part.part, spent, what, from: at, to: None }),
+        _ if there_is_room => boot.push(Span { part: part.part, spent, what, from: at, to: None }),
         _ => {}
     }
 }

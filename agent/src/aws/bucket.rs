@@ -4,6 +4,7 @@ use std::path::Path;
 
 use aws_sdk_s3::{
     Client,
+    config::retry::RetryConfig,
     operation::get_object::GetObjectOutput,
     primitives::DateTimeFormat,
     types::{ChecksumMode, Object as Listed},
@@ -43,7 +44,9 @@ pub enum Head {
 impl Bucket {
     /// The bucket and prefix that the configuration names.
     pub fn new(aws: &Aws, place: Place) -> Bucket {
-        Bucket { client: Client::new(&aws.config), place }
+        // The keeper decides when to look again: an S3 that is down is not to be asked twice as often.
+        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled()).build();
+        Bucket { client: Client::from_conf(config), place }
     }
 
     /// Every object under the prefix (`ListObjectsV2`, all pages).

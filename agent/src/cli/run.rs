@@ -1,6 +1,6 @@
 //! `spothost run`: the agent.
 
-use std::{fs, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
 use clap::Args;
 
@@ -35,6 +35,7 @@ pub(super) fn host(config: &Config, folders: &Folders, also: Vec<String>) -> Res
         let made = fs::create_dir_all(folder);
         made.map_err(|error| Stop::new(CANNOT_RUN, format!("making {}: {error}", folder.display())))?;
     }
+    let _alone = alone(&folders.state)?;
     let runtime = runtime()?;
     let drained = runtime.block_on(boot::run(config, folders, also, Board::new(config.domain.as_str())));
     // A name that is being looked up or a disk that hangs does not hold up the end.
@@ -42,4 +43,16 @@ pub(super) fn host(config: &Config, folders: &Folders, also: Vec<String>) -> Res
     let drained = drained.map_err(|fatal| Stop::new(CANNOT_RUN, fatal))?;
     tracing::info!(requests_cut = drained.requests_cut, "gone");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Holds the state folder for this process: two agents that write to one would take each other's packages away.
+fn alone(state: &Path) -> Result<fs::File, Stop> {
+    let path = state.join("lock");
+    let failed = |error: String| Stop::new(CANNOT_RUN, format!("locking {}: {error}", path.display()));
+    let file = fs::File::create(&path).map_err(|error| failed(error.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(failed("another spothost runs with this state folder".to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(failed(error.to_string())),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -76,12 +77,14 @@ impl Up {
             let said = format!("the state folder {} must not lie in the site, or it would be served", state.display());
             return Err(Stop::new(BAD_CONFIGURATION, said));
         }
-        Ok(Folders { runtime: state.join("run"), state })
+        // Sites share the CA, which is trusted once, and nothing else.
+        let own = state.join(format!("up-{}", name_of(path)));
+        Ok(Folders { local_ca: state.join("local-ca"), runtime: own.join("run"), state: own })
     }
 
     /// Where the site is, and how to trust it.
     fn greet(&self, folders: &Folders) -> Result<(), Stop> {
-        let ca = LocalCa::open(&folders.local_ca()).map_err(|fault| Stop::new(CANNOT_RUN, fault))?;
+        let ca = LocalCa::open(&folders.local_ca).map_err(|fault| Stop::new(CANNOT_RUN, fault))?;
         let port = match self.https.port() {
             443 => String::new(),
             port => format!(":{port}"),
@@ -94,6 +97,15 @@ impl Up {
         anstream::println!("  to end it       Ctrl-C");
         Ok(())
     }
+}
+
+/// A name for the state of the site at `path`, which two sites never share.
+fn name_of(path: &Path) -> String {
+    let mut hash = DefaultHasher::new();
+    path.hash(&mut hash);
+    let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
+    format!("{plain}-{:08x}", hash.finish() as u32)
 }
 
 fn serving(url: &str, path: &Path) -> String {
