@@ -1,1 +1,40 @@
-//! x
+//! The world that the built `spothost` is tested against, all of it on loopback.
+//!
+//! ```text
+//!                      ┌── FaultProxy ── AWS (moto behind a strict overlay) ── DNS
+//!   Agent (a process) ─┼── AcmeProxy ─── Pebble, which validates against that DNS
+//!        ▲             └── Imds
+//!        └── Visitor
+//! ```
+//!
+//! [`World`] is shared by the tests of one binary: it owns AWS, DNS and the CA. An [`Account`] belongs to one test, so
+//! that tests run beside each other. An [`Instance`] is a machine in that account: its metadata, its address, its disk,
+//! and the proxies through which alone it reaches AWS and the CA. An [`Agent`] is the program running on it.
+//! [`Visitor`] is who the site is for.
+
+mod account;
+mod address;
+mod agent;
+mod command;
+mod connection;
+mod imds;
+mod instance;
+mod load;
+mod patience;
+mod proxy;
+mod shared;
+mod site;
+mod visitor;
+
+pub use account::{Account, Record, Secret, SecretVersion};
+pub use address::own_address;
+pub use agent::Agent;
+pub use command::{Ended, binary};
+pub use imds::{Imds, ImdsRequest};
+pub use instance::Instance;
+pub use load::{Load, Tally};
+pub use patience::{eventually, eventually_some};
+pub use proxy::{AcmeProxy, Call, Fault, FaultProxy, Kind, Rule, Service};
+pub use shared::World;
+pub use site::{Entry, Site, archive};
+pub use visitor::{Answer, Visitor};

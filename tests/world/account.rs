@@ -1,0 +1,193 @@
+//! An AWS account of one test, with what a site needs in it.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::World;
+
+/// An account with an empty bucket, a hosted zone and the name of a secret that does not exist yet.
+///
+/// What is done through it is done by somebody else's hand: it passes no proxy.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Account {
+    /// Twelve digits.
+    pub id: String,
+    /// Access key id that leads to this account.
+    pub access_key: String,
+    /// Its secret access key.
+    pub secret_key: String,
+    /// Its session token.
+    pub session_token: String,
+    /// Name of the bucket; versioning is on.
+    pub bucket: String,
+    /// Id of the hosted zone.
+    pub zone: String,
+    /// Name of the hosted zone, without the last dot.
+    pub apex: String,
+}
+
+/// A record set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Record {
+    /// Name, lower case, with its last dot.
+    pub name: String,
+    /// `A`, `AAAA`, `TXT`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Time to live in seconds.
+    pub ttl: u64,
+    /// The values as Route 53 writes them: those of TXT in quotation marks.
+    pub values: Vec<String>,
+}
+
+/// A secret as it stands.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Secret {
+    /// The value of `AWSCURRENT`.
+    pub current: Option<String>,
+    /// All versions, oldest first.
+    pub versions: Vec<SecretVersion>,
+}
+
+/// One version of a secret.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SecretVersion {
+    /// Its id.
+    pub id: String,
+    /// Its staging labels.
+    pub stages: Vec<String>,
+    /// Its value.
+    pub value: Option<String>,
+}
+
+impl Account {
+    /// A new account in the shared world.
+    pub async fn new() -> Account {
+        Account::of(World::shared()).await
+    }
+
+    /// A new account in that world.
+    pub async fn of(world: &World) -> Account {
+        serde_json::from_value(world.control("new_account", &[], Bytes::new()).await).expect("an account")
+    }
+
+    /// The canonical name of the site: `www` in the zone.
+    pub fn domain(&self) -> String {
+        format!("www.{}", self.apex)
+    }
+
+    /// The prefix of the bucket that packages lie under.
+    pub fn prefix(&self) -> &'static str {
+        "www/"
+    }
+
+    /// The name of the secret that keeps certificate and account.
+    pub fn vault(&self) -> String {
+        format!("{}/identity", self.domain())
+    }
+
+    /// Puts an object under the prefix; its ETag.
+    pub async fn put(&self, name: &str, body: impl Into<Bytes>) -> String {
+        let key = format!("{}{name}", self.prefix());
+        let answer = self.ask("put_object", &[("bucket", &self.bucket), ("key", &key)], body.into()).await;
+        answer["etag"].as_str().expect("an ETag").to_owned()
+    }
+
+    /// Copies an object under the prefix.
+    pub async fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (format!("{}{from}", self.prefix()), format!("{}{to}", self.prefix()));
+        self.ask("copy_object", &[("bucket", &self.bucket), ("key", &from), ("to", &to)], Bytes::new()).await;
+    }
+
+    /// Deletes an object under the prefix.
+    pub async fn delete(&self, name: &str) {
+        let key = format!("{}{name}", self.prefix());
+        self.ask("delete_object", &[("bucket", &self.bucket), ("key", &key)], Bytes::new()).await;
+    }
+
+    /// Every record set as Route 53 holds it, but NS and SOA.
+    pub async fn records(&self) -> Vec<Record> {
+        serde_json::from_value(self.ask("records", &[], Bytes::new()).await).expect("record sets")
+    }
+
+    /// The same as name servers tell it: what is INSYNC.
+    pub async fn visible(&self) -> Vec<Record> {
+        serde_json::from_value(self.ask("visible", &[], Bytes::new()).await).expect("record sets")
+    }
+
+    /// The values that name servers tell of one name and type; empty without such a record set.
+    pub async fn answers(&self, name: &str, kind: &str) -> Vec<String> {
+        let name = format!("{}.", name.trim_end_matches('.'));
+        let found = self.visible().await.into_iter().find(|record| record.name == name && record.kind == kind);
+        found.map(|record| record.values).unwrap_or_default()
+    }
+
+    /// Makes a record set be so, by hand.
+    pub async fn upsert(&self, name: &str, kind: &str, ttl: u32, values: &[&str]) {
+        self.change(&json!([change("UPSERT", name, kind, ttl, values)])).await;
+    }
+
+    /// Deletes a record set, by hand.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub async fn delete_record(&self, name: &str, kind: &str) {
+        let name = format!("{}.", name.trim_end_matches('.'));
+        let records = self.records().await;
+        let found = records.iter().find(|record| record.name == name && record.kind == kind).expect("the record set");
+        let values: Vec<_> = found.values.iter().map(String::as_str).collect();
+        let ttl = u32::try_from(found.ttl).expect("a time to live");
+        self.change(&json!([change("DELETE", &name, kind, ttl, &values)])).await;
+    }
+
+    /// Sends a change batch by hand; the argument is what `Changes` of ChangeResourceRecordSets holds.
+    pub async fn change(&self, changes: &Value) {
+        self.ask("change", &[("zone", &self.zone)], changes.to_string().into()).await;
+    }
+
+    /// Every accepted change batch so far, in order: `submitted` and `insync` in seconds since 1970, and `changes`.
+    pub async fn changes(&self) -> Vec<Value> {
+        serde_json::from_value(self.ask("changes", &[], Bytes::new()).await).expect("changes")
+    }
+
+    /// Sets how many seconds a change is PENDING.
+    pub async fn propagate_after(&self, seconds: f64) {
+        self.ask("propagation", &[("delay", &seconds.to_string())], Bytes::new()).await;
+    }
+
+    /// Sets how many change batches a second are accepted before `Throttling`; none: no limit.
+    pub async fn throttle_at(&self, rate: Option<f64>) {
+        let rate = rate.map(|rate| rate.to_string()).unwrap_or_default();
+        self.ask("propagation", &[("rate", &rate)], Bytes::new()).await;
+    }
+
+    /// The secret as it stands; none before it is made.
+    pub async fn secret(&self) -> Option<Secret> {
+        serde_json::from_value(self.ask("secret", &[("name", &self.vault())], Bytes::new()).await).expect("a secret")
+    }
+
+    /// Writes the secret by hand.
+    pub async fn put_secret(&self, value: impl Into<Bytes>) {
+        self.ask("put_secret", &[("name", &self.vault())], value.into()).await;
+    }
+
+    /// How often name servers were asked about a name.
+    pub async fn asked(&self, name: &str) -> u64 {
+        let name = format!("{}.", name.trim_end_matches('.'));
+        World::shared().control("asked", &[("name", &name)], Bytes::new()).await.as_u64().expect("a count")
+    }
+
+    async fn ask(&self, verb: &str, query: &[(&str, &str)], body: Bytes) -> Value {
+        let query: Vec<_> = query.iter().copied().chain([("account", self.id.as_str())]).collect();
+        World::shared().control(verb, &query, body).await
+    }
+}
+
+fn change(action: &str, name: &str, kind: &str, ttl: u32, values: &[&str]) -> Value {
+    let values: Vec<_> = values.iter().map(|value| json!({ "Value": value })).collect();
+    json!({
+        "Action": action,
+        "ResourceRecordSet": { "Name": name, "Type": kind, "TTL": ttl, "ResourceRecords": values },
+    })
+}

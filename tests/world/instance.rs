@@ -1,0 +1,146 @@
+//! An instance: its metadata, address and disk, and its ways to AWS and the CA.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use crate::{Account, AcmeProxy, Agent, Ended, FaultProxy, Imds, Visitor, World, address};
+
+/// One instance of an account. Its disk is gone when it is.
+#[derive(Debug)]
+pub struct Instance {
+    /// Whose it is.
+    pub account: Account,
+    /// What it is told about itself.
+    pub imds: Imds,
+    /// Its way to AWS.
+    pub aws: FaultProxy,
+    /// Its way to the CA.
+    pub acme: AcmeProxy,
+    /// What its agent is configured with; change it before [`Instance::start`].
+    pub configuration: Table,
+    /// Its public address.
+    pub address: IpAddr,
+    /// Further variables of the agent's environment.
+    pub environment: Vec<(String, String)>,
+    http: SocketAddr,
+    https: SocketAddr,
+    disk: TempDir,
+}
+
+impl Instance {
+    /// Launches one in a new account.
+    pub async fn new() -> Instance {
+        Instance::launch(&Account::new().await).await
+    }
+
+    /// Launches one in that account. Nothing runs on it yet.
+    pub async fn launch(account: &Account) -> Instance {
+        let address = address::own_address();
+        let (http, https) = (address::free_port(address), address::free_port(address));
+        let acme = AcmeProxy::start().await;
+        Instance {
+            account: account.clone(),
+            imds: Imds::start(account, Some(address)).await,
+            aws: FaultProxy::start().await,
+            configuration: configuration(account, &acme, http, https),
+            acme,
+            address,
+            environment: Vec::new(),
+            http,
+            https,
+            disk: TempDir::new().expect("a temporary folder"),
+        }
+    }
+
+    /// Starts the agent on it. It can be started again on the same disk when it has ended.
+    pub fn start(&self) -> Agent {
+        self.write_configuration();
+        Agent::start(&["run", "--config", self.config_path().to_str().expect("UTF-8")], &self.variables(), self.disk.path())
+    }
+
+    /// Runs one command with the same configuration and environment to its end; `--config` is added to `check`.
+    pub async fn command(&self, arguments: &[&str]) -> Ended {
+        self.write_configuration();
+        let path = self.config_path();
+        let mut all = arguments.to_vec();
+        if arguments.first() == Some(&"check") {
+            all.extend(["--config", path.to_str().expect("UTF-8")]);
+        }
+        Ended::of(&all, &self.variables()).await
+    }
+
+    /// Where its configuration lies.
+    pub fn config_path(&self) -> PathBuf {
+        self.disk.path().join("spothost.toml")
+    }
+
+    /// The folder that survives its processes.
+    pub fn state(&self) -> PathBuf {
+        self.disk.path().join("state")
+    }
+
+    /// Where its agent listens for HTTP.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where its agent listens for HTTPS.
+    pub fn https(&self) -> SocketAddr {
+        self.https
+    }
+
+    /// Somebody who visits the site here and trusts the world's CA.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(&self.account.domain(), self.https, &World::shared().acme_issuer())
+    }
+
+    /// Whether the domain leads here, as name servers tell it.
+    pub async fn is_led_to(&self) -> bool {
+        self.account.answers(&self.account.domain(), "A").await == [self.address.to_string()]
+    }
+
+    fn write_configuration(&self) {
+        fs::create_dir_all(self.state()).expect("a folder on its disk");
+        fs::create_dir_all(self.disk.path().join("run")).expect("a folder on its disk");
+        let text = toml::to_string(&self.configuration).expect("TOML");
+        fs::write(self.config_path(), text).expect("a file on its disk");
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        let folder = |name: &str| self.disk.path().join(name).display().to_string();
+        let own = [
+            ("HOME", folder("home")),
+            ("STATE_DIRECTORY", folder("state")),
+            ("RUNTIME_DIRECTORY", folder("run")),
+            ("AWS_ENDPOINT_URL", self.aws.endpoint()),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.endpoint()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        own.chain(self.environment.iter().cloned()).collect()
+    }
+}
+
+/// Everything as a launch template would write it, but looking often.
+fn configuration(account: &Account, acme: &AcmeProxy, http: SocketAddr, https: SocketAddr) -> Table {
+    let table = |pairs: &[(&str, String)]| {
+        Value::Table(pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::String(value.clone()))).collect())
+    };
+    let mut all = Table::new();
+    let package = format!("s3://{}/{}", account.bucket, account.prefix());
+    for (key, value) in [("domain", account.domain()), ("package", package), ("vault", account.vault())] {
+        all.insert(key.to_owned(), Value::String(value));
+    }
+    all.insert("zone".to_owned(), Value::String(account.zone.clone()));
+    let roots = acme.roots().display().to_string();
+    all.insert("acme".to_owned(), table(&[("directory", acme.directory()), ("roots", roots)]));
+    all.insert("listen".to_owned(), table(&[("http", http.to_string()), ("https", https.to_string())]));
+    let second = || "1s".to_owned();
+    all.insert("look".to_owned(), table(&[("package", second()), ("address", second()), ("departure", second())]));
+    all
+}

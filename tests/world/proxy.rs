@@ -1,0 +1,198 @@
+//! What stands between a host and the services it calls: it records every call, and goes wrong on request.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Uri, header, request::Parts, uri::Scheme};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use tokio_rustls::rustls::RootCertStore;
+
+use crate::{
+    World,
+    connection::{self, AnyClient, Handler, Outcome},
+};
+
+mod acme;
+mod call;
+mod rule;
+
+pub use acme::AcmeProxy;
+pub use call::{Call, Kind, Service};
+pub use rule::{Fault, Rule};
+
+use rule::Rules;
+
+/// Bytes of a request or an answer; larger ones are refused.
+const LARGEST_BODY: usize = 1 << 30;
+
+/// A proxy in front of AWS for one host; cheap to clone.
+///
+/// The host reaches it through `AWS_ENDPOINT_URL`.
+#[derive(Clone, Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    relay: Arc<Relay>,
+}
+
+impl FaultProxy {
+    /// Starts one in front of the shared world's AWS.
+    pub async fn start() -> FaultProxy {
+        FaultProxy::before(World::shared().aws()).await
+    }
+
+    /// Starts one in front of `upstream`.
+    pub async fn before(upstream: SocketAddr) -> FaultProxy {
+        let relay = Relay::new(Scheme::HTTP, upstream, RootCertStore::empty());
+        let address = connection::serve(relay.clone(), None).await;
+        FaultProxy { address, relay }
+    }
+
+    /// What `AWS_ENDPOINT_URL` is to say.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Adds a rule; of several that fit a call the first that is left decides.
+    pub fn add(&self, rule: Rule) {
+        self.relay.state().rules.add(rule);
+    }
+
+    /// Lifts every rule.
+    pub fn lift(&self) {
+        self.relay.state().rules.lift();
+    }
+
+    /// Lets every call take so much longer, before it is passed on.
+    pub fn delay(&self, delay: Duration) {
+        self.relay.state().delay = delay;
+    }
+
+    /// Every call so far that has ended, in the order of their ends.
+    pub fn calls(&self) -> Vec<Call> {
+        self.relay.state().calls.clone()
+    }
+
+    /// How many calls of that operation have ended.
+    pub fn count(&self, operation: &str) -> usize {
+        self.calls().iter().filter(|call| call.operation == operation).count()
+    }
+
+    /// The calls that were to change something.
+    pub fn writes(&self) -> Vec<Call> {
+        self.calls().into_iter().filter(|call| call.kind == Kind::Write).collect()
+    }
+}
+
+/// The engine of both proxies.
+#[derive(Debug)]
+struct Relay {
+    scheme: Scheme,
+    upstream: SocketAddr,
+    client: AnyClient,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rules: Rules,
+    delay: Duration,
+    calls: Vec<Call>,
+}
+
+impl Relay {
+    fn new(scheme: Scheme, upstream: SocketAddr, roots: RootCertStore) -> Arc<Relay> {
+        let client = connection::client(roots);
+        Arc::new(Relay { scheme, upstream, client, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while it holds this")
+    }
+
+    /// The answer of the real service; none when it gave none.
+    async fn pass(&self, parts: Parts, body: Bytes) -> Option<Response<Bytes>> {
+        let mut request = Request::from_parts(parts, Full::new(body));
+        let path = request.uri().path_and_query().cloned()?;
+        *request.uri_mut() = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.upstream.to_string())
+            .path_and_query(path)
+            .build()
+            .ok()?;
+        request.headers_mut().remove(header::EXPECT);
+        request.headers_mut().remove(header::CONNECTION);
+        request.headers_mut().remove(header::TRANSFER_ENCODING);
+        let (mut parts, body) = self.client.request(request).await.ok()?.into_parts();
+        let body = Limited::new(body, LARGEST_BODY).collect().await.ok()?.to_bytes();
+        parts.headers.remove(header::CONNECTION);
+        parts.headers.remove(header::TRANSFER_ENCODING);
+        if parts.status == StatusCode::NOT_MODIFIED {
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+        Some(Response::from_parts(parts, body))
+    }
+
+    async fn carry_out(&self, fault: Option<Fault>, call: &Call, parts: Parts, body: Bytes) -> Outcome {
+        match fault {
+            Some(Fault::Refuse { status, code, message, retry_after }) => {
+                let mut answer = call.service.refusal(status, &code, &message, parts.method == http::Method::HEAD);
+                if let Some(seconds) = retry_after {
+                    answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+                }
+                Outcome::Answer(answer)
+            }
+            Some(Fault::Reset) => Outcome::Reset,
+            Some(Fault::Hang) => Outcome::Hang,
+            Some(Fault::LoseAnswer) => {
+                self.pass(parts, body).await;
+                Outcome::Close
+            }
+            Some(Fault::Delay(delay)) => {
+                tokio::time::sleep(delay).await;
+                self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer)
+            }
+            Some(Fault::Cut(after)) => self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Cut(a, after)),
+            Some(Fault::Flip(at)) => self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Answer(flipped(a, at))),
+            None => self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer),
+        }
+    }
+}
+
+impl Handler for Relay {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Outcome {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await.map(http_body_util::Collected::to_bytes) else {
+            return Outcome::Close;
+        };
+        let mut call = Call::recognise(&parts, &body, started);
+        let (fault, delay) = {
+            let mut state = self.state();
+            (state.rules.next(&call), state.delay)
+        };
+        tokio::time::sleep(delay).await;
+        let outcome = self.carry_out(fault, &call, parts, body).await;
+        call.ended = Instant::now();
+        call.status = match &outcome {
+            Outcome::Answer(answer) | Outcome::Cut(answer, _) => Some(answer.status().as_u16()),
+            Outcome::Close | Outcome::Reset | Outcome::Hang => None,
+        };
+        self.state().calls.push(call);
+        outcome
+    }
+}
+
+fn flipped(answer: Response<Bytes>, at: usize) -> Response<Bytes> {
+    answer.map(|body| {
+        let mut bytes = body.to_vec();
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 1;
+        }
+        bytes.into()
+    })
+}

@@ -1,0 +1,208 @@
+//! A call of a host to a service, recognised from its HTTP request.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Method, Response, request::Parts};
+
+/// A service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Amazon S3 (REST, XML).
+    S3,
+    /// Amazon Route 53 (REST, XML).
+    Route53,
+    /// AWS Secrets Manager (JSON 1.1).
+    SecretsManager,
+    /// AWS STS (query, XML).
+    Sts,
+    /// Amazon EC2 (query, XML).
+    Ec2,
+    /// The ACME CA.
+    Acme,
+    /// None of these.
+    Other,
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It looks.
+    Read,
+    /// It is to change something.
+    Write,
+}
+
+/// One call and how it went.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Of which service.
+    pub service: Service,
+    /// Its name in the service's reference, such as `GetObject`; for ACME the resource (RFC 8555 §7.1).
+    pub operation: String,
+    /// What it is about: the path, with its query where that says what is asked; for JSON and batches the body.
+    pub target: String,
+    /// Whether it looks or changes.
+    pub kind: Kind,
+    /// Status of the answer; none when there was no answer.
+    pub status: Option<u16>,
+    /// When the request had arrived.
+    pub started: Instant,
+    /// When the answer was there.
+    pub ended: Instant,
+}
+
+impl Call {
+    pub(super) fn recognise(parts: &Parts, body: &Bytes, started: Instant) -> Call {
+        let service = Service::recognise(parts);
+        let operation = match service {
+            Service::S3 => s3(parts),
+            Service::Route53 => route53(parts),
+            Service::SecretsManager => {
+                let target = header(parts, "x-amz-target").unwrap_or_default();
+                target.rsplit('.').next().unwrap_or_default().to_owned()
+            }
+            Service::Sts | Service::Ec2 => field(body, "Action").unwrap_or_default(),
+            Service::Acme => acme(parts),
+            Service::Other => parts.method.to_string(),
+        };
+        let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let target = match service {
+            Service::Route53 | Service::SecretsManager => format!("{path} {}", String::from_utf8_lossy(body)),
+            _ => path,
+        };
+        let kind = kind(service, &operation);
+        Call { service, operation, target, kind, status: None, started, ended: started }
+    }
+}
+
+impl Service {
+    fn recognise(parts: &Parts) -> Service {
+        // Credential=AKID/20260101/us-east-1/s3/aws4_request: the scope of Signature Version 4 names the service.
+        let scope = header(parts, "authorization").and_then(|line| line.split("Credential=").nth(1));
+        let name = scope.and_then(|scope| scope.split('/').nth(3));
+        match name {
+            Some("s3") => Service::S3,
+            Some("route53") => Service::Route53,
+            Some("secretsmanager") => Service::SecretsManager,
+            Some("sts") => Service::Sts,
+            Some("ec2") => Service::Ec2,
+            Some(_) => Service::Other,
+            None => Service::Acme,
+        }
+    }
+
+    /// An error of this service as it writes errors.
+    pub(super) fn refusal(self, status: u16, code: &str, message: &str, head: bool) -> Response<Bytes> {
+        let request = "4442587FB7D0A2F9";
+        let (kind, text) = match self {
+            Service::S3 => (
+                "application/xml",
+                format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{request}</RequestId></Error>"),
+            ),
+            Service::Route53 => (
+                "text/xml",
+                format!("<?xml version=\"1.0\"?>\n<ErrorResponse xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request}</RequestId></ErrorResponse>"),
+            ),
+            Service::Sts | Service::Other => (
+                "text/xml",
+                format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request}</RequestId></ErrorResponse>"),
+            ),
+            Service::Ec2 => (
+                "text/xml",
+                format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>{request}</RequestID></Response>"),
+            ),
+            Service::SecretsManager => (
+                "application/x-amz-json-1.1",
+                serde_json::json!({ "__type": code, "message": message }).to_string(),
+            ),
+            Service::Acme => (
+                "application/problem+json",
+                serde_json::json!({ "type": format!("urn:ietf:params:acme:error:{code}"), "detail": message, "status": status }).to_string(),
+            ),
+        };
+        let body = if head { Bytes::new() } else { Bytes::from(text) };
+        let answer = Response::builder().status(status).header("content-type", kind).header("x-amzn-requestid", request);
+        answer.body(body).expect("a valid response")
+    }
+}
+
+fn kind(service: Service, operation: &str) -> Kind {
+    let reads: &[&str] = match service {
+        Service::Acme => &["directory", "newNonce", "renewalInfo", "authorization", "order", "certificate"],
+        _ => &["Get", "List", "Head", "Describe", "Test"],
+    };
+    match reads.iter().any(|read| operation.starts_with(read)) {
+        true => Kind::Read,
+        false => Kind::Write,
+    }
+}
+
+fn s3(parts: &Parts) -> String {
+    let query = parts.uri.query().unwrap_or_default();
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let object = parts.uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+    let name = match (&parts.method, object) {
+        (&Method::GET, true) if has("tagging") => "GetObjectTagging",
+        (&Method::GET, true) if has("attributes") => "GetObjectAttributes",
+        (&Method::GET, true) => "GetObject",
+        (&Method::HEAD, true) => "HeadObject",
+        (&Method::HEAD, false) => "HeadBucket",
+        (&Method::GET, false) if has("versions") => "ListObjectVersions",
+        (&Method::GET, false) if has("versioning") => "GetBucketVersioning",
+        (&Method::GET, false) if has("location") => "GetBucketLocation",
+        (&Method::GET, false) if has("list-type") => "ListObjectsV2",
+        (&Method::GET, false) => "ListObjects",
+        (&Method::PUT, true) if parts.headers.contains_key("x-amz-copy-source") => "CopyObject",
+        (&Method::PUT, true) => "PutObject",
+        (&Method::DELETE, true) => "DeleteObject",
+        (method, _) => return format!("{method} {}", parts.uri.path()),
+    };
+    name.to_owned()
+}
+
+fn route53(parts: &Parts) -> String {
+    let path: Vec<_> = parts.uri.path().trim_matches('/').split('/').skip(1).collect();
+    let name = match (&parts.method, path.as_slice()) {
+        (&Method::POST, ["hostedzone", _, "rrset"]) => "ChangeResourceRecordSets",
+        (&Method::GET, ["hostedzone", _, "rrset"]) => "ListResourceRecordSets",
+        (&Method::GET, ["hostedzone", _]) => "GetHostedZone",
+        (&Method::GET, ["hostedzone"]) => "ListHostedZones",
+        (&Method::GET, ["hostedzonesbyname"]) => "ListHostedZonesByName",
+        (&Method::GET, ["change", _]) => "GetChange",
+        (&Method::GET, ["testdnsanswer"]) => "TestDNSAnswer",
+        (method, _) => return format!("{method} {}", parts.uri.path()),
+    };
+    name.to_owned()
+}
+
+/// Pebble's paths; they are its own affair, RFC 8555 names only the directory's keys.
+fn acme(parts: &Parts) -> String {
+    let path = parts.uri.path().trim_matches('/');
+    let name = match path.split('/').next().unwrap_or_default() {
+        "dir" => "directory",
+        "nonce-plz" => "newNonce",
+        "sign-me-up" => "newAccount",
+        "order-plz" => "newOrder",
+        "my-order" => "order",
+        "my-account" => "account",
+        "authZ" => "authorization",
+        "chalZ" => "challenge",
+        "finalize-order" => "finalize",
+        "certZ" => "certificate",
+        "revoke-cert" => "revokeCert",
+        "rollover-account-key" => "keyChange",
+        _ if path.contains("renewalInfo") => "renewalInfo",
+        other => other,
+    };
+    name.to_owned()
+}
+
+fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
+fn field(body: &Bytes, name: &str) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    text.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+}

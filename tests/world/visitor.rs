@@ -1,0 +1,205 @@
+//! Somebody who visits the site over HTTPS.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig,
+        pki_types::ServerName,
+    },
+};
+
+use crate::connection;
+
+/// How long an answer may take.
+const LONGEST_ANSWER: Duration = Duration::from_secs(20);
+
+/// A client that trusts one authority, asks for one name, and goes to one address for it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    domain: String,
+    address: SocketAddr,
+    tls: Arc<ClientConfig>,
+}
+
+/// What a visitor got.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// The server's certificate, DER; empty over plain HTTP.
+    pub certificate: Vec<u8>,
+}
+
+impl Answer {
+    /// A header as text; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A connection over which requests go one after the other, or beside each other with HTTP/2.
+pub(crate) enum Line {
+    One(http1::SendRequest<Empty<Bytes>>),
+    Two(http2::SendRequest<Empty<Bytes>>),
+}
+
+impl Visitor {
+    /// Somebody who asks for `domain` at `address` and trusts the roots in the file `roots`.
+    pub fn new(domain: &str, address: SocketAddr, roots: &Path) -> Visitor {
+        let tls = ClientConfig::builder().with_root_certificates(connection::roots(roots)).with_no_client_auth();
+        Visitor { domain: domain.to_owned(), address, tls: Arc::new(tls) }
+    }
+
+    /// The same visitor asking for another name.
+    #[must_use]
+    pub fn asking_for(&self, domain: &str) -> Visitor {
+        Visitor { domain: domain.to_owned(), ..self.clone() }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gets `path` over HTTP/1.1 on a connection of its own.
+    ///
+    /// # Errors
+    /// What went wrong, when there was no whole answer.
+    pub async fn get(&self, path: &str) -> Result<Answer, String> {
+        self.ask(Method::GET, path, &[], false).await
+    }
+
+    /// Gets `path` over HTTP/2 on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Visitor::get`].
+    pub async fn get_h2(&self, path: &str) -> Result<Answer, String> {
+        self.ask(Method::GET, path, &[], true).await
+    }
+
+    /// Asks anything, over HTTP/2 if `h2`.
+    ///
+    /// # Errors
+    /// As [`Visitor::get`].
+    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], h2: bool) -> Result<Answer, String> {
+        let asked = async {
+            let (mut line, certificate) = self.connect(h2).await?;
+            let answer = line.send(self.request(method, path, headers, h2)).await?;
+            Ok(Answer { certificate, ..answer })
+        };
+        tokio::time::timeout(LONGEST_ANSWER, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    }
+
+    /// Gets `path` over plain HTTP from `address`.
+    ///
+    /// # Errors
+    /// As [`Visitor::get`].
+    pub async fn get_plain(&self, address: SocketAddr, path: &str) -> Result<Answer, String> {
+        let stream = TcpStream::connect(address).await.map_err(|error| format!("connecting: {error}"))?;
+        let (send, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        tokio::spawn(connection);
+        let mut line = Line::One(send);
+        let answer = line.send(self.request(Method::GET, path, &[], false));
+        tokio::time::timeout(LONGEST_ANSWER, answer).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], h2: bool) -> Request<Empty<Bytes>> {
+        let uri = if h2 { format!("https://{}{path}", self.domain) } else { path.to_owned() };
+        let mut request = Request::builder().method(method).uri(uri);
+        if !h2 {
+            request = request.header("host", &self.domain);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Empty::new()).expect("a valid request")
+    }
+
+    /// Opens a connection; the certificate it was greeted with.
+    pub(crate) async fn connect(&self, h2: bool) -> Result<(Line, Vec<u8>), String> {
+        let stream = TcpStream::connect(self.address).await.map_err(|error| format!("connecting: {error}"))?;
+        self.greet(stream, h2).await
+    }
+
+    /// Opens a line over a connection that is there already.
+    pub(crate) async fn greet(&self, stream: TcpStream, h2: bool) -> Result<(Line, Vec<u8>), String> {
+        let protocol: &[u8] = if h2 { b"h2" } else { b"http/1.1" };
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let name = ServerName::try_from(self.domain.clone()).map_err(|error| error.to_string())?;
+        let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await;
+        let stream = stream.map_err(|error| format!("TLS: {error}"))?;
+        if stream.get_ref().1.alpn_protocol() != Some(protocol) {
+            return Err(format!("{} was not agreed on", String::from_utf8_lossy(protocol)));
+        }
+        let certificate = certificate(&stream);
+        let line = if h2 {
+            let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(text)?;
+            tokio::spawn(connection);
+            Line::Two(send)
+        } else {
+            let (send, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(text)?;
+            tokio::spawn(connection);
+            Line::One(send)
+        };
+        Ok((line, certificate))
+    }
+}
+
+impl Line {
+    pub(crate) async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, String> {
+        let answer = match self {
+            Line::One(send) => send.send_request(request).await,
+            Line::Two(send) => send.send_request(request).await,
+        };
+        let (parts, body) = answer.map_err(|error| format!("no answer: {}", text(error)))?.into_parts();
+        let body: Incoming = body;
+        let body = body.collect().await.map_err(|error| format!("a broken body: {}", text(error)))?.to_bytes();
+        Ok(Answer { status: parts.status, headers: parts.headers, body, certificate: Vec::new() })
+    }
+
+    /// Waits until another request can be sent; false when the server has ended the connection.
+    pub(crate) async fn ready(&mut self) -> bool {
+        match self {
+            Line::One(send) => send.ready().await.is_ok(),
+            Line::Two(send) => send.ready().await.is_ok(),
+        }
+    }
+}
+
+fn certificate(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    chain.first().map(|certificate| certificate.to_vec()).unwrap_or_default()
+}
+
+/// An error with its causes.
+fn text(error: hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
