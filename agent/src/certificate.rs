@@ -262,3 +262,91 @@ impl Keeper for Certificates {
         format!("ordering a certificate: {}", drift.why)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::VaultPlace;
+
+    struct Place {
+        folder: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Place {
+            Place { folder: tempfile::tempdir().expect("a temporary folder") }
+        }
+
+        fn keeper(&self, names: &[&str]) -> Certificates {
+            let vault = VaultPlace::Disk(self.folder.path().join("identity.json"));
+            let vault = Vault::new(vault, tokio::sync::watch::channel(None).1);
+            let names = names.iter().map(|name| name.parse().expect("a name")).collect();
+            Certificates::new(names, vault, Certifier::Internal(self.folder.path().join("ca")))
+        }
+    }
+
+    async fn look(certificates: &mut Certificates) -> Judgement<Certificate, Order> {
+        let seen = certificates.observe().await.expect("seen");
+        certificates.judge(seen)
+    }
+
+    async fn kept(certificates: &mut Certificates) -> Certificate {
+        match look(certificates).await {
+            Judgement::Kept(certificate) => certificate,
+            Judgement::Drifted { drift, .. } => panic!("{}", drift.why),
+            _ => panic!("not kept"),
+        }
+    }
+
+    async fn drift(certificates: &mut Certificates) -> Order {
+        match look(certificates).await {
+            Judgement::Drifted { drift, .. } => drift,
+            _ => panic!("no drift"),
+        }
+    }
+
+    #[tokio::test]
+    async fn host_takes_the_certificate_of_the_host_before_it() {
+        let place = Place::new();
+        let mut first = place.keeper(&["a.example"]);
+        let order = drift(&mut first).await;
+        assert_eq!(order.why, "the vault holds none");
+        first.converge(order).await.expect("ordered");
+        let certificate = kept(&mut first).await;
+        assert!(kept(&mut place.keeper(&["a.example"])).await == certificate, "no second order");
+    }
+
+    #[tokio::test]
+    async fn name_that_was_added_is_ordered_for() {
+        let place = Place::new();
+        let mut first = place.keeper(&["a.example"]);
+        let order = drift(&mut first).await;
+        first.converge(order).await.expect("ordered");
+        let mut second = place.keeper(&["a.example", "b.example"]);
+        let order = drift(&mut second).await;
+        assert_eq!(order.why, "the stored one is not for b.example");
+        second.converge(order).await.expect("ordered");
+        assert_eq!(kept(&mut second).await.names.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn host_that_lost_the_race_takes_what_the_winner_stored() {
+        let place = Place::new();
+        let (mut winner, mut loser) = (place.keeper(&["a.example"]), place.keeper(&["a.example"]));
+        let (first, second) = (drift(&mut winner).await, drift(&mut loser).await);
+        winner.converge(first).await.expect("stored");
+        let fault = loser.converge(second).await.expect_err("lost");
+        assert!(fault.said.contains("another host was faster"), "{fault}");
+        assert!(kept(&mut loser).await == kept(&mut winner).await);
+    }
+
+    #[tokio::test]
+    async fn vault_of_a_newer_program_is_neither_used_nor_overwritten() {
+        let place = Place::new();
+        let path = place.folder.path().join("identity.json");
+        std::fs::write(&path, "{\"format\":2}").expect("written");
+        let mut certificates = place.keeper(&["a.example"]);
+        assert!(certificates.observe().await.is_err());
+        assert_eq!(std::fs::read_to_string(path).expect("there"), "{\"format\":2}");
+    }
+}

@@ -201,3 +201,118 @@ async fn opened(path: PathBuf) -> Result<Arc<Site>, Fault> {
 async fn blocking<T: Send + 'static>(doing: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Fault::retry(doing, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{
+        config::PackagePlace,
+        fault::Cure,
+        keeper::keep,
+        status::{Board, Phase},
+    };
+
+    /// A site on disk, as a folder or zip that a test writes to.
+    struct OnDisk {
+        folder: tempfile::TempDir,
+    }
+
+    impl OnDisk {
+        fn new() -> OnDisk {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            OnDisk { folder }
+        }
+
+        fn zip(&self) -> PathBuf {
+            self.folder.path().join("site.zip")
+        }
+
+        fn publish(&self, text: &str) {
+            let site = tempfile::tempdir().expect("a temporary folder");
+            fs::write(site.path().join("index.html"), text).expect("written");
+            let beside = self.folder.path().join("new.zip");
+            pack::pack(site.path(), fs::File::create(&beside).expect("made")).expect("packed");
+            fs::rename(beside, self.zip()).expect("renamed");
+        }
+
+        fn keeper(&self, path: &Path) -> Packages {
+            let source = Source::new(PackagePlace::Disk(path.into()), watch::channel(None).1);
+            let shelf = Shelf::new(self.folder.path().join("shelf"), source.name());
+            Packages::new(source, shelf, Duration::from_secs(1))
+        }
+    }
+
+    /// One round as the runner makes it: look, and correct what drifts.
+    async fn round(packages: &mut Packages) -> Result<Judgement<Package, Release>, Fault> {
+        let seen = packages.observe().await?;
+        let judgement = packages.judge(seen);
+        if let Judgement::Drifted { drift, .. } = &judgement {
+            packages.converge(drift.clone()).await?;
+        }
+        Ok(judgement)
+    }
+
+    #[tokio::test]
+    async fn broken_package_is_refused_once_and_the_site_before_it_stays() {
+        let disk = OnDisk::new();
+        disk.publish("one");
+        let mut packages = disk.keeper(&disk.zip());
+        round(&mut packages).await.expect("fetched");
+        let one = packages.held.clone().expect("held");
+        fs::write(disk.zip(), "<html>no zip at all</html>").expect("written");
+        let fault = round(&mut packages).await.err().expect("refused");
+        assert_eq!(fault.cure, Cure::Operator);
+        assert!(packages.held.as_ref() == Some(&one), "the site before it stays");
+        assert!(matches!(round(&mut packages).await, Ok(Judgement::Refused(_))), "and it is not fetched again");
+        disk.publish("two");
+        round(&mut packages).await.expect("fetched");
+        assert!(packages.held.as_ref() != Some(&one), "a good one is taken at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_package_is_fetched_again_after_a_while_and_no_sooner() {
+        let disk = OnDisk::new();
+        fs::write(disk.zip(), "no zip").expect("written");
+        let mut packages = disk.keeper(&disk.zip());
+        assert!(round(&mut packages).await.is_err());
+        tokio::time::advance(REFUSED_FOR - Duration::from_secs(1)).await;
+        assert!(matches!(round(&mut packages).await, Ok(Judgement::Refused(_))));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(round(&mut packages).await.is_err(), "it was fetched and refused again");
+    }
+
+    #[tokio::test]
+    async fn restarted_host_remembers_the_last_good_package_without_its_source() {
+        let disk = OnDisk::new();
+        disk.publish("one");
+        round(&mut disk.keeper(&disk.zip())).await.expect("fetched");
+        fs::remove_file(disk.zip()).expect("removed");
+        let mut again = disk.keeper(&disk.zip());
+        let remembered = again.remembered().await.expect("remembered");
+        assert_eq!(remembered.site.files(), 1);
+        assert!(round(&mut again).await.is_err(), "the source is gone, which is said");
+        assert!(again.held.as_ref() == Some(&remembered));
+    }
+
+    #[tokio::test]
+    async fn run_of_the_keeper_swaps_a_changed_folder_in() {
+        let disk = OnDisk::new();
+        let site = disk.folder.path().join("site");
+        fs::create_dir(&site).expect("made");
+        fs::write(site.join("index.html"), "one").expect("written");
+        let board = Board::new("www.example.org");
+        let (yields, mut kept) = watch::channel(None);
+        let (_depart, departing) = watch::channel(None);
+        let place = board.place(Part::Package, &[]);
+        tokio::spawn(keep(disk.keeper(&site), place, yields, departing));
+        let first = kept.wait_for(Option::is_some).await.expect("a package").clone().expect("some");
+        fs::write(site.join("about.html"), "two").expect("written");
+        let second = kept.wait_for(|now| now.as_ref() != Some(&first)).await.expect("another").clone().expect("some");
+        assert_eq!((first.site.files(), second.site.files()), (1, 2));
+        assert_eq!(board.watch().borrow().parts[0].phase, Phase::Kept);
+    }
+}
