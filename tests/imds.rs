@@ -10,7 +10,12 @@ use world::{Account, Imds, eventually};
 const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aws-ec2-metadata-token";
 
-async fn ask(imds: &Imds, method: Method, path: &str, headers: &[(&str, &str)]) -> Result<(u16, HashMap<String, String>, String), String> {
+async fn ask(
+    imds: &Imds,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<(u16, HashMap<String, String>, String), String> {
     let mut request = Request::builder().method(method).uri(format!("{}/latest/{path}", imds.endpoint()));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -19,7 +24,8 @@ async fn ask(imds: &Imds, method: Method, path: &str, headers: &[(&str, &str)]) 
     let answer = client.request(request.body(Empty::<bytes::Bytes>::new()).expect("a valid request")).await;
     let (parts, body) = answer.map_err(|error| error.to_string())?.into_parts();
     let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-    let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
+    let headers =
+        parts.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
     Ok((parts.status.as_u16(), headers.collect(), String::from_utf8_lossy(&body).into_owned()))
 }
 
@@ -135,5 +141,8 @@ async fn faults_last_as_long_as_they_are_asked_for() {
     assert_eq!(value(&imds, "meta-data/instance-id").await.0, 200);
     imds.enable(false);
     assert_eq!(ask(&imds, Method::PUT, "api/token", &[(TTL, "60")]).await.expect("an answer").0, 403);
-    assert_eq!(imds.log().last().map(|request| (request.path.clone(), request.status)), Some(("/latest/api/token".to_owned(), 403)));
+    assert_eq!(
+        imds.log().last().map(|request| (request.path.clone(), request.status)),
+        Some(("/latest/api/token".to_owned(), 403))
+    );
 }

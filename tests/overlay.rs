@@ -117,7 +117,8 @@ async fn refuses_bad_values(world: &World) -> bool {
         ("TXT", &["\"twice\"", "\"twice\""]),
     ];
     for (kind, values) in table {
-        let (status, body) = change_records(world.aws(), &account, &[change("UPSERT", &name(&account), kind, values)]).await;
+        let (status, body) =
+            change_records(world.aws(), &account, &[change("UPSERT", &name(&account), kind, values)]).await;
         if status != StatusCode::BAD_REQUEST || element(&body, "Code") != "InvalidChangeBatch" {
             return false;
         }
@@ -150,9 +151,16 @@ async fn knows_no_unknown_change(world: &World) -> bool {
 async fn moved_back(world: &World, account: &Account) -> [String; 2] {
     let at = world.aws();
     let (_, made) = secrets(at, account, "CreateSecret", &json!({ "Name": "v", "SecretString": "one" })).await;
-    let (_, put) = secrets(at, account, "PutSecretValue", &json!({ "SecretId": "v", "SecretString": "two", "ClientRequestToken": "2".repeat(32) })).await;
+    let (_, put) = secrets(
+        at,
+        account,
+        "PutSecretValue",
+        &json!({ "SecretId": "v", "SecretString": "two", "ClientRequestToken": "2".repeat(32) }),
+    )
+    .await;
     let [one, two] = [made, put].map(|answer| answer["VersionId"].as_str().expect("a version").to_owned());
-    let moved = json!({ "SecretId": "v", "VersionStage": "AWSCURRENT", "RemoveFromVersionId": two, "MoveToVersionId": one });
+    let moved =
+        json!({ "SecretId": "v", "VersionStage": "AWSCURRENT", "RemoveFromVersionId": two, "MoveToVersionId": one });
     assert_eq!(secrets(at, account, "UpdateSecretVersionStage", &moved).await.0, StatusCode::OK);
     [one, two]
 }
@@ -166,7 +174,13 @@ async fn follows_current(world: &World) -> bool {
 async fn has_one_current(world: &World) -> bool {
     let account = Account::of(world).await;
     moved_back(world, &account).await;
-    secrets(world.aws(), &account, "PutSecretValue", &json!({ "SecretId": "v", "SecretString": "three", "ClientRequestToken": "3".repeat(32) })).await;
+    secrets(
+        world.aws(),
+        &account,
+        "PutSecretValue",
+        &json!({ "SecretId": "v", "SecretString": "three", "ClientRequestToken": "3".repeat(32) }),
+    )
+    .await;
     holders(world, &account).await == 1
 }
 

@@ -44,7 +44,8 @@ async fn calls_are_recognised_and_recorded() {
     secrets(at, account, "CreateSecret", &json!({ "Name": "v", "SecretString": "one" })).await;
     secrets(at, account, "GetSecretValue", &json!({ "SecretId": "v" })).await;
 
-    let calls: Vec<_> = scene.proxy.calls().into_iter().map(|call| (call.service, call.operation, call.kind, call.status)).collect();
+    let calls: Vec<_> =
+        scene.proxy.calls().into_iter().map(|call| (call.service, call.operation, call.kind, call.status)).collect();
     let expected = [
         (Service::S3, "PutObject", Kind::Write),
         (Service::S3, "GetObject", Kind::Read),
@@ -54,7 +55,8 @@ async fn calls_are_recognised_and_recorded() {
         (Service::SecretsManager, "CreateSecret", Kind::Write),
         (Service::SecretsManager, "GetSecretValue", Kind::Read),
     ];
-    let expected: Vec<_> = expected.into_iter().map(|(service, name, kind)| (service, name.to_owned(), kind, Some(200))).collect();
+    let expected: Vec<_> =
+        expected.into_iter().map(|(service, name, kind)| (service, name.to_owned(), kind, Some(200))).collect();
     assert_eq!(calls, expected);
     assert_eq!(scene.proxy.writes().len(), 3);
 }
@@ -77,7 +79,10 @@ async fn refusal_has_the_shape_of_its_service() {
     assert_eq!((status.as_u16(), &body["__type"]), (403, &json!("AccessDenied")));
 
     scene.proxy.lift();
-    assert_eq!(change_records(at, account, &[change("UPSERT", &account.domain(), "A", &["192.0.2.1"])]).await.0, StatusCode::OK);
+    assert_eq!(
+        change_records(at, account, &[change("UPSERT", &account.domain(), "A", &["192.0.2.1"])]).await.0,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -132,7 +137,8 @@ async fn ca_is_reached_through_its_proxy_alone() {
     let proxy = AcmeProxy::start().await;
     let address = proxy.directory().split('/').nth(2).expect("an address").parse().expect("an address");
     let client = Visitor::new("localhost", address, &proxy.roots());
-    let directory: serde_json::Value = serde_json::from_slice(&client.get("/dir").await.expect("an answer").body).expect("JSON");
+    let directory: serde_json::Value =
+        serde_json::from_slice(&client.get("/dir").await.expect("an answer").body).expect("JSON");
     let order = directory["newOrder"].as_str().expect("a URL");
     assert!(order.starts_with("https://localhost/"), "URLs follow the Host that was asked for: {order}");
 

@@ -66,7 +66,12 @@ pub(crate) fn element(xml: &str, name: &str) -> String {
 }
 
 /// Calls an operation of Secrets Manager.
-pub(crate) async fn secrets(address: SocketAddr, account: &Account, operation: &str, input: &Value) -> (StatusCode, Value) {
+pub(crate) async fn secrets(
+    address: SocketAddr,
+    account: &Account,
+    operation: &str,
+    input: &Value,
+) -> (StatusCode, Value) {
     let request = Request::builder()
         .method(Method::POST)
         .uri("/")

@@ -46,7 +46,8 @@ impl Agent {
             .spawn()
             .expect("the built program starts");
         let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).expect("a running process has an id");
-        let runtime = environment.iter().find(|(name, _)| name == "RUNTIME_DIRECTORY").map(|(_, path)| PathBuf::from(path));
+        let runtime =
+            environment.iter().find(|(name, _)| name == "RUNTIME_DIRECTORY").map(|(_, path)| PathBuf::from(path));
         let status = runtime.unwrap_or_else(|| folder.join("run")).join("status.json");
         Agent { process, pid: Pid::from_raw(pid), log, output, status }
     }

@@ -61,7 +61,11 @@ impl Instance {
     /// Starts the agent on it. It can be started again on the same disk when it has ended.
     pub fn start(&self) -> Agent {
         self.write_configuration();
-        Agent::start(&["run", "--config", self.config_path().to_str().expect("UTF-8")], &self.variables(), self.disk.path())
+        Agent::start(
+            &["run", "--config", self.config_path().to_str().expect("UTF-8")],
+            &self.variables(),
+            self.disk.path(),
+        )
     }
 
     /// Runs one command with the same configuration and environment to its end; `--config` is added to `check`.

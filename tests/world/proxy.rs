@@ -157,7 +157,9 @@ impl Relay {
                 self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer)
             }
             Some(Fault::Cut(after)) => self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Cut(a, after)),
-            Some(Fault::Flip(at)) => self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Answer(flipped(a, at))),
+            Some(Fault::Flip(at)) => {
+                self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Answer(flipped(a, at)))
+            }
             None => self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer),
         }
     }

@@ -60,7 +60,8 @@ impl World {
         let mut line = String::new();
         let stdout = process.stdout.take().expect("standard output is a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("the world says something");
-        let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the world did not start; see above. It said: {line}"));
+        let ready = serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("the world did not start; see above. It said: {line}"));
         World { _process: process, ready }
     }
 

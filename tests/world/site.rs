@@ -42,7 +42,10 @@ impl Site {
             let name = format!("part-{folder}/page-{index}.{}", if random { "bin" } else { "html" });
             match random {
                 true => site.with(&name, noise(index as u64 + 1, 4096)),
-                false => site.with(&name, format!("<!doctype html><title>{title}</title><p>Page {index} of {title}.\n").repeat(8)),
+                false => site.with(
+                    &name,
+                    format!("<!doctype html><title>{title}</title><p>Page {index} of {title}.\n").repeat(8),
+                ),
             }
         })
     }

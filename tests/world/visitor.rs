@@ -14,10 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        ClientConfig,
-        pki_types::ServerName,
-    },
+    rustls::{ClientConfig, pki_types::ServerName},
 };
 
 use crate::connection;
@@ -123,9 +120,15 @@ impl Visitor {
         tokio::time::timeout(LONGEST_ANSWER, answer).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
 
-    pub(crate) fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], h2: bool) -> Request<Empty<Bytes>> {
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        h2: bool,
+    ) -> Request<Empty<Bytes>> {
         let uri = if h2 { format!("https://{}{path}", self.domain) } else { path.to_owned() };
-        let mut request = Request::builder().method(method).uri(uri);
+        let mut request = Request::builder().method(method).uri(uri).header("user-agent", "visitor");
         if !h2 {
             request = request.header("host", &self.domain);
         }
@@ -155,7 +158,8 @@ impl Visitor {
         }
         let certificate = certificate(&stream);
         let line = if h2 {
-            let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(text)?;
+            let (send, connection) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(text)?;
             tokio::spawn(connection);
             Line::Two(send)
         } else {

@@ -14,10 +14,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.core.utils import utcfromtimestamp
 from moto.route53 import models, responses
+from moto.route53.exceptions import Route53ClientError
 
 LARGEST_BATCH = 1000
 """Values in one batch; those of an UPSERT count twice."""
@@ -73,7 +73,7 @@ def respond_to_question(self: responses.Route53) -> ActionResult:
     number = self._get_param("Id").rsplit("/", 1)[-1]
     made = CHANGES.get(number)
     if made is None or made.account != self.current_account:
-        raise ServiceException("NoSuchChange", f"Could not find resource with ID: {number}")
+        raise Route53ClientError("NoSuchChange", f"Could not find resource with ID: {number}")
     return ActionResult({"ChangeInfo": described(number, made)})
 
 
@@ -87,7 +87,7 @@ def refuse_above_rate(account: str) -> None:
     now = time.time()
     limit.calls = [at for at in limit.calls if now - at < 1]
     if limit.rate is not None and len(limit.calls) >= limit.rate:
-        raise ServiceException("Throttling", "Rate exceeded")
+        raise Route53ClientError("Throttling", "Rate exceeded")
     limit.calls.append(now)
 
 
@@ -189,4 +189,4 @@ def check_aliases(records: dict[tuple[str, str], models.RecordSet]) -> None:
 
 
 def refuse(why: str) -> None:
-    raise ServiceException("InvalidChangeBatch", f"[{why}]")
+    raise Route53ClientError("InvalidChangeBatch", f"[{why}]")

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from moto.core.exceptions import ServiceException
 from moto.s3 import responses
-from moto.s3.exceptions import PreconditionFailed
+from moto.s3.exceptions import PreconditionFailed, S3ClientError
 
 DIGESTS: dict[str, Callable[[bytes], bytes]] = {
     "Content-MD5": lambda body: hashlib.md5(body, usedforsecurity=False).digest(),
@@ -33,7 +32,7 @@ def put(self: responses.S3Response) -> Any:
     for header, digest in DIGESTS.items():
         said = self.headers.get(header)
         if said and said != base64.b64encode(digest(self.body or b"")).decode():
-            raise ServiceException("BadDigest", f"The {header} you specified did not match what we received.")
+            raise S3ClientError("BadDigest", f"The {header} you specified did not match what we received.")
     return plain_put(self)
 
 

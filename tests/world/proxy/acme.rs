@@ -82,8 +82,11 @@ fn identity() -> (String, ServerConfig) {
     let authority = CertifiedIssuer::self_signed(authority, key).expect("a certificate");
     let key = KeyPair::generate().expect("a key");
     let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let certificate = CertificateParams::new(names).expect("valid names").signed_by(&key, &authority).expect("a certificate");
+    let certificate =
+        CertificateParams::new(names).expect("valid names").signed_by(&key, &authority).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key);
-    (authority.pem(), config.expect("a certificate that fits its key"))
+    let mut config = config.expect("a certificate that fits its key");
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    (authority.pem(), config)
 }

@@ -122,7 +122,8 @@ impl Service {
             ),
         };
         let body = if head { Bytes::new() } else { Bytes::from(text) };
-        let answer = Response::builder().status(status).header("content-type", kind).header("x-amzn-requestid", request);
+        let answer =
+            Response::builder().status(status).header("content-type", kind).header("x-amzn-requestid", request);
         answer.body(body).expect("a valid response")
     }
 }
