@@ -164,13 +164,17 @@ fail() {
 
 # report SENTENCE: to the console (`aws ec2 get-console-output`) and, with the log, to failed/ in the bucket. Best effort.
 report() {
-    local name
+    local name pause
     name=failed/${instance:-unknown-$(uname -n)}-$(date -u +%Y%m%dT%H%M%SZ).txt
     console "spothost user data: FAILED: $*"
     { printf '%s\n\n' "$*" && tail -c 32768 "$work/log"; } >"$work/report"
-    if [[ -z $region ]] || ! upload "$work/report" "$name" >>"$work/log" 2>&1; then
-        console "spothost user data: s3://$bucket/$name could not be written either"
-    fi
+    for pause in 1 4 0; do
+        if [[ -n $region ]] && upload "$work/report" "$name" >>"$work/log" 2>&1; then
+            return
+        fi
+        sleep "$pause"
+    done
+    console "spothost user data: s3://$bucket/$name could not be written either"
 }
 
 console() {
