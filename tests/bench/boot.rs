@@ -1,0 +1,111 @@
+//! How long a boot takes, against the world with 20 ms added to every call.
+//!
+//! ```sh
+//! tests/run --no-run && SPOTHOST_BIN=… cargo run --release -p spothost-tests --example boot
+//! ```
+//!
+//! Cold: nothing in the vault, a certificate is ordered. Warm: a fresh instance that finds it there. Each time counts
+//! from the start of the process, and is the median of several instances.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use world::{Account, Agent, Instance, Service, Site};
+
+/// What every call to IMDS, AWS and the CA takes longer.
+const ADDED: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What was measured of one boot.
+struct Boot {
+    first_answer: Duration,
+    accepted: Duration,
+    resident_kib: u64,
+    calls: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() {
+    let rounds = env::args().nth(1).and_then(|number| number.parse().ok()).unwrap_or(7_usize);
+    println!("{rounds} instances each, {} ms added to every call, 600 files", ADDED.as_millis());
+    let (mut cold, mut warm) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let account = Account::new().await;
+        account.put("site-latest.zip", Site::of_files("boot", 600).zip()).await;
+        // A host takes a stored certificate only if it is from the CA that it is to use: both use the same way there.
+        let first = Instance::launch(&account).await;
+        let mut second = Instance::launch(&account).await;
+        second.configuration.insert("acme".to_owned(), first.configuration["acme"].clone());
+        first.acme.delay(ADDED);
+        cold.push(boot(&first).await);
+        warm.push(boot(&second).await);
+    }
+    println!("\n{:<24}{:>18}{:>24}{:>14}", "", "first answer", "accepted DNS change", "RSS at rest");
+    for (name, boots) in [("cold, with an order", &mut cold), ("warm, from the vault", &mut warm)] {
+        let answer = median(boots, |boot| boot.first_answer.as_millis());
+        let accepted = median(boots, |boot| boot.accepted.as_millis());
+        let resident = median(boots, |boot| u128::from(boot.resident_kib)) as f64 / 1024.0;
+        println!("{name:<24}{answer:>15} ms{accepted:>21} ms{resident:>11.1} MB");
+    }
+    println!("\nthe calls of the last warm boot (begin and end in ms after the start of the process):");
+    warm.last().into_iter().flat_map(|boot| &boot.calls).for_each(|call| println!("  {call}"));
+    if let Some(size) = fs::metadata(binary()).ok().map(|about| about.len()) {
+        println!("\n{} has {:.1} MB", binary().display(), size as f64 / 1e6);
+    }
+}
+
+/// Starts the agent on a fresh instance, waits until the names lead to it, and ends it.
+async fn boot(instance: &Instance) -> Boot {
+    instance.aws.delay(ADDED);
+    instance.imds.delay(ADDED);
+    let visitor = instance.visitor();
+    let begun = Instant::now();
+    let agent = instance.start();
+    let first_answer = loop {
+        if visitor.get("/").await.is_ok_and(|answer| answer.status == 200) {
+            break begun.elapsed();
+        }
+        assert!(begun.elapsed() < PATIENCE, "no answer\n{}", agent.last_lines());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    let accepted = accepted(instance, &agent, begun).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let resident_kib = agent.resident_kib();
+    let calls = instance.aws.calls();
+    let since = |at: Instant| at.saturating_duration_since(begun).as_millis();
+    let calls = calls.iter().map(|call| format!("{:>5} {:>5}  {}", since(call.started), since(call.ended), call.operation));
+    let calls = calls.collect();
+    agent.stop().await;
+    Boot { first_answer, accepted, resident_kib, calls }
+}
+
+/// When the change of the address records was answered.
+async fn accepted(instance: &Instance, agent: &Agent, begun: Instant) -> Duration {
+    loop {
+        let calls = instance.aws.calls();
+        let change = calls.iter().rev().find(|call| {
+            call.service == Service::Route53
+                && call.operation == "ChangeResourceRecordSets"
+                && call.target.contains("_spothost")
+                && call.status == Some(200)
+        });
+        if let Some(change) = change {
+            return change.ended.saturating_duration_since(begun);
+        }
+        assert!(begun.elapsed() < PATIENCE, "no change\n{}", agent.last_lines());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn binary() -> PathBuf {
+    env::var_os("SPOTHOST_BIN").map(PathBuf::from).unwrap_or_default()
+}
+
+fn median<T: Ord + Copy>(boots: &[Boot], figure: impl Fn(&Boot) -> T) -> T {
+    let mut figures: Vec<T> = boots.iter().map(figure).collect();
+    figures.sort();
+    figures[figures.len() / 2]
+}
