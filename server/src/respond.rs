@@ -6,6 +6,7 @@ pub(crate) mod caching;
 pub(crate) mod coding;
 pub(crate) mod conditional;
 pub(crate) mod content_type;
+pub(crate) mod fallback;
 pub(crate) mod page;
 pub(crate) mod plain;
 pub(crate) mod range;
@@ -16,9 +17,14 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use self::{authority::Known, page::Page, representation::Representation};
+use self::{
+    authority::Known,
+    conditional::{Validators, Verdict},
+    page::Page,
+    representation::Representation,
+};
 pub(crate) use self::{authority::Names, body::Body};
-use crate::{Settings, Site};
+use crate::{Settings, Site, site::Entry};
 
 /// What is known about a request beside its head.
 pub(crate) struct Asked<'a> {
@@ -81,97 +87,123 @@ fn respond<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
     serve(site, request)
 }
 
+/// What the package holds for this target, with the fields that it adds.
 fn serve<B>(site: &Arc<Site>, request: &Request<B>) -> Response<Body> {
     let Some(path) = target::path(request.uri().path()) else {
         return plain::response(StatusCode::BAD_REQUEST);
     };
-    match page::find(site, &path) {
-        Page::File(entry) => match Representation::choose(site, entry, request.headers()) {
-            Some(representation) => file(&representation, request),
-            None => plain::response(StatusCode::INTERNAL_SERVER_ERROR),
-        },
-        Page::Missing(entry) => match Representation::choose(site, entry, request.headers()) {
-            Some(representation) => with_content(StatusCode::NOT_FOUND, &representation, caching::REVALIDATE),
-            None => plain::response(StatusCode::INTERNAL_SERVER_ERROR),
-        },
+    let mut response = match page::find(site, &path, request.uri().path(), fallback::wanted(&path, request.headers())) {
+        Page::File(entry) => file(site, entry, request, caching::of(&site.rules().policy, entry)),
+        // What stands in for something else must never be kept as if it were that.
+        Page::Fallback(entry) => file(site, entry, request, HeaderValue::from_static(caching::REVALIDATE)),
+        Page::Missing(entry) => missing(site, entry, request),
+        Page::Moved(status, to) => return plain::redirect(status, plain::with_query(to, request.uri())),
         Page::Nothing => plain::response(StatusCode::NOT_FOUND),
+    };
+    let fields = &site.rules().fields;
+    if !fields.is_empty() && !response.status().is_server_error() {
+        fields.apply(&path, response.headers_mut());
+        if response.status() == StatusCode::NOT_FOUND {
+            caching::never_immutable(response.headers_mut());
+        }
     }
+    response
 }
 
 /// A file, if the preconditions hold (RFC 9110 §13.2.2), and as much of it as was asked for (§14.2).
-fn file<B>(representation: &Representation<'_>, request: &Request<B>) -> Response<Body> {
+fn file<B>(site: &Site, entry: &Entry, request: &Request<B>, caching: HeaderValue) -> Response<Body> {
+    let Some(representation) = Representation::choose(site, entry, request.headers()) else {
+        return plain::response(StatusCode::INTERNAL_SERVER_ERROR);
+    };
     let validators = representation.validators();
     match conditional::judge(request.headers(), &validators) {
-        conditional::Verdict::Go => {}
-        conditional::Verdict::NotModified => return not_modified(representation),
-        conditional::Verdict::Failed => return plain::response(StatusCode::PRECONDITION_FAILED),
+        Verdict::Go => {}
+        Verdict::NotModified => return not_modified(&representation, validators, caching),
+        Verdict::Failed => return plain::response(StatusCode::PRECONDITION_FAILED),
     }
-    let whole = || with_content(StatusCode::OK, representation, caching::of(representation.entry()));
-    if request.method() != Method::GET || !conditional::range_applies(request.headers(), &validators) {
-        return whole();
+    let mut parts = Vec::new();
+    if request.method() == Method::GET && conditional::range_applies(request.headers(), &validators) {
+        match range::parse(request.headers(), representation.length()) {
+            range::Asked::Unsatisfiable => return plain::range_not_satisfiable(representation.length()),
+            range::Asked::Parts(asked) if asked.len() == 1 || representation.can_seek() => parts = asked,
+            range::Asked::Parts(_) | range::Asked::Whole => {}
+        }
     }
-    let asked = range::parse(request.headers(), representation.length());
-    match asked {
-        range::Asked::Whole => whole(),
-        range::Asked::Unsatisfiable => plain::range_not_satisfiable(representation.length()),
-        range::Asked::Parts(parts) if parts.len() > 1 && !representation.can_seek() => whole(),
-        range::Asked::Parts(parts) => partial(representation, &parts),
-    }
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = HeaderMap::with_capacity(12);
+    describe(response.headers_mut(), &representation);
+    response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    validate(response.headers_mut(), &representation, validators, caching);
+    fill(&mut response, &representation, &parts);
+    response
 }
 
-fn with_content(status: StatusCode, representation: &Representation<'_>, caching: &'static str) -> Response<Body> {
+/// The package's own page for what is not there.
+fn missing<B>(site: &Site, entry: &Entry, request: &Request<B>) -> Response<Body> {
+    let Some(representation) = Representation::choose(site, entry, request.headers()) else {
+        return plain::response(StatusCode::NOT_FOUND);
+    };
     let mut response = Response::new(representation.body());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    *headers = HeaderMap::with_capacity(12);
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    describe(response.headers_mut(), &representation);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching::REVALIDATE));
+    response
+}
+
+/// 304, with the fields that the 200 would have and that matter to a cache (RFC 9110 §15.4.5).
+fn not_modified(representation: &Representation<'_>, validators: Validators, caching: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    vary(response.headers_mut(), representation);
+    validate(response.headers_mut(), representation, validators, caching);
+    response
+}
+
+/// The fields that say what the content is (RFC 9110 §8).
+fn describe(headers: &mut HeaderMap, representation: &Representation<'_>) {
     headers.insert(header::CONTENT_TYPE, representation.content_type().clone());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(coding) = representation.coding() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
-    if status != StatusCode::NOT_FOUND {
-        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    }
-    validate(headers, representation, caching, status != StatusCode::NOT_FOUND);
-    response
+    vary(headers, representation);
 }
 
-/// The fields that a 304 must have as the 200 would (RFC 9110 §15.4.5).
-fn validate(headers: &mut HeaderMap, representation: &Representation<'_>, caching: &'static str, validators: bool) {
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+fn vary(headers: &mut HeaderMap, representation: &Representation<'_>) {
     if representation.varies() {
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
-    if !validators {
-        return;
-    }
-    let validators = representation.validators();
+}
+
+/// The fields by which a cache asks again (RFC 9110 §8.8, RFC 9111 §5.2).
+fn validate(
+    headers: &mut HeaderMap,
+    representation: &Representation<'_>,
+    validators: Validators,
+    caching: HeaderValue,
+) {
+    headers.insert(header::CACHE_CONTROL, caching);
     headers.insert(header::ETAG, validators.tag);
-    if let Some(modified) = validators.modified.and_then(conditional::http_date) {
+    if let Some(modified) = representation.last_modified() {
         headers.insert(header::LAST_MODIFIED, modified);
     }
 }
 
-fn not_modified(representation: &Representation<'_>) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    validate(response.headers_mut(), representation, caching::of(representation.entry()), true);
-    response
-}
-
-/// One part, or several as `multipart/byteranges` (RFC 9110 §14.6).
-fn partial(representation: &Representation<'_>, parts: &[std::ops::Range<u64>]) -> Response<Body> {
-    let mut response = with_content(StatusCode::PARTIAL_CONTENT, representation, caching::of(representation.entry()));
-    let length = representation.length();
-    match parts {
+/// Everything, one part, or several parts as `multipart/byteranges` (RFC 9110 §14.6).
+fn fill(response: &mut Response<Body>, representation: &Representation<'_>, parts: &[std::ops::Range<u64>]) {
+    *response.body_mut() = match parts {
+        [] => representation.body(),
         [part] => {
-            response.headers_mut().insert(header::CONTENT_RANGE, range::content_range(part, length));
-            *response.body_mut() = representation.part(part.clone());
+            let range = range::content_range(part, representation.length());
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+            representation.part(part.clone())
         }
         parts => {
             response.headers_mut().insert(header::CONTENT_TYPE, range::multipart_type());
-            *response.body_mut() = range::multipart(representation, parts);
+            range::multipart(representation, parts)
         }
+    };
+    if !parts.is_empty() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
-    response
 }

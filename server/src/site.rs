@@ -2,12 +2,16 @@
 
 mod directory;
 mod entry;
+mod fields;
 mod inflate;
 mod limits;
 mod map;
 mod name;
 mod note;
 mod open;
+mod pattern;
+mod policy;
+mod redirects;
 mod refused;
 mod verify;
 
@@ -19,7 +23,10 @@ use http::HeaderValue;
 
 pub(crate) use self::{
     entry::{Coding, EntityTag, Entry, Method},
+    fields::Fields,
     inflate::Inflate,
+    policy::{Policy, Slash},
+    redirects::{Redirects, Target},
 };
 pub use self::{
     limits::PackageLimits,
@@ -44,7 +51,19 @@ pub struct Site {
     hasher: DefaultHashBuilder,
     /// The content types in use; entries refer to them.
     types: Vec<HeaderValue>,
+    rules: Rules,
     notes: Vec<Note>,
+}
+
+/// What the package itself says about how it is to be served.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    /// `_redirects`.
+    pub(crate) redirects: Redirects,
+    /// `_headers`.
+    pub(crate) fields: Fields,
+    /// `site.toml`.
+    pub(crate) policy: Policy,
 }
 
 impl Site {
@@ -93,6 +112,11 @@ impl Site {
     /// Faults in the package's own settings, line by line, that did not keep it from being served.
     pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// What the package says about how it is to be served.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The file with exactly this name, if visitors may see it.

@@ -1,17 +1,27 @@
 //! How long a response may be reused (RFC 9111 §5.2, RFC 8246).
 
-use crate::site::Entry;
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::site::{Entry, Policy};
 
 /// May be kept, but is asked for each time; a 304 is cheap.
 pub(crate) const REVALIDATE: &str = "no-cache";
 /// Its name changes with its content, so it is never asked for again.
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// May not be kept at all.
 pub(crate) const NEVER: &str = "no-store";
 
-/// The `Cache-Control` of a file.
-pub(crate) fn of(entry: &Entry) -> &'static str {
-    if entry.fingerprinted { IMMUTABLE } else { REVALIDATE }
+/// The `Cache-Control` of a file that was asked for by its own name.
+pub(crate) fn of(policy: &Policy, entry: &Entry) -> HeaderValue {
+    if entry.fingerprinted { policy.fingerprinted.clone() } else { policy.pages.clone() }
+}
+
+/// An error may end any time, so it is not kept for ever, whatever `_headers` says of that path.
+pub(crate) fn never_immutable(headers: &mut HeaderMap) {
+    let immutable = |field: &HeaderValue| field.to_str().is_ok_and(|field| field.contains("immutable"));
+    if headers.get(header::CACHE_CONTROL).is_some_and(immutable) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(REVALIDATE));
+    }
 }
 
 /// Whether a name carries a fingerprint of its content, as bundlers make them: `app.3f9c1a.js`, `app-3f9c1a7b.js`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, Uri, header};
 
 use super::{body::Body, caching};
 
@@ -46,6 +46,14 @@ pub(crate) fn redirect(status: StatusCode, location: String) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(header::LOCATION, location);
     response
+}
+
+/// A target of a redirect with the request's query, unless it has one of its own.
+pub(crate) fn with_query(to: String, uri: &Uri) -> String {
+    match uri.query() {
+        Some(query) if !to.contains(['?', '#']) => format!("{to}?{query}"),
+        _ => to,
+    }
 }
 
 /// 503 while there is no site yet (RFC 9110 §15.6.4, §10.2.3).

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use super::{
     body::{Body, Segments},
     coding::Wanted,
-    conditional::Validators,
+    conditional::{self, Validators},
 };
 use crate::{
     Site,
@@ -92,11 +92,6 @@ impl<'a> Representation<'a> {
         Some(Self { site, entry, source, tag: entry.gzip_tag(), coding: Some("gzip"), varies: true })
     }
 
-    /// The file that was asked for.
-    pub(crate) fn entry(&self) -> &'a Entry {
-        self.entry
-    }
-
     /// Its content type, whatever the coding.
     pub(crate) fn content_type(&self) -> &'a HeaderValue {
         self.site.content_type(self.entry)
@@ -132,6 +127,11 @@ impl<'a> Representation<'a> {
         // What is written there is visible ASCII.
         let tag = HeaderValue::from_maybe_shared(Bytes::from(tag)).unwrap_or(HeaderValue::from_static("\"\""));
         Validators { tag, modified: (self.entry.modified > 0).then(|| u64::from(self.entry.modified)) }
+    }
+
+    /// When it was last changed, where the package says.
+    pub(crate) fn last_modified(&self) -> Option<HeaderValue> {
+        (self.entry.modified > 0).then(|| conditional::http_date(u64::from(self.entry.modified)))?
     }
 
     /// All of it.

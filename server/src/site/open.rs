@@ -7,12 +7,17 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use http::HeaderValue;
 
 use super::{
-    Coding, Entry, Method, PackageLimits, Site,
+    Coding, Entry, Fields, Inflate, Method, Note, PackageLimits, Policy, Redirects, Rules, Site,
     directory::{self, Directory, Header, LOCAL_LENGTH},
     name,
     refused::{Reason, Refused},
 };
 use crate::respond::{caching, content_type};
+
+/// How long a file of settings may be.
+const LONGEST_SETTING: u64 = 1 << 20;
+/// How many faults in the settings are told; a file full of them is not told in full.
+const MOST_NOTES: usize = 1_000;
 
 /// Opens a package; see [`Site::open`].
 pub(super) fn open(zip: Bytes, limits: &PackageLimits) -> Result<Site, Refused> {
@@ -145,7 +150,7 @@ impl<'a> Opening<'a> {
             return Err(Reason::Empty.into());
         }
         self.names.shrink_to_fit();
-        Ok(Site {
+        let mut site = Site {
             zip,
             directory: directory.start,
             entries: self.entries,
@@ -153,8 +158,11 @@ impl<'a> Opening<'a> {
             index,
             hasher,
             types: self.types.values,
+            rules: Rules::default(),
             notes: Vec::new(),
-        })
+        };
+        read_rules(&mut site);
+        Ok(site)
     }
 
     /// Indexes the files that visitors may see, refuses duplicates among all, and marries files to their codings.
@@ -185,6 +193,55 @@ impl<'a> Opening<'a> {
         }
         all.retain(|index| !name::hidden(&names[entries[*index as usize].name()]));
         Ok(all)
+    }
+}
+
+/// Reads the package's own settings; what is wrong with them is noted, and never keeps the site from being served.
+fn read_rules(site: &mut Site) {
+    let mut notes = Vec::new();
+    let mut read = |file| {
+        site.setting(file).unwrap_or_else(|text| {
+            notes.push(Note { file, line: 0, text });
+            String::new()
+        })
+    };
+    let (redirects, fields, policy) = (read("_redirects"), read("_headers"), read("site.toml"));
+    site.rules = Rules {
+        redirects: Redirects::parse(&redirects, &mut notes),
+        fields: Fields::parse(&fields, &mut notes),
+        policy: Policy::parse(&policy, &mut notes),
+    };
+    if let Some(fallback) = &site.rules.policy.fallback
+        && site.file(fallback).is_none()
+    {
+        notes.push(Note { file: "site.toml", line: 0, text: format!("fallback {fallback:?} is not in the package") });
+    }
+    notes.truncate(MOST_NOTES);
+    site.notes = notes;
+}
+
+impl Site {
+    /// The text of a file at the package's root that is a setting; empty if there is none.
+    fn setting(&self, file: &str) -> Result<String, String> {
+        let Some(entry) = self.entries.iter().find(|entry| self.names[entry.name()] == *file) else {
+            return Ok(String::new());
+        };
+        if entry.size > LONGEST_SETTING {
+            return Err(format!("it is longer than {LONGEST_SETTING} bytes; none of it is used"));
+        }
+        let packed = self.packed(entry).ok_or("it cannot be read; none of it is used")?;
+        let bytes = match entry.method {
+            Method::Stored => packed.to_vec(),
+            Method::Deflated => {
+                let mut inflate = Inflate::new(packed, entry.size);
+                let mut bytes = Vec::new();
+                while let Some(piece) = inflate.piece() {
+                    bytes.extend(piece.map_err(|_| "it does not inflate; none of it is used")?);
+                }
+                bytes
+            }
+        };
+        String::from_utf8(bytes).map_err(|_| "it is not UTF-8; none of it is used".into())
     }
 }
 

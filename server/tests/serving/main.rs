@@ -8,6 +8,7 @@ mod package;
 mod packages;
 mod pages;
 mod protocols;
+mod rules;
 mod server;
 mod slow;
 mod strict;

@@ -1,0 +1,144 @@
+//! `site.toml`: what a package wants of its server. All of it is optional.
+//!
+//! ```toml
+//! slash    = "keep"          # or "add", "strip": where /about and /about/ mean the same page, which is its address
+//! fallback = "app.html"      # served with 200 where nothing is found, for single-page applications
+//!
+//! [cache]
+//! pages         = "no-cache"                             # everything whose name does not change with its content
+//! fingerprinted = "public, max-age=31536000, immutable"  # names such as app.3f9c1a7b.js
+//! ```
+
+use http::HeaderValue;
+use serde::Deserialize;
+
+use super::{name, note::Note};
+use crate::respond::caching;
+
+const FILE: &str = "site.toml";
+
+/// What a package wants of its server.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) slash: Slash,
+    /// The normalised name of the file that is served where nothing is found.
+    pub(crate) fallback: Option<String>,
+    /// `Cache-Control` of what is asked for again each time.
+    pub(crate) pages: HeaderValue,
+    /// `Cache-Control` of what never changes.
+    pub(crate) fingerprinted: HeaderValue,
+}
+
+/// What becomes of a slash at the end of a page's address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Slash {
+    /// It may be there or not.
+    #[default]
+    Keep,
+    /// Pages end in one; without it they are redirected.
+    Add,
+    /// Pages end in none; with it they are redirected.
+    Strip,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    slash: Slash,
+    fallback: Option<String>,
+    #[serde(default)]
+    cache: Cache,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cache {
+    pages: Option<String>,
+    fingerprinted: Option<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            slash: Slash::Keep,
+            fallback: None,
+            pages: HeaderValue::from_static(caching::REVALIDATE),
+            fingerprinted: HeaderValue::from_static(caching::IMMUTABLE),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads the file. If it is at fault as a whole, the defaults hold and it is noted.
+    pub(crate) fn parse(text: &str, notes: &mut Vec<Note>) -> Self {
+        let file: File = toml::from_str(text).unwrap_or_else(|error| {
+            let line = error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            notes.push(Note { file: FILE, line, text: format!("{}; none of it is used", error.message()) });
+            File::default()
+        });
+        let mut note = |text: String| notes.push(Note { file: FILE, line: 0, text });
+        let defaults = Self::default();
+        let mut field = |key: &str, value: Option<String>, default: HeaderValue| match value.map(HeaderValue::try_from)
+        {
+            Some(Ok(value)) => value,
+            Some(Err(_)) => {
+                note(format!("cache.{key} has characters that are not allowed in a field"));
+                default
+            }
+            None => default,
+        };
+        let pages = field("pages", file.cache.pages, defaults.pages);
+        let fingerprinted = field("fingerprinted", file.cache.fingerprinted, defaults.fingerprinted);
+        let fallback = file.fallback.and_then(|wanted| match name::normalise(wanted.trim_start_matches('/')) {
+            Ok(name) => Some(name.text),
+            Err(reason) => {
+                note(format!("fallback {reason}"));
+                None
+            }
+        });
+        Self { slash: file.slash, fallback, pages, fingerprinted }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> (Policy, Vec<String>) {
+        let mut notes = Vec::new();
+        let policy = Policy::parse(text, &mut notes);
+        (policy, notes.iter().map(Note::to_string).collect())
+    }
+
+    #[test]
+    fn everything_is_optional_and_may_be_said() {
+        let (policy, notes) = parse("");
+        assert_eq!((policy.slash, policy.fallback, notes.len()), (Slash::Keep, None, 0));
+        let (policy, notes) = parse(
+            "slash = 'strip'\nfallback = '/app.html'\n[cache]\npages = 'max-age=60'\nfingerprinted = 'max-age=61'",
+        );
+        assert_eq!(notes, Vec::<String>::new());
+        assert_eq!((policy.slash, policy.fallback.as_deref()), (Slash::Strip, Some("app.html")));
+        assert_eq!(
+            (policy.pages.to_str().unwrap(), policy.fingerprinted.to_str().unwrap()),
+            ("max-age=60", "max-age=61")
+        );
+    }
+
+    #[test]
+    fn what_is_at_fault_is_noted_and_the_defaults_hold() {
+        for (text, begins) in [
+            ("slash = 'keep'\nslahs = 'add'", "site.toml:2: unknown field `slahs`"),
+            ("slash = 'maybe'", "site.toml:1: unknown variant `maybe`"),
+            ("slash = ", "site.toml:1: "),
+            ("fallback = '../x'", "site.toml: fallback "),
+            ("[cache]\npages = \"a\\nb\"", "site.toml: cache.pages "),
+        ] {
+            let (policy, notes) = parse(text);
+            assert!(notes.len() == 1 && notes[0].starts_with(begins), "{text}: {notes:?}");
+            assert_eq!((policy.slash, policy.fallback), (Slash::Keep, None));
+        }
+    }
+}
