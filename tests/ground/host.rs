@@ -100,6 +100,19 @@ impl Host {
             .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", bucket.imds().endpoint()))
     }
 
+    /// Runs `spothost check` as it was installed, on the configuration that was installed.
+    pub(crate) fn check(&self, bucket: &Bucket) -> Ran {
+        let mut installed = Command::new(self.root().join("usr/local/bin/spothost"));
+        installed.env_clear();
+        run(bucket
+            .with_keys(installed)
+            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", bucket.imds().endpoint())
+            .env("STATE_DIRECTORY", self.root().join("var/lib/spothost"))
+            .env("RUNTIME_DIRECTORY", self.root().join("run/spothost"))
+            .args(["check", "--config"])
+            .arg(self.root().join("etc/spothost/spothost.toml")))
+    }
+
     /// A file of this host, or none where nothing is.
     pub(crate) fn placed(&self, path: &str) -> Option<Placed> {
         let path = self.root().join(path.trim_start_matches('/'));

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     bucket::Bucket,
@@ -163,6 +163,13 @@ fn policy_allows_what_the_host_does_and_nothing_else() {
     for statement in statements {
         assert_ne!(statement["Resource"], "*", "{statement}");
     }
+    let moves = statements.iter().find(|statement| statement["Sid"] == "MoveTheName").expect("the name is moved");
+    let only = &moves["Condition"]["ForAllValues:StringEquals"];
+    assert_eq!(only["route53:ChangeResourceRecordSetsRecordTypes"], json!(["A", "AAAA", "TXT"]));
+    assert_eq!(
+        only["route53:ChangeResourceRecordSetsNormalizedRecordNames"],
+        json!(["www.example.org", "_spothost.www.example.org", "_acme-challenge.www.example.org"])
+    );
 }
 
 /// A rendering in which everything is as long as it sensibly gets.

@@ -37,6 +37,22 @@ async fn host_gets_the_binary_the_configuration_and_the_unit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn program_that_was_installed_takes_the_configuration_that_was_installed() {
+    let bucket = Bucket::new().await;
+    let host = Host::new();
+    let user_data = Rendering::new(bucket.name(), &world::binary()).user_data();
+    bucket.put(&key_in(&user_data), &world::binary()).await;
+    host.boot(&user_data, &bucket).succeeded();
+
+    // Exit code 1 says that the bucket holds no package and the vault no certificate; 64 would be the configuration.
+    let check = host.check(&bucket);
+    assert_eq!(check.code, Some(1), "{check:#?}");
+    fs::write(host.root().join("etc/spothost/spothost.toml"), "domian = 1").expect("the configuration is damaged");
+    let check = host.check(&bucket);
+    assert_eq!(check.code, Some(64), "{check:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn second_run_changes_nothing() {
     let bucket = Bucket::new().await;
     let host = Host::new();
