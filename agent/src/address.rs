@@ -35,6 +35,21 @@ pub struct LeadsHere {
     pub epoch: u64,
 }
 
+/// Whether the host that claims the names still lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does, or nobody can say: then it is left what it claims.
+    Lives,
+    /// It does not.
+    Gone,
+}
+
+/// What the zone holds, and how the claimant stands.
+pub struct Seen {
+    records: Vec<Records>,
+    claimant: Standing,
+}
+
 /// Keeper of the records.
 pub struct Address {
     names: Vec<Name>,
@@ -66,13 +81,31 @@ impl Address {
         Ok(Zone::new(&aws, self.zone.clone()))
     }
 
+    /// Asks EC2 for the claimant where another, younger host has claimed the names; with the feature `fleet` only.
+    #[cfg(feature = "fleet")]
+    async fn claimant(&self, records: &[Records]) -> Standing {
+        let (host, aws) = (self.host.borrow().clone(), self.aws.borrow().clone());
+        let (Some(host), Some(aws)) = (host, aws) else { return Standing::Lives };
+        let Some(claim) = plan::younger_claim(&host, &self.claim_name(), records) else { return Standing::Lives };
+        let standing = crate::aws::instances::Instances::new(&aws).standing(&claim.instance).await;
+        standing.unwrap_or_else(|fault| {
+            tracing::info!(%fault, "the claimant is left what it claims");
+            Standing::Lives
+        })
+    }
+
+    #[cfg(not(feature = "fleet"))]
+    async fn claimant(&self, _: &[Records]) -> Standing {
+        Standing::Lives
+    }
+
     fn claim_name(&self) -> String {
         self.names.first().map(claim_name).unwrap_or_default()
     }
 }
 
 impl Keeper for Address {
-    type Seen = Vec<Records>;
+    type Seen = Seen;
     type Drift = Change;
     type Held = LeadsHere;
     const PART: Part = Part::Address;
@@ -105,20 +138,22 @@ impl Keeper for Address {
         }
     }
 
-    async fn observe(&mut self) -> Result<Vec<Records>, Fault> {
+    async fn observe(&mut self) -> Result<Seen, Fault> {
         let zone = self.zone()?;
         let claim = self.claim_name();
         let names = self.names.iter().map(Name::as_str).chain(std::iter::once(claim.as_str()));
         let sets = try_join_all(names.map(|name| zone.records_of(name))).await?;
-        Ok(sets.into_iter().flatten().collect())
+        let records: Vec<_> = sets.into_iter().flatten().collect();
+        let claimant = self.claimant(&records).await;
+        Ok(Seen { records, claimant })
     }
 
-    fn judge(&self, seen: Vec<Records>) -> Judgement<LeadsHere, Change> {
+    fn judge(&self, seen: Seen) -> Judgement<LeadsHere, Change> {
         let Some(host) = self.host.borrow().clone() else {
             return Judgement::Waits("the host".to_owned());
         };
         let wanted = Wanted { host: &host, names: &self.names, ttl: self.ttl };
-        match plan(&wanted, &seen) {
+        match plan(&wanted, &seen.records, seen.claimant) {
             Plan::Leads(leads) => Judgement::Kept(leads),
             Plan::Change(change) => Judgement::Drifted { drift: change, meanwhile: None },
             Plan::StandAside(why) => Judgement::StandsAside(why),

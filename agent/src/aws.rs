@@ -14,6 +14,8 @@ use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsP
 
 pub mod bucket;
 mod credentials;
+#[cfg(feature = "fleet")]
+pub mod instances;
 pub mod metadata;
 mod refusal;
 pub mod secret;

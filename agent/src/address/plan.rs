@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{LeadsHere, claim::Claim, claim_name};
+use super::{LeadsHere, Standing, claim::Claim, claim_name};
 use crate::{
     aws::zone::{Kind, Records, Step},
     clock::moment,
@@ -43,8 +43,15 @@ pub(super) enum Plan {
     Refuse(Fault),
 }
 
-/// Plans for `wanted`, with what the zone holds at the names and at the claim.
-pub(super) fn plan(wanted: &Wanted<'_>, seen: &[Records]) -> Plan {
+/// The claim of a host that was launched after `host`, if there is one.
+#[cfg(feature = "fleet")]
+pub(super) fn younger_claim(host: &Host, claim_name: &str, seen: &[Records]) -> Option<Claim> {
+    let written = seen.iter().find(|set| set.name == claim_name && set.kind == Kind::Txt)?;
+    read(written).ok().filter(|claim| claim.launched_against(host) == Ordering::Greater)
+}
+
+/// Plans for `wanted`, with what the zone holds at the names and at the claim, and how the claimant stands.
+pub(super) fn plan(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing) -> Plan {
     let Some(domain) = wanted.names.first() else {
         return Plan::Refuse(Fault::operator("planning records", "no name", "name a `domain`"));
     };
@@ -55,6 +62,7 @@ pub(super) fn plan(wanted: &Wanted<'_>, seen: &[Records]) -> Plan {
         Err(why) => return foreign(&claim_name, &why),
     };
     if let Some(claim) = &claim
+        && claimant == Standing::Lives
         && claim.launched_against(wanted.host) == Ordering::Greater
     {
         return Plan::StandAside(format!(
@@ -197,7 +205,7 @@ mod tests {
     }
 
     fn planned(host: &Host, seen: &[Records]) -> Plan {
-        plan(&Wanted { host, names: &names(), ttl: 60 }, seen)
+        plan(&Wanted { host, names: &names(), ttl: 60 }, seen, Standing::Lives)
     }
 
     fn steps(host: &Host, seen: &[Records]) -> Vec<Step> {
@@ -239,6 +247,14 @@ mod tests {
             let Plan::StandAside(why) = planned(&host("i-me", 5), &seen) else { panic!("taken") };
             assert!(why.contains("i-new"), "{why}");
         }
+    }
+
+    #[test]
+    fn younger_host_that_is_gone_is_succeeded_like_an_older_one() {
+        let (me, seen) = (host("i-me", 5), [claim("i-new", 9, 4)]);
+        let planned = plan(&Wanted { host: &me, names: &names(), ttl: 60 }, &seen, Standing::Gone);
+        let Plan::Change(change) = planned else { panic!("{planned:?}") };
+        assert_eq!(change.steps[..2], [Step::Delete(claim("i-new", 9, 4)), Step::Create(claim("i-me", 5, 5))]);
     }
 
     #[test]

@@ -1,0 +1,41 @@
+//! Whether an instance still lives, as EC2 tells it (feature `fleet`).
+
+use aws_sdk_ec2::{Client, types::InstanceStateName};
+
+use super::{
+    Aws,
+    refusal::{code, fault},
+};
+use crate::{address::Standing, fault::Fault};
+
+/// The instances of this account and region.
+pub struct Instances {
+    client: Client,
+}
+
+impl Instances {
+    /// The instances that `aws` leads to.
+    pub fn new(aws: &Aws) -> Instances {
+        Instances { client: Client::new(&aws.config) }
+    }
+
+    /// How the instance with that id stands. One that EC2 no longer knows is gone: it forgets them an hour after
+    /// their end.
+    ///
+    /// # Errors
+    /// What EC2 refuses.
+    pub async fn standing(&self, id: &str) -> Result<Standing, Fault> {
+        let doing = format!("asking EC2 for instance {id}");
+        let answer = match self.client.describe_instances().instance_ids(id).send().await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == Some("InvalidInstanceID.NotFound") => return Ok(Standing::Gone),
+            Err(error) => return Err(fault(&doing, "ec2:DescribeInstances", &error)),
+        };
+        let instance = answer.reservations().iter().flat_map(|reservation| reservation.instances()).next();
+        let state = instance.and_then(|instance| instance.state()).and_then(|state| state.name());
+        Ok(match state {
+            Some(InstanceStateName::Pending | InstanceStateName::Running) => Standing::Lives,
+            Some(_) | None => Standing::Gone,
+        })
+    }
+}
