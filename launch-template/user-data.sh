@@ -16,11 +16,11 @@ region='' instance='' changed=''
 
 main() {
     say 'begins'
-    choose_binary
     command -v curl >/dev/null || fail 'curl is missing. Use an image that has it.'
     region=$(retry imds placement/region) || fail 'IMDS did not tell the region.'
     instance=$(retry imds instance-id) || fail 'IMDS did not tell the instance id.'
 
+    choose_binary
     prepare_binary
     configuration >"$work/spothost.toml"
     unit >"$work/spothost.service"
@@ -169,7 +169,8 @@ report() {
     console "spothost user data: FAILED: $*"
     { printf '%s\n\n' "$*" && tail -c 32768 "$work/log"; } >"$work/report"
     for pause in 1 4 0; do
-        if [[ -n $region ]] && upload "$work/report" "$name" >>"$work/log" 2>&1; then
+        [[ -n $region ]] || break
+        if upload "$work/report" "$name" >>"$work/log" 2>&1; then
             return
         fi
         sleep "$pause"

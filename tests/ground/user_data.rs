@@ -150,7 +150,9 @@ async fn instance_without_a_binary_for_it_says_so() {
     let ran = host.boot(&user_data, &bucket);
 
     assert_eq!(ran.code, Some(1), "{ran:#?}");
-    assert!(host.console().contains("there is no binary for"), "{}", host.console());
+    let why = "there is no binary for";
+    assert!(host.console().contains(why), "{}", host.console());
+    assert!(bucket.reports().concat().contains(why), "{:?}", bucket.reports());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
