@@ -55,19 +55,27 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
     }
 }
 
-/// A root folder with systemd's own units, the unit and something at the place of the binary.
+/// A root folder with systemd's own targets, the unit and something at the place of the binary.
 fn installed(edit: impl Fn(String) -> String) -> TempDir {
     let root = TempDir::new().expect("a temporary folder");
     let unit = fs::read_to_string(repository().join("systemd/spothost.service")).expect("the unit is there");
-    for folder in ["etc/systemd/system", "usr/local/bin", "usr/lib/systemd"] {
+    for folder in ["etc/systemd/system", "usr/local/bin", "usr/lib/systemd/system"] {
         fs::create_dir_all(root.path().join(folder)).expect("a folder is made");
     }
     fs::write(root.path().join("etc/systemd/system/spothost.service"), edit(unit)).expect("the unit is written");
     fs::copy("/bin/true", root.path().join("usr/local/bin/spothost")).expect("a binary is placed");
     let unpacked = tool("ground/systemd");
     let own = ["usr/lib/systemd/system", "lib/systemd/system"].map(|path| unpacked.join(path));
-    let own = own.iter().find(|path| path.join("sysinit.target").exists()).expect("systemd's own units are there");
-    run(Command::new("cp").arg("-r").arg(own).arg(root.path().join("usr/lib/systemd/"))).succeeded();
+    let own = own.iter().find(|path| path.join("sysinit.target").exists()).expect("systemd's own targets are there");
+    for entry in fs::read_dir(own).expect("the folder can be listed") {
+        let entry = entry.expect("an entry can be read");
+        let is_file = entry.file_type().expect("its kind is known").is_file();
+        // Of the rest newer versions of systemd find this and that wrong themselves.
+        if is_file && entry.path().extension() == Some("target".as_ref()) {
+            let to = root.path().join("usr/lib/systemd/system").join(entry.file_name());
+            fs::copy(entry.path(), to).expect("a target is copied");
+        }
+    }
     root
 }
 
