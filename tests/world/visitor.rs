@@ -86,6 +86,23 @@ impl Visitor {
         self.ask(Method::GET, path, &[], false).await
     }
 
+    /// Gets each path in turn over one connection, over HTTP/2 if `h2`.
+    ///
+    /// # Errors
+    /// As [`Visitor::get`], with the path.
+    pub async fn get_each(&self, paths: &[String], h2: bool) -> Result<Vec<Answer>, String> {
+        let (mut line, _) = self.connect(h2).await?;
+        let mut answers = Vec::new();
+        for path in paths {
+            let asked = line.send(self.request(Method::GET, path, &[], h2));
+            let answer = tokio::time::timeout(LONGEST_ANSWER, asked).await;
+            answers.push(
+                answer.unwrap_or_else(|_| Err("no answer in time".to_owned())).map_err(|e| format!("{path}: {e}"))?,
+            );
+        }
+        Ok(answers)
+    }
+
     /// Gets `path` over HTTP/2 on a connection of its own.
     ///
     /// # Errors

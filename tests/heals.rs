@@ -1,0 +1,168 @@
+//! What went wrong outside goes right again, and nobody has to do anything unless only a person can.
+
+use std::time::Duration;
+
+use world::{Agent, Fault, Load, Rule, Service, Site, eventually};
+
+use crate::{SOON, front, published, serving};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn record_that_was_changed_by_hand_is_changed_back() {
+    let (instance, _visitor, mut agent) = serving(&Site::titled("led")).await;
+    let domain = instance.account.domain();
+    instance.account.upsert(&domain, "A", 300, &["192.0.2.66"]).await;
+    agent.wait_for("the address is back", SOON, async |_| instance.is_led_to().await).await;
+    instance.account.delete_record(&domain, "A").await;
+    eventually("the record is gone", SOON, async || instance.account.answers(&domain, "A").await.is_empty()).await;
+    agent.wait_for("the record is back", SOON, async |_| instance.is_led_to().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_token_that_ends_in_mid_life_is_replaced() {
+    let (instance, visitor, mut agent) = serving(&Site::titled("tokens")).await;
+    let before = instance.imds.log().len();
+    instance.imds.expire_tokens();
+    agent
+        .wait_for("a refused token, a new one, and an answer", SOON, async |_| {
+            let log = &instance.imds.log()[before..];
+            let refused = log.iter().position(|request| request.status == 401);
+            let renewed = log.iter().rposition(|request| request.path == "/latest/api/token" && request.status == 200);
+            let looked =
+                log.iter().rposition(|request| request.path.contains("instance-action") && request.status == 404);
+            refused < renewed && renewed < looked && refused.is_some()
+        })
+        .await;
+    assert!(front(&visitor).await.is_some());
+    agent.wait_until_serving(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn throttled_route_53_and_broken_s3_at_boot_heal() {
+    let (instance, visitor) = published(&Site::titled("healed")).await;
+    instance.aws.add(Rule::new(Fault::refuse(500, "InternalError")).of(Service::S3).times(5));
+    instance.aws.add(Rule::new(Fault::refuse(400, "Throttling")).of(Service::Route53).times(5));
+    instance.aws.add(Rule::new(Fault::refuse(400, "PriorRequestNotComplete")).on("ChangeResourceRecordSets").times(2));
+    let mut agent = instance.start();
+    agent.wait_until_serving(Duration::from_secs(60)).await;
+    assert!(front(&visitor).await.is_some_and(|page| page.contains("healed")));
+    eventually("the domain leads here", SOON, async || instance.is_led_to().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn denied_permission_is_shown_as_something_for_a_person() {
+    let (instance, visitor) = published(&Site::titled("denied")).await;
+    instance.aws.add(Rule::new(Fault::denied()).on("ChangeResourceRecordSets").about("_spothost"));
+    let mut agent = instance.start();
+    let for_a_person = |agent: &Agent| {
+        let fault = agent.part("address")["fault"].clone();
+        fault["cure"] == "operator" && fault["remedy"].as_str().is_some_and(|remedy| remedy.contains("route53:"))
+    };
+    agent.wait_for("a fault for a person", SOON, async |agent| for_a_person(agent)).await;
+    assert!(front(&visitor).await.is_some(), "the site serves meanwhile");
+    let shown = instance.command(&["status"]).await.stdout;
+    assert!(shown.contains("route53:ChangeResourceRecordSets"), "status does not say what to do:\n{shown}");
+
+    instance.aws.lift();
+    agent.wait_for("the domain leads here", Duration::from_secs(60), async |_| instance.is_led_to().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answer_of_a_record_change_leaves_one_right_record() {
+    let (instance, _) = published(&Site::titled("lost")).await;
+    instance.aws.add(Rule::new(Fault::LoseAnswer).on("ChangeResourceRecordSets").about("_spothost").times(1));
+    let mut agent = instance.start();
+    agent.wait_until_serving(Duration::from_secs(60)).await;
+    assert!(instance.is_led_to().await);
+    let claims = instance.account.answers(&format!("_spothost.{}", instance.account.domain()), "TXT").await;
+    assert_eq!(claims.len(), 1, "{claims:?}");
+    assert!(claims[0].contains(instance.imds.instance_id()), "{claims:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn download_that_breaks_off_or_is_wrong_is_made_again() {
+    for fault in [Fault::Cut(700), Fault::Flip(300)] {
+        let (instance, visitor) = published(&Site::of_files("whole", 40)).await;
+        instance.aws.add(Rule::new(fault.clone()).on("GetObject").times(1));
+        let mut agent = instance.start();
+        agent.wait_until_serving(SOON).await;
+        assert!(front(&visitor).await.is_some_and(|page| page.contains("whole")), "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_metadata_service_is_waited_for() {
+    let (instance, _) = published(&Site::titled("patient")).await;
+    instance.imds.hang();
+    let mut agent = instance.start();
+    agent.wait_for("some requests", SOON, async |_| instance.imds.log().len() > 3).await;
+    instance.imds.reset();
+    let before = instance.imds.log().len();
+    agent.wait_for("some more", SOON, async |_| instance.imds.log().len() > before + 3).await;
+    instance.imds.speak();
+    agent.wait_until_serving(Duration::from_secs(60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ca_that_fails_is_tried_again_and_certifies_once() {
+    let (instance, _) = published(&Site::titled("certified")).await;
+    instance.acme.add(Rule::new(Fault::refuse(503, "serverInternal")).on("newAccount").times(1));
+    instance.acme.add(Rule::new(Fault::refuse_for(429, "rateLimited", 2)).on("newOrder").times(1));
+    let mut agent = instance.start();
+    agent.wait_until_serving(Duration::from_secs(90)).await;
+    assert_eq!(instance.acme.accepted("finalize"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secret_that_is_no_identity_is_replaced_by_one() {
+    for broken in ["not JSON", "{}", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"] {
+        let (instance, visitor) = published(&Site::titled("restored")).await;
+        instance.account.put_secret(broken).await;
+        let mut agent = instance.start();
+        agent.wait_until_serving(Duration::from_secs(60)).await;
+        assert!(front(&visitor).await.is_some(), "{broken}");
+        assert_eq!(instance.acme.accepted("finalize"), 1, "{broken}");
+        let secret = instance.account.secret().await.expect("a secret");
+        assert!(
+            secret.versions.iter().any(|version| version.value.as_deref() == Some(broken)),
+            "the old version is kept"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_package_is_swapped_in_under_load_and_no_request_fails() {
+    let sites = [Site::of_files("one", 60), Site::of_files("two", 60)];
+    let (instance, visitor, mut agent) = serving(&sites[0]).await;
+    let mut pages = sites[0].pages();
+    for (path, bodies) in sites[1].pages() {
+        pages.entry(path).or_default().extend(bodies);
+    }
+    let load = Load::start(&visitor, 6, pages);
+    for site in [&sites[1], &sites[0], &sites[1]] {
+        let (name, body) = &site.files()[0];
+        instance.account.put("site-latest.zip", site.zip()).await;
+        agent
+            .wait_for("the new site", SOON, async |_| {
+                visitor.get(&format!("/{name}")).await.is_ok_and(|answer| answer.body == *body)
+            })
+            .await;
+    }
+    let tally = load.stop().await;
+    assert_eq!((tally.failed, tally.refused), (0, 0), "{:?}", tally.failures);
+    assert!(tally.answered > 100, "{}", tally.answered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn public_address_that_changes_is_followed() {
+    let (instance, visitor, mut agent) = serving(&Site::titled("moved")).await;
+    let other = world::own_address();
+    instance.imds.set_public_ipv4(Some(other));
+    // The proof that the host answers falls back to where it listens: nobody reaches the new address here.
+    let domain = instance.account.domain();
+    agent
+        .wait_for("the record follows", Duration::from_secs(90), async |_| {
+            instance.account.answers(&domain, "A").await == [other.to_string()]
+        })
+        .await;
+    assert!(front(&visitor).await.is_some());
+}

@@ -1,0 +1,99 @@
+//! `spothost up` does on a laptop what the host does in the cloud.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use tempfile::TempDir;
+use world::{Agent, Visitor, own_address};
+
+use crate::{SOON, front};
+
+/// A folder with a site, and one that the program thinks is its user's home.
+struct Laptop {
+    folder: TempDir,
+    https: SocketAddr,
+    http: SocketAddr,
+}
+
+impl Laptop {
+    fn new() -> Laptop {
+        let folder = TempDir::new().expect("a temporary folder");
+        fs::create_dir(folder.path().join("site")).expect("a folder");
+        let address = own_address();
+        let laptop = Laptop { folder, https: (address, 8443).into(), http: (address, 8080).into() };
+        laptop.write("first");
+        laptop
+    }
+
+    fn write(&self, title: &str) {
+        fs::write(self.site().join("index.html"), format!("<!doctype html><title>{title}</title>")).expect("a file");
+    }
+
+    fn site(&self) -> std::path::PathBuf {
+        self.folder.path().join("site")
+    }
+
+    /// Starts it; the path of its CA as it prints it.
+    async fn up(&self, path: &Path) -> (Agent, Visitor, String) {
+        let (https, http) = (self.https.to_string(), self.http.to_string());
+        let arguments = ["up", path.to_str().expect("UTF-8"), "--https", &https, "--http", &http];
+        let home = self.folder.path().join("home").display().to_string();
+        // What it said before is of another run.
+        let _ = fs::remove_file(self.folder.path().join("output"));
+        let agent = Agent::start(&arguments, &[("HOME".to_owned(), home)], self.folder.path());
+        let line = agent.printed_line("trust the local CA", SOON).await;
+        let ca = line.rsplit(": ").next().unwrap_or_default().trim().to_owned();
+        let visitor = Visitor::new("localhost", self.https, Path::new(&ca));
+        (agent, visitor, ca)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_serves_a_folder_follows_it_and_reuses_its_ca() {
+    let laptop = Laptop::new();
+    let (mut agent, visitor, ca) = laptop.up(&laptop.site()).await;
+    agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("first"))).await;
+    assert_eq!(visitor.get_plain(laptop.http, "/").await.expect("an answer").status, 308);
+    laptop.write("second");
+    agent
+        .wait_for("the change", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("second")))
+        .await;
+    let (before, certificate) = (fs::read(&ca).expect("the CA"), visitor.get("/").await.expect("the page").certificate);
+    assert_eq!(agent.stop().await, Some(0));
+
+    let (mut agent, visitor, ca) = laptop.up(&laptop.site()).await;
+    agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("second"))).await;
+    assert_eq!(fs::read(&ca).expect("the CA"), before);
+    assert_eq!(visitor.get("/").await.expect("the page").certificate, certificate);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_serves_a_zip() {
+    let laptop = Laptop::new();
+    let zip = laptop.folder.path().join("site.zip");
+    fs::write(&zip, world::Site::titled("zipped").zip()).expect("a file");
+    let (mut agent, visitor, _) = laptop.up(&zip).await;
+    agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("zipped"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_keeps_its_keys_from_others() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let laptop = Laptop::new();
+    let (mut agent, visitor, _) = laptop.up(&laptop.site()).await;
+    agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
+    let (mut folders, mut keys) = (vec![laptop.folder.path().join("home")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if String::from_utf8_lossy(&fs::read(&path).expect("a file")).contains("PRIVATE KEY") {
+                keys += 1;
+                let mode = fs::metadata(&path).expect("a file").permissions().mode();
+                assert_eq!(mode & 0o077, 0, "{} is open to others: {mode:o}", path.display());
+            }
+        }
+    }
+    assert!(keys > 0, "no key was found at all");
+}
