@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bucket::Bucket,
-    rendering::{CONFIGURATION, Rendering, other_machine},
+    rendering::{CONFIGURATION, Rendering, other_machine, this_machine},
     tools::{repository, run, tool},
 };
 
@@ -44,6 +44,8 @@ fn template_asks_for_what_it_promises() {
     assert_eq!(data["InstanceInitiatedShutdownBehavior"], "terminate");
     let volume = &data["BlockDeviceMappings"][0]["Ebs"];
     assert_eq!((&volume["Encrypted"], &volume["VolumeType"]), (&Value::Bool(true), &Value::from("gp3")));
+    let small = if this_machine() == "arm64" { "t4g.nano" } else { "t3.nano" };
+    assert_eq!(data["InstanceType"], small, "the instance is one that the binary runs on");
     assert_eq!(data.get("InstanceMarketOptions"), None, "spot is the fleet's to say");
     assert!(!template.to_string().contains('@'), "a placeholder was left");
 }
@@ -175,7 +177,8 @@ fn policy_allows_what_the_host_does_and_nothing_else() {
 /// A rendering in which everything is as long as it sensibly gets.
 fn longest() -> Rendering {
     let label = "a".repeat(63);
-    let domain = format!("{label}.{label}.{label}.example.org");
+    // 253 characters, the most that DNS takes.
+    let domain = format!("{label}.{label}.{label}.{}.example.org", "b".repeat(49));
     let aliases: Vec<String> =
         (0..10).map(|n| format!("\"alias-{n}.a-rather-long-name-of-a-company.example.org\"")).collect();
     let configuration = format!(
