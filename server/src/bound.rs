@@ -9,7 +9,10 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
-use crate::{Identity, Settings, Site, running::Running};
+use crate::{
+    Identity, Settings, Site,
+    running::{Running, ServeError},
+};
 
 /// How many connections the kernel keeps for a thread that is busy; the kernel's own limit may be lower.
 const BACKLOG: i32 = 4096;
@@ -77,13 +80,13 @@ impl Bound {
     /// TLS handshakes are refused with an alert. A request keeps the site that it began with.
     ///
     /// # Errors
-    /// [`BindError`] if a further listener or a thread cannot be made.
+    /// [`ServeError`] if a further listener, the access log or a thread cannot be made.
     pub fn serve(
         self,
         settings: Settings,
         site: watch::Receiver<Option<Arc<Site>>>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
-    ) -> Result<Running, BindError> {
+    ) -> Result<Running, ServeError> {
         Running::start(self.http, self.https, settings, site, identity)
     }
 }

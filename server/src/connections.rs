@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
 pub(crate) use self::{addresses::Addresses, guarded::Marks, pulse::Pulse};
-use crate::{Counters, Settings, Site, bound::Port, respond::Names};
+use crate::{Counters, Settings, Site, access::Log, bound::Port, respond::Names};
 
 /// How far a drain has come; it only ever advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,7 @@ pub(crate) struct Worker {
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) addresses: Arc<Addresses>,
+    pub(crate) log: Option<Log>,
     pub(crate) phase: watch::Receiver<Phase>,
 }
 

@@ -28,11 +28,13 @@
 //! Where to look: [`Site`] is the package, `respond` turns a request into its response, `connections` accepts, watches and
 //! drains.
 
+mod access;
 mod account;
 mod bound;
 mod connections;
 mod counters;
 mod identity;
+pub mod metrics;
 mod respond;
 mod running;
 mod settings;
@@ -40,10 +42,11 @@ mod site;
 mod tls;
 
 pub use self::{
+    access::{Access, AccessFormat, AccessTo},
     bound::{BindError, Bound, Listen},
     counters::Counters,
     identity::{BadIdentity, Identity},
-    running::{Drained, Running},
+    running::{Drained, Running, ServeError},
     settings::{Bounds, Patience, Settings},
     site::{Note, PackageLimits, Reason, Refused, Site},
 };

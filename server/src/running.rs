@@ -9,6 +9,7 @@ use tokio::{
 
 use crate::{
     BindError, Counters, Identity, Settings, Site,
+    access::{Log, Writing},
     bound::Port,
     connections::{Addresses, Listeners, Phase, Worker, run},
     tls,
@@ -20,6 +21,22 @@ pub struct Running {
     phase: watch::Sender<Phase>,
     workers: Vec<oneshot::Receiver<u64>>,
     counters: Arc<Counters>,
+    /// Writes what waits when it is dropped, which is after the workers are done.
+    writing: Option<Writing>,
+}
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A further thread's listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The access log.
+    #[error("the access log cannot be opened: {0}; make its folder writable, or write the log elsewhere")]
+    Access(#[source] std::io::Error),
+    /// A thread and its event loop.
+    #[error("a thread cannot be started: {0}; raise the limits on threads and open files")]
+    Thread(#[source] std::io::Error),
 }
 
 /// How a drain ended.
@@ -36,14 +53,17 @@ impl Running {
         settings: Settings,
         site: watch::Receiver<Option<Arc<Site>>>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
-    ) -> Result<Self, BindError> {
+    ) -> Result<Self, ServeError> {
         let threads = settings.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
         let (phase, phases) = watch::channel(Phase::Serving);
         let counters = Arc::new(Counters::default());
+        let access = settings.access.as_ref().map(Log::start).transpose();
+        let (log, writing) = access.map_err(ServeError::Access)?.unzip();
         let worker = Worker {
             names: Arc::new(settings.names(https.address.port())),
             tls: tls::configuration(identity),
             addresses: Arc::new(Addresses::default()),
+            log,
             settings: Arc::new(settings),
             site,
             counters: counters.clone(),
@@ -59,7 +79,7 @@ impl Running {
             .enumerate()
             .map(|(number, listeners)| spawn(number, worker.clone(), listeners))
             .collect::<Result<_, _>>()?;
-        Ok(Self { phase, workers, counters })
+        Ok(Self { phase, workers, counters, writing })
     }
 
     /// From now on every response ends its connection: `Connection: close`, or GOAWAY. Connections are still accepted.
@@ -87,6 +107,7 @@ impl Running {
             };
             requests_cut += done.unwrap_or(0);
         }
+        self.writing = None;
         Drained { requests_cut }
     }
 
@@ -104,13 +125,9 @@ impl Running {
     }
 }
 
-fn spawn(number: usize, worker: Worker, listeners: Listeners) -> Result<oneshot::Receiver<u64>, BindError> {
-    let address = listeners.https.address;
+fn spawn(number: usize, worker: Worker, listeners: Listeners) -> Result<oneshot::Receiver<u64>, ServeError> {
     let (done, receiver) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| BindError::new(address, error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Thread)?;
     thread::Builder::new()
         .name(format!("serve-{number}"))
         .spawn(move || {
@@ -118,6 +135,6 @@ fn spawn(number: usize, worker: Worker, listeners: Listeners) -> Result<oneshot:
             // Nobody waits if the server was dropped without a drain.
             let _ = done.send(cut);
         })
-        .map_err(|error| BindError::new(address, error))?;
+        .map_err(ServeError::Thread)?;
     Ok(receiver)
 }

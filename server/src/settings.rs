@@ -2,6 +2,8 @@
 
 use std::{num::NonZero, time::Duration};
 
+use crate::Access;
+
 /// For which names a site is served, and what a client may cost.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -15,6 +17,8 @@ pub struct Settings {
     pub plain: bool,
     /// `Strict-Transport-Security` (RFC 6797) for this long; `None` sends none.
     pub hsts: Option<Duration>,
+    /// Where access lines are written; `None` writes none.
+    pub access: Option<Access>,
     /// How many threads serve, each with its own listener; `None` for one per available core.
     pub threads: Option<NonZero<usize>>,
     /// How long clients may take.
@@ -74,6 +78,7 @@ impl Default for Settings {
             also: Vec::new(),
             plain: false,
             hsts: None,
+            access: None,
             threads: None,
             patience: Patience::default(),
             bounds: Bounds::default(),

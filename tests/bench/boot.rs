@@ -76,7 +76,8 @@ async fn boot(instance: &Instance) -> Boot {
     let resident_kib = agent.resident_kib();
     let calls = instance.aws.calls();
     let since = |at: Instant| at.saturating_duration_since(begun).as_millis();
-    let calls = calls.iter().map(|call| format!("{:>5} {:>5}  {}", since(call.started), since(call.ended), call.operation));
+    let calls =
+        calls.iter().map(|call| format!("{:>5} {:>5}  {}", since(call.started), since(call.ended), call.operation));
     let calls = calls.collect();
     agent.stop().await;
     Boot { first_answer, accepted, resident_kib, calls }

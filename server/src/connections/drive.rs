@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Marks, Phase, Worker, guarded::Guarded, pulse::Pulse};
 use crate::{
+    access::Line,
     account::Account,
     respond::{Asked, Body, answer},
 };
@@ -67,7 +68,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
     let (pulse, marks) = (Arc::new(Pulse::new()), Arc::new(Marks::default()));
     let bounds = &worker.settings.bounds;
     let io = TokioIo::new(Guarded::http1(stream, pulse.clone(), bounds, marks.clone()));
-    let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), secure };
+    let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), address, secure };
     let connection = http1::Builder::new()
         .half_close(true)
         // Not `pipeline_flush`: with it hyper forgets the last response when unread bytes follow a request.
@@ -88,7 +89,7 @@ async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let (pulse, marks) = (Arc::new(Pulse::new()), Arc::new(Marks::default()));
     let bounds = &worker.settings.bounds;
     let io = TokioIo::new(Guarded::http2(stream, pulse.clone(), bounds, marks.clone()));
-    let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks, secure: true };
+    let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks, address, secure: true };
     let connection = http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(bounds.streams)
         .max_header_list_size(u32::try_from(bounds.head).unwrap_or(u32::MAX))
@@ -170,6 +171,7 @@ struct Answering {
     worker: Arc<Worker>,
     pulse: Arc<Pulse>,
     marks: Arc<Marks>,
+    address: IpAddr,
     secure: bool,
 }
 
@@ -194,7 +196,10 @@ impl Service<Request<Incoming>> for Answering {
         if request.version() < Version::HTTP_2 && (closing || asked.content || asked.long_target) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let account = Account::new(worker.counters.clone(), self.pulse.clone(), response.status());
+        let mut account = Account::new(worker.counters.clone(), self.pulse.clone(), response.status());
+        if let Some(log) = &worker.log {
+            account.log(log.clone(), Line::begin(self.address, &request, response.status()));
+        }
         response.body_mut().charge(account);
         ready(Ok(response))
     }
