@@ -115,7 +115,7 @@ async fn aliases_are_certified_published_and_redirected() {
 
     let redirected = visitor.asking_for(&alias).get("/style.css?a=b").await.expect("an answer for the alias");
     assert_eq!(redirected.status, 308);
-    assert_eq!(redirected.header("location"), format!("https://{domain}/style.css?a=b"));
+    assert_eq!(redirected.header("location"), format!("https://{domain}:{}/style.css?a=b", instance.https().port()));
     let mut names = names_on(&redirected.certificate);
     names.sort();
     let mut expected = [domain.clone(), alias.clone()];

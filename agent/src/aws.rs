@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, default_provider::credentials::DefaultCredentialsChain,
-    environment::EnvironmentVariableRegionProvider, meta::region::ProvideRegion as _,
-    profile::ProfileFileRegionProvider, retry::RetryConfig, timeout::TimeoutConfig,
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
+    meta::region::ProvideRegion as _, profile::ProfileFileRegionProvider, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 
@@ -46,10 +45,7 @@ pub struct Login {
 impl Login {
     /// Starts looking for credentials in the usual places: environment, profile, container, instance profile.
     pub async fn start(metadata: &Metadata) -> Login {
-        // A region is of use to web identities only, which name one; asking the metadata service for it takes time.
-        let chain = DefaultCredentialsChain::builder().region(EnvironmentVariableRegionProvider::new());
-        let chain = chain.imds_client(metadata.client()).build().await;
-        Login { credentials: SharedCredentialsProvider::new(Warmed::start(chain)) }
+        Login { credentials: SharedCredentialsProvider::new(Warmed::start(metadata).await) }
     }
 
     /// The clients' way to AWS in `region`.

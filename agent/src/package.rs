@@ -95,12 +95,11 @@ impl Packages {
         (refused.is(release) && at.elapsed() < REFUSED_FOR).then_some(fault)
     }
 
-    fn refuse(&mut self, release: Release, reason: &Refused) -> Fault {
+    fn refuse(&mut self, release: Release, reason: &Refused) {
         let kept = if self.held.is_some() { "; the site before it stays" } else { "" };
         let remedy = format!("publish a package that is whole{kept}");
         let fault = Fault::operator(format!("verifying {}", release.key), reason, remedy);
-        self.refused = Some((release, fault.clone(), Instant::now()));
-        fault
+        self.refused = Some((release, fault, Instant::now()));
     }
 }
 
@@ -160,7 +159,9 @@ impl Keeper for Packages {
         let incoming = self.shelf.incoming()?;
         let release = self.source.fetch(&release, &incoming).await?;
         if let Err(reason) = verified(incoming.clone()).await? {
-            return Err(self.refuse(release, &reason));
+            // The look that follows says so, and goes on at its usual pace: the next release may be a good one.
+            self.refuse(release, &reason);
+            return Ok(());
         }
         let path = self.shelf.put(incoming, release.clone()).await?;
         let site = opened(path).await?;
@@ -246,12 +247,14 @@ mod tests {
         }
     }
 
-    /// One round as the runner makes it: look, and correct what drifts.
+    /// One round as the runner makes it: look, correct what drifts, and look again.
     async fn round(packages: &mut Packages) -> Result<Judgement<Package, Release>, Fault> {
         let seen = packages.observe().await?;
         let judgement = packages.judge(seen);
         if let Judgement::Drifted { drift, .. } = &judgement {
             packages.converge(drift.clone()).await?;
+            let seen = packages.observe().await?;
+            return Ok(packages.judge(seen));
         }
         Ok(judgement)
     }
@@ -264,10 +267,11 @@ mod tests {
         round(&mut packages).await.expect("fetched");
         let one = packages.held.clone().expect("held");
         fs::write(disk.zip(), "<html>no zip at all</html>").expect("written");
-        let fault = round(&mut packages).await.err().expect("refused");
-        assert_eq!(fault.cure, Cure::Operator);
+        let judgement = round(&mut packages).await.expect("looked at");
+        assert!(matches!(judgement, Judgement::Refused(fault) if fault.cure == Cure::Operator));
         assert!(packages.held.as_ref() == Some(&one), "the site before it stays");
-        assert!(matches!(round(&mut packages).await, Ok(Judgement::Refused(_))), "and it is not fetched again");
+        let seen = packages.observe().await.expect("looked at");
+        assert!(matches!(packages.judge(seen), Judgement::Refused(_)), "and it is not fetched again");
         disk.publish("two");
         round(&mut packages).await.expect("fetched");
         assert!(packages.held.as_ref() != Some(&one), "a good one is taken at once");
@@ -278,11 +282,15 @@ mod tests {
         let disk = OnDisk::new();
         fs::write(disk.zip(), "no zip").expect("written");
         let mut packages = disk.keeper(&disk.zip());
-        assert!(round(&mut packages).await.is_err());
+        let mut refused_at = async || {
+            assert!(matches!(round(&mut packages).await, Ok(Judgement::Refused(_))));
+            packages.refused.as_ref().map(|(.., at)| *at)
+        };
+        let first = refused_at().await;
         tokio::time::advance(REFUSED_FOR - Duration::from_secs(1)).await;
-        assert!(matches!(round(&mut packages).await, Ok(Judgement::Refused(_))));
+        assert_eq!(refused_at().await, first);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(round(&mut packages).await.is_err(), "it was fetched and refused again");
+        assert!(refused_at().await > first, "it was fetched and refused again");
     }
 
     #[tokio::test]

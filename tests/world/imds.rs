@@ -57,6 +57,7 @@ struct State {
     tokens: HashMap<String, Instant>,
     issued: u64,
     longest_ttl: Option<Duration>,
+    credentials_life: Duration,
     public_ipv4: Option<IpAddr>,
     ipv6: Option<IpAddr>,
     notice: Option<(String, OffsetDateTime)>,
@@ -82,6 +83,7 @@ impl State {
             tokens: HashMap::new(),
             issued: 0,
             longest_ttl: None,
+            credentials_life: Duration::from_secs(6 * 3600),
             public_ipv4: None,
             ipv6: None,
             notice: None,
@@ -168,6 +170,11 @@ impl Imds {
     /// Lets tokens end after at most `life`, whatever was asked for.
     pub fn limit_tokens_to(&self, life: Duration) {
         self.state().longest_ttl = Some(life);
+    }
+
+    /// Hands out credentials that end so soon; below ten seconds the SDK asks for them anew before every call.
+    pub fn limit_credentials_to(&self, life: Duration) {
+        self.state().credentials_life = life;
     }
 
     /// Answers the next `times` requests whose path contains `path` with `status`.
@@ -302,7 +309,9 @@ impl Server {
             "meta-data/ipv6" => state.ipv6?.to_string(),
             "meta-data/autoscaling/target-lifecycle-state" => "InService".to_owned(),
             "meta-data/iam/security-credentials" => "host".to_owned(),
-            "meta-data/iam/security-credentials/host" => return Some(document(&self.credentials())),
+            "meta-data/iam/security-credentials/host" => {
+                return Some(document(&self.credentials(state.credentials_life)));
+            }
             "meta-data/spot/instance-action" => {
                 let (action, time) = state.notice.as_ref()?;
                 return Some(document(&json!({ "action": action, "time": seconds(*time) })));
@@ -322,13 +331,13 @@ impl Server {
         Some(Response::builder().header("content-type", "text/plain").body(value.into()).expect("a valid response"))
     }
 
-    fn credentials(&self) -> serde_json::Value {
+    fn credentials(&self, life: Duration) -> serde_json::Value {
         let now = OffsetDateTime::now_utc();
         json!({
             "Code": "Success",
             "Type": "AWS-HMAC",
             "LastUpdated": seconds(now),
-            "Expiration": seconds(now + Duration::from_secs(6 * 3600)),
+            "Expiration": seconds(now + life),
             "AccessKeyId": self.account.access_key,
             "SecretAccessKey": self.account.secret_key,
             "Token": self.account.session_token,

@@ -141,8 +141,10 @@ fn configuration(account: &Account, acme: &AcmeProxy, http: SocketAddr, https: S
         all.insert(key.to_owned(), Value::String(value));
     }
     all.insert("zone".to_owned(), Value::String(account.zone.clone()));
+    // Without a word Pebble picks one of its profiles at random, and one of them lasts a minute.
+    let profile = "tlsserver".to_owned();
     let roots = acme.roots().display().to_string();
-    all.insert("acme".to_owned(), table(&[("directory", acme.directory()), ("roots", roots)]));
+    all.insert("acme".to_owned(), table(&[("directory", acme.directory()), ("roots", roots), ("profile", profile)]));
     all.insert("listen".to_owned(), table(&[("http", http.to_string()), ("https", https.to_string())]));
     let second = || "1s".to_owned();
     all.insert("look".to_owned(), table(&[("package", second()), ("address", second()), ("departure", second())]));

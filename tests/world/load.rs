@@ -101,7 +101,8 @@ impl Shared {
             let (path, bodies) = &self.pages[turn % self.pages.len()];
             turn += 1;
             let request = self.visitor.request(Method::GET, path, &[], h2);
-            match open.send(request).await {
+            let Some(answer) = open.try_send(request).await else { continue };
+            match answer {
                 Ok(answer) if answer.status == 200 && bodies.contains(&answer.body) => {
                     self.answered.fetch_add(1, Ordering::Relaxed);
                     line = Some(open);

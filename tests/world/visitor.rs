@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     body::Incoming,
@@ -94,6 +94,9 @@ impl Visitor {
         let (mut line, _) = self.connect(h2).await?;
         let mut answers = Vec::new();
         for path in paths {
+            if !line.ready().await {
+                return Err(format!("{path}: the connection was ended"));
+            }
             let asked = line.send(self.request(Method::GET, path, &[], h2));
             let answer = tokio::time::timeout(LONGEST_ANSWER, asked).await;
             answers.push(
@@ -144,10 +147,11 @@ impl Visitor {
         headers: &[(&str, &str)],
         h2: bool,
     ) -> Request<Empty<Bytes>> {
-        let uri = if h2 { format!("https://{}{path}", self.domain) } else { path.to_owned() };
+        let authority = format!("{}:{}", self.domain, self.address.port());
+        let uri = if h2 { format!("https://{authority}{path}") } else { path.to_owned() };
         let mut request = Request::builder().method(method).uri(uri).header("user-agent", "visitor");
         if !h2 {
-            request = request.header("host", &self.domain);
+            request = request.header("host", authority);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -190,12 +194,28 @@ impl Visitor {
 
 impl Line {
     pub(crate) async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, String> {
+        let sent = self.try_send(request).await;
+        sent.unwrap_or_else(|| Err("the connection was ended before the request".to_owned()))
+    }
+
+    /// Sends a request; none when it never left, because the server had ended the connection: a request that may be
+    /// made again (RFC 9112 §9.3.1, RFC 9113 §8.7).
+    pub(crate) async fn try_send(&mut self, request: Request<Empty<Bytes>>) -> Option<Result<Answer, String>> {
         let answer = match self {
-            Line::One(send) => send.send_request(request).await,
-            Line::Two(send) => send.send_request(request).await,
+            Line::One(send) => send.try_send_request(request).await,
+            Line::Two(send) => send.try_send_request(request).await,
         };
-        let (parts, body) = answer.map_err(|error| format!("no answer: {}", text(error)))?.into_parts();
-        let body: Incoming = body;
+        match answer {
+            Ok(answer) => Some(Line::receive(answer).await),
+            Err(mut error) => match error.take_message() {
+                Some(_) => None,
+                None => Some(Err(format!("no answer: {}", text(error.into_error())))),
+            },
+        }
+    }
+
+    async fn receive(answer: Response<Incoming>) -> Result<Answer, String> {
+        let (parts, body) = answer.into_parts();
         let body = body.collect().await.map_err(|error| format!("a broken body: {}", text(error)))?.to_bytes();
         Ok(Answer { status: parts.status, headers: parts.headers, body, certificate: Vec::new() })
     }

@@ -3,26 +3,60 @@
 //! The SDK looks for credentials when the first call is signed. At boot that is three calls to the metadata service
 //! one after another, while the host facts are read by others: they can as well run beside each other.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError, RwLock};
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::{
+    default_provider::credentials::DefaultCredentialsChain, environment::EnvironmentVariableRegionProvider,
+    imds::Client,
+};
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use tokio::task::JoinHandle;
 
-/// A provider whose first answer was asked for when it was made.
+use super::metadata::Metadata;
+
+/// A provider whose first answer was asked for when it was made, and that begins anew when the usual places refuse.
 #[derive(Debug)]
 pub(super) struct Warmed {
-    inner: SharedCredentialsProvider,
+    metadata: Metadata,
+    inner: RwLock<SharedCredentialsProvider>,
     first: Mutex<Option<JoinHandle<provider::Result>>>,
 }
 
 impl Warmed {
-    pub(super) fn start(chain: DefaultCredentialsChain) -> Warmed {
-        let inner = SharedCredentialsProvider::new(chain);
+    /// Starts looking in the usual places, the last of which is the metadata service.
+    pub(super) async fn start(metadata: &Metadata) -> Warmed {
+        let inner = usual_places(metadata.client()).await;
         let asking = inner.clone();
         let first = tokio::spawn(async move { asking.provide_credentials().await });
-        Warmed { inner, first: Mutex::new(Some(first)) }
+        Warmed { metadata: metadata.clone(), inner: RwLock::new(inner), first: Mutex::new(Some(first)) }
     }
+
+    async fn ask(&self) -> provider::Result {
+        let first = self.first.lock().ok().and_then(|mut first| first.take());
+        // A failed first answer says nothing of now: asked again.
+        if let Some(first) = first
+            && let Ok(Ok(credentials)) = first.await
+        {
+            return Ok(credentials);
+        }
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let refused = match inner.provide_credentials().await {
+            Err(refused) if matches!(refused, provider::error::CredentialsError::ProviderError(_)) => refused,
+            answer => return answer,
+        };
+        // The metadata service may have forgotten our token, which its client keeps for hours.
+        tracing::debug!(%refused, "looking for credentials anew");
+        let inner = usual_places(self.metadata.renewed()).await;
+        *self.inner.write().unwrap_or_else(PoisonError::into_inner) = inner.clone();
+        inner.provide_credentials().await
+    }
+}
+
+/// Environment, profile, container, instance profile.
+async fn usual_places(client: Client) -> SharedCredentialsProvider {
+    // A region is of use to web identities only, which name one; asking the metadata service for it takes time.
+    let chain = DefaultCredentialsChain::builder().region(EnvironmentVariableRegionProvider::new());
+    SharedCredentialsProvider::new(chain.imds_client(client).build().await)
 }
 
 impl ProvideCredentials for Warmed {
@@ -30,15 +64,6 @@ impl ProvideCredentials for Warmed {
     where
         Self: 'a,
     {
-        let first = self.first.lock().ok().and_then(|mut first| first.take());
-        future::ProvideCredentials::new(async move {
-            // A failed first answer says nothing of now: asked again.
-            if let Some(first) = first
-                && let Ok(Ok(credentials)) = first.await
-            {
-                return Ok(credentials);
-            }
-            self.inner.provide_credentials().await
-        })
+        future::ProvideCredentials::new(self.ask())
     }
 }

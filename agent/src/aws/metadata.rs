@@ -1,7 +1,11 @@
 //! The instance metadata service, version 2 only
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use aws_config::imds::{
     Client,
@@ -17,10 +21,13 @@ use crate::{fault::Fault, host::Host};
 /// EC2 allows 50 tags on an instance; AWS's own come beside them.
 const MOST_TAGS: usize = 100;
 
-/// The way to the metadata service; the SDK's client keeps the token fresh.
+/// The way to the metadata service; cheap to clone.
+///
+/// The SDK's client keeps its token until its time is up. Where the service has forgotten the token before that, the
+/// client would send it again and again, so it is replaced by a new one.
 #[derive(Clone, Debug)]
 pub struct Metadata {
-    client: Client,
+    client: Arc<RwLock<Client>>,
 }
 
 /// A spot notice.
@@ -52,21 +59,31 @@ impl Default for Metadata {
 impl Metadata {
     /// A client whose every call is bounded; connect time-outs are retried, which the SDK leaves to its users.
     pub fn new() -> Metadata {
+        Metadata { client: Arc::new(RwLock::new(Metadata::fresh())) }
+    }
+
+    fn fresh() -> Client {
         let second = Duration::from_secs(1);
         let retries = ImdsResponseRetryClassifier::default().with_retry_connect_timeouts(true);
-        let client = Client::builder()
+        Client::builder()
             .connect_timeout(second)
             .read_timeout(second)
             .operation_attempt_timeout(2 * second)
             .operation_timeout(4 * second)
             .max_attempts(3)
             .retry_classifier(SharedRetryClassifier::new(retries))
-            .build();
-        Metadata { client }
+            .build()
     }
 
     pub(super) fn client(&self) -> Client {
-        self.client.clone()
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A client that knows no token yet, in the place of the one there was.
+    pub(super) fn renewed(&self) -> Client {
+        let client = Metadata::fresh();
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client.clone();
+        client
     }
 
     /// The facts about this instance; what can be asked for at the same time is.
@@ -123,7 +140,14 @@ impl Metadata {
     }
 
     async fn optional(&self, path: &str) -> Result<Option<String>, Fault> {
-        match self.client.get(path).await {
+        let answer = match self.client().get(path).await {
+            Err(ImdsError::ErrorResponse(response)) if response.response().status().as_u16() == 401 => {
+                tracing::info!("instance metadata no longer knows the token; asking for a new one");
+                self.renewed().get(path).await
+            }
+            answer => answer,
+        };
+        match answer {
             Ok(text) => Ok(Some(text.as_ref().trim().to_owned())),
             Err(ImdsError::ErrorResponse(response)) if response.response().status().as_u16() == 404 => Ok(None),
             Err(ImdsError::ErrorResponse(response)) if response.response().status().as_u16() == 403 => {
