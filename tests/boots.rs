@@ -78,13 +78,13 @@ async fn replacement_reuses_the_certificate_of_the_host_before_it() {
     let before = visitor.get("/").await.expect("the front page").certificate;
     assert_eq!(agent.stop().await, Some(0));
 
-    let second = Instance::launch(&first.account).await;
-    second.imds.set_launched(OffsetDateTime::now_utc() + Duration::from_secs(60));
+    let second = first.successor().await;
     let mut agent = second.start();
     agent.wait_until_serving(SOON).await;
     let after = second.visitor().get("/").await.expect("the front page").certificate;
     assert_eq!(before, after);
-    assert_eq!(second.acme.accepted("newOrder") + second.acme.accepted("newAccount"), 0);
+    let made = ["newAccount", "newOrder", "finalize"].map(|resource| second.acme.accepted(resource));
+    assert_eq!(made, [1, 1, 1], "the second went to the CA as well");
     eventually("the domain leads to the second", SOON, async || second.is_led_to().await).await;
 }
 

@@ -126,6 +126,11 @@ impl Imds {
         self.state().launched = at;
     }
 
+    /// When the instance was launched.
+    pub fn launched(&self) -> OffsetDateTime {
+        self.state().launched
+    }
+
     /// Gives the instance a public IPv4 address, or takes it away.
     pub fn set_public_ipv4(&self, address: Option<IpAddr>) {
         self.state().public_ipv4 = address;

@@ -198,8 +198,8 @@ impl Line {
         sent.unwrap_or_else(|| Err("the connection was ended before the request".to_owned()))
     }
 
-    /// Sends a request; none when it never left, because the server had ended the connection: a request that may be
-    /// made again (RFC 9112 §9.3.1, RFC 9113 §8.7).
+    /// Sends a request; none when it never left, or left when the server had said that it takes no more: a request
+    /// that may be made again (RFC 9112 §9.3.1, RFC 9113 §8.7).
     pub(crate) async fn try_send(&mut self, request: Request<Empty<Bytes>>) -> Option<Result<Answer, String>> {
         let answer = match self {
             Line::One(send) => send.try_send_request(request).await,
@@ -207,9 +207,9 @@ impl Line {
         };
         match answer {
             Ok(answer) => Some(Line::receive(answer).await),
-            Err(mut error) => match error.take_message() {
-                Some(_) => None,
-                None => Some(Err(format!("no answer: {}", text(error.into_error())))),
+            Err(mut error) => match error.take_message().is_some() || is_left_out(error.error()) {
+                true => None,
+                false => Some(Err(format!("no answer: {}", text(error.into_error())))),
             },
         }
     }
@@ -232,6 +232,13 @@ impl Line {
 fn certificate(stream: &TlsStream<TcpStream>) -> Vec<u8> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     chain.first().map(|certificate| certificate.to_vec()).unwrap_or_default()
+}
+
+/// Whether the server ended the connection in good order before it took this request: it is above the last stream that
+/// the server's GOAWAY names (RFC 9113 §6.8).
+fn is_left_out(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|error| error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
 }
 
 /// An error with its causes.

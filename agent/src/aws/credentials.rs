@@ -14,21 +14,25 @@ use tokio::task::JoinHandle;
 
 use super::metadata::Metadata;
 
-/// A provider whose first answer was asked for when it was made, and that begins anew when the usual places refuse.
+/// A provider whose first answer was asked for when it was made, and that goes with the metadata client of the hour.
+///
+/// The SDK's own provider answers with the credentials it has when the metadata service refuses its token, so it is
+/// not the one who could notice: whoever does replaces the client, and this provider with it.
 #[derive(Debug)]
 pub(super) struct Warmed {
     metadata: Metadata,
-    inner: RwLock<SharedCredentialsProvider>,
+    inner: RwLock<(u64, SharedCredentialsProvider)>,
     first: Mutex<Option<JoinHandle<provider::Result>>>,
 }
 
 impl Warmed {
     /// Starts looking in the usual places, the last of which is the metadata service.
     pub(super) async fn start(metadata: &Metadata) -> Warmed {
-        let inner = usual_places(metadata.client()).await;
+        let (number, client) = metadata.client();
+        let inner = usual_places(client).await;
         let asking = inner.clone();
         let first = tokio::spawn(async move { asking.provide_credentials().await });
-        Warmed { metadata: metadata.clone(), inner: RwLock::new(inner), first: Mutex::new(Some(first)) }
+        Warmed { metadata: metadata.clone(), inner: RwLock::new((number, inner)), first: Mutex::new(Some(first)) }
     }
 
     async fn ask(&self) -> provider::Result {
@@ -39,16 +43,18 @@ impl Warmed {
         {
             return Ok(credentials);
         }
-        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let refused = match inner.provide_credentials().await {
-            Err(refused) if matches!(refused, provider::error::CredentialsError::ProviderError(_)) => refused,
-            answer => return answer,
-        };
-        // The metadata service may have forgotten our token, which its client keeps for hours.
-        tracing::debug!(%refused, "looking for credentials anew");
-        let inner = usual_places(self.metadata.renewed()).await;
-        *self.inner.write().unwrap_or_else(PoisonError::into_inner) = inner.clone();
-        inner.provide_credentials().await
+        self.current().await.provide_credentials().await
+    }
+
+    async fn current(&self) -> SharedCredentialsProvider {
+        let (made_with, inner) = self.inner.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (number, client) = self.metadata.client();
+        if number == made_with {
+            return inner;
+        }
+        let inner = usual_places(client).await;
+        *self.inner.write().unwrap_or_else(PoisonError::into_inner) = (number, inner.clone());
+        inner
     }
 }
 

@@ -27,7 +27,7 @@ const MOST_TAGS: usize = 100;
 /// client would send it again and again, so it is replaced by a new one.
 #[derive(Clone, Debug)]
 pub struct Metadata {
-    client: Arc<RwLock<Client>>,
+    client: Arc<RwLock<(u64, Client)>>,
 }
 
 /// A spot notice.
@@ -59,7 +59,7 @@ impl Default for Metadata {
 impl Metadata {
     /// A client whose every call is bounded; connect time-outs are retried, which the SDK leaves to its users.
     pub fn new() -> Metadata {
-        Metadata { client: Arc::new(RwLock::new(Metadata::fresh())) }
+        Metadata { client: Arc::new(RwLock::new((0, Metadata::fresh()))) }
     }
 
     fn fresh() -> Client {
@@ -75,15 +75,19 @@ impl Metadata {
             .build()
     }
 
-    pub(super) fn client(&self) -> Client {
+    /// The client of the hour and its number, which is another one whenever the client is.
+    pub(super) fn client(&self) -> (u64, Client) {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A client that knows no token yet, in the place of the one there was.
-    pub(super) fn renewed(&self) -> Client {
-        let client = Metadata::fresh();
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client.clone();
-        client
+    /// A client that knows no token yet in the place of that number, unless somebody has replaced it already.
+    fn renewed(&self, number: u64) -> Client {
+        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        if client.0 == number {
+            tracing::info!("instance metadata no longer knows the token; asking for a new one");
+            *client = (number + 1, Metadata::fresh());
+        }
+        client.1.clone()
     }
 
     /// The facts about this instance; what can be asked for at the same time is.
@@ -140,10 +144,10 @@ impl Metadata {
     }
 
     async fn optional(&self, path: &str) -> Result<Option<String>, Fault> {
-        let answer = match self.client().get(path).await {
+        let (number, client) = self.client();
+        let answer = match client.get(path).await {
             Err(ImdsError::ErrorResponse(response)) if response.response().status().as_u16() == 401 => {
-                tracing::info!("instance metadata no longer knows the token; asking for a new one");
-                self.renewed().get(path).await
+                self.renewed(number).get(path).await
             }
             answer => answer,
         };
