@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 
 use crate::{
     aws::{
@@ -59,7 +60,13 @@ pub struct Address {
     aws: Kept<Aws>,
     host: Kept<Host>,
     answering: Kept<Answering>,
+    /// What a look found that was made while this host did not answer yet, and when.
+    early: Option<(Instant, Seen)>,
 }
+
+/// How long an early look is of use. An older one could do no harm, since the claim it read is compared by Route 53
+/// with the one that is there, but a host that is long in coming should see what came before it.
+const EARLY: Duration = Duration::from_secs(10);
 
 impl Address {
     /// Keeps the records of `names`, the canonical one first, in the zone of that id. `answering` is what a host has
@@ -72,7 +79,31 @@ impl Address {
         host: Kept<Host>,
         answering: Kept<Answering>,
     ) -> Address {
-        Address { names, zone, ttl, look, aws, host, answering }
+        Address { names, zone, ttl, look, aws, host, answering, early: None }
+    }
+
+    /// Looks while the host is still to answer, so that the records are known, and Route 53's connection made, by then.
+    async fn look_early(&mut self) {
+        let waits = self.answering.borrow().is_none() && self.host.borrow().is_some() && self.aws.borrow().is_some();
+        if !waits || self.early.is_some() {
+            return;
+        }
+        let mut answering = self.answering.clone();
+        // What fails now is looked at again, and told, when it matters.
+        self.early = tokio::select! {
+            _ = answering.wait_for(Option::is_some) => None,
+            seen = self.look() => seen.ok().map(|seen| (Instant::now(), seen)),
+        };
+    }
+
+    async fn look(&self) -> Result<Seen, Fault> {
+        let zone = self.zone()?;
+        let claim = self.claim_name();
+        let names = self.names.iter().map(Name::as_str).chain(std::iter::once(claim.as_str()));
+        let sets = try_join_all(names.map(|name| zone.records_of(name))).await?;
+        let records: Vec<_> = sets.into_iter().flatten().collect();
+        let claimant = self.claimant(&records).await;
+        Ok(Seen { records, claimant })
     }
 
     fn zone(&self) -> Result<Zone, Fault> {
@@ -131,6 +162,7 @@ impl Keeper for Address {
     }
 
     async fn woken(&mut self) {
+        self.look_early().await;
         tokio::select! {
             _ = self.answering.changed() => {}
             _ = self.host.changed() => {}
@@ -139,13 +171,10 @@ impl Keeper for Address {
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
-        let zone = self.zone()?;
-        let claim = self.claim_name();
-        let names = self.names.iter().map(Name::as_str).chain(std::iter::once(claim.as_str()));
-        let sets = try_join_all(names.map(|name| zone.records_of(name))).await?;
-        let records: Vec<_> = sets.into_iter().flatten().collect();
-        let claimant = self.claimant(&records).await;
-        Ok(Seen { records, claimant })
+        match self.early.take() {
+            Some((at, seen)) if at.elapsed() < EARLY => Ok(seen),
+            _ => self.look().await,
+        }
     }
 
     fn judge(&self, seen: Seen) -> Judgement<LeadsHere, Change> {

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use time::OffsetDateTime;
 use world::{Account, Agent, Instance, Service, Site};
 
 /// What every call to IMDS, AWS and the CA takes longer.
@@ -39,6 +40,7 @@ async fn main() {
         let first = Instance::launch(&account).await;
         let mut second = Instance::launch(&account).await;
         second.configuration.insert("acme".to_owned(), first.configuration["acme"].clone());
+        second.imds.set_launched(OffsetDateTime::now_utc() + Duration::from_secs(60));
         first.acme.delay(ADDED);
         cold.push(boot(&first).await);
         warm.push(boot(&second).await);
