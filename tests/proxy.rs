@@ -135,12 +135,16 @@ async fn every_call_takes_longer_by_the_delay() {
 #[tokio::test]
 async fn ca_is_reached_through_its_proxy_alone() {
     let proxy = AcmeProxy::start().await;
-    let address = proxy.directory().split('/').nth(2).expect("an address").parse().expect("an address");
+    let address: std::net::SocketAddr =
+        proxy.directory().split('/').nth(2).expect("an address").parse().expect("an address");
     let client = Visitor::new("localhost", address, &proxy.roots());
     let directory: serde_json::Value =
         serde_json::from_slice(&client.get("/dir").await.expect("an answer").body).expect("JSON");
     let order = directory["newOrder"].as_str().expect("a URL");
-    assert!(order.starts_with("https://localhost/"), "URLs follow the Host that was asked for: {order}");
+    assert!(
+        order.starts_with(&format!("https://localhost:{}/", address.port())),
+        "URLs follow the Host that was asked for: {order}"
+    );
 
     proxy.add(Rule::new(Fault::refuse_for(429, "rateLimited", 3)).on("directory").times(1));
     let refused = client.get("/dir").await.expect("an answer");
