@@ -3,7 +3,8 @@
 # be run again, and leaves alone what is as it should be. `launch-template/render` fills in what stands between @ signs.
 #
 # Needs bash, coreutils, systemd and curl >= 7.76 as found on Amazon Linux 2023, Debian 12 and 13 and Ubuntu 24.04.
-# SPOTHOST_ROOT places the files below another folder, SPOTHOST_PATIENCE is how many seconds a failing step is repeated.
+# SPOTHOST_ROOT places the files below another folder. A failing step is repeated for SPOTHOST_PATIENCE seconds, an hour by
+# default, and reported after a thirtieth of it.
 set -euo pipefail
 umask 022
 
@@ -89,15 +90,15 @@ start() {
 }
 
 # retry COMMAND…: repeats it until it succeeds, 1, 2, 4 … 60 seconds apart, and prints what it printed. A fresh instance
-# has no route, no name server or no permission for some seconds. Trouble of two minutes is reported and goes on being
-# repeated: a person may be able to cure it meanwhile.
+# has no route, no name server or no permission for some seconds. What takes longer is reported and goes on being repeated:
+# a person may be able to cure it meanwhile.
 retry() {
     local answer delay=1 began=$SECONDS reported=''
     until answer=$("$@" 2>&1); do
         say "$* failed: ${answer:-no answer}"
         ((SECONDS - began < patience)) || return 1
-        if [[ -z $reported ]] && ((SECONDS - began >= 120)); then
-            report "$1 has been failing for two minutes and is being repeated."
+        if [[ -z $reported ]] && ((SECONDS - began >= patience / 30)); then
+            report "$1 has been failing for $((SECONDS - began)) seconds and is being repeated."
             reported=yes
         fi
         sleep "$delay"

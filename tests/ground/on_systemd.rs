@@ -52,8 +52,7 @@ async fn becomes_a_host(suite: &str) {
     machine.run_user_data(&user_data, &instance).succeeded();
     let https = SocketAddr::new(instance.address, 443);
     let visitor = Visitor::new(&instance.account.domain(), https, &World::shared().acme_issuer());
-    let answers = async || visitor.get("/").await.is_ok_and(|answer| answer.status == 200);
-    eventually("the site answers", Duration::from_secs(30), answers).await;
+    eventually("the site answers", Duration::from_secs(30), async || answers(&visitor).await).await;
     eventually("the domain leads there", Duration::from_secs(30), async || instance.is_led_to().await).await;
     say(suite, "the user data makes it a host, and the domain leads to it");
 
@@ -63,15 +62,27 @@ async fn becomes_a_host(suite: &str) {
 
     is_confined(&machine);
     say(suite, "the agent is confined, and root reads its status");
+    comes_back(suite, &machine, &visitor).await;
+    stays_down(suite, &machine).await;
+}
 
+async fn answers(visitor: &Visitor) -> bool {
+    visitor.get("/").await.is_ok_and(|answer| answer.status == 200)
+}
+
+/// After a kill at once, and after hanging when the watchdog has noticed.
+async fn comes_back(suite: &str, machine: &Machine, visitor: &Visitor) {
     for (signal, limit) in [("KILL", 5), ("STOP", 45)] {
         let (before, began) = (machine.property("MainPID"), Instant::now());
         machine.sh(&format!("kill -{signal} {before}")).succeeded();
-        let again = async || machine.property("MainPID") != before && answers().await;
+        let again = async || machine.property("MainPID") != before && answers(visitor).await;
         eventually("another process answers", Duration::from_secs(limit), again).await;
         say(suite, &format!("SIG{signal}: another process answers after {:.1} s", began.elapsed().as_secs_f32()));
     }
+}
 
+/// When it was told to, and when its configuration is refused.
+async fn stays_down(suite: &str, machine: &Machine) {
     let began = Instant::now();
     machine.sh("systemctl stop spothost").succeeded();
     assert!(began.elapsed() < Duration::from_secs(30), "stopping took {:?}", began.elapsed());

@@ -166,6 +166,18 @@ async fn s3_that_fails_at_first_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn trouble_that_lasts_is_reported_while_it_is_being_repeated() {
+    // Asked after 0, 1 and 3 seconds; a thirtieth of the host's patience is 2.
+    let bucket = Bucket::refusing(3).await;
+    let host = Host::new();
+    host.boot(&uploaded(&bucket).await, &bucket).succeeded();
+    assert!(host.placed(BINARY).is_some());
+    let reports = bucket.reports();
+    assert!(matches!(reports.as_slice(), [report] if report.contains("is being repeated")), "{reports:?}");
+    assert!(reports.concat().contains("SlowDown"), "the report has the log: {reports:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn imds_that_is_late_is_asked_again() {
     let bucket = Bucket::new().await;
     bucket.imds().answer_next(2, "placement/region", 500);
