@@ -8,11 +8,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use spothost_server::Identity;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::{
     aws::{Aws, secret::Swapped, zone::Zone},
     config::{Authority, Name},
-    fault::Fault,
+    fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
     status::Part,
 };
@@ -31,10 +32,12 @@ pub use self_made::self_made;
 pub use vault::Vault;
 
 use document::{Document, Issued};
-use due::{Due, Life, due};
+use due::{Due, Life, again, due};
 
 /// How often the vault is looked at: a renewal by another host is picked up within this time.
 const LOOK: Duration = Duration::from_secs(600);
+/// The same while there is no certificate: another host may be about to store one.
+const LOOK_FOR_ONE: Duration = Duration::from_secs(10);
 
 /// A certificate that is stored in the vault and may be used.
 #[derive(Clone)]
@@ -111,6 +114,12 @@ pub struct Certificates {
     fresh: Option<Seen>,
     /// What was issued but could not be stored yet: ordering it again would cost one of the few that the CA allows.
     unstored: Option<Issued>,
+    /// Whether the last look found a certificate that can be used.
+    held: bool,
+    /// How many orders in a row have failed.
+    failed: u32,
+    /// Until when nothing is ordered, and why. The vault is looked at all the same: another host may be luckier.
+    on_hold: Option<(Instant, Fault)>,
 }
 
 /// What a look at the vault found.
@@ -132,7 +141,7 @@ pub struct Order {
 impl Certificates {
     /// Keeps a certificate for `names` in `vault`, certified by `certifier`.
     pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier) -> Certificates {
-        Certificates { names, vault, certifier, fresh: None, unstored: None }
+        Certificates { names, vault, certifier, fresh: None, unstored: None, held: false, failed: 0, on_hold: None }
     }
 
     fn seen(&self, version: Option<String>, document: Document) -> Seen {
@@ -165,6 +174,29 @@ impl Certificates {
         }
     }
 
+    /// An order that failed is tried again when the CA says, or else on a ladder of its own.
+    fn hold(&mut self, fault: Fault) -> Fault {
+        self.failed += 1;
+        let wait = match fault.cure {
+            Cure::Wait(time) => time,
+            Cure::Retry | Cure::Operator => again(self.failed, self.held),
+        };
+        let held =
+            Fault { cure: if fault.cure == Cure::Operator { fault.cure } else { Cure::Wait(wait) }, ..fault.clone() };
+        self.on_hold = Some((Instant::now() + wait, held));
+        fault
+    }
+
+    /// The judgement that `why` there is to be an order, unless orders are on hold.
+    fn to_order(&self, seen: Seen, why: String, meanwhile: Option<Certificate>) -> Judgement<Certificate, Order> {
+        match &self.on_hold {
+            Some((until, fault)) if Instant::now() < *until && self.unstored.is_none() => {
+                Judgement::Refused(fault.clone())
+            }
+            _ => Judgement::Drifted { drift: Order { why, version: seen.version, document: seen.document }, meanwhile },
+        }
+    }
+
     fn is_good(&self, issued: &Issued) -> bool {
         let good = |certificate: Certificate| {
             due(OffsetDateTime::now_utc(), &certificate.life, &certificate.names, &self.names) == Due::Not
@@ -188,10 +220,11 @@ impl Keeper for Certificates {
 
     fn pace(&self) -> Pace {
         Pace {
-            look: LOOK,
+            look: if self.held { LOOK } else { LOOK_FOR_ONE },
             observe: Duration::from_secs(30),
             converge: Duration::from_secs(600),
-            longest_pause: Duration::from_secs(60),
+            // Without a certificate every second counts; the CA is protected by the ladder of `due`.
+            longest_pause: Duration::from_secs(if self.held { 75 } else { 2 }),
         }
     }
 
@@ -213,38 +246,38 @@ impl Keeper for Certificates {
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
-        if let Some(seen) = self.fresh.take() {
-            return Ok(seen);
-        }
-        let (version, document) = self.vault.read().await?;
-        Ok(self.seen(version, document))
+        let seen = match self.fresh.take() {
+            Some(seen) => seen,
+            None => {
+                let (version, document) = self.vault.read().await?;
+                self.seen(version, document)
+            }
+        };
+        self.held = matches!(&seen.certificate, Some(Ok(certificate)) if seen.now < certificate.life.not_after);
+        Ok(seen)
     }
 
     fn judge(&self, seen: Seen) -> Judgement<Certificate, Order> {
-        let order = |why: String| Order { why, version: seen.version, document: seen.document.clone() };
-        let certificate = match seen.certificate {
-            None => {
-                return Judgement::Drifted { drift: order("the vault holds none".into()), meanwhile: None };
-            }
-            Some(Err(why)) => {
-                return Judgement::Drifted { drift: order(why), meanwhile: None };
-            }
+        let certificate = match seen.certificate.clone() {
+            None => return self.to_order(seen, "the vault holds none".to_owned(), None),
+            Some(Err(why)) => return self.to_order(seen, why, None),
             Some(Ok(certificate)) => certificate,
         };
         let stored_for = seen.document.certificate.as_ref().map_or("", |issued| &issued.directory);
         if stored_for != self.certifier.directory() {
             let why = format!("the stored one is from {stored_for}, not from {}", self.certifier.directory());
-            return Judgement::Drifted { drift: order(why), meanwhile: None };
+            return self.to_order(seen, why, None);
         }
         match due(seen.now, &certificate.life, &certificate.names, &self.names) {
             Due::Not => Judgement::Kept(certificate),
-            Due::Soon(why) => Judgement::Drifted { drift: order(why), meanwhile: Some(certificate) },
-            Due::Now(why) => Judgement::Drifted { drift: order(why), meanwhile: None },
+            Due::Soon(why) => self.to_order(seen, why, Some(certificate)),
+            Due::Now(why) => self.to_order(seen, why, None),
         }
     }
 
     async fn converge(&mut self, mut order: Order) -> Result<(), Fault> {
-        let issued = self.issue(&mut order).await?;
+        let issued = self.issue(&mut order).await.map_err(|fault| self.hold(fault))?;
+        (self.failed, self.on_hold) = (0, None);
         order.document.certificate = Some(issued.clone());
         self.unstored = Some(issued);
         let version = self.store(order.version.as_deref(), &mut order.document).await?;
@@ -338,6 +371,24 @@ mod tests {
         let fault = loser.converge(second).await.expect_err("lost");
         assert!(fault.said.contains("another host was faster"), "{fault}");
         assert!(kept(&mut loser).await == kept(&mut winner).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn order_that_failed_is_on_hold_while_the_vault_is_still_looked_at() {
+        let (place, other) = (Place::new(), Place::new());
+        std::fs::write(place.folder.path().join("ca"), "in the way of the CA").expect("written");
+        let mut certificates = place.keeper(&["a.example"]);
+        let order = drift(&mut certificates).await;
+        certificates.converge(order).await.expect_err("there is no CA");
+        assert!(matches!(look(&mut certificates).await, Judgement::Refused(_)), "on hold");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        drift(&mut certificates).await;
+        let mut luckier = other.keeper(&["a.example"]);
+        let order = drift(&mut luckier).await;
+        luckier.converge(order).await.expect("ordered");
+        let stored = other.folder.path().join("identity.json");
+        std::fs::copy(stored, place.folder.path().join("identity.json")).expect("copied");
+        kept(&mut certificates).await;
     }
 
     #[tokio::test]

@@ -115,7 +115,7 @@ impl Keeper for Packages {
             observe: Duration::from_secs(30),
             converge: Duration::from_secs(3600),
             // Without any site every second counts; with one, less than once a minute is enough for an S3 that is down.
-            longest_pause: if self.held.is_some() { Duration::from_secs(75) } else { Duration::from_secs(4) },
+            longest_pause: if self.held.is_some() { Duration::from_secs(75) } else { Duration::from_millis(1_500) },
         }
     }
 

@@ -44,6 +44,19 @@ pub(super) fn due(now: OffsetDateTime, life: &Life, has: &[Name], wanted: &[Name
     Due::Not
 }
 
+/// How long to wait before the order after `failed` failed ones.
+///
+/// A host without a certificate starts with seconds, for a CA that blinked, and ends at an hour; one that holds a
+/// valid certificate has the time that Let's Encrypt asks for: a minute, ten, a hundred, then a day
+/// (<https://letsencrypt.org/docs/integration-guide/>).
+pub(super) fn again(failed: u32, held: bool) -> std::time::Duration {
+    const WITHOUT: [u64; 7] = [1, 3, 10, 60, 300, 1_800, 3_600];
+    const WITH: [u64; 4] = [60, 600, 6_000, 86_400];
+    let ladder: &[u64] = if held { &WITH } else { &WITHOUT };
+    let rung = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX).min(ladder.len() - 1);
+    std::time::Duration::from_secs(ladder[rung])
+}
+
 fn words(time: Duration) -> String {
     match time.whole_hours() {
         0 => format!("{} s", time.whole_seconds()),
@@ -90,6 +103,15 @@ mod tests {
                 Due::Now(_) => "now",
             };
             assert_eq!(judged, expected, "{whole} after {age}");
+        }
+    }
+
+    #[test]
+    fn orders_that_fail_come_ever_more_rarely() {
+        let table =
+            [(1, false, 1), (2, false, 3), (7, false, 3_600), (9_999, false, 3_600), (1, true, 60), (4, true, 86_400)];
+        for (failed, held, seconds) in table {
+            assert_eq!(again(failed, held).as_secs(), seconds, "{failed} {held}");
         }
     }
 
