@@ -2,8 +2,10 @@
 
 mod accept;
 mod addresses;
+mod batched;
 mod drive;
 mod guarded;
+mod inline;
 mod pulse;
 mod scan;
 

@@ -15,16 +15,16 @@ use hyper::{
     server::conn::{http1, http2},
     service::Service,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
     time::{sleep_until, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Marks, Phase, Worker, guarded::Guarded, pulse::Pulse};
+use super::{Marks, Phase, Worker, batched::Batched, guarded::Guarded, inline::Inline, pulse::Pulse};
 use crate::{
     access::Line,
     account::Account,
@@ -81,16 +81,12 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
     drive(&worker, &pulse, address, connection, Phase::Closing, |_| marks.close()).await
 }
 
-async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    worker: Arc<Worker>,
-    stream: S,
-    address: IpAddr,
-) -> u64 {
+async fn http2(worker: Arc<Worker>, stream: TlsStream<TcpStream>, address: IpAddr) -> u64 {
     let (pulse, marks) = (Arc::new(Pulse::new()), Arc::new(Marks::default()));
     let bounds = &worker.settings.bounds;
-    let io = TokioIo::new(Guarded::http2(stream, pulse.clone(), bounds, marks.clone()));
+    let io = TokioIo::new(Guarded::http2(Batched::new(stream, pulse.clone()), pulse.clone(), bounds, marks.clone()));
     let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks, address, secure: true };
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(Inline)
         .max_concurrent_streams(bounds.streams)
         .max_header_list_size(u32::try_from(bounds.head).unwrap_or(u32::MAX))
         .max_send_buf_size(64 * 1024)
@@ -121,6 +117,7 @@ where
     let mut advanced = pin!(next_phase(&mut phases, phase));
     let mut told = false;
     poll_fn(|context| {
+        pulse.begin_turn();
         while phase < Phase::Cutting
             && let Poll::Ready((next, rest)) = advanced.as_mut().poll(context)
         {

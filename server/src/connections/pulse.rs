@@ -16,6 +16,8 @@ use crate::settings::{Bounds, Patience};
 #[derive(Debug)]
 pub(crate) struct Pulse {
     made: Instant,
+    /// How often the connection's task had its turn.
+    turn: AtomicU64,
     requests: AtomicU64,
     in_flight: AtomicU32,
     /// Since when nothing is under way.
@@ -35,6 +37,7 @@ impl Pulse {
     pub(crate) fn new() -> Self {
         Self {
             made: Instant::now(),
+            turn: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             idle: AtomicU64::new(0),
@@ -44,6 +47,16 @@ impl Pulse {
             pending: AtomicBool::new(false),
             closed: AtomicU64::new(0),
         }
+    }
+
+    /// The connection's task has its next turn.
+    pub(crate) fn begin_turn(&self) {
+        self.turn.store(self.turn() + 1, Relaxed);
+    }
+
+    /// Which turn it is.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.load(Relaxed)
     }
 
     /// A request's head is complete.
