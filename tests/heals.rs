@@ -114,10 +114,91 @@ async fn silent_metadata_service_is_waited_for() {
 async fn ca_that_fails_is_tried_again_and_certifies_once() {
     let (instance, _) = published(&Site::titled("certified")).await;
     instance.acme.add(Rule::new(Fault::refuse(503, "serverInternal")).on("newAccount").times(1));
-    instance.acme.add(Rule::new(Fault::refuse_for(429, "rateLimited", 2)).on("newOrder").times(1));
+    instance.acme.add(Rule::new(Fault::refuse_for(429, "rateLimited", 3)).on("newOrder").times(1));
     let mut agent = instance.start();
     agent.wait_until_serving(Duration::from_secs(90)).await;
     assert_eq!(instance.acme.accepted("finalize"), 1);
+    let calls = instance.acme.calls();
+    let orders: Vec<_> = calls.iter().filter(|call| call.operation == "newOrder").collect();
+    assert_eq!(orders[0].status, Some(429));
+    let pause = orders[1].started - orders[0].ended;
+    assert!(pause >= Duration::from_secs(3), "the CA asked for 3 s and got {pause:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_of_the_ca_cost_no_second_certificate() {
+    let (instance, _) = published(&Site::titled("certified")).await;
+    instance.acme.add(Rule::new(Fault::LoseAnswer).on("newOrder").times(1));
+    instance.acme.add(Rule::new(Fault::LoseAnswer).on("finalize").times(1));
+    instance.acme.add(Rule::new(Fault::Cut(100)).on("certificate").times(1));
+    let mut agent = instance.start();
+    agent.wait_until_serving(Duration::from_secs(90)).await;
+    let finalized = instance.acme.calls().iter().filter(|call| call.operation == "finalize").count();
+    assert_eq!(finalized, 1, "the order was finalised although its answer was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ca_that_is_down_is_not_missed_while_the_vault_has_a_certificate() {
+    let (first, _visitor, agent) = serving(&Site::titled("vaulted")).await;
+    agent.kill().await;
+    let second = first.successor().await;
+    second.acme.add(Rule::new(Fault::Reset));
+    let mut agent = second.start();
+    agent.wait_until_serving(SOON).await;
+    assert!(front(&second.visitor()).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn package_that_is_replaced_during_its_download_is_never_mixed() {
+    let (one, two) = (Site::of_files("one", 30), Site::of_files("two", 30));
+    let (instance, visitor) = published(&one).await;
+    instance.aws.add(Rule::new(Fault::Delay(Duration::from_millis(800))).on("GetObject").times(1));
+    let mut agent = instance.start();
+    agent.wait_for_line("fetching", SOON).await;
+    instance.account.put("site-latest.zip", two.zip()).await;
+    agent
+        .wait_for("the second site", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("two")))
+        .await;
+    let paths: Vec<_> = two.files().iter().map(|(name, _)| format!("/{name}")).collect();
+    let answers = visitor.get_each(&paths, true).await.expect("every file");
+    for ((name, body), answer) in two.files().iter().zip(answers) {
+        assert_eq!(answer.body, *body, "{name}");
+    }
+    assert!(!agent.log().contains("refused"), "{}", agent.last_lines());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn younger_host_takes_the_name_and_the_older_one_stands_aside() {
+    let (older, _visitor, mut agent) = serving(&Site::titled("claimed")).await;
+    let younger = older.successor().await;
+    let mut successor = younger.start();
+    successor.wait_until_serving(SOON).await;
+    assert!(younger.is_led_to().await);
+    agent.wait_for("the older one steps back", SOON, async |agent| agent.status()["phase"] == "standing-aside").await;
+
+    // Neither a look nor a restart of the older one changes that.
+    let writes = older.aws.writes().len();
+    agent.kill().await;
+    let mut agent = older.start();
+    agent.wait_for("it steps back again", SOON, async |agent| agent.status()["phase"] == "standing-aside").await;
+    assert_eq!(older.aws.writes().len(), writes);
+    assert!(younger.is_led_to().await);
+    successor.wait_until_serving(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_order_at_once_end_on_one_certificate() {
+    let (first, visitor) = published(&Site::titled("raced")).await;
+    let second = first.successor().await;
+    let (mut one, mut two) = (first.start(), second.start());
+    one.wait_for("the first serves", SOON, async |_| front(&visitor).await.is_some()).await;
+    two.wait_for("the second serves", SOON, async |_| front(&second.visitor()).await.is_some()).await;
+    two.wait_for("one certificate", Duration::from_secs(90), async |_| {
+        let both = (visitor.get("/").await, second.visitor().get("/").await);
+        both.0.is_ok_and(|first| both.1.is_ok_and(|second| first.certificate == second.certificate))
+    })
+    .await;
+    assert!(first.acme.accepted("finalize") <= 2, "{}", first.acme.accepted("finalize"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

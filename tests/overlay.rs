@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    task::JoinSet,
+};
 use world::{Account, World, eventually};
 
 use crate::signed::{change, change_records, change_status, element, object, secrets};
@@ -229,6 +233,54 @@ async fn heeds_copy_conditions(world: &World) -> bool {
         }
     }
     true
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn name_servers_answer_what_is_insync_over_udp_and_tcp() {
+    let account = Account::new().await;
+    let name = name(&account);
+    account.propagate_after(0.4).await;
+    account.upsert(&name, "TXT", 60, &["\"hello\""]).await;
+    let (udp, tcp) = (ask_udp(&name).await, ask_tcp(&name).await);
+    assert!(!contains(&udp, b"hello") && !contains(&tcp, b"hello"), "it is still PENDING");
+    eventually("it is INSYNC", Duration::from_secs(5), async || contains(&ask_udp(&name).await, b"hello")).await;
+    assert!(contains(&ask_tcp(&name).await, b"hello"));
+    assert!(account.asked(&name).await >= 4);
+}
+
+/// A question for TXT (RFC 1035 §4.1).
+fn question(name: &str) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        message.push(label.len().try_into().expect("a short label"));
+        message.extend(label.bytes());
+    }
+    message.extend([0, 0, 16, 0, 1]);
+    message
+}
+
+async fn ask_udp(name: &str) -> Vec<u8> {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    socket.send_to(&question(name), World::shared().dns()).await.expect("sent");
+    let mut answer = vec![0; 4096];
+    let length = socket.recv(&mut answer).await.expect("an answer");
+    answer.truncate(length);
+    answer
+}
+
+/// The same over TCP, where the length comes first (RFC 1035 §4.2.2).
+async fn ask_tcp(name: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(World::shared().dns()).await.expect("a connection");
+    let question = question(name);
+    stream.write_u16(question.len().try_into().expect("a short question")).await.expect("sent");
+    stream.write_all(&question).await.expect("sent");
+    let mut answer = vec![0; stream.read_u16().await.expect("a length").into()];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    answer
+}
+
+fn contains(message: &[u8], text: &[u8]) -> bool {
+    message.windows(text.len()).any(|part| part == text)
 }
 
 /// How many record sets a zone has, but NS and SOA.

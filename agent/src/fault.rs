@@ -80,6 +80,16 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Spreads `pause` as [`jittered`] does, but never below the time that the other side asked for.
+    pub fn spread(&self, pause: Duration, dice: f64) -> Duration {
+        match self.cure {
+            Cure::Wait(asked) => jittered(pause, dice).max(pause.min(asked)),
+            Cure::Retry | Cure::Operator => jittered(pause, dice),
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.doing, self.said)?;
@@ -132,6 +142,15 @@ mod tests {
         assert_eq!(jittered(pause, 0.0), Duration::from_secs(8));
         assert_eq!(jittered(pause, 1.0), Duration::from_secs(12));
         assert_eq!(jittered(pause, 0.5), pause);
+    }
+
+    #[test]
+    fn time_that_the_other_side_asked_for_is_never_cut_short() {
+        let asked = Duration::from_secs(10);
+        let fault = Fault::new("doing", "said", Cure::Wait(asked));
+        assert_eq!(fault.spread(fault.pause(1), 0.0), asked);
+        assert_eq!(fault.spread(fault.pause(1), 1.0), Duration::from_secs(12));
+        assert_eq!(Fault::retry("doing", "said").spread(asked, 0.0), Duration::from_secs(8));
     }
 
     #[test]

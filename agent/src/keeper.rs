@@ -157,7 +157,7 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sende
             Err(fault) => {
                 tries += 1;
                 let longest = if fault.cure == Cure::Retry { pace.longest_pause } else { Duration::MAX };
-                let pause = jittered(fault.pause(tries).min(longest), fastrand::f64());
+                let pause = fault.spread(fault.pause(tries).min(longest), fastrand::f64());
                 place.failed(&fault, tries, pause);
                 pause
             }
