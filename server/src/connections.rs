@@ -14,6 +14,8 @@ use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::scan::{Found, Scan};
 pub(crate) use self::{addresses::Addresses, guarded::Marks, pulse::Pulse};
 use crate::{Counters, Settings, Site, access::Log, bound::Port, respond::Names};
 

@@ -33,6 +33,8 @@ mod account;
 mod bound;
 mod connections;
 mod counters;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod identity;
 pub mod metrics;
 mod respond;

@@ -114,6 +114,12 @@ impl Site {
         &self.notes
     }
 
+    /// All entries, those that visitors may not see too.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// What the package says about how it is to be served.
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules
