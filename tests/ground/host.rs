@@ -43,7 +43,7 @@ impl Host {
     /// One without the AWS CLI, like Debian's and Ubuntu's images.
     pub(crate) fn new() -> Host {
         let folder = || TempDir::new().expect("a temporary folder");
-        let host = Host { root: folder(), path: folder(), patience: 60 };
+        let host = Host { root: folder(), path: folder(), patience: 300 };
         fs::create_dir(host.root().join("dev")).expect("dev/ is made");
         fs::write(host.root().join("dev/console"), "").expect("the console is made");
         for command in COMMANDS.split_whitespace() {
@@ -81,8 +81,13 @@ impl Host {
     }
 
     /// One that gives up after the first failure of a step.
-    pub(crate) fn impatient(mut self) -> Host {
-        self.patience = 0;
+    pub(crate) fn impatient(self) -> Host {
+        self.patient_for(0)
+    }
+
+    /// One that repeats a failing step for so many seconds.
+    pub(crate) fn patient_for(mut self, seconds: u32) -> Host {
+        self.patience = seconds;
         self
     }
 

@@ -167,9 +167,9 @@ async fn s3_that_fails_at_first_is_asked_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn trouble_that_lasts_is_reported_while_it_is_being_repeated() {
-    // Asked after 0, 1 and 3 seconds; a thirtieth of the host's patience is 2.
+    // Asked after 0, 1 and 3 seconds; a thirtieth of the host's patience is 1.
     let bucket = Bucket::refusing(3).await;
-    let host = Host::new();
+    let host = Host::new().patient_for(30);
     host.boot(&uploaded(&bucket).await, &bucket).succeeded();
     assert!(host.placed(BINARY).is_some());
     let reports = bucket.reports();
