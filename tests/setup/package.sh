@@ -19,14 +19,17 @@ fi
 
 apt=$home/apt/${suite:-own}
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/etc"
-options=(-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=root" -qq)
+options=(-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=root" -q)
 
 if [ -n "$suite" ]; then
-  # The first archive whose origin is the Debian release this machine runs.
-  codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
-  mirror=$(. /etc/os-release && [ "${ID:-}" = debian ] || exit 0
-    apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-      awk -v codename="$codename" '$1 == codename && $2 == "main" { print $3; exit }')
+  # The archive from which apt takes the Debian release that this machine runs; its URI ends in that release.
+  # shellcheck source=/dev/null
+  . /etc/os-release
+  mirror=
+  if [ "${ID:-}" = debian ]; then
+    mirror=$(apt-get "${options[@]}" --print-uris update 2>>"$home/log" |
+      sed -n "s|^'\\([^']*\\)/dists/${VERSION_CODENAME:-}/InRelease'.*|\\1|p" | head -n 1)
+  fi
   keyring=/usr/share/keyrings/debian-archive-keyring.gpg
   if [ -z "$mirror" ] || [ ! -r "$keyring" ]; then
     say "this machine's apt has no Debian mirror to take $package from $suite"

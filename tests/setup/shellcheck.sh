@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts shellcheck, which judges the user data's script, at HOME/shellcheck/usr/bin/shellcheck.
 #
-#   shellcheck.sh HOME
+#   tests/setup/shellcheck.sh HOME
 set -euo pipefail
 
 home=$1
