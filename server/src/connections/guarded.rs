@@ -23,6 +23,11 @@ const POISON: &[u8] = b"\0\r\n\r\n";
 /// What ends a head whose target became too long, so that it can be answered.
 const LONG_TARGET_END: &[u8] = b" HTTP/1.1\r\n\r\n";
 
+/// How much of what a client sends is looked at in one turn.
+const SHARE: usize = 64 * 1024;
+/// How much a client may still send on a connection that is being closed; a flood is not read to its end.
+const MOST_SCRAPPED: usize = 1 << 20;
+
 /// A client's stream, in plain text.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
@@ -34,8 +39,12 @@ pub(crate) struct Guarded<S> {
     /// What hyper is handed instead of what the client sent.
     instead: &'static [u8],
     marks: Arc<Marks>,
+    /// How many bytes were read in this turn of the task.
+    read: (u64, usize),
     ended: bool,
     shut: bool,
+    /// How many bytes came after this side was closed.
+    scrapped: usize,
 }
 
 /// What the stream and the one who answers tell each other.
@@ -72,7 +81,18 @@ impl<S> Guarded<S> {
 
     /// An HTTP/2 stream.
     pub(crate) fn http2(stream: S, pulse: Arc<Pulse>, bounds: &Bounds, marks: Arc<Marks>) -> Self {
-        Self { stream, pulse, bounds: bounds.clone(), scan: None, instead: &[], marks, ended: false, shut: false }
+        Self {
+            stream,
+            pulse,
+            bounds: bounds.clone(),
+            scan: None,
+            instead: &[],
+            marks,
+            read: (0, 0),
+            ended: false,
+            shut: false,
+            scrapped: 0,
+        }
     }
 
     /// Looks at what was just read behind `before`, and takes back what hyper must not see.
@@ -103,6 +123,15 @@ impl<S> Guarded<S> {
         self.instead = later;
     }
 
+    /// Whether so much was read in this turn that others should have theirs: small frames cost far more than their bytes.
+    fn had_its_share(&mut self) -> bool {
+        let turn = self.pulse.turn();
+        if self.read.0 != turn {
+            self.read = (turn, 0);
+        }
+        self.read.1 >= SHARE
+    }
+
     /// Whether the connection is to end, and nothing of a request has come.
     fn may_close(&self) -> bool {
         let between = self.scan.as_ref().is_some_and(Scan::between_requests);
@@ -121,10 +150,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             this.hand_over(buffer);
             return Poll::Ready(Ok(()));
         }
+        if this.had_its_share() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Ready(read) => {
                 read?;
+                this.read.1 += buffer.filled().len() - before;
                 this.ended = buffer.filled().len() == before;
                 this.look(buffer, before);
                 Poll::Ready(Ok(()))
@@ -175,10 +209,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             this.shut = true;
             this.pulse.closed();
         }
-        while !this.ended {
+        while !this.ended && this.scrapped < MOST_SCRAPPED {
             let mut scrap = [0; 4096];
             let mut scrap = ReadBuf::new(&mut scrap);
             let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut scrap));
+            this.scrapped += scrap.filled().len();
             this.ended = read.is_err() || scrap.filled().is_empty();
         }
         Poll::Ready(Ok(()))

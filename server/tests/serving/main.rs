@@ -3,6 +3,7 @@
 mod client;
 mod conditional;
 mod drain;
+mod floods;
 mod host;
 mod package;
 mod packages;

@@ -1,0 +1,144 @@
+//! HTTP/2 floods (CVE-2023-44487, CVE-2024-27316, CVE-2025-8671, CVE-2019-9512 and others): whoever floods is let go or
+//! held back, and everybody else is served as before.
+
+use std::time::{Duration, Instant};
+
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio_rustls::client::TlsStream;
+
+use crate::{
+    client::{get, handshake},
+    server::{DOMAIN, Server},
+};
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A GET as HPACK has it: three fields of the static table and the authority.
+fn fields(target: &str) -> Vec<u8> {
+    let mut block = vec![0x82, 0x87, 0x04, target.len() as u8];
+    block.extend(target.as_bytes());
+    block.extend([0x41, DOMAIN.len() as u8]);
+    block.extend(DOMAIN.as_bytes());
+    block
+}
+
+async fn connect(server: &Server) -> TlsStream<TcpStream> {
+    let mut stream = handshake(server.https, &server.certificate, &[b"h2"]).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+    stream
+}
+
+/// Sends what `make` makes of a counter until the server lets go, or for so many seconds; nothing is read. Meanwhile others are
+/// served. Returns whether the server let go.
+async fn flood(server: &Server, seconds: u64, make: impl Fn(u32) -> Vec<u8>) -> bool {
+    let mut stream = connect(server).await;
+    let attack = async {
+        for count in 0.. {
+            if stream.write_all(&make(count)).await.is_err() {
+                return;
+            }
+        }
+    };
+    let mut attack = std::pin::pin!(timeout(Duration::from_secs(seconds), attack));
+    let mut slowest = Duration::ZERO;
+    loop {
+        let probe = async {
+            let begun = Instant::now();
+            assert_eq!(get(server, "/about", &[]).await.status, 200);
+            begun.elapsed()
+        };
+        tokio::select! {
+            done = &mut attack => {
+                assert!(slowest < Duration::from_secs(1), "others waited for {slowest:?}");
+                return done.is_ok();
+            }
+            took = probe => slowest = slowest.max(took),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rapid_reset_ends_the_connection() {
+    let server = Server::start();
+    let block = fields("/big.bin");
+    let reset = |count: u32| {
+        let stream = 1 + 2 * count;
+        let mut bytes = frame(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        bytes
+    };
+    assert!(flood(&server, 10, reset).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resets_that_the_server_is_made_to_send_end_the_connection() {
+    let server = Server::start();
+    let block = fields("/big.bin");
+    // A window update of 0 is a stream error, which the server must answer with a reset (RFC 9113 §6.9).
+    let made_you_reset = |count: u32| {
+        let stream = 1 + 2 * count;
+        let mut bytes = frame(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+        bytes.extend(frame(WINDOW_UPDATE, 0, stream, &[0; 4]));
+        bytes
+    };
+    assert!(flood(&server, 10, made_you_reset).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_continuation_ends_the_connection() {
+    let server = Server::start();
+    let block = fields("/");
+    let continuation = |count: u32| match count {
+        0 => frame(HEADERS, END_STREAM, 1, &block),
+        // A literal field without indexing, again and again.
+        _ => frame(CONTINUATION, 0, 1, &[&[0, 1, b'x', 100][..], &[b'y'; 100]].concat().repeat(100)),
+    };
+    assert!(flood(&server, 10, continuation).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_block_that_unpacks_to_much_is_refused() {
+    let server = Server::start();
+    // One large field into the dynamic table, then a reference to it, thousands of times.
+    let bomb = |count: u32| {
+        let mut block = fields("/");
+        if count == 0 {
+            block.extend([0x40, 1, b'x', 127, 0xa1, 0x1e]);
+            block.extend([b'y'; 4000]);
+        }
+        block.extend([0xbe; 8000]);
+        frame(HEADERS, END_STREAM | END_HEADERS, 1 + 2 * count, &block)
+    };
+    flood(&server, 2, bomb).await;
+    assert_eq!(
+        server.running().counters().responses(2),
+        server.running().counters().requests(),
+        "none of them was served"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_settings_and_empty_frames_do_not_keep_others_from_being_served() {
+    let server = Server::start();
+    let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(100);
+    flood(&server, 1, |count| frame(PING, 0, 0, &u64::from(count).to_be_bytes()).repeat(100)).await;
+    flood(&server, 1, |_| settings.clone()).await;
+    flood(&server, 1, |_| frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()).repeat(100)).await;
+    flood(&server, 1, |_| frame(0xee, 0, 0, &[]).repeat(100)).await;
+}
