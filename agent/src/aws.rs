@@ -15,6 +15,7 @@ pub mod bucket;
 mod credentials;
 #[cfg(feature = "fleet")]
 pub mod instances;
+pub mod lease;
 pub mod metadata;
 mod refusal;
 pub mod secret;

@@ -57,16 +57,15 @@ impl std::fmt::Display for Fatal {
 impl std::error::Error for Fatal {}
 
 /// The keepers that need nothing but a way to AWS, before they run.
-pub fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>) -> (Packages, Certificates) {
+pub fn stores(
+    config: &Config,
+    folders: &Folders,
+    aws: &Kept<Aws>,
+    host: Option<Kept<Host>>,
+) -> (Packages, Certificates) {
     let source = Source::new(config.package.clone(), aws.clone());
     let shelf = Shelf::new(folders.shelf(), source.name());
-    let certifier = Certifier::new(
-        &config.authority,
-        config.contact.as_deref(),
-        config.zone.as_deref(),
-        folders.local_ca.clone(),
-        aws.clone(),
-    );
+    let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), host);
     let vault = Vault::new(config.vault.clone(), aws.clone());
     let packages = Packages::new(source, shelf, config.look.package);
     (packages, Certificates::new(config.names(), vault, certifier))
@@ -76,7 +75,7 @@ pub fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>) -> (Packages,
 ///
 /// # Errors
 /// Only what keeps it from ever being one: ports that are taken, folders that cannot be made.
-pub async fn run(config: &Config, folders: &Folders, also: Vec<String>, board: Board) -> Result<Drained, Fatal> {
+pub async fn run(config: &Config, folders: &Folders, also: Vec<String>, board: Board) -> Result<End, Fatal> {
     let signals = Signals::catch().map_err(|error| Fatal(format!("catching signals: {error}")))?;
     let (running, bound, feeds) = serve(config, also)?;
     let file = folders.status_file();
@@ -99,7 +98,16 @@ pub async fn run(config: &Config, folders: &Folders, also: Vec<String>, board: B
     if let Err(error) = status::write(&file, &last) {
         tracing::debug!(%error, "the last status was not written");
     }
-    Ok(drained)
+    Ok(End { drained, taken: going.until.is_some() })
+}
+
+/// How a host ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// What the drain came to.
+    pub drained: Drained,
+    /// Whether the instance is about to be taken, so that nobody should start the agent again.
+    pub taken: bool,
 }
 
 /// What every keeper is started with.
@@ -137,7 +145,7 @@ fn keep_all(
     };
     tokio::spawn(departure::decide(signals, notices, hands.board.clone(), departing));
 
-    let (packages, certificates) = stores(config, folders, &aws);
+    let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let (packages, certificates) = (hands.start(packages), hands.start(certificates));
     let listener = Listener::new(config.domain.clone(), bound.https, feeds, packages, certificates, host.clone());
     let answering = hands.start(listener);

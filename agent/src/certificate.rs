@@ -11,9 +11,11 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
-    aws::{Aws, secret::Swapped, zone::Zone},
-    config::{Authority, Name},
+    aws::{Aws, lease::LeaseObject, secret::Swapped, zone::Zone},
+    clock::moment,
+    config::{self, Authority, Config, Name, PackagePlace},
     fault::{Cure, Fault},
+    host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
     status::Part,
 };
@@ -21,6 +23,8 @@ use crate::{
 mod challenge;
 mod document;
 mod due;
+mod issuance;
+mod lease;
 mod local_ca;
 mod order;
 mod self_made;
@@ -32,12 +36,24 @@ pub use self_made::self_made;
 pub use vault::Vault;
 
 use document::{Document, Issued};
-use due::{Due, Life, again, due};
+use due::{Due, Life, Window, again, due};
+use issuance::Issuance;
 
 /// How often the vault is looked at: a renewal by another host is picked up within this time.
 const LOOK: Duration = Duration::from_secs(600);
 /// The same while there is no certificate: another host may be about to store one.
 const LOOK_FOR_ONE: Duration = Duration::from_secs(10);
+/// The CA is asked when it would like to renew so long after the boot, which does not wait for the answer.
+const FIRST_ASKED: Duration = Duration::from_secs(5);
+/// And then as often as it says, within these bounds: RFC 9773 §4.3.2 wants at least some patience, Let's Encrypt to be
+/// asked at least twice a day.
+const ASKED_AGAIN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(12 * 3600));
+/// The same after it did not answer.
+const ASKED_IN_VAIN: Duration = Duration::from_secs(3600);
+/// So many orders may fail before one is made without the lease, if S3 is what fails; a renewal has time.
+const PATIENT: u32 = 2;
+/// A pause of an order up to this long is a pause of the keeper; during a longer one it looks at the vault.
+const SHORT_PAUSE: Duration = Duration::from_secs(5);
 
 /// A certificate that is stored in the vault and may be used.
 #[derive(Clone)]
@@ -58,50 +74,77 @@ impl PartialEq for Certificate {
     }
 }
 
+impl Certificate {
+    /// A number between 0 and 1 that all hosts with this certificate agree on.
+    fn dice(&self) -> f64 {
+        let sum = self.leaf.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+        f64::from(sum) / f64::from(u32::MAX)
+    }
+}
+
 /// Who certifies, with what it takes.
 pub enum Certifier {
     /// The local CA in this folder, made when the first certificate is.
     Internal(PathBuf),
     /// A CA that speaks ACME, convinced by records in the zone.
-    Acme {
-        /// How to reach it.
-        authority: order::Acme,
-        /// Id of the hosted zone.
-        zone: String,
-        /// The way to AWS.
-        aws: Kept<Aws>,
-    },
+    Acme(Box<ByAcme>),
+}
+
+/// What it takes to be certified by ACME.
+pub struct ByAcme {
+    authority: order::Acme,
+    zone: String,
+    lease: Option<config::Bucket>,
+    aws: Kept<Aws>,
+    host: Option<Kept<Host>>,
 }
 
 impl Certifier {
-    /// The one that the configuration names; a local CA lies in `local_ca`.
-    pub fn new(
-        authority: &Authority,
-        contact: Option<&str>,
-        zone: Option<&str>,
-        local_ca: PathBuf,
-        aws: Kept<Aws>,
-    ) -> Certifier {
-        match (authority, zone) {
-            (Authority::Acme { directory, roots, profile }, Some(zone)) => Certifier::Acme {
-                authority: order::Acme {
-                    directory: directory.clone(),
-                    roots: roots.clone(),
-                    profile: profile.clone(),
-                    contact: contact.map(str::to_owned),
-                },
-                zone: zone.to_owned(),
-                aws,
-            },
-            _ => Certifier::Internal(local_ca),
-        }
+    /// The one that `config` names; a local CA lies in `local_ca`. `host` is who orders.
+    pub fn new(config: &Config, local_ca: PathBuf, aws: Kept<Aws>, host: Option<Kept<Host>>) -> Certifier {
+        let (Authority::Acme { directory, roots, profile }, Some(zone)) = (&config.authority, &config.zone) else {
+            return Certifier::Internal(local_ca);
+        };
+        let authority = order::Acme {
+            directory: directory.clone(),
+            roots: roots.clone(),
+            profile: profile.clone(),
+            contact: config.contact.clone(),
+        };
+        let lease = match &config.package {
+            PackagePlace::Bucket(bucket) => Some(bucket.clone()),
+            PackagePlace::Disk(_) => None,
+        };
+        Certifier::Acme(Box::new(ByAcme { authority, zone: zone.clone(), lease, aws, host }))
     }
 
     fn directory(&self) -> &str {
         match self {
             Certifier::Internal(_) => "internal",
-            Certifier::Acme { authority, .. } => &authority.directory,
+            Certifier::Acme(by) => &by.authority.directory,
         }
+    }
+}
+
+impl ByAcme {
+    fn issuance<'a>(&'a self, names: &'a [Name], vault: &'a Vault, insist: bool) -> Result<Issuance<'a>, Fault> {
+        let aws = self.aws.borrow().clone();
+        let aws = aws.ok_or_else(|| Fault::retry("ordering a certificate", "the region is not known yet"))?;
+        let lease = self
+            .lease
+            .as_ref()
+            .map(|place| LeaseObject::new(&aws, place.bucket.clone(), format!("{}.spothost-lease.json", place.prefix)));
+        let host = self.host.as_ref().and_then(|host| host.borrow().clone());
+        let holder = host.map_or_else(|| format!("process {}", std::process::id()), |host| host.instance);
+        Ok(Issuance {
+            names,
+            vault,
+            authority: &self.authority,
+            zone: Zone::new(&aws, self.zone.clone()),
+            lease,
+            holder,
+            insist,
+        })
     }
 }
 
@@ -110,117 +153,137 @@ pub struct Certificates {
     names: Vec<Name>,
     vault: Vault,
     certifier: Certifier,
-    /// What the vault held at the last look, so that the look after a swap needs no call.
-    fresh: Option<Seen>,
-    /// What was issued but could not be stored yet: ordering it again would cost one of the few that the CA allows.
-    unstored: Option<Issued>,
+    /// What the vault held after the last correction, so that the look after it needs no call.
+    fresh: Option<(Option<String>, Document)>,
     /// Whether the last look found a certificate that can be used.
     held: bool,
     /// How many orders in a row have failed.
     failed: u32,
     /// Until when nothing is ordered, and why. The vault is looked at all the same: another host may be luckier.
     on_hold: Option<(Instant, Fault)>,
+    /// When the CA is to be asked when it would like to renew.
+    ask_at: Instant,
 }
 
-/// What a look at the vault found.
+/// What a look found.
 #[derive(Clone)]
 pub struct Seen {
     version: Option<String>,
     document: Document,
     now: OffsetDateTime,
     certificate: Option<Result<Certificate, String>>,
+    /// What the CA said this time.
+    window: Option<Window>,
 }
 
-/// Why a certificate is to be ordered, and what the vault holds beside it.
-pub struct Order {
-    why: String,
-    version: Option<String>,
-    document: Document,
+/// What is to be corrected.
+pub enum Drift {
+    /// A certificate is to be ordered, for this reason.
+    Order(String),
+    /// What the CA said is to be remembered.
+    Remember(Box<Seen>, Window),
 }
 
 impl Certificates {
     /// Keeps a certificate for `names` in `vault`, certified by `certifier`.
     pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier) -> Certificates {
-        Certificates { names, vault, certifier, fresh: None, unstored: None, held: false, failed: 0, on_hold: None }
+        let ask_at = Instant::now() + FIRST_ASKED;
+        Certificates { names, vault, certifier, fresh: None, held: false, failed: 0, on_hold: None, ask_at }
     }
 
-    fn seen(&self, version: Option<String>, document: Document) -> Seen {
-        let certificate = document.certificate.as_ref().map(Issued::read);
-        Seen { version, document, now: OffsetDateTime::now_utc(), certificate }
-    }
-
-    async fn issue(&mut self, order: &mut Order) -> Result<Issued, Fault> {
-        if let Some(issued) = self.unstored.take().filter(|issued| self.is_good(issued)) {
-            return Ok(issued);
+    fn due(&self, document: &Document, certificate: &Certificate, window: Option<&Window>, now: OffsetDateTime) -> Due {
+        let issued = document.certificate.as_ref();
+        let stored_for = issued.map_or("", |issued| &issued.directory);
+        if stored_for != self.certifier.directory() {
+            return Due::Now(format!("the stored one is from {stored_for}, not from {}", self.certifier.directory()));
         }
+        let window = window.or(issued.and_then(|issued| issued.renewal.as_ref()));
+        due(now, &certificate.life, (&certificate.names, &self.names), window, certificate.dice())
+    }
+
+    fn is_good(&self, document: &Document) -> bool {
+        let certificate = document.certificate.as_ref().and_then(|issued| issued.read().ok());
+        certificate.is_some_and(|held| self.due(document, &held, None, OffsetDateTime::now_utc()) == Due::Not)
+    }
+
+    /// Asks the CA when it would like to renew, if it is time to ask. That it does not answer is no fault: the rule of
+    /// thumb is there for that.
+    async fn ask(&mut self, document: &Document) -> Option<Window> {
+        let Certifier::Acme(by) = &self.certifier else { return None };
+        if !self.held || Instant::now() < self.ask_at {
+            return None;
+        }
+        match by.authority.window(document).await {
+            Ok(said) => {
+                let (window, again) = said?;
+                self.ask_at = Instant::now() + again.clamp(ASKED_AGAIN.0, ASKED_AGAIN.1);
+                Some(window)
+            }
+            Err(fault) => {
+                self.ask_at = Instant::now() + ASKED_IN_VAIN;
+                tracing::info!(%fault, "the CA does not say when it would like to renew");
+                None
+            }
+        }
+    }
+
+    /// Issues what is missing and stores it; what the vault then holds.
+    async fn issue(&self) -> Result<(Option<String>, Document), Fault> {
         match &self.certifier {
-            Certifier::Internal(folder) => LocalCa::open(folder)?.issue(&self.names, OffsetDateTime::now_utc()),
-            Certifier::Acme { authority, zone, aws } => {
-                let aws = aws.borrow().clone();
-                let aws = aws.ok_or_else(|| Fault::retry("ordering a certificate", "the region is not known yet"))?;
-                let account = authority.account(&mut order.document).await?;
-                // The account is stored before it is used, which also shows that the certificate could be stored.
-                if order.document.changed() {
-                    order.version = Some(self.store(order.version.as_deref(), &mut order.document).await?);
+            Certifier::Acme(by) => {
+                by.issuance(&self.names, &self.vault, self.held || self.failed < PATIENT)?
+                    .run(|stored| self.is_good(stored))
+                    .await
+            }
+            Certifier::Internal(folder) => {
+                let (version, mut document) = self.vault.read().await?;
+                document.certificate = Some(LocalCa::open(folder)?.issue(&self.names, OffsetDateTime::now_utc())?);
+                match self.vault.swap(version.as_deref(), &mut document).await? {
+                    Swapped::Done(version) => Ok((Some(version), document)),
+                    Swapped::Lost => Err(Fault::retry("writing the vault", "another host was faster; reading again")),
                 }
-                let ordered = authority.order(&account, &self.names, &Zone::new(&aws, zone.clone())).await;
-                if ordered.as_ref().is_err_and(order::Customer::is_unknown) {
-                    // The CA forgot the account: the next round makes a new one.
-                    order.document.account = None;
-                    self.store(order.version.as_deref(), &mut order.document).await?;
-                }
-                ordered
             }
         }
     }
 
     /// An order that failed is tried again when the CA says, or else on a ladder of its own.
     fn hold(&mut self, fault: Fault) -> Fault {
-        self.failed += 1;
         let wait = match fault.cure {
             Cure::Wait(time) => time,
-            Cure::Retry | Cure::Operator => again(self.failed, self.held),
+            Cure::Retry | Cure::Operator => {
+                self.failed += 1;
+                again(self.failed, self.held)
+            }
         };
-        let held =
-            Fault { cure: if fault.cure == Cure::Operator { fault.cure } else { Cure::Wait(wait) }, ..fault.clone() };
-        self.on_hold = Some((Instant::now() + wait, held));
-        fault
+        let cure = if fault.cure == Cure::Operator { fault.cure } else { Cure::Wait(wait) };
+        let held = Fault { cure, ..fault };
+        self.on_hold = Some((Instant::now() + wait, held.clone()));
+        if wait <= SHORT_PAUSE { held } else { Fault { cure: Cure::Retry, ..held } }
     }
 
     /// The judgement that `why` there is to be an order, unless orders are on hold.
-    fn to_order(&self, seen: Seen, why: String, meanwhile: Option<Certificate>) -> Judgement<Certificate, Order> {
+    fn to_order(&self, why: String, meanwhile: Option<Certificate>) -> Judgement<Certificate, Drift> {
         match &self.on_hold {
-            Some((until, fault)) if Instant::now() < *until && self.unstored.is_none() => {
-                Judgement::Refused(fault.clone())
-            }
-            _ => Judgement::Drifted { drift: Order { why, version: seen.version, document: seen.document }, meanwhile },
-        }
-    }
-
-    fn is_good(&self, issued: &Issued) -> bool {
-        let good = |certificate: Certificate| {
-            due(OffsetDateTime::now_utc(), &certificate.life, &certificate.names, &self.names) == Due::Not
-        };
-        issued.read().is_ok_and(good)
-    }
-
-    async fn store(&self, was: Option<&str>, document: &mut Document) -> Result<String, Fault> {
-        match self.vault.swap(was, document).await? {
-            Swapped::Done(version) => Ok(version),
-            Swapped::Lost => Err(Fault::retry("writing the vault", "another host was faster; reading again")),
+            Some((until, fault)) if Instant::now() < *until => Judgement::Refused(fault.clone()),
+            _ => Judgement::Drifted { drift: Drift::Order(why), meanwhile },
         }
     }
 }
 
 impl Keeper for Certificates {
     type Seen = Seen;
-    type Drift = Order;
+    type Drift = Drift;
     type Held = Certificate;
     const PART: Part = Part::Certificate;
 
     fn pace(&self) -> Pace {
+        let look = match (&self.certifier, self.held) {
+            (_, false) => LOOK_FOR_ONE,
+            (Certifier::Internal(_), true) => LOOK,
+            (Certifier::Acme(_), true) => self.ask_at.saturating_duration_since(Instant::now()).min(LOOK),
+        };
         Pace {
-            look: if self.held { LOOK } else { LOOK_FOR_ONE },
+            look: look.max(Duration::from_secs(1)),
             observe: Duration::from_secs(30),
             converge: Duration::from_secs(600),
             // Without a certificate every second counts; the CA is protected by the ladder of `due`.
@@ -230,7 +293,7 @@ impl Keeper for Certificates {
 
     fn lacks(&self) -> Option<String> {
         let aws = match &self.certifier {
-            Certifier::Acme { aws, .. } => aws.borrow().is_none(),
+            Certifier::Acme(by) => by.aws.borrow().is_none(),
             Certifier::Internal(_) => false,
         };
         (aws || self.vault.lacks()).then(|| "the region of the host".to_owned())
@@ -238,51 +301,63 @@ impl Keeper for Certificates {
 
     async fn woken(&mut self) {
         match &mut self.certifier {
-            Certifier::Acme { aws, .. } if aws.borrow().is_none() => {
-                let _ = aws.changed().await;
+            Certifier::Acme(by) if by.aws.borrow().is_none() => {
+                let _ = by.aws.changed().await;
             }
             _ => self.vault.woken().await,
         }
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
-        let seen = match self.fresh.take() {
-            Some(seen) => seen,
-            None => {
-                let (version, document) = self.vault.read().await?;
-                self.seen(version, document)
-            }
+        let (version, document) = match self.fresh.take() {
+            Some(fresh) => fresh,
+            None => self.vault.read().await?,
         };
-        self.held = matches!(&seen.certificate, Some(Ok(certificate)) if seen.now < certificate.life.not_after);
-        Ok(seen)
+        let now = OffsetDateTime::now_utc();
+        let certificate = document.certificate.as_ref().map(Issued::read);
+        self.held = matches!(&certificate, Some(Ok(certificate)) if now < certificate.life.not_after);
+        let window = self.ask(&document).await;
+        Ok(Seen { version, document, now, certificate, window })
     }
 
-    fn judge(&self, seen: Seen) -> Judgement<Certificate, Order> {
+    fn judge(&self, seen: Seen) -> Judgement<Certificate, Drift> {
         let certificate = match seen.certificate.clone() {
-            None => return self.to_order(seen, "the vault holds none".to_owned(), None),
-            Some(Err(why)) => return self.to_order(seen, why, None),
+            None => return self.to_order("the vault holds none".to_owned(), None),
+            Some(Err(why)) => return self.to_order(why, None),
             Some(Ok(certificate)) => certificate,
         };
-        let stored_for = seen.document.certificate.as_ref().map_or("", |issued| &issued.directory);
-        if stored_for != self.certifier.directory() {
-            let why = format!("the stored one is from {stored_for}, not from {}", self.certifier.directory());
-            return self.to_order(seen, why, None);
+        match self.due(&seen.document, &certificate, seen.window.as_ref(), seen.now) {
+            Due::Soon(why) => return self.to_order(why, Some(certificate)),
+            Due::Now(why) => return self.to_order(why, None),
+            Due::Not => {}
         }
-        match due(seen.now, &certificate.life, &certificate.names, &self.names) {
-            Due::Not => Judgement::Kept(certificate),
-            Due::Soon(why) => self.to_order(seen, why, Some(certificate)),
-            Due::Now(why) => self.to_order(seen, why, None),
+        let known = seen.document.certificate.as_ref().and_then(|issued| issued.renewal.as_ref());
+        match seen.window.clone().filter(|window| known != Some(window)) {
+            None => Judgement::Kept(certificate),
+            Some(window) => {
+                let drift = Drift::Remember(Box::new(seen), window);
+                Judgement::Drifted { drift, meanwhile: Some(certificate) }
+            }
         }
     }
 
-    async fn converge(&mut self, mut order: Order) -> Result<(), Fault> {
-        let issued = self.issue(&mut order).await.map_err(|fault| self.hold(fault))?;
-        (self.failed, self.on_hold) = (0, None);
-        order.document.certificate = Some(issued.clone());
-        self.unstored = Some(issued);
-        let version = self.store(order.version.as_deref(), &mut order.document).await?;
-        self.unstored = None;
-        self.fresh = Some(self.seen(Some(version), order.document));
+    async fn converge(&mut self, drift: Drift) -> Result<(), Fault> {
+        match drift {
+            Drift::Order(_) => {
+                let issued = self.issue().await.map_err(|fault| self.hold(fault))?;
+                (self.failed, self.on_hold) = (0, None);
+                self.ask_at = Instant::now() + FIRST_ASKED;
+                self.fresh = Some(issued);
+            }
+            Drift::Remember(seen, window) => {
+                let Seen { version, mut document, .. } = *seen;
+                if let Some(issued) = document.certificate.as_mut() {
+                    issued.renewal = Some(window);
+                }
+                // Somebody else who was faster has news too.
+                self.vault.swap(version.as_deref(), &mut document).await?;
+            }
+        }
         Ok(())
     }
 
@@ -291,8 +366,11 @@ impl Keeper for Certificates {
         format!("{} until {}", names.join(" "), held.life.not_after.date())
     }
 
-    fn drifting(drift: &Order) -> String {
-        format!("ordering a certificate: {}", drift.why)
+    fn drifting(drift: &Drift) -> String {
+        match drift {
+            Drift::Order(why) => format!("ordering a certificate: {why}"),
+            Drift::Remember(_, window) => format!("remembering that the CA would renew by {}", moment(window.end)),
+        }
     }
 }
 
@@ -318,7 +396,7 @@ mod tests {
         }
     }
 
-    async fn look(certificates: &mut Certificates) -> Judgement<Certificate, Order> {
+    async fn look(certificates: &mut Certificates) -> Judgement<Certificate, Drift> {
         let seen = certificates.observe().await.expect("seen");
         certificates.judge(seen)
     }
@@ -326,12 +404,12 @@ mod tests {
     async fn kept(certificates: &mut Certificates) -> Certificate {
         match look(certificates).await {
             Judgement::Kept(certificate) => certificate,
-            Judgement::Drifted { drift, .. } => panic!("{}", drift.why),
+            Judgement::Drifted { drift, .. } => panic!("{}", Certificates::drifting(&drift)),
             _ => panic!("not kept"),
         }
     }
 
-    async fn drift(certificates: &mut Certificates) -> Order {
+    async fn drift(certificates: &mut Certificates) -> Drift {
         match look(certificates).await {
             Judgement::Drifted { drift, .. } => drift,
             _ => panic!("no drift"),
@@ -343,7 +421,7 @@ mod tests {
         let place = Place::new();
         let mut first = place.keeper(&["a.example"]);
         let order = drift(&mut first).await;
-        assert_eq!(order.why, "the vault holds none");
+        assert_eq!(Certificates::drifting(&order), "ordering a certificate: the vault holds none");
         first.converge(order).await.expect("ordered");
         let certificate = kept(&mut first).await;
         assert!(kept(&mut place.keeper(&["a.example"])).await == certificate, "no second order");
@@ -357,20 +435,9 @@ mod tests {
         first.converge(order).await.expect("ordered");
         let mut second = place.keeper(&["a.example", "b.example"]);
         let order = drift(&mut second).await;
-        assert_eq!(order.why, "the stored one is not for b.example");
+        assert_eq!(Certificates::drifting(&order), "ordering a certificate: the stored one is not for b.example");
         second.converge(order).await.expect("ordered");
         assert_eq!(kept(&mut second).await.names.len(), 2);
-    }
-
-    #[tokio::test]
-    async fn host_that_lost_the_race_takes_what_the_winner_stored() {
-        let place = Place::new();
-        let (mut winner, mut loser) = (place.keeper(&["a.example"]), place.keeper(&["a.example"]));
-        let (first, second) = (drift(&mut winner).await, drift(&mut loser).await);
-        winner.converge(first).await.expect("stored");
-        let fault = loser.converge(second).await.expect_err("lost");
-        assert!(fault.said.contains("another host was faster"), "{fault}");
-        assert!(kept(&mut loser).await == kept(&mut winner).await);
     }
 
     #[tokio::test(start_paused = true)]

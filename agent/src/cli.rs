@@ -21,6 +21,8 @@ mod up;
 
 /// Exit code of a configuration or command line that cannot be used (`EX_USAGE` of sysexits).
 const BAD_CONFIGURATION: u8 = 64;
+/// Exit code of an agent that ended because its instance is about to be taken: starting it again would only cut visitors.
+const TAKEN: u8 = 3;
 /// Exit code of a machine that does not let the agent be one: a port that is taken (`EX_OSERR`).
 const CANNOT_RUN: u8 = 71;
 
@@ -32,7 +34,7 @@ const CONFIGURATION: &str = "/etc/spothost/spothost.toml";
     version,
     max_term_width = 110,
     after_help = "\
-Exit codes: 0 done; 1 something is not as it should be; 2 wrong usage; 64 the configuration cannot be used;
+Exit codes: 0 done; 1 something is not as it should be; 2 wrong usage; 3 the instance is about to be taken; 64 the configuration cannot be used;
 71 the machine does not let the agent run. SPOTHOST_LOG sets what is logged, such as `debug` or `spothost=trace`."
 )]
 struct Cli {

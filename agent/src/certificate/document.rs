@@ -11,7 +11,7 @@ use x509_parser::{
 };
 use zeroize::Zeroizing;
 
-use super::{Certificate, Life};
+use super::{Certificate, Life, due::Window};
 use crate::{config::Name, fault::Fault};
 
 /// The version of the format that this program reads and writes.
@@ -22,7 +22,7 @@ const LARGEST: usize = 64 << 10;
 
 /// What the vault holds. It has no `Debug`: it is full of keys.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Document {
+pub(super) struct Document {
     format: u32,
     /// The account at the CA.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,6 +30,9 @@ pub struct Document {
     /// The certificate in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Issued>,
+    /// The order under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Underway>,
     /// Whether it differs from what was read.
     #[serde(skip)]
     changed: bool,
@@ -37,11 +40,27 @@ pub struct Document {
 
 /// An account at a CA.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Account {
+pub(super) struct Account {
     /// URL of the CA's directory.
     pub directory: String,
     /// Account URL and key, as instant-acme writes them.
     credentials: serde_json::Value,
+}
+
+/// An order that was made and has not come to its end. Whoever lives next goes on with it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Underway {
+    /// Where the CA has it.
+    pub url: String,
+    /// URL of the directory of the CA.
+    pub directory: String,
+    /// Profile it was made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The names it is for.
+    pub names: Vec<Name>,
+    /// The key that the certificate is to be for, PKCS #8 in PEM.
+    pub key: Zeroizing<String>,
 }
 
 /// A certificate as a CA issued it.
@@ -56,11 +75,14 @@ pub struct Issued {
     pub chain: String,
     /// Key in PEM, PKCS #8.
     pub key: Zeroizing<String>,
+    /// When the CA would like to renew it, as it last said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Window>,
 }
 
 impl Default for Document {
     fn default() -> Document {
-        Document { format: FORMAT, account: None, certificate: None, changed: false }
+        Document { format: FORMAT, account: None, certificate: None, order: None, changed: false }
     }
 }
 
@@ -69,7 +91,7 @@ impl Document {
     ///
     /// # Errors
     /// When the text is none, or was written by a newer program: then nothing may overwrite it.
-    pub fn parse(text: &str) -> Result<Document, Fault> {
+    pub(super) fn parse(text: &str) -> Result<Document, Fault> {
         const READING: &str = "reading the vault";
         let remedy = "name another secret in `vault`, or restore a version that spothost wrote";
         if text.trim().is_empty() {
@@ -95,7 +117,7 @@ impl Document {
     ///
     /// # Errors
     /// When it would not fit the secret.
-    pub fn text(&self) -> Result<Zeroizing<String>, Fault> {
+    pub(super) fn text(&self) -> Result<Zeroizing<String>, Fault> {
         let text = serde_json::to_string(self).map(Zeroizing::new);
         let text = text.map_err(|error| Fault::retry("writing the vault", error))?;
         match text.len() <= LARGEST {
@@ -105,7 +127,7 @@ impl Document {
     }
 
     /// The account at the CA of that directory.
-    pub fn credentials(&self, directory: &str) -> Option<AccountCredentials> {
+    pub(super) fn credentials(&self, directory: &str) -> Option<AccountCredentials> {
         let account = self.account.as_ref().filter(|account| account.directory == directory)?;
         serde_json::from_value(account.credentials.clone()).ok()
     }
@@ -114,7 +136,7 @@ impl Document {
     ///
     /// # Errors
     /// When it cannot be written down.
-    pub fn set_account(&mut self, directory: &str, credentials: &AccountCredentials) -> Result<(), Fault> {
+    pub(super) fn set_account(&mut self, directory: &str, credentials: &AccountCredentials) -> Result<(), Fault> {
         let credentials = serde_json::to_value(credentials);
         let credentials = credentials.map_err(|error| Fault::retry("writing down the ACME account", error))?;
         self.account = Some(Account { directory: directory.to_owned(), credentials });
@@ -123,12 +145,17 @@ impl Document {
     }
 
     /// Whether it differs from what was read.
-    pub fn changed(&self) -> bool {
+    pub(super) fn changed(&self) -> bool {
         self.changed
     }
 
+    /// Says that it is to be stored.
+    pub(super) fn change(&mut self) {
+        self.changed = true;
+    }
+
     /// Says that it is stored as it is.
-    pub fn stored(&mut self) {
+    pub(super) fn stored(&mut self) {
         self.changed = false;
     }
 }

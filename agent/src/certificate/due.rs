@@ -1,11 +1,15 @@
 //! When a certificate is due. Pure; ratios of its life, no day counts: lives get shorter every year.
 
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::config::Name;
 
 /// Lives below this are renewed at half, as Let's Encrypt's integration guide says.
 const SHORT_LIFE: Duration = Duration::days(10);
+
+/// In the last part of its life a certificate is renewed whatever the CA says of it.
+const EMERGENCY: i32 = 20;
 
 /// From when to when a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +18,20 @@ pub struct Life {
     pub not_before: OffsetDateTime,
     /// Last instant.
     pub not_after: OffsetDateTime,
+}
+
+/// When a CA would like a certificate to be renewed (RFC 9773 §4.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// First instant.
+    #[serde(with = "time::serde::rfc3339")]
+    pub start: OffsetDateTime,
+    /// Last instant.
+    #[serde(with = "time::serde::rfc3339")]
+    pub end: OffsetDateTime,
+    /// Page that says why, when there is a reason beyond age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
 }
 
 /// Whether a certificate is to be replaced.
@@ -28,7 +46,16 @@ pub(super) enum Due {
 }
 
 /// Judges a certificate of that `life` for the names `has`, at `now`, when it should be for `wanted`.
-pub(super) fn due(now: OffsetDateTime, life: &Life, has: &[Name], wanted: &[Name]) -> Due {
+///
+/// `window` is what the CA says of it, if it says something that can be; `dice` (0 to 1) chooses the instant in it
+/// (RFC 9773 §4.2), and is the same for all hosts that hold the certificate.
+pub(super) fn due(
+    now: OffsetDateTime,
+    life: &Life,
+    (has, wanted): (&[Name], &[Name]),
+    window: Option<&Window>,
+    dice: f64,
+) -> Due {
     if let Some(missing) = wanted.iter().find(|name| !has.contains(name)) {
         return Due::Now(format!("the stored one is not for {missing}"));
     }
@@ -36,12 +63,28 @@ pub(super) fn due(now: OffsetDateTime, life: &Life, has: &[Name], wanted: &[Name
         return Due::Now(format!("the stored one expired on {}", life.not_after.date()));
     }
     let whole = life.not_after - life.not_before;
-    let margin = if whole < SHORT_LIFE { whole / 2 } else { whole / 3 };
     let left = life.not_after - now;
+    if left <= whole / EMERGENCY {
+        return Due::Soon(format!("{} of {} left", words(left), words(whole)));
+    }
+    if let Some(window) = window.filter(|window| window.start < window.end && window.start < life.not_after) {
+        return in_window(now, window, dice);
+    }
+    let margin = if whole < SHORT_LIFE { whole / 2 } else { whole / 3 };
     if left <= margin {
         return Due::Soon(format!("{} of {} left", words(left), words(whole)));
     }
     Due::Not
+}
+
+fn in_window(now: OffsetDateTime, window: &Window, dice: f64) -> Due {
+    let instant = window.start + (window.end - window.start) * dice.clamp(0.0, 1.0);
+    if now < instant {
+        return Due::Not;
+    }
+    let reason = window.explanation.as_ref().map_or(String::new(), |page| format!(", see {page}"));
+    let whether = if now > window.end { "is over" } else { "has come" };
+    Due::Soon(format!("the time at which the CA would renew it {whether}{reason}"))
 }
 
 /// How long to wait before the order after `failed` failed ones.
@@ -97,12 +140,42 @@ mod tests {
         ];
         for (whole, age, expected) in table {
             let life = Life { not_before: START, not_after: START + whole };
-            let judged = match due(START + age, &life, &names("a.example"), &names("a.example")) {
+            let judged = match due(START + age, &life, (&names("a.example"), &names("a.example")), None, 0.5) {
                 Due::Not => "not",
                 Due::Soon(_) => "soon",
                 Due::Now(_) => "now",
             };
             assert_eq!(judged, expected, "{whole} after {age}");
+        }
+    }
+
+    #[test]
+    fn window_of_the_ca_goes_before_the_rule_of_thumb_but_not_before_reason() {
+        let life = Life { not_before: START, not_after: START + Duration::days(90) };
+        let window = |start: i64, end: i64| Window {
+            start: START + Duration::days(start),
+            end: START + Duration::days(end),
+            explanation: None,
+        };
+        let table = [
+            // Inside, the dice choose.
+            (window(60, 62), 60, 0.5, false),
+            (window(60, 62), 61, 0.5, true),
+            (window(60, 62), 60, 0.0, true),
+            // A window that has moved into the past means now; one far ahead means not by the rule of thumb.
+            (window(-2, -1), 5, 0.9, true),
+            (window(80, 82), 70, 0.5, false),
+            // What cannot be is passed over: end before start, beyond the life.
+            (window(62, 60), 59, 0.5, false),
+            (window(62, 60), 61, 0.5, true),
+            (window(95, 99), 61, 0.5, true),
+            // In the last twentieth it is renewed whatever the CA says.
+            (window(89, 90), 86, 1.0, true),
+        ];
+        for (window, day, dice, expected) in table {
+            let names = names("a.example");
+            let judged = due(START + Duration::days(day), &life, (&names, &names), Some(&window), dice);
+            assert_eq!(matches!(judged, Due::Soon(_)), expected, "{window:?} on day {day} with {dice}: {judged:?}");
         }
     }
 
@@ -118,7 +191,7 @@ mod tests {
     #[test]
     fn certificate_is_due_when_a_name_is_missing_and_not_when_it_has_more() {
         let life = Life { not_before: START, not_after: START + Duration::days(90) };
-        let judged = |has, wanted| due(START, &life, &names(has), &names(wanted));
+        let judged = |has, wanted| due(START, &life, (&names(has), &names(wanted)), None, 0.5);
         assert_eq!(judged("a.example b.example", "b.example"), Due::Not);
         assert_eq!(judged("a.example", "a.example b.example"), Due::Now("the stored one is not for b.example".into()));
     }

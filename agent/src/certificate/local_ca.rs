@@ -74,7 +74,7 @@ impl LocalCa {
         let signed = leaf.signed_by(&key, &self.issuer).map_err(failed)?;
         let chain = format!("{}{}", signed.pem(), self.pem);
         let key = Zeroizing::new(key.serialize_pem());
-        Ok(Issued { directory: "internal".to_owned(), profile: None, chain, key })
+        Ok(Issued { directory: "internal".to_owned(), profile: None, chain, key, renewal: None })
     }
 }
 

@@ -3,15 +3,17 @@
 use std::{path::PathBuf, time::Duration};
 
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder, Order, OrderStatus, Problem,
-    RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewAccount, NewOrder, Order,
+    OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use zeroize::Zeroizing;
 
 use super::{
     challenge::{Challenges, Proof},
     document::{Document, Issued, is_whole},
+    due::Window,
     transport::Transport,
 };
 use crate::{aws::zone::Zone, config::Name, fault::Fault};
@@ -27,7 +29,7 @@ const POLLING: RetryPolicy =
 
 /// A CA that speaks ACME.
 #[derive(Clone, Debug)]
-pub struct Acme {
+pub(super) struct Acme {
     /// URL of the directory.
     pub directory: String,
     /// PEM file with the roots of its HTTPS.
@@ -39,7 +41,7 @@ pub struct Acme {
 }
 
 /// An account that is ready to order.
-pub struct Customer {
+pub(super) struct Customer {
     account: Account,
     transport: Transport,
 }
@@ -49,7 +51,7 @@ impl Acme {
     ///
     /// # Errors
     /// What the CA refuses; a profile that it does not offer.
-    pub async fn account(&self, document: &mut Document) -> Result<Customer, Fault> {
+    pub(super) async fn account(&self, document: &mut Document) -> Result<Customer, Fault> {
         let transport = Transport::new(self.roots.as_deref())?;
         let builder = Account::builder_with_http(Box::new(transport.clone()));
         let account = match document.credentials(&self.directory) {
@@ -72,6 +74,36 @@ impl Acme {
         Ok(Customer { account, transport })
     }
 
+    /// When the CA would like the certificate in `document` to be renewed, and when to ask again (RFC 9773 §4); none
+    /// when it is not from this CA, or the CA does not say such things.
+    ///
+    /// # Errors
+    /// When the CA cannot be asked, or answers what cannot be.
+    pub(super) async fn window(&self, document: &Document) -> Result<Option<(Window, Duration)>, Fault> {
+        const DOING: &str = "asking the CA when it would like to renew";
+        let certificate = document.certificate.as_ref().filter(|issued| issued.directory == self.directory);
+        let (Some(issued), Some(credentials)) = (certificate, document.credentials(&self.directory)) else {
+            return Ok(None);
+        };
+        let leaf =
+            CertificateDer::from_pem_slice(issued.chain.as_bytes()).map_err(|error| Fault::retry(DOING, error))?;
+        let id = CertificateIdentifier::try_from(&leaf).map_err(|error| Fault::retry(DOING, error))?;
+        let transport = Transport::new(self.roots.as_deref())?;
+        let account = Account::builder_with_http(Box::new(transport.clone())).from_credentials(credentials).await;
+        let account = account.map_err(|error| fault(DOING, &error, &transport))?;
+        match account.renewal_info(&id).await {
+            Ok((said, again)) => {
+                let (start, end) = (said.suggested_window.start, said.suggested_window.end);
+                if end <= start {
+                    return Err(Fault::retry(DOING, format!("a window that ends before it starts: {start} to {end}")));
+                }
+                Ok(Some((Window { start, end, explanation: said.explanation_url }, again)))
+            }
+            Err(Error::Unsupported(_)) => Ok(None),
+            Err(error) => Err(fault(DOING, &error, &transport)),
+        }
+    }
+
     fn offered(&self, account: &Account) -> Result<(), Fault> {
         let Some(wanted) = &self.profile else {
             return Ok(());
@@ -85,24 +117,87 @@ impl Acme {
         Err(Fault::operator(format!("choosing profile {wanted:?}"), said, "correct [acme] profile"))
     }
 
-    /// Orders a certificate for `names`, proves them in `zone`, and fetches it. The key is made here.
+    /// Makes an order for `names`, as the replacement of the certificate `replaces` where the CA takes that
+    /// (RFC 9773 §5), and says where it is. Nothing is issued yet.
     ///
     /// # Errors
-    /// What the CA or Route 53 refuse.
-    pub async fn order(&self, customer: &Customer, names: &[Name], zone: &Zone) -> Result<Issued, Fault> {
+    /// What the CA refuses.
+    pub(super) async fn place(
+        &self,
+        customer: &Customer,
+        names: &[Name],
+        replaces: Option<CertificateIdentifier<'static>>,
+    ) -> Result<Order, Fault> {
         let identifiers: Vec<_> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let mut wanted = NewOrder::new(&identifiers);
         if let Some(profile) = &self.profile {
             wanted = wanted.profile(profile);
         }
-        let ordered = customer.account.new_order(&wanted).await;
-        let mut order = ordered.map_err(|error| customer.fault("making an order", &error))?;
+        let replacement = match replaces {
+            None => None,
+            Some(replaced) => {
+                let mut wanted = NewOrder::new(&identifiers);
+                if let Some(profile) = &self.profile {
+                    wanted = wanted.profile(profile);
+                }
+                Some(customer.account.new_order(&wanted.replaces(replaced)).await)
+            }
+        };
+        let ordered = match replacement {
+            Some(Ok(order)) => Ok(order),
+            Some(Err(error)) if kind_of(&error) == "rateLimited" => Err(error),
+            // A CA that does not take it as a replacement may take it as an order like any other.
+            Some(Err(error)) => {
+                tracing::info!(%error, "not taken as a replacement");
+                customer.account.new_order(&wanted).await
+            }
+            None => customer.account.new_order(&wanted).await,
+        };
+        let order = ordered.map_err(|error| customer.fault("making an order", &error))?;
         tracing::info!(url = order.url(), "order made");
-        customer.prove(&mut order, zone).await?;
-        let (key, csr) = request(names)?;
-        customer.finalize(&mut order, &csr).await?;
+        Ok(order)
+    }
+
+    /// The order at `url`, if the CA still has it and it can still come to something.
+    ///
+    /// # Errors
+    /// When the CA cannot be asked.
+    pub(super) async fn resume(&self, customer: &Customer, url: &str) -> Result<Option<Order>, Fault> {
+        match customer.account.order(url.to_owned()).await {
+            Ok(mut order) => {
+                let invalid = order.state().status == OrderStatus::Invalid;
+                Ok((!invalid).then_some(order))
+            }
+            Err(Error::Api(problem)) if problem.status.is_none_or(|status| (400..500).contains(&status)) => {
+                tracing::info!(url, %problem, "the order that was under way is gone");
+                Ok(None)
+            }
+            Err(error) => Err(customer.fault("reading the order that was under way", &error)),
+        }
+    }
+
+    /// Brings `order` to its end from wherever it is: proves `names` in `zone`, asks for a certificate for `key`, and
+    /// fetches it.
+    ///
+    /// # Errors
+    /// What the CA or Route 53 refuse.
+    pub(super) async fn complete(
+        &self,
+        customer: &Customer,
+        mut order: Order,
+        names: &[Name],
+        key: Zeroizing<String>,
+        zone: &Zone,
+    ) -> Result<Issued, Fault> {
+        if order.state().status == OrderStatus::Pending {
+            customer.prove(&mut order, zone).await?;
+        }
+        if order.state().status == OrderStatus::Ready {
+            customer.finalize(&mut order, &request(names, &key)?).await?;
+        }
         let chain = customer.certificate(&mut order).await?;
-        let issued = Issued { directory: self.directory.clone(), profile: self.profile.clone(), chain, key };
+        let (directory, profile) = (self.directory.clone(), self.profile.clone());
+        let issued = Issued { directory, profile, chain, key, renewal: None };
         match issued.read() {
             Ok(_) => Ok(issued),
             Err(why) => Err(Fault::retry("reading the certificate that the CA issued", why)),
@@ -112,7 +207,7 @@ impl Acme {
 
 impl Customer {
     /// Whether `fault` says that the CA does not know the account any more.
-    pub fn is_unknown(fault: &Fault) -> bool {
+    pub(super) fn is_unknown(fault: &Fault) -> bool {
         fault.said.contains("accountDoesNotExist")
     }
 
@@ -230,15 +325,32 @@ impl Customer {
     }
 }
 
-/// A key and a request for a certificate with it (RFC 2986). The subject stays empty: names are in the extension.
-fn request(names: &[Name]) -> Result<(Zeroizing<String>, Vec<u8>), Fault> {
+/// A new key for a certificate: ECDSA P-256, PKCS #8 in PEM.
+///
+/// # Errors
+/// When the machine has no randomness.
+pub(super) fn new_key() -> Result<Zeroizing<String>, Fault> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let key = key.map_err(|error| Fault::retry("making a key", error))?;
+    Ok(Zeroizing::new(key.serialize_pem()))
+}
+
+/// A request for a certificate for `key` (RFC 2986), in DER. The subject stays empty: names are in the extension.
+fn request(names: &[Name], key: &str) -> Result<Vec<u8>, Fault> {
     let failed = |error: rcgen::Error| Fault::retry("making the certificate request", error);
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+    let key = KeyPair::from_pem(key).map_err(failed)?;
     let names: Vec<_> = names.iter().map(ToString::to_string).collect();
     let mut request = CertificateParams::new(names).map_err(failed)?;
     request.distinguished_name = DistinguishedName::new();
-    let csr = request.serialize_request(&key).map_err(failed)?;
-    Ok((Zeroizing::new(key.serialize_pem()), csr.der().to_vec()))
+    Ok(request.serialize_request(&key).map_err(failed)?.der().to_vec())
+}
+
+fn kind_of(error: &Error) -> &str {
+    let kind = match error {
+        Error::Api(problem) => problem.r#type.as_deref().unwrap_or_default(),
+        _ => "",
+    };
+    kind.trim_start_matches("urn:ietf:params:acme:error:")
 }
 
 /// Sorts what the CA says by its cure (RFC 8555 §6.7).
@@ -250,12 +362,7 @@ fn fault(doing: &str, error: &Error, transport: &Transport) -> Fault {
         (_, Some(refusal)) => format!("{}: {error}", refusal.status),
         _ => error.to_string(),
     };
-    let kind = match error {
-        Error::Api(problem) => problem.r#type.as_deref().unwrap_or_default(),
-        _ => "",
-    };
-    let kind = kind.trim_start_matches("urn:ietf:params:acme:error:");
-    let remedy = match kind {
+    let remedy = match kind_of(error) {
         "rateLimited" => return Fault::wait(doing, said, asked.unwrap_or(AFTER_A_LIMIT)),
         "rejectedIdentifier" => "the CA does not certify this name: correct `domain` and `aliases`, or use another CA",
         "invalidProfile" => "correct [acme] profile",
@@ -314,8 +421,8 @@ mod tests {
     #[test]
     fn request_carries_the_names_and_a_key_of_its_own() {
         let names = ["a.example".parse().expect("a name"), "b.example".parse().expect("a name")];
-        let (one, first) = request(&names).expect("made");
-        let (two, second) = request(&names).expect("made");
+        let (one, two) = (new_key().expect("made"), new_key().expect("made"));
+        let (first, second) = (request(&names, &one).expect("made"), request(&names, &two).expect("made"));
         assert!(*one != *two && first != second);
         for name in ["a.example", "b.example"] {
             assert!(first.windows(name.len()).any(|window| window == name.as_bytes()));

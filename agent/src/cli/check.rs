@@ -74,10 +74,10 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
         found(Notices::new(metadata, config.look.departure), &mut findings).await;
         let _ = tokio::time::timeout(FIND_AWS, aws.wait_for(Option::is_some)).await;
     }
-    let (packages, certificates) = boot::stores(config, folders, &aws);
+    let host = config.needs_aws().then_some(host);
+    let (packages, certificates) = boot::stores(config, folders, &aws, host.clone());
     let package = watch::channel(found(packages, &mut findings).await).1;
     let certificate = watch::channel(found(certificates, &mut findings).await).1;
-    let host = config.needs_aws().then_some(host);
     let feeds = Feeds { site: watch::Sender::new(None), identity: watch::Sender::new(None) };
     let listener = Listener::new(config.domain.clone(), config.listen.https, feeds, package, certificate, host.clone());
     let answering = watch::channel(found(listener.taken_for_granted(), &mut findings).await).1;

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::ExitCode};
 
 use clap::Args;
 
-use super::{CANNOT_RUN, Configured, Kept, Log, Stop, runtime};
+use super::{CANNOT_RUN, Configured, Kept, Log, Stop, TAKEN, runtime};
 use crate::{
     boot::{self, Folders},
     config::Config,
@@ -37,12 +37,12 @@ pub(super) fn host(config: &Config, folders: &Folders, also: Vec<String>) -> Res
     }
     let _alone = alone(&folders.state)?;
     let runtime = runtime()?;
-    let drained = runtime.block_on(boot::run(config, folders, also, Board::new(config.domain.as_str())));
+    let end = runtime.block_on(boot::run(config, folders, also, Board::new(config.domain.as_str())));
     // A name that is being looked up or a disk that hangs does not hold up the end.
     runtime.shutdown_background();
-    let drained = drained.map_err(|fatal| Stop::new(CANNOT_RUN, fatal))?;
-    tracing::info!(requests_cut = drained.requests_cut, "gone");
-    Ok(ExitCode::SUCCESS)
+    let end = end.map_err(|fatal| Stop::new(CANNOT_RUN, fatal))?;
+    tracing::info!(requests_cut = end.drained.requests_cut, "gone");
+    Ok(if end.taken { ExitCode::from(TAKEN) } else { ExitCode::SUCCESS })
 }
 
 /// Holds the state folder for this process: two agents that write to one would take each other's packages away.
