@@ -324,14 +324,14 @@ def row(servers, workload):
 def idle(files):
     """Memory per idle connection."""
     count = 10_000
-    print(f"\n| KiB per idle connection, {count:,} of them | HTTP/1.1 | HTTP/1.1 over TLS |\n|---|---|---|")
+    print(f"\n| KiB per idle connection, {count:,} of them | HTTP/1.1 | HTTP/1.1 over TLS | HTTP/2 |\n|---|---|---|---|")
     for name in [name for name in ("nginx", "spothost") if re.search(ARGUMENTS.servers, name)]:
         cells = []
-        for secure in (False, True):
+        for protocol in ("http", "https", "h2"):
             server = start(name, files)
             try:
                 before = server.memory()
-                held = [connect(server, secure) for _ in range(count)]
+                held = [connect(server, protocol) for _ in range(count)]
                 cells.append(f"{(server.memory() - before) / count:.1f}")
                 del held
             finally:
@@ -339,16 +339,28 @@ def idle(files):
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def connect(server, secure):
+def connect(server, protocol):
     """A connection that asked once and is kept open."""
-    stream = socket.create_connection(("127.0.0.1", server.https if secure else server.http))
-    if secure:
-        stream = TRUSTING.wrap_socket(stream, server_hostname="localhost")
-    stream.sendall(b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    stream = socket.create_connection(("127.0.0.1", server.http if protocol == "http" else server.https))
+    if protocol != "http":
+        stream = (HTTP2 if protocol == "h2" else TRUSTING).wrap_socket(stream, server_hostname="localhost")
+    stream.sendall(HTTP2_REQUEST if protocol == "h2" else b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
     received = b""
-    while not received.endswith(b"</p>"):
-        received += stream.recv(65536)
+    while b"</p>" not in received:
+        piece = stream.recv(65536)
+        if not piece:
+            sys.exit(f"{server.name} closed a connection instead of answering: {received!r}")
+        received += piece
     return stream
+
+
+# The preface, empty settings, and GET /1k.html of localhost in the fields of HPACK's static table and two literals.
+HTTP2_FIELDS = b"\x82\x87\x04\x08/1k.html\x41\x09localhost"
+HTTP2_REQUEST = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + b"\0\0\0\x04\0\0\0\0\0"
+    + len(HTTP2_FIELDS).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + HTTP2_FIELDS
+)  # fmt: skip
 
 
 def growth():
@@ -407,7 +419,10 @@ if __name__ == "__main__":
     parser.add_argument("--access", action="store_true", help="ours writes an access log meanwhile")
     ARGUMENTS = parser.parse_args()
     TRUSTING = ssl.create_default_context()
-    TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
+    HTTP2 = ssl.create_default_context()
+    HTTP2.set_alpn_protocols(["h2"])
+    for context in (TRUSTING, HTTP2):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         WORK = pathlib.Path(folder)
         # nginx gives its workers to another user.

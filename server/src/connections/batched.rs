@@ -22,7 +22,7 @@ const KEPT: usize = 128 * 1024;
 /// A TLS stream that keeps its records for a turn.
 #[derive(Debug)]
 pub(crate) struct Batched<S> {
-    stream: TlsStream<S>,
+    stream: Box<TlsStream<S>>,
     kept: usize,
     /// The turn in which the task was woken to let the records leave in its next one.
     woken: Option<u64>,
@@ -30,7 +30,7 @@ pub(crate) struct Batched<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Batched<S> {
-    pub(crate) fn new(mut stream: TlsStream<S>, pulse: Arc<Pulse>) -> Self {
+    pub(crate) fn new(mut stream: Box<TlsStream<S>>, pulse: Arc<Pulse>) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(2 * KEPT));
         Self { stream, kept: 0, woken: None, pulse }
     }

@@ -36,27 +36,27 @@ pub(super) async fn connection(worker: Arc<Worker>, stream: TcpStream, address: 
     if !secure {
         return http1(worker, stream, address, secure).await;
     }
-    let handshake = TlsAcceptor::from(worker.tls.clone()).accept(stream);
-    let mut phase = worker.phase.clone();
-    let stream = tokio::select! {
-        shaken = timeout(worker.settings.patience.handshake, handshake) => match shaken {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%address, %error, "a TLS handshake failed");
-                return 0;
-            }
-            Err(_) => {
-                worker.counters.cut_off();
-                return 0;
-            }
-        },
-        // No request can have come before the handshake was done.
-        () = async { drop(phase.wait_for(|phase| *phase >= Phase::Cutting).await) } => return 0,
-    };
+    // What each stage needs lies on the heap, and goes with it: an idle connection must not keep room for a handshake.
+    let Some(stream) = Box::pin(shake_hands(&worker, stream, address)).await else { return 0 };
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => http2(worker, stream, address).await,
         _ => http1(worker, stream, address, secure).await,
     }
+}
+
+/// The TLS stream, unless the handshake fails or takes too long, or everything is cut: no request can have come by then.
+async fn shake_hands(worker: &Worker, stream: TcpStream, address: IpAddr) -> Option<Box<TlsStream<TcpStream>>> {
+    let handshake = TlsAcceptor::from(worker.tls.clone()).accept(stream);
+    let mut phase = worker.phase.clone();
+    tokio::select! {
+        shaken = timeout(worker.settings.patience.handshake, handshake) => match shaken {
+            Ok(Ok(stream)) => return Some(Box::new(stream)),
+            Ok(Err(error)) => tracing::debug!(%address, %error, "a TLS handshake failed"),
+            Err(_) => worker.counters.cut_off(),
+        },
+        () = async { drop(phase.wait_for(|phase| *phase >= Phase::Cutting).await) } => {}
+    }
+    None
 }
 
 async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
@@ -78,10 +78,10 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
         .max_buf_size(bounds.head.max(8192))
         .serve_connection(io, answering);
     // The stream tells hyper that the client is done as soon as that is so; see `Guarded::poll_read`.
-    drive(&worker, &pulse, address, connection, Phase::Closing, |_| marks.close()).await
+    drive(&worker, &pulse, address, Box::pin(connection), Phase::Closing, |_| marks.close()).await
 }
 
-async fn http2(worker: Arc<Worker>, stream: TlsStream<TcpStream>, address: IpAddr) -> u64 {
+async fn http2(worker: Arc<Worker>, stream: Box<TlsStream<TcpStream>>, address: IpAddr) -> u64 {
     let (pulse, marks) = (Arc::new(Pulse::new()), Arc::new(Marks::default()));
     let bounds = &worker.settings.bounds;
     let io = TokioIo::new(Guarded::http2(Batched::new(stream, pulse.clone()), pulse.clone(), bounds, marks.clone()));
@@ -92,7 +92,7 @@ async fn http2(worker: Arc<Worker>, stream: TlsStream<TcpStream>, address: IpAdd
         .max_send_buf_size(64 * 1024)
         .serve_connection(io, answering);
     // GOAWAY loses nothing: it names the last request that is answered (RFC 9113 §6.8).
-    drive(&worker, &pulse, address, connection, Phase::Lingering, http2::Connection::graceful_shutdown).await
+    drive(&worker, &pulse, address, Box::pin(connection), Phase::Lingering, http2::Connection::graceful_shutdown).await
 }
 
 /// Polls a connection to its end, unless its client is too slow or the drain is. From the phase `from` on it is closed as
@@ -101,7 +101,7 @@ async fn drive<C, E>(
     worker: &Worker,
     pulse: &Pulse,
     address: IpAddr,
-    connection: C,
+    mut connection: Pin<Box<C>>,
     from: Phase,
     close: impl Fn(Pin<&mut C>),
 ) -> u64
@@ -110,7 +110,6 @@ where
     E: std::fmt::Display,
 {
     let patience = &worker.settings.patience;
-    let mut connection = pin!(connection);
     let mut due = pin!(sleep_until(pulse.deadline(patience)));
     let mut phases = worker.phase.clone();
     let mut phase = Phase::Serving;
