@@ -152,10 +152,13 @@ fn configuration(account: &Account, acme: &AcmeProxy, http: SocketAddr, https: S
         all.insert(key.to_owned(), Value::String(value));
     }
     all.insert("zone".to_owned(), Value::String(account.zone.clone()));
-    // Without a word Pebble picks one of its profiles at random, and one of them lasts a minute.
-    let profile = "tlsserver".to_owned();
     let roots = acme.roots().display().to_string();
-    all.insert("acme".to_owned(), table(&[("directory", acme.directory()), ("roots", roots), ("profile", profile)]));
+    let mut authority = vec![("directory", acme.directory()), ("roots", roots)];
+    // Without a word Pebble picks one of its profiles at random, and one of them lasts a minute.
+    if World::shared().acme_has_profiles() {
+        authority.push(("profile", "tlsserver".to_owned()));
+    }
+    all.insert("acme".to_owned(), table(&authority));
     all.insert("listen".to_owned(), table(&[("http", http.to_string()), ("https", https.to_string())]));
     let second = || "1s".to_owned();
     all.insert("look".to_owned(), table(&[("package", second()), ("address", second()), ("departure", second())]));

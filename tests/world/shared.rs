@@ -95,6 +95,11 @@ impl World {
         self.file("acme_issuer")
     }
 
+    /// Whether this release of the CA has certificate profiles.
+    pub fn acme_has_profiles(&self) -> bool {
+        self.ready["acme_profiles"] == true
+    }
+
     /// Asks the overlay something; see `world/overlay/control.py` for the verbs.
     ///
     /// # Panics

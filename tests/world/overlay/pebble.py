@@ -47,26 +47,31 @@ def start(program: str, folder: str, resolver: int) -> tuple[subprocess.Popen[by
         "retryAfter": {"authz": 1, "order": 1},
         "keyAlgorithm": "ecdsa",
         "profiles": PROFILES,
+        # For releases without profiles.
         "certificateValidityPeriod": 90 * 86400,
     }
     where = os.path.join(folder, "pebble.json")
-    for dropped in ((), ("certificateValidityPeriod",), ("keyAlgorithm", "profiles", "retryAfter")):
-        kept = {key: value for key, value in settings.items() if key not in dropped}
-        if not dropped:
-            # Newer releases take profiles, older ones one period; neither takes both.
-            kept.pop("certificateValidityPeriod")
-        with open(where, "w") as file:
-            json.dump({"pebble": kept}, file)
-        child = launch(program, where, resolver, folder)
-        if answers(child, manage):
-            break
-    else:
+    with open(where, "w") as file:
+        json.dump({"pebble": settings}, file)
+    child = launch(program, where, resolver, folder)
+    if not answers(child, manage):
         raise SystemExit(f"{program} does not start; it said:\n" + open(os.path.join(folder, "pebble.log")).read())
     roots = os.path.join(folder, "issuer.pem")
-    trust = ssl.create_default_context(cafile=authority)
-    with urllib.request.urlopen(f"https://127.0.0.1:{manage}/roots/0", context=trust) as answer, open(roots, "wb") as file:
-        file.write(answer.read())
-    return child, {"acme": listen, "acme_management": manage, "acme_authority": authority, "acme_issuer": roots}
+    with open(roots, "wb") as file:
+        file.write(fetch(authority, f"https://127.0.0.1:{manage}/roots/0"))
+    directory = json.loads(fetch(authority, f"https://127.0.0.1:{listen}/dir"))
+    return child, {
+        "acme": listen,
+        "acme_management": manage,
+        "acme_authority": authority,
+        "acme_issuer": roots,
+        "acme_profiles": "profiles" in directory.get("meta", {}),
+    }
+
+
+def fetch(authority: str, url: str) -> bytes:
+    with urllib.request.urlopen(url, context=ssl.create_default_context(cafile=authority)) as answer:
+        return answer.read()
 
 
 def launch(program: str, settings: str, resolver: int, folder: str) -> subprocess.Popen[bytes]:
