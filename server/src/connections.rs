@@ -8,6 +8,7 @@ mod guarded;
 mod inline;
 mod pulse;
 mod scan;
+mod spliced;
 
 use std::sync::Arc;
 

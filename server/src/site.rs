@@ -41,6 +41,8 @@ pub use self::{
 pub struct Site {
     /// The whole package, mapped.
     zip: Bytes,
+    /// The package's file, if it is mapped from one.
+    file: Option<File>,
     /// Offset of the first central directory header: entries lie before it.
     directory: usize,
     entries: Vec<Entry>,
@@ -79,7 +81,9 @@ impl Site {
         let unreadable = |error: std::io::Error| Reason::Unreadable(format!("{}: {error}", path.display()));
         let file = File::open(path).map_err(unreadable)?;
         let zip = map::map(&file).map_err(unreadable)?;
-        Self::from_bytes(zip, limits)
+        let mut site = Self::from_bytes(zip, limits)?;
+        site.file = Some(file);
+        Ok(site)
     }
 
     /// Opens a package that lies in memory; otherwise like [`open`](Self::open).
@@ -146,6 +150,14 @@ impl Site {
     /// The content type of an entry.
     pub(crate) fn content_type(&self, entry: &Entry) -> &HeaderValue {
         &self.types[usize::from(entry.content_type)]
+    }
+
+    /// Where in the package's file these bytes lie, if they are a part of the mapping.
+    pub(crate) fn position(&self, part: &[u8]) -> Option<(&File, u64)> {
+        let (map, part) = (self.zip.as_ptr_range(), part.as_ptr_range());
+        let inside = map.start <= part.start && part.end <= map.end;
+        let offset = (part.start as usize).checked_sub(map.start as usize).filter(|_| inside)?;
+        Some((self.file.as_ref()?, offset as u64))
     }
 
     /// The bytes of an entry as they lie in the package. `None` if its local header does not hold, which

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Marks, Phase, Worker, batched::Batched, guarded::Guarded, inline::Inline, pulse::Pulse};
+use super::{Marks, Phase, Worker, batched::Batched, guarded::Guarded, inline::Inline, pulse::Pulse, spliced::Spliced};
 use crate::{
     access::Line,
     account::Account,
@@ -34,13 +34,14 @@ use crate::{
 /// Serves one connection; returns how many requests were cut.
 pub(super) async fn connection(worker: Arc<Worker>, stream: TcpStream, address: IpAddr, secure: bool) -> u64 {
     if !secure {
-        return http1(worker, stream, address, secure).await;
+        let marks = Arc::new(Marks::default());
+        return http1(worker, Spliced::new(stream, marks.clone()), marks, address, secure).await;
     }
     // What each stage needs lies on the heap, and goes with it: an idle connection must not keep room for a handshake.
     let Some(stream) = Box::pin(shake_hands(&worker, stream, address)).await else { return 0 };
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => http2(worker, stream, address).await,
-        _ => http1(worker, stream, address, secure).await,
+        _ => http1(worker, stream, Arc::new(Marks::default()), address, secure).await,
     }
 }
 
@@ -62,10 +63,11 @@ async fn shake_hands(worker: &Worker, stream: TcpStream, address: IpAddr) -> Opt
 async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
     worker: Arc<Worker>,
     stream: S,
+    marks: Arc<Marks>,
     address: IpAddr,
     secure: bool,
 ) -> u64 {
-    let (pulse, marks) = (Arc::new(Pulse::new()), Arc::new(Marks::default()));
+    let pulse = Arc::new(Pulse::new());
     let bounds = &worker.settings.bounds;
     let io = TokioIo::new(Guarded::http1(stream, pulse.clone(), bounds, marks.clone()));
     let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), address, secure };
@@ -188,6 +190,9 @@ impl Service<Request<Incoming>> for Answering {
             long_target: self.marks.long_target(),
             content: self.marks.content(),
         };
+        if !self.secure && asked.settings.plain {
+            self.marks.serve_from(asked.site.as_ref());
+        }
         let mut response = answer(&asked, &request);
         if request.version() < Version::HTTP_2 && (closing || asked.content || asked.long_target) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -16,7 +16,7 @@ use super::{
     pulse::Pulse,
     scan::{Found, Scan},
 };
-use crate::settings::Bounds;
+use crate::{Site, settings::Bounds};
 
 /// What ends a head that became faulty: no parser takes NUL, wherever it stands.
 const POISON: &[u8] = b"\0\r\n\r\n";
@@ -56,6 +56,8 @@ pub(crate) struct Marks {
     content: AtomicBool,
     /// The connection is to end as soon as nothing is under way.
     closing: AtomicBool,
+    /// The package that the last response comes from, where its file may be sent as it is.
+    site: Mutex<Weak<Site>>,
 }
 
 impl Marks {
@@ -65,6 +67,16 @@ impl Marks {
 
     pub(crate) fn content(&self) -> bool {
         self.content.load(Relaxed)
+    }
+
+    /// The next response comes from this package.
+    pub(crate) fn serve_from(&self, site: Option<&Arc<Site>>) {
+        *self.site.lock().unwrap_or_else(PoisonError::into_inner) = site.map(Arc::downgrade).unwrap_or_default();
+    }
+
+    /// The package that the last response comes from, unless it was replaced meanwhile.
+    pub(crate) fn site(&self) -> Option<Arc<Site>> {
+        self.site.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     pub(crate) fn close(&self) {

@@ -152,6 +152,7 @@ impl<'a> Opening<'a> {
         self.names.shrink_to_fit();
         let mut site = Site {
             zip,
+            file: None,
             directory: directory.start,
             entries: self.entries,
             names: self.names,

@@ -1,10 +1,12 @@
 //! What a path leads to, and how it is represented.
 
-use std::io::Read;
+use std::{io::Read, sync::Arc};
+
+use spothost_server::{PackageLimits, Site};
 
 use crate::{
-    client::{get, request},
-    package::{noise, text},
+    client::{get, plain, request},
+    package::{Package, noise, text},
     server::Server,
 };
 
@@ -127,4 +129,37 @@ async fn methods_are_those_of_files() {
         let refused = request(&server, method, "/", &[]).await;
         assert_eq!((refused.status, refused.field("allow")), (405, Some("GET, HEAD, OPTIONS")), "{method}");
     }
+}
+
+#[tokio::test]
+async fn a_package_on_disk_is_served_over_plain_http_as_it_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("site.zip");
+    let (large, page) = (noise(5 << 20), text("page", 2_000_000));
+    let package = Package::new().stored("large.bin", &large).deflated("page.html", &page).stored("small.txt", "small");
+    std::fs::write(&path, package.finish()).unwrap();
+    let server = Server::without_site(|settings| settings.plain = true);
+    let site = Site::open(&path, &PackageLimits::default()).unwrap();
+    site.verify().unwrap();
+    server.site.send_replace(Some(Arc::new(site)));
+
+    let mut client = plain(&server).await;
+    for (target, fields) in [
+        ("/large.bin", &[][..]),
+        ("/page", &["Accept-Encoding: gzip"]),
+        ("/small.txt", &[]),
+        ("/large.bin", &["Range: bytes=1000000-4000000"]),
+        ("/page", &[]),
+        ("/large.bin", &["Range: bytes=0-99999,4000000-4999999"]),
+    ] {
+        client.send("GET", target, fields).await;
+    }
+    assert!(client.response().await.content == large);
+    assert!(gunzip(&client.response().await.content) == page);
+    assert_eq!(client.response().await.text(), "small");
+    assert!(client.response().await.content == large[1_000_000..=4_000_000]);
+    assert!(client.response().await.text() == page);
+    let parts = client.response().await.content;
+    let holds = |part: &[u8]| memchr::memmem::find(&parts, part).is_some();
+    assert!(holds(&large[..100_000]) && holds(&large[4_000_000..5_000_000]));
 }
