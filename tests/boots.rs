@@ -1,7 +1,9 @@
 //! A bare instance becomes its site's host.
 
-use std::time::Duration;
+use std::{io::Read, time::Duration};
 
+use flate2::read::GzDecoder;
+use http::Method;
 use time::OffsetDateTime;
 use toml::Value;
 use world::{Fault, Instance, Rule, Service, Site, eventually};
@@ -31,6 +33,14 @@ async fn host_serves_a_large_site_with_a_certificate_of_the_ca() {
             assert_eq!((answer.status.as_u16(), &answer.body), (200, body), "{name}");
         }
     }
+    let (name, body) =
+        site.files().iter().find(|(name, _)| name.starts_with("part-1/") && name.ends_with("html")).expect("a page");
+    let path = format!("/{name}");
+    let packed = visitor.ask(Method::GET, &path, &[("accept-encoding", "gzip")], true).await.expect("a packed page");
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    let mut unpacked = Vec::new();
+    GzDecoder::new(packed.body.as_ref()).read_to_end(&mut unpacked).expect("gzip");
+    assert_eq!(unpacked, *body);
     // That it chains to the CA is what the visitor's TLS checks.
     let front = visitor.get("/").await.expect("the front page");
     assert_eq!(names_on(&front.certificate), [instance.account.domain()]);
@@ -156,7 +166,7 @@ async fn private_keys_are_in_the_vault_alone() {
     let secret = instance.account.secret().await.and_then(|secret| secret.current).expect("a secret");
     assert!(secret.contains("PRIVATE KEY"), "the vault has no key");
     assert!(!agent.log().contains("PRIVATE KEY") && !agent.output().contains("PRIVATE KEY"));
-    let mut folders = vec![instance.state()];
+    let mut folders = vec![instance.disk().to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();

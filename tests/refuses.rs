@@ -71,3 +71,12 @@ async fn bad_configuration_ends_with_64_the_line_and_the_reason() {
     assert!(ended.stderr.contains("spothost.toml:") && ended.stderr.contains("dommain"), "{ended:?}");
     assert_eq!(instance.start().ended(SOON).await, Some(64));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn port_that_is_taken_ends_the_process_with_its_name() {
+    let instance = world::Instance::new().await;
+    let _taken = std::net::TcpListener::bind(instance.https()).expect("a free port");
+    let agent = instance.start();
+    agent.wait_for_line(&instance.https().to_string(), SOON).await;
+    assert!(agent.ended(SOON).await.is_some_and(|code| code != 0));
+}

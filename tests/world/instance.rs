@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -95,9 +95,9 @@ impl Instance {
         self.disk.path().join("spothost.toml")
     }
 
-    /// The folder that survives its processes.
-    pub fn state(&self) -> PathBuf {
-        self.disk.path().join("state")
+    /// All that is on it: configuration, the folders for state and runtime, and what its agents said.
+    pub fn disk(&self) -> &Path {
+        self.disk.path()
     }
 
     /// Where its agent listens for HTTP.
@@ -121,7 +121,7 @@ impl Instance {
     }
 
     fn write_configuration(&self) {
-        fs::create_dir_all(self.state()).expect("a folder on its disk");
+        fs::create_dir_all(self.disk.path().join("state")).expect("a folder on its disk");
         fs::create_dir_all(self.disk.path().join("run")).expect("a folder on its disk");
         let text = toml::to_string(&self.configuration).expect("TOML");
         fs::write(self.config_path(), text).expect("a file on its disk");
