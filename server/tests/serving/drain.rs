@@ -150,3 +150,49 @@ async fn a_request_under_way_keeps_the_site_it_began_with() {
     old.send("GET", "/big.bin", &[]).await;
     assert!(old.response().await.content.iter().all(|byte| *byte == 2), "the connection goes on with the new one");
 }
+
+#[tokio::test]
+async fn a_hundred_swaps_under_load_fail_no_request_and_mix_no_page() {
+    let version = |byte: u8| site(Package::new().deflated("page.html", vec![byte; 300_000]).finish());
+    let versions = [version(b'a'), version(b'b')];
+    let server = Arc::new(Server::with(Package::new().deflated("page.html", vec![b'a'; 300_000]).finish(), |_| {}));
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..6 {
+        let (server, stop, answered) = (server.clone(), stop.clone(), answered.clone());
+        clients.spawn(async move {
+            let mut sender = h2(&server).await;
+            let mut client = tls(&server).await;
+            while !stop.load(Relaxed) {
+                let content = if number % 2 == 0 {
+                    client.send("GET", "/page", &[]).await;
+                    client.response().await.content
+                } else {
+                    h2_get(&mut sender, h2_request("GET", "/page")).await.unwrap().1.to_vec()
+                };
+                assert!(
+                    content.len() == 300_000 && content.iter().all(|byte| *byte == content[0]),
+                    "a page is of one version"
+                );
+                answered.fetch_add(1, Relaxed);
+            }
+        });
+    }
+    for swap in 0..100 {
+        server.site.send_replace(Some(versions[swap % 2].clone()));
+        let before = answered.load(Relaxed);
+        while answered.load(Relaxed) < before + 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    stop.store(true, Relaxed);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    let counters = server.running().counters();
+    assert_eq!(
+        (counters.responses(2), counters.accepted()),
+        (counters.requests(), 12),
+        "no failure, no new connection"
+    );
+}

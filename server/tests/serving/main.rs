@@ -8,6 +8,7 @@ mod host;
 mod package;
 mod packages;
 mod pages;
+mod ports;
 mod protocols;
 mod rules;
 mod server;
