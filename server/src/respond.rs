@@ -7,6 +7,7 @@ pub(crate) mod coding;
 pub(crate) mod conditional;
 pub(crate) mod content_type;
 pub(crate) mod fallback;
+pub(crate) mod field;
 pub(crate) mod page;
 pub(crate) mod plain;
 pub(crate) mod range;

@@ -51,6 +51,9 @@ impl Names {
     /// §3.2); 421 for a name that is not served here (RFC 9110 §15.5.20). That is so on both ports: somebody else's name
     /// that leads here by mistake, or a scanner with an address, is not sent on to the domain.
     pub(crate) fn of<B>(&self, request: &Request<B>) -> Result<Known, StatusCode> {
+        if let Some(known) = self.plainly(request) {
+            return Ok(known);
+        }
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (_, Some(_)) => return Err(StatusCode::BAD_REQUEST),
@@ -70,6 +73,21 @@ impl Names {
             (Some(target), None) => self.known(target.host()),
             (Some(target), Some(host)) if target.host().eq_ignore_ascii_case(&host) => self.known(&host),
             (Some(_), Some(_)) => Err(StatusCode::BAD_REQUEST),
+        }
+    }
+
+    /// The same, for the way that nearly every request has it: the domain itself, and nothing else.
+    fn plainly<B>(&self, request: &Request<B>) -> Option<Known> {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let domain = |name: &[u8]| name.eq_ignore_ascii_case(self.domain.as_bytes());
+        match (request.uri().authority(), hosts.next(), hosts.next()) {
+            (Some(target), None, None)
+                if request.version() == Version::HTTP_2 && domain(target.as_str().as_bytes()) =>
+            {
+                Some(Known::Served)
+            }
+            (None, Some(host), None) if domain(host.as_bytes()) => Some(Known::Served),
+            _ => None,
         }
     }
 

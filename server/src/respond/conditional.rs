@@ -3,6 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, header};
+use httpdate::HttpDate;
+
+use super::field;
 
 /// What tells a representation from others (RFC 9110 §8.8).
 pub(crate) struct Validators {
@@ -61,7 +64,7 @@ pub(crate) fn range_applies(headers: &HeaderMap, validators: &Validators) -> boo
 /// A time as HTTP writes it (§5.6.7); never later than now, as a `Last-Modified` must not be (§8.8.2.1).
 pub(crate) fn http_date(seconds: u64) -> Option<HeaderValue> {
     let time = (UNIX_EPOCH + Duration::from_secs(seconds)).min(SystemTime::now());
-    HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok()
+    field::written(&HttpDate::from(time))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

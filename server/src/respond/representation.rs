@@ -7,6 +7,7 @@ use super::{
     body::{Body, Segments},
     coding::Wanted,
     conditional::{self, Validators},
+    field,
 };
 use crate::{
     Site,
@@ -122,10 +123,8 @@ impl<'a> Representation<'a> {
 
     /// What tells it from other representations.
     pub(crate) fn validators(&self) -> Validators {
-        let mut tag = Vec::with_capacity(32);
-        self.tag.write(&mut tag);
-        // What is written there is visible ASCII.
-        let tag = HeaderValue::from_maybe_shared(Bytes::from(tag)).unwrap_or(HeaderValue::from_static("\"\""));
+        // What is written there is visible ASCII, and short.
+        let tag = field::written(&self.tag).unwrap_or(HeaderValue::from_static("\"\""));
         Validators { tag, modified: (self.entry.modified > 0).then(|| u64::from(self.entry.modified)) }
     }
 

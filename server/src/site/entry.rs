@@ -1,6 +1,6 @@
 //! One file of a package.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 /// How an entry's bytes lie in the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +89,12 @@ pub(crate) struct EntityTag {
     gzip: Option<u64>,
 }
 
-impl EntityTag {
+impl fmt::Display for EntityTag {
     /// The tag as it stands in the `ETag` field, with its quotes.
-    pub(crate) fn write(self, out: &mut Vec<u8>) {
-        use std::io::Write;
-        // Writing to a vector cannot fail.
-        let _ = match self.gzip {
-            Some(packed) => write!(out, "\"{:08x}-{:x}-g{:x}\"", self.crc, self.size, packed),
-            None => write!(out, "\"{:08x}-{:x}\"", self.crc, self.size),
-        };
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.gzip {
+            Some(packed) => write!(f, "\"{:08x}-{:x}-g{packed:x}\"", self.crc, self.size),
+            None => write!(f, "\"{:08x}-{:x}\"", self.crc, self.size),
+        }
     }
 }

@@ -308,7 +308,11 @@ fn modified(header: &Header<'_>) -> u32 {
         return 0;
     }
     let seconds = (time >> 11) * 3600 + (time >> 5 & 63) * 60 + (time & 31) * 2;
-    (days_since_1970(year, month, day) * 86_400).saturating_add(seconds)
+    // DOS time goes on to 2107, which is later than 32 bits of seconds hold.
+    days_since_1970(year, month, day)
+        .checked_mul(86_400)
+        .and_then(|midnight| midnight.checked_add(seconds))
+        .unwrap_or(0)
 }
 
 /// Days of the proleptic Gregorian calendar, for years from 1980 to 2107.

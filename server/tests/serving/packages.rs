@@ -167,6 +167,15 @@ fn zip64_is_read_and_its_lies_are_refused() {
     assert_eq!(reason(zip64((0xffff, u32::MAX, u32::MAX), u64::MAX, 0)), "TooMuch");
 }
 
+/// A package whose time in the directory is the last day of this year.
+fn from_year(year: u16) -> Vec<u8> {
+    let mut package = zip(&[stored("index.html", "hello")]);
+    let header = memchr::memmem::find(&package, b"PK\x01\x02").unwrap();
+    let date = (year - 1980) << 9 | 12 << 5 | 31;
+    package[header + 14..header + 16].copy_from_slice(&date.to_le_bytes());
+    package
+}
+
 #[test]
 fn odd_but_good_packages_are_taken() {
     let good = || stored("index.html", "hello");
@@ -193,6 +202,8 @@ fn odd_but_good_packages_are_taken() {
         ("directories", zip(&[stored("a/", ""), Raw { attributes: 0o040_755 << 16, ..stored("b/", "") }, good()])),
         ("made on DOS", zip(&[dos])),
         ("padding in the extra field", zip(&[Raw { extra: vec![0, 0, 0], ..good() }])),
+        ("from the last year of DOS time", from_year(2107)),
+        ("from the first year of DOS time", from_year(1980)),
         ("empty file", zip(&[stored("empty.txt", "")])),
         ("a gap between entries", zip(&[Raw { behind: vec![0; 100], ..good() }, stored("b", "c")])),
         ("case differs", zip(&[stored("A", "1"), stored("a", "2")])),
