@@ -8,6 +8,7 @@ mod departs;
 mod heals;
 mod refuses;
 mod up;
+mod vault;
 
 /// How long anything may take that should take a second or two; other tests share the machine.
 const SOON: Duration = Duration::from_secs(30);

@@ -178,8 +178,13 @@ pub struct Seen {
 
 /// What is to be corrected.
 pub enum Drift {
-    /// A certificate is to be ordered, for this reason.
-    Order(String),
+    /// A certificate is to be ordered.
+    Order {
+        /// For this reason.
+        why: String,
+        /// In the place of the one with this leaf, if one is stored that can be used.
+        replaces: Option<Vec<u8>>,
+    },
     /// What the CA said is to be remembered.
     Remember(Box<Seen>, Window),
 }
@@ -201,9 +206,13 @@ impl Certificates {
         due(now, &certificate.life, (&certificate.names, &self.names), window, certificate.dice())
     }
 
-    fn is_good(&self, document: &Document) -> bool {
+    /// Whether `document` holds a good certificate, other than the one that is to be replaced.
+    fn is_good(&self, document: &Document, replaces: Option<&[u8]>) -> bool {
         let certificate = document.certificate.as_ref().and_then(|issued| issued.read().ok());
-        certificate.is_some_and(|held| self.due(document, &held, None, OffsetDateTime::now_utc()) == Due::Not)
+        certificate.is_some_and(|held| {
+            let due = self.due(document, &held, None, OffsetDateTime::now_utc());
+            due == Due::Not && replaces != Some(&held.leaf)
+        })
     }
 
     /// Asks the CA when it would like to renew, if it is time to ask. That it does not answer is no fault: the rule of
@@ -228,11 +237,11 @@ impl Certificates {
     }
 
     /// Issues what is missing and stores it; what the vault then holds.
-    async fn issue(&self) -> Result<(Option<String>, Document), Fault> {
+    async fn issue(&self, replaces: Option<&[u8]>) -> Result<(Option<String>, Document), Fault> {
         match &self.certifier {
             Certifier::Acme(by) => {
                 by.issuance(&self.names, &self.vault, self.held || self.failed < PATIENT)?
-                    .run(|stored| self.is_good(stored))
+                    .run(|stored| self.is_good(stored, replaces))
                     .await
             }
             Certifier::Internal(folder) => {
@@ -265,7 +274,10 @@ impl Certificates {
     fn to_order(&self, why: String, meanwhile: Option<Certificate>) -> Judgement<Certificate, Drift> {
         match &self.on_hold {
             Some((until, fault)) if Instant::now() < *until => Judgement::Refused(fault.clone()),
-            _ => Judgement::Drifted { drift: Drift::Order(why), meanwhile },
+            _ => {
+                let replaces = meanwhile.as_ref().map(|certificate| certificate.leaf.clone());
+                Judgement::Drifted { drift: Drift::Order { why, replaces }, meanwhile }
+            }
         }
     }
 }
@@ -343,8 +355,8 @@ impl Keeper for Certificates {
 
     async fn converge(&mut self, drift: Drift) -> Result<(), Fault> {
         match drift {
-            Drift::Order(_) => {
-                let issued = self.issue().await.map_err(|fault| self.hold(fault))?;
+            Drift::Order { replaces, .. } => {
+                let issued = self.issue(replaces.as_deref()).await.map_err(|fault| self.hold(fault))?;
                 (self.failed, self.on_hold) = (0, None);
                 self.ask_at = Instant::now() + FIRST_ASKED;
                 self.fresh = Some(issued);
@@ -368,7 +380,7 @@ impl Keeper for Certificates {
 
     fn drifting(drift: &Drift) -> String {
         match drift {
-            Drift::Order(why) => format!("ordering a certificate: {why}"),
+            Drift::Order { why, .. } => format!("ordering a certificate: {why}"),
             Drift::Remember(_, window) => format!("remembering that the CA would renew by {}", moment(window.end)),
         }
     }

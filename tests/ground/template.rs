@@ -151,6 +151,7 @@ fn policy_allows_what_the_host_does_and_nothing_else() {
         "route53:ChangeResourceRecordSets",
         "route53:GetChange",
         "route53:ListResourceRecordSets",
+        "s3:DeleteObject",
         "s3:GetObject",
         "s3:GetObjectVersion",
         "s3:ListBucket",

@@ -9,6 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -115,6 +116,35 @@ impl World {
         serde_json::from_slice(&body).expect("JSON")
     }
 
+    /// Whether this release of the CA lets tests say when it would like to renew.
+    ///
+    /// # Panics
+    /// When the CA cannot be asked.
+    pub async fn tells_renewal_windows(&self) -> bool {
+        self.renewal_info(Bytes::from_static(b"{}")).await.0 != http::StatusCode::NOT_FOUND
+    }
+
+    /// Lets the CA say of the certificate with that leaf (DER) when it would like to renew it: `answer` is sent as it is.
+    ///
+    /// # Panics
+    /// When the CA refuses.
+    pub async fn set_renewal_window(&self, leaf: &[u8], answer: &str) {
+        let body = serde_json::json!({ "Certificate": pem(leaf), "ARIResponse": answer });
+        let (status, said) = self.renewal_info(Bytes::from(body.to_string())).await;
+        assert!(status.is_success(), "setting the renewal window: {status} {said}");
+    }
+
+    async fn renewal_info(&self, body: Bytes) -> (http::StatusCode, String) {
+        let uri = format!("https://{}/set-renewal-info/", self.acme_management());
+        let request =
+            Request::post(&uri).header("user-agent", "spothost-tests").body(Full::new(body)).expect("a valid request");
+        let client = connection::client(connection::roots(&self.acme_authority()));
+        let answer = client.request(request).await.expect("the CA answers");
+        let status = answer.status();
+        let said = answer.into_body().collect().await.expect("the whole answer").to_bytes();
+        (status, String::from_utf8_lossy(&said).into_owned())
+    }
+
     fn port(&self, name: &str) -> SocketAddr {
         let port = self.ready[name].as_u64().and_then(|port| u16::try_from(port).ok());
         (Ipv4Addr::LOCALHOST, port.unwrap_or_else(|| panic!("this world has no {name}"))).into()
@@ -142,4 +172,11 @@ fn encoded(text: &str) -> String {
         }
         all
     })
+}
+
+/// A certificate in PEM (RFC 7468).
+fn pem(certificate: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(certificate);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
