@@ -1,0 +1,298 @@
+//! The board: where keepers report.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use time::OffsetDateTime;
+use tokio::{sync::watch, time::Instant};
+
+use super::{HostPhase, LastFault, Part, PartStatus, Phase, Span, Spent, Status};
+use crate::{
+    departure::Going,
+    fault::{Cure, Fault},
+};
+
+/// How many spans of the boot are remembered; a host that cannot boot must not grow.
+const MOST_SPANS: usize = 200;
+
+/// Where keepers report. Cheap to clone; all clones are the same board.
+#[derive(Clone, Debug)]
+pub struct Board {
+    status: Arc<watch::Sender<Status>>,
+    start: Instant,
+}
+
+impl Board {
+    /// A board for the host of `domain`, with nothing on it yet.
+    pub fn new(domain: &str) -> Board {
+        let now = OffsetDateTime::now_utc();
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            domain: domain.to_owned(),
+            started: now,
+            updated: now,
+            phase: HostPhase::Booting,
+            going: None,
+            parts: Vec::new(),
+            boot: Vec::new(),
+        };
+        Board { status: Arc::new(watch::Sender::new(status)), start: Instant::now() }
+    }
+
+    /// The status as it changes.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// A place on the board for `part`, which needs `needs`.
+    pub fn place(&self, part: Part, needs: &[Part]) -> Place {
+        self.change(|status, _| {
+            status.parts.retain(|p| p.part != part);
+            status.parts.push(PartStatus::new(part, needs));
+            status.parts.sort_by_key(|p| p.part);
+        });
+        Place { board: self.clone(), part }
+    }
+
+    /// Says that the host goes.
+    pub fn going(&self, going: &Going) {
+        tracing::info!(reason = %going, "departing");
+        self.change(|status, _| status.going = Some(going.clone()));
+    }
+
+    /// Says that the drain is over.
+    pub fn gone(&self) {
+        self.change(|status, _| status.phase = HostPhase::Gone);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Status, u64)) {
+        let at = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.status.send_modify(|status| {
+            change(status, at);
+            let was = status.phase;
+            status.phase = status.judged();
+            status.updated = OffsetDateTime::now_utc();
+            if was != status.phase {
+                tracing::info!(state = %status.phase, %was, "host");
+            }
+        });
+    }
+}
+
+/// The place of one part on the board.
+#[derive(Clone, Debug)]
+pub struct Place {
+    board: Board,
+    part: Part,
+}
+
+impl Place {
+    /// Which part this is.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// The part is now spending its time on `what`.
+    pub fn doing(&self, spent: Spent, what: impl Into<String>) {
+        let what = what.into();
+        self.change(|part, boot, at| {
+            begin_span(boot, part, at, spent, what.clone());
+            part.doing = Some(what);
+            part.next_look = None;
+        });
+    }
+
+    /// The part holds `holds`, and that is as it should be; it looks again after `next`.
+    pub fn kept(&self, holds: &str, notes: Vec<String>, next: Duration) {
+        let fault = |part: &mut PartStatus| {
+            if let Some(fault) = part.fault.as_mut() {
+                fault.tries = 0;
+            }
+        };
+        self.settle(Phase::Kept, next, |part| {
+            fault(part);
+            part.waits_for = None;
+            part.notes = notes;
+            hold(part, holds);
+        });
+    }
+
+    /// The part holds `holds` now, while its round goes on.
+    pub fn holds(&self, holds: &str) {
+        self.change(|part, _, _| hold(part, holds));
+    }
+
+    /// Another host has the right to what this part keeps.
+    pub fn stands_aside(&self, why: &str, next: Duration) {
+        self.settle(Phase::StandingAside, next, |part| {
+            part.waits_for = None;
+            hold(part, why);
+        });
+    }
+
+    /// The part cannot start before it is given `need`.
+    pub fn waits(&self, need: &str) {
+        self.change(|part, boot, at| {
+            begin_span(boot, part, at, Spent::Waiting, format!("for {need}"));
+            part.phase = Phase::Waiting;
+            part.doing = None;
+            part.next_look = None;
+            part.waits_for = Some(need.to_owned());
+        });
+    }
+
+    /// The round failed for the `tries`th time in a row; the part tries again after `pause`.
+    pub fn failed(&self, fault: &Fault, tries: u32, pause: Duration) {
+        let (part, seconds) = (self.part, pause.as_secs_f32());
+        let next = format!("{seconds:.1}s");
+        // A fault that stays is said ever more rarely.
+        match (fault.cure, tries) {
+            (_, 4..) if !tries.is_power_of_two() => {}
+            (Cure::Operator, _) => {
+                tracing::error!(%fault, tries, next, "{part}: a person is needed")
+            }
+            (_, 1..=3) => tracing::info!(%fault, tries, next, "{part} failed"),
+            _ => tracing::warn!(%fault, tries, next, "{part} failed"),
+        }
+        let phase = |part: &PartStatus| {
+            if part.holds.is_some() { Phase::Degraded } else { Phase::Failing }
+        };
+        self.change(|part, boot, at| {
+            begin_span(boot, part, at, Spent::Pausing, fault.to_string());
+            part.phase = phase(part);
+            part.doing = None;
+            part.waits_for = None;
+            part.next_look = Some(soon(pause));
+            part.fault = Some(LastFault {
+                at: OffsetDateTime::now_utc(),
+                doing: fault.doing.clone(),
+                said: fault.said.clone(),
+                remedy: fault.remedy.clone(),
+                cure: fault.cure,
+                tries,
+            });
+        });
+    }
+
+    fn settle(&self, phase: Phase, next: Duration, change: impl FnOnce(&mut PartStatus)) {
+        self.change(|part, boot, at| {
+            end_span(boot, part.part, at);
+            change(part);
+            part.phase = phase;
+            part.doing = None;
+            part.next_look = Some(soon(next));
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut PartStatus, &mut Vec<Span>, u64)) {
+        self.board.change(|status, at| {
+            let Some(part) = status.parts.iter_mut().find(|p| p.part == self.part) else {
+                return;
+            };
+            let (was, held) = (part.phase, part.holds.clone());
+            change(part, &mut status.boot, at);
+            if was != part.phase || held != part.holds {
+                let holds = part.holds.as_deref().unwrap_or("nothing");
+                tracing::info!(state = %part.phase, %was, holds, "{}", part.part);
+            }
+        });
+    }
+}
+
+fn hold(part: &mut PartStatus, holds: &str) {
+    if part.holds.as_deref() != Some(holds) {
+        part.holds = Some(holds.to_owned());
+        part.since = Some(OffsetDateTime::now_utc());
+    }
+}
+
+/// Begins a span of the boot, which lasts until the part first holds something. A wait that goes on is one span.
+fn begin_span(boot: &mut Vec<Span>, part: &PartStatus, at: u64, spent: Spent, what: String) {
+    end_span(boot, part.part, at);
+    if part.since.is_some() {
+        return;
+    }
+    let there_is_room = boot.len() < MOST_SPANS;
+    match boot.iter_mut().rev().find(|span| span.part == part.part) {
+        Some(last) if spent == Spent::Waiting && last.spent == spent && last.what == what => last.to = None,
+        _ if there_is_room => boot.push(Span { part: part.part, spent, what, from: at, to: None }),
+        _ => {}
+    }
+}
+
+fn end_span(boot: &mut [Span], part: Part, at: u64) {
+    if let Some(span) = boot.iter_mut().rev().find(|s| s.part == part && s.to.is_none()) {
+        span.to = Some(at);
+    }
+}
+
+fn soon(pause: Duration) -> OffsetDateTime {
+    SystemTime::now().checked_add(pause).map_or_else(OffsetDateTime::now_utc, OffsetDateTime::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEXT: Duration = Duration::from_secs(10);
+
+    fn status(board: &Board) -> Status {
+        board.watch().borrow().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn host_is_booting_until_every_part_holds_something() {
+        let board = Board::new("www.example.org");
+        let package = board.place(Part::Package, &[]);
+        let listener = board.place(Part::Listener, &[Part::Package]);
+        package.kept("site.zip", Vec::new(), NEXT);
+        listener.waits("the certificate");
+        assert_eq!(status(&board).phase, HostPhase::Booting);
+        assert_eq!(status(&board).line(), "booting www.example.org: listener waits for the certificate");
+        listener.kept("443", Vec::new(), NEXT);
+        assert_eq!(status(&board).phase, HostPhase::Serving);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn part_that_held_something_degrades_and_part_that_did_not_fails() {
+        let board = Board::new("www.example.org");
+        let place = board.place(Part::Package, &[]);
+        let fault = Fault::retry("listing", "500");
+        place.failed(&fault, 1, NEXT);
+        assert_eq!(status(&board).parts[0].phase, Phase::Failing);
+        place.kept("site.zip", Vec::new(), NEXT);
+        let since = status(&board).parts[0].since;
+        place.failed(&fault, 1, NEXT);
+        let part = &status(&board).parts[0];
+        assert_eq!((part.phase, part.since), (Phase::Degraded, since));
+        assert_eq!(part.fault.as_ref().map(|f| f.tries), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn boot_remembers_what_each_stretch_was_spent_on_and_stops_once_held() {
+        let board = Board::new("www.example.org");
+        let place = board.place(Part::Package, &[]);
+        place.waits("the host");
+        tokio::time::advance(Duration::from_millis(30)).await;
+        place.doing(Spent::Looking, "listing");
+        tokio::time::advance(Duration::from_millis(20)).await;
+        place.kept("site.zip", Vec::new(), NEXT);
+        place.doing(Spent::Looking, "listing again");
+        let spans: Vec<_> = status(&board).boot.iter().map(|s| (s.spent, s.from, s.to)).collect();
+        assert_eq!(spans, [(Spent::Waiting, 0, Some(30)), (Spent::Looking, 30, Some(50))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn boot_that_never_ends_does_not_grow_without_bound() {
+        let board = Board::new("www.example.org");
+        let place = board.place(Part::Package, &[]);
+        for tries in 1..1_000 {
+            place.doing(Spent::Looking, "listing");
+            place.failed(&Fault::retry("listing", "500"), tries, NEXT);
+        }
+        assert_eq!(status(&board).boot.len(), MOST_SPANS);
+    }
+}
