@@ -41,7 +41,7 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
         "StartLimitIntervalSec=0",
         // Longer than the two minutes that a spot notice leaves: systemd counts from STOPPING=1 on.
         "TimeoutStopSec=130s",
-        "RestartPreventExitStatus=64",
+        "RestartPreventExitStatus=64 3",
         "ExecStart=/usr/local/bin/spothost run --config /etc/spothost/spothost.toml",
         "LimitCORE=0",
         "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
