@@ -24,25 +24,45 @@ const KEPT: usize = 128 * 1024;
 pub(crate) struct Batched<S> {
     stream: Box<TlsStream<S>>,
     kept: usize,
-    /// The turn in which the task was woken to let the records leave in its next one.
-    woken: Option<u64>,
+    leaving: Leaving,
     pulse: Arc<Pulse>,
+}
+
+/// When the records leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// Nobody asked for it yet.
+    Later,
+    /// In the turn after this one, for which the task was woken.
+    After(u64),
+    /// As soon as the client takes more, which wakes the task.
+    Blocked,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Batched<S> {
     pub(crate) fn new(mut stream: Box<TlsStream<S>>, pulse: Arc<Pulse>) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(2 * KEPT));
-        Self { stream, kept: 0, woken: None, pulse }
+        Self { stream, kept: 0, leaving: Leaving::Later, pulse }
     }
 
     /// Lets the records leave.
     fn leave(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.woken = None;
         if self.kept > 0 {
+            self.leaving = Leaving::Blocked;
             ready!(Pin::new(&mut self.stream).poll_flush(context))?;
             self.kept = 0;
         }
+        self.leaving = Leaving::Later;
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether it is time for the records to leave.
+    fn due(&self) -> bool {
+        match self.leaving {
+            Leaving::Later => false,
+            Leaving::After(turn) => turn != self.pulse.turn(),
+            Leaving::Blocked => true,
+        }
     }
 }
 
@@ -52,8 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Batched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let now = self.pulse.turn();
-        if self.woken.is_some_and(|turn| turn != now)
+        if self.due()
             && let Poll::Ready(left) = self.leave(context)
         {
             left?;
@@ -85,11 +104,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Batched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.kept > 0 && self.woken.is_none() {
-            self.woken = Some(self.pulse.turn());
-            context.waker().wake_by_ref();
+        match self.leaving {
+            Leaving::Later if self.kept > 0 => {
+                self.leaving = Leaving::After(self.pulse.turn());
+                context.waker().wake_by_ref();
+                Poll::Ready(Ok(()))
+            }
+            Leaving::Later | Leaving::After(_) => Poll::Ready(Ok(())),
+            Leaving::Blocked => self.leave(context),
         }
-        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
