@@ -52,6 +52,8 @@ const ASKED_AGAIN: (Duration, Duration) = (Duration::from_secs(60), Duration::fr
 const ASKED_IN_VAIN: Duration = Duration::from_secs(3600);
 /// So many orders may fail before one is made without the lease, if S3 is what fails; a renewal has time.
 const PATIENT: u32 = 2;
+/// How long the CA may take to say when it would like to renew: one that hangs makes no host look bad.
+const ASKED_FOR: Duration = Duration::from_secs(10);
 /// A pause of an order up to this long is a pause of the keeper; during a longer one it looks at the vault.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -222,7 +224,9 @@ impl Certificates {
         if !self.held || Instant::now() < self.ask_at {
             return None;
         }
-        match by.authority.window(document).await {
+        let said = tokio::time::timeout(ASKED_FOR, by.authority.window(document)).await;
+        let said = said.unwrap_or_else(|_| Err(Fault::retry("asking the CA when it would like to renew", "no answer")));
+        match said {
             Ok(said) => {
                 let (window, again) = said?;
                 self.ask_at = Instant::now() + again.clamp(ASKED_AGAIN.0, ASKED_AGAIN.1);
