@@ -1,5 +1,7 @@
 //! An immutable set of files: the content of one package, served as it lies.
 
+mod attributes;
+mod content_types;
 mod directory;
 mod entry;
 mod fields;
@@ -13,6 +15,7 @@ mod pattern;
 mod policy;
 mod redirects;
 mod refused;
+mod rules;
 mod verify;
 
 use std::{fs::File, path::Path};
@@ -27,6 +30,7 @@ pub(crate) use self::{
     inflate::Inflate,
     policy::{Policy, Slash},
     redirects::{Redirects, Target},
+    rules::Rules,
 };
 pub use self::{
     limits::PackageLimits,
@@ -55,17 +59,6 @@ pub struct Site {
     types: Vec<HeaderValue>,
     rules: Rules,
     notes: Vec<Note>,
-}
-
-/// What the package itself says about how it is to be served.
-#[derive(Debug, Default)]
-pub(crate) struct Rules {
-    /// `_redirects`.
-    pub(crate) redirects: Redirects,
-    /// `_headers`.
-    pub(crate) fields: Fields,
-    /// `site.toml`.
-    pub(crate) policy: Policy,
 }
 
 impl Site {

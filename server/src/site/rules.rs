@@ -1,0 +1,68 @@
+//! The package's own settings, read at opening.
+
+use super::{Fields, Inflate, Method, Note, Policy, Redirects, Site};
+
+/// How long a file of settings may be.
+const LONGEST_SETTING: u64 = 1 << 20;
+/// How many faults in the settings are told; a file full of them is not told in full.
+const MOST_NOTES: usize = 1_000;
+
+/// What the package itself says about how it is to be served.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    /// `_redirects`.
+    pub(crate) redirects: Redirects,
+    /// `_headers`.
+    pub(crate) fields: Fields,
+    /// `site.toml`.
+    pub(crate) policy: Policy,
+}
+
+/// Reads the package's own settings; what is wrong with them is noted, and never keeps the site from being served.
+pub(super) fn read(site: &mut Site) {
+    let mut notes = Vec::new();
+    let mut read = |file| {
+        site.setting(file).unwrap_or_else(|text| {
+            notes.push(Note { file, line: 0, text });
+            String::new()
+        })
+    };
+    let (redirects, fields, policy) = (read("_redirects"), read("_headers"), read("site.toml"));
+    site.rules = Rules {
+        redirects: Redirects::parse(&redirects, &mut notes),
+        fields: Fields::parse(&fields, &mut notes),
+        policy: Policy::parse(&policy, &mut notes),
+    };
+    if let Some(fallback) = &site.rules.policy.fallback
+        && site.file(fallback).is_none()
+    {
+        notes.push(Note { file: "site.toml", line: 0, text: format!("fallback {fallback:?} is not in the package") });
+    }
+    notes.truncate(MOST_NOTES);
+    site.notes = notes;
+}
+
+impl Site {
+    /// The text of a file at the package's root that is a setting; empty if there is none.
+    fn setting(&self, file: &str) -> Result<String, String> {
+        let Some(entry) = self.entries.iter().find(|entry| self.names[entry.name()] == *file) else {
+            return Ok(String::new());
+        };
+        if entry.size > LONGEST_SETTING {
+            return Err(format!("it is longer than {LONGEST_SETTING} bytes; none of it is used"));
+        }
+        let packed = self.packed(entry).ok_or("it cannot be read; none of it is used")?;
+        let bytes = match entry.method {
+            Method::Stored => packed.to_vec(),
+            Method::Deflated => {
+                let mut inflate = Inflate::new(packed, entry.size);
+                let mut bytes = Vec::new();
+                while let Some(piece) = inflate.piece() {
+                    bytes.extend(piece.map_err(|_| "it does not inflate; none of it is used")?);
+                }
+                bytes
+            }
+        };
+        String::from_utf8(bytes).map_err(|_| "it is not UTF-8; none of it is used".into())
+    }
+}
