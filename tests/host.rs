@@ -7,6 +7,7 @@ mod check;
 mod departs;
 mod heals;
 mod refuses;
+mod serves;
 mod up;
 mod vault;
 

@@ -3,9 +3,9 @@
 //! The order is possession: each keeper is built from what the ones before it yield. What does not need each other
 //! runs beside each other; only the address comes after everything.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use spothost_server::{Bound, Drained, Listen, Running, Settings};
+use spothost_server::{Bound, Counters, Drained, Listen, Running, Settings, metrics};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -19,8 +19,11 @@ use crate::{
     keeper::{Keeper, Kept, keep},
     listener::{Feeds, Listener},
     package::{Packages, Shelf, Source},
-    status::{self, Board, systemd},
+    status::{self, Board, Served, systemd},
 };
+
+/// How often what was served is counted for the status.
+const COUNTED: Duration = Duration::from_secs(5);
 
 /// Where this host keeps what survives its process, and what does not.
 #[derive(Clone, Debug)]
@@ -85,6 +88,10 @@ pub async fn run(config: &Config, folders: &Folders, also: Vec<String>, board: B
     });
     systemd::ready();
     tokio::spawn(systemd::follow(board.watch()));
+    tokio::spawn(count(running.counters(), board.clone()));
+    if let Some(address) = config.serve.metrics {
+        tokio::spawn(tell_metrics(address, running.counters()));
+    }
 
     let (departing, departs) = watch::channel(None);
     let hands = Hands { board: board.clone(), departs: departs.clone() };
@@ -155,6 +162,30 @@ fn keep_all(
     }
 }
 
+/// Brings what was served to the board, now and then.
+async fn count(counters: Arc<Counters>, board: Board) {
+    let mut now = tokio::time::interval(COUNTED);
+    loop {
+        now.tick().await;
+        board.served(Served {
+            requests: counters.requests(),
+            failed: counters.responses(5),
+            bytes: counters.sent(),
+            open: counters.open(),
+            turned_away: counters.turned_away(),
+            cut: counters.cut(),
+        });
+    }
+}
+
+/// The site does not depend on being measured: an address that is not to be had is said, and left.
+async fn tell_metrics(address: SocketAddr, counters: Arc<Counters>) {
+    match metrics::serve(address, counters).await {
+        Ok(never) => match never {},
+        Err(error) => tracing::error!(%address, %error, "[serve] metrics are not told"),
+    }
+}
+
 /// Takes the ports and answers on them at once, with 503 until there is a site.
 fn serve(config: &Config, also: Vec<String>) -> Result<(Running, Listen, Feeds), Fatal> {
     let listen = Listen { http: config.listen.http, https: config.listen.https };
@@ -163,6 +194,10 @@ fn serve(config: &Config, also: Vec<String>) -> Result<(Running, Listen, Feeds),
     let settings = Settings {
         aliases: config.aliases.iter().map(ToString::to_string).collect(),
         also,
+        hsts: config.serve.hsts,
+        access: config.serve.access(),
+        patience: config.limits.patience(),
+        bounds: config.limits.bounds(),
         ..Settings::new(config.domain.as_str())
     };
     let for_the_time_being = self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))?;

@@ -15,9 +15,11 @@ use toml::Spanned;
 
 mod name;
 mod place;
+mod serve;
 
 pub use name::Name;
 pub use place::{Bucket, PackagePlace, VaultPlace};
+pub use serve::{Limits, Serve};
 
 /// A configuration larger than this is none.
 const LARGEST: u64 = 1 << 20;
@@ -48,6 +50,10 @@ pub struct Config {
     pub ttl: u32,
     /// How often each keeper looks.
     pub look: Look,
+    /// How the site is served.
+    pub serve: Serve,
+    /// What a client may cost.
+    pub limits: Limits,
 }
 
 /// Who certifies.
@@ -165,6 +171,10 @@ struct File {
     dns: Dns,
     #[serde(default)]
     look: WrittenLook,
+    #[serde(default)]
+    serve: Serve,
+    #[serde(default)]
+    limits: Limits,
 }
 
 #[derive(Deserialize, Default)]
@@ -217,6 +227,8 @@ impl File {
                 address: self.look.address.map_or(Ok(default.address), checked_look)?,
                 departure: self.look.departure.map_or(Ok(default.departure), checked_look)?,
             },
+            serve: self.serve,
+            limits: self.limits,
         })
     }
 }

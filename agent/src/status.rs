@@ -176,8 +176,28 @@ pub struct Status {
     pub going: Option<Going>,
     /// The parts in boot order.
     pub parts: Vec<PartStatus>,
+    /// What was served so far, as of a few seconds ago.
+    #[serde(default)]
+    pub served: Served,
     /// The boot: what each part spent its time on until it first held something.
     pub boot: Vec<Span>,
+}
+
+/// What was served so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// Responses.
+    pub requests: u64,
+    /// Responses of class 5xx.
+    pub failed: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections that were closed at once, because a limit was reached.
+    pub turned_away: u64,
+    /// Connections that were cut, because their client was too slow.
+    pub cut: u64,
 }
 
 /// Where a host stands as a whole.

@@ -49,6 +49,16 @@ fn show(status: &Status) {
         status.version,
         moment(status.started)
     );
+    let served = &status.served;
+    anstream::println!(
+        "served {} requests ({} failed), {:.1} MB; {} connections open, {} turned away, {} cut",
+        served.requests,
+        served.failed,
+        served.bytes as f64 / 1e6,
+        served.open,
+        served.turned_away,
+        served.cut
+    );
     if let Some(going) = &status.going {
         anstream::println!("going: {going}");
     }

@@ -14,7 +14,7 @@ use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, run::host};
 use crate::{
     boot::Folders,
     certificate::LocalCa,
-    config::{Authority, Config, Listen, Look, Name, PackagePlace, VaultPlace},
+    config::{Authority, Config, Limits, Listen, Look, Name, PackagePlace, Serve, VaultPlace},
 };
 
 /// Serve a folder or a zip from this machine.
@@ -61,6 +61,8 @@ impl Up {
             listen: Listen { http: self.http, https: self.https },
             ttl: 60,
             look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
+            serve: Serve::default(),
+            limits: Limits::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use time::OffsetDateTime;
 use tokio::{sync::watch, time::Instant};
 
-use super::{HostPhase, LastFault, Part, PartStatus, Phase, Span, Spent, Status};
+use super::{HostPhase, LastFault, Part, PartStatus, Phase, Served, Span, Spent, Status};
 use crate::{
     departure::Going,
     fault::{Cure, Fault},
@@ -37,6 +37,7 @@ impl Board {
             phase: HostPhase::Booting,
             going: None,
             parts: Vec::new(),
+            served: Served::default(),
             boot: Vec::new(),
         };
         Board { status: Arc::new(watch::Sender::new(status)), start: Instant::now() }
@@ -61,6 +62,13 @@ impl Board {
     pub fn going(&self, going: &Going) {
         tracing::info!(reason = %going, "departing");
         self.change(|status, _| status.going = Some(going.clone()));
+    }
+
+    /// Says what was served so far.
+    pub fn served(&self, served: Served) {
+        if self.status.borrow().served != served {
+            self.change(|status, _| status.served = served);
+        }
     }
 
     /// Says that the drain is over.

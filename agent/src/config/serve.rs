@@ -1,0 +1,195 @@
+//! How the site is served: what is sent along, what is written down, and what a client may cost.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use spothost_server::{Access, AccessFormat, AccessTo, Bounds, Patience};
+
+/// How the site is served.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Serve {
+    /// `Strict-Transport-Security` (RFC 6797) for this long; none is sent by default, because it cannot be taken back.
+    #[serde(deserialize_with = "some_time")]
+    pub hsts: Option<Duration>,
+    /// Where a line per request goes: `stdout` (the journal, under systemd) or a path.
+    access: Option<AccessPlace>,
+    /// How such a line is written.
+    format: Format,
+    /// Loopback address at which the counters are told to Prometheus.
+    #[serde(deserialize_with = "some_loopback")]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// What a client may cost, and how long it may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Open connections in all.
+    connections: usize,
+    /// Open connections per IPv4 address or IPv6 /64.
+    connections_per_address: usize,
+    /// Bytes of a request's head.
+    head: usize,
+    /// Bytes of a request's target.
+    target: usize,
+    /// Concurrent HTTP/2 streams of a connection.
+    streams: u32,
+    #[serde(deserialize_with = "time")]
+    handshake_time: Duration,
+    #[serde(deserialize_with = "time")]
+    first_time: Duration,
+    #[serde(deserialize_with = "time")]
+    head_time: Duration,
+    #[serde(deserialize_with = "time")]
+    idle_time: Duration,
+    #[serde(deserialize_with = "time")]
+    write_time: Duration,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct AccessPlace(AccessTo);
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Combined,
+    Json,
+}
+
+impl Serve {
+    /// Where access lines are written, if they are.
+    pub fn access(&self) -> Option<Access> {
+        let format = match self.format {
+            Format::Combined => AccessFormat::Combined,
+            Format::Json => AccessFormat::Json,
+        };
+        self.access.as_ref().map(|place| Access { format, to: place.0.clone() })
+    }
+}
+
+impl Limits {
+    /// How long a client may take.
+    pub fn patience(&self) -> Patience {
+        Patience {
+            handshake: self.handshake_time,
+            first: self.first_time,
+            head: self.head_time,
+            idle: self.idle_time,
+            write: self.write_time,
+            ..Patience::default()
+        }
+    }
+
+    /// What a client may cost.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            connections: self.connections,
+            connections_per_address: self.connections_per_address,
+            head: self.head,
+            target: self.target,
+            streams: self.streams,
+            ..Bounds::default()
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let (patience, bounds) = (Patience::default(), Bounds::default());
+        Limits {
+            connections: bounds.connections,
+            connections_per_address: bounds.connections_per_address,
+            head: bounds.head,
+            target: bounds.target,
+            streams: bounds.streams,
+            handshake_time: patience.handshake,
+            first_time: patience.first,
+            head_time: patience.head,
+            idle_time: patience.idle,
+            write_time: patience.write,
+        }
+    }
+}
+
+impl TryFrom<String> for AccessPlace {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<AccessPlace, String> {
+        if text == "stdout" {
+            return Ok(AccessPlace(AccessTo::Stdout));
+        }
+        let path = PathBuf::from(&text);
+        match path.is_absolute() {
+            true => Ok(AccessPlace(AccessTo::File(path))),
+            false => Err(format!("`{text}` is neither \"stdout\" nor an absolute path")),
+        }
+    }
+}
+
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    let parsed = humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))?;
+    match parsed.is_zero() {
+        false => Ok(parsed),
+        true => Err(D::Error::custom(format!("`{text}` is no time at all"))),
+    }
+}
+
+fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    time(from).map(Some)
+}
+
+fn some_loopback<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let address = SocketAddr::deserialize(from)?;
+    match address.ip().is_loopback() {
+        true => Ok(Some(address)),
+        false => Err(D::Error::custom(format!(
+            "{address} is no loopback address: what is counted is nobody else's business"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_how_is_read() {
+        let text = "hsts = \"1d\"\naccess = \"/var/log/spothost/access.log\"\nformat = \"json\"\nmetrics = \"127.0.0.1:9180\"\n";
+        let serve: Serve = toml::from_str(text).expect("valid");
+        assert_eq!(serve.hsts, Some(Duration::from_secs(86_400)));
+        let to = AccessTo::File("/var/log/spothost/access.log".into());
+        assert_eq!(serve.access(), Some(Access { format: AccessFormat::Json, to }));
+        assert_eq!(serve.metrics.map(|address| address.port()), Some(9180));
+        assert_eq!(toml::from_str::<Serve>("").expect("valid").access(), None);
+    }
+
+    #[test]
+    fn limits_that_are_not_named_are_the_servers_own() {
+        let limits: Limits = toml::from_str("connections = 7\nidle_time = \"5s\"\n").expect("valid");
+        assert_eq!(limits.bounds().connections, 7);
+        assert_eq!(limits.bounds().streams, Bounds::default().streams);
+        assert_eq!(limits.patience().idle, Duration::from_secs(5));
+        assert_eq!(limits.patience().write, Patience::default().write);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_reason() {
+        let table = [
+            ("access = \"access.log\"", "nor an absolute path"),
+            ("metrics = \"0.0.0.0:9180\"", "no loopback address"),
+            ("format = \"xml\"", "unknown variant"),
+            ("hsts = \"soon\"", "`soon`"),
+            ("hsts = \"0s\"", "no time at all"),
+            ("hosts = 1", "unknown field"),
+        ];
+        for (text, reason) in table {
+            let said = toml::from_str::<Serve>(text).expect_err(text).to_string();
+            assert!(said.contains(reason), "{said}");
+        }
+        assert!(toml::from_str::<Limits>("idle_time = \"0s\"").is_err());
+    }
+}
