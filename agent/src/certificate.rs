@@ -20,13 +20,16 @@ use crate::{
     status::Part,
 };
 
+mod acme;
 mod challenge;
 mod document;
 mod due;
 mod issuance;
+mod key;
 mod lease;
 mod local_ca;
 mod order;
+mod refusal;
 mod self_made;
 mod transport;
 mod vault;
@@ -94,7 +97,7 @@ pub enum Certifier {
 
 /// What it takes to be certified by ACME.
 pub struct ByAcme {
-    authority: order::Acme,
+    authority: acme::Acme,
     zone: String,
     lease: Option<config::Bucket>,
     aws: Kept<Aws>,
@@ -107,7 +110,7 @@ impl Certifier {
         let (Authority::Acme { directory, roots, profile }, Some(zone)) = (&config.authority, &config.zone) else {
             return Certifier::Internal(local_ca);
         };
-        let authority = order::Acme {
+        let authority = acme::Acme {
             directory: directory.clone(),
             roots: roots.clone(),
             profile: profile.clone(),

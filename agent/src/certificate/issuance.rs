@@ -9,9 +9,11 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
     Vault,
+    acme::Acme,
     document::{Document, Underway},
+    key::new_key,
     lease::Lease,
-    order::{Acme, Customer, new_key},
+    order::Customer,
 };
 use crate::{
     aws::{lease::LeaseObject, secret::Swapped, zone::Zone},
