@@ -43,3 +43,17 @@ async fn visits_are_written_down_counted_and_told() {
     assert!(told.contains("responses"), "{told}");
     agent.wait_for("a count", SOON, async |agent| agent.status()["served"]["requests"].as_u64() > Some(1)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn line_of_a_package_that_is_not_understood_is_shown_and_the_rest_holds() {
+    let site = Site::titled("noted").with("_redirects", "/old /new 301\n/a /b 999\n");
+    let (instance, visitor) = published(&site).await;
+    let mut agent = instance.start();
+    agent.wait_until_serving(SOON).await;
+    let moved = visitor.get("/old").await.expect("an answer");
+    assert_eq!((moved.status.as_u16(), moved.header("location")), (301, "/new"));
+    let notes = agent.part("package")["notes"].to_string();
+    assert!(notes.contains("_redirects") && notes.contains('2'), "{notes}");
+    let shown = instance.command(&["status"]).await;
+    assert!(shown.stdout.contains("note: _redirects"), "{}", shown.stdout);
+}

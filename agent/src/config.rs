@@ -114,7 +114,7 @@ impl Config {
     /// What is wrong, with the line it is wrong in.
     pub fn load(path: &Path) -> Result<Config, BadConfig> {
         let text =
-            read(path).map_err(|error| BadConfig { place: path.display().to_string(), said: error.to_string() })?;
+            read(path).map_err(|error| BadConfig { place: format!("reading {}", path.display()), said: error.to_string() })?;
         Config::parse(&text).map_err(|(line, said)| BadConfig { place: format!("{}:{line}", path.display()), said })
     }
 

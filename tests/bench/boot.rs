@@ -25,6 +25,8 @@ struct Boot {
     first_answer: Duration,
     accepted: Duration,
     resident_kib: u64,
+    /// Of which the process's own, rather than pages of the binary and the package.
+    own_kib: u64,
     calls: Vec<String>,
 }
 
@@ -45,12 +47,13 @@ async fn main() {
         cold.push(boot(&first).await);
         warm.push(boot(&second).await);
     }
-    println!("\n{:<24}{:>18}{:>24}{:>14}", "", "first answer", "accepted DNS change", "RSS at rest");
+    println!("\n{:<24}{:>18}{:>24}{:>14}{:>12}", "", "first answer", "accepted DNS change", "RSS at rest", "its own");
     for (name, boots) in [("cold, with an order", &mut cold), ("warm, from the vault", &mut warm)] {
         let answer = median(boots, |boot| boot.first_answer.as_millis());
         let accepted = median(boots, |boot| boot.accepted.as_millis());
         let resident = median(boots, |boot| u128::from(boot.resident_kib)) as f64 / 1024.0;
-        println!("{name:<24}{answer:>15} ms{accepted:>21} ms{resident:>11.1} MB");
+        let own = median(boots, |boot| u128::from(boot.own_kib)) as f64 / 1024.0;
+        println!("{name:<24}{answer:>15} ms{accepted:>21} ms{resident:>11.1} MB{own:>9.1} MB");
     }
     println!("\nthe calls of the last warm boot (begin and end in ms after the start of the process):");
     warm.last().into_iter().flat_map(|boot| &boot.calls).for_each(|call| println!("  {call}"));
@@ -75,14 +78,14 @@ async fn boot(instance: &Instance) -> Boot {
     };
     let accepted = accepted(instance, &agent, begun).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let resident_kib = agent.resident_kib();
+    let (resident_kib, own_kib) = (agent.resident_kib(), own_kib(agent.pid()));
     let calls = instance.aws.calls();
     let since = |at: Instant| at.saturating_duration_since(begun).as_millis();
     let calls =
         calls.iter().map(|call| format!("{:>5} {:>5}  {}", since(call.started), since(call.ended), call.operation));
     let calls = calls.collect();
     agent.stop().await;
-    Boot { first_answer, accepted, resident_kib, calls }
+    Boot { first_answer, accepted, resident_kib, own_kib, calls }
 }
 
 /// When the change of the address records was answered.
@@ -101,6 +104,13 @@ async fn accepted(instance: &Instance, agent: &Agent, begun: Instant) -> Duratio
         assert!(begun.elapsed() < PATIENCE, "no change\n{}", agent.last_lines());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Anonymous memory of a process in KiB (`proc_pid_status(5)`).
+fn own_kib(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
 fn binary() -> PathBuf {
