@@ -17,30 +17,47 @@ use super::Marks;
 
 /// From this length on, a system call of its own is cheaper than a copy.
 const WORTH_IT: usize = 32 * 1024;
-/// `MSG_MORE` of Linux: what follows goes into the same segments.
-const MORE: i32 = 0x8000;
 
 /// A TCP stream that knows from which package its responses come.
 #[derive(Debug)]
 pub(crate) struct Spliced {
     stream: TcpStream,
     marks: Arc<Marks>,
+    /// Whether the response's content is sent from the file. Meanwhile only full segments leave (`TCP_CORK`): the kernel
+    /// takes a file in pieces, and would send each at once.
+    from_file: bool,
 }
 
 impl Spliced {
     pub(crate) fn new(stream: TcpStream, marks: Arc<Marks>) -> Self {
-        Self { stream, marks }
+        Self { stream, marks, from_file: false }
     }
 
-    /// Sends the first part from the package's file, if it is long and lies there.
+    /// Whether these bytes are worth sending from the file: they lie there, are many, and begin with a page. If they do not,
+    /// every piece of the kernel's straddles two pages, and a copy is cheaper.
+    fn worth_it(&self, part: &[u8]) -> bool {
+        const PAGE: u64 = 4096;
+        part.len() >= WORTH_IT
+            && self.marks.site().is_some_and(|site| site.position(part).is_some_and(|(_, offset)| offset % PAGE == 0))
+    }
+
+    /// Sends bytes from the package's file; `None` if they do not lie there.
     fn send_file(&self, context: &mut Context<'_>, part: &[u8]) -> Poll<Option<io::Result<usize>>> {
-        let Some(site) = self.marks.site().filter(|_| part.len() >= WORTH_IT) else { return Poll::Ready(None) };
+        let Some(site) = self.marks.site() else { return Poll::Ready(None) };
         let Some((file, offset)) = site.position(part) else { return Poll::Ready(None) };
         let send = || {
             let mut at = offset;
             Ok(rustix::fs::sendfile(&self.stream, file, Some(&mut at), part.len())?)
         };
         self.try_write(context, send).map(Some)
+    }
+
+    fn set_from_file(&mut self, from_file: bool) {
+        if self.from_file != from_file {
+            self.from_file = from_file;
+            // Without it everything is sent all the same, in more segments.
+            let _ = SockRef::from(&self.stream).set_tcp_cork(from_file);
+        }
     }
 
     fn try_write(
@@ -78,20 +95,19 @@ impl AsyncWrite for Spliced {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let long = parts.iter().position(|part| part.len() >= WORTH_IT);
-        match long {
-            None => {}
-            Some(0) => {
+        match parts.iter().position(|part| part.len() >= WORTH_IT) {
+            Some(0) if self.from_file || self.worth_it(&parts[0]) => {
+                self.set_from_file(true);
                 if let Some(sent) = ready!(self.send_file(context, &parts[0])) {
                     return Poll::Ready(sent);
                 }
             }
             // A write may take less than it is offered: the head goes first, and the file when hyper offers the rest.
-            Some(at) if self.marks.site().is_some() => {
-                let socket = SockRef::from(&self.stream);
-                return self.try_write(context, || socket.send_vectored_with_flags(&parts[..at], MORE));
+            Some(at) if at > 0 && self.worth_it(&parts[at]) => {
+                self.set_from_file(true);
+                return Pin::new(&mut self.stream).poll_write_vectored(context, &parts[..at]);
             }
-            Some(_) => {}
+            _ => {}
         }
         Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
@@ -101,6 +117,7 @@ impl AsyncWrite for Spliced {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.set_from_file(false);
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -41,6 +41,14 @@ impl Package {
         self.add(name, content.as_ref(), CompressionMethod::Stored)
     }
 
+    /// Stored, beginning with a page, as zipalign puts it.
+    pub(crate) fn aligned(mut self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).with_alignment(4096);
+        self.0.start_file(name, options).unwrap();
+        self.0.write_all(content.as_ref()).unwrap();
+        self
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0.finish().unwrap().into_inner()
     }

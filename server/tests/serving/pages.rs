@@ -136,7 +136,7 @@ async fn a_package_on_disk_is_served_over_plain_http_as_it_lies() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("site.zip");
     let (large, page) = (noise(5 << 20), text("page", 2_000_000));
-    let package = Package::new().stored("large.bin", &large).deflated("page.html", &page).stored("small.txt", "small");
+    let package = Package::new().aligned("large.bin", &large).deflated("page.html", &page).stored("small.txt", "small");
     std::fs::write(&path, package.finish()).unwrap();
     let server = Server::without_site(|settings| settings.plain = true);
     let site = Site::open(&path, &PackageLimits::default()).unwrap();
