@@ -113,8 +113,8 @@ impl Config {
     /// # Errors
     /// What is wrong, with the line it is wrong in.
     pub fn load(path: &Path) -> Result<Config, BadConfig> {
-        let text =
-            read(path).map_err(|error| BadConfig { place: format!("reading {}", path.display()), said: error.to_string() })?;
+        let text = read(path)
+            .map_err(|error| BadConfig { place: format!("reading {}", path.display()), said: error.to_string() })?;
         Config::parse(&text).map_err(|(line, said)| BadConfig { place: format!("{}:{line}", path.display()), said })
     }
 

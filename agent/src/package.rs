@@ -294,6 +294,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn disk_that_cannot_be_written_leaves_the_site_and_heals() {
+        let disk = OnDisk::new();
+        disk.publish("one");
+        let mut packages = disk.keeper(&disk.zip());
+        round(&mut packages).await.expect("fetched");
+        let one = packages.held.clone().expect("held");
+        disk.publish("two");
+        let incoming = disk.folder.path().join("shelf/incoming.zip");
+        fs::create_dir(&incoming).expect("made");
+        let fault = round(&mut packages).await.err().expect("it cannot be written");
+        assert_eq!(fault.cure, Cure::Retry);
+        assert!(packages.held.as_ref() == Some(&one), "the site stays");
+        let again = disk.keeper(&disk.zip()).remembered().await.expect("so does the last good package");
+        assert_eq!(again.release, one.release);
+        fs::remove_dir(&incoming).expect("removed");
+        round(&mut packages).await.expect("fetched");
+        assert!(packages.held.as_ref() != Some(&one), "the new one is taken when there is room");
+    }
+
+    #[tokio::test]
     async fn restarted_host_remembers_the_last_good_package_without_its_source() {
         let disk = OnDisk::new();
         disk.publish("one");

@@ -135,8 +135,10 @@ mod tests {
             (Duration::seconds(60), Duration::seconds(29), "not"),
             (Duration::seconds(60), Duration::seconds(31), "soon"),
             (Duration::seconds(60), Duration::seconds(61), "now"),
-            // A clock that is behind by an hour starts no order.
+            // A clock that is behind by an hour, ahead by a day, or in 1970 starts no order.
             (hour(90 * 24), hour(-1), "not"),
+            (hour(90 * 24), hour(24), "not"),
+            (hour(90 * 24), OffsetDateTime::UNIX_EPOCH - START, "not"),
         ];
         for (whole, age, expected) in table {
             let life = Life { not_before: START, not_after: START + whole };
