@@ -9,7 +9,7 @@ use std::{
     task::Poll,
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -99,7 +99,7 @@ async fn http2(worker: Arc<Worker>, stream: Box<TlsStream<TcpStream>>, address: 
 
 /// Polls a connection to its end, unless its client is too slow or the drain is. From the phase `from` on it is closed as
 /// soon as nothing is lost by it.
-async fn drive<C, E>(
+async fn drive<C>(
     worker: &Worker,
     pulse: &Pulse,
     address: IpAddr,
@@ -108,8 +108,7 @@ async fn drive<C, E>(
     close: impl Fn(Pin<&mut C>),
 ) -> u64
 where
-    C: Future<Output = Result<(), E>>,
-    E: std::fmt::Display,
+    C: Future<Output = hyper::Result<()>>,
 {
     let patience = &worker.settings.patience;
     let mut due = pin!(sleep_until(pulse.deadline(patience)));
@@ -131,7 +130,7 @@ where
         loop {
             if let Poll::Ready(done) = connection.as_mut().poll(context) {
                 if let Err(error) = done {
-                    tracing::debug!(%address, %error, "a connection ended early");
+                    refused(worker, address, &error);
                 }
                 return Poll::Ready(0);
             }
@@ -158,6 +157,14 @@ where
     .await
 }
 
+/// A connection ended early. If that is for a head that cannot be read, hyper has answered by itself.
+fn refused(worker: &Worker, address: IpAddr, error: &hyper::Error) {
+    if error.is_parse() {
+        worker.counters.answered(StatusCode::BAD_REQUEST.as_u16());
+    }
+    tracing::debug!(%address, %error, "a connection ended early");
+}
+
 /// The phase that follows `current`; cutting, if the server was dropped.
 async fn next_phase(phases: &mut watch::Receiver<Phase>, current: Phase) -> (Phase, &mut watch::Receiver<Phase>) {
     let next = phases.wait_for(|phase| *phase > current).await.map_or(Phase::Cutting, |phase| *phase);
@@ -180,15 +187,15 @@ impl Service<Request<Incoming>> for Answering {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.pulse.began();
-        let worker = &self.worker;
+        let (worker, number) = (&self.worker, self.pulse.requests());
         let closing = *worker.phase.borrow() >= Phase::Lingering;
         let asked = Asked {
             names: &worker.names,
             settings: &worker.settings,
             site: worker.site.borrow().clone(),
             secure: self.secure,
-            long_target: self.marks.long_target(),
-            content: self.marks.content(),
+            long_target: self.marks.long_target(number),
+            content: self.marks.content(number),
         };
         if !self.secure && asked.settings.plain {
             self.marks.serve_from(asked.site.as_ref());

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -50,10 +50,11 @@ pub(crate) struct Guarded<S> {
 /// What the stream and the one who answers tell each other.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
-    /// The last request's target was too long, and was cut.
-    long_target: AtomicBool,
-    /// The last request announced content: no other request follows.
-    content: AtomicBool,
+    /// The number of the request whose target was too long, and was cut; 0 for none. Bytes are looked at before the requests
+    /// before them are answered, so it must be said which one is meant.
+    long_target: AtomicU64,
+    /// The number of the request that announced content, and is the last one; 0 for none.
+    content: AtomicU64,
     /// The connection is to end as soon as nothing is under way.
     closing: AtomicBool,
     /// The package that the last response comes from, where its file may be sent as it is.
@@ -61,12 +62,14 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    pub(crate) fn long_target(&self) -> bool {
-        self.long_target.load(Relaxed)
+    /// Whether this is the number of the request whose target was too long.
+    pub(crate) fn long_target(&self, request: u64) -> bool {
+        self.long_target.load(Relaxed) == request
     }
 
-    pub(crate) fn content(&self) -> bool {
-        self.content.load(Relaxed)
+    /// Whether this is the number of the request that announced content.
+    pub(crate) fn content(&self, request: u64) -> bool {
+        self.content.load(Relaxed) == request
     }
 
     /// The next response comes from this package.
@@ -112,7 +115,9 @@ impl<S> Guarded<S> {
         let Some(scan) = &mut self.scan else { return };
         let (at, instead) = match scan.look(&buffer.filled()[before..]) {
             Found::Fine => {
-                self.marks.content.store(scan.announced_content(), Relaxed);
+                if scan.announced_content() {
+                    self.marks.content.store(scan.begun(), Relaxed);
+                }
                 if scan.inside_head() {
                     self.pulse.head_incomplete();
                 }
@@ -120,7 +125,7 @@ impl<S> Guarded<S> {
             }
             Found::Fault(at) => (at, POISON),
             Found::LongTarget(at) => {
-                self.marks.long_target.store(true, Relaxed);
+                self.marks.long_target.store(scan.begun(), Relaxed);
                 (at, LONG_TARGET_END)
             }
         };

@@ -9,6 +9,8 @@
 #[derive(Debug)]
 pub(crate) struct Scan {
     place: Place,
+    /// How many heads have begun.
+    begun: u64,
     target: usize,
     target_limit: usize,
     name: [u8; LONGEST_NAME],
@@ -81,6 +83,7 @@ impl Scan {
     pub(crate) fn new(target_limit: usize) -> Self {
         Self {
             place: Place::Before,
+            begun: 0,
             target: 0,
             target_limit,
             name: [0; LONGEST_NAME],
@@ -104,6 +107,11 @@ impl Scan {
     /// Whether no further request can come.
     pub(crate) fn exhausted(&self) -> bool {
         matches!(self.place, Place::Content | Place::Faulty)
+    }
+
+    /// How many heads have begun: the number of the request that the last one is of.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun
     }
 
     /// Whether the last head announced content.
@@ -174,7 +182,7 @@ impl Scan {
     }
 
     fn begin(&mut self) -> Place {
-        *self = Self { place: Place::Method, ..Self::new(self.target_limit) };
+        *self = Self { place: Place::Method, begun: self.begun + 1, ..Self::new(self.target_limit) };
         Place::Method
     }
 

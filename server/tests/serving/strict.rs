@@ -135,3 +135,25 @@ async fn the_newest_connection_is_refused_at_the_bound_and_others_are_served() {
     assert_eq!(held[0].response().await.status, 200);
     assert_eq!(server.running().counters().turned_away(), 1);
 }
+
+#[tokio::test]
+async fn a_request_before_a_refused_one_is_answered_as_ever() {
+    let server = Server::start();
+    let first = "GET /about HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
+    for (second, status) in [
+        ("POST / HTTP/1.1\r\nHost: www.example.org\r\nContent-Length: 3\r\n\r\nabc".to_owned(), 405),
+        (format!("GET /{} HTTP/1.1\r\nHost: www.example.org\r\n\r\n", "a".repeat(9000)), 414),
+        ("GET / HTTP/1.1\r\nHost : www.example.org\r\n\r\n".to_owned(), 400),
+    ] {
+        assert_eq!(statuses(&server, &format!("{first}{second}")).await, [200, status], "{second:?}");
+    }
+    // What hyper answers by itself is counted once its connection has ended.
+    let counters = server.running().counters();
+    let counted = async {
+        while counters.responses(4) < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), counted).await.expect("three responses are counted");
+    assert_eq!((counters.responses(2), counters.responses(4)), (3, 3));
+}
