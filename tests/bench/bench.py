@@ -56,8 +56,12 @@ class Server:
             stderr=open(WORK / f"{name}.err", "wb"),
             start_new_session=True,
         )
-        for port in (http, https):
-            wait_for(port, self)
+        try:
+            for port in (http, https):
+                wait_for(port, self)
+        except SystemExit:
+            self.stop()
+            raise
 
     def pids(self):
         """This server's processes: the one that was started, and its children."""
@@ -300,8 +304,10 @@ def measure(server, workload):
 
 def table(files):
     names = [name for name in PEERS if re.search(ARGUMENTS.servers, name)]
-    servers = [start(name, files) for name in names]
+    servers = []
     try:
+        for name in names:
+            servers.append(start(name, files))
         check(servers, files)
         rest = {server.name: server.memory() for server in servers}
         print(f"| workload | {' | '.join(names)} | ours / best peer |")
