@@ -209,3 +209,19 @@ async fn newest_of_several_latest_packages_is_served() {
     agent.wait_until_serving(SOON).await;
     assert!(front(&visitor).await.is_some_and(|page| page.contains("newer")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_with_both_families_is_led_to_by_both() {
+    let (instance, _visitor) = published(&Site::titled("dual")).await;
+    instance.imds.set_ipv6(Some("2001:db8::7".parse().expect("an address")));
+    let mut agent = instance.start();
+    agent.wait_until_serving(SOON).await;
+    let domain = format!("{}.", instance.account.domain());
+    let records = instance.account.records().await;
+    let values = |kind: &str| {
+        let found = records.iter().find(|record| record.name == domain && record.kind == kind);
+        found.map(|record| record.values.clone()).unwrap_or_default()
+    };
+    assert_eq!(values("A"), [instance.address.to_string()]);
+    assert_eq!(values("AAAA"), ["2001:db8::7"]);
+}
