@@ -4,23 +4,23 @@
 //! stored there before it is used: any number of hosts shares one identity, and the CA sees an order only when one
 //! is due.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use spothost_server::Identity;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
-    aws::{Aws, lease::LeaseObject, secret::Swapped, zone::Zone},
+    aws::secret::Swapped,
     clock::moment,
-    config::{self, Authority, Config, Name, PackagePlace},
+    config::Name,
     fault::{Cure, Fault},
-    host::Host,
-    keeper::{Judgement, Keeper, Kept, Pace},
+    keeper::{Judgement, Keeper, Pace},
     status::Part,
 };
 
 mod acme;
+mod certifier;
 mod challenge;
 mod document;
 mod due;
@@ -34,13 +34,13 @@ mod self_made;
 mod transport;
 mod vault;
 
+pub use certifier::{ByAcme, Certifier};
 pub use local_ca::LocalCa;
 pub use self_made::self_made;
 pub use vault::Vault;
 
 use document::{Document, Issued};
 use due::{Due, Life, Window, again, due};
-use issuance::Issuance;
 
 /// How often the vault is looked at: a renewal by another host is picked up within this time.
 const LOOK: Duration = Duration::from_secs(600);
@@ -84,72 +84,6 @@ impl Certificate {
     fn dice(&self) -> f64 {
         let sum = self.leaf.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
         f64::from(sum) / f64::from(u32::MAX)
-    }
-}
-
-/// Who certifies, with what it takes.
-pub enum Certifier {
-    /// The local CA in this folder, made when the first certificate is.
-    Internal(PathBuf),
-    /// A CA that speaks ACME, convinced by records in the zone.
-    Acme(Box<ByAcme>),
-}
-
-/// What it takes to be certified by ACME.
-pub struct ByAcme {
-    authority: acme::Acme,
-    zone: String,
-    lease: Option<config::Bucket>,
-    aws: Kept<Aws>,
-    host: Option<Kept<Host>>,
-}
-
-impl Certifier {
-    /// The one that `config` names; a local CA lies in `local_ca`. `host` is who orders.
-    pub fn new(config: &Config, local_ca: PathBuf, aws: Kept<Aws>, host: Option<Kept<Host>>) -> Certifier {
-        let (Authority::Acme { directory, roots, profile }, Some(zone)) = (&config.authority, &config.zone) else {
-            return Certifier::Internal(local_ca);
-        };
-        let authority = acme::Acme {
-            directory: directory.clone(),
-            roots: roots.clone(),
-            profile: profile.clone(),
-            contact: config.contact.clone(),
-        };
-        let lease = match &config.package {
-            PackagePlace::Bucket(bucket) => Some(bucket.clone()),
-            PackagePlace::Disk(_) => None,
-        };
-        Certifier::Acme(Box::new(ByAcme { authority, zone: zone.clone(), lease, aws, host }))
-    }
-
-    fn directory(&self) -> &str {
-        match self {
-            Certifier::Internal(_) => "internal",
-            Certifier::Acme(by) => &by.authority.directory,
-        }
-    }
-}
-
-impl ByAcme {
-    fn issuance<'a>(&'a self, names: &'a [Name], vault: &'a Vault, insist: bool) -> Result<Issuance<'a>, Fault> {
-        let aws = self.aws.borrow().clone();
-        let aws = aws.ok_or_else(|| Fault::retry("ordering a certificate", "the region is not known yet"))?;
-        let lease = self
-            .lease
-            .as_ref()
-            .map(|place| LeaseObject::new(&aws, place.bucket.clone(), format!("{}.spothost-lease.json", place.prefix)));
-        let host = self.host.as_ref().and_then(|host| host.borrow().clone());
-        let holder = host.map_or_else(|| format!("process {}", std::process::id()), |host| host.instance);
-        Ok(Issuance {
-            names,
-            vault,
-            authority: &self.authority,
-            zone: Zone::new(&aws, self.zone.clone()),
-            lease,
-            holder,
-            insist,
-        })
     }
 }
 
