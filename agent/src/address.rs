@@ -100,7 +100,7 @@ impl Address {
         let zone = self.zone()?;
         let claim = self.claim_name();
         let names = self.names.iter().map(Name::as_str).chain(std::iter::once(claim.as_str()));
-        let sets = try_join_all(names.map(|name| zone.records_of(name))).await?;
+        let sets = try_join_all(names.map(|name| zone.records(name))).await?;
         let records: Vec<_> = sets.into_iter().flatten().collect();
         let claimant = self.claimant(&records).await;
         Ok(Seen { records, claimant })

@@ -9,7 +9,7 @@ use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
     meta::region::ProvideRegion as _, profile::ProfileFileRegionProvider, retry::RetryConfig, timeout::TimeoutConfig,
 };
-use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_credential_types::provider::SharedCredentialsProvider;
 
 pub mod bucket;
 mod credentials;
@@ -64,15 +64,6 @@ impl Login {
             .load()
             .await;
         Aws { config }
-    }
-
-    /// Whether credentials can be had at all, with the reason when not.
-    ///
-    /// # Errors
-    /// The reason, as the SDK gives it.
-    pub async fn check(&self) -> Result<(), String> {
-        let found = self.credentials.provide_credentials().await;
-        found.map(|_| ()).map_err(|e| refusal::words(&e))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     Aws,
     refusal::{POLITE, code, fault},
 };
-use crate::{config::Name, fault::Fault};
+use crate::fault::Fault;
 
 /// A change is known to all name servers "generally within 60 seconds"; after this it is a fault.
 const LONGEST_SYNC: Duration = Duration::from_secs(180);
@@ -81,19 +81,11 @@ impl Zone {
         Zone { client: Client::from_conf(config), id }
     }
 
-    /// The sets of `name` of the types that matter here.
+    /// The sets of `name` of the types that matter here; it need not be a host name: `_acme-challenge.example.org`.
     ///
     /// # Errors
     /// What Route 53 refuses.
-    pub async fn records(&self, name: &Name) -> Result<Vec<Records>, Fault> {
-        self.records_of(name.as_str()).await
-    }
-
-    /// The same for a name that is not a host name, such as `_acme-challenge.example.org`.
-    ///
-    /// # Errors
-    /// What Route 53 refuses.
-    pub async fn records_of(&self, name: &str) -> Result<Vec<Records>, Fault> {
+    pub async fn records(&self, name: &str) -> Result<Vec<Records>, Fault> {
         let doing = format!("reading the records of {name} in zone {}", self.id);
         let request = self.client.list_resource_record_sets().hosted_zone_id(&self.id).start_record_name(name);
         // Names are sorted and a name has few types: one page holds all of them.

@@ -112,29 +112,19 @@ impl Acme {
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<Order, Fault> {
         let identifiers: Vec<_> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
-        let mut wanted = NewOrder::new(&identifiers);
-        if let Some(profile) = &self.profile {
-            wanted = wanted.profile(profile);
-        }
-        let replacement = match replaces {
-            None => None,
-            Some(replaced) => {
-                let mut wanted = NewOrder::new(&identifiers);
-                if let Some(profile) = &self.profile {
-                    wanted = wanted.profile(profile);
-                }
-                Some(customer.account.new_order(&wanted.replaces(replaced)).await)
-            }
+        let wanted = || {
+            let wanted = NewOrder::new(&identifiers);
+            self.profile.iter().fold(wanted, |wanted, profile| wanted.profile(profile))
         };
-        let ordered = match replacement {
-            Some(Ok(order)) => Ok(order),
-            Some(Err(error)) if kind_of(&error) == "rateLimited" => Err(error),
+        let replaced = replaces.is_some();
+        let first = replaces.into_iter().fold(wanted(), |wanted, replaced| wanted.replaces(replaced));
+        let ordered = match customer.account.new_order(&first).await {
             // A CA that does not take it as a replacement may take it as an order like any other.
-            Some(Err(error)) => {
+            Err(error) if replaced && kind_of(&error) != "rateLimited" => {
                 tracing::info!(%error, "not taken as a replacement");
-                customer.account.new_order(&wanted).await
+                customer.account.new_order(&wanted()).await
             }
-            None => customer.account.new_order(&wanted).await,
+            ordered => ordered,
         };
         let order = ordered.map_err(|error| customer.fault("making an order", &error))?;
         tracing::info!(url = order.url(), "order made");

@@ -67,7 +67,7 @@ impl<'a> Challenges<'a> {
         for _ in 0..TRIES {
             let mut steps = Vec::new();
             for (name, values) in &self.wanted {
-                let records = self.zone.records_of(name).await?;
+                let records = self.zone.records(name).await?;
                 let now = records.iter().find(|set| set.kind == Kind::Txt);
                 steps.extend(plan(now, name, values));
             }
