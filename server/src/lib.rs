@@ -35,6 +35,7 @@ mod connections;
 mod counters;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod gate;
 mod identity;
 pub mod metrics;
 mod respond;

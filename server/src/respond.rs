@@ -88,12 +88,20 @@ fn respond<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
     serve(site, request)
 }
 
-/// What the package holds for this target, with the fields that it adds.
+/// What the package holds for this target, or the one before it for a fingerprinted file that is no longer there.
 fn serve<B>(site: &Arc<Site>, request: &Request<B>) -> Response<Body> {
     let Some(path) = target::path(request.uri().path()) else {
         return plain::response(StatusCode::BAD_REQUEST);
     };
-    let mut response = match page::find(site, &path, request.uri().path(), fallback::wanted(&path, request.headers())) {
+    match site.before(&path[1..]) {
+        Some(before) => serve_path(&before, &path, request),
+        None => serve_path(site, &path, request),
+    }
+}
+
+/// What one package holds for a path, with the fields that it adds.
+fn serve_path<B>(site: &Arc<Site>, path: &str, request: &Request<B>) -> Response<Body> {
+    let mut response = match page::find(site, path, request.uri().path(), fallback::wanted(path, request.headers())) {
         Page::File(entry) => file(site, entry, request, caching::of(&site.rules().policy, entry)),
         // What stands in for something else must never be kept as if it were that.
         Page::Fallback(entry) => file(site, entry, request, HeaderValue::from_static(caching::REVALIDATE)),
@@ -103,7 +111,7 @@ fn serve<B>(site: &Arc<Site>, request: &Request<B>) -> Response<Body> {
     };
     let fields = &site.rules().fields;
     if !fields.is_empty() && !response.status().is_server_error() {
-        fields.apply(&path, response.headers_mut());
+        fields.apply(path, response.headers_mut());
         if response.status() == StatusCode::NOT_FOUND {
             caching::never_immutable(response.headers_mut());
         }

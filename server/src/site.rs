@@ -1,10 +1,12 @@
 //! An immutable set of files: the content of one package, served as it lies.
 
 mod attributes;
+mod before;
 mod content_types;
 mod directory;
 mod entry;
 mod fields;
+mod gate;
 mod inflate;
 mod limits;
 mod map;
@@ -27,6 +29,7 @@ use http::HeaderValue;
 pub(crate) use self::{
     entry::{Coding, EntityTag, Entry, Method},
     fields::Fields,
+    gate::{Check, Gate},
     inflate::Inflate,
     policy::{Policy, Slash},
     redirects::{Redirects, Target},
@@ -59,6 +62,7 @@ pub struct Site {
     types: Vec<HeaderValue>,
     rules: Rules,
     notes: Vec<Note>,
+    before: before::Before,
 }
 
 impl Site {

@@ -6,7 +6,16 @@ use super::{Method, directory::Header, refused::Reason};
 
 /// The entry's name as text. Names without the UTF-8 flag are taken if they are valid UTF-8 all the same; else the
 /// Unicode path field (APPNOTE §4.6.9) counts, if its checksum shows that it belongs to this name.
+///
+/// Old writers on Windows separate by backslashes, against APPNOTE §4.4.17; where they have put nothing else, as they do,
+/// slashes are meant.
 pub(super) fn raw_name<'a>(header: &Header<'a>) -> Result<Cow<'a, str>, Reason> {
+    let name = text_name(header)?;
+    let from_windows = matches!(header.system, 0 | 10 | 14) && name.contains('\\') && !name.contains('/');
+    Ok(if from_windows { name.replace('\\', "/").into() } else { name })
+}
+
+fn text_name<'a>(header: &Header<'a>) -> Result<Cow<'a, str>, Reason> {
     let unicode = header
         .extra(0x7075)
         .and_then(|field| Some((field.get(1..5)?, field.get(5..)?)))

@@ -140,6 +140,8 @@ fn zip64(zip: &[u8], end: usize) -> Result<Option<(usize, Declared)>, Refused> {
 /// One header of the central directory (§4.3.12), with its Zip64 fields resolved.
 #[derive(Debug)]
 pub(super) struct Header<'a> {
+    /// The system that wrote it (APPNOTE §4.4.2): 0 and 10 are DOS and Windows.
+    pub(super) system: u8,
     pub(super) name: &'a [u8],
     pub(super) extra: &'a [u8],
     pub(super) flags: u16,
@@ -194,6 +196,7 @@ fn header(bytes: &[u8]) -> Result<(Header<'_>, usize), Refused> {
         return Err(Reason::Directory("its last header is cut short").into());
     }
     let mut header = Header {
+        system: bytes[5],
         name: &bytes[name],
         extra: &bytes[extra],
         flags: u16_at(bytes, 8),

@@ -6,6 +6,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::{
     Coding, Entry, PackageLimits, Rules, Site,
     attributes::{kind, method, modified, raw_name},
+    before::Before,
     content_types::ContentTypes,
     directory::{self, Directory, Header, LOCAL_LENGTH},
     name,
@@ -156,6 +157,7 @@ impl<'a> Opening<'a> {
             types: self.types.values,
             rules: Rules::default(),
             notes: Vec::new(),
+            before: Before::default(),
         };
         rules::read(&mut site);
         Ok(site)

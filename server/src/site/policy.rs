@@ -8,11 +8,13 @@
 //! pages         = "no-cache"                             # everything whose name does not change with its content
 //! fingerprinted = "public, max-age=31536000, immutable"  # names such as app.3f9c1a7b.js
 //! ```
+//!
+//! What stands under `[gate]` is told in [`gate`](super::gate).
 
 use http::HeaderValue;
 use serde::Deserialize;
 
-use super::{name, note::Note};
+use super::{gate::Gate, name, note::Note};
 use crate::respond::caching;
 
 const FILE: &str = "site.toml";
@@ -27,6 +29,8 @@ pub(crate) struct Policy {
     pub(crate) pages: HeaderValue,
     /// `Cache-Control` of what never changes.
     pub(crate) fingerprinted: HeaderValue,
+    /// What has to answer before the package goes live.
+    pub(crate) gate: Gate,
 }
 
 /// What becomes of a slash at the end of a page's address.
@@ -50,6 +54,8 @@ struct File {
     fallback: Option<String>,
     #[serde(default)]
     cache: Cache,
+    #[serde(default)]
+    gate: toml::Table,
 }
 
 #[derive(Default, Deserialize)]
@@ -66,6 +72,7 @@ impl Default for Policy {
             fallback: None,
             pages: HeaderValue::from_static(caching::REVALIDATE),
             fingerprinted: HeaderValue::from_static(caching::IMMUTABLE),
+            gate: Gate::default(),
         }
     }
 }
@@ -73,7 +80,9 @@ impl Default for Policy {
 impl Policy {
     /// Reads the file. If it is at fault as a whole, the defaults hold and it is noted.
     pub(crate) fn parse(text: &str, notes: &mut Vec<Note>) -> Self {
+        let mut unreadable = None;
         let file: File = toml::from_str(text).unwrap_or_else(|error| {
+            unreadable = Some(Gate::unreadable(text, error.message()));
             let line = error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             notes.push(Note { file: FILE, line, text: format!("{}; none of it is used", error.message()) });
             File::default()
@@ -98,7 +107,8 @@ impl Policy {
                 None
             }
         });
-        Self { slash: file.slash, fallback, pages, fingerprinted }
+        let gate = unreadable.unwrap_or_else(|| Gate::parse(&file.gate));
+        Self { slash: file.slash, fallback, pages, fingerprinted, gate }
     }
 }
 

@@ -28,11 +28,14 @@ pub(super) fn read(site: &mut Site) {
         })
     };
     let (redirects, fields, policy) = (read("_redirects"), read("_headers"), read("site.toml"));
+    // A gate nobody can read lets nothing pass.
+    let closed = notes.iter().find(|note| note.file == "site.toml").map(ToString::to_string);
     site.rules = Rules {
         redirects: Redirects::parse(&redirects, &mut notes),
         fields: Fields::parse(&fields, &mut notes),
         policy: Policy::parse(&policy, &mut notes),
     };
+    site.rules.policy.gate.faults.extend(closed);
     if let Some(fallback) = &site.rules.policy.fallback
         && site.file(fallback).is_none()
     {

@@ -55,6 +55,10 @@ fn records(site: &Site, entry: &Entry, end: u64) -> Result<Bytes, Reason> {
 /// A name in a legacy code page cannot be compared; the directory's Unicode name was taken, and its checksum held.
 fn same_name(local: &[u8], name: &str) -> bool {
     match std::str::from_utf8(local) {
+        // With backslashes as Windows wrote them, see `raw_name`.
+        Ok(local) if local.contains('\\') => {
+            super::name::normalise(&local.replace('\\', "/")).is_ok_and(|l| l.text == name)
+        }
         Ok(local) => super::name::normalise(local).is_ok_and(|local| local.text == name),
         Err(_) => true,
     }

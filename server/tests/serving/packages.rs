@@ -39,6 +39,9 @@ fn a_hostile_package_is_refused_with_the_reason() {
         ("climbing directory", named(b"../x/"), "Name"),
         ("drive", named(b"C:x"), "Name"),
         ("backslash", named(b"a\\x"), "Name"),
+        ("climbing on Windows", vec![good(), Raw { made_by: 20, attributes: 0, ..stored("..\\x", "y") }], "Name"),
+        ("share on Windows", vec![good(), Raw { made_by: 20, attributes: 0, ..stored("\\\\host\\x", "y") }], "Name"),
+        ("both slashes on Windows", vec![good(), Raw { made_by: 20, attributes: 0, ..stored("a\\b/x", "y") }], "Name"),
         ("NUL", named(b"a\0b"), "Name"),
         ("line feed", named(b"a\nb"), "Name"),
         ("C1 control", named("a\u{9b}b".as_bytes()), "Name"),
@@ -190,6 +193,7 @@ fn odd_but_good_packages_are_taken() {
         extra: extra(0x7075, &[&[1][..], &crc32(b"\x84.txt").to_le_bytes(), "ä.txt".as_bytes()].concat()),
         ..stored("x", "y")
     };
+    let windows = |name: &str| Raw { made_by: 10 << 8 | 20, attributes: 0, ..stored(name, "") };
     let dos = Raw { made_by: 20, attributes: 0x20, ..good() };
     for (what, file) in [
         ("plain", zip(&[good(), deflated("a.html", "a")])),
@@ -201,6 +205,11 @@ fn odd_but_good_packages_are_taken() {
         ("a Unicode name beside one in a code page", zip(&[code_page])),
         ("directories", zip(&[stored("a/", ""), Raw { attributes: 0o040_755 << 16, ..stored("b/", "") }, good()])),
         ("made on DOS", zip(&[dos])),
+        ("backslashes from Windows", zip(&[windows("assets\\x.css"), windows("assets\\"), good()])),
+        (
+            "resource forks from macOS",
+            zip(&[good(), stored("__MACOSX/._index.html", "fork"), stored(".DS_Store", "x")]),
+        ),
         ("padding in the extra field", zip(&[Raw { extra: vec![0, 0, 0], ..good() }])),
         ("from the last year of DOS time", from_year(2107)),
         ("from the first year of DOS time", from_year(1980)),
