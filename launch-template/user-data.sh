@@ -24,11 +24,13 @@ main() {
     choose_binary
     prepare_binary
     configuration >"$work/spothost.toml"
-    unit >"$work/spothost.service"
+    service >"$work/spothost.service"
+    socket >"$work/spothost.socket"
 
     # Nothing is placed before everything is there and was checked.
     place spothost.toml 644 /etc/spothost/spothost.toml
     place spothost.service 644 /etc/systemd/system/spothost.service
+    place spothost.socket 644 /etc/systemd/system/spothost.socket
     place spothost 755 /usr/local/bin/spothost
     start
     say "is done: spothost runs on $instance"
@@ -73,17 +75,19 @@ place() {
     { mkdir -p "${path%/*}" && install -m "$2" "$work/$1" "$path.new" && sync "$path.new" && mv -f "$path.new" "$path"; } ||
         fail "$path could not be written. Is the disk full or read-only?"
     say "wrote $path"
-    changed=yes
+    changed+=" $1"
 }
 
 # `restart` and `start` come back when the agent says that it is ready, or when it has failed.
 start() {
-    local verb=start
+    local verb=start units=(spothost.service)
     if [[ -n $changed ]]; then
         systemctl daemon-reload || fail 'systemd did not read its units again.'
         verb=restart
     fi
-    if ! { systemctl enable spothost.service && systemctl "$verb" spothost.service; } 2>>"$work/log"; then
+    # The ports stay open meanwhile, unless it is they that have changed.
+    [[ $changed != *spothost.socket* ]] || units+=(spothost.socket)
+    if ! { systemctl enable spothost.socket spothost.service && systemctl "$verb" "${units[@]}"; } 2>>"$work/log"; then
         journalctl --unit spothost --lines 40 --no-pager >>"$work/log" 2>/dev/null || true
         fail 'spothost.service did not start; its last lines stand above. Code 64 means that the configuration is refused.'
     fi
@@ -189,9 +193,15 @@ configuration() {
 END_OF_FILE
 }
 
-unit() {
+service() {
     cat <<'END_OF_FILE'
-@UNIT@
+@SERVICE@
+END_OF_FILE
+}
+
+socket() {
+    cat <<'END_OF_FILE'
+@SOCKET@
 END_OF_FILE
 }
 

@@ -1,6 +1,6 @@
 //! A bare instance becomes its site's host.
 
-use std::{io::Read, time::Duration};
+use std::{io::Read, os::unix::fs::PermissionsExt, time::Duration};
 
 use flate2::read::GzDecoder;
 use http::Method;
@@ -161,11 +161,14 @@ async fn order_leaves_other_challenges_alone_and_removes_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn private_keys_are_in_the_vault_alone() {
+async fn private_keys_are_in_the_vault_and_in_one_private_file_in_memory() {
     let (instance, _visitor, agent) = serving(&Site::titled("secret")).await;
     let secret = instance.account.secret().await.and_then(|secret| secret.current).expect("a secret");
     assert!(secret.contains("PRIVATE KEY"), "the vault has no key");
     assert!(!agent.log().contains("PRIVATE KEY") && !agent.output().contains("PRIVATE KEY"));
+    let at_hand = instance.disk().join("run/identity.json");
+    let mode = std::fs::metadata(&at_hand).expect("the certificate at hand").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let mut folders = vec![instance.disk().to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -175,7 +178,7 @@ async fn private_keys_are_in_the_vault_alone() {
                 continue;
             }
             let text = String::from_utf8_lossy(&std::fs::read(&path).expect("a readable file")).into_owned();
-            assert!(!text.contains("PRIVATE KEY"), "{} has a key", path.display());
+            assert_eq!(text.contains("PRIVATE KEY"), path == at_hand, "{}", path.display());
         }
     }
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 mod boots;
 mod check;
 mod departs;
+#[path = "restarts/drill.rs"]
+mod drill;
 mod heals;
 mod refuses;
+mod restarts;
 mod serves;
 mod up;
 mod vault;

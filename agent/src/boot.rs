@@ -3,17 +3,22 @@
 //! The order is possession: each keeper is built from what the ones before it yield. What does not need each other
 //! runs beside each other; only the address comes after everything.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use spothost_server::{Bound, Counters, Drained, Listen, Running, Settings, metrics};
+use spothost_server::{Bound, Counters, Drained, Identity, Listen, Running, Settings, Site, metrics};
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     address::Address,
     aws::{self, Aws, Login, metadata::Metadata},
-    certificate::{Certificates, Certifier, Vault, self_made},
-    config::Config,
+    certificate::{AtHand, Certificates, Certifier, Vault, self_made},
+    config::{Config, PackagePlace, VaultPlace},
     departure::{self, Going, Notices, Signals},
     host::{Facts, Host},
     keeper::{Keeper, Kept, keep},
@@ -24,6 +29,8 @@ use crate::{
 
 /// How often what was served is counted for the status.
 const COUNTED: Duration = Duration::from_secs(5);
+/// How long a disk may take to say what was served before.
+const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Where this host keeps what survives its process, and what does not.
 #[derive(Clone, Debug)]
@@ -42,8 +49,13 @@ impl Folders {
         self.runtime.join("status.json")
     }
 
-    fn shelf(&self) -> PathBuf {
-        self.state.join("package")
+    /// Where the certificate in use is kept for the next process, unless the vault is as near.
+    fn at_hand(&self, vault: &VaultPlace) -> Option<AtHand> {
+        matches!(vault, VaultPlace::Secret(_)).then(|| AtHand::new(self.runtime.join("identity.json")))
+    }
+
+    fn shelf(&self, place: &PackagePlace) -> Shelf {
+        Shelf::new(self.state.join("package"), place.to_string())
     }
 }
 
@@ -67,20 +79,30 @@ pub fn stores(
     host: Option<Kept<Host>>,
 ) -> (Packages, Certificates) {
     let source = Source::new(config.package.clone(), aws.clone());
-    let shelf = Shelf::new(folders.shelf(), source.name());
+    let shelf = folders.shelf(&config.package);
     let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), host);
     let vault = Vault::new(config.vault.clone(), aws.clone());
     let packages = Packages::new(source, shelf, config.look.package);
-    (packages, Certificates::new(config.names(), vault, certifier))
+    (packages, Certificates::new(config.names(), vault, certifier, folders.at_hand(&config.vault)))
 }
 
-/// Runs the host until it departs.
+/// Runs the host until it departs. It answers to `also` too, and uses listeners that are `lent` to it.
 ///
 /// # Errors
 /// Only what keeps it from ever being one: ports that are taken, folders that cannot be made.
-pub async fn run(config: &Config, folders: &Folders, also: Vec<String>, board: Board) -> Result<End, Fatal> {
+pub async fn run(
+    config: &Config,
+    folders: &Folders,
+    also: Vec<String>,
+    lent: Vec<TcpListener>,
+    board: Board,
+) -> Result<End, Fatal> {
     let signals = Signals::catch().map_err(|error| Fatal(format!("catching signals: {error}")))?;
-    let (running, bound, feeds) = serve(config, also)?;
+    let bound = bind(config, lent)?;
+    let listen = Listen { http: bound.http(), https: bound.https() };
+    let remembered = Remembered::of(config, folders).await;
+    let (running, feeds) = serve(config, also, bound, remembered)?;
+    tracing::info!(http = %listen.http, https = %listen.https, "listening");
     let file = folders.status_file();
     let writer = tokio::spawn({
         let (file, changes) = (file.clone(), board.watch());
@@ -95,7 +117,7 @@ pub async fn run(config: &Config, folders: &Folders, also: Vec<String>, board: B
 
     let (departing, departs) = watch::channel(None);
     let hands = Hands { board: board.clone(), departs: departs.clone() };
-    keep_all(config, folders, &hands, bound, feeds, signals, departing);
+    keep_all(config, folders, &hands, listen, feeds, signals, departing);
 
     let going = gone(departs).await;
     let drained = drain(running, &going).await;
@@ -133,6 +155,26 @@ impl Hands {
     }
 }
 
+/// What the process before this one served, so that those who wait since it ended are served too, and not sent away
+/// with 503.
+struct Remembered {
+    site: Option<Arc<Site>>,
+    identity: Option<Arc<Identity>>,
+}
+
+impl Remembered {
+    async fn of(config: &Config, folders: &Folders) -> Remembered {
+        let package = async { folders.shelf(&config.package).last_good().await };
+        let package = timeout(REMEMBERED, package).await.unwrap_or_default();
+        let at_hand = folders.at_hand(&config.vault);
+        let certificate = at_hand.and_then(|at_hand| at_hand.read(&config.names(), OffsetDateTime::now_utc()));
+        Remembered {
+            site: package.map(|package| package.site),
+            identity: certificate.map(|certificate| certificate.identity),
+        }
+    }
+}
+
 fn keep_all(
     config: &Config,
     folders: &Folders,
@@ -154,6 +196,9 @@ fn keep_all(
 
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let (packages, certificates) = (hands.start(packages), hands.start(certificates));
+    if let Some(at_hand) = folders.at_hand(&config.vault) {
+        tokio::spawn(at_hand.follow(certificates.clone()));
+    }
     let listener = Listener::new(config.domain.clone(), bound.https, feeds, packages, certificates, host.clone());
     let answering = hands.start(listener);
     if let (Some(zone), Some(host)) = (&config.zone, host) {
@@ -186,11 +231,18 @@ async fn tell_metrics(address: SocketAddr, counters: Arc<Counters>) {
     }
 }
 
-/// Takes the ports and answers on them at once, with 503 until there is a site.
-fn serve(config: &Config, also: Vec<String>) -> Result<(Running, Listen, Feeds), Fatal> {
+/// Takes the ports: who connects waits from now on.
+fn bind(config: &Config, mut lent: Vec<TcpListener>) -> Result<Bound, Fatal> {
     let listen = Listen { http: config.listen.http, https: config.listen.https };
-    let bound = Bound::bind(&listen).map_err(|error| Fatal(error.to_string()))?;
-    let listen = Listen { http: bound.http(), https: bound.https() };
+    let bound = Bound::bind_or_use(&listen, &mut lent).map_err(|error| Fatal(error.to_string()))?;
+    for unused in lent.iter().filter_map(|listener| listener.local_addr().ok()) {
+        tracing::warn!(address = %unused, "is held for the agent, but not in [listen]: who connects there waits for ever");
+    }
+    Ok(bound)
+}
+
+/// Answers at once, with 503 until there is a site.
+fn serve(config: &Config, also: Vec<String>, bound: Bound, remembered: Remembered) -> Result<(Running, Feeds), Fatal> {
     let settings = Settings {
         aliases: config.aliases.iter().map(ToString::to_string).collect(),
         also,
@@ -200,12 +252,14 @@ fn serve(config: &Config, also: Vec<String>) -> Result<(Running, Listen, Feeds),
         bounds: config.limits.bounds(),
         ..Settings::new(config.domain.as_str())
     };
-    let for_the_time_being = self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))?;
-    let (site, sites) = watch::channel(None);
-    let (identity, identities) = watch::channel(Some(for_the_time_being));
+    let shown = match remembered.identity {
+        Some(identity) => identity,
+        None => self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))?,
+    };
+    let (site, sites) = watch::channel(remembered.site);
+    let (identity, identities) = watch::channel(Some(shown));
     let running = bound.serve(settings, sites, identities).map_err(|error| Fatal(error.to_string()))?;
-    tracing::info!(http = %listen.http, https = %listen.https, "listening");
-    Ok((running, listen, Feeds { site, identity }))
+    Ok((running, Feeds { site, identity }))
 }
 
 /// The way to AWS: at once where the environment names a region, else once the host has said where it is.

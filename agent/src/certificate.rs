@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod acme;
+mod at_hand;
 mod certifier;
 mod challenge;
 mod document;
@@ -34,6 +35,7 @@ mod self_made;
 mod transport;
 mod vault;
 
+pub use at_hand::AtHand;
 pub use certifier::{ByAcme, Certifier};
 pub use local_ca::LocalCa;
 pub use self_made::self_made;
@@ -71,6 +73,8 @@ pub struct Certificate {
     pub life: Life,
     /// The names it is for.
     pub names: Vec<Name>,
+    /// As it is stored.
+    issued: Arc<Issued>,
 }
 
 impl PartialEq for Certificate {
@@ -92,6 +96,7 @@ pub struct Certificates {
     names: Vec<Name>,
     vault: Vault,
     certifier: Certifier,
+    at_hand: Option<AtHand>,
     /// What the vault held after the last correction, so that the look after it needs no call.
     fresh: Option<(Option<String>, Document)>,
     /// Whether the last look found a certificate that can be used.
@@ -130,9 +135,10 @@ pub enum Drift {
 
 impl Certificates {
     /// Keeps a certificate for `names` in `vault`, certified by `certifier`.
-    pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier) -> Certificates {
+    /// Until the vault was read, what is `at_hand` is held.
+    pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier, at_hand: Option<AtHand>) -> Certificates {
         let ask_at = Instant::now() + FIRST_ASKED;
-        Certificates { names, vault, certifier, fresh: None, held: false, failed: 0, on_hold: None, ask_at }
+        Certificates { names, vault, certifier, at_hand, fresh: None, held: false, failed: 0, on_hold: None, ask_at }
     }
 
     fn due(&self, document: &Document, certificate: &Certificate, window: Option<&Window>, now: OffsetDateTime) -> Due {
@@ -252,6 +258,10 @@ impl Keeper for Certificates {
         (aws || self.vault.lacks()).then(|| "the region of the host".to_owned())
     }
 
+    async fn remembered(&mut self) -> Option<Certificate> {
+        self.at_hand.as_ref()?.read(&self.names, OffsetDateTime::now_utc())
+    }
+
     async fn woken(&mut self) {
         match &mut self.certifier {
             Certifier::Acme(by) if by.aws.borrow().is_none() => {
@@ -345,7 +355,7 @@ mod tests {
             let vault = VaultPlace::Disk(self.folder.path().join("identity.json"));
             let vault = Vault::new(vault, tokio::sync::watch::channel(None).1);
             let names = names.iter().map(|name| name.parse().expect("a name")).collect();
-            Certificates::new(names, vault, Certifier::Internal(self.folder.path().join("ca")))
+            Certificates::new(names, vault, Certifier::Internal(self.folder.path().join("ca")), None)
         }
     }
 

@@ -24,7 +24,10 @@ use crate::{
     status::Part,
 };
 
+mod lent;
 mod probe;
+
+pub use lent::lent;
 
 use probe::probe;
 

@@ -242,7 +242,7 @@ mod tests {
 
         fn keeper(&self, path: &Path) -> Packages {
             let source = Source::new(PackagePlace::Disk(path.into()), watch::channel(None).1);
-            let shelf = Shelf::new(self.folder.path().join("shelf"), source.name());
+            let shelf = Shelf::new(self.folder.path().join("shelf"), path.display().to_string());
             Packages::new(source, shelf, Duration::from_secs(1))
         }
     }

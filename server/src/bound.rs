@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::watch;
 
 use crate::{
@@ -63,6 +63,22 @@ impl Bound {
         Ok(Self { http: Port::lent(http)?, https: Port::lent(https)? })
     }
 
+    /// Takes both ports: from `lent` where a listener there has the port, be it on another address, and by itself
+    /// where none has. What is left in `lent` is on neither port.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind) and [`from_listeners`](Self::from_listeners).
+    pub fn bind_or_use(listen: &Listen, lent: &mut Vec<TcpListener>) -> Result<Self, BindError> {
+        let mut port = |address: SocketAddr| {
+            let has_it = |listener: &mut TcpListener| listener.local_addr().is_ok_and(|at| at.port() == address.port());
+            match lent.extract_if(.., has_it).next() {
+                Some(listener) => Port::lent(listener),
+                None => Port::take(address),
+            }
+        };
+        Ok(Self { http: port(listen.http)?, https: port(listen.https)? })
+    }
+
     /// The address of the HTTP listener, with its real port.
     pub fn http(&self) -> SocketAddr {
         self.http.address
@@ -102,7 +118,7 @@ impl Port {
     fn lent(listener: TcpListener) -> Result<Self, BindError> {
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let address = listener.local_addr().map_err(|error| BindError::new(unknown, error))?;
-        listener.set_nonblocking(true).map_err(|error| BindError::new(address, error))?;
+        fit(&listener).map_err(|error| BindError::new(address, error))?;
         Ok(Self { listener, address, lent: true })
     }
 
@@ -127,6 +143,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Gives a listener that someone else made what [`listen`] gives its own.
+fn fit(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    if !socket.is_listener()? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)
 }
 
 /// SO_REUSEPORT would let two processes of one user share a port silently; binding without it shows whether it is free.

@@ -58,7 +58,7 @@ fn user_data_fits_with_the_longest_sensible_values() {
 
 #[test]
 fn user_data_that_is_too_long_is_refused_with_what_to_shorten() {
-    let long = format!("{CONFIGURATION}{}", "# A comment.\n".repeat(400));
+    let long = format!("{CONFIGURATION}{}", "# A comment.\n".repeat(800));
     let refusal = Rendering::new("example-sites", Path::new(PROGRAM)).configuration(&long).refusal();
     assert!(refusal.contains("16384") && refusal.contains("shorten"), "{refusal}");
 }
@@ -111,9 +111,9 @@ fn binary_for_another_machine_is_refused() {
 
 #[test]
 fn text_that_looks_like_a_placeholder_stays_as_it_is() {
-    let configuration = format!("{CONFIGURATION}# @BUCKET@ @UNIT@\n");
+    let configuration = format!("{CONFIGURATION}# @BUCKET@ @SERVICE@\n");
     let rendering = Rendering::new("example-sites", Path::new(PROGRAM)).configuration(&configuration);
-    assert!(rendering.user_data().contains("# @BUCKET@ @UNIT@\n"));
+    assert!(rendering.user_data().contains("# @BUCKET@ @SERVICE@\n"));
 }
 
 /// Every command of the README, in its order, by the AWS CLI, against moto.

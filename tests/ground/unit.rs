@@ -1,4 +1,4 @@
-//! The unit, as systemd reads it.
+//! The units, as systemd reads them.
 
 use std::{fs, process::Command};
 
@@ -6,8 +6,10 @@ use tempfile::TempDir;
 
 use crate::tools::{Ran, repository, run, tool};
 
-/// 1.5, in the tenths that `--threshold` takes. The unit says why the rest cannot be had.
-const EXPOSURE: &str = "--threshold=15";
+/// In the tenths that `--threshold` takes. The unit says why the rest cannot be had.
+const EXPOSURE: &str = "--threshold=11";
+/// What belongs to a host.
+const UNITS: [&str; 2] = ["spothost.service", "spothost.socket"];
 
 #[test]
 fn unit_leaves_little_exposed() {
@@ -44,7 +46,8 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
         "RestartPreventExitStatus=64 3",
         "ExecStart=/usr/local/bin/spothost run --config /etc/spothost/spothost.toml",
         "LimitCORE=0",
-        "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        "CapabilityBoundingSet=",
+        "Requires=spothost.socket",
     ] {
         assert!(has(line), "the unit has no line {line}");
     }
@@ -58,11 +61,15 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
 /// A root folder with systemd's own targets, the unit and something at the place of the binary.
 fn installed(edit: impl Fn(String) -> String) -> TempDir {
     let root = TempDir::new().expect("a temporary folder");
-    let unit = fs::read_to_string(repository().join("systemd/spothost.service")).expect("the unit is there");
     for folder in ["etc/systemd/system", "usr/local/bin", "usr/lib/systemd/system"] {
         fs::create_dir_all(root.path().join(folder)).expect("a folder is made");
     }
-    fs::write(root.path().join("etc/systemd/system/spothost.service"), edit(unit)).expect("the unit is written");
+    for name in UNITS {
+        let unit = fs::read_to_string(repository().join("systemd").join(name)).expect("the unit is there");
+        fs::write(root.path().join("etc/systemd/system").join(name), edit(unit)).expect("the unit is written");
+    }
+    fs::create_dir_all(root.path().join("bin")).expect("a folder is made");
+    fs::copy("/bin/sh", root.path().join("bin/sh")).expect("a shell is placed");
     fs::copy("/bin/true", root.path().join("usr/local/bin/spothost")).expect("a binary is placed");
     let unpacked = tool("ground/systemd");
     let own = ["usr/lib/systemd/system", "lib/systemd/system"].map(|path| unpacked.join(path));
@@ -83,5 +90,5 @@ fn verify(root: &TempDir) -> Ran {
     run(Command::new(tool("ground/bin/systemd-analyze"))
         .args(["verify", "--man=no", "--no-pager"])
         .arg(format!("--root={}", root.path().display()))
-        .arg("spothost.service"))
+        .args(UNITS))
 }

@@ -12,7 +12,7 @@ use crate::{
 
 const BINARY: &str = "/usr/local/bin/spothost";
 const CONFIGURED: &str = "/etc/spothost/spothost.toml";
-const UNIT: &str = "/etc/systemd/system/spothost.service";
+const UNITS: [&str; 2] = ["spothost.service", "spothost.socket"];
 /// Something that runs, answers `--version`, and is there on every Linux.
 const PROGRAM: &str = "/bin/true";
 
@@ -27,11 +27,16 @@ async fn host_gets_the_binary_the_configuration_and_the_unit() {
     assert!(binary.content == fs::read(PROGRAM).expect("the program can be read"), "another binary was installed");
     let configured = host.placed(CONFIGURED).expect("the configuration is installed");
     assert_eq!((configured.mode, String::from_utf8_lossy(&configured.content).as_ref()), (0o644, CONFIGURATION));
-    let unit = host.placed(UNIT).expect("the unit is installed");
-    let source = fs::read(repository().join("systemd/spothost.service")).expect("the unit is there");
-    assert_eq!((unit.mode, unit.content), (0o644, source));
-    assert_eq!(host.files().len(), 3, "{:?}", host.files().keys());
-    assert_eq!(host.told_systemd(), ["daemon-reload", "enable spothost.service", "restart spothost.service"]);
+    for name in UNITS {
+        let unit = host.placed(&format!("/etc/systemd/system/{name}")).expect("the unit is installed");
+        let source = fs::read_to_string(repository().join("systemd").join(name)).expect("the unit is there");
+        let lines = source.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let expected: String = lines.map(|line| format!("{line}\n")).collect();
+        assert_eq!((unit.mode, String::from_utf8_lossy(&unit.content).into_owned()), (0o644, expected), "{name}");
+    }
+    assert_eq!(host.files().len(), 4, "{:?}", host.files().keys());
+    let told = ["daemon-reload", "enable spothost.socket spothost.service", "restart spothost.service spothost.socket"];
+    assert_eq!(host.told_systemd(), told);
     assert!(host.console().contains("is done"), "{}", host.console());
     assert_eq!(bucket.reports(), Vec::<String>::new());
 }
@@ -64,7 +69,7 @@ async fn second_run_changes_nothing() {
     host.boot(&user_data, &bucket).succeeded();
 
     assert!(host.files() == before, "a file was written again");
-    assert_eq!(host.told_systemd(), ["enable spothost.service", "start spothost.service"]);
+    assert_eq!(host.told_systemd(), ["enable spothost.socket spothost.service", "start spothost.service"]);
     assert_eq!(bucket.requests().len(), asked, "the binary was fetched again");
 }
 
@@ -81,7 +86,8 @@ async fn run_after_a_damage_repairs_it() {
     host.boot(&user_data, &bucket).succeeded();
 
     assert_eq!(host.placed(BINARY).map(|binary| binary.content), before.map(|binary| binary.content));
-    assert_eq!(host.told_systemd(), ["daemon-reload", "enable spothost.service", "restart spothost.service"]);
+    let told = ["daemon-reload", "enable spothost.socket spothost.service", "restart spothost.service"];
+    assert_eq!(host.told_systemd(), told, "the ports stay open");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -14,7 +14,7 @@ use nix::{
 use serde_json::Value;
 use tokio::process::Child;
 
-use crate::{command, eventually, eventually_some};
+use crate::{Sockets, command, eventually, eventually_some};
 
 /// How long an agent that was asked to end may take before a test calls that a fault.
 const LONGEST_END: Duration = Duration::from_secs(60);
@@ -35,10 +35,24 @@ impl Agent {
     /// # Panics
     /// When it cannot be started.
     pub fn start(arguments: &[&str], environment: &[(String, String)], folder: &Path) -> Agent {
+        Agent::start_on(None, arguments, environment, folder)
+    }
+
+    /// The same with `sockets` passed on to it.
+    pub(crate) fn start_on(
+        sockets: Option<&Sockets>,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        folder: &Path,
+    ) -> Agent {
         let file = |path: &Path| Stdio::from(File::options().create(true).append(true).open(path).expect("a file"));
         let (log, output) = (folder.join("log"), folder.join("output"));
-        let process = command::clean(environment)
-            .args(arguments)
+        let mut program = command::clean(environment);
+        program.args(arguments);
+        if let Some(sockets) = sockets {
+            program = sockets.passed_to(&program);
+        }
+        let process = program
             .stdin(Stdio::null())
             .stdout(file(&output))
             .stderr(file(&log))

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-use crate::{Account, AcmeProxy, Agent, Ended, FaultProxy, Imds, Visitor, World, address};
+use crate::{Account, AcmeProxy, Agent, Ended, FaultProxy, Imds, Sockets, Visitor, World, address};
 
 /// One instance of an account. Its disk is gone when it is.
 #[derive(Debug)]
@@ -71,12 +71,20 @@ impl Instance {
 
     /// Starts the agent on it. It can be started again on the same disk when it has ended.
     pub fn start(&self) -> Agent {
+        self.start_on(None)
+    }
+
+    /// The same with sockets that are held for it, if any are.
+    pub fn start_on(&self, sockets: Option<&Sockets>) -> Agent {
         self.write_configuration();
-        Agent::start(
-            &["run", "--config", self.config_path().to_str().expect("UTF-8")],
-            &self.variables(),
-            self.disk.path(),
-        )
+        let path = self.config_path();
+        let arguments = ["run", "--config", path.to_str().expect("UTF-8")];
+        Agent::start_on(sockets, &arguments, &self.variables(), self.disk.path())
+    }
+
+    /// Holds its ports for its agents.
+    pub fn sockets(&self) -> Sockets {
+        Sockets::listen(&[self.http, self.https])
     }
 
     /// Runs one command with the same configuration and environment to its end; `--config` is added to `check`.

@@ -24,6 +24,7 @@ mod patience;
 mod proxy;
 mod shared;
 mod site;
+mod sockets;
 mod visitor;
 
 pub use account::{Account, Record, Secret, SecretVersion};
@@ -37,4 +38,5 @@ pub use patience::{eventually, eventually_some};
 pub use proxy::{AcmeProxy, Call, Fault, FaultProxy, Kind, Rule, Service};
 pub use shared::World;
 pub use site::{Entry, Site, archive};
+pub use sockets::Sockets;
 pub use visitor::{Answer, Visitor};

@@ -177,7 +177,7 @@ impl Issued {
         let validity = parsed.validity();
         let life = Life { not_before: instant(validity.not_before)?, not_after: instant(validity.not_after)? };
         let names = names(&parsed).map_err(unusable)?;
-        Ok(Certificate { identity: identity.into(), leaf: leaf.to_vec(), life, names })
+        Ok(Certificate { identity: identity.into(), leaf: leaf.to_vec(), life, names, issued: self.clone().into() })
     }
 }
 

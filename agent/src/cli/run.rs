@@ -1,6 +1,6 @@
 //! `spothost run`: the agent.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{env, fs, path::Path, process::ExitCode, time::Duration};
 
 use clap::Args;
 
@@ -8,8 +8,12 @@ use super::{CANNOT_RUN, Configured, Kept, Log, Stop, TAKEN, runtime};
 use crate::{
     boot::{self, Folders},
     config::Config,
+    listener::lent,
     status::Board,
 };
+
+/// systemd starts an agent again at once, as visitors wait; on a machine that does not let it run, that would be for ever.
+const BEFORE_ANOTHER: Duration = Duration::from_secs(1);
 
 /// Be the host that the configuration describes.
 #[derive(Args)]
@@ -25,7 +29,11 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("info");
-        host(&self.configured.load()?, &self.kept.folders(), Vec::new())
+        let ended = host(&self.configured.load()?, &self.kept.folders(), Vec::new());
+        if ended.as_ref().is_err_and(|stop| stop.code == CANNOT_RUN) && env::var_os("NOTIFY_SOCKET").is_some() {
+            std::thread::sleep(BEFORE_ANOTHER);
+        }
+        ended
     }
 }
 
@@ -36,8 +44,10 @@ pub(super) fn host(config: &Config, folders: &Folders, also: Vec<String>) -> Res
         made.map_err(|error| Stop::new(CANNOT_RUN, format!("making {}: {error}", folder.display())))?;
     }
     let _alone = alone(&folders.state)?;
+    let lent = lent();
+    let lent = lent.map_err(|error| Stop::new(CANNOT_RUN, format!("taking what LISTEN_FDS passes on: {error}")))?;
     let runtime = runtime()?;
-    let end = runtime.block_on(boot::run(config, folders, also, Board::new(config.domain.as_str())));
+    let end = runtime.block_on(boot::run(config, folders, also, lent, Board::new(config.domain.as_str())));
     // A name that is being looked up or a disk that hangs does not hold up the end.
     runtime.shutdown_background();
     let end = end.map_err(|fatal| Stop::new(CANNOT_RUN, fatal))?;

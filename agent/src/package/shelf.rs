@@ -41,7 +41,7 @@ impl Shelf {
     }
 
     /// The last good package, if there is one and it can still be opened.
-    pub(super) async fn last_good(&self) -> Option<Package> {
+    pub async fn last_good(&self) -> Option<Package> {
         let shelf = self.clone();
         match tokio::task::spawn_blocking(move || shelf.read()).await {
             Ok(Ok(package)) => package,

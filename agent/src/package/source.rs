@@ -59,14 +59,6 @@ impl Source {
         }
     }
 
-    /// The name of this source, which a package on the shelf has to come from.
-    pub fn name(&self) -> String {
-        match self {
-            Source::Bucket(from) => from.place.to_string(),
-            Source::Disk(path) => path.display().to_string(),
-        }
-    }
-
     pub(super) fn lacks(&self) -> Option<String> {
         match self {
             Source::Bucket(from) if from.aws.borrow().is_none() => Some("the region of the host".to_owned()),

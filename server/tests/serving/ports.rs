@@ -55,3 +55,27 @@ async fn lent_listeners_go_on_when_the_server_ends() {
     client.send("GET", "/", &[]).await;
     assert_eq!(client.response().await.status, 503);
 }
+
+#[test]
+fn a_lent_listener_is_used_for_its_port_and_the_other_port_is_taken() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let https = TcpListener::bind("127.0.0.1:0").unwrap();
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = https.local_addr().unwrap();
+    let mut lent = vec![elsewhere, https.try_clone().unwrap()];
+    // Whoever lends it may have bound it more widely.
+    let listen = Listen { http: any, https: ("127.0.0.2".parse::<std::net::IpAddr>().unwrap(), at.port()).into() };
+    let bound = Bound::bind_or_use(&listen, &mut lent).unwrap();
+    assert_eq!(bound.https(), at);
+    assert_ne!(bound.http().port(), 0);
+    assert_eq!(lent.len(), 1, "what nobody asked for is left");
+}
+
+#[test]
+fn a_lent_socket_that_does_not_listen_is_refused() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = Bound::from_listeners(listener, socket.into()).unwrap_err();
+    assert!(error.to_string().contains("does not listen"), "{error}");
+}
