@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{boot::Folders, config::Config};
 
 mod check;
+mod policy;
 mod run;
 mod status;
 mod table;
@@ -52,6 +53,8 @@ enum Command {
     Check(check::Check),
     /// Show what the running agent is doing.
     Status(status::Show),
+    /// Print the IAM policy that the configuration needs, and nothing more.
+    Policy(policy::Print),
 }
 
 /// Parses the command line, carries it out, and says with which code the process ends.
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Up(up) => up.carry_out(),
         Command::Check(check) => check.carry_out(),
         Command::Status(show) => show.carry_out(),
+        Command::Policy(print) => print.carry_out(),
     };
     done.unwrap_or_else(|stop| {
         anstream::eprintln!("spothost: {}", stop.said);

@@ -54,6 +54,8 @@ pub mod host;
 
 pub mod config;
 
+pub mod policy;
+
 pub mod fault;
 
 pub mod clock;

@@ -9,9 +9,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use world::{Account, Imds, World};
+use world::{Account, Imds, Recorded, Service, World};
 
-use crate::tools::{repository, run, tool};
+use crate::{
+    rendering::CONFIGURATION,
+    tools::{repository, run, tool},
+};
 
 /// One request that came to the front.
 #[derive(Clone, Debug)]
@@ -65,7 +68,8 @@ impl Bucket {
         let requests = Arc::default();
         let _reader = thread::spawn({
             let requests = Arc::clone(&requests);
-            move || read(said, &requests)
+            let bucket = account.bucket.clone();
+            move || read(said, &bucket, &requests)
         });
         Bucket { account, imds, front, endpoint: format!("http://127.0.0.1:{}", port.trim()), requests, _reader }
     }
@@ -144,10 +148,25 @@ impl Drop for Bucket {
     }
 }
 
+/// The user data puts and gets objects, and does nothing else.
+fn record(method: &str, path: &str, bucket: &str) {
+    let operation = match method {
+        "GET" => "GetObject",
+        "HEAD" => "HeadObject",
+        "PUT" => "PutObject",
+        other => panic!("the user data asks {other} {path}"),
+    };
+    let (service, who) = (Service::S3, "host".to_owned());
+    let (operation, target) = (operation.to_owned(), path.to_owned());
+    let ground = Some(bucket.to_owned());
+    Recorded { configuration: CONFIGURATION.to_owned(), who, ground, service, operation, target }.write();
+}
+
 /// Reads what the front prints: `METHOD PATH STATUS CLIENT`.
-fn read(said: BufReader<ChildStdout>, requests: &Mutex<Vec<Request>>) {
+fn read(said: BufReader<ChildStdout>, bucket: &str, requests: &Mutex<Vec<Request>>) {
     for line in said.lines().map_while(Result::ok) {
-        let mut words = line.split(' ').skip(2);
+        let mut words = line.split(' ');
+        record(words.next().expect("a method"), words.next().expect("a path"), bucket);
         let status = words.next().and_then(|status| status.parse().ok()).expect("a status");
         let client = words.next().expect("a client").to_owned();
         requests.lock().expect("no test panics while it holds this").push(Request { status, client });

@@ -1,14 +1,13 @@
 //! The launch template, as EC2 reads it, and the commands around it.
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::Write,
     path::Path,
     process::{Command, Stdio},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     bucket::Bucket,
@@ -128,51 +127,27 @@ async fn commands_of_the_readme_are_accepted() {
     fs::copy(PROGRAM, at("target/release/spothost")).expect("a binary is placed");
     fs::write(at("site.zip"), "a site").expect("a site is placed");
     fs::write(at("spothost.toml"), CONFIGURATION).expect("the configuration is written");
-    fs::write(at("host-policy.json"), name(&policy().to_string())).expect("the policy is written");
     std::os::unix::fs::symlink(repository().join("launch-template"), at("launch-template")).expect("a link is made");
     // Zipping is the reader's own tool's business.
     let commands = name(&blocks("sh").replace("(cd site && zip -qr ../site.zip .)\n", ""));
+    let commands = commands.replace("spothost policy ", &format!("{} policy ", world::binary().display()));
     let mut bash = bucket.with_keys(Command::new("/bin/bash"));
     let ran = run(bash.args(["-euo", "pipefail", "-c", &commands]).current_dir(folder.path()));
     let said = ran.succeeded().out;
     assert!(said.contains("\"FleetId\"") && said.contains("spothost-www.example.org"), "{said}");
 }
 
+/// What the rights are worth, the test `rights` knows.
 #[test]
-fn policy_allows_what_the_host_does_and_nothing_else() {
-    let policy = policy();
-    let statements = policy["Statement"].as_array().expect("a policy has statements");
-    let actions = |statement: &Value| match &statement["Action"] {
-        Value::Array(actions) => actions.iter().map(|action| action.as_str().expect("an action").to_owned()).collect(),
-        action => vec![action.as_str().expect("an action").to_owned()],
-    };
-    let allowed: BTreeSet<String> = statements.iter().flat_map(actions).collect();
-    let needed = [
-        "route53:ChangeResourceRecordSets",
-        "route53:GetChange",
-        "route53:ListResourceRecordSets",
-        "s3:DeleteObject",
-        "s3:GetObject",
-        "s3:GetObjectVersion",
-        "s3:ListBucket",
-        "s3:PutObject",
-        "secretsmanager:CreateSecret",
-        "secretsmanager:DescribeSecret",
-        "secretsmanager:GetSecretValue",
-        "secretsmanager:PutSecretValue",
-        "secretsmanager:UpdateSecretVersionStage",
-    ];
-    assert_eq!(allowed, needed.map(str::to_owned).into());
-    for statement in statements {
-        assert_ne!(statement["Resource"], "*", "{statement}");
-    }
-    let moves = statements.iter().find(|statement| statement["Sid"] == "MoveTheName").expect("the name is moved");
-    let only = &moves["Condition"]["ForAllValues:StringEquals"];
-    assert_eq!(only["route53:ChangeResourceRecordSetsRecordTypes"], json!(["A", "AAAA", "TXT"]));
-    assert_eq!(
-        only["route53:ChangeResourceRecordSetsNormalizedRecordNames"],
-        json!(["www.example.org", "_spothost.www.example.org", "_acme-challenge.www.example.org"])
-    );
+fn policy_of_the_readme_is_what_the_command_prints() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    fs::write(folder.path().join("spothost.toml"), CONFIGURATION).expect("the configuration is written");
+    let command = blocks("sh").lines().find_map(|line| line.strip_prefix("spothost policy ").map(str::to_owned));
+    let command = command.expect("the README says how");
+    let arguments = command.split(" >").next().unwrap_or_default();
+    let ran = run(Command::new(world::binary()).arg("policy").args(arguments.split(' ')).current_dir(folder.path()));
+    let printed: Value = serde_json::from_str(&ran.succeeded().out).expect("JSON");
+    assert_eq!(printed, policy());
 }
 
 /// A rendering in which everything is as long as it sensibly gets.

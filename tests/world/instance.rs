@@ -95,7 +95,11 @@ impl Instance {
         if arguments.first() == Some(&"check") {
             all.extend(["--config", path.to_str().expect("UTF-8")]);
         }
-        Ended::of(&all, &self.variables()).await
+        let mut variables = self.variables();
+        if let Some(who) = arguments.first().and_then(|command| who(command)) {
+            variables.push(("AWS_SDK_UA_APP_ID".to_owned(), who.to_owned()));
+        }
+        Ended::of(&all, &variables).await
     }
 
     /// Where its configuration lies.
@@ -132,7 +136,8 @@ impl Instance {
         fs::create_dir_all(self.disk.path().join("state")).expect("a folder on its disk");
         fs::create_dir_all(self.disk.path().join("run")).expect("a folder on its disk");
         let text = toml::to_string(&self.configuration).expect("TOML");
-        fs::write(self.config_path(), text).expect("a file on its disk");
+        fs::write(self.config_path(), &text).expect("a file on its disk");
+        self.aws.record_for(&text);
     }
 
     fn variables(&self) -> Vec<(String, String)> {
@@ -146,6 +151,15 @@ impl Instance {
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
         own.chain(self.environment.iter().cloned()).collect()
+    }
+}
+
+/// Whose rights a command is carried out with, when it is not those of a host.
+fn who(command: &str) -> Option<&'static str> {
+    match command {
+        "diff" | "prune" | "publish" | "releases" | "rollback" => Some("publisher"),
+        "doctor" | "init" => Some("operator"),
+        _ => None,
     }
 }
 

@@ -62,6 +62,11 @@ impl FaultProxy {
         self.relay.state().rules.add(rule);
     }
 
+    /// Records every call from now on as one of a host with that configuration.
+    pub(crate) fn record_for(&self, configuration: &str) {
+        self.relay.state().configuration = Some(configuration.to_owned());
+    }
+
     /// Lifts every rule.
     pub fn lift(&self) {
         self.relay.state().rules.lift();
@@ -99,6 +104,7 @@ struct Relay {
 
 #[derive(Debug, Default)]
 struct State {
+    configuration: Option<String>,
     rules: Rules,
     delay: Duration,
     calls: Vec<Call>,
@@ -173,10 +179,13 @@ impl Handler for Relay {
             return Outcome::Close;
         };
         let mut call = Call::recognise(&parts, &body, started);
-        let (fault, delay) = {
+        let (fault, delay, configuration) = {
             let mut state = self.state();
-            (state.rules.next(&call), state.delay)
+            (state.rules.next(&call), state.delay, state.configuration.clone())
         };
+        if let Some(configuration) = configuration {
+            call.record(configuration);
+        }
         tokio::time::sleep(delay).await;
         let outcome = self.carry_out(fault, &call, parts, body).await;
         call.ended = Instant::now();

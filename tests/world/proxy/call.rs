@@ -4,9 +4,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Method, Response, request::Parts};
+use serde::{Deserialize, Serialize};
+
+use crate::Recorded;
 
 /// A service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
     /// Amazon S3 (REST, XML).
     S3,
@@ -44,6 +47,8 @@ pub struct Call {
     pub target: String,
     /// Whether it looks or changes.
     pub kind: Kind,
+    /// The `AWS_SDK_UA_APP_ID` of who asks, if it has one.
+    pub app: Option<String>,
     /// Status of the answer; none when there was no answer.
     pub status: Option<u16>,
     /// When the request had arrived.
@@ -72,7 +77,18 @@ impl Call {
             _ => path,
         };
         let kind = kind(service, &operation);
-        Call { service, operation, target, kind, status: None, started, ended: started }
+        let agent =
+            ["x-amz-user-agent", "user-agent"].iter().find_map(|name| header(parts, name)?.split("app/").nth(1));
+        let app = agent.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
+        Call { service, operation, target, kind, app, status: None, started, ended: started }
+    }
+}
+
+impl Call {
+    pub(super) fn record(&self, configuration: String) {
+        let Call { service, operation, target, app, .. } = self.clone();
+        let who = app.unwrap_or_else(|| "host".to_owned());
+        Recorded { configuration, who, ground: None, service, operation, target }.write();
     }
 }
 

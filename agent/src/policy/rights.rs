@@ -1,0 +1,95 @@
+//! The table of rights: who may do what on what.
+
+use super::{Right, Who};
+
+/// Every right that some configuration needs.
+pub(super) const RIGHTS: &[Right] = &[
+    Right {
+        who: Who::Host,
+        sid: "FindThePackage",
+        actions: &["s3:ListBucket"],
+        on: |site| site.bucket(),
+        only: |site| site.below_the_prefix(),
+    },
+    Right {
+        who: Who::Host,
+        sid: "FetchThePackage",
+        actions: &["s3:GetObject"],
+        on: |site| site.objects("*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "TakeTurnsOrdering",
+        actions: &["s3:PutObject", "s3:DeleteObject"],
+        on: |site| if site.orders() { site.objects(".spothost-lease.json") } else { Vec::new() },
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "FetchTheProgram",
+        actions: &["s3:GetObject"],
+        on: |site| site.ground("spothost/*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "ReportAFailedBoot",
+        actions: &["s3:PutObject"],
+        on: |site| site.ground("failed/*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "KeepTheIdentity",
+        actions: &[
+            "secretsmanager:GetSecretValue",
+            "secretsmanager:PutSecretValue",
+            "secretsmanager:UpdateSecretVersionStage",
+        ],
+        on: |site| site.secret("-??????"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "CreateTheIdentity",
+        actions: &["secretsmanager:CreateSecret"],
+        on: |site| site.secret("*"),
+        only: |site| site.secret_of_that_name(),
+    },
+    Right {
+        who: Who::Host,
+        sid: "SeeWhereTheNamesLead",
+        actions: &["route53:ListResourceRecordSets"],
+        on: |site| site.zone(),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "MoveTheNames",
+        actions: &["route53:ChangeResourceRecordSets"],
+        on: |site| site.zone(),
+        only: |site| site.records_of_the_site(),
+    },
+    Right {
+        who: Who::Host,
+        sid: "WaitForTheChange",
+        actions: &["route53:GetChange"],
+        on: |site| site.changes(),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Publisher,
+        sid: "FindThePackages",
+        actions: &["s3:ListBucket"],
+        on: |site| site.bucket(),
+        only: |site| site.anything_below_the_prefix(),
+    },
+    Right {
+        who: Who::Publisher,
+        sid: "PublishPackages",
+        actions: &["s3:GetObject", "s3:PutObject"],
+        on: |site| site.objects("*"),
+        only: |_| None,
+    },
+];

@@ -1,0 +1,107 @@
+//! What a call needs to be allowed: actions on resources, with what conditions look at.
+//!
+//! As the Service Authorization Reference has it: "Actions, resources, and condition keys for Amazon S3", "… Route 53",
+//! "… AWS Secrets Manager".
+
+use std::collections::BTreeMap;
+
+use world::{Recorded, Service};
+
+/// One action on one resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Need {
+    /// Such as `s3:GetObject`.
+    pub(crate) action: String,
+    /// ARN.
+    pub(crate) resource: String,
+    /// Values of condition keys; a key that is not there has none.
+    pub(crate) keys: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// All that the call needs.
+pub(crate) fn needs(call: &Recorded) -> Vec<Need> {
+    let need = |action: String, resource: String, keys: &[(&'static str, Vec<String>)]| Need {
+        action,
+        resource,
+        keys: keys.iter().cloned().collect(),
+    };
+    let (path, rest) = call.target.split_once(' ').unwrap_or((&call.target, ""));
+    match call.service {
+        Service::S3 => s3(&call.operation, path),
+        Service::Route53 => {
+            let id = path.trim_matches('/').split(['/', '?']).nth(2).unwrap_or_default();
+            let kind = path.trim_matches('/').split('/').nth(1).unwrap_or_default();
+            let names = between(rest, "<Name>", "</Name>");
+            let names = names.iter().map(|name| name.trim_end_matches('.').to_lowercase()).collect();
+            let keys = [
+                ("route53:ChangeResourceRecordSetsNormalizedRecordNames", names),
+                ("route53:ChangeResourceRecordSetsRecordTypes", between(rest, "<Type>", "</Type>")),
+            ];
+            let keys = if call.operation == "ChangeResourceRecordSets" { &keys[..] } else { &[] };
+            let resource = if id.is_empty() { "*".to_owned() } else { format!("arn:aws:route53:::{kind}/{id}") };
+            vec![need(format!("route53:{}", call.operation), resource, keys)]
+        }
+        Service::SecretsManager => {
+            let body: serde_json::Value = serde_json::from_str(rest).expect("JSON");
+            let name = body["Name"].as_str().or(body["SecretId"].as_str()).expect("a secret").to_owned();
+            let arn = format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-AbCdEf");
+            let keys = [("secretsmanager:Name", vec![name])];
+            let keys = if call.operation == "CreateSecret" { &keys[..] } else { &[] };
+            vec![need(format!("secretsmanager:{}", call.operation), arn, keys)]
+        }
+        Service::Ec2 => vec![need(format!("ec2:{}", call.operation), "*".to_owned(), &[])],
+        Service::Sts => vec![need(format!("sts:{}", call.operation), "*".to_owned(), &[])],
+        Service::Acme | Service::Other => panic!("a call of no known service: {call:?}"),
+    }
+}
+
+fn s3(operation: &str, target: &str) -> Vec<Need> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = decoded(path.trim_start_matches('/'));
+    let bucket = path.split('/').next().unwrap_or_default();
+    let (object, bucket) = (format!("arn:aws:s3:::{path}"), format!("arn:aws:s3:::{bucket}"));
+    let asked = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let plain = |action: &str, resource: &str| Need {
+        action: format!("s3:{action}"),
+        resource: resource.to_owned(),
+        keys: BTreeMap::new(),
+    };
+    match operation {
+        "GetObject" | "HeadObject" if asked("versionId").is_some() => vec![plain("GetObjectVersion", &object)],
+        "GetObject" | "HeadObject" => vec![plain("GetObject", &object)],
+        "ListObjectsV2" | "ListObjects" => {
+            let keys = asked("prefix").map(|prefix| ("s3:prefix", vec![decoded(prefix)]));
+            vec![Need { keys: keys.into_iter().collect(), ..plain("ListBucket", &bucket) }]
+        }
+        "HeadBucket" => vec![plain("ListBucket", &bucket)],
+        // What is copied from stands in a header, and is of the same prefix.
+        "CopyObject" => vec![plain("PutObject", &object), plain("GetObject", &object)],
+        "GetBucketLocation" | "GetBucketVersioning" => vec![plain(operation, &bucket)],
+        // The parts of a multipart upload.
+        "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" => vec![plain("PutObject", &object)],
+        other => vec![plain(other, &object)],
+    }
+}
+
+fn between(text: &str, open: &str, close: &str) -> Vec<String> {
+    text.split(open).skip(1).filter_map(|rest| rest.split(close).next()).map(str::to_owned).collect()
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, others @ ..] = rest {
+        let hex = others.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &others[2..];
+            }
+            (byte, _) => {
+                bytes.push(*byte);
+                rest = others;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
