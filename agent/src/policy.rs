@@ -225,7 +225,7 @@ mod tests {
                 vec![],
             ),
             (
-                "package = \"s3://b/p/\"\nvault = \"file:///srv/vault\"\n[acme]\ndirectory = \"internal\"\n",
+                "package = \"s3://sites/p/\"\nvault = \"file:///srv/vault\"\n[acme]\ndirectory = \"internal\"\n",
                 vec!["FindThePackage", "FetchThePackage"],
             ),
             (
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn nothing_is_allowed_on_everything_but_what_aws_cannot_narrow() {
-        let config = format!("{LEAST}package = \"s3://b/p/\"\nvault = \"v\"\nzone = \"Z1\"\n");
+        let config = format!("{LEAST}package = \"s3://sites/p/\"\nvault = \"v\"\nzone = \"Z1\"\n");
         for who in [Who::Host, Who::Publisher, Who::Operator] {
             for statement in policy(&config, who)["Statement"].as_array().expect("statements") {
                 let only_lists = statement["Action"].as_array().expect("actions").iter().all(|action| {
