@@ -5,6 +5,8 @@
 
 #[path = "ground/bucket.rs"]
 mod bucket;
+#[path = "ground/delivery.rs"]
+mod delivery;
 #[path = "ground/example.rs"]
 mod example;
 #[path = "ground/host.rs"]

@@ -8,6 +8,7 @@ mod departs;
 #[path = "restarts/drill.rs"]
 mod drill;
 mod heals;
+mod publish;
 mod refuses;
 mod restarts;
 mod serves;

@@ -42,6 +42,7 @@ holds_here_and_not_in_plain_moto! {
     move_to_an_unknown_version_leaves_the_labels: keeps_labels_on_refusal;
     body_with_another_checksum_is_refused: checks_digests;
     copy_heeds_its_conditions: heeds_copy_conditions;
+    part_of_an_upload_is_listed_with_its_checksum: lists_checksums_of_parts;
 }
 
 fn name(account: &Account) -> String {
@@ -226,13 +227,29 @@ async fn heeds_copy_conditions(world: &World) -> bool {
     for key in ["a", "b"] {
         object(at, &account, Method::PUT, key, &[], key).await;
     }
-    for condition in [("x-amz-copy-source-if-match", "\"other\""), ("if-none-match", "*")] {
+    let conditions = [("x-amz-copy-source-if-match", "\"other\""), ("if-none-match", "*"), ("if-match", "\"other\"")];
+    for condition in conditions {
         let headers = [("x-amz-copy-source", from.as_str()), condition];
         if object(at, &account, Method::PUT, "b", &headers, "").await.0 != StatusCode::PRECONDITION_FAILED {
             return false;
         }
     }
     true
+}
+
+async fn lists_checksums_of_parts(world: &World) -> bool {
+    let account = Account::of(world).await;
+    let at = world.aws();
+    let upload = element(&object(at, &account, Method::POST, "k?uploads", &[], "").await.1, "UploadId");
+    let wrong = [("x-amz-checksum-sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")];
+    let part = format!("k?partNumber=1&uploadId={upload}");
+    if object(at, &account, Method::PUT, &part, &wrong, "part").await.0 != StatusCode::BAD_REQUEST {
+        return false;
+    }
+    object(at, &account, Method::PUT, &part, &[], "part").await;
+    let (_, listed) = object(at, &account, Method::GET, &format!("k?uploadId={upload}"), &[], "").await;
+    // Of "part".
+    element(&listed, "ChecksumSHA256") == "N6aAEzvQk0L5NK+43Sx9nhtiTaXzXjo4rbED43wFXtE="
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

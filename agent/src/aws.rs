@@ -13,12 +13,14 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 pub mod bucket;
 mod credentials;
+pub mod depot;
 #[cfg(feature = "fleet")]
 pub mod instances;
 pub mod lease;
 pub mod metadata;
 mod refusal;
 pub mod secret;
+pub mod upload;
 pub mod zone;
 
 use credentials::Warmed;

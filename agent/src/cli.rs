@@ -13,17 +13,32 @@ use tracing_subscriber::EnvFilter;
 use crate::{boot::Folders, config::Config};
 
 mod check;
+mod depot;
+mod diff;
 mod policy;
+mod prune;
+mod publish;
+mod releases;
+mod rollback;
 mod run;
 mod status;
 mod table;
 mod timeline;
 mod up;
+mod wait;
 
+/// Exit code of a command that found something not as it should be.
+const NOT_AS_IT_SHOULD_BE: u8 = 1;
 /// Exit code of a configuration or command line that cannot be used (`EX_USAGE` of sysexits).
 const BAD_CONFIGURATION: u8 = 64;
 /// Exit code of an agent that ended because its instance is about to be taken: starting it again would only cut visitors.
 const TAKEN: u8 = 3;
+/// Exit code of a publisher that a newer one was faster than.
+const SUPERSEDED: u8 = 5;
+/// Exit code of a site that cannot be published as it is (`EX_DATAERR`).
+const BAD_SITE: u8 = 65;
+/// Exit code of what may go well when it is tried again (`EX_TEMPFAIL`).
+const TRY_AGAIN: u8 = 75;
 /// Exit code of a machine that does not let the agent be one: a port that is taken (`EX_OSERR`).
 const CANNOT_RUN: u8 = 71;
 
@@ -35,8 +50,9 @@ const CONFIGURATION: &str = "/etc/spothost/spothost.toml";
     version,
     max_term_width = 110,
     after_help = "\
-Exit codes: 0 done; 1 something is not as it should be; 2 wrong usage; 3 the instance is about to be taken; 64 the configuration cannot be used;
-71 the machine does not let the agent run. SPOTHOST_LOG sets what is logged, such as `debug` or `spothost=trace`."
+Exit codes: 0 done; 1 something is not as it should be; 2 wrong usage; 3 the instance is about to be taken; 5 somebody has published
+something newer meanwhile; 64 the configuration cannot be used; 65 the site has problems; 71 the machine does not let it run;
+75 try again. SPOTHOST_LOG sets what is logged, such as `debug` or `spothost=trace`."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -55,6 +71,16 @@ enum Command {
     Status(status::Show),
     /// Print the IAM policy that the configuration needs, and nothing more.
     Policy(policy::Print),
+    /// Make a package of a folder, and let hosts serve it.
+    Publish(publish::Publish),
+    /// Show what is published, what hosts found of it, and who serves it.
+    Releases(releases::Releases),
+    /// Let hosts serve a version that was published before.
+    Rollback(rollback::Rollback),
+    /// Show what differs between two releases, zips or folders.
+    Diff(diff::Diff),
+    /// Remove old versions, but never one that could still be needed.
+    Prune(prune::Prune),
 }
 
 /// Parses the command line, carries it out, and says with which code the process ends.
@@ -65,6 +91,11 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.carry_out(),
         Command::Status(show) => show.carry_out(),
         Command::Policy(print) => print.carry_out(),
+        Command::Publish(publish) => publish.carry_out(),
+        Command::Releases(releases) => releases.carry_out(),
+        Command::Rollback(rollback) => rollback.carry_out(),
+        Command::Diff(diff) => diff.carry_out(),
+        Command::Prune(prune) => prune.carry_out(),
     };
     done.unwrap_or_else(|stop| {
         anstream::eprintln!("spothost: {}", stop.said);

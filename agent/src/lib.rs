@@ -42,6 +42,8 @@ pub mod keeper;
 
 pub mod package;
 
+pub mod publish;
+
 pub mod certificate;
 
 pub mod listener;

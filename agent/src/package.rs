@@ -27,6 +27,8 @@ pub use shelf::Shelf;
 pub use source::Source;
 
 use newest::Found;
+pub(crate) use newest::{is_latest, newest};
+pub(crate) use pack::served;
 
 /// A refused package is fetched again after this time, should the reason have been on our side.
 const REFUSED_FOR: Duration = Duration::from_secs(300);

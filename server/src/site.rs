@@ -31,6 +31,7 @@ pub(crate) use self::{
     fields::Fields,
     gate::{Check, Gate},
     inflate::Inflate,
+    name::normalise,
     policy::{Policy, Slash},
     redirects::{Redirects, Target},
     rules::Rules,

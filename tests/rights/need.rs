@@ -69,10 +69,12 @@ fn s3(operation: &str, target: &str) -> Vec<Need> {
     match operation {
         "GetObject" | "HeadObject" if asked("versionId").is_some() => vec![plain("GetObjectVersion", &object)],
         "GetObject" | "HeadObject" => vec![plain("GetObject", &object)],
-        "ListObjectsV2" | "ListObjects" => {
+        "ListObjectsV2" | "ListObjects" | "ListMultipartUploads" => {
+            let action = if operation == "ListMultipartUploads" { "ListBucketMultipartUploads" } else { "ListBucket" };
             let keys = asked("prefix").map(|prefix| ("s3:prefix", vec![decoded(prefix)]));
-            vec![Need { keys: keys.into_iter().collect(), ..plain("ListBucket", &bucket) }]
+            vec![Need { keys: keys.into_iter().collect(), ..plain(action, &bucket) }]
         }
+        "ListParts" => vec![plain("ListMultipartUploadParts", &object)],
         "HeadBucket" => vec![plain("ListBucket", &bucket)],
         // What is copied from stands in a header, and is of the same prefix.
         "CopyObject" => vec![plain("PutObject", &object), plain("GetObject", &object)],

@@ -1,5 +1,7 @@
 //! An AWS account of one test, with what a site needs in it.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,6 +41,19 @@ pub struct Record {
     pub ttl: u64,
     /// The values as Route 53 writes them: those of TXT in quotation marks.
     pub values: Vec<String>,
+}
+
+/// An object of the bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Object {
+    /// Its key, with the prefix.
+    pub key: String,
+    /// Its ETag, quotes included.
+    pub etag: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its user metadata; names begin with `x-amz-meta-`.
+    pub metadata: HashMap<String, String>,
 }
 
 /// A secret as it stands.
@@ -104,6 +119,12 @@ impl Account {
     pub async fn delete(&self, name: &str) {
         let key = format!("{}{name}", self.prefix());
         self.ask("delete_object", &[("bucket", &self.bucket), ("key", &key)], Bytes::new()).await;
+    }
+
+    /// Every object of the bucket.
+    pub async fn objects(&self) -> Vec<Object> {
+        let objects = self.ask("objects", &[("bucket", &self.bucket)], Bytes::new()).await;
+        serde_json::from_value(objects).expect("objects")
     }
 
     /// Every record set as Route 53 holds it, but NS and SOA.

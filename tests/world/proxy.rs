@@ -162,6 +162,12 @@ impl Relay {
                 tokio::time::sleep(delay).await;
                 self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer)
             }
+            Some(Fault::Hold) => {
+                while !self.state().rules.are_lifted() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer)
+            }
             Some(Fault::Cut(after)) => self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Cut(a, after)),
             Some(Fault::Flip(at)) => {
                 self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Answer(flipped(a, at)))

@@ -49,6 +49,11 @@ impl Bucket {
         Bucket { client: Client::from_conf(config), place }
     }
 
+    /// The same with a client that is there already.
+    pub(super) fn with(client: Client, place: Place) -> Bucket {
+        Bucket { client, place }
+    }
+
     /// Every object under the prefix (`ListObjectsV2`, all pages).
     ///
     /// # Errors

@@ -15,13 +15,13 @@ pub enum Found {
 }
 
 /// Whether an object with this key says that it is the newest package.
-pub(super) fn is_latest(key: &str) -> bool {
+pub(crate) fn is_latest(key: &str) -> bool {
     key.ends_with("-latest") || key.ends_with("-latest.zip")
 }
 
 /// The one rule for several `-latest` objects, which a rename under way or a clumsy publisher leaves behind: the
 /// newest by LastModified, then the greatest key. Every host comes to the same answer.
-pub(super) fn newest(releases: Vec<Release>) -> Option<Release> {
+pub(crate) fn newest(releases: Vec<Release>) -> Option<Release> {
     let latest = releases.into_iter().filter(|release| is_latest(&release.key));
     latest.max_by(|a, b| a.modified.cmp(&b.modified).then_with(|| a.key.cmp(&b.key)))
 }

@@ -12,7 +12,7 @@ use walkdir::{DirEntry, WalkDir};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
 /// Whether a package would have this entry: what begins with a dot is hidden, but for `.well-known` (RFC 8615).
-pub(super) fn served(entry: &DirEntry) -> bool {
+pub(crate) fn served(entry: &DirEntry) -> bool {
     let name = entry.file_name().to_string_lossy();
     !name.starts_with('.') || name == ".well-known"
 }

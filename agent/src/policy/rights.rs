@@ -81,7 +81,7 @@ pub(super) const RIGHTS: &[Right] = &[
     Right {
         who: Who::Publisher,
         sid: "FindThePackages",
-        actions: &["s3:ListBucket"],
+        actions: &["s3:ListBucket", "s3:ListBucketMultipartUploads"],
         on: |site| site.bucket(),
         only: |site| site.anything_below_the_prefix(),
     },
@@ -90,6 +90,21 @@ pub(super) const RIGHTS: &[Right] = &[
         sid: "PublishPackages",
         actions: &["s3:GetObject", "s3:PutObject"],
         on: |site| site.objects("*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Publisher,
+        sid: "GoOnWithAnUpload",
+        actions: &["s3:ListMultipartUploadParts"],
+        on: |site| site.objects("site-*"),
+        only: |_| None,
+    },
+    // Versions begin with their year; what hosts look for does not.
+    Right {
+        who: Who::Publisher,
+        sid: "PruneOldVersions",
+        actions: &["s3:DeleteObject"],
+        on: |site| site.objects("site-2*"),
         only: |_| None,
     },
 ];

@@ -71,6 +71,14 @@ def delete_object(body: bytes, account: str, bucket: str, key: str) -> dict[str,
     return {}
 
 
+def objects(body: bytes, account: str, bucket: str) -> list[dict[str, Any]]:
+    """Every object of the bucket as it is now, with its user metadata."""
+    found, _, _, _ = s3_backends[account]["aws"].list_objects(
+        s3_backends[account]["aws"].get_bucket(bucket), prefix=None, delimiter=None, marker=None, max_keys=None
+    )
+    return [{"key": key.name, "etag": key.etag, "size": key.size, "metadata": dict(key.metadata)} for key in found]
+
+
 def records(body: bytes, account: str) -> list[dict[str, Any]]:
     """Every record set of the account as Route 53 holds it, but those AWS makes by itself."""
     return [
@@ -162,7 +170,7 @@ def now(body: bytes) -> float:
 VERBS = {
     function.__name__: function
     for function in (
-        new_account, put_object, copy_object, delete_object, records, visible, change, changes,
+        new_account, put_object, copy_object, delete_object, objects, records, visible, change, changes,
         propagation, asked, secret, put_secret, now,
     )
 }

@@ -160,6 +160,8 @@ fn s3(parts: &Parts) -> String {
     let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
     let object = parts.uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
     let name = match (&parts.method, object) {
+        (&Method::GET, true) if has("uploadId") => "ListParts",
+        (&Method::GET, false) if has("uploads") => "ListMultipartUploads",
         (&Method::GET, true) if has("tagging") => "GetObjectTagging",
         (&Method::GET, true) if has("attributes") => "GetObjectAttributes",
         (&Method::GET, true) => "GetObject",
@@ -170,6 +172,10 @@ fn s3(parts: &Parts) -> String {
         (&Method::GET, false) if has("location") => "GetBucketLocation",
         (&Method::GET, false) if has("list-type") => "ListObjectsV2",
         (&Method::GET, false) => "ListObjects",
+        (&Method::POST, true) if has("uploads") => "CreateMultipartUpload",
+        (&Method::POST, true) if has("uploadId") => "CompleteMultipartUpload",
+        (&Method::PUT, true) if has("partNumber") => "UploadPart",
+        (&Method::DELETE, true) if has("uploadId") => "AbortMultipartUpload",
         (&Method::PUT, true) if parts.headers.contains_key("x-amz-copy-source") => "CopyObject",
         (&Method::PUT, true) => "PutObject",
         (&Method::DELETE, true) => "DeleteObject",

@@ -20,6 +20,8 @@ pub enum Fault {
     },
     /// It takes so much longer.
     Delay(Duration),
+    /// It is passed on when all rules are lifted, and not before.
+    Hold,
     /// So many bytes of the answer's body arrive, then the connection ends.
     Cut(usize),
     /// One bit of the byte at this place of the answer's body is wrong.
@@ -111,6 +113,10 @@ impl Rules {
 
     pub(super) fn lift(&mut self) {
         self.0.clear();
+    }
+
+    pub(super) fn are_lifted(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// What is to be done to this call; counts it.

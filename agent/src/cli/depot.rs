@@ -1,0 +1,91 @@
+//! Where packages are published, as the commands of a publisher are told it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{BAD_CONFIGURATION, CONFIGURATION, Stop, TRY_AGAIN};
+use crate::{
+    aws::{Login, configured_region, depot::Depot, metadata::Metadata},
+    config::{Config, Name, PackagePlace},
+    fault::{Cure, Fault},
+};
+
+/// Where packages are published.
+#[derive(Args)]
+pub(super) struct Published {
+    /// Where packages are published, such as s3://bucket/prefix/; by default what the configuration says.
+    #[arg(long, value_name = "PLACE", value_parser = place, conflicts_with = "config")]
+    at: Option<PackagePlace>,
+    /// The configuration of the hosts that serve them.
+    #[arg(long, value_name = "FILE", default_value = CONFIGURATION)]
+    config: PathBuf,
+}
+
+/// Where a package is to be published.
+#[derive(Args)]
+pub(super) struct Target {
+    /// Where to publish, such as s3://bucket/prefix/, or file:///srv/site.zip; by default what the configuration says.
+    #[arg(long, value_name = "PLACE", value_parser = place, conflicts_with = "config")]
+    to: Option<PackagePlace>,
+    /// The configuration of the hosts that are to serve it.
+    #[arg(long, value_name = "FILE", default_value = CONFIGURATION)]
+    config: PathBuf,
+}
+
+impl Target {
+    /// The same place, as one looks at it.
+    pub(super) fn published(&self) -> Published {
+        Published { at: self.to.clone(), config: self.config.clone() }
+    }
+}
+
+fn place(text: &str) -> Result<PackagePlace, String> {
+    PackagePlace::try_from(text.to_owned())
+}
+
+impl Published {
+    /// Where that is, and the name of the site if it is known.
+    pub(super) fn place(&self) -> Result<(PackagePlace, Option<Name>), Stop> {
+        if let Some(place) = &self.at {
+            return Ok((place.clone(), None));
+        }
+        let config = Config::load(&self.config).map_err(|error| {
+            let hint =
+                if self.config == Path::new(CONFIGURATION) { " (or name the place: s3://bucket/prefix/)" } else { "" };
+            Stop::new(BAD_CONFIGURATION, format!("{error}{hint}"))
+        })?;
+        Ok((config.package, Some(config.domain)))
+    }
+
+    /// The bucket that is.
+    pub(super) async fn depot(&self) -> Result<Depot, Stop> {
+        match self.place()?.0 {
+            PackagePlace::Bucket(place) => Ok(Depot::new(&way_to_aws().await?, place)),
+            PackagePlace::Disk(path) => {
+                let said = format!("{} keeps no releases: only a bucket does", path.display());
+                Err(Stop::new(BAD_CONFIGURATION, said))
+            }
+        }
+    }
+}
+
+/// The way to AWS of somebody who is not a host: a laptop, a CI job. On an instance its own region is taken.
+pub(super) async fn way_to_aws() -> Result<crate::aws::Aws, Stop> {
+    let metadata = Metadata::new();
+    let login = Login::start(&metadata).await;
+    let region = match configured_region().await {
+        Some(region) => Some(region),
+        None => metadata.host().await.ok().map(|host| host.region),
+    };
+    let no_region = || Stop::new(BAD_CONFIGURATION, "the region of the bucket is not known: set AWS_REGION");
+    Ok(login.in_region(region.ok_or_else(no_region)?).await)
+}
+
+impl From<Fault> for Stop {
+    /// What a person must cure is one thing, what time may cure another.
+    fn from(fault: Fault) -> Stop {
+        let code = if fault.cure == Cure::Operator { super::NOT_AS_IT_SHOULD_BE } else { TRY_AGAIN };
+        Stop::new(code, fault)
+    }
+}

@@ -1,0 +1,136 @@
+//! `spothost diff`: what differs between two releases, or a release and a folder.
+
+use std::{fs, io, path::Path, process::ExitCode};
+
+use clap::Args;
+use comfy_table::{Cell, Color};
+use indicatif::HumanBytes;
+use serde_json::json;
+
+use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, runtime, table};
+use crate::{
+    aws::depot::Depot,
+    publish::{Catalogue, Change, Keys, Side, Version},
+};
+
+/// How much of a package's end is read first; its directory mostly lies in that.
+const FIRST_TAIL: u64 = 1 << 20;
+
+/// Show what differs.
+#[derive(Args)]
+pub(super) struct Diff {
+    /// A version, `latest`, `previous`, a zip, or a folder.
+    before: String,
+    /// Likewise.
+    after: String,
+    #[command(flatten)]
+    published: depot::Published,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Diff {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        let (before, after) = runtime()?.block_on(async {
+            let before = self.side(&self.before).await?;
+            Ok::<_, Stop>((before, self.side(&self.after).await?))
+        })?;
+        let changes = before.changes(&after);
+        if self.json {
+            anstream::println!("{}", json!({ "changes": changes, "same": before.same(&after) }));
+        } else if changes.is_empty() {
+            anstream::println!("the same {} files", before.same(&after));
+        } else {
+            anstream::println!("{}\n{}", drawn(&changes), summed(&changes, before.same(&after)));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn side(&self, named: &str) -> Result<Side, Stop> {
+        let path = Path::new(named);
+        let failed = |error: io::Error| Stop::new(NOT_AS_IT_SHOULD_BE, format!("reading {named}: {error}"));
+        if path.is_dir() {
+            return Side::of_folder(path).map_err(failed);
+        }
+        if path.is_file() {
+            return fs::File::open(path).and_then(|file| Side::of_zip(io::BufReader::new(file))).map_err(failed);
+        }
+        let depot = self.published.depot().await?;
+        let key = key_of(&depot, named).await?;
+        directory(&depot, &key).await
+    }
+}
+
+/// The key of the package that is called so.
+async fn key_of(depot: &Depot, named: &str) -> Result<String, Stop> {
+    let keys = Keys::new(&depot.place().prefix);
+    if let Ok(version) = named.parse::<Version>() {
+        return Ok(keys.version(&version));
+    }
+    let none = |said: String| Stop::new(NOT_AS_IT_SHOULD_BE, said);
+    match named {
+        "latest" => {
+            let catalogue = Catalogue::read(depot).await?;
+            let live = catalogue.live().map(|package| package.key.clone());
+            live.ok_or_else(|| none("nothing is published yet".to_owned()))
+        }
+        "previous" => {
+            let catalogue = Catalogue::read(depot).await?;
+            let before = catalogue.before_live().map(|version| keys.version(version));
+            before.ok_or_else(|| none("there is no version before the latest".to_owned()))
+        }
+        _ => Err(none(format!("{named} is no folder, no zip, no version, and neither `latest` nor `previous`"))),
+    }
+}
+
+/// The files of a package in the bucket, of which no more is read than its directory: the end of a file that is
+/// otherwise empty.
+async fn directory(depot: &Depot, key: &str) -> Result<Side, Stop> {
+    let gone = || Stop::new(NOT_AS_IT_SHOULD_BE, format!("there is no {key}"));
+    let length = depot.look(key).await?.ok_or_else(gone)?.length;
+    let mut tail = FIRST_TAIL;
+    loop {
+        let end = depot.read(key, Some(tail.min(length))).await?.ok_or_else(gone)?;
+        let whole = end.len() as u64 >= length;
+        match sparse(&end, length).and_then(Side::of_zip) {
+            Ok(side) => return Ok(side),
+            Err(error) if whole => return Err(Stop::new(NOT_AS_IT_SHOULD_BE, format!("reading {key}: {error}"))),
+            Err(_) => tail = tail.saturating_mul(8),
+        }
+    }
+}
+
+fn sparse(end: &[u8], length: u64) -> io::Result<fs::File> {
+    use io::{Seek as _, SeekFrom, Write as _};
+    let mut file = tempfile::tempfile()?;
+    file.set_len(length)?;
+    file.seek(SeekFrom::Start(length.saturating_sub(end.len() as u64)))?;
+    file.write_all(end)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn drawn(changes: &[Change]) -> comfy_table::Table {
+    let mut table = table::headed(&["", "file", "before", "after"]);
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), |bytes| HumanBytes(bytes).to_string());
+    for change in changes {
+        let (word, colour) = match (change.before, change.after) {
+            (None, _) => ("added", Color::Green),
+            (_, None) => ("removed", Color::Red),
+            _ => ("changed", Color::Yellow),
+        };
+        let cells = [Cell::new(&change.name), Cell::new(size(change.before)), Cell::new(size(change.after))];
+        table.add_row(std::iter::once(Cell::new(word).fg(colour)).chain(cells));
+    }
+    table
+}
+
+fn summed(changes: &[Change], same: usize) -> String {
+    let added = changes.iter().filter(|change| change.before.is_none()).count();
+    let removed = changes.iter().filter(|change| change.after.is_none()).count();
+    let changed = changes.len() - added - removed;
+    let bytes = |side: fn(&Change) -> Option<u64>| HumanBytes(changes.iter().filter_map(side).sum());
+    let (before, after) = (bytes(|change| change.before), bytes(|change| change.after));
+    format!("{added} added, {changed} changed, {removed} removed, {same} the same; {before} became {after}")
+}

@@ -1,0 +1,68 @@
+//! `spothost prune`: old versions are removed.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use indicatif::HumanBytes;
+use serde_json::json;
+
+use super::{Stop, depot, runtime};
+use crate::{
+    aws::depot::Depot,
+    publish::{Catalogue, Keys, Published},
+};
+
+/// Remove old versions.
+#[derive(Args)]
+pub(super) struct Prune {
+    #[command(flatten)]
+    published: depot::Published,
+    /// How many of the newest versions stay. The latest, the one before it, the last good one, and what a host says it
+    /// serves always stay.
+    #[arg(long, value_name = "NUMBER")]
+    keep: usize,
+    /// Say what would be removed, and remove nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Prune {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        runtime()?.block_on(async {
+            let depot = self.published.depot().await?;
+            let catalogue = Catalogue::read(&depot).await?;
+            let old = catalogue.prunable(self.keep);
+            if !self.dry_run {
+                for package in &old {
+                    remove(&depot, package).await?;
+                }
+            }
+            self.tell(&old);
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+
+    fn tell(&self, old: &[&Published]) {
+        let bytes = old.iter().map(|package| package.length).sum();
+        if self.json {
+            let versions: Vec<_> = old.iter().map(|package| &package.version).collect();
+            anstream::println!("{}", json!({ "removed": !self.dry_run, "versions": versions, "bytes": bytes }));
+            return;
+        }
+        let word = if self.dry_run { "would be removed" } else { "removed" };
+        for package in old {
+            anstream::println!("{} {word}", package.version.as_ref().map_or(package.key.clone(), ToString::to_string));
+        }
+        anstream::println!("{} versions {word}, {}", old.len(), HumanBytes(bytes));
+    }
+}
+
+/// The package goes first: what is left when this is cut short is a signature without one, which nobody misses.
+async fn remove(depot: &Depot, package: &Published) -> Result<(), Stop> {
+    depot.remove(&package.key).await?;
+    depot.remove(&Keys::signature(&package.key)).await?;
+    Ok(())
+}

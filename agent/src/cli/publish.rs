@@ -1,0 +1,227 @@
+//! `spothost publish`: a folder becomes what the hosts serve.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+use indicatif::HumanBytes;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{
+    BAD_CONFIGURATION, BAD_SITE, CANNOT_RUN, NOT_AS_IT_SHOULD_BE, SUPERSEDED, Stop, depot, runtime, wait::Patience,
+};
+use crate::{
+    aws::depot::Depot,
+    config::PackagePlace,
+    publish::{Delivered, Delivery, Effort, LONGEST_FILE, Parcel, Problem, Recipe, Signer, Weight},
+};
+
+/// How many doubtful things are told; a site can have thousands of them.
+const MOST_TOLD: usize = 30;
+
+/// Make a package of a folder, and let hosts serve it.
+#[derive(Args)]
+pub(super) struct Publish {
+    /// The folder with the site.
+    folder: PathBuf,
+    #[command(flatten)]
+    target: depot::Target,
+    /// Sign the package with this secret key of minisign; its password, if it has one, is in SPOTHOST_SIGN_PASSWORD.
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
+    /// Make the package and look for problems, but upload nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Publish also what is hardly meant so: names that differ only in case, lines of settings that are not understood.
+    #[arg(long)]
+    lenient: bool,
+    #[command(flatten)]
+    waiting: Patience,
+    /// Quality of the .br files, 1 (quick) to 11 (small); 0 makes none.
+    #[arg(long, value_name = "QUALITY", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=11))]
+    brotli: u32,
+    /// Make no .zst files.
+    #[arg(long)]
+    no_zstd: bool,
+    /// The longest file that is published, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = LONGEST_FILE)]
+    max_file: u64,
+    /// Folder for what was compressed before; by default `spothost/publish` in the user's cache folder.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Keep the package in this file too.
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Publish {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        let begun = OffsetDateTime::now_utc();
+        let place = if self.dry_run { None } else { Some(self.target.published().place()?) };
+        let signer = self.sign.as_deref().map(Signer::load).transpose()?;
+        let folder = tempfile::tempdir().map_err(|error| Stop::new(CANNOT_RUN, error))?;
+        let path = folder.path().join("site.zip");
+        let domain = place.as_ref().and_then(|(_, domain)| domain.as_ref()).map(ToString::to_string);
+        let parcel = self.made(&path, domain)?;
+        if let Some(keep) = &self.keep {
+            copied(&path, keep)?;
+        }
+        match place {
+            None => self.tell_dry(&parcel),
+            Some((PackagePlace::Disk(to), _)) => self.put(&parcel, &to),
+            Some((PackagePlace::Bucket(_), _)) => runtime()?.block_on(self.deliver(&parcel, signer.as_ref(), begun)),
+        }
+    }
+
+    /// Makes the package, and tells everything that is wrong with the site together.
+    fn made(&self, path: &Path, domain: Option<String>) -> Result<Parcel, Stop> {
+        let recipe = Recipe {
+            folder: self.folder.clone(),
+            effort: Effort { brotli: Some(self.brotli).filter(|quality| *quality > 0), zstandard: !self.no_zstd },
+            longest_file: self.max_file,
+            cache: self.cache.clone(),
+            domain,
+        };
+        let made = recipe.make(path).map_err(|error| Stop::new(CANNOT_RUN, format!("making the package: {error}")))?;
+        let (parcel, problems) = made;
+        tell(&problems);
+        let stops = |problem: &&Problem| match problem.weight {
+            Weight::Stops => true,
+            Weight::Wrong => !self.lenient,
+            Weight::Doubtful => false,
+        };
+        let stopping = problems.iter().filter(stops).count();
+        match parcel {
+            Some(parcel) if stopping == 0 => {
+                if !self.json {
+                    anstream::println!("{}", figures(&parcel));
+                }
+                Ok(parcel)
+            }
+            _ => {
+                let can_be_lenient = problems.iter().filter(stops).all(|problem| problem.weight == Weight::Wrong);
+                let hint = if can_be_lenient { "; --lenient publishes it all the same" } else { "" };
+                let plural = if stopping == 1 { "" } else { "s" };
+                Err(Stop::new(BAD_SITE, format!("nothing was published: {stopping} problem{plural}{hint}")))
+            }
+        }
+    }
+
+    async fn deliver(&self, parcel: &Parcel, signer: Option<&Signer>, begun: OffsetDateTime) -> Result<ExitCode, Stop> {
+        let depot = self.target.published().depot().await?;
+        let delivery = Delivery::begin(&depot, begun).await?;
+        let delivered = delivery.publish(parcel, signer).await?;
+        ended(&depot, &delivered, &self.waiting, self.json).await
+    }
+
+    fn tell_dry(&self, parcel: &Parcel) -> Result<ExitCode, Stop> {
+        if self.json {
+            anstream::println!("{}", json!({ "published": false, "sha256": parcel.sha256, "length": parcel.length }));
+        } else {
+            anstream::println!("nothing was uploaded (--dry-run); SHA-256 {}", parcel.sha256);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// On disk a package is a file that is renamed over the one before.
+    fn put(&self, parcel: &Parcel, to: &Path) -> Result<ExitCode, Stop> {
+        if to.is_dir() {
+            let said = format!("{} is a folder, which is served as it is; name a zip", to.display());
+            return Err(Stop::new(BAD_CONFIGURATION, said));
+        }
+        copied(&parcel.path, to)?;
+        anstream::println!("{} is published", to.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Tells how a publication or a move back ended, waits where that is wanted, and says with which code the command ends.
+pub(super) async fn ended(
+    depot: &Depot,
+    delivered: &Delivered,
+    waiting: &Patience,
+    as_json: bool,
+) -> Result<ExitCode, Stop> {
+    let (label, etag, sent, said) = match delivered {
+        Delivered::Live { label, etag, sent } => (label, etag, *sent, "is what hosts are to serve"),
+        Delivered::Unchanged { label, etag } => {
+            (label, etag, 0, "is what hosts are to serve already: nothing was uploaded")
+        }
+        Delivered::Superseded { by } => {
+            let by = by.as_ref().map_or("something published by other means".to_owned(), ToString::to_string);
+            return Err(Stop::new(SUPERSEDED, format!("{by} was published meanwhile, is newer, and stays")));
+        }
+        Delivered::Refused { version, reasons } => {
+            let said = format!("{version} was refused by a host before:\n  {}", reasons.join("\n  "));
+            return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
+        }
+    };
+    if !as_json {
+        let sent = if sent == 0 { String::new() } else { format!(" ({} sent)", HumanBytes(sent)) };
+        anstream::println!("{} {said}{sent}", label.version);
+    }
+    let served = waiting.wait(depot, label, etag, as_json).await?;
+    if as_json {
+        let told = json!({
+            "published": true,
+            "version": label.version,
+            "sha256": label.sha256,
+            "etag": etag,
+            "sent": sent,
+            "unchanged": matches!(delivered, Delivered::Unchanged { .. }),
+            "served_by": served,
+        });
+        anstream::println!("{told}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn copied(from: &Path, to: &Path) -> Result<(), Stop> {
+    let beside = to.with_extension("zip.new");
+    let copy = fs::copy(from, &beside).and_then(|_| fs::File::open(&beside)?.sync_all());
+    let copied = copy.and_then(|()| fs::rename(&beside, to));
+    copied.map_err(|error| Stop::new(CANNOT_RUN, format!("writing {}: {error}", to.display())))
+}
+
+/// What a package is made of, in one line.
+fn figures(parcel: &Parcel) -> String {
+    let made = &parcel.made;
+    let plural = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+    let hidden = match made.hidden {
+        0 => String::new(),
+        number => format!("; {} left out (dot files)", plural(number, "name")),
+    };
+    let time = Duration::from_millis(u64::try_from(made.time.as_millis()).unwrap_or(u64::MAX));
+    format!(
+        "{}, {}, packed into {} in {}: {} known, {} beside them{hidden}",
+        plural(made.files, "file"),
+        HumanBytes(made.bytes),
+        HumanBytes(parcel.length),
+        humantime::format_duration(time),
+        made.known,
+        plural(made.beside, "coding"),
+    )
+}
+
+/// Every problem, the worst first.
+fn tell(problems: &[Problem]) {
+    let (doubtful, others): (Vec<_>, Vec<_>) = problems.iter().partition(|problem| problem.weight == Weight::Doubtful);
+    let (red, yellow) = (anstyle::AnsiColor::Red.on_default(), anstyle::AnsiColor::Yellow.on_default());
+    for problem in others {
+        anstream::eprintln!("{red}problem{red:#} {problem}");
+    }
+    for problem in doubtful.iter().take(MOST_TOLD) {
+        anstream::eprintln!("{yellow}warning{yellow:#} {problem}");
+    }
+    if doubtful.len() > MOST_TOLD {
+        anstream::eprintln!("{yellow}warning{yellow:#} and {} more", doubtful.len() - MOST_TOLD);
+    }
+}

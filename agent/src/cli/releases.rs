@@ -1,0 +1,80 @@
+//! `spothost releases`: what is published, what hosts said of it, and who serves it.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::{Cell, Color};
+use indicatif::HumanBytes;
+
+use super::{Stop, depot, runtime, table};
+use crate::{
+    clock::moment,
+    publish::{Catalogue, Finding, Published},
+};
+
+/// Show what is published.
+#[derive(Args)]
+pub(super) struct Releases {
+    #[command(flatten)]
+    published: depot::Published,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Releases {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        let catalogue = runtime()?.block_on(async {
+            let depot = self.published.depot().await?;
+            Ok::<_, Stop>(Catalogue::read(&depot).await?)
+        })?;
+        for rival in &catalogue.rivals {
+            anstream::eprintln!("warning: {rival} says that it is the latest too, and is older");
+        }
+        if self.json {
+            let text = serde_json::to_string_pretty(&catalogue.packages);
+            anstream::println!("{}", text.map_err(|error| Stop::new(1, error))?);
+        } else if catalogue.packages.is_empty() {
+            anstream::println!("nothing is published yet");
+        } else {
+            anstream::println!("{}", drawn(&catalogue.packages));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn drawn(packages: &[Published]) -> comfy_table::Table {
+    let mut table = table::headed(&["published", "version", "size", "verdict", "served by"]);
+    for package in packages {
+        let name = package.version.as_ref().map_or_else(|| package.key.clone(), ToString::to_string);
+        let name = if package.latest { format!("{name} (latest)") } else { name };
+        table.add_row([
+            Cell::new(moment(package.at)),
+            Cell::new(name).fg(if package.latest { Color::Green } else { Color::Reset }),
+            Cell::new(HumanBytes(package.length)),
+            verdict(package),
+            Cell::new(served_by(package)),
+        ]);
+    }
+    table
+}
+
+fn verdict(package: &Published) -> Cell {
+    match &package.verdict {
+        None => Cell::new("-"),
+        Some(said) if said.verdict == Finding::Good => Cell::new(format!("good, {}", said.by)).fg(Color::Green),
+        Some(said) => {
+            let reasons = said.reasons.join("\n");
+            Cell::new(format!("refused by {} at {}\n{reasons}", said.by, moment(said.at))).fg(Color::Red)
+        }
+    }
+}
+
+fn served_by(package: &Published) -> String {
+    let host = |host: &crate::publish::Serving| {
+        let address = host.address.as_ref().map(|address| format!(" {address}")).unwrap_or_default();
+        format!("{} ({}){address}", host.instance, host.role)
+    };
+    let hosts: Vec<_> = package.served_by.iter().map(host).collect();
+    if hosts.is_empty() { "-".to_owned() } else { hosts.join("\n") }
+}

@@ -1,0 +1,47 @@
+//! `spothost rollback`: hosts serve a version that was published before.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use time::OffsetDateTime;
+
+use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, publish::ended, runtime, wait::Patience};
+use crate::publish::{Catalogue, Delivery, Version};
+
+/// Move the pointer back.
+#[derive(Args)]
+pub(super) struct Rollback {
+    #[command(flatten)]
+    published: depot::Published,
+    /// The version to serve; by default the newest before the latest that no host refused.
+    #[arg(long, value_name = "VERSION")]
+    to: Option<Version>,
+    #[command(flatten)]
+    waiting: Patience,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Rollback {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        let begun = OffsetDateTime::now_utc();
+        runtime()?.block_on(async {
+            let depot = self.published.depot().await?;
+            let delivery = Delivery::begin(&depot, begun).await?;
+            let catalogue = Catalogue::read(&depot).await?;
+            let version = self.version(&catalogue)?;
+            if let Some(reasons) = catalogue.refusal(version) {
+                let said = format!("{version} was refused by a host:\n  {}", reasons.join("\n  "));
+                return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
+            }
+            let delivered = delivery.lead_to(version).await?;
+            ended(&depot, &delivered, &self.waiting, self.json).await
+        })
+    }
+
+    fn version<'a>(&'a self, catalogue: &'a Catalogue) -> Result<&'a Version, Stop> {
+        let none = || Stop::new(NOT_AS_IT_SHOULD_BE, "there is no version to go back to; see spothost releases");
+        self.to.as_ref().or_else(|| catalogue.before_live()).ok_or_else(none)
+    }
+}

@@ -1,0 +1,41 @@
+//! From a folder to the package that hosts serve, and back to the one before.
+//!
+//! ```text
+//!   folder ── entries ── archive ── parcel ──┬── site-<version>.zip        never overwritten
+//!             (cache)               (judged) └── site-latest.zip           a copy of it: what hosts look for
+//! ```
+//!
+//! A version's own object is written first and never again; then the pointer, a copy of it, is moved by a conditional
+//! write. So no reader ever finds none or half of one, and of two publishers at once the newer one stays.
+
+mod archive;
+mod awaited;
+mod cache;
+mod catalogue;
+mod delivery;
+mod difference;
+mod entry;
+mod folder;
+mod keys;
+mod links;
+mod parcel;
+mod pointer;
+mod problem;
+mod progress;
+mod signature;
+mod version;
+
+pub use self::{
+    awaited::{Awaited, wait},
+    catalogue::{Catalogue, Finding, Published, Serving, Verdict},
+    delivery::{Delivered, Delivery},
+    difference::{Change, Side},
+    entry::Effort,
+    folder::LONGEST_FILE,
+    keys::Keys,
+    parcel::{Made, Parcel, Recipe},
+    pointer::Label,
+    problem::{Problem, Weight},
+    signature::Signer,
+    version::Version,
+};

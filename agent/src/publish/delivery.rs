@@ -1,0 +1,216 @@
+//! Bringing a package to where hosts look for it, and moving the pointer back.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+
+use super::{
+    Keys, Label, Parcel, Version, catalogue::Catalogue, pointer::may_move, progress::Progress, signature::Signer,
+};
+use crate::{
+    aws::{
+        depot::{Depot, Moved, Object},
+        upload::{Content, Written},
+    },
+    fault::Fault,
+};
+
+/// How often a conditional write is tried again; each time somebody else has moved the pointer in between.
+const MOST_TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One publication under way.
+pub struct Delivery<'a> {
+    depot: &'a Depot,
+    keys: Keys,
+    /// When it was decided, which settles who of two publishers is the newer one.
+    begun: OffsetDateTime,
+    /// The pointer as it was then.
+    seen: Option<Object>,
+}
+
+/// How a publication ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// The pointer leads to it.
+    Live {
+        /// What it leads to.
+        label: Label,
+        /// ETag of the pointer.
+        etag: String,
+        /// How many bytes were sent for it.
+        sent: u64,
+    },
+    /// The pointer led to exactly this already.
+    Unchanged {
+        /// What it leads to.
+        label: Label,
+        /// ETag of the pointer.
+        etag: String,
+    },
+    /// Somebody who began later was there first, and stays.
+    Superseded {
+        /// What the pointer leads to, if it was published by this program.
+        by: Option<Version>,
+    },
+    /// A host has refused exactly this package before, for these reasons.
+    Refused {
+        /// Its version.
+        version: Version,
+        /// What was wrong with it.
+        reasons: Vec<String>,
+    },
+}
+
+impl<'a> Delivery<'a> {
+    /// Begins a publication that is decided at `begun`.
+    ///
+    /// # Errors
+    /// What S3 refuses.
+    pub async fn begin(depot: &'a Depot, begun: OffsetDateTime) -> Result<Delivery<'a>, Fault> {
+        let keys = Keys::new(&depot.place().prefix);
+        let seen = depot.look(&keys.pointer()).await?;
+        Ok(Delivery { depot, keys, begun, seen })
+    }
+
+    /// Publishes a package: its own object, the signature, then the pointer.
+    ///
+    /// # Errors
+    /// What S3 refuses; a key that does not sign.
+    pub async fn publish(&self, parcel: &Parcel, signer: Option<&Signer>) -> Result<Delivered, Fault> {
+        if let Some((label, etag)) = self.unchanged(parcel, signer) {
+            return Ok(Delivered::Unchanged { label, etag });
+        }
+        let catalogue = Catalogue::read(self.depot).await?;
+        let version = self.version(parcel, &catalogue).await?;
+        if let Some(reasons) = catalogue.refusal(&version) {
+            return Ok(Delivered::Refused { version, reasons });
+        }
+        let signature = signer.map(|signer| signer.sign(&parcel.path, &version)).transpose()?;
+        let label = Label { sha256: parcel.sha256.clone(), published: self.begun, version, signature };
+        let (etag, sent) = self.version_object(parcel, &label).await?;
+        self.move_pointer(&etag, label, sent).await
+    }
+
+    /// Moves the pointer back, or forth, to a version that is there.
+    ///
+    /// # Errors
+    /// What S3 refuses; no such version.
+    pub async fn lead_to(&self, version: &Version) -> Result<Delivered, Fault> {
+        let key = self.keys.version(version);
+        let gone =
+            || Fault::operator(format!("leading to {version}"), "there is no such version", "see spothost releases");
+        let object = self.depot.look(&key).await?.ok_or_else(gone)?;
+        let label = Label::of(&object).ok_or_else(gone)?;
+        if let Some((now, etag)) = self.seen.as_ref().and_then(|seen| Some((Label::of(seen)?, seen.etag.clone())))
+            && now.version == *version
+        {
+            return Ok(Delivered::Unchanged { label: now, etag });
+        }
+        if let Some(signature) = &label.signature {
+            self.sign_pointer(signature).await?;
+        }
+        self.move_pointer(&object.etag, Label { published: self.begun, ..label }, 0).await
+    }
+
+    /// What the pointer leads to, if it is this package, with a signature where one is wanted.
+    fn unchanged(&self, parcel: &Parcel, signer: Option<&Signer>) -> Option<(Label, String)> {
+        let seen = self.seen.as_ref()?;
+        let label = Label::of(seen)?;
+        let signed = signer.is_none_or(|signer| label.signature.as_deref().is_some_and(|text| signer.has_signed(text)));
+        (label.sha256 == parcel.sha256 && signed).then(|| (label, seen.etag.clone()))
+    }
+
+    /// The version of this package: the one that it has, be it whole or half sent, or a new one.
+    async fn version(&self, parcel: &Parcel, catalogue: &Catalogue) -> Result<Version, Fault> {
+        let fits = |version: &Version| version.is_of(&parcel.sha256);
+        if let Some(known) = catalogue.versions().find(|version| fits(version)) {
+            return Ok(known.clone());
+        }
+        let pending = self.depot.pending(&self.keys.versions()).await?;
+        let pending = pending.iter().filter_map(|key| self.keys.version_of(key)).filter(fits).max();
+        Ok(pending.unwrap_or_else(|| Version::new(self.begun, &parcel.sha256)))
+    }
+
+    /// Writes the version's own object, if it is not there; its ETag, and how many bytes were sent.
+    async fn version_object(&self, parcel: &Parcel, label: &Label) -> Result<(String, u64), Fault> {
+        let key = self.keys.version(&label.version);
+        if let Some(signature) = &label.signature {
+            self.write_signature(&key, signature).await?;
+            self.sign_pointer(signature).await?;
+        }
+        if let Some(there) = self.depot.look(&key).await? {
+            return Ok((same(there, parcel, &key)?.etag, 0));
+        }
+        let content = Content { path: &parcel.path, length: parcel.length, sha256: bytes_of(&parcel.sha256) };
+        let (progress, sent) = (Progress::new("uploading", parcel.length), AtomicU64::new(0));
+        let count = |bytes| {
+            progress.add(bytes);
+            sent.fetch_add(bytes, Ordering::Relaxed);
+        };
+        let written = self.depot.write_once(&key, content, label.metadata(), &count).await;
+        progress.done();
+        let bytes = match written? {
+            Written::New(bytes) => bytes,
+            Written::Taken(object) => {
+                return Ok((same(object, parcel, &key)?.etag, sent.into_inner()));
+            }
+        };
+        let gone = || Fault::retry(format!("looking at {key}"), "it was written a moment ago, and is not there");
+        Ok((self.depot.look(&key).await?.ok_or_else(gone)?.etag, bytes))
+    }
+
+    /// Makes the pointer a copy of the version's object, unless a younger decision was there first.
+    async fn move_pointer(&self, etag: &str, label: Label, sent: u64) -> Result<Delivered, Fault> {
+        let (from, to) = (self.keys.version(&label.version), self.keys.pointer());
+        for _ in 0..MOST_TRIES {
+            let now = self.depot.look(&to).await?;
+            if let Some(now) = &now
+                && Label::of(now).is_some_and(|now| now == label)
+            {
+                return Ok(Delivered::Live { label, etag: now.etag.clone(), sent });
+            }
+            if !may_move(now.as_ref(), self.seen.as_ref(), self.begun, &label.version) {
+                return Ok(Delivered::Superseded {
+                    by: now.and_then(|now| Label::of(&now)).map(|label| label.version),
+                });
+            }
+            let was = now.as_ref().map(|now| now.etag.as_str());
+            if let Moved::Here(etag) = self.depot.point((&from, etag), &to, was, label.metadata()).await? {
+                return Ok(Delivered::Live { label, etag, sent });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(Fault::retry(format!("moving {to}"), format!("others moved it {MOST_TRIES} times meanwhile")))
+    }
+
+    async fn sign_pointer(&self, signature: &str) -> Result<(), Fault> {
+        self.write_signature(&self.keys.pointer(), signature).await
+    }
+
+    async fn write_signature(&self, package: &str, signature: &str) -> Result<(), Fault> {
+        self.depot.write(&Keys::signature(package), signature.as_bytes().to_vec(), "text/plain").await
+    }
+}
+
+/// The object under a version's key, if it is this package.
+fn same(object: Object, parcel: &Parcel, key: &str) -> Result<Object, Fault> {
+    let label = Label::of(&object);
+    if label.is_some_and(|label| label.sha256 == parcel.sha256) && object.length == parcel.length {
+        return Ok(object);
+    }
+    let remedy = "remove that object: it was not written by this program";
+    Err(Fault::operator(format!("writing {key}"), "something else lies there", remedy))
+}
+
+/// The bytes of hexadecimal digits.
+fn bytes_of(sha256: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = sha256.get(2 * place..2 * place + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+    }
+    bytes
+}

@@ -1,0 +1,254 @@
+//! One file of the site as entries of a package: itself, and beside it in the codings that save enough.
+
+use std::{
+    collections::HashSet,
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use super::{
+    Problem, archive,
+    cache::{Cache, Kept},
+    folder::File,
+};
+
+/// A file is compressed where that saves a twentieth of it.
+const WORTH_DEFLATING: f64 = 0.95;
+/// Another coding lies beside a file where it saves a tenth of what deflate makes of it, …
+const WORTH_LYING_BESIDE: f64 = 0.9;
+/// … and at least so many bytes: what fits a packet anyway is not there sooner.
+const LEAST_SAVED: u64 = 512;
+/// Longer files are compressed as a stream, and in no other coding: they would have to lie in memory as a whole.
+const LONGEST_IN_MEMORY: u64 = 64 << 20;
+/// Brotli's window: 2^22 bytes. Larger ones are not decoded by every browser.
+const BROTLI_WINDOW: i32 = 22;
+const ZSTANDARD_LEVEL: i32 = 19;
+
+/// One entry of the package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Name in the package.
+    pub(super) name: String,
+    /// Length of the file that was compressed, in bytes.
+    pub(super) length: u64,
+    /// Bytes it takes in the package.
+    pub(super) packed: u64,
+    /// Where its bytes are.
+    pub(super) lies: Lies,
+    /// Whether it is another coding of a file rather than a file.
+    pub(super) beside: bool,
+}
+
+/// Where the bytes of an entry are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Lies {
+    /// In a file, as they are.
+    File(PathBuf),
+    /// In a zip whose only entry they are.
+    Zipped(PathBuf),
+}
+
+/// How hard files are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Quality of Brotli, 1 to 11; none makes no `.br`.
+    pub brotli: Option<u32>,
+    /// Whether `.zst` is made.
+    pub zstandard: bool,
+}
+
+/// What makes entries of files.
+pub(super) struct Packer<'a> {
+    pub(super) cache: &'a Cache,
+    pub(super) effort: Effort,
+    /// The names of all files: what the site brings along compressed is not made again.
+    pub(super) names: HashSet<&'a str>,
+}
+
+impl Packer<'_> {
+    /// The entries of one file, and whether nothing had to be compressed for them.
+    pub(super) fn pack(&self, file: &File) -> Result<(Vec<Entry>, bool), Problem> {
+        self.entries(file).map_err(|error| Problem::stops(&file.name, format!("cannot be packed: {error}")))
+    }
+
+    fn entries(&self, file: &File) -> io::Result<(Vec<Entry>, bool)> {
+        if file.length == 0 || is_compressed(&file.name) {
+            return Ok((vec![as_it_is(file)], true));
+        }
+        if file.length > LONGEST_IN_MEMORY {
+            let (entry, known) = self.streamed(file)?;
+            return Ok((vec![entry], known));
+        }
+        let content = fs::read(&file.path)?;
+        let hash = hex(aws_lc_rs::digest::digest(&SHA256, &content).as_ref());
+        let mut making = Making { cache: self.cache, hash: &hash, known: true };
+        let deflated = making.kept("deflate", |zip| deflate(zip, &mut &content[..], content.len() as u64))?;
+        let Kept::Zip(path, packed) = deflated else {
+            return Ok((vec![as_it_is(file)], making.known));
+        };
+        let length = content.len() as u64;
+        let mut entries =
+            vec![Entry { name: file.name.clone(), length, packed, lies: Lies::Zipped(path), beside: false }];
+        let known = self.beside(file, &content, packed, &mut making, &mut entries)?;
+        Ok((entries, known))
+    }
+
+    /// Adds the codings that lie beside a file.
+    fn beside(
+        &self,
+        file: &File,
+        content: &[u8],
+        deflated: u64,
+        making: &mut Making<'_>,
+        entries: &mut Vec<Entry>,
+    ) -> io::Result<bool> {
+        type Encode = Box<dyn Fn(&[u8]) -> io::Result<Vec<u8>>>;
+        let brotli = self.effort.brotli.map(|quality| -> (&str, String, Encode) {
+            ("br", format!("br{quality}"), Box::new(move |content| brotli(content, quality)))
+        });
+        let zstandard = self.effort.zstandard.then(|| -> (&str, String, Encode) {
+            ("zst", "zst".to_owned(), Box::new(|content| zstd::bulk::compress(content, ZSTANDARD_LEVEL)))
+        });
+        // It cannot save enough.
+        if deflated <= LEAST_SAVED {
+            return Ok(making.known);
+        }
+        for (extension, made_by, encode) in brotli.into_iter().chain(zstandard) {
+            let name = format!("{}.{extension}", file.name);
+            if self.names.contains(name.as_str()) {
+                continue;
+            }
+            let coded = making.kept(&made_by, |zip| {
+                let coded = encode(content)?;
+                if !saves_enough(coded.len() as u64, deflated) {
+                    return Ok(None);
+                }
+                archive::single(zip, |entry| entry.write_all(&coded), archive::STORED).map(Some)
+            })?;
+            if let Kept::Zip(path, packed) = coded {
+                entries.push(Entry { name, length: packed, packed, lies: Lies::Zipped(path), beside: true });
+            }
+        }
+        Ok(making.known)
+    }
+
+    /// A file that is too long for memory: read once for its hash, and once more where it is not known.
+    fn streamed(&self, file: &File) -> io::Result<(Entry, bool)> {
+        let hash = hash_of(&file.path)?;
+        let mut making = Making { cache: self.cache, hash: &hash, known: true };
+        let kept = making.kept("deflate", |zip| deflate(zip, &mut fs::File::open(&file.path)?, file.length))?;
+        let entry = match kept {
+            Kept::Zip(path, packed) => Entry { packed, lies: Lies::Zipped(path), ..as_it_is(file) },
+            Kept::NotWorthIt => as_it_is(file),
+        };
+        Ok((entry, making.known))
+    }
+}
+
+/// What is made of one content.
+struct Making<'a> {
+    cache: &'a Cache,
+    hash: &'a str,
+    /// Whether everything so far was in the cache.
+    known: bool,
+}
+
+impl Making<'_> {
+    fn kept(&mut self, made_by: &str, make: impl FnOnce(&fs::File) -> io::Result<Option<u64>>) -> io::Result<Kept> {
+        let key = format!("{}.{made_by}", self.hash);
+        if let Some(kept) = self.cache.find(&key) {
+            return Ok(kept);
+        }
+        self.known = false;
+        self.cache.keep(&key, make)
+    }
+}
+
+/// The hash of a file, in hexadecimal digits.
+pub(super) fn hash_of(path: &Path) -> io::Result<String> {
+    let (mut file, mut hash, mut piece) = (fs::File::open(path)?, Context::new(&SHA256), vec![0; 1 << 17]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(hash.finish().as_ref())),
+            read => hash.update(&piece[..read]),
+        }
+    }
+}
+
+/// Bytes in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn as_it_is(file: &File) -> Entry {
+    let (name, lies) = (file.name.clone(), Lies::File(file.path.clone()));
+    Entry { name, length: file.length, packed: file.length, lies, beside: false }
+}
+
+fn deflate(zip: &fs::File, content: &mut impl io::Read, length: u64) -> io::Result<Option<u64>> {
+    let packed = archive::single(zip, |entry| io::copy(content, &mut &mut *entry).map(drop), archive::DEFLATED)?;
+    Ok((packed as f64 <= length as f64 * WORTH_DEFLATING).then_some(packed))
+}
+
+fn saves_enough(coded: u64, deflated: u64) -> bool {
+    coded + LEAST_SAVED <= deflated && coded as f64 <= deflated as f64 * WORTH_LYING_BESIDE
+}
+
+fn brotli(content: &[u8], quality: u32) -> io::Result<Vec<u8>> {
+    let parameters = brotli::enc::BrotliEncoderParams {
+        quality: quality.min(11) as i32,
+        lgwin: BROTLI_WINDOW,
+        size_hint: content.len(),
+        ..Default::default()
+    };
+    let mut coded = Vec::new();
+    brotli::BrotliCompress(&mut &*content, &mut coded, &parameters)?;
+    Ok(coded)
+}
+
+/// Whether a file of that name is compressed already: trying again takes time and saves nothing.
+fn is_compressed(name: &str) -> bool {
+    const COMPRESSED: &[&str] = &[
+        "7z", "aac", "apk", "avif", "br", "bz2", "docx", "epub", "flac", "gif", "gz", "heic", "jpeg", "jpg", "jxl",
+        "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "odt", "oga", "ogg", "ogv", "opus", "png", "pptx", "rar", "tgz",
+        "webm", "webp", "woff", "woff2", "xlsx", "xz", "zip", "zst",
+    ];
+    let extension = name.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension);
+    extension.is_some_and(|extension| COMPRESSED.binary_search(&extension.to_ascii_lowercase().as_str()).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_already_is_told_by_its_name() {
+        for (name, expected) in [
+            ("a.png", true),
+            ("a.PNG", true),
+            ("a/b.woff2", true),
+            ("a.html", false),
+            ("png", false),
+            ("a.png/b", false),
+            ("site.wasm", false),
+        ] {
+            assert_eq!(is_compressed(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn coding_lies_beside_a_file_where_it_saves_enough() {
+        for (coded, deflated, expected) in
+            [(900, 1000, false), (400, 1000, true), (8_900, 10_000, true), (9_100, 10_000, false), (1, 400, false)]
+        {
+            assert_eq!(saves_enough(coded, deflated), expected, "{coded} of {deflated}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A folder made into a package, and everything that is wrong with it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rayon::prelude::*;
+use spothost_server::{PackageLimits, Site};
+
+use super::{
+    Problem, archive,
+    cache::Cache,
+    entry::{Effort, Entry, Packer, hash_of},
+    folder::{File, Folder},
+    links,
+    progress::Progress,
+};
+
+/// The longest package, in bytes: S3 copies no longer object in one step
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>), and the pointer is such a copy.
+pub(super) const LONGEST_PACKAGE: u64 = 5 << 30;
+
+/// How a folder is made into a package.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The folder.
+    pub folder: PathBuf,
+    /// How hard its files are compressed.
+    pub effort: Effort,
+    /// The longest file that is published, in bytes.
+    pub longest_file: u64,
+    /// The folder of what was compressed before; by default in the user's cache folder.
+    pub cache: Option<PathBuf>,
+    /// The site's own name, if it is known: links to it are its own.
+    pub domain: Option<String>,
+}
+
+/// A package that is ready to be published.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub length: u64,
+    /// SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// What it is made of.
+    pub made: Made,
+}
+
+/// Figures of a package.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// Files of the site.
+    pub files: usize,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// Further entries that hold files in other codings.
+    pub beside: usize,
+    /// Files whose compressed forms were in the cache, or that need none.
+    pub known: usize,
+    /// What was left out because its name begins with a dot.
+    pub hidden: usize,
+    /// How long it took to compress.
+    pub time: Duration,
+}
+
+impl Recipe {
+    /// Makes the package at `path` and looks for everything that is wrong with it. There is none when it could not be
+    /// made; then at least one problem stops the publication.
+    ///
+    /// # Errors
+    /// What has nothing to do with the site: the disk that the package is written to.
+    pub fn make(&self, path: &Path) -> io::Result<(Option<Parcel>, Vec<Problem>)> {
+        let mut folder = Folder::read(&self.folder, self.longest_file);
+        let cache = Cache::open(self.cache.clone())?;
+        let (entries, made) = self.pack(&mut folder, &cache);
+        let mut problems = std::mem::take(&mut folder.problems);
+        if entries.is_empty() {
+            return Ok((None, problems));
+        }
+        archive::write(&entries, fs::File::create(path)?, |_| ())?;
+        cache.sweep();
+        problems.extend(self.judge(path, &folder.files));
+        let length = fs::metadata(path)?.len();
+        if length > LONGEST_PACKAGE {
+            let said = format!("has {length} bytes; S3 copies at most {LONGEST_PACKAGE} in one step");
+            problems.push(Problem::stops("the package", said));
+        }
+        problems.sort();
+        let parcel = Parcel { path: path.to_owned(), length, sha256: hash_of(path)?, made };
+        Ok((Some(parcel), problems))
+    }
+
+    /// Compresses all files on all cores. What fails is added to the folder's problems.
+    fn pack(&self, folder: &mut Folder, cache: &Cache) -> (Vec<Entry>, Made) {
+        let bytes = folder.files.iter().map(|file| file.length).sum();
+        let progress = Progress::new("compressing", bytes);
+        let names = folder.files.iter().map(|file| file.name.as_str()).collect();
+        let packer = Packer { cache, effort: self.effort, names };
+        let known = AtomicUsize::new(0);
+        // The longest first, so that no core is left with one at the end.
+        let mut order: Vec<_> = folder.files.iter().collect();
+        order.sort_by_key(|file| std::cmp::Reverse(file.length));
+        let pack = |file: &&File| {
+            let packed = packer.pack(file);
+            progress.add(file.length);
+            packed.map(|(entries, was_known)| {
+                known.fetch_add(usize::from(was_known), Ordering::Relaxed);
+                entries
+            })
+        };
+        let (mut entries, mut problems) = (Vec::new(), Vec::new());
+        // One by one, and not in pieces of the whole: neighbours are alike in length.
+        for packed in order.par_iter().with_max_len(1).map(pack).collect::<Vec<_>>() {
+            match packed {
+                Ok(packed) => entries.extend(packed),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let made = Made {
+            files: folder.files.len(),
+            bytes,
+            beside: entries.iter().filter(|entry| entry.beside).count(),
+            known: known.into_inner(),
+            hidden: folder.hidden,
+            time: progress.done(),
+        };
+        folder.problems.extend(problems);
+        (entries, made)
+    }
+
+    /// What a host would say of the package, and where its pages lead to nothing.
+    fn judge(&self, path: &Path, files: &[File]) -> Vec<Problem> {
+        let opened = Site::open(path, &PackageLimits::default()).and_then(|site| site.verify().map(|()| site));
+        let site = match opened {
+            Ok(site) => Arc::new(site),
+            Err(refused) => {
+                let about = refused.entry().unwrap_or("the package").to_owned();
+                return vec![Problem::stops(about, refused.reason())];
+            }
+        };
+        let notes = site.notes().iter().map(|note| match note.line {
+            0 => Problem::wrong(note.file, &note.text),
+            line => Problem::wrong(format!("{}:{line}", note.file), &note.text),
+        });
+        notes.chain(links::dead(&site, files, self.domain.as_deref())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::Weight;
+
+    fn recipe(folder: &Path, cache: &Path) -> Recipe {
+        Recipe {
+            folder: folder.to_owned(),
+            effort: Effort { brotli: Some(5), zstandard: true },
+            longest_file: 1 << 20,
+            cache: Some(cache.to_owned()),
+            domain: None,
+        }
+    }
+
+    fn written(folder: &Path, files: &[(&str, &[u8])]) {
+        for (name, content) in files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, content).expect("written");
+        }
+    }
+
+    fn text(word: &str) -> Vec<u8> {
+        (0..4000).map(|n| format!("{word} {} ", n * 7919 % 4001)).collect::<String>().into_bytes()
+    }
+
+    #[test]
+    fn same_files_make_the_same_bytes_wherever_and_whenever() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut random = fastrand::Rng::with_seed(7);
+        let noise: Vec<u8> = (0..40_000).map(|_| random.u8(..)).collect();
+        let files: &[(&str, &[u8])] = &[
+            ("index.html", b"<a href=a/page>"),
+            ("a/page.html", &text("page")),
+            ("a/noise.bin", &noise),
+            ("b.png", &[7; 50_000]),
+            ("empty.txt", b""),
+        ];
+        let mut hashes = Vec::new();
+        for (number, cache) in [(1, "one"), (2, "two"), (3, "one")] {
+            let site = folder.path().join(format!("site-{number}"));
+            let mut files = files.to_vec();
+            files.rotate_left(number);
+            written(&site, &files);
+            fs::File::open(site.join("index.html"))
+                .and_then(|file| {
+                    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64))
+                })
+                .expect("changed");
+            let path = folder.path().join("site.zip");
+            let (parcel, problems) = recipe(&site, &folder.path().join(cache)).make(&path).expect("made");
+            assert_eq!(problems, []);
+            let parcel = parcel.expect("a package");
+            assert_eq!(
+                (parcel.made.files, parcel.made.beside, parcel.made.bytes),
+                (5, 2, files.iter().map(|f| f.1.len() as u64).sum())
+            );
+            // The name of the last row's cache was seen before: nothing is compressed again.
+            assert_eq!(parcel.made.known == 5, number == 3, "{:?}", parcel.made);
+            hashes.push((parcel.sha256, fs::read(&path).expect("readable")));
+        }
+        assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn long_stored_entry_begins_with_a_page_and_a_coding_of_the_site_s_own_stays() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = folder.path().join("site");
+        let page = text("word");
+        written(
+            &site,
+            &[
+                ("index.html", &page),
+                ("index.html.br", b"the site's own"),
+                ("x.png", &[1; 40_000]),
+                ("y.png", &[2; 100]),
+            ],
+        );
+        let path = folder.path().join("site.zip");
+        let (parcel, problems) = recipe(&site, &folder.path().join("cache")).make(&path).expect("made");
+        assert_eq!(problems, []);
+        assert_eq!(parcel.expect("a package").made.beside, 1, "zst alone");
+        let mut zip = zip::ZipArchive::new(fs::File::open(path).expect("readable")).expect("a zip");
+        for index in 0..zip.len() {
+            let entry = zip.by_index(index).expect("an entry");
+            let long = entry.compression() == archive::STORED && entry.size() >= 32 * 1024;
+            assert!(!long || entry.data_start().is_some_and(|at| at % 4096 == 0), "{:?}", entry.name());
+        }
+        assert_eq!(zip.by_name("index.html.br").expect("there").size(), 14);
+    }
+
+    #[test]
+    fn what_is_wrong_with_settings_and_links_is_told_together() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = folder.path().join("site");
+        written(&site, &[("index.html", b"<a href=/gone>"), ("_redirects", b"/a /b 999\n"), ("INDEX.html", b"")]);
+        let (parcel, problems) =
+            recipe(&site, &folder.path().join("cache")).make(&folder.path().join("site.zip")).expect("made");
+        assert!(parcel.is_some());
+        let told: Vec<_> = problems.iter().map(|problem| (problem.weight, problem.about.as_str())).collect();
+        let expected = [
+            (Weight::Wrong, "INDEX.html, index.html"),
+            (Weight::Wrong, "_redirects:1"),
+            (Weight::Doubtful, "index.html"),
+        ];
+        assert_eq!(told, expected);
+    }
+}

@@ -1,0 +1,69 @@
+//! What publishes from CI: the workflow, its counterpart for a plain shell, and who looks over them.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use world::{Publisher, Site};
+
+use crate::tools::{repository, run, tool};
+
+fn ci(name: &str) -> PathBuf {
+    repository().join("launch-template/ci").join(name)
+}
+
+fn audited(workflow: &Path) -> crate::tools::Ran {
+    let auditor = tool("zizmor/bin/zizmor");
+    run(Command::new(auditor).args(["--offline", "--no-config", "--persona=pedantic", "--no-progress"]).arg(workflow))
+}
+
+#[test]
+fn workflow_satisfies_its_auditor_and_script_its_judge() {
+    audited(&ci("github-actions.yml")).succeeded();
+    run(Command::new(tool("shellcheck/usr/bin/shellcheck")).arg("--severity=style").arg(ci("publish.sh"))).succeeded();
+}
+
+#[test]
+fn auditor_sees_a_workflow_that_is_open_to_others() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let workflow = folder.path().join("publish.yml");
+    let text = fs::read_to_string(ci("github-actions.yml")).expect("the workflow");
+    let loose = text.replace("permissions: {}", "permissions: write-all").replace("persist-credentials: false", "{}");
+    fs::write(&workflow, loose).expect("written");
+    assert_ne!(audited(&workflow).code, Some(0));
+    fs::write(&workflow, text.replace("runs-on: ubuntu-24.04", "runs-on: [")).expect("written");
+    assert_ne!(audited(&workflow).code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn script_publishes_what_hosts_look_for() {
+    let publisher = Publisher::of(&world::Account::new().await).await;
+    let noise: Vec<u8> = (0..17_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 15) as u8).collect();
+    publisher.write(&Site::titled("from a shell").with("noise.png", noise));
+    let program = PathBuf::from(std::env::var_os("SPOTHOST_BIN").expect("tests/run says where the program is"));
+    let home = publisher.home().to_owned();
+    let sum = run(Command::new("sha256sum").arg(&program)).succeeded().out[..64].to_owned();
+    let ran = tokio::task::spawn_blocking({
+        let (variables, place, folder) = (publisher.variables(), publisher.place(), publisher.folder());
+        let fetched = home.join(".cache/spothost/program").join(&sum);
+        fs::create_dir_all(fetched.parent().expect("a parent")).expect("a folder");
+        fs::copy(&program, &fetched).expect("the program");
+        assert_ne!(fs::metadata(&fetched).expect("there").permissions().mode() & 0o100, 0);
+        move || {
+            let mut script = Command::new(ci("publish.sh"));
+            script.arg(folder).args(["--timeout", "1s", "--brotli", "1"]).env_clear().envs(variables);
+            script.env("PATH", std::env::var_os("PATH").expect("PATH")).env("SPOTHOST_PLACE", place);
+            run(script.env("SPOTHOST_PROGRAM", "s3://not/asked").env("SPOTHOST_SHA256", sum))
+        }
+    })
+    .await
+    .expect("it ran");
+    // Nobody serves it here, so the end is that of an owner who was not heard.
+    assert_eq!(ran.code, Some(75), "{ran:#?}");
+    assert!(publisher.latest().await.is_some());
+    // What the calls need is held against the printed policy by the test of rights.
+    assert!(publisher.aws.count("UploadPart") > 0);
+}

@@ -1,0 +1,314 @@
+//! `spothost publish` and what goes with it: a folder becomes what hosts look for, whoever else publishes and whatever
+//! S3 does meanwhile.
+
+use std::{fs, time::Duration};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use world::{Account, Fault, Publisher, Rule, Service, Site, eventually};
+
+use crate::{SOON, front, serving};
+
+async fn publisher() -> Publisher {
+    Publisher::of(&Account::new().await).await
+}
+
+fn json(ended: &world::Ended) -> Value {
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("JSON: {ended:?}"))
+}
+
+/// Bytes that do not compress, so many MiB of them, in one file.
+fn long(mebibytes: u64) -> Site {
+    let mut random = fastrand::Rng::with_seed(mebibytes);
+    let bytes: Vec<u8> = (0..mebibytes << 20).map(|_| random.u8(..)).collect();
+    Site::titled("long").with("noise.png", bytes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publish_writes_a_version_and_the_pointer_and_the_same_again_uploads_nothing() {
+    let publisher = publisher().await;
+    publisher.write(&Site::titled("first"));
+    let ended = publisher.publish(&["--json"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let first = json(&ended)["version"].as_str().expect("a version").to_owned();
+    assert_eq!((publisher.versions().await, publisher.latest().await), (vec![first.clone()], Some(first.clone())));
+    let pointer = publisher.pointer().await.expect("a pointer");
+    assert_eq!(pointer.said("sha256").as_deref(), json(&ended)["sha256"].as_str());
+
+    let writes = publisher.aws.writes().len();
+    let again = publisher.publish(&[]).await;
+    assert_eq!((again.code, publisher.aws.writes().len()), (Some(0), writes), "{again:?}");
+    assert!(again.stdout.contains("nothing was uploaded"), "{again:?}");
+
+    publisher.write(&Site::titled("second"));
+    let ended = publisher.publish(&[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(publisher.versions().await.len(), 2);
+    assert_ne!(publisher.latest().await, Some(first.clone()));
+    // What was published before is there already: only the pointer moves.
+    publisher.write(&Site::titled("first"));
+    let back = publisher.publish(&["--json"]).await;
+    assert_eq!((json(&back)["version"].as_str(), json(&back)["sent"].as_u64()), (Some(first.as_str()), Some(0)));
+    assert_eq!((publisher.latest().await, publisher.versions().await.len()), (Some(first), 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_is_wrong_with_a_site_is_told_before_anything_is_asked() {
+    let publisher = publisher().await;
+    publisher.write(
+        &Site::titled("wrong")
+            .with("Style.css", "")
+            .with("back\\slash.html", "")
+            .with("_redirects", "/a /b 999\n")
+            .with("page.html", "<a href=/gone>gone</a>"),
+    );
+    std::os::unix::fs::symlink("index.html", publisher.folder().join("link.html")).expect("a link");
+    let ended = publisher.publish(&["--lenient"]).await;
+    assert_eq!(ended.code, Some(65), "{ended:?}");
+    for told in ["Style.css, style.css", "back\\slash.html", "_redirects:1", "link.html", "links to /gone"] {
+        assert!(ended.stderr.contains(told), "nothing about {told}:\n{}", ended.stderr);
+    }
+    assert!(publisher.aws.calls().is_empty());
+    // A link that leads nowhere is no obstacle, and what is hardly meant so is none for who says so.
+    for name in ["back\\slash.html", "link.html"] {
+        fs::remove_file(publisher.folder().join(name)).expect("removed");
+    }
+    assert_eq!(publisher.publish(&[]).await.code, Some(65));
+    assert_eq!(publisher.publish(&["--lenient", "--dry-run"]).await.code, Some(0));
+    assert!(publisher.aws.calls().is_empty());
+    assert_eq!(publisher.publish(&["--lenient"]).await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn older_of_two_publishers_is_told_and_the_newer_stays() {
+    let older = publisher().await;
+    let newer = Publisher::of(&older.account).await;
+    older.write(&Site::titled("older"));
+    newer.write(&Site::titled("newer"));
+    // The older one has begun, and waits before it writes, until the newer one is done.
+    older.aws.add(Rule::new(Fault::Hold).on("PutObject"));
+    let (slow, quick) = tokio::join!(older.publish(&[]), async {
+        eventually("the older one begins to write", SOON, async || older.aws.count("ListMultipartUploads") > 0).await;
+        let quick = newer.publish(&["--json"]).await;
+        older.aws.lift();
+        quick
+    });
+    assert_eq!(quick.code, Some(0), "{quick:?}");
+    let stays = json(&quick)["version"].as_str().expect("a version").to_owned();
+    assert_eq!(slow.code, Some(5), "{slow:?}");
+    assert!(slow.stderr.contains(&stays), "{slow:?}");
+    assert_eq!(newer.latest().await, Some(stays));
+    // Both versions are there, so it can still be rolled to.
+    assert_eq!(newer.versions().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_publishers_at_once_the_newest_stays() {
+    let first = publisher().await;
+    let mut all = vec![];
+    for number in 0..6 {
+        let publisher = Publisher::of(&first.account).await;
+        publisher.write(&Site::titled(&format!("publisher {number}")));
+        all.push(publisher);
+    }
+    let ended = join_all(all.iter().map(|publisher| publisher.publish(&["--json"]))).await;
+    let published = |ended: &world::Ended| json(ended)["version"].as_str().map(str::to_owned);
+    assert!(ended.iter().all(|ended| matches!(ended.code, Some(0 | 5))), "{ended:?}");
+    let latest = first.latest().await.expect("a pointer");
+    let winners: Vec<_> = ended.iter().filter(|ended| ended.code == Some(0)).filter_map(published).collect();
+    assert!(winners.contains(&latest), "{latest} of {winners:?}");
+    assert!(winners.iter().all(|winner| winner[..16] <= latest[..16]), "{latest} of {winners:?}");
+    assert_eq!(first.versions().await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_of_s3_at_any_step_ends_well_or_leaves_the_pointer_as_it_was() {
+    let publisher = publisher().await;
+    publisher.write(&Site::titled("before"));
+    assert_eq!(publisher.publish(&[]).await.code, Some(0));
+    let steps = ["HeadObject", "ListObjectsV2", "ListMultipartUploads", "PutObject", "CopyObject"];
+    let faults = [
+        Fault::refuse(500, "InternalError"),
+        Fault::refuse(503, "SlowDown"),
+        Fault::Reset,
+        Fault::LoseAnswer,
+        Fault::Cut(1),
+    ];
+    for (number, (step, fault)) in steps.iter().flat_map(|step| faults.iter().map(move |f| (step, f))).enumerate() {
+        publisher.write(&Site::titled(&format!("site {number}")));
+        publisher.aws.add(Rule::new(fault.clone()).of(Service::S3).on(step).times(1));
+        let ended = publisher.publish(&["--json"]).await;
+        publisher.aws.lift();
+        assert_eq!(ended.code, Some(0), "{step} {fault:?}: {ended:?}");
+        assert_eq!(publisher.latest().await.as_deref(), json(&ended)["version"].as_str(), "{step} {fault:?}");
+    }
+    let versions = publisher.versions().await.len();
+    assert_eq!(versions, 1 + steps.len() * faults.len(), "one object for each, however often it was sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_that_stays_broken_or_forbids_is_told_and_the_next_run_goes_on() {
+    let publisher = publisher().await;
+    publisher.write(&Site::titled("before"));
+    assert_eq!(publisher.publish(&[]).await.code, Some(0));
+    let before = publisher.latest().await;
+    publisher.write(&Site::titled("after"));
+    for step in ["PutObject", "CopyObject"] {
+        publisher.aws.add(Rule::new(Fault::refuse(409, "ConditionalRequestConflict")).on(step).times(2));
+        publisher.aws.add(Rule::new(Fault::denied()).on(step));
+        let denied = publisher.publish(&[]).await;
+        publisher.aws.lift();
+        assert_eq!((denied.code, publisher.latest().await), (Some(1), before.clone()), "{step}: {denied:?}");
+        assert!(denied.stderr.contains("allow s3:PutObject"), "{denied:?}");
+    }
+    publisher.aws.add(Rule::new(Fault::refuse(500, "InternalError")).on("CopyObject"));
+    let broken = publisher.publish(&[]).await;
+    publisher.aws.lift();
+    assert_eq!((broken.code, publisher.latest().await), (Some(75), before.clone()), "{broken:?}");
+    // The version's object is there from the runs before.
+    let sent = json(&publisher.publish(&["--json"]).await)["sent"].clone();
+    assert_eq!(sent, 0);
+    assert_ne!(publisher.latest().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_upload_that_was_cut_off_is_gone_on_with() {
+    let publisher = publisher().await;
+    publisher.write(&long(36));
+    publisher.aws.add(Rule::new(Fault::refuse(400, "RequestTimeout")).on("UploadPart").about("partNumber=4"));
+    let cut = publisher.publish(&[]).await;
+    assert_eq!((cut.code, publisher.pointer().await), (Some(75), None), "{cut:?}");
+    publisher.aws.lift();
+    let there =
+        publisher.aws.calls().iter().filter(|call| call.operation == "UploadPart" && call.status == Some(200)).count();
+    let sent = publisher.aws.count("UploadPart");
+    // On another machine, on which nothing is known.
+    let elsewhere = Publisher::of(&publisher.account).await;
+    elsewhere.write(&long(36));
+    let ended = elsewhere.publish(&["--json"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(there > 0 && sent > there, "{there} of {sent}");
+    assert_eq!(elsewhere.aws.count("UploadPart"), 5 - there);
+    let (pointer, versions) = (elsewhere.pointer().await.expect("a pointer"), elsewhere.versions().await);
+    assert_eq!((versions.len(), pointer.size > 36 << 20), (1, true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_package_goes_live_whole() {
+    let publisher = publisher().await;
+    publisher.write(&long(20));
+    publisher.aws.add(Rule::new(Fault::LoseAnswer).on("CompleteMultipartUpload").times(1));
+    publisher.aws.add(Rule::new(Fault::Reset).on("UploadPart").times(2));
+    let ended = publisher.publish(&["--keep", publisher.home().join("kept.zip").to_str().expect("UTF-8")]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let kept = fs::metadata(publisher.home().join("kept.zip")).expect("the package").len();
+    assert_eq!(publisher.pointer().await.map(|pointer| pointer.size), Some(kept));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn releases_are_told_compared_gone_back_to_and_pruned() {
+    let publisher = publisher().await;
+    let mut versions = Vec::new();
+    for number in 0..5 {
+        // Versions are told apart by the second.
+        let last = versions.last().map(|version: &String| version[..16].to_owned()).unwrap_or_default();
+        eventually("the next second", SOON, async || now() > last).await;
+        publisher.write(&Site::titled(&format!("site {number}")).with(&format!("only-{number}.txt"), "x"));
+        versions.push(json(&publisher.publish(&["--json"]).await)["version"].as_str().expect("a version").to_owned());
+    }
+    let told = publisher.command(&["releases"]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(versions.iter().all(|version| told.stdout.contains(version.as_str())), "{}", told.stdout);
+    let diff = json(&publisher.command(&["diff", "previous", "latest", "--json"]).await);
+    let names: Vec<_> = diff["changes"].as_array().expect("changes").iter().map(|change| &change["name"]).collect();
+    assert_eq!(names, ["index.html", "only-3.txt", "only-4.txt"]);
+    let folder = publisher.folder().display().to_string();
+    let same = publisher.command(&["diff", "latest", &folder]).await;
+    assert!(same.stdout.contains("the same 3 files"), "{same:?}");
+
+    let back = publisher.command(&["rollback"]).await;
+    assert_eq!((back.code, publisher.latest().await), (Some(0), Some(versions[3].clone())), "{back:?}");
+    let copies = publisher.aws.count("CopyObject");
+    let back = publisher.command(&["rollback", "--to", &versions[1]]).await;
+    assert_eq!((back.code, publisher.latest().await), (Some(0), Some(versions[1].clone())), "{back:?}");
+    assert_eq!(publisher.aws.count("CopyObject"), copies + 1);
+    let none = publisher.command(&["rollback", "--to", "20200101T000000Z-000000000000"]).await;
+    assert_eq!(none.code, Some(1), "{none:?}");
+
+    let pruned = json(&publisher.command(&["prune", "--keep", "1", "--dry-run", "--json"]).await);
+    assert_eq!(pruned["versions"].as_array().map(Vec::len), Some(2), "{pruned}");
+    assert_eq!(publisher.versions().await.len(), 5);
+    let pruned = publisher.command(&["prune", "--keep", "1"]).await;
+    assert_eq!(pruned.code, Some(0), "{pruned:?}");
+    // The newest, the live one, and the one before it.
+    let left = [&versions[0], &versions[1], &versions[4]].map(String::clone);
+    assert_eq!(publisher.versions().await, left);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signature_travels_beside_the_package_and_in_its_metadata() {
+    let publisher = publisher().await;
+    publisher.write(&Site::titled("signed"));
+    let key = publisher.home().join("key");
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().expect("a key");
+    fs::write(&key, pair.sk.to_box(None).expect("a key").into_string()).expect("written");
+    let key = key.display().to_string();
+    let unsigned = json(&publisher.publish(&["--json"]).await);
+    let kept = publisher.home().join("kept.zip").display().to_string();
+    let signed = publisher.publish(&["--json", "--sign", &key, "--keep", &kept]).await;
+    assert_eq!(signed.code, Some(0), "{signed:?}");
+    // The content is the same, and the signature new.
+    assert_eq!((&json(&signed)["version"], &json(&signed)["sent"]), (&unsigned["version"], &Value::from(0)));
+    let pointer = publisher.pointer().await.expect("a pointer");
+    let text = pointer.said("minisig").expect("a signature");
+    let text = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, text).expect("base64");
+    let signature = minisign::SignatureBox::from_string(&String::from_utf8_lossy(&text)).expect("a signature");
+    let package = fs::File::open(&kept).expect("the package");
+    minisign::verify(&pair.pk, &signature, package, true, false, false).expect("signed by that key");
+    let keys: Vec<_> = publisher.account.objects().await.into_iter().map(|object| object.key).collect();
+    let version = signed_key(&json(&signed));
+    for key in ["www/site-latest.zip.minisig", &version] {
+        assert!(keys.iter().any(|known| known == key), "{key}: {keys:?}");
+    }
+    let again = publisher.publish(&["--sign", &key]).await;
+    assert!(again.stdout.contains("nothing was uploaded"), "{again:?}");
+    fs::write(&key, "no key").expect("written");
+    assert_eq!(publisher.publish(&["--sign", &key]).await.code, Some(1));
+}
+
+/// The time as versions begin with it.
+fn now() -> String {
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    time::OffsetDateTime::now_utc().format(format).expect("a time")
+}
+
+fn signed_key(told: &Value) -> String {
+    format!("www/site-{}.zip.minisig", told["version"].as_str().expect("a version"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn published_folder_goes_live_and_back_on_a_running_host() {
+    let (instance, visitor, mut agent) = serving(&Site::titled("by hand")).await;
+    let publisher = Publisher::of(&instance.account).await;
+    for title in ["published", "published again"] {
+        publisher.write(&Site::titled(title));
+        let ended = publisher.publish(&[]).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let live =
+            async |_: &world::Agent| front(&visitor).await.is_some_and(|page| page.contains(&format!(">{title}<")));
+        agent.wait_for("the new site", SOON, live).await;
+    }
+    assert_eq!(publisher.command(&["rollback"]).await.code, Some(0));
+    let live = async |_: &world::Agent| front(&visitor).await.is_some_and(|page| page.contains(">published<"));
+    agent.wait_for("the site before", SOON, live).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wait_tells_that_nobody_was_heard_in_time() {
+    let publisher = publisher().await;
+    publisher.write(&Site::titled("unheard"));
+    let begun = std::time::Instant::now();
+    let ended = publisher.publish(&["--wait", "--timeout", "3s"]).await;
+    assert_eq!(ended.code, Some(75), "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20) && ended.stderr.contains("no host"), "{ended:?}");
+}
