@@ -17,6 +17,10 @@ use crate::{
 /// How many connections the kernel keeps for a thread that is busy; the kernel's own limit may be lower.
 const BACKLOG: i32 = 4096;
 
+/// How much of what was written may wait in the kernel unsent (`TCP_NOTSENT_LOWAT`). Its default is no bound but the send
+/// buffer's, which grows to megabytes: a reader that stops would keep them, and filling it would make others wait.
+const UNSENT: u32 = 64 * 1024;
+
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -140,6 +144,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_port(true)?;
     // Connections inherit this: a response is written at once, so there is nothing to wait for.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -152,7 +157,8 @@ fn fit(listener: &TcpListener) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
     }
     socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT)
 }
 
 /// SO_REUSEPORT would let two processes of one user share a port silently; binding without it shows whether it is free.

@@ -6,6 +6,7 @@ mod batched;
 mod drive;
 mod guarded;
 mod inline;
+mod parked;
 mod pulse;
 mod scan;
 mod spliced;
@@ -18,6 +19,7 @@ use tokio_rustls::rustls::ServerConfig;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::scan::{Found, Scan};
 pub(crate) use self::{addresses::Addresses, guarded::Marks, pulse::Pulse};
+
 use crate::{Counters, Settings, Site, access::Log, bound::Port, respond::Names};
 
 /// How far a drain has come; it only ever advances.

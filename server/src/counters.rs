@@ -9,6 +9,7 @@ pub struct Counters {
     responses: [AtomicU64; 5],
     in_flight: AtomicU64,
     open: AtomicU64,
+    resting: AtomicU64,
     accepted: AtomicU64,
     turned_away: AtomicU64,
     cut: AtomicU64,
@@ -35,6 +36,12 @@ impl Counters {
     /// Connections that are open now.
     pub fn open(&self) -> u64 {
         self.open.load(Relaxed)
+    }
+
+    /// Open HTTP/1.1 connections that wait for their next request as little more than a socket; see
+    /// [`Patience::rest`](crate::Patience::rest).
+    pub fn resting(&self) -> u64 {
+        self.resting.load(Relaxed)
     }
 
     /// Connections that were accepted.
@@ -70,6 +77,7 @@ impl Counters {
         for (name, kind, help, value) in [
             ("requests_in_flight", "gauge", "Requests being answered.", self.in_flight()),
             ("connections_open", "gauge", "Open connections.", self.open()),
+            ("connections_resting", "gauge", "Open connections that hold no buffers.", self.resting()),
             ("connections_accepted_total", "counter", "Accepted connections.", self.accepted()),
             (
                 "connections_turned_away_total",
@@ -106,6 +114,14 @@ impl Counters {
     pub(crate) fn opened(&self) {
         self.accepted.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn rests(&self) {
+        self.resting.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn stirs(&self) {
+        self.resting.fetch_sub(1, Relaxed);
     }
 
     pub(crate) fn closed(&self) {

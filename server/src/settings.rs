@@ -38,6 +38,8 @@ pub struct Patience {
     pub head: Duration,
     /// Between requests, on a connection that is kept open.
     pub idle: Duration,
+    /// Between requests, before an HTTP/1.1 connection's buffers are given back. It is not cut; nobody sees it but the memory.
+    pub rest: Duration,
     /// For taking the next [`Bounds::progress`] bytes of a response.
     pub write: Duration,
     /// For closing its side, once this side is closed.
@@ -93,6 +95,7 @@ impl Default for Patience {
             first: Duration::from_secs(9),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            rest: Duration::from_millis(250),
             write: Duration::from_secs(25),
             close: Duration::from_secs(2),
             retry_after: Duration::from_secs(5),

@@ -237,6 +237,8 @@ def start_ours(package, http, https, threads=1, more=()):
 
 
 def binary():
+    if ARGUMENTS.binary:
+        return ARGUMENTS.binary
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return target / "release" / "examples" / "serve"
 
@@ -347,6 +349,8 @@ def idle(files):
             try:
                 before = server.memory()
                 held = [connect(server, protocol) for _ in range(count)]
+                # A connection is idle once it has waited for a moment.
+                time.sleep(3)
                 cells.append(f"{(server.memory() - before) / count:.1f}")
                 del held
             finally:
@@ -413,7 +417,8 @@ def main():
     missing = [tool for tool in ("nginx", "h2o", "caddy", "wrk", "h2load", "curl", "openssl", "taskset") if not shutil.which(tool)]
     if missing:
         sys.exit(f"missing: {' '.join(missing)}; on Debian: apt-get install nginx h2o caddy wrk nghttp2-client curl openssl util-linux")
-    subprocess.run(["cargo", "build", "--release", "-p", "spothost-server", "--example", "serve"], cwd=ROOT, check=True)
+    if not ARGUMENTS.binary:
+        subprocess.run(["cargo", "build", "--release", "-p", "spothost-server", "--example", "serve"], cwd=ROOT, check=True)
     make_identity()
     files = make_files()
     if "table" in ARGUMENTS.parts:
@@ -431,6 +436,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", default="", help="regular expression: workloads to run")
     parser.add_argument("--servers", default="", help="regular expression: servers to run")
     parser.add_argument("--parts", nargs="+", default=["table", "idle", "growth"], choices=["table", "idle", "growth"])
+    parser.add_argument("--binary", type=pathlib.Path, help="measure this build of the example instead of one that is made now")
     parser.add_argument("--aligned", action="store_true", help="long stored entries begin with a page, as zipalign -p puts them")
     parser.add_argument("--access", action="store_true", help="ours writes an access log meanwhile")
     ARGUMENTS = parser.parse_args()

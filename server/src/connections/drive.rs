@@ -20,11 +20,19 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
-    time::{sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Marks, Phase, Worker, batched::Batched, guarded::Guarded, inline::Inline, pulse::Pulse, spliced::Spliced};
+use super::{
+    Marks, Phase, Worker,
+    batched::Batched,
+    guarded::Guarded,
+    inline::Inline,
+    parked::{Quiet, park},
+    pulse::Pulse,
+    spliced::Spliced,
+};
 use crate::{
     access::Line,
     account::Account,
@@ -60,7 +68,7 @@ async fn shake_hands(worker: &Worker, stream: TcpStream, address: IpAddr) -> Opt
     None
 }
 
-async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
+async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
     worker: Arc<Worker>,
     stream: S,
     marks: Arc<Marks>,
@@ -68,19 +76,48 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
     secure: bool,
 ) -> u64 {
     let pulse = Arc::new(Pulse::new());
-    let bounds = &worker.settings.bounds;
-    let io = TokioIo::new(Guarded::http1(stream, pulse.clone(), bounds, marks.clone()));
-    let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), address, secure };
-    let connection = http1::Builder::new()
+    let mut phases = worker.phase.clone();
+    let mut stream = Guarded::http1(stream, pulse.clone(), &worker.settings.bounds, marks.clone());
+    loop {
+        let answering =
+            Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), address, secure };
+        // On the heap, which has it back while the connection rests.
+        match Box::pin(requests(stream, answering)).await {
+            Ok(cut) => return cut,
+            Err(resting) => stream = resting,
+        }
+        worker.counters.rests();
+        park(&stream, &mut phases, pulse.deadline(&worker.settings.patience)).await;
+        worker.counters.stirs();
+    }
+}
+
+/// Serves the requests of an HTTP/1 connection; returns how many were cut, or the stream if it rests.
+async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: Guarded<S>,
+    answering: Answering,
+) -> Result<u64, Guarded<S>> {
+    let (worker, pulse, marks) = (answering.worker.clone(), answering.pulse.clone(), answering.marks.clone());
+    let (bounds, address) = (&worker.settings.bounds, answering.address);
+    let mut connection = http1::Builder::new()
         .half_close(true)
         // Not `pipeline_flush`: with it hyper forgets the last response when unread bytes follow a request.
         .header_read_timeout(None)
         .max_header_size(bounds.head)
         // hyper's smallest buffer is 8 KiB.
         .max_buf_size(bounds.head.max(8192))
-        .serve_connection(io, answering);
+        .serve_connection(TokioIo::new(stream), answering);
     // The stream tells hyper that the client is done as soon as that is so; see `Guarded::poll_read`.
-    drive(&worker, &pulse, address, Box::pin(connection), Phase::Closing, |_| marks.close()).await
+    let end = drive(&worker, &pulse, address, Pin::new(&mut connection), Phase::Closing, |_| marks.close(), true).await;
+    match end {
+        End::Over { cut } => Ok(cut),
+        End::Resting => {
+            let parts = connection.into_parts();
+            let mut stream = parts.io.into_inner();
+            stream.put_back(parts.read_buf);
+            Err(stream)
+        }
+    }
 }
 
 async fn http2(worker: Arc<Worker>, stream: Box<TlsStream<TcpStream>>, address: IpAddr) -> u64 {
@@ -94,19 +131,33 @@ async fn http2(worker: Arc<Worker>, stream: Box<TlsStream<TcpStream>>, address: 
         .max_send_buf_size(64 * 1024)
         .serve_connection(io, answering);
     // GOAWAY loses nothing: it names the last request that is answered (RFC 9113 §6.8).
-    drive(&worker, &pulse, address, Box::pin(connection), Phase::Lingering, http2::Connection::graceful_shutdown).await
+    let close = http2::Connection::graceful_shutdown;
+    let mut connection = Box::pin(connection);
+    match drive(&worker, &pulse, address, connection.as_mut(), Phase::Lingering, close, false).await {
+        End::Over { cut } => cut,
+        End::Resting => 0,
+    }
+}
+
+/// How driving a connection ended.
+enum End {
+    /// With the connection, and so many requests cut.
+    Over { cut: u64 },
+    /// With a connection that has waited for its next request for a moment.
+    Resting,
 }
 
 /// Polls a connection to its end, unless its client is too slow or the drain is. From the phase `from` on it is closed as
-/// soon as nothing is lost by it.
+/// soon as nothing is lost by it; before, it may be left to rest if `rests` says so.
 async fn drive<C>(
     worker: &Worker,
     pulse: &Pulse,
     address: IpAddr,
-    mut connection: Pin<Box<C>>,
+    mut connection: Pin<&mut C>,
     from: Phase,
     close: impl Fn(Pin<&mut C>),
-) -> u64
+    rests: bool,
+) -> End
 where
     C: Future<Output = hyper::Result<()>>,
 {
@@ -125,14 +176,14 @@ where
             advanced.set(next_phase(rest, phase));
         }
         if phase == Phase::Cutting {
-            return Poll::Ready(pulse.under_way());
+            return Poll::Ready(End::Over { cut: pulse.under_way() });
         }
         loop {
             if let Poll::Ready(done) = connection.as_mut().poll(context) {
                 if let Err(error) = done {
                     refused(worker, address, &error);
                 }
-                return Poll::Ready(0);
+                return Poll::Ready(End::Over { cut: 0 });
             }
             let to_tell = !told && phase >= from;
             if to_tell && pulse.settled() {
@@ -141,17 +192,23 @@ where
                 continue;
             }
             let deadline = if to_tell { pulse.settles() } else { pulse.deadline(patience) };
-            if deadline < due.deadline() {
-                due.as_mut().reset(deadline);
+            let rest = if rests && phase < from { pulse.rests(patience) } else { None };
+            let next = rest.map_or(deadline, |rest| rest.min(deadline));
+            if next < due.deadline() {
+                due.as_mut().reset(next);
             }
             if due.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            if deadline <= due.deadline() && !to_tell {
+            let now = Instant::now();
+            if deadline <= now && !to_tell {
                 worker.counters.cut_off();
-                return Poll::Ready(0);
+                return Poll::Ready(End::Over { cut: 0 });
             }
-            due.as_mut().reset(deadline);
+            if rest.is_some_and(|rest| rest <= now) {
+                return Poll::Ready(End::Resting);
+            }
+            due.as_mut().reset(next);
         }
     })
     .await

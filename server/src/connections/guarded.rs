@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -36,8 +37,8 @@ pub(crate) struct Guarded<S> {
     bounds: Bounds,
     /// `None` for HTTP/2, whose framing leaves no such questions.
     scan: Option<Scan>,
-    /// What hyper is handed instead of what the client sent.
-    instead: &'static [u8],
+    /// What hyper is handed before anything else: what stands for bytes of the client's, or bytes it was handed before.
+    instead: Bytes,
     marks: Arc<Marks>,
     /// How many bytes were read in this turn of the task.
     read: (u64, usize),
@@ -101,13 +102,25 @@ impl<S> Guarded<S> {
             pulse,
             bounds: bounds.clone(),
             scan: None,
-            instead: &[],
+            instead: Bytes::new(),
             marks,
             read: (0, 0),
             ended: false,
             shut: false,
             scrapped: 0,
         }
+    }
+
+    /// Takes back what hyper was handed and did not use. It is not looked at again.
+    pub(super) fn put_back(&mut self, unused: Bytes) {
+        debug_assert!(self.instead.is_empty(), "what was handed over is taken back before anything else is");
+        // A copy, as the bytes are few and lie in a large buffer.
+        self.instead = Bytes::copy_from_slice(&unused);
+    }
+
+    /// The client's stream itself.
+    pub(super) fn socket(&self) -> &S {
+        &self.stream
     }
 
     /// Looks at what was just read behind `before`, and takes back what hyper must not see.
@@ -119,7 +132,7 @@ impl<S> Guarded<S> {
                     self.marks.content.store(scan.begun(), Relaxed);
                 }
                 if scan.inside_head() {
-                    self.pulse.head_incomplete();
+                    self.pulse.head_incomplete(scan.begun());
                 }
                 return;
             }
@@ -130,14 +143,13 @@ impl<S> Guarded<S> {
             }
         };
         buffer.set_filled(before + at);
-        self.instead = instead;
+        self.instead = Bytes::from_static(instead);
         self.hand_over(buffer);
     }
 
     fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
-        let (now, later) = self.instead.split_at(self.instead.len().min(buffer.remaining()));
-        buffer.put_slice(now);
-        self.instead = later;
+        let now = self.instead.split_to(self.instead.len().min(buffer.remaining()));
+        buffer.put_slice(&now);
     }
 
     /// Whether so much was read in this turn that others should have theirs: small frames cost far more than their bytes.

@@ -24,6 +24,8 @@ pub(crate) struct Pulse {
     idle: AtomicU64,
     /// Since when a head is incomplete.
     head: AtomicU64,
+    /// The number of the request whose head that is: those before it may still have to be answered.
+    incomplete: AtomicU64,
     /// Since when [`Bounds::progress`] bytes have not been taken.
     stalled: AtomicU64,
     taken: AtomicU64,
@@ -42,6 +44,7 @@ impl Pulse {
             in_flight: AtomicU32::new(0),
             idle: AtomicU64::new(0),
             head: AtomicU64::new(0),
+            incomplete: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             pending: AtomicBool::new(false),
@@ -62,8 +65,9 @@ impl Pulse {
     /// A request's head is complete.
     pub(crate) fn began(&self) {
         let now = self.now();
-        self.requests.fetch_add(1, Relaxed);
-        self.head.store(0, Relaxed);
+        if self.requests.fetch_add(1, Relaxed) + 1 >= self.incomplete.load(Relaxed) {
+            self.head.store(0, Relaxed);
+        }
         if self.in_flight.fetch_add(1, Relaxed) == 0 {
             self.stalled.store(now, Relaxed);
         }
@@ -76,9 +80,9 @@ impl Pulse {
         }
     }
 
-    /// Bytes of a head came, but not its end.
-    pub(crate) fn head_incomplete(&self) {
-        if self.head.load(Relaxed) == 0 {
+    /// Bytes of this request's head came, but not its end.
+    pub(crate) fn head_incomplete(&self, request: u64) {
+        if self.incomplete.swap(request, Relaxed) != request {
             self.head.store(self.now(), Relaxed);
         }
     }
@@ -140,6 +144,13 @@ impl Pulse {
         self.made + ABOUT_TO_ASK
     }
 
+    /// When a connection that waits for its next request gives its buffers back; `None` if it does not wait for that.
+    pub(crate) fn rests(&self, patience: &Patience) -> Option<Instant> {
+        let elsewhere = self.closed.load(Relaxed) != 0 || self.head.load(Relaxed) != 0;
+        let waits = self.requests() > 0 && !self.busy() && !elsewhere;
+        waits.then(|| self.made + Duration::from_millis(self.idle.load(Relaxed)) + patience.rest)
+    }
+
     /// When the client's patience is used up if nothing happens until then.
     pub(crate) fn deadline(&self, patience: &Patience) -> Instant {
         let (since, allowed) = self.waiting_for(patience);
@@ -184,11 +195,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_state_of_a_connection_has_its_own_deadline() {
         let (pulse, bounds) = (Pulse::new(), Bounds::default());
+        assert_eq!(pulse.rests(&Patience::default()), None, "nothing was asked yet");
         assert_eq!(left(&pulse), 9_000, "before the first request");
         pass(3).await;
-        pulse.head_incomplete();
+        pulse.head_incomplete(1);
         pass(4).await;
-        pulse.head_incomplete();
+        pulse.head_incomplete(1);
         assert_eq!(left(&pulse), 6_000, "a head counts from its first byte");
         pulse.began();
         assert_eq!(left(&pulse), 25_000, "a response");
@@ -202,6 +214,15 @@ mod tests {
         assert_eq!((left(&pulse), pulse.under_way()), (20_000, 1), "handed over, but not taken");
         pulse.took(10, true, &bounds);
         assert_eq!((left(&pulse), pulse.under_way()), (55_000, 0), "idle");
+        assert!(pulse.rests(&Patience::default()).is_some_and(|rests| rests <= Instant::now()), "long enough to rest");
+        pulse.head_incomplete(3);
+        pulse.began();
+        pulse.ended();
+        assert_eq!(left(&pulse), 10_000, "a head that began before the requests before it were answered");
+        assert_eq!(pulse.rests(&Patience::default()), None, "a head is coming");
+        pulse.began();
+        assert_eq!(pulse.rests(&Patience::default()), None, "a response is under way");
+        pulse.ended();
         pulse.closed();
         assert_eq!(left(&pulse), 2_000, "closing");
     }

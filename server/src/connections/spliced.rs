@@ -33,6 +33,10 @@ impl Spliced {
         Self { stream, marks, from_file: false }
     }
 
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Whether these bytes are worth sending from the file: they lie there, are many, and begin with a page. If they do not,
     /// every piece of the kernel's straddles two pages, and a copy is cheaper.
     fn worth_it(&self, part: &[u8]) -> bool {

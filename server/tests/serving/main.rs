@@ -11,6 +11,7 @@ mod packages;
 mod pages;
 mod ports;
 mod protocols;
+mod rest;
 mod rules;
 mod server;
 mod skew;

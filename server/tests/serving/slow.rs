@@ -121,3 +121,28 @@ async fn a_client_that_sends_content_slowly_is_answered_at_once_and_let_go() {
     assert_eq!((response.status, response.field("connection")), (405, Some("close")));
     ends_after(client, begun, 0).await;
 }
+
+/// What the kernel holds for a reader that stops is bounded too: its send buffers would grow to megabytes each.
+#[tokio::test]
+async fn little_waits_for_a_reader_that_stops() {
+    for from_file in [false, true] {
+        let big = vec![7; 64 << 20];
+        let package = Package::new();
+        let package = if from_file { package.aligned("big.bin", big) } else { package.stored("big.bin", big) };
+        let server = Server::with(package.finish(), |settings| {
+            settings.plain = true;
+            settings.patience.write = Duration::from_millis(900);
+        });
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        let mut client = Client::of(socket.connect(server.http).await.unwrap());
+        client.send("GET", "/big.bin", &[]).await;
+        let begun = Instant::now();
+        while server.running().counters().cut() == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "never cut");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let waited = client.rest().await.len();
+        assert!(waited < 768 * 1024, "{waited} bytes waited");
+    }
+}
