@@ -20,7 +20,12 @@ use tokio_rustls::rustls::ServerConfig;
 pub(crate) use self::scan::{Found, Scan};
 pub(crate) use self::{addresses::Addresses, guarded::Marks, pulse::Pulse};
 
-use crate::{Counters, Settings, Site, access::Log, bound::Port, respond::Names};
+use crate::{
+    Counters, Settings, Site,
+    access::Log,
+    bound::Port,
+    respond::{Inflating, Names},
+};
 
 /// How far a drain has come; it only ever advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +49,7 @@ pub(crate) struct Worker {
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) addresses: Arc<Addresses>,
+    pub(crate) inflating: Arc<Inflating>,
     pub(crate) log: Option<Log>,
     pub(crate) phase: watch::Receiver<Phase>,
 }

@@ -12,7 +12,7 @@ use hyper::body::Body as _;
 
 use crate::{
     Settings, Site,
-    respond::{self, Asked, Body},
+    respond::{self, Asked, Body, Inflating},
     site::{Check, Gate},
 };
 
@@ -77,9 +77,11 @@ impl Visitor<'_> {
     fn ask(&self, target: &str) -> Option<Response<Body>> {
         let request = Request::get(target).header(header::HOST, &self.settings.domain).body(()).ok()?;
         let names = self.settings.names(443);
+        let inflating = Arc::new(Inflating::new(1));
         let asked = Asked {
             names: &names,
             settings: &self.settings,
+            inflating: &inflating,
             site: Some(self.site.clone()),
             secure: true,
             long_target: false,

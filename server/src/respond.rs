@@ -8,6 +8,7 @@ pub(crate) mod conditional;
 pub(crate) mod content_type;
 pub(crate) mod fallback;
 pub(crate) mod field;
+pub(crate) mod inflating;
 pub(crate) mod page;
 pub(crate) mod plain;
 pub(crate) mod range;
@@ -24,7 +25,7 @@ use self::{
     page::Page,
     representation::Representation,
 };
-pub(crate) use self::{authority::Names, body::Body};
+pub(crate) use self::{authority::Names, body::Body, inflating::Inflating};
 use crate::{Settings, Site, site::Entry};
 
 /// What is known about a request beside its head.
@@ -34,6 +35,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) settings: &'a Settings,
     /// The site as it is at the request's beginning; the response keeps it.
     pub(crate) site: Option<Arc<Site>>,
+    /// How many responses are inflated.
+    pub(crate) inflating: &'a Arc<Inflating>,
     /// Whether it came over TLS.
     pub(crate) secure: bool,
     /// Whether its target was cut, because it is too long.
@@ -85,27 +88,27 @@ fn respond<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
     if request.method() == Method::OPTIONS {
         return plain::options();
     }
-    serve(site, request)
+    serve(asked, site, request)
 }
 
 /// What the package holds for this target, or the one before it for a fingerprinted file that is no longer there.
-fn serve<B>(site: &Arc<Site>, request: &Request<B>) -> Response<Body> {
+fn serve<B>(asked: &Asked<'_>, site: &Arc<Site>, request: &Request<B>) -> Response<Body> {
     let Some(path) = target::path(request.uri().path()) else {
         return plain::response(StatusCode::BAD_REQUEST);
     };
     match site.before(&path[1..]) {
-        Some(before) => serve_path(&before, &path, request),
-        None => serve_path(site, &path, request),
+        Some(before) => serve_path(asked, &before, &path, request),
+        None => serve_path(asked, site, &path, request),
     }
 }
 
 /// What one package holds for a path, with the fields that it adds.
-fn serve_path<B>(site: &Arc<Site>, path: &str, request: &Request<B>) -> Response<Body> {
+fn serve_path<B>(asked: &Asked<'_>, site: &Arc<Site>, path: &str, request: &Request<B>) -> Response<Body> {
     let mut response = match page::find(site, path, request.uri().path(), fallback::wanted(path, request.headers())) {
-        Page::File(entry) => file(site, entry, request, caching::of(&site.rules().policy, entry)),
+        Page::File(entry) => file(asked, site, entry, request, caching::of(&site.rules().policy, entry)),
         // What stands in for something else must never be kept as if it were that.
-        Page::Fallback(entry) => file(site, entry, request, HeaderValue::from_static(caching::REVALIDATE)),
-        Page::Missing(entry) => missing(site, entry, request),
+        Page::Fallback(entry) => file(asked, site, entry, request, HeaderValue::from_static(caching::REVALIDATE)),
+        Page::Missing(entry) => missing(asked, site, entry, request),
         Page::Moved(status, to) => return plain::redirect(status, plain::with_query(to, request.uri())),
         Page::Nothing => plain::response(StatusCode::NOT_FOUND),
     };
@@ -120,7 +123,13 @@ fn serve_path<B>(site: &Arc<Site>, path: &str, request: &Request<B>) -> Response
 }
 
 /// A file, if the preconditions hold (RFC 9110 §13.2.2), and as much of it as was asked for (§14.2).
-fn file<B>(site: &Site, entry: &Entry, request: &Request<B>, caching: HeaderValue) -> Response<Body> {
+fn file<B>(
+    asked: &Asked<'_>,
+    site: &Site,
+    entry: &Entry,
+    request: &Request<B>,
+    caching: HeaderValue,
+) -> Response<Body> {
     let Some(representation) = Representation::choose(site, entry, request.headers()) else {
         return plain::response(StatusCode::INTERNAL_SERVER_ERROR);
     };
@@ -134,25 +143,31 @@ fn file<B>(site: &Site, entry: &Entry, request: &Request<B>, caching: HeaderValu
     if request.method() == Method::GET && conditional::range_applies(request.headers(), &validators) {
         match range::parse(request.headers(), representation.length()) {
             range::Asked::Unsatisfiable => return plain::range_not_satisfiable(representation.length()),
-            range::Asked::Parts(asked) if asked.len() == 1 || representation.can_seek() => parts = asked,
-            range::Asked::Parts(_) | range::Asked::Whole => {}
+            range::Asked::Parts(asked) => parts = asked,
+            range::Asked::Whole => {}
         }
     }
-    let mut response = Response::new(Body::empty());
+    let Some(body) = fill(&representation, &mut parts, asked.inflating) else {
+        return plain::busy(asked.settings.patience.retry_after);
+    };
+    let mut response = Response::new(body);
     *response.headers_mut() = HeaderMap::with_capacity(12);
     describe(response.headers_mut(), &representation);
     response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     validate(response.headers_mut(), &representation, validators, caching);
-    fill(&mut response, &representation, &parts);
+    tell_parts(&mut response, &representation, &parts);
     response
 }
 
 /// The package's own page for what is not there.
-fn missing<B>(site: &Site, entry: &Entry, request: &Request<B>) -> Response<Body> {
+fn missing<B>(asked: &Asked<'_>, site: &Site, entry: &Entry, request: &Request<B>) -> Response<Body> {
     let Some(representation) = Representation::choose(site, entry, request.headers()) else {
         return plain::response(StatusCode::NOT_FOUND);
     };
-    let mut response = Response::new(representation.body());
+    let Some(body) = representation.body(asked.inflating) else {
+        return plain::response(StatusCode::NOT_FOUND);
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::NOT_FOUND;
     describe(response.headers_mut(), &representation);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching::REVALIDATE));
@@ -198,21 +213,26 @@ fn validate(
     }
 }
 
-/// Everything, one part, or several parts as `multipart/byteranges` (RFC 9110 §14.6).
-fn fill(response: &mut Response<Body>, representation: &Representation<'_>, parts: &[std::ops::Range<u64>]) {
-    *response.body_mut() = match parts {
-        [] => representation.body(),
-        [part] => {
-            let range = range::content_range(part, representation.length());
-            response.headers_mut().insert(header::CONTENT_RANGE, range);
-            representation.part(part.clone())
-        }
-        parts => {
-            response.headers_mut().insert(header::CONTENT_TYPE, range::multipart_type());
-            range::multipart(representation, parts)
-        }
-    };
-    if !parts.is_empty() {
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+/// Everything, one part, or several parts as `multipart/byteranges` (RFC 9110 §14.6); `None` if too much is inflated already.
+fn fill(
+    representation: &Representation<'_>,
+    parts: &mut [std::ops::Range<u64>],
+    inflating: &Arc<Inflating>,
+) -> Option<Body> {
+    match parts {
+        [] => representation.body(inflating),
+        [part] => representation.part(part.clone(), inflating),
+        parts => range::multipart(representation, parts, inflating),
     }
+}
+
+/// What tells parts from the whole (RFC 9110 §15.3.7).
+fn tell_parts(response: &mut Response<Body>, representation: &Representation<'_>, parts: &[std::ops::Range<u64>]) {
+    let (name, value) = match parts {
+        [] => return,
+        [part] => (header::CONTENT_RANGE, range::content_range(part, representation.length())),
+        _ => (header::CONTENT_TYPE, range::multipart_type()),
+    };
+    response.headers_mut().insert(name, value);
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
 }

@@ -12,6 +12,7 @@ use crate::{
     access::{Log, Writing},
     bound::Port,
     connections::{Addresses, Listeners, Phase, Worker, run},
+    respond::Inflating,
     tls,
 };
 
@@ -63,6 +64,7 @@ impl Running {
             names: Arc::new(settings.names(https.address.port())),
             tls: tls::configuration(identity),
             addresses: Arc::new(Addresses::default()),
+            inflating: Arc::new(Inflating::new(settings.bounds.inflated)),
             log,
             settings: Arc::new(settings),
             site,

@@ -61,6 +61,9 @@ pub struct Bounds {
     pub target: usize,
     /// Concurrent HTTP/2 streams of a connection (RFC 9113 §5.1.2).
     pub streams: u32,
+    /// Responses that are inflated at once, for clients that accept no coding: each holds about 150 KiB, and the next one is
+    /// answered with 503.
+    pub inflated: usize,
     /// Bytes of a response a client must take within [`Patience::write`].
     pub progress: u64,
 }
@@ -111,6 +114,7 @@ impl Default for Bounds {
             head: 32 * 1024,
             target: 8 * 1024,
             streams: 128,
+            inflated: 128,
             progress: 16 * 1024,
         }
     }

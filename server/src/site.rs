@@ -30,7 +30,7 @@ pub(crate) use self::{
     entry::{Coding, EntityTag, Entry, Method},
     fields::Fields,
     gate::{Check, Gate},
-    inflate::Inflate,
+    inflate::{Damaged, Inflate},
     name::normalise,
     policy::{Policy, Slash},
     redirects::{Redirects, Target},

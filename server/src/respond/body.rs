@@ -11,7 +11,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
 
-use crate::{account::Account, site::Inflate};
+use super::inflating::Permit;
+use crate::{
+    account::Account,
+    site::{Damaged, Inflate},
+};
 
 /// The content of a response. Its length is always known.
 #[derive(Debug)]
@@ -26,7 +30,28 @@ enum Content {
     Empty,
     Lying(Segments),
     Many(VecDeque<Segments>),
-    Inflated { inflate: Box<Inflate>, skip: u64 },
+    Inflated(Box<Inflated>),
+}
+
+/// A response that is inflated while it is sent.
+#[derive(Debug)]
+struct Inflated {
+    inflate: Inflate,
+    permit: Permit,
+    /// What is still to be sent.
+    runs: VecDeque<Run>,
+    /// What was inflated last and not used yet, and where it stands in the content.
+    held: Bytes,
+    at: u64,
+}
+
+/// What a response is made of, one after the other.
+#[derive(Debug)]
+pub(crate) enum Run {
+    /// Bytes that are no content of the file, such as what stands between parts.
+    Between(Bytes),
+    /// A part of the file.
+    Part(Range<u64>),
 }
 
 /// How many pieces are inflated and thrown away at once, before others get their turn.
@@ -52,9 +77,11 @@ impl Body {
         Self::of(Content::Many(parts), length)
     }
 
-    /// A part of what is inflated; the part must lie inside.
-    pub(crate) fn inflated(inflate: Inflate, part: Range<u64>) -> Self {
-        Self::of(Content::Inflated { inflate: inflate.into(), skip: part.start }, part.end - part.start)
+    /// Parts of what is inflated, which must lie inside and behind each other, and what stands between them.
+    pub(crate) fn inflated(inflate: Inflate, permit: Permit, runs: VecDeque<Run>) -> Self {
+        let length = runs.iter().map(Run::length).sum();
+        let inflated = Inflated { inflate, permit, runs, held: Bytes::new(), at: 0 };
+        Self::of(Content::Inflated(inflated.into()), length)
     }
 
     fn of(content: Content, left: u64) -> Self {
@@ -76,27 +103,72 @@ impl Body {
             Content::Empty => None,
             Content::Lying(segments) => Some(Ok(std::mem::take(segments))),
             Content::Many(parts) => parts.pop_front().map(Ok),
-            Content::Inflated { inflate, skip } => {
+            Content::Inflated(inflated) => {
                 for _ in 0..SKIP_AT_ONCE {
-                    let Some(piece) = inflate.piece() else {
-                        return Poll::Ready(None);
-                    };
-                    let mut piece = match piece {
-                        Ok(piece) => Bytes::from(piece),
+                    match inflated.step() {
+                        Ok(Step::Skipped) => {}
+                        Ok(Step::Piece(piece)) => return Poll::Ready(Some(Ok(piece.into()))),
+                        Ok(Step::Over) => return Poll::Ready(None),
                         Err(damaged) => return Poll::Ready(Some(Err(io::Error::other(damaged)))),
-                    };
-                    if *skip < piece.len() as u64 {
-                        piece.advance(*skip as usize);
-                        *skip = 0;
-                        piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-                        return Poll::Ready(Some(Ok(piece.into())));
                     }
-                    *skip -= piece.len() as u64;
                 }
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
         })
+    }
+}
+
+/// What came of looking for the next bytes to send.
+enum Step {
+    Piece(Bytes),
+    /// Content that nobody asked for.
+    Skipped,
+    Over,
+}
+
+impl Inflated {
+    fn step(&mut self) -> Result<Step, Damaged> {
+        let part = match self.runs.front_mut() {
+            None => return Ok(Step::Over),
+            Some(Run::Between(bytes)) => {
+                let bytes = std::mem::take(bytes);
+                self.runs.pop_front();
+                return Ok(Step::Piece(bytes));
+            }
+            Some(Run::Part(part)) => part,
+        };
+        if self.held.is_empty() {
+            self.held = self.permit.of(self.inflate.piece().ok_or(Damaged)??);
+        }
+        let before = part.start.saturating_sub(self.at).min(self.held.len() as u64);
+        self.held.advance(before as usize);
+        self.at += before;
+        let length = part.end.saturating_sub(self.at).min(self.held.len() as u64);
+        let piece = self.held.split_to(length as usize);
+        self.at += length;
+        part.start = self.at.max(part.start);
+        if part.is_empty() {
+            self.runs.pop_front();
+        }
+        Ok(if piece.is_empty() { Step::Skipped } else { Step::Piece(piece) })
+    }
+}
+
+impl Run {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Between(bytes) => bytes.len() as u64,
+            Self::Part(part) => part.end - part.start,
+        }
+    }
+
+    /// Its bytes, of content that lies somewhere.
+    pub(crate) fn of(self, content: &Segments) -> Segments {
+        match self {
+            Self::Between(bytes) => bytes.into(),
+            Self::Part(part) => content.slice(part),
+        }
     }
 }
 

@@ -63,6 +63,11 @@ pub(crate) fn no_site_yet(retry_after: Duration) -> Response<Body> {
     response
 }
 
+/// 503 while too many responses are inflated; who accepts gzip is served all the same.
+pub(crate) fn busy(retry_after: Duration) -> Response<Body> {
+    no_site_yet(retry_after)
+}
+
 /// 416 (RFC 9110 §15.5.17).
 pub(crate) fn range_not_satisfiable(length: u64) -> Response<Body> {
     let mut response = response(StatusCode::RANGE_NOT_SATISFIABLE);

@@ -1,12 +1,12 @@
 //! Range requests (RFC 9110 §14).
 
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
-    body::{Body, Segments},
+    body::{Body, Run},
+    inflating::Inflating,
     representation::Representation,
 };
 
@@ -107,19 +107,27 @@ pub(crate) fn multipart_type() -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("multipart/byteranges"))
 }
 
-/// Several parts of a representation that can be sought (§14.6).
-pub(crate) fn multipart(representation: &Representation<'_>, parts: &[Range<u64>]) -> Body {
+/// Several parts (§14.6), in the order they were asked for. Only where they are inflated they are put in the content's order,
+/// which is one pass over it; §15.3.7.2 leaves the order to the server. `None` if too much is inflated already.
+pub(crate) fn multipart(
+    representation: &Representation<'_>,
+    parts: &mut [Range<u64>],
+    inflating: &Arc<Inflating>,
+) -> Option<Body> {
+    if !representation.can_seek() {
+        parts.sort_unstable_by_key(|part| part.start);
+    }
     let content_type = representation.content_type().to_str().unwrap_or_default();
-    let mut segments: VecDeque<Segments> = VecDeque::with_capacity(parts.len() * 2 + 1);
+    let mut runs: VecDeque<Run> = VecDeque::with_capacity(parts.len() * 2 + 1);
     for part in parts {
         let range = content_range(part, representation.length());
         let range = range.to_str().unwrap_or_default();
         let head = format!("\r\n--{BOUNDARY}\r\ncontent-type: {content_type}\r\ncontent-range: {range}\r\n\r\n");
-        segments.push_back(Bytes::from(head).into());
-        segments.push_back(representation.slice(part.clone()));
+        runs.push_back(Run::Between(head.into()));
+        runs.push_back(Run::Part(part.clone()));
     }
-    segments.push_back(Bytes::from(format!("\r\n--{BOUNDARY}--\r\n")).into());
-    Body::many(segments)
+    runs.push_back(Run::Between(format!("\r\n--{BOUNDARY}--\r\n").into()));
+    representation.parts(runs, inflating)
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! One file in one coding: what is sent, and what tells it from others (RFC 9110 §8).
 
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    body::{Body, Segments},
+    body::{Body, Run, Segments},
     coding::Wanted,
     conditional::{self, Validators},
     field,
+    inflating::Inflating,
 };
 use crate::{
     Site,
@@ -116,7 +119,7 @@ impl<'a> Representation<'a> {
         }
     }
 
-    /// Whether a part of it costs no more than its own bytes.
+    /// Whether its parts may be sent in any order at no more cost than their own bytes.
     pub(crate) fn can_seek(&self) -> bool {
         matches!(self.source, Source::Lying(_))
     }
@@ -133,27 +136,27 @@ impl<'a> Representation<'a> {
         (self.entry.modified > 0).then(|| conditional::http_date(u64::from(self.entry.modified)))?
     }
 
-    /// All of it.
-    pub(crate) fn body(&self) -> Body {
+    /// All of it; `None` if too much is inflated already.
+    pub(crate) fn body(&self, inflating: &Arc<Inflating>) -> Option<Body> {
         match &self.source {
-            Source::Lying(segments) => Body::lying(segments.clone()),
-            Source::Deflated { packed, size } => Body::inflated(Inflate::new(packed.clone(), *size), 0..*size),
+            Source::Lying(segments) => Some(Body::lying(segments.clone())),
+            Source::Deflated { size, .. } => self.part(0..*size, inflating),
         }
     }
 
-    /// A part of it, which must lie inside.
-    pub(crate) fn part(&self, part: std::ops::Range<u64>) -> Body {
-        match &self.source {
-            Source::Lying(_) => Body::lying(self.slice(part)),
-            Source::Deflated { packed, size } => Body::inflated(Inflate::new(packed.clone(), *size), part),
-        }
+    /// A part of it, which must lie inside; `None` if too much is inflated already.
+    pub(crate) fn part(&self, part: Range<u64>, inflating: &Arc<Inflating>) -> Option<Body> {
+        self.parts([Run::Part(part)].into(), inflating)
     }
 
-    /// A part of what [can be sought](Self::can_seek); empty otherwise.
-    pub(crate) fn slice(&self, part: std::ops::Range<u64>) -> Segments {
+    /// Parts of it, which must lie inside and behind each other, and what stands between them; `None` if too much is inflated
+    /// already.
+    pub(crate) fn parts(&self, runs: VecDeque<Run>, inflating: &Arc<Inflating>) -> Option<Body> {
         match &self.source {
-            Source::Lying(segments) => segments.slice(part),
-            Source::Deflated { .. } => Segments::default(),
+            Source::Lying(segments) => Some(Body::many(runs.into_iter().map(|run| run.of(segments)).collect())),
+            Source::Deflated { packed, size } => {
+                Some(Body::inflated(Inflate::new(packed.clone(), *size), inflating.begin()?, runs))
+            }
         }
     }
 }

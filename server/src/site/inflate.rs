@@ -4,7 +4,7 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// How much of the content is inflated at once.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 32 * 1024;
 
 /// A deflate stream being read (RFC 1951).
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Inflate {
         Self { packed, state: Decompress::new(false), left: size }
     }
 
-    /// The next piece, at most 64 KiB; `None` at the end of the declared content, checked to be the end of the stream.
+    /// The next piece, at most 32 KiB; `None` at the end of the declared content, checked to be the end of the stream.
     pub(crate) fn piece(&mut self) -> Option<Result<Vec<u8>, Damaged>> {
         if self.left == 0 {
             return None;

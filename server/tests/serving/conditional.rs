@@ -2,7 +2,7 @@
 
 use crate::{
     client::{get, request},
-    package::{noise, text},
+    package::{Package, noise, text},
     server::Server,
 };
 
@@ -68,23 +68,39 @@ async fn one_range_is_answered_with_that_part_of_any_representation() {
 #[tokio::test]
 async fn several_ranges_are_answered_as_multipart() {
     let server = Server::start();
-    let response = get(&server, "/logo.png", &["Range: bytes=0-9,100-109,-1"]).await;
-    assert_eq!(response.status, 206);
-    let kind = response.field("content-type").unwrap();
-    let boundary = kind.strip_prefix("multipart/byteranges; boundary=").unwrap();
-    let image = noise(100_000);
+    let response = get(&server, "/logo.png", &["Range: bytes=100-109,0-9,-1"]).await;
+    let expected = multipart("image/png", &noise(100_000), &[100..110, 0..10, 99_999..100_000]);
+    assert_eq!((response.status, response.content), (206, expected));
+}
+
+/// One pass over the content yields all parts, in its order and in pieces of any length.
+#[tokio::test]
+async fn several_ranges_of_a_file_that_must_be_inflated_are_answered_as_multipart() {
+    let long = text("long", 400_000)[..300_000].to_owned();
+    let server = Server::with(Package::new().deflated("long.txt", &long).finish(), |settings| {
+        settings.bounds.inflated = 1;
+    });
+    let parts = [0..10, 10..40_000, 65_530..65_540, 100_000..180_000, 299_990..300_000];
+    let asked = "Range: bytes=100000-179999,0-9,10-39999,-10,65530-65539";
+    for _ in 0..2 {
+        let response = get(&server, "/long.txt", &[asked]).await;
+        let expected = multipart("text/plain; charset=utf-8", long.as_bytes(), &parts);
+        assert_eq!((response.status, response.content == expected), (206, true));
+    }
+}
+
+/// What RFC 9110 §14.6 makes of these parts of `content`.
+fn multipart(kind: &str, content: &[u8], parts: &[std::ops::Range<usize>]) -> Vec<u8> {
+    let boundary = "spothost-part-9f2d1c7b4a6e8035";
     let mut expected = Vec::new();
-    for part in [0..10, 100..110, 99_999..100_000] {
-        let head = format!(
-            "\r\n--{boundary}\r\ncontent-type: image/png\r\ncontent-range: bytes {}-{}/100000\r\n\r\n",
-            part.start,
-            part.end - 1
-        );
-        expected.extend_from_slice(head.as_bytes());
-        expected.extend_from_slice(&image[part]);
+    for part in parts {
+        let (first, last, length) = (part.start, part.end - 1, content.len());
+        let range = format!("content-range: bytes {first}-{last}/{length}");
+        expected.extend_from_slice(format!("\r\n--{boundary}\r\ncontent-type: {kind}\r\n{range}\r\n\r\n").as_bytes());
+        expected.extend_from_slice(&content[part.clone()]);
     }
     expected.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-    assert_eq!(response.content, expected);
+    expected
 }
 
 #[tokio::test]

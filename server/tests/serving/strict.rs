@@ -1,7 +1,9 @@
 //! What HTTP forbids is refused, and the connection closed, so that nothing behind it is taken for a request.
 
+use std::time::{Duration, Instant};
+
 use crate::{
-    client::{plain, tls},
+    client::{get, plain, tls},
     package::Package,
     server::Server,
 };
@@ -156,4 +158,31 @@ async fn a_request_before_a_refused_one_is_answered_as_ever() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(10), counted).await.expect("three responses are counted");
     assert_eq!((counters.responses(2), counters.responses(4)), (3, 3));
+}
+
+/// Inflating costs memory that sending a stream as it lies does not: who asks for that cannot have all of it.
+#[tokio::test]
+async fn the_newest_inflated_response_is_refused_at_the_bound_and_coded_ones_are_served() {
+    let package = Package::new().deflated("zeros.bin", vec![0; 64 << 20]).finish();
+    let server = Server::with(package, |settings| {
+        settings.bounds.inflated = 2;
+        settings.patience.write = Duration::from_millis(1_500);
+    });
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut client = tls(&server).await;
+        client.send("GET", "/zeros.bin", &["Accept-Encoding: identity"]).await;
+        assert!(client.begins().await);
+        slow.push(client);
+    }
+    let refused = get(&server, "/zeros.bin", &["Accept-Encoding: identity"]).await;
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("5")));
+    assert_eq!(get(&server, "/zeros.bin", &["Accept-Encoding: gzip"]).await.status, 200);
+    let begun = Instant::now();
+    while server.running().counters().cut() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the slow ones were never cut");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let served = get(&server, "/zeros.bin", &["Accept-Encoding: identity", "Range: bytes=0-9"]).await;
+    assert_eq!((served.status, &served.content[..]), (206, &[0; 10][..]));
 }
