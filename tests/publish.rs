@@ -303,6 +303,69 @@ async fn published_folder_goes_live_and_back_on_a_running_host() {
     agent.wait_for("the site before", SOON, live).await;
 }
 
+/// Runs the real AWS command line as that publisher.
+async fn aws(publisher: &Publisher, arguments: &[&str]) {
+    let home = std::env::var_os("SPOTHOST_TEST_HOME").expect("tests/run says where its tools are");
+    let mut command = tokio::process::Command::new(std::path::Path::new(&home).join("ground/bin/aws"));
+    let output = command.args(arguments).envs(publisher.variables()).kill_on_drop(true).output().await;
+    let output = output.expect("the AWS command line starts");
+    assert!(output.status.success(), "aws {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aws_command_line_and_the_old_rename_dance_publish_without_a_gap() {
+    let (instance, visitor, mut agent) = serving(&Site::titled("at first")).await;
+    let publisher = Publisher::of(&instance.account).await;
+    let place = publisher.place();
+    let zip = publisher.home().join("site.zip").display().to_string();
+    let at = |name: &str| format!("{place}{name}");
+    let visits = tokio::spawn({
+        let visitor = visitor.clone();
+        async move {
+            let mut titles = Vec::new();
+            loop {
+                let page = front(&visitor).await.expect("the front page, at any time");
+                let title = page.split(['<', '>']).nth(6).unwrap_or_default().to_owned();
+                let last = title.clone();
+                titles.push(title);
+                if last == "by name again" {
+                    return titles;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    let live = async |agent: &mut world::Agent, title: &str| {
+        let shows = async |_: &world::Agent| front(&visitor).await.is_some_and(|page| page.contains(title));
+        agent.wait_for(title, SOON, shows).await;
+    };
+    for (title, dance) in [("by copy", false), ("by dance", true), ("by dance again", true)] {
+        fs::write(&zip, Site::titled(title).zip()).expect("written");
+        if dance {
+            aws(&publisher, &["s3", "mv", &at("site-latest.zip"), &at(&format!("site-{}.zip", title.len()))]).await;
+            aws(&publisher, &["s3", "cp", &zip, &at("site-latest.zip")]).await;
+        } else {
+            aws(&publisher, &["s3", "cp", &zip, &at("site-latest.zip")]).await;
+        }
+        live(&mut agent, title).await;
+    }
+    // A second one beside a known one would be found within a minute; instead of it, at once.
+    fs::write(&zip, Site::titled("by name again").zip()).expect("written");
+    aws(&publisher, &["s3", "rm", &at("site-latest.zip")]).await;
+    aws(&publisher, &["s3", "cp", &zip, &at("anything-latest.zip")]).await;
+    live(&mut agent, "by name again").await;
+    let mut titles = visits.await.expect("every visit went well");
+    titles.dedup();
+    assert_eq!(titles, ["at first", "by copy", "by dance", "by dance again", "by name again"]);
+    // What was published by other means is told, and followed by what is published by this program.
+    let told = publisher.command(&["releases"]).await;
+    assert!(told.stdout.contains("anything-latest.zip (latest)"), "{told:?}");
+    publisher.write(&Site::titled("by publish"));
+    aws(&publisher, &["s3", "rm", &at("anything-latest.zip")]).await;
+    assert_eq!(publisher.publish(&[]).await.code, Some(0));
+    live(&mut agent, "by publish").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wait_tells_that_nobody_was_heard_in_time() {
     let publisher = publisher().await;

@@ -17,8 +17,7 @@ use crate::{
 pub(super) struct Prune {
     #[command(flatten)]
     published: depot::Published,
-    /// How many of the newest versions stay. The latest, the one before it, the last good one, and what a host says it
-    /// serves always stay.
+    /// How many of the newest versions stay. The latest, the one before it and the last good one always stay.
     #[arg(long, value_name = "NUMBER")]
     keep: usize,
     /// Say what would be removed, and remove nothing.

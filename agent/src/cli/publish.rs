@@ -151,7 +151,13 @@ pub(super) async fn ended(
     as_json: bool,
 ) -> Result<ExitCode, Stop> {
     let (label, etag, sent, said) = match delivered {
-        Delivered::Live { label, etag, sent } => (label, etag, *sent, "is what hosts are to serve"),
+        Delivered::Live { label, etag, sent, rivals } => {
+            for rival in rivals {
+                let until = "hosts that follow it look for others once a minute; remove it";
+                anstream::eprintln!("warning: {rival} says that it is the latest too: {until}");
+            }
+            (label, etag, *sent, "is what hosts are to serve")
+        }
         Delivered::Unchanged { label, etag } => {
             (label, etag, 0, "is what hosts are to serve already: nothing was uploaded")
         }

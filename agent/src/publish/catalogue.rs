@@ -132,7 +132,7 @@ impl Catalogue {
             Some(latest) => depot.look(&latest.key).await?.map(|object| (latest.clone(), object)),
             None => None,
         };
-        Ok(Catalogue::of(&keys, &objects, pointed.as_ref(), &verdicts, &hosts))
+        Ok(Catalogue::of(&keys, &objects, pointed.as_ref(), &verdicts, &of_today(hosts)))
     }
 
     fn of(
@@ -186,6 +186,14 @@ impl Catalogue {
         self.packages.iter().filter_map(|package| package.version.as_ref())
     }
 
+    /// Objects beside that one which say that they are the latest, too: hosts that follow them look for others only once
+    /// a minute.
+    pub fn beside(&self, pointer: &str) -> Vec<String> {
+        let unversioned = self.packages.iter().filter(|package| package.version.is_none() && is_latest(&package.key));
+        let keys = unversioned.map(|package| &package.key).chain(&self.rivals);
+        keys.filter(|key| *key != pointer).cloned().collect()
+    }
+
     /// Why a version was refused, if it was.
     pub fn refusal(&self, version: &Version) -> Option<Vec<String>> {
         let package = self.packages.iter().find(|package| package.version.as_ref() == Some(version))?;
@@ -205,8 +213,8 @@ impl Catalogue {
         earlier.filter(|package| !package.is_refused()).find_map(|package| package.version.as_ref())
     }
 
-    /// What may be removed when the newest `keep` versions stay: never the live one, the one to go back to, the last one
-    /// that was good, or one that a host says it serves.
+    /// What may be removed when the newest `keep` versions stay: never the live one, the one to go back to, or the last
+    /// one that was good. Hosts have what they serve on their own disks.
     pub fn prunable(&self, keep: usize) -> Vec<&Published> {
         let good = |package: &&Published| package.verdict.as_ref().is_some_and(|v| v.verdict == Finding::Good);
         let last_good = self.packages.iter().find(good).map(|package| &package.key);
@@ -214,7 +222,6 @@ impl Catalogue {
         let versions = self.packages.iter().filter(|package| package.version.is_some());
         let old = versions.skip(keep).filter(|package| {
             !package.latest
-                && package.served_by.is_empty()
                 && Some(&package.key) != last_good
                 && (before.is_none() || package.version.as_ref() != before)
         });
@@ -227,6 +234,16 @@ impl Published {
     pub fn is_refused(&self) -> bool {
         self.verdict.as_ref().is_some_and(|verdict| verdict.verdict == Finding::Refused)
     }
+}
+
+/// Hosts as they are today: an instance that is gone has left its last word, so of several owners the last to speak is
+/// the one.
+fn of_today(mut hosts: Vec<Serving>) -> Vec<Serving> {
+    let owner = hosts.iter().filter(|host| host.is_owner()).map(|host| host.written).max();
+    for host in hosts.iter_mut().filter(|host| host.is_owner() && Some(host.written) != owner) {
+        "owner before".clone_into(&mut host.role);
+    }
+    hosts
 }
 
 /// An ETag without its quotes.
@@ -337,16 +354,23 @@ mod tests {
         assert_eq!(pruned(&all, 1), [3, 0].map(version), "2 is gone back to, 1 was good");
         assert_eq!(pruned(&all, 5), []);
         assert_eq!(pruned(&catalogue(0, &[], &[]), 0), [4, 3, 2, 1].map(version));
-        let host = Serving {
-            instance: "i-1".into(),
+    }
+
+    #[test]
+    fn of_several_who_say_that_they_are_the_owner_the_last_one_is() {
+        let host = |instance: &str, minute: i64| Serving {
+            instance: instance.into(),
             role: "owner".into(),
             version: Some(version(0)),
             etag: None,
             since: BEGIN,
             address: None,
-            written: BEGIN,
+            written: BEGIN + Duration::minutes(minute),
         };
-        assert_eq!(pruned(&catalogue(4, &[], &[host]), 0), [2, 1].map(version));
+        let all = catalogue(4, &[], &of_today(vec![host("i-1", 1), host("i-2", 3), host("i-3", 2)]));
+        let served = &all.packages.last().expect("a package").served_by;
+        let owners: Vec<_> = served.iter().filter(|host| host.is_owner()).map(|host| host.instance.as_str()).collect();
+        assert_eq!((owners, served.len()), (vec!["i-2"], 3));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum Delivered {
         etag: String,
         /// How many bytes were sent for it.
         sent: u64,
+        /// Other objects that say that they are the latest.
+        rivals: Vec<String>,
     },
     /// The pointer led to exactly this already.
     Unchanged {
@@ -92,7 +94,8 @@ impl<'a> Delivery<'a> {
         let signature = signer.map(|signer| signer.sign(&parcel.path, &version)).transpose()?;
         let label = Label { sha256: parcel.sha256.clone(), published: self.begun, version, signature };
         let (etag, sent) = self.version_object(parcel, &label).await?;
-        self.move_pointer(&etag, label, sent).await
+        let rivals = catalogue.beside(&self.keys.pointer());
+        self.move_pointer(&etag, label, sent, rivals).await
     }
 
     /// Moves the pointer back, or forth, to a version that is there.
@@ -113,7 +116,7 @@ impl<'a> Delivery<'a> {
         if let Some(signature) = &label.signature {
             self.sign_pointer(signature).await?;
         }
-        self.move_pointer(&object.etag, Label { published: self.begun, ..label }, 0).await
+        self.move_pointer(&object.etag, Label { published: self.begun, ..label }, 0, Vec::new()).await
     }
 
     /// What the pointer leads to, if it is this package, with a signature where one is wanted.
@@ -164,14 +167,14 @@ impl<'a> Delivery<'a> {
     }
 
     /// Makes the pointer a copy of the version's object, unless a younger decision was there first.
-    async fn move_pointer(&self, etag: &str, label: Label, sent: u64) -> Result<Delivered, Fault> {
+    async fn move_pointer(&self, etag: &str, label: Label, sent: u64, rivals: Vec<String>) -> Result<Delivered, Fault> {
         let (from, to) = (self.keys.version(&label.version), self.keys.pointer());
         for _ in 0..MOST_TRIES {
             let now = self.depot.look(&to).await?;
             if let Some(now) = &now
                 && Label::of(now).is_some_and(|now| now == label)
             {
-                return Ok(Delivered::Live { label, etag: now.etag.clone(), sent });
+                return Ok(Delivered::Live { label, etag: now.etag.clone(), sent, rivals });
             }
             if !may_move(now.as_ref(), self.seen.as_ref(), self.begun, &label.version) {
                 return Ok(Delivered::Superseded {
@@ -180,7 +183,7 @@ impl<'a> Delivery<'a> {
             }
             let was = now.as_ref().map(|now| now.etag.as_str());
             if let Moved::Here(etag) = self.depot.point((&from, etag), &to, was, label.metadata()).await? {
-                return Ok(Delivered::Live { label, etag, sent });
+                return Ok(Delivered::Live { label, etag, sent, rivals });
             }
             tokio::time::sleep(PAUSE).await;
         }

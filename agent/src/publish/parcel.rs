@@ -151,7 +151,9 @@ impl Recipe {
             0 => Problem::wrong(note.file, &note.text),
             line => Problem::wrong(format!("{}:{line}", note.file), &note.text),
         });
-        notes.chain(links::dead(&site, files, self.domain.as_deref())).collect()
+        // What hosts hold against a package before it goes live.
+        let gate = site.gate().into_iter().map(|said| Problem::stops("the gate", said));
+        notes.chain(gate).chain(links::dead(&site, files, self.domain.as_deref())).collect()
     }
 }
 
@@ -251,12 +253,22 @@ mod tests {
     fn what_is_wrong_with_settings_and_links_is_told_together() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let site = folder.path().join("site");
-        written(&site, &[("index.html", b"<a href=/gone>"), ("_redirects", b"/a /b 999\n"), ("INDEX.html", b"")]);
+        let gate = b"[gate]\n\"/missing\" = 200\n";
+        written(
+            &site,
+            &[
+                ("index.html", b"<a href=/gone>"),
+                ("_redirects", b"/a /b 999\n"),
+                ("INDEX.html", b""),
+                ("site.toml", gate),
+            ],
+        );
         let (parcel, problems) =
             recipe(&site, &folder.path().join("cache")).make(&folder.path().join("site.zip")).expect("made");
         assert!(parcel.is_some());
         let told: Vec<_> = problems.iter().map(|problem| (problem.weight, problem.about.as_str())).collect();
         let expected = [
+            (Weight::Stops, "the gate"),
             (Weight::Wrong, "INDEX.html, index.html"),
             (Weight::Wrong, "_redirects:1"),
             (Weight::Doubtful, "index.html"),
