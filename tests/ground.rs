@@ -13,6 +13,8 @@ mod example;
 mod host;
 #[path = "ground/rendering.rs"]
 mod rendering;
+#[path = "ground/stack.rs"]
+mod stack;
 #[path = "ground/template.rs"]
 mod template;
 #[path = "ground/tools.rs"]
