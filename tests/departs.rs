@@ -48,5 +48,8 @@ async fn spot_notice_is_acted_on() {
     assert_eq!(agent.ended(Duration::from_secs(24)).await, Some(3));
     let tally = load.stop().await;
     assert_eq!(tally.failed, 0, "{:?}", tally.failures);
-    assert_eq!(instance.aws.writes().len(), writes);
+    // The one thing that it changed outside is what its departure is for: its claim says that it goes.
+    assert_eq!(instance.aws.writes().len(), writes + 1);
+    let claim = format!("_spothost.{}", instance.account.domain());
+    assert!(instance.account.answers(&claim, "TXT").await.join("").contains("departing"));
 }

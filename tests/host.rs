@@ -12,6 +12,7 @@ mod publish;
 mod refuses;
 mod restarts;
 mod serves;
+mod succession;
 mod up;
 mod vault;
 

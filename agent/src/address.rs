@@ -1,30 +1,29 @@
-//! Keeper: the domain leads here, unless a younger host has claimed it.
+//! Keeper: the domain leads here, unless another host has the right to it.
 //!
 //! This is the last step of a boot, and the only one that others see: it comes after the host has answered for the
 //! domain. All names and the claim move in one transactional batch, so two hosts can never both have moved them.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use futures_util::future::try_join_all;
-use tokio::time::Instant;
+use futures_util::future::{join, try_join_all};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     aws::{
         Aws,
         zone::{Changed, Records, Zone},
     },
-    config::Name,
+    config::{Config, Name},
     fault::Fault,
     host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
-    listener::Answering,
+    listener::{self, Answering},
     status::Part,
+    succession::{Claim, Right, Silence, Standing, claim_name, right},
 };
 
-mod claim;
-mod plan;
+pub(crate) mod plan;
 
-use claim::claim_name;
 use plan::{Change, Plan, Wanted, plan};
 
 /// The names lead to this host.
@@ -34,52 +33,163 @@ pub struct LeadsHere {
     pub to: String,
     /// Epoch of the claim.
     pub epoch: u64,
+    /// How many hosts the fleet has at rest, as the claim says.
+    pub target: Option<u32>,
+    /// The epoch of the last claim in which another host said that it goes, and has asked the fleet for a successor.
+    pub asked_in: Option<u64>,
 }
 
-/// Whether the host that claims the names still lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It does, or nobody can say: then it is left what it claims.
-    Lives,
-    /// It does not.
-    Gone,
+/// Where the names lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// Here.
+    Here(LeadsHere),
+    /// To the host that has the right to it.
+    Elsewhere(Elsewhere),
+}
+
+/// The names lead to another host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its claim.
+    pub claim: Claim,
+    /// Whether they led to this host before.
+    pub held: bool,
+    /// Whether it answered for the domain when it was last asked.
+    pub answers: bool,
 }
 
 /// What the zone holds, and how the claimant stands.
 pub struct Seen {
     records: Vec<Records>,
     claimant: Standing,
+    answers: bool,
+}
+
+/// What the records are to be, and where they lie.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// The names, the canonical one first.
+    pub names: Vec<Name>,
+    /// Id of the hosted zone.
+    pub zone: String,
+    /// Time to live of the records, in seconds.
+    pub ttl: u32,
+    /// The port at which every host of the names answers.
+    pub port: u16,
 }
 
 /// Keeper of the records.
 pub struct Address {
-    names: Vec<Name>,
-    zone: String,
-    ttl: u32,
+    ledger: Ledger,
+    adopt: bool,
     look: Duration,
+    /// After how long a claimant that does not answer is taken for dead.
+    patience: Duration,
     aws: Kept<Aws>,
     host: Kept<Host>,
     answering: Kept<Answering>,
+    /// How many hosts the fleet has at rest.
+    target: Kept<u32>,
     /// What a look found that was made while this host did not answer yet, and when.
     early: Option<(Instant, Seen)>,
+    begun: Instant,
+    silence: Silence,
+    /// The epoch in which this host last held the names.
+    held: Option<u64>,
+    put_aside: bool,
+    asked_in: Option<u64>,
 }
 
 /// How long an early look is of use. An older one could do no harm, since the claim it read is compared by Route 53
 /// with the one that is there, but a host that is long in coming should see what came before it.
 const EARLY: Duration = Duration::from_secs(10);
 
+/// How long another host may take to answer.
+const PROBE: Duration = Duration::from_secs(5);
+
+impl Ledger {
+    /// The records of `config`'s names, where it names a zone.
+    pub fn of(config: &Config) -> Option<Ledger> {
+        let (names, port) = (config.names(), config.listen.https.port());
+        Some(Ledger { names, zone: config.zone.clone()?, ttl: config.ttl, port })
+    }
+
+    /// All records of the names and the claim.
+    ///
+    /// # Errors
+    /// What Route 53 refuses.
+    pub async fn read(&self, zone: &Zone) -> Result<Vec<Records>, Fault> {
+        let claim = self.names.first().map(claim_name).unwrap_or_default();
+        let names = self.names.iter().map(Name::as_str).chain(std::iter::once(claim.as_str()));
+        let sets = try_join_all(names.map(|name| zone.records(name))).await?;
+        Ok(sets.into_iter().flatten().collect())
+    }
+
+    /// Whether the host of that claim answers for the domain, at the address that the claim says: the records may have been
+    /// changed by hand, which says nothing about their host.
+    pub async fn answers(&self, claim: &Claim) -> bool {
+        match (self.names.first(), claim.at) {
+            (Some(domain), Some(ip)) => listener::answers(SocketAddr::new(ip, self.port), domain, PROBE).await,
+            _ => false,
+        }
+    }
+
+    /// The claim as it stands.
+    ///
+    /// # Errors
+    /// What Route 53 refuses; something else in the claim's place.
+    pub async fn claim(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
+        let Some(domain) = self.names.first() else { return Ok(None) };
+        let records = Zone::new(aws, self.zone.clone()).records(&claim_name(domain)).await?;
+        Ok(plan::claim(domain, &records)?.map(|(claim, _)| claim))
+    }
+
+    /// Says in the claim that `host` goes, if it holds the names; whether it had to be said. `asked`: the fleet was
+    /// asked for a successor.
+    ///
+    /// # Errors
+    /// What Route 53 refuses; a claim that was changed meanwhile.
+    pub async fn depart(&self, aws: &Aws, host: &Host, asked: bool) -> Result<bool, Fault> {
+        let zone = Zone::new(aws, self.zone.clone());
+        let domain =
+            self.names.first().ok_or_else(|| Fault::retry("saying that this host goes", "there is no name"))?;
+        let records = zone.records(&claim_name(domain)).await?;
+        let Some(change) = plan::departing(host, domain, &records, asked)? else { return Ok(false) };
+        match zone.change(&format!("spothost: {}", change.why), &change.steps).await? {
+            Changed::Accepted(_) => Ok(true),
+            Changed::Differed(said) => Err(Fault::retry(change.why, said)),
+        }
+    }
+}
+
 impl Address {
-    /// Keeps the records of `names`, the canonical one first, in the zone of that id. `answering` is what a host has
-    /// to hold before it may be led to.
+    /// Keeps the records of `config`'s names in `ledger`. `answering` is what a host has to hold before it may be led
+    /// to; `target` is noted in the claim for the hosts to come.
     pub fn new(
-        names: Vec<Name>,
-        zone: String,
-        (ttl, look): (u32, Duration),
+        config: &Config,
+        ledger: Ledger,
         aws: Kept<Aws>,
         host: Kept<Host>,
         answering: Kept<Answering>,
+        target: watch::Receiver<Option<u32>>,
     ) -> Address {
-        Address { names, zone, ttl, look, aws, host, answering, early: None }
+        Address {
+            ledger,
+            adopt: config.adopt,
+            look: config.look.address,
+            patience: config.succession.silence,
+            aws,
+            host,
+            answering,
+            target,
+            early: None,
+            begun: Instant::now(),
+            silence: Silence::default(),
+            held: None,
+            put_aside: false,
+            asked_in: None,
+        }
     }
 
     /// Looks while the host is still to answer, so that the records are known, and Route 53's connection made, by then.
@@ -96,49 +206,63 @@ impl Address {
         };
     }
 
-    async fn look(&self) -> Result<Seen, Fault> {
-        let zone = self.zone()?;
-        let claim = self.claim_name();
-        let names = self.names.iter().map(Name::as_str).chain(std::iter::once(claim.as_str()));
-        let sets = try_join_all(names.map(|name| zone.records(name))).await?;
-        let records: Vec<_> = sets.into_iter().flatten().collect();
-        let claimant = self.claimant(&records).await;
-        Ok(Seen { records, claimant })
+    async fn look(&mut self) -> Result<Seen, Fault> {
+        let records = self.ledger.read(&self.zone()?).await?;
+        let (claimant, answers) = self.claimant(&records).await;
+        Ok(Seen { records, claimant, answers })
     }
 
     fn zone(&self) -> Result<Zone, Fault> {
         let aws = self.aws.borrow().clone();
         let aws = aws.ok_or_else(|| Fault::retry("reading records", "the region is not known yet"))?;
-        Ok(Zone::new(&aws, self.zone.clone()))
+        Ok(Zone::new(&aws, self.ledger.zone.clone()))
     }
 
-    /// Asks EC2 for the claimant where another, younger host has claimed the names; with the feature `fleet` only.
+    /// How another claimant stands, and whether it answers. It is gone when EC2 says so, or when it was silent for long
+    /// while the records could be read: that something else was reached is what tells its silence from our own deafness.
+    async fn claimant(&mut self, records: &[Records]) -> (Standing, bool) {
+        let claim = self.ledger.names.first().and_then(|domain| plan::claim(domain, records).ok().flatten());
+        let (Some((claim, _)), Some(host)) = (claim, self.host.borrow().clone()) else {
+            return (Standing::Lives, false);
+        };
+        if claim.instance == host.instance {
+            self.held = Some(claim.epoch);
+            self.put_aside = false;
+            return (Standing::Lives, true);
+        }
+        self.put_aside |= self.held.is_some();
+        self.asked_in = claim.asked.then_some(claim.epoch).or(self.asked_in);
+        // Where it makes no difference nobody is asked: a host that is gone would only hold this one up.
+        if right(&host, self.put_aside, Some(&claim), Standing::Lives) != Right::StandAside {
+            return (Standing::Lives, false);
+        }
+        let (answers, standing) = join(self.ledger.answers(&claim), self.standing(&claim)).await;
+        self.silence.asked(&claim.instance, claim.epoch, answers, self.begun.elapsed());
+        let silent = self.silence.is_long(self.patience, self.begun.elapsed());
+        (if silent { Standing::Gone } else { standing }, answers)
+    }
+
+    /// Asks EC2 for the claimant; with the feature `fleet` only.
     #[cfg(feature = "fleet")]
-    async fn claimant(&self, records: &[Records]) -> Standing {
-        let (host, aws) = (self.host.borrow().clone(), self.aws.borrow().clone());
-        let (Some(host), Some(aws)) = (host, aws) else { return Standing::Lives };
-        let Some(claim) = plan::younger_claim(&host, &self.claim_name(), records) else { return Standing::Lives };
+    async fn standing(&self, claim: &Claim) -> Standing {
+        let Some(aws) = self.aws.borrow().clone() else { return Standing::Lives };
         let standing = crate::aws::instances::Instances::new(&aws).standing(&claim.instance).await;
         standing.unwrap_or_else(|fault| {
-            tracing::info!(%fault, "the claimant is left what it claims");
+            tracing::debug!(%fault, "EC2 does not say how the claimant stands");
             Standing::Lives
         })
     }
 
     #[cfg(not(feature = "fleet"))]
-    async fn claimant(&self, _: &[Records]) -> Standing {
+    async fn standing(&self, _: &Claim) -> Standing {
         Standing::Lives
-    }
-
-    fn claim_name(&self) -> String {
-        self.names.first().map(claim_name).unwrap_or_default()
     }
 }
 
 impl Keeper for Address {
     type Seen = Seen;
     type Drift = Change;
-    type Held = LeadsHere;
+    type Held = Leads;
     const PART: Part = Part::Address;
     const NEEDS: &'static [Part] = &[Part::Host, Part::Listener];
 
@@ -167,6 +291,7 @@ impl Keeper for Address {
             _ = self.answering.changed() => {}
             _ = self.host.changed() => {}
             _ = self.aws.changed() => {}
+            Ok(()) = self.target.changed() => {}
         }
     }
 
@@ -177,15 +302,28 @@ impl Keeper for Address {
         }
     }
 
-    fn judge(&self, seen: Seen) -> Judgement<LeadsHere, Change> {
+    fn judge(&self, seen: Seen) -> Judgement<Leads, Change> {
         let Some(host) = self.host.borrow().clone() else {
             return Judgement::Waits("the host".to_owned());
         };
-        let wanted = Wanted { host: &host, names: &self.names, ttl: self.ttl };
+        let package = self.answering.borrow().as_ref().map(|answering| answering.release.clone()).unwrap_or_default();
+        let wanted = Wanted {
+            host: &host,
+            names: &self.ledger.names,
+            ttl: self.ledger.ttl,
+            adopt: self.adopt,
+            put_aside: self.put_aside,
+            target: *self.target.borrow(),
+            package: &package,
+        };
         match plan(&wanted, &seen.records, seen.claimant) {
-            Plan::Leads(leads) => Judgement::Kept(leads),
+            Plan::Leads(leads) => Judgement::Kept(Leads::Here(LeadsHere { asked_in: self.asked_in, ..leads })),
             Plan::Change(change) => Judgement::Drifted { drift: change, meanwhile: None },
-            Plan::StandAside(why) => Judgement::StandsAside(why),
+            Plan::StandAside(claim) => Judgement::StandsAside(Leads::Elsewhere(Elsewhere {
+                claim,
+                held: self.held.is_some(),
+                answers: seen.answers,
+            })),
             Plan::Refuse(fault) => Judgement::Refused(fault),
         }
     }
@@ -203,8 +341,15 @@ impl Keeper for Address {
         }
     }
 
-    fn holding(held: &LeadsHere) -> String {
-        format!("all names lead to {} (epoch {})", held.to, held.epoch)
+    fn holding(held: &Leads) -> String {
+        match held {
+            Leads::Here(here) => format!("all names lead to {} (epoch {})", here.to, here.epoch),
+            Leads::Elsewhere(elsewhere) => {
+                let Claim { instance, epoch, .. } = &elsewhere.claim;
+                let answers = if elsewhere.answers { "answers" } else { "does not answer" };
+                format!("{instance} holds the names (epoch {epoch}) and {answers}")
+            }
+        }
     }
 
     fn drifting(drift: &Change) -> String {

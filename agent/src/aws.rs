@@ -15,6 +15,8 @@ pub mod bucket;
 mod credentials;
 pub mod depot;
 #[cfg(feature = "fleet")]
+pub mod fleet;
+#[cfg(feature = "fleet")]
 pub mod instances;
 pub mod lease;
 pub mod metadata;

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    address::Address,
+    address::{Address, Ledger},
     aws::{self, Aws, Login, metadata::Metadata},
     certificate::{AtHand, Certificates, Certifier, Vault, self_made},
     config::{Config, PackagePlace, VaultPlace},
@@ -25,12 +25,16 @@ use crate::{
     listener::{Feeds, Listener},
     package::{Packages, Shelf, Source},
     status::{self, Board, Served, systemd},
+    succession::{Effects, Fleets, Manner, Sources, Succession, hand_over},
 };
 
 /// How often what was served is counted for the status.
 const COUNTED: Duration = Duration::from_secs(5);
 /// How long a disk may take to say what was served before.
 const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// No wait is longer: a host that comes back waits anew.
+const LONGEST_SOFT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Where this host keeps what survives its process, and what does not.
 #[derive(Clone, Debug)]
@@ -117,17 +121,18 @@ pub async fn run(
 
     let (departing, departs) = watch::channel(None);
     let hands = Hands { board: board.clone(), departs: departs.clone() };
-    keep_all(config, folders, &hands, listen, feeds, signals, departing);
+    let (manner, manners) = watch::channel(Manner::Serve);
+    keep_all(config, folders, &hands, Ways { bound: listen, feeds, signals, departing, manner });
 
-    let going = gone(departs).await;
-    let drained = drain(running, &going).await;
+    let (going, hurried) = serve_until_gone(&running, manners, departs).await;
+    let drained = drain(running, &going, hurried).await;
     board.gone();
     writer.abort();
     let last = board.watch().borrow().clone();
     if let Err(error) = status::write(&file, &last) {
         tracing::debug!(%error, "the last status was not written");
     }
-    Ok(End { drained, taken: going.until.is_some() })
+    Ok(End { drained, taken: going.is_the_end() })
 }
 
 /// How a host ended.
@@ -148,9 +153,18 @@ struct Hands {
 impl Hands {
     /// Runs `keeper` in a task of its own and hands on what it yields.
     fn start<K: Keeper>(&self, keeper: K) -> Kept<K::Held> {
+        self.start_until(keeper, self.departs.clone())
+    }
+
+    /// The same, but it goes on while the host departs.
+    fn start_always<K: Keeper>(&self, keeper: K) -> Kept<K::Held> {
+        self.start_until(keeper, watch::channel(None).1)
+    }
+
+    fn start_until<K: Keeper>(&self, keeper: K, departs: watch::Receiver<Option<Going>>) -> Kept<K::Held> {
         let (yields, kept) = watch::channel(None);
         let place = self.board.place(K::PART, K::NEEDS);
-        tokio::spawn(keep(keeper, place, yields, self.departs.clone()));
+        tokio::spawn(keep(keeper, place, yields, departs));
         kept
     }
 }
@@ -175,24 +189,27 @@ impl Remembered {
     }
 }
 
-fn keep_all(
-    config: &Config,
-    folders: &Folders,
-    hands: &Hands,
+/// The ends of what the keepers are connected by.
+struct Ways {
     bound: Listen,
     feeds: Feeds,
     signals: Signals,
     departing: watch::Sender<Option<Going>>,
-) {
+    manner: watch::Sender<Manner>,
+}
+
+fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
+    let Ways { bound, feeds, signals, departing, manner } = ways;
+    let (leaving, leaves) = watch::channel(None);
     let (host, aws, notices) = if config.needs_aws() {
         let metadata = Metadata::new();
         let host = hands.start(Facts::new(metadata.clone()));
         let aws = way_to_aws(&metadata, host.clone());
-        (Some(host), aws, hands.start(Notices::new(metadata, config.look.departure)))
+        (Some(host), aws, hands.start_always(Notices::new(metadata, config.look.departure)))
     } else {
         (None, watch::channel(None).1, watch::channel(None).1)
     };
-    tokio::spawn(departure::decide(signals, notices, hands.board.clone(), departing));
+    tokio::spawn(departure::decide(signals, notices.clone(), leaves, hands.board.clone(), departing));
 
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let (packages, certificates) = (hands.start(packages), hands.start(certificates));
@@ -201,9 +218,42 @@ fn keep_all(
     }
     let listener = Listener::new(config.domain.clone(), bound.https, feeds, packages, certificates, host.clone());
     let answering = hands.start(listener);
-    if let (Some(zone), Some(host)) = (&config.zone, host) {
-        let pace = (config.ttl, config.look.address);
-        hands.start(Address::new(config.names(), zone.clone(), pace, aws, host, answering));
+    if let (Some(ledger), Some(host)) = (Ledger::of(config), host) {
+        let (target, targets) = watch::channel(None);
+        let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());
+        let address = Address::new(config, ledger, aws, host, answering.clone(), targets);
+        let leads = hands.start(address);
+        tokio::spawn(hand_over(leads.clone(), fleets.clone(), hands.departs.clone()));
+        let sources = Sources { leads, answering, outlook: notices };
+        let effects = Effects { manner, target, leaving };
+        let pace = (config.succession.clone(), Duration::from_secs(config.ttl.into()), config.look.address);
+        hands.start(Succession::new(pace, sources, effects, fleets, hands.board.clone()));
+    }
+}
+
+/// Serves as the succession says until the host has to stop accepting. A notice leaves time until then, in which it can
+/// be withdrawn. Also whether somebody was in a hurry.
+async fn serve_until_gone(
+    running: &Running,
+    mut manners: watch::Receiver<Manner>,
+    mut departs: watch::Receiver<Option<Going>>,
+) -> (Going, bool) {
+    loop {
+        match *manners.borrow_and_update() {
+            Manner::Serve => running.resume(),
+            Manner::Linger => running.linger(),
+        }
+        let gone = tokio::select! {
+            going = gone(&mut departs) => going,
+            Ok(()) = manners.changed() => continue,
+        };
+        running.linger();
+        let (soft, _) = gone.deadlines(OffsetDateTime::now_utc());
+        tokio::select! {
+            () = tokio::time::sleep(soft.min(LONGEST_SOFT)) => return (gone, false),
+            () = hurried(&gone) => return (gone, true),
+            Ok(_) = departs.wait_for(Option::is_none) => {}
+        }
     }
 }
 
@@ -283,23 +333,30 @@ pub fn way_to_aws(metadata: &Metadata, mut host: Kept<Host>) -> Kept<Aws> {
     kept
 }
 
-/// Drains; somebody who signals again while it drains is in a hurry.
-async fn drain(running: Running, going: &Going) -> Drained {
-    let (soft, hard) = going.deadlines(OffsetDateTime::now_utc());
+/// Drains, having told visitors for as long as there was to come back on another connection.
+async fn drain(running: Running, going: &Going, in_a_hurry: bool) -> Drained {
+    let (_, hard) = going.deadlines(OffsetDateTime::now_utc());
     let counters = running.counters();
-    let hurry = async {
-        match Signals::catch() {
-            Ok(mut signals) => going.hurried(&mut signals).await,
-            Err(_) => std::future::pending().await,
+    let hurried = async {
+        if !in_a_hurry {
+            hurried(going).await;
         }
     };
     tokio::select! {
-        drained = running.drain(soft, hard) => drained,
-        () = hurry => Drained { requests_cut: counters.in_flight() },
+        drained = running.drain(Duration::ZERO, hard) => drained,
+        () = hurried => Drained { requests_cut: counters.in_flight() },
     }
 }
 
-async fn gone(mut departs: watch::Receiver<Option<Going>>) -> Going {
+/// Somebody who signals again meanwhile is in a hurry.
+async fn hurried(going: &Going) {
+    match Signals::catch() {
+        Ok(mut signals) => going.hurried(&mut signals).await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn gone(departs: &mut watch::Receiver<Option<Going>>) -> Going {
     match departs.wait_for(Option::is_some).await {
         Ok(going) => going.clone().unwrap_or_else(|| Going::by_signal("the end")),
         Err(_) => Going::by_signal("the end"),

@@ -16,10 +16,12 @@ use toml::Spanned;
 mod name;
 mod place;
 mod serve;
+mod succession;
 
 pub use name::Name;
 pub use place::{Bucket, PackagePlace, VaultPlace};
 pub use serve::{Limits, Serve};
+pub use succession::{Fleet, Succession, Then};
 
 /// A configuration larger than this is none.
 const LARGEST: u64 = 1 << 20;
@@ -54,6 +56,12 @@ pub struct Config {
     pub serve: Serve,
     /// What a client may cost.
     pub limits: Limits,
+    /// Whether records that nobody claims may be taken over.
+    pub adopt: bool,
+    /// How hosts follow each other.
+    pub succession: Succession,
+    /// The fleet that starts them.
+    pub fleet: Fleet,
 }
 
 /// Who certifies.
@@ -175,6 +183,10 @@ struct File {
     serve: Serve,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    succession: Succession,
+    #[serde(default)]
+    fleet: Fleet,
 }
 
 #[derive(Deserialize, Default)]
@@ -189,6 +201,8 @@ struct Acme {
 #[serde(deny_unknown_fields)]
 struct Dns {
     ttl: Option<Spanned<u32>>,
+    #[serde(default)]
+    adopt: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -229,6 +243,9 @@ impl File {
             },
             serve: self.serve,
             limits: self.limits,
+            adopt: self.dns.adopt,
+            succession: self.succession,
+            fleet: self.fleet,
         })
     }
 }
@@ -342,7 +359,7 @@ mod tests {
         let text = format!(
             "aliases = [\"Example.org\"]\ncontact = \"ops@example.org\"\n{LEAST}[acme]\n\
              directory = \"https://ca.example/dir\"\nroots = \"/etc/roots.pem\"\nprofile = \"tlsserver\"\n[listen]\n\
-             http = \"127.0.0.1:8080\"\nhttps = \"127.0.0.1:8443\"\n[dns]\nttl = 30\n[look]\npackage = \"1s\"\n\
+             http = \"127.0.0.1:8080\"\nhttps = \"127.0.0.1:8443\"\n[dns]\nttl = 30\nadopt = true\n[succession]\nsilence = \"5m\"\n[fleet]\nid = \"sfr-1\"\n[look]\npackage = \"1s\"\n\
              address = \"2s\"\ndeparture = \"500ms\"\n"
         );
         let config = Config::parse(&text).expect("valid");
@@ -350,6 +367,9 @@ mod tests {
         assert_eq!(config.contact.as_deref(), Some("ops@example.org"));
         assert_eq!(config.listen.http.port(), 8080);
         assert_eq!((config.ttl, config.look.departure), (30, Duration::from_millis(500)));
+        assert!(config.adopt);
+        assert_eq!(config.succession.silence, Duration::from_secs(300));
+        assert_eq!(config.fleet.id.as_deref(), Some("sfr-1"));
     }
 
     #[test]

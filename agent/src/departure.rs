@@ -38,21 +38,39 @@ pub struct Going {
     /// When the instance is taken; none for a signal, which can wait for the drain.
     #[serde(with = "time::serde::rfc3339::option")]
     pub until: Option<OffsetDateTime>,
+    /// Whether it comes back: a hibernated instance goes on where it was, so its agent must still be there.
+    #[serde(default)]
+    pub returns: bool,
 }
 
 impl Going {
     /// The process was told to end.
     pub fn by_signal(name: &str) -> Going {
-        Going { why: name.to_owned(), until: None }
+        Going { why: name.to_owned(), until: None, returns: false }
     }
 
     /// The instance is about to be taken.
     pub fn by_notice(notice: &Notice) -> Going {
-        Going { why: format!("spot notice: {}", notice.action), until: Some(notice.time) }
+        let returns = notice.action == "hibernate";
+        Going { why: format!("spot notice: {}", notice.action), until: Some(notice.time), returns }
+    }
+
+    /// The host leaves its fleet; its instance is being ended.
+    pub fn by_leaving() -> Going {
+        Going { why: "leaving the fleet".to_owned(), until: None, returns: false }
+    }
+
+    /// Whether the instance is about to end, so that nobody should start the agent again.
+    pub fn is_the_end(&self) -> bool {
+        self.until.is_some() || *self == Going::by_leaving()
     }
 
     /// How long to go on accepting, and how long answers under way may take, both from `now` on.
     pub fn deadlines(&self, now: OffsetDateTime) -> (Duration, Duration) {
+        if self.returns {
+            // Hibernation begins at once, and is over when the notice is: until then there is nothing to end.
+            return (Duration::MAX, Duration::MAX);
+        }
         let Some(until) = self.until else {
             return (SIGNAL_SOFT, SIGNAL_HARD);
         };
@@ -108,17 +126,36 @@ impl Signals {
     }
 }
 
-/// Sends the first reason to go to everybody: a signal, or what the notices yield.
+/// Sends the reason to go to everybody: a signal, that the host is leaving its fleet, or what the notices yield. A notice
+/// that is withdrawn is taken back; the others are final.
 pub async fn decide(
     mut signals: Signals,
     mut notices: watch::Receiver<Option<Outlook>>,
+    mut leaving: watch::Receiver<Option<Going>>,
     board: Board,
     departing: watch::Sender<Option<Going>>,
 ) {
+    let leaves = async {
+        let left = leaving.wait_for(Option::is_some).await.is_ok();
+        if !left {
+            std::future::pending::<()>().await;
+        }
+        Going::by_leaving()
+    };
     let noticed = async {
         loop {
-            if let Some(Outlook::Taken(going)) = notices.borrow_and_update().clone() {
-                return going;
+            let outlook = notices.borrow_and_update().clone();
+            let departs = departing.borrow().is_some();
+            match (outlook, departs) {
+                (Some(Outlook::Taken(going)), false) => {
+                    board.going(&going);
+                    departing.send_replace(Some(going));
+                }
+                (Some(Outlook::Stays | Outlook::Recommended), true) => {
+                    board.stays();
+                    departing.send_replace(None);
+                }
+                _ => {}
             }
             if notices.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -127,10 +164,15 @@ pub async fn decide(
     };
     let going = tokio::select! {
         going = signals.next() => going,
-        going = noticed => going,
+        going = leaves => going,
+        never = noticed => never,
     };
-    board.going(&going);
-    departing.send_replace(Some(going));
+    // After a notice the signal comes from the shutdown of the instance: there is nothing new in it.
+    let departs = departing.borrow().is_some();
+    if !departs {
+        board.going(&going);
+        departing.send_replace(Some(going));
+    }
 }
 
 /// What the notices say.
@@ -138,6 +180,9 @@ pub async fn decide(
 pub enum Outlook {
     /// Nobody wants this host gone.
     Stays,
+    /// EC2 recommends to move to another instance before it may have to take this one
+    /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html>).
+    Recommended,
     /// The instance is about to be taken.
     Taken(Going),
 }
@@ -156,7 +201,7 @@ impl Notices {
 }
 
 impl Keeper for Notices {
-    type Seen = Option<Notice>;
+    type Seen = (Option<Notice>, bool);
     type Drift = std::convert::Infallible;
     type Held = Outlook;
     const PART: Part = Part::Departure;
@@ -165,14 +210,15 @@ impl Keeper for Notices {
         Pace { look: self.look, observe: Duration::from_secs(10), converge: Duration::ZERO, longest_pause: self.look }
     }
 
-    async fn observe(&mut self) -> Result<Option<Notice>, Fault> {
-        self.metadata.notice().await
+    async fn observe(&mut self) -> Result<(Option<Notice>, bool), Fault> {
+        tokio::try_join!(self.metadata.notice(), self.metadata.rebalance())
     }
 
-    fn judge(&self, seen: Option<Notice>) -> Judgement<Outlook, Self::Drift> {
+    fn judge(&self, seen: (Option<Notice>, bool)) -> Judgement<Outlook, Self::Drift> {
         Judgement::Kept(match seen {
-            None => Outlook::Stays,
-            Some(notice) => Outlook::Taken(Going::by_notice(&notice)),
+            (None, false) => Outlook::Stays,
+            (None, true) => Outlook::Recommended,
+            (Some(notice), _) => Outlook::Taken(Going::by_notice(&notice)),
         })
     }
 
@@ -183,6 +229,7 @@ impl Keeper for Notices {
     fn holding(held: &Outlook) -> String {
         match held {
             Outlook::Stays => "no notice".to_owned(),
+            Outlook::Recommended => "EC2 recommends to move to another instance".to_owned(),
             Outlook::Taken(going) => going.to_string(),
         }
     }
@@ -202,7 +249,7 @@ mod tests {
     fn deadlines_leave_the_last_seconds_to_the_end() {
         let now = datetime!(2026-11-21 12:00 UTC);
         let at =
-            |seconds: i64| Going { why: "spot notice".into(), until: Some(now + time::Duration::seconds(seconds)) };
+            |seconds: i64| Going { until: Some(now + time::Duration::seconds(seconds)), ..Going::by_signal("notice") };
         let table = [
             (Going::by_signal("SIGTERM"), 1, 25),
             (at(120), 105, 115),

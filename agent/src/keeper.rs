@@ -98,30 +98,39 @@ pub enum Judgement<H, D> {
     },
     /// Nothing can be said before another part has yielded what this one needs.
     Waits(String),
-    /// Another host has the right to it, as the words say.
-    StandsAside(String),
+    /// Another host has the right to it, as what is held says.
+    StandsAside(H),
     /// It is not as it should be, and this program will not correct it. The look itself went well, so the next one
     /// comes at the usual pace: what a person mends is found at once.
     Refused(Fault),
 }
 
-/// Runs `keeper` until the host departs, reporting on `place`; what it holds is sent to `yields`.
+/// Runs `keeper` while the host stays, reporting on `place`; what it holds is sent to `yields`.
 ///
 /// Once the host departs nothing is started any more and what is under way is abandoned: a departing host changes
-/// nothing outside itself.
+/// nothing outside itself. If it stays after all, the keeper begins anew.
 pub async fn keep<K: Keeper>(
     mut keeper: K,
     place: Place,
     yields: watch::Sender<Option<K::Held>>,
     mut departing: watch::Receiver<Option<Going>>,
 ) {
-    tokio::select! {
-        biased;
-        _ = departing.wait_for(Option::is_some) => {}
-        () = keep_on(&mut keeper, &place, &yields) => {}
+    // The yield stays meanwhile: what is held is served until the drain is over.
+    loop {
+        tokio::select! {
+            biased;
+            () = until(&mut departing, Option::is_some) => {}
+            () = keep_on(&mut keeper, &place, &yields) => {}
+        }
+        until(&mut departing, Option::is_none).await;
     }
-    // The yield stays: what is held is served until the drain is over.
-    yields.closed().await;
+}
+
+/// Resolves once it is so; never, where nobody says any more.
+async fn until(departing: &mut watch::Receiver<Option<Going>>, so: impl FnMut(&Option<Going>) -> bool) {
+    if departing.wait_for(so).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sender<Option<K::Held>>) {
@@ -144,9 +153,10 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sende
                 place.waits(&need);
                 pace.look
             }
-            Ok(Round::StandsAside(why)) => {
+            Ok(Round::StandsAside(held)) => {
                 tries = 0;
-                place.stands_aside(&why, pace.look);
+                place.stands_aside(&K::holding(&held), pace.look);
+                hand_on(yields, held);
                 jittered(pace.look, fastrand::f64())
             }
             Ok(Round::Refused(fault)) => {
@@ -172,7 +182,7 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sende
 enum Round<H> {
     Kept(H),
     Waits(String),
-    StandsAside(String),
+    StandsAside(H),
     Refused(Fault),
 }
 
@@ -439,5 +449,17 @@ mod tests {
         running.after(1000).await;
         assert_eq!(running.counts(), before);
         assert_eq!(*running.held.borrow(), Some(7), "what is held is still served");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn host_that_stays_after_all_looks_again() {
+        let running = Running::start(World::default());
+        running.after(1).await;
+        running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+        running.after(100).await;
+        running.world.lock().expect("unpoisoned").value = 3;
+        running.depart.send_replace(None);
+        running.after(1).await;
+        assert_eq!(running.world.lock().expect("unpoisoned").value, 7);
     }
 }

@@ -135,6 +135,11 @@ impl Listener {
     }
 }
 
+/// Whether the host at `address` answers for `domain` with a site within `limit`.
+pub async fn answers(address: SocketAddr, domain: &Name, limit: Duration) -> bool {
+    within(limit, address, probe::answers(address, domain)).await.is_ok()
+}
+
 impl Keeper for Listener {
     type Seen = Seen;
     type Drift = Swap;

@@ -189,6 +189,35 @@ impl Site<'_> {
         } }))
     }
 
+    /// What hosts take turns by, and count with, where there is a succession.
+    fn turns_in_the_fleet(&self) -> Vec<String> {
+        let keys = ["leaving", "early", "replacement-*"].map(|what| format!(".spothost-{what}.json"));
+        match self.config.zone {
+            Some(_) => keys.iter().flat_map(|key| self.objects(key)).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// The fleet of that id or name; any, where it is found by the tags of the instance.
+    fn fleets(&self) -> Vec<String> {
+        if self.config.zone.is_none() {
+            return Vec::new();
+        }
+        let ec2 = |kind: &str, id: &str| self.arn("ec2", &format!("{kind}/{id}"));
+        let group = |name: &str| self.arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{name}"));
+        match self.config.fleet.id.as_deref() {
+            Some(id) if id.starts_with("sfr-") => vec![ec2("spot-fleet-request", id)],
+            Some(id) if id.starts_with("fleet-") => vec![ec2("fleet", id)],
+            Some(name) => vec![group(name)],
+            None => vec![ec2("spot-fleet-request", "*"), ec2("fleet", "*"), group("*")],
+        }
+    }
+
+    /// Instances that the launch template of this site has started.
+    fn tagged_as_a_host(&self) -> Option<Value> {
+        Some(json!({ "StringEquals": { "aws:ResourceTag/spothost:domain": self.config.domain.to_string() } }))
+    }
+
     /// Whether certificates are ordered by ACME.
     fn orders(&self) -> bool {
         matches!(self.config.authority, Authority::Acme { .. })

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{departure::Going, fault::Cure};
+use crate::{departure::Going, fault::Cure, succession::Role};
 
 mod board;
 mod file;
@@ -32,6 +32,8 @@ pub enum Part {
     Listener,
     /// The records that lead here.
     Address,
+    /// The place among the hosts that follow each other.
+    Succession,
     /// Notices and signals.
     Departure,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Part {
             Part::Certificate => "certificate",
             Part::Listener => "listener",
             Part::Address => "address",
+            Part::Succession => "succession",
             Part::Departure => "departure",
         })
     }
@@ -172,6 +175,12 @@ pub struct Status {
     pub updated: OffsetDateTime,
     /// Where the host stands as a whole.
     pub phase: HostPhase,
+    /// What it is in the succession.
+    #[serde(default)]
+    pub role: Role,
+    /// Since when; none before it was anything.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub role_since: Option<OffsetDateTime>,
     /// Why and until when the host goes, once it does.
     pub going: Option<Going>,
     /// The parts in boot order.

@@ -89,6 +89,17 @@ impl Running {
         self.advance(Phase::Lingering);
     }
 
+    /// Serves as ever again, after [`linger`](Self::linger). A drain is not taken back.
+    pub fn resume(&self) {
+        self.phase.send_if_modified(|phase| {
+            let lingers = *phase == Phase::Lingering;
+            if lingers {
+                *phase = Phase::Serving;
+            }
+            lingers
+        });
+    }
+
     /// Lingers until `soft` has passed, then stops accepting, answers what was accepted (connections that wait in the
     /// kernel's queue too) and closes connections as they become idle; once `hard` has passed, cuts what is left. Both are
     /// counted from the call.

@@ -49,7 +49,31 @@ pub(crate) fn needs(call: &Recorded) -> Vec<Need> {
             let keys = if call.operation == "CreateSecret" { &keys[..] } else { &[] };
             vec![need(format!("secretsmanager:{}", call.operation), arn, keys)]
         }
-        Service::Ec2 => vec![need(format!("ec2:{}", call.operation), "*".to_owned(), &[])],
+        Service::Ec2 => {
+            let of =
+                |kind: &str, field: &str| format!("arn:aws:ec2:us-east-1:123456789012:{kind}/{}", form(rest, field));
+            let (resource, keys) = match call.operation.as_str() {
+                "ModifySpotFleetRequest" => (of("spot-fleet-request", "SpotFleetRequestId"), Vec::new()),
+                "ModifyFleet" => (of("fleet", "FleetId"), Vec::new()),
+                // The launch template tags what it starts with the domain of the site.
+                "TerminateInstances" => {
+                    let configuration: toml::Table = toml::from_str(&call.configuration).expect("TOML");
+                    let domain = configuration["domain"].as_str().expect("a name").to_owned();
+                    (of("instance", "InstanceId.1"), vec![("aws:ResourceTag/spothost:domain", vec![domain])])
+                }
+                _ => ("*".to_owned(), Vec::new()),
+            };
+            vec![need(format!("ec2:{}", call.operation), resource, &keys)]
+        }
+        Service::AutoScaling => {
+            let arn = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:0a:autoScalingGroupName";
+            // The group that is changed by what is done to one of its instances is not named in the call.
+            let resource = match call.operation.as_str() {
+                operation if operation.starts_with("Describe") => "*".to_owned(),
+                _ => format!("{arn}/{}", form(rest, "AutoScalingGroupName")),
+            };
+            vec![need(format!("autoscaling:{}", call.operation), resource, &[])]
+        }
         Service::Sts => vec![need(format!("sts:{}", call.operation), "*".to_owned(), &[])],
         Service::Acme | Service::Other => panic!("a call of no known service: {call:?}"),
     }
@@ -87,6 +111,12 @@ fn s3(operation: &str, target: &str) -> Vec<Need> {
 
 fn between(text: &str, open: &str, close: &str) -> Vec<String> {
     text.split(open).skip(1).filter_map(|rest| rest.split(close).next()).map(str::to_owned).collect()
+}
+
+/// A field of a call in the query protocol.
+fn form(body: &str, field: &str) -> String {
+    let value = body.split('&').find_map(|pair| pair.strip_prefix(field)?.strip_prefix('='));
+    value.map(decoded).unwrap_or_default()
 }
 
 fn decoded(text: &str) -> String {

@@ -193,13 +193,23 @@ impl Account {
         self.ask("put_secret", &[("name", &self.vault())], value.into()).await;
     }
 
+    /// Launches an instance of no fleet, as far as EC2 knows; its id.
+    pub async fn launch(&self) -> String {
+        self.ask("launch", &[], Bytes::new()).await.as_str().expect("an id").to_owned()
+    }
+
+    /// Ends an instance: EC2 knows it as terminated from now on, and its fleet starts another.
+    pub async fn end(&self, instance: &str) {
+        self.ask("end", &[("instance", instance)], Bytes::new()).await;
+    }
+
     /// How often name servers were asked about a name.
     pub async fn asked(&self, name: &str) -> u64 {
         let name = format!("{}.", name.trim_end_matches('.'));
         World::shared().control("asked", &[("name", &name)], Bytes::new()).await.as_u64().expect("a count")
     }
 
-    async fn ask(&self, verb: &str, query: &[(&str, &str)], body: Bytes) -> Value {
+    pub(crate) async fn ask(&self, verb: &str, query: &[(&str, &str)], body: Bytes) -> Value {
         let query: Vec<_> = query.iter().copied().chain([("account", self.id.as_str())]).collect();
         World::shared().control(verb, &query, body).await
     }

@@ -93,12 +93,13 @@ impl State {
 impl Imds {
     /// Starts one for an instance of `account`, launched now, with that public address.
     pub async fn start(account: &Account, public_ipv4: Option<IpAddr>) -> Imds {
+        Imds::of(account, account.launch().await, public_ipv4).await
+    }
+
+    /// Starts one for the instance of that id, likewise.
+    pub(crate) async fn of(account: &Account, instance_id: String, public_ipv4: Option<IpAddr>) -> Imds {
         let state = State { public_ipv4, ..State::new() };
-        let server = Arc::new(Server {
-            account: account.clone(),
-            instance_id: format!("i-{:017x}", fastrand::u64(..)),
-            state: Mutex::new(state),
-        });
+        let server = Arc::new(Server { account: account.clone(), instance_id, state: Mutex::new(state) });
         let address = connection::serve(server.clone(), None).await;
         Imds { address, server }
     }

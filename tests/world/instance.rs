@@ -42,22 +42,27 @@ impl Instance {
 
     /// Launches one in that account. Nothing runs on it yet.
     pub async fn launch(account: &Account) -> Instance {
-        Instance::before(account, AcmeProxy::start().await).await
+        Instance::before(account, account.launch().await, AcmeProxy::start().await, None).await
     }
 
     /// Launches the one that replaces this one: in the same account, with the same way to the CA, a minute younger.
     pub async fn successor(&self) -> Instance {
-        let successor = Instance::before(&self.account, self.acme.clone()).await;
+        let (id, ports) = (self.account.launch().await, Some(self.ports()));
+        let successor = Instance::before(&self.account, id, self.acme.clone(), ports).await;
         successor.imds.set_launched(self.imds.launched() + Duration::from_secs(60));
         successor
     }
 
-    async fn before(account: &Account, acme: AcmeProxy) -> Instance {
+    /// The instance of that id. All hosts of a domain answer at the same ports, each at its own address.
+    pub(crate) async fn before(account: &Account, id: String, acme: AcmeProxy, ports: Option<(u16, u16)>) -> Instance {
         let address = address::own_address();
-        let (http, https) = (address::free_port(address), address::free_port(address));
+        let (http, https) = match ports {
+            Some((http, https)) => ((address, http).into(), (address, https).into()),
+            None => (address::free_port(address), address::free_port(address)),
+        };
         Instance {
             account: account.clone(),
-            imds: Imds::start(account, Some(address)).await,
+            imds: Imds::of(account, id, Some(address)).await,
             aws: FaultProxy::start().await,
             configuration: configuration(account, &acme, http, https),
             acme,
@@ -115,6 +120,11 @@ impl Instance {
     /// Where its agent listens for HTTP.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// The ports for HTTP and HTTPS.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        (self.http.port(), self.https.port())
     }
 
     /// Where its agent listens for HTTPS.

@@ -74,6 +74,12 @@ impl Visitor {
         Visitor { domain: domain.to_owned(), ..self.clone() }
     }
 
+    /// The same visitor going to another address.
+    #[must_use]
+    pub fn going_to(&self, address: SocketAddr) -> Visitor {
+        Visitor { address, ..self.clone() }
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

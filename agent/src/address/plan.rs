@@ -1,90 +1,130 @@
 //! What is to be done with the records. Pure: what the zone holds goes in, a batch or a reason for none comes out.
 
-use std::cmp::Ordering;
-
-use super::{LeadsHere, Standing, claim::Claim, claim_name};
+use super::LeadsHere;
 use crate::{
     aws::zone::{Kind, Records, Step},
-    clock::moment,
     config::Name,
     fault::Fault,
     host::Host,
+    succession::{Claim, Ground, Right, Standing, claim_name, right},
 };
 
 /// What should be.
-pub(super) struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// The host that the names should lead to.
-    pub(super) host: &'a Host,
+    pub(crate) host: &'a Host,
     /// The names, the canonical one first.
-    pub(super) names: &'a [Name],
+    pub(crate) names: &'a [Name],
     /// Time to live, in seconds.
-    pub(super) ttl: u32,
+    pub(crate) ttl: u32,
+    /// Whether records that nobody claims may be taken over.
+    pub(crate) adopt: bool,
+    /// Whether the host held the names before, and another has followed since.
+    pub(crate) put_aside: bool,
+    /// How many hosts the fleet has at rest, where that is known.
+    pub(crate) target: Option<u32>,
+    /// Entity tag of the package that is served.
+    pub(crate) package: &'a str,
 }
 
 /// One batch, and why it is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// In one phrase.
-    pub(super) why: String,
+    pub(crate) why: String,
     /// The batch.
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(crate) enum Plan {
     /// Nothing: the names lead here.
     Leads(LeadsHere),
     /// This batch.
     Change(Change),
-    /// Nothing: a younger host holds the names.
-    StandAside(String),
+    /// Nothing: another host holds the names.
+    StandAside(Claim),
     /// Nothing: a person has to decide.
     Refuse(Fault),
 }
 
-/// The claim of a host that was launched after `host`, if there is one.
-#[cfg(feature = "fleet")]
-pub(super) fn younger_claim(host: &Host, claim_name: &str, seen: &[Records]) -> Option<Claim> {
-    let written = seen.iter().find(|set| set.name == claim_name && set.kind == Kind::Txt)?;
-    read(written).ok().filter(|claim| claim.launched_against(host) == Ordering::Greater)
+/// The claim that the zone holds, and the record it stands in.
+///
+/// # Errors
+/// Where something else stands there.
+pub(crate) fn claim<'a>(domain: &Name, seen: &'a [Records]) -> Result<Option<(Claim, &'a Records)>, Fault> {
+    let name = claim_name(domain);
+    let Some(written) = seen.iter().find(|set| set.name == name && set.kind == Kind::Txt) else { return Ok(None) };
+    match read(written) {
+        Ok(claim) => Ok(Some((claim, written))),
+        Err(why) => {
+            let remedy = "remove that record if it is not needed; it stands where spothost writes who holds the names";
+            Err(Fault::operator(format!("reading the claim {name}"), why, remedy))
+        }
+    }
 }
 
 /// Plans for `wanted`, with what the zone holds at the names and at the claim, and how the claimant stands.
-pub(super) fn plan(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing) -> Plan {
-    let Some(domain) = wanted.names.first() else {
-        return Plan::Refuse(Fault::operator("planning records", "no name", "name a `domain`"));
-    };
-    let claim_name = claim_name(domain);
-    let written = seen.iter().find(|set| set.name == claim_name && set.kind == Kind::Txt);
-    let claim = match written.map(read).transpose() {
-        Ok(claim) => claim,
-        Err(why) => return foreign(&claim_name, &why),
-    };
-    if let Some(claim) = &claim
-        && claimant == Standing::Lives
-        && claim.launched_against(wanted.host) == Ordering::Greater
-    {
-        return Plan::StandAside(format!(
-            "{} holds the names since its launch at {}",
-            claim.instance,
-            moment(claim.launched)
-        ));
+pub(crate) fn plan(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing) -> Plan {
+    let planned = wanted.names.first().map_or_else(
+        || Err(Fault::operator("planning records", "no name", "name a `domain`")),
+        |domain| planned(wanted, domain, seen, claimant),
+    );
+    planned.unwrap_or_else(Plan::Refuse)
+}
+
+fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records], claimant: Standing) -> Result<Plan, Fault> {
+    let claim = claim(domain, seen)?;
+    let (claim, written) = claim.map_or((None, None), |(claim, written)| (Some(claim), Some(written)));
+    let right = right(wanted.host, wanted.put_aside, claim.as_ref(), claimant);
+    if let (Right::StandAside, Some(claim)) = (right, &claim) {
+        return Ok(Plan::StandAside(claim.clone()));
     }
-    let steps = match record_steps(wanted, seen) {
-        Ok(steps) => steps,
-        Err(fault) => return Plan::Refuse(fault),
-    };
-    let mine = claim.as_ref().is_some_and(|claim| claim.instance == wanted.host.instance);
+    let steps = record_steps(wanted, seen)?;
+    if right == Right::Take(Ground::Unclaimed) && !wanted.adopt {
+        refuse_what_is_somebody_elses(wanted, seen)?;
+    }
     let epoch = claim.as_ref().map_or(0, |claim| claim.epoch);
-    if mine && steps.is_empty() {
-        return Plan::Leads(LeadsHere { to: addresses(wanted.host).join(" and "), epoch });
+    if let (Right::Hold, Some(claim), true) = (right, &claim, steps.is_empty())
+        && !claim.departing
+        && (claim.target.is_some() || wanted.target.is_none())
+    {
+        let to = addresses(wanted.host).join(" and ");
+        return Ok(Plan::Leads(LeadsHere { to, epoch, target: claim.target, asked_in: None }));
     }
-    let next = Claim::of(wanted.host, epoch + 1);
-    let record =
-        Records { name: claim_name, kind: Kind::Txt, ttl: Some(wanted.ttl), values: vec![next.value()], routed: false };
-    let fence = written.cloned().map(Step::Delete).into_iter().chain([Step::Create(record)]);
-    Plan::Change(Change { why: why(claim.as_ref(), wanted.host), steps: fence.chain(steps).collect() })
+    let over = match (right, &claim) {
+        (Right::Hold, Some(claim)) => claim.over.clone(),
+        (Right::Take(Ground::Departing | Ground::Gone), Some(claim)) => Some(claim.instance.clone()),
+        _ => None,
+    };
+    let target = claim.as_ref().and_then(|claim| claim.target).or(wanted.target);
+    let next = Claim { over, target, ..Claim::of(wanted.host, epoch + 1).serving(wanted.package) };
+    let why = why(claim.as_ref(), right, wanted.host, steps.is_empty());
+    let steps = fence(domain, written, &next, wanted.ttl).into_iter().chain(steps).collect();
+    Ok(Plan::Change(Change { why, steps }))
+}
+
+/// The batch by which the host that holds the names says that it goes; none where it does not hold them, or has said so.
+///
+/// # Errors
+/// Where something else stands in the claim's place.
+pub(crate) fn departing(host: &Host, domain: &Name, seen: &[Records], asked: bool) -> Result<Option<Change>, Fault> {
+    let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
+    if claim.instance != host.instance || claim.departing {
+        return Ok(None);
+    }
+    let next = Claim { epoch: claim.epoch + 1, departing: true, asked, ..claim };
+    let ttl = written.ttl.unwrap_or(60);
+    let why = format!("saying that {} goes", host.instance);
+    Ok(Some(Change { why, steps: fence(domain, Some(written), &next, ttl) }))
+}
+
+/// A compare-and-swap of the claim: the whole batch is refused unless it stands as it was read.
+fn fence(domain: &Name, written: Option<&Records>, next: &Claim, ttl: u32) -> Vec<Step> {
+    let values = vec![next.value()];
+    let record = Records { name: claim_name(domain), kind: Kind::Txt, ttl: Some(ttl), values, routed: false };
+    written.cloned().map(Step::Delete).into_iter().chain([Step::Create(record)]).collect()
 }
 
 fn read(written: &Records) -> Result<Claim, String> {
@@ -94,18 +134,34 @@ fn read(written: &Records) -> Result<Claim, String> {
     }
 }
 
-fn foreign(claim_name: &str, why: &str) -> Plan {
-    let remedy = "remove that record if it is not needed; it stands where spothost writes who holds the names";
-    Plan::Refuse(Fault::operator(format!("reading the claim {claim_name}"), why, remedy))
+fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> String {
+    let to = addresses(host).join(" and ");
+    match (claim, right) {
+        (Some(_), Right::Hold) if only_claim => format!("claiming the names for {to} anew"),
+        (Some(_), Right::Hold) => format!("leading the names back to {to}"),
+        (Some(claim), Right::Take(Ground::Departing)) => {
+            format!("leading the names to {to}, after {}, which says that it goes", claim.instance)
+        }
+        (Some(claim), Right::Take(Ground::Gone)) => {
+            format!("leading the names to {to}, after {}, which is gone", claim.instance)
+        }
+        (Some(claim), _) => format!("leading the names to {to}, after {}", claim.instance),
+        (None, _) => format!("leading the names to {to}, which nobody claims"),
+    }
 }
 
-fn why(claim: Option<&Claim>, host: &Host) -> String {
-    let to = addresses(host).join(" and ");
-    match claim {
-        None => format!("leading the names to {to}, which nobody claims"),
-        Some(claim) if claim.instance == host.instance => format!("leading the names back to {to}"),
-        Some(claim) => format!("leading the names to {to}, after {}", claim.instance),
-    }
+/// Records that nobody claims are those of people. The ones that lead here already are not: their claim was removed.
+fn refuse_what_is_somebody_elses(wanted: &Wanted<'_>, seen: &[Records]) -> Result<(), Fault> {
+    let ours = addresses(wanted.host);
+    let theirs = seen.iter().find(|set| {
+        matches!(set.kind, Kind::A | Kind::Aaaa)
+            && wanted.names.iter().any(|name| name.as_str() == set.name)
+            && set.values.iter().any(|value| !ours.contains(value))
+    });
+    let Some(set) = theirs else { return Ok(()) };
+    let said = format!("{} leads to {}, and nobody claims it", set.name, set.values.join(" "));
+    let remedy = "remove that record, or let it be taken over: [dns] adopt = true";
+    Err(Fault::operator(format!("reading {}", set.name), said, remedy))
 }
 
 /// The steps for all names; none where all is as it should be.
@@ -204,8 +260,12 @@ mod tests {
         vec![set("www.example.org", Kind::A, &[address]), set("example.org", Kind::A, &[address])]
     }
 
+    fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> Wanted<'a> {
+        Wanted { host, names, ttl: 60, adopt: false, put_aside: false, target: None, package: "" }
+    }
+
     fn planned(host: &Host, seen: &[Records]) -> Plan {
-        plan(&Wanted { host, names: &names(), ttl: 60 }, seen, Standing::Lives)
+        plan(&wanted(host, &names()), seen, Standing::Lives)
     }
 
     fn steps(host: &Host, seen: &[Records]) -> Vec<Step> {
@@ -228,7 +288,7 @@ mod tests {
     fn host_that_holds_the_names_changes_nothing() {
         let mut seen = both("192.0.2.7");
         seen.push(claim("i-me", 5, 4));
-        let leads = LeadsHere { to: "192.0.2.7".into(), epoch: 4 };
+        let leads = LeadsHere { to: "192.0.2.7".into(), epoch: 4, target: None, asked_in: None };
         assert_eq!(planned(&host("i-me", 5), &seen), Plan::Leads(leads));
     }
 
@@ -244,17 +304,69 @@ mod tests {
     #[test]
     fn younger_host_is_stood_aside_for_whatever_the_records_say() {
         for seen in [vec![claim("i-new", 9, 4)], [both("192.0.2.7"), vec![claim("i-new", 9, 4)]].concat()] {
-            let Plan::StandAside(why) = planned(&host("i-me", 5), &seen) else { panic!("taken") };
-            assert!(why.contains("i-new"), "{why}");
+            let Plan::StandAside(claim) = planned(&host("i-me", 5), &seen) else { panic!("taken") };
+            assert_eq!(claim.instance, "i-new");
         }
     }
 
     #[test]
     fn younger_host_that_is_gone_is_succeeded_like_an_older_one() {
         let (me, seen) = (host("i-me", 5), [claim("i-new", 9, 4)]);
-        let planned = plan(&Wanted { host: &me, names: &names(), ttl: 60 }, &seen, Standing::Gone);
+        let planned = plan(&wanted(&me, &names()), &seen, Standing::Gone);
         let Plan::Change(change) = planned else { panic!("{planned:?}") };
-        assert_eq!(change.steps[..2], [Step::Delete(claim("i-new", 9, 4)), Step::Create(claim("i-me", 5, 5))]);
+        let over = Claim { over: Some("i-new".into()), ..Claim::of(&me, 5) };
+        let over = set("_spothost.www.example.org", Kind::Txt, &[&over.value()]);
+        assert_eq!(change.steps[..2], [Step::Delete(claim("i-new", 9, 4)), Step::Create(over)]);
+    }
+
+    #[test]
+    fn records_that_nobody_claims_are_adopted_only_where_that_is_allowed() {
+        let (me, names, theirs) = (host("i-me", 5), names(), both("198.51.100.1"));
+        let Plan::Refuse(fault) = planned(&me, &theirs) else { panic!("taken") };
+        assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
+        assert!(fault.remedy.as_ref().is_some_and(|remedy| remedy.contains("adopt = true")), "{fault}");
+        let adopted = plan(&Wanted { adopt: true, ..wanted(&me, &names) }, &theirs, Standing::Lives);
+        assert!(matches!(adopted, Plan::Change(_)), "{adopted:?}");
+        // Its own records without their claim are no stranger's.
+        assert!(matches!(planned(&me, &both("192.0.2.7")), Plan::Change(_)));
+    }
+
+    #[test]
+    fn departing_host_changes_its_claim_and_nothing_else() {
+        let me = host("i-me", 5);
+        let mut seen = both("192.0.2.7");
+        seen.push(claim("i-me", 5, 4));
+        let domain = &names()[0];
+        let change = departing(&me, domain, &seen, true).expect("a claim").expect("it is mine");
+        let says = Claim { departing: true, asked: true, ..Claim::of(&me, 5) };
+        let says = set("_spothost.www.example.org", Kind::Txt, &[&says.value()]);
+        assert_eq!(change.steps, [Step::Delete(claim("i-me", 5, 4)), Step::Create(says.clone())]);
+        assert_eq!(departing(&me, domain, std::slice::from_ref(&says), true), Ok(None), "it has said so");
+        assert_eq!(departing(&host("i-other", 1), domain, &seen, true), Ok(None), "it is another's");
+        assert_eq!(departing(&me, domain, &[], true), Ok(None), "there is none");
+
+        // One that stays after all says that too.
+        let back = [both("192.0.2.7"), vec![says.clone()]].concat();
+        assert_eq!(steps(&me, &back), [Step::Delete(says), Step::Create(claim("i-me", 5, 6))]);
+    }
+
+    #[test]
+    fn what_the_fleet_has_at_rest_is_noted_once_and_handed_on() {
+        let (me, names) = (host("i-me", 5), names());
+        let mine = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
+        let knowing = Wanted { target: Some(1), ..wanted(&me, &names) };
+        let noted =
+            set("_spothost.www.example.org", Kind::Txt, &[&Claim { target: Some(1), ..Claim::of(&me, 5) }.value()]);
+        let planned = plan(&knowing, &mine, Standing::Lives);
+        let Plan::Change(change) = planned else { panic!("{planned:?}") };
+        assert_eq!(change.steps, [Step::Delete(claim("i-me", 5, 4)), Step::Create(noted.clone())]);
+
+        // Another value found later, by this host or a successor, does not change it.
+        let next = host("i-next", 9);
+        let later = Wanted { target: Some(2), ..wanted(&next, &names) };
+        let Plan::Change(change) = plan(&later, &[noted], Standing::Lives) else { panic!("it stands aside") };
+        let Step::Create(created) = &change.steps[1] else { panic!("{change:?}") };
+        assert_eq!(Claim::parse(&created.values[0]).map(|claim| claim.target), Ok(Some(1)));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Whether an instance still lives, as EC2 tells it (feature `fleet`).
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::{Client, types::InstanceStateName};
 
 use super::{
     Aws,
     refusal::{code, fault},
 };
-use crate::{address::Standing, fault::Fault};
+use crate::{fault::Fault, succession::Standing};
 
 /// The instances of this account and region.
 pub struct Instances {
@@ -37,5 +39,17 @@ impl Instances {
             Some(InstanceStateName::Pending | InstanceStateName::Running) => Standing::Lives,
             Some(_) | None => Standing::Gone,
         })
+    }
+    /// The tags of that instance.
+    ///
+    /// # Errors
+    /// What EC2 refuses.
+    pub async fn tags(&self, id: &str) -> Result<BTreeMap<String, String>, Fault> {
+        let doing = format!("asking EC2 for the tags of instance {id}");
+        let answer = self.client.describe_instances().instance_ids(id).send().await;
+        let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeInstances", &error))?;
+        let instances = answer.reservations().iter().flat_map(|reservation| reservation.instances());
+        let tags = instances.flat_map(|instance| instance.tags());
+        Ok(tags.filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned()))).collect())
     }
 }

@@ -72,6 +72,14 @@ impl LeaseObject {
     /// # Errors
     /// What S3 refuses, other than a permission.
     pub async fn ask(&self, holder: &str, life: Duration) -> Result<Asked, Fault> {
+        self.ask_after(holder, life, None).await
+    }
+
+    /// The same, but a lease that is held by `gone` has run out, however young it is.
+    ///
+    /// # Errors
+    /// What S3 refuses, other than a permission.
+    pub async fn ask_after(&self, holder: &str, life: Duration, gone: Option<&str>) -> Result<Asked, Fault> {
         let fresh = self.put(holder, 1, None).await;
         let now = match fresh {
             Ok(version) => return Ok(Asked::Ours(version)),
@@ -92,7 +100,7 @@ impl LeaseObject {
             serde_json::from_slice(&body).unwrap_or(Written { holder: "somebody".into(), number: 0, writing: 0 });
         let age = written.and_then(|written| now.duration_since(written).ok()).unwrap_or_default();
         match life.checked_sub(age) {
-            Some(left) if theirs.holder != holder && !left.is_zero() => {
+            Some(left) if theirs.holder != holder && gone != Some(&theirs.holder) && !left.is_zero() => {
                 Ok(Asked::Theirs { holder: theirs.holder, left })
             }
             _ => self.take_over(holder, theirs.number + 1, &etag).await,

@@ -124,6 +124,14 @@ impl Metadata {
         text.map(|text| parsed("the spot notice", &text)).transpose()
     }
 
+    /// Whether EC2 recommends to move to another instance.
+    ///
+    /// # Errors
+    /// When the service does not answer.
+    pub async fn rebalance(&self) -> Result<bool, Fault> {
+        Ok(self.optional("/latest/meta-data/events/recommendations/rebalance").await?.is_some())
+    }
+
     async fn tags(&self) -> Result<BTreeMap<String, String>, Fault> {
         const TAGS: &str = "/latest/meta-data/tags/instance";
         let mut tags = BTreeMap::new();

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{Configured, Kept, Log, Stop, runtime, table};
 use crate::{
-    address::Address,
+    address::{Address, Ledger},
     aws::metadata::Metadata,
     boot::{self, Folders},
     config::Config,
@@ -81,9 +81,9 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
     let feeds = Feeds { site: watch::Sender::new(None), identity: watch::Sender::new(None) };
     let listener = Listener::new(config.domain.clone(), config.listen.https, feeds, package, certificate, host.clone());
     let answering = watch::channel(found(listener.taken_for_granted(), &mut findings).await).1;
-    if let (Some(zone), Some(host)) = (&config.zone, host) {
-        let pace = (config.ttl, config.look.address);
-        found(Address::new(config.names(), zone.clone(), pace, aws, host, answering), &mut findings).await;
+    if let (Some(ledger), Some(host)) = (Ledger::of(config), host) {
+        let target = watch::channel(config.fleet.target).1;
+        found(Address::new(config, ledger, aws, host, answering, target), &mut findings).await;
     }
     findings.sort_by_key(|finding| finding.part);
     findings
@@ -99,7 +99,7 @@ async fn found<K: Keeper>(mut keeper: K, findings: &mut Vec<Finding>) -> Option<
             (finding(Is::Drifting, K::drifting(&drift)), meanwhile.or(remembered))
         }
         Ok(Judgement::Waits(need)) => (finding(Is::Waiting, format!("waits for {need}")), remembered),
-        Ok(Judgement::StandsAside(why)) => (finding(Is::Aside, why), remembered),
+        Ok(Judgement::StandsAside(held)) => (finding(Is::Aside, K::holding(&held)), Some(held)),
         Ok(Judgement::Refused(fault)) | Err(fault) => {
             let said = format!("{}: {}", fault.doing, fault.said);
             (Finding { remedy: fault.remedy, ..finding(Is::Refused, said) }, remembered)

@@ -59,6 +59,9 @@ fn show(status: &Status) {
         served.turned_away,
         served.cut
     );
+    if let Some(since) = status.role_since {
+        anstream::println!("{} in the succession since {}", status.role, moment(since));
+    }
     if let Some(going) = &status.going {
         anstream::println!("going: {going}");
     }

@@ -14,7 +14,7 @@ use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, run::host};
 use crate::{
     boot::Folders,
     certificate::LocalCa,
-    config::{Authority, Config, Limits, Listen, Look, Name, PackagePlace, Serve, VaultPlace},
+    config::{Authority, Config, Fleet, Limits, Listen, Look, Name, PackagePlace, Serve, Succession, VaultPlace},
 };
 
 /// Serve a folder or a zip from this machine.
@@ -63,6 +63,9 @@ impl Up {
             look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
             serve: Serve::default(),
             limits: Limits::default(),
+            adopt: false,
+            succession: Succession::default(),
+            fleet: Fleet::default(),
         }
     }
 

@@ -129,7 +129,7 @@ impl TryFrom<String> for AccessPlace {
     }
 }
 
-fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(super) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     let parsed = humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))?;
     match parsed.is_zero() {

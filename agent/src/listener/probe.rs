@@ -25,6 +25,15 @@ const SILENCE: &str = "nothing is heard";
 /// # Errors
 /// When nothing is heard ([`is_silence`]); when another certificate is shown; when the answer is not one of a site.
 pub(super) async fn probe(address: SocketAddr, domain: &Name, leaf: &[u8]) -> Result<(), Fault> {
+    ask(address, domain, Some(leaf)).await
+}
+
+/// Asks the host at `address` for `/` of `domain`, whatever certificate it shows: whether it answers with a site.
+pub(super) async fn answers(address: SocketAddr, domain: &Name) -> Result<(), Fault> {
+    ask(address, domain, None).await
+}
+
+async fn ask(address: SocketAddr, domain: &Name, leaf: Option<&[u8]>) -> Result<(), Fault> {
     let doing = format!("asking {address} for https://{domain}/");
     let failed = |said: String| Fault::retry(&doing, said);
     let stream = TcpStream::connect(address).await.map_err(|error| silence(address, &error.to_string()))?;
@@ -60,9 +69,9 @@ fn is_of_a_site(status: StatusCode) -> bool {
     !status.is_server_error() && status != StatusCode::MISDIRECTED_REQUEST
 }
 
-fn expecting(leaf: &[u8]) -> Result<Arc<ClientConfig>, Fault> {
+fn expecting(leaf: Option<&[u8]>) -> Result<Arc<ClientConfig>, Fault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(ExactlyThis { leaf: leaf.to_vec(), provider: provider.clone() });
+    let verifier = Arc::new(ExactlyThis { leaf: leaf.map(<[u8]>::to_vec), provider: provider.clone() });
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Fault::retry("making a TLS client", error))?
@@ -72,10 +81,11 @@ fn expecting(leaf: &[u8]) -> Result<Arc<ClientConfig>, Fault> {
     Ok(Arc::new(config))
 }
 
-/// Accepts one certificate and no other: stricter than a chain of trust, and it works with a private CA as well.
+/// Accepts one certificate and no other: stricter than a chain of trust, and it works with a private CA as well. Or any,
+/// where all that is asked is whether somebody answers.
 #[derive(Debug)]
 struct ExactlyThis {
-    leaf: Vec<u8>,
+    leaf: Option<Vec<u8>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -88,7 +98,7 @@ impl ServerCertVerifier for ExactlyThis {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match leaf.as_ref() == self.leaf {
+        match self.leaf.as_ref().is_none_or(|expected| leaf.as_ref() == *expected) {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(Error::General("another certificate than the one that is held".to_owned())),
         }

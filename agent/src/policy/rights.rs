@@ -79,6 +79,47 @@ pub(super) const RIGHTS: &[Right] = &[
         only: |_| None,
     },
     Right {
+        who: Who::Host,
+        sid: "TakeTurnsInTheFleet",
+        actions: &["s3:PutObject"],
+        on: |site| site.turns_in_the_fleet(),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "SeeTheFleet",
+        actions: &[
+            "ec2:DescribeInstances",
+            "ec2:DescribeSpotFleetRequests",
+            "ec2:DescribeSpotFleetInstances",
+            "ec2:DescribeFleets",
+            "ec2:DescribeFleetInstances",
+            "autoscaling:DescribeAutoScalingGroups",
+        ],
+        // These actions take no resource (Service Authorization Reference, "Amazon EC2").
+        on: |site| if site.config.zone.is_some() { vec!["*".to_owned()] } else { Vec::new() },
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "SetItsTarget",
+        actions: &[
+            "ec2:ModifySpotFleetRequest",
+            "ec2:ModifyFleet",
+            "autoscaling:SetDesiredCapacity",
+            "autoscaling:TerminateInstanceInAutoScalingGroup",
+        ],
+        on: |site| site.fleets(),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "EndAHostOfTheSite",
+        actions: &["ec2:TerminateInstances"],
+        on: |site| if site.config.zone.is_some() { vec![site.arn("ec2", "instance/*")] } else { Vec::new() },
+        only: |site| site.tagged_as_a_host(),
+    },
+    Right {
         who: Who::Publisher,
         sid: "FindThePackages",
         actions: &["s3:ListBucket", "s3:ListBucketMultipartUploads"],

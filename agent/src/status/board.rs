@@ -12,6 +12,7 @@ use super::{HostPhase, LastFault, Part, PartStatus, Phase, Served, Span, Spent, 
 use crate::{
     departure::Going,
     fault::{Cure, Fault},
+    succession::Role,
 };
 
 /// How many spans of the boot are remembered; a host that cannot boot must not grow.
@@ -35,6 +36,8 @@ impl Board {
             started: now,
             updated: now,
             phase: HostPhase::Booting,
+            role: Role::Booting,
+            role_since: None,
             going: None,
             parts: Vec::new(),
             served: Served::default(),
@@ -61,7 +64,23 @@ impl Board {
     /// Says that the host goes.
     pub fn going(&self, going: &Going) {
         tracing::info!(reason = %going, "departing");
+        self.role(Role::Departing, &going.to_string());
         self.change(|status, _| status.going = Some(going.clone()));
+    }
+
+    /// Says that the host stays after all.
+    pub fn stays(&self) {
+        tracing::info!("staying: the notice was withdrawn");
+        self.change(|status, _| status.going = None);
+    }
+
+    /// Says what the host is in the succession, and why.
+    pub fn role(&self, role: Role, why: &str) {
+        let was = self.status.borrow().role;
+        if was != role {
+            tracing::info!(%role, %was, why, "succession");
+            self.change(|status, _| (status.role, status.role_since) = (role, Some(OffsetDateTime::now_utc())));
+        }
     }
 
     /// Says what was served so far.

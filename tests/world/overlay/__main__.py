@@ -22,6 +22,7 @@ from werkzeug.serving import make_server
 
 import control
 import dns
+import ec2
 import pebble
 import route53
 import s3
@@ -44,7 +45,7 @@ def main() -> None:
 def run(options: argparse.Namespace, folder: str) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     if not options.plain:
-        for service in (route53, s3, secretsmanager):
+        for service in (ec2, route53, s3, secretsmanager):
             service.install()
     resolver = dns.serve()
     application = serialised.Serialised(DomainDispatcherApplication(create_backend_app), control.answer)

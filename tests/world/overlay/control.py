@@ -17,6 +17,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.sts.models import sts_backends
 
 import dns
+import ec2
 import route53
 
 REGION = "us-east-1"
@@ -163,6 +164,38 @@ def put_secret(body: bytes, account: str, name: str) -> dict[str, Any]:
     return {}
 
 
+def launch(body: bytes, account: str) -> str:
+    """An instance of no fleet; its id."""
+    return ec2.launch(account)
+
+
+def end(body: bytes, account: str, instance: str) -> dict[str, str]:
+    """Ends an instance by somebody else's hand."""
+    ec2.end(account, instance)
+    return {}
+
+
+def instances(body: bytes, account: str) -> dict[str, str]:
+    """Every instance of the account and its state."""
+    return ec2.states(account)
+
+
+def make_fleet(body: bytes, account: str, kind: str, target: str) -> str:
+    """A fleet (`spot`, `ec2`, `group`) with so many instances; its id or name."""
+    return ec2.make_fleet(account, kind, int(target))
+
+
+def set_target(body: bytes, account: str, fleet: str, target: str) -> dict[str, str]:
+    """Sets the target of a fleet by somebody else's hand; nothing is ended for it."""
+    ec2.set_target(account, fleet, int(target))
+    return {}
+
+
+def fleet(body: bytes, account: str, fleet: str) -> dict[str, Any]:
+    """Target and living instances of a fleet."""
+    return ec2.describe(account, fleet)
+
+
 def now(body: bytes) -> float:
     return time.time()
 
@@ -171,6 +204,6 @@ VERBS = {
     function.__name__: function
     for function in (
         new_account, put_object, copy_object, delete_object, objects, records, visible, change, changes,
-        propagation, asked, secret, put_secret, now,
+        propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, fleet, now,
     )
 }

@@ -21,6 +21,8 @@ pub enum Service {
     Sts,
     /// Amazon EC2 (query, XML).
     Ec2,
+    /// Amazon EC2 Auto Scaling (query, XML).
+    AutoScaling,
     /// The ACME CA.
     Acme,
     /// None of these.
@@ -67,13 +69,15 @@ impl Call {
                 let target = header(parts, "x-amz-target").unwrap_or_default();
                 target.rsplit('.').next().unwrap_or_default().to_owned()
             }
-            Service::Sts | Service::Ec2 => field(body, "Action").unwrap_or_default(),
+            Service::Sts | Service::Ec2 | Service::AutoScaling => field(body, "Action").unwrap_or_default(),
             Service::Acme => acme(parts),
             Service::Other => parts.method.to_string(),
         };
         let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let target = match service {
-            Service::Route53 | Service::SecretsManager => format!("{path} {}", String::from_utf8_lossy(body)),
+            Service::Route53 | Service::SecretsManager | Service::Ec2 | Service::AutoScaling => {
+                format!("{path} {}", String::from_utf8_lossy(body))
+            }
             _ => path,
         };
         let kind = kind(service, &operation);
@@ -103,6 +107,7 @@ impl Service {
             Some("secretsmanager") => Service::SecretsManager,
             Some("sts") => Service::Sts,
             Some("ec2") => Service::Ec2,
+            Some("autoscaling") => Service::AutoScaling,
             Some(_) => Service::Other,
             None => Service::Acme,
         }
@@ -120,7 +125,7 @@ impl Service {
                 "text/xml",
                 format!("<?xml version=\"1.0\"?>\n<ErrorResponse xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request}</RequestId></ErrorResponse>"),
             ),
-            Service::Sts | Service::Other => (
+            Service::Sts | Service::AutoScaling | Service::Other => (
                 "text/xml",
                 format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request}</RequestId></ErrorResponse>"),
             ),

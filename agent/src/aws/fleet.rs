@@ -1,0 +1,259 @@
+//! The fleet that starts hosts: Spot Fleet, EC2 Fleet or Auto Scaling group (feature `fleet`).
+//!
+//! How a host leaves without being replaced, and without the fleet ending another one in its place, is documented for
+//! each: the target is lowered with `NoTermination` and the host then ends itself
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/modify-spot-fleet.html>, …/modify-ec2-fleet.html), or both in
+//! one call
+//! (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_TerminateInstanceInAutoScalingGroup.html>).
+
+use std::collections::BTreeMap;
+
+use aws_sdk_autoscaling::types::LifecycleState;
+use aws_sdk_ec2::types::{
+    BatchState, ExcessCapacityTerminationPolicy, FleetExcessCapacityTerminationPolicy, FleetStateCode,
+    TargetCapacitySpecificationRequest,
+};
+
+use super::{Aws, refusal::fault};
+use crate::{fault::Fault, succession::Crew};
+
+/// A fleet of this account and region.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    kind: Kind,
+    ec2: aws_sdk_ec2::Client,
+    groups: aws_sdk_autoscaling::Client,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Spot(String),
+    Ec2(String),
+    Group(String),
+}
+
+type Named = fn(String) -> Kind;
+
+/// The tags by which AWS says which fleet an instance is of.
+const TAGS: [(&str, Named); 3] = [
+    ("aws:ec2spot:fleet-request-id", Kind::Spot),
+    ("aws:ec2:fleet-id", Kind::Ec2),
+    ("aws:autoscaling:groupName", Kind::Group),
+];
+
+impl Kind {
+    fn named(id: &str) -> Kind {
+        match id {
+            id if id.starts_with("sfr-") => Kind::Spot(id.to_owned()),
+            id if id.starts_with("fleet-") => Kind::Ec2(id.to_owned()),
+            name => Kind::Group(name.to_owned()),
+        }
+    }
+
+    /// A group started by an EC2 Fleet of its own has the tags of both: the group is the one to be asked.
+    fn tagged(tags: &BTreeMap<String, String>) -> Option<Kind> {
+        TAGS.iter().rev().find_map(|(key, kind)| tags.get(*key).map(|id| kind(id.clone())))
+    }
+}
+
+impl Fleet {
+    /// The fleet of that id or name.
+    pub fn named(aws: &Aws, id: &str) -> Fleet {
+        Fleet::of(aws, Kind::named(id))
+    }
+
+    /// The fleet that `instance` says it is of, by its tags: those in metadata, else those EC2 knows.
+    ///
+    /// # Errors
+    /// What EC2 refuses.
+    pub async fn found(aws: &Aws, instance: &str, tags: &BTreeMap<String, String>) -> Result<Option<Fleet>, Fault> {
+        if let Some(kind) = Kind::tagged(tags) {
+            return Ok(Some(Fleet::of(aws, kind)));
+        }
+        // Metadata that shows tags shows these too.
+        if !tags.is_empty() {
+            return Ok(None);
+        }
+        let tags = super::instances::Instances::new(aws).tags(instance).await?;
+        Ok(Kind::tagged(&tags).map(|kind| Fleet::of(aws, kind)))
+    }
+
+    fn of(aws: &Aws, kind: Kind) -> Fleet {
+        let (ec2, groups) = (aws_sdk_ec2::Client::new(&aws.config), aws_sdk_autoscaling::Client::new(&aws.config));
+        Fleet { kind, ec2, groups }
+    }
+
+    /// Its id or name.
+    pub fn id(&self) -> &str {
+        match &self.kind {
+            Kind::Spot(id) | Kind::Ec2(id) | Kind::Group(id) => id,
+        }
+    }
+
+    /// Target, members, and whether it is at rest.
+    ///
+    /// # Errors
+    /// What AWS refuses; a fleet that does not exist.
+    pub async fn look(&self) -> Result<Crew, Fault> {
+        let members = self.members().await?;
+        let (target, settled) = match &self.kind {
+            Kind::Spot(id) => self.spot(id).await?,
+            Kind::Ec2(id) => self.fleet(id).await?,
+            Kind::Group(name) => self.group(name).await?,
+        };
+        Ok(Crew {
+            target,
+            members: u32::try_from(members.len()).unwrap_or(u32::MAX),
+            settled,
+            floor: None,
+            leaves_in_one: matches!(self.kind, Kind::Group(_)),
+        })
+    }
+
+    async fn spot(&self, id: &str) -> Result<(u32, bool), Fault> {
+        let doing = self.doing("looking at");
+        let answer = self.ec2.describe_spot_fleet_requests().spot_fleet_request_ids(id).send().await;
+        let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeSpotFleetRequests", &error))?;
+        let request = answer.spot_fleet_request_configs().first().ok_or_else(|| missing(&doing))?;
+        let target = request.spot_fleet_request_config().and_then(|config| config.target_capacity());
+        Ok((count(target), request.spot_fleet_request_state() == Some(&BatchState::Active)))
+    }
+
+    async fn fleet(&self, id: &str) -> Result<(u32, bool), Fault> {
+        let doing = self.doing("looking at");
+        let answer = self.ec2.describe_fleets().fleet_ids(id).send().await;
+        let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeFleets", &error))?;
+        let fleet = answer.fleets().first().ok_or_else(|| missing(&doing))?;
+        let target = fleet.target_capacity_specification().and_then(|target| target.total_target_capacity());
+        Ok((count(target), fleet.fleet_state() == Some(&FleetStateCode::Active)))
+    }
+
+    async fn group(&self, name: &str) -> Result<(u32, bool), Fault> {
+        let doing = self.doing("looking at");
+        let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
+        let answer = answer.map_err(|error| fault(&doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
+        let group = answer.auto_scaling_groups().first().ok_or_else(|| missing(&doing))?;
+        Ok((count(group.desired_capacity()), true))
+    }
+
+    /// Instance ids of the hosts it counts.
+    ///
+    /// # Errors
+    /// As [`Fleet::look`].
+    pub async fn members(&self) -> Result<Vec<String>, Fault> {
+        let doing = self.doing("looking at the hosts of");
+        let ids: Vec<Option<&str>>;
+        match &self.kind {
+            Kind::Spot(id) => {
+                let answer = self.ec2.describe_spot_fleet_instances().spot_fleet_request_id(id).send().await;
+                let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeSpotFleetInstances", &error))?;
+                ids = answer.active_instances().iter().map(|instance| instance.instance_id()).collect();
+                Ok(owned(&ids))
+            }
+            Kind::Ec2(id) => {
+                let answer = self.ec2.describe_fleet_instances().fleet_id(id).send().await;
+                let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeFleetInstances", &error))?;
+                ids = answer.active_instances().iter().map(|instance| instance.instance_id()).collect();
+                Ok(owned(&ids))
+            }
+            Kind::Group(name) => {
+                let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
+                let answer = answer.map_err(|error| fault(&doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
+                let instances = answer.auto_scaling_groups().iter().flat_map(|group| group.instances());
+                let here = |state: &LifecycleState| !state.as_str().starts_with("Terminat");
+                let living = instances.filter(|instance| instance.lifecycle_state().is_none_or(here));
+                ids = living.map(|instance| instance.instance_id()).collect();
+                Ok(owned(&ids))
+            }
+        }
+    }
+
+    /// Sets how many hosts it is to have; none is ended for it.
+    ///
+    /// # Errors
+    /// What AWS refuses.
+    pub async fn set_target(&self, target: u32) -> Result<(), Fault> {
+        let doing = format!("{} to {target}", self.doing("setting the target of"));
+        let number = i32::try_from(target).unwrap_or(i32::MAX);
+        match &self.kind {
+            Kind::Spot(id) => {
+                let request = self.ec2.modify_spot_fleet_request().spot_fleet_request_id(id).target_capacity(number);
+                let request =
+                    request.excess_capacity_termination_policy(ExcessCapacityTerminationPolicy::NoTermination);
+                request.send().await.map_err(|error| fault(&doing, "ec2:ModifySpotFleetRequest", &error))?;
+            }
+            Kind::Ec2(id) => {
+                let target = TargetCapacitySpecificationRequest::builder().total_target_capacity(number).build();
+                let request = self.ec2.modify_fleet().fleet_id(id).target_capacity_specification(target);
+                let policy = FleetExcessCapacityTerminationPolicy::NoTermination;
+                let request = request.excess_capacity_termination_policy(policy);
+                request.send().await.map_err(|error| fault(&doing, "ec2:ModifyFleet", &error))?;
+            }
+            Kind::Group(name) => {
+                let request = self.groups.set_desired_capacity().auto_scaling_group_name(name).desired_capacity(number);
+                let sent = request.honor_cooldown(false).send().await;
+                sent.map_err(|error| fault(&doing, "autoscaling:SetDesiredCapacity", &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends `instance`. A group lowers its target with it, unless the instance is to be `replaced`.
+    ///
+    /// # Errors
+    /// What AWS refuses.
+    pub async fn end(&self, instance: &str, replaced: bool) -> Result<(), Fault> {
+        let doing = format!("ending {instance} of {}", self.id());
+        if let Kind::Group(_) = &self.kind {
+            let request = self.groups.terminate_instance_in_auto_scaling_group().instance_id(instance);
+            let sent = request.should_decrement_desired_capacity(!replaced).send().await;
+            let sent = sent.map_err(|error| fault(&doing, "autoscaling:TerminateInstanceInAutoScalingGroup", &error));
+            return sent.map(drop);
+        }
+        let sent = self.ec2.terminate_instances().instance_ids(instance).send().await;
+        sent.map(drop).map_err(|error| fault(&doing, "ec2:TerminateInstances", &error))
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} the fleet {}", self.id())
+    }
+}
+
+fn owned(ids: &[Option<&str>]) -> Vec<String> {
+    ids.iter().flatten().map(|id| (*id).to_owned()).collect()
+}
+
+fn count(number: Option<i32>) -> u32 {
+    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+}
+
+fn missing(doing: &str) -> Fault {
+    Fault::operator(doing, "there is none of that name", "correct [fleet] id in the configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fleet_is_known_by_its_id_or_by_the_tags_that_aws_sets() {
+        assert_eq!(Kind::named("sfr-1"), Kind::Spot("sfr-1".into()));
+        assert_eq!(Kind::named("fleet-1"), Kind::Ec2("fleet-1".into()));
+        assert_eq!(Kind::named("www"), Kind::Group("www".into()));
+        let tags = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+        };
+        let table = [
+            (tags(&[("Name", "www")]), None),
+            (tags(&[("aws:ec2spot:fleet-request-id", "sfr-1")]), Some(Kind::Spot("sfr-1".into()))),
+            (tags(&[("aws:ec2:fleet-id", "fleet-1")]), Some(Kind::Ec2("fleet-1".into()))),
+            (
+                tags(&[("aws:ec2:fleet-id", "fleet-1"), ("aws:autoscaling:groupName", "www")]),
+                Some(Kind::Group("www".into())),
+            ),
+        ];
+        for (tags, kind) in table {
+            assert_eq!(Kind::tagged(&tags), kind, "{tags:?}");
+        }
+    }
+}

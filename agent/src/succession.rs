@@ -1,0 +1,318 @@
+//! Keeper: this host's place among the hosts that follow each other.
+//!
+//! ```text
+//!              answers for the domain        the names lead here
+//!    booting ───────────────────────► standby ◄────────────► owner ──── notice ───► departing
+//!       │                                ▲  they lead elsewhere │
+//!       │ never answers                  │ [then = "stand-by"]  ▼
+//!       └─────────► failed               └───────────────── superseded ── [then = "retire"] ─► leaves the fleet
+//! ```
+//!
+//! Who may take the names is [`right`]; what a host is and does next is [`course`]; both are pure, and the model test
+//! drives them through thousands of drawn histories. This keeper only looks at what they need to know, treats visitors
+//! as they say, and carries their steps out. The names themselves are the address keeper's.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    address::Leads,
+    config::Succession as Policy,
+    departure::{Going, Outlook},
+    fault::Fault,
+    keeper::{Judgement, Keeper, Kept, Pace},
+    listener::Answering,
+    status::{Board, Part},
+};
+
+mod claim;
+mod course;
+mod crew;
+#[cfg(test)]
+mod model;
+mod right;
+mod silence;
+
+pub use claim::{Claim, claim_name};
+pub use course::{Course, Crew, Manner, Names, Role, Situation, Step, course};
+pub use crew::{Fleets, hand_over};
+pub use right::{Ground, Right, Standing, right};
+pub use silence::Silence;
+
+/// What a host is in the succession, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standpoint {
+    /// What it is.
+    pub role: Role,
+    /// Where the names lead, in words.
+    pub why: String,
+}
+
+/// What the keeper is built from.
+pub struct Sources {
+    /// Where the names lead.
+    pub leads: Kept<Leads>,
+    /// Whether this host answers.
+    pub answering: Kept<Answering>,
+    /// What the instance is told.
+    pub outlook: Kept<Outlook>,
+}
+
+/// Where the keeper says what follows from its role.
+pub struct Effects {
+    /// How visitors are treated.
+    pub manner: watch::Sender<Manner>,
+    /// How many hosts the fleet has at rest, for the claim.
+    pub target: watch::Sender<Option<u32>>,
+    /// That this host leaves.
+    pub leaving: watch::Sender<Option<Going>>,
+}
+
+/// Keeper of a host's place in the succession.
+pub struct Succession {
+    policy: Policy,
+    ttl: Duration,
+    look: Duration,
+    sources: Sources,
+    effects: Effects,
+    fleets: Fleets,
+    board: Board,
+    begun: Instant,
+    /// Since when the names lead elsewhere.
+    aside: Option<Instant>,
+    /// The claim, as a host has to read it that does not answer yet and so has no business with the names.
+    claim: Option<Claim>,
+    /// The epoch of the claim in which a host asked for a successor whose place was given back.
+    given_back: Option<u64>,
+}
+
+impl Succession {
+    /// Keeps the place of a host whose records live for `ttl`, looking every `look`.
+    pub fn new(
+        (policy, ttl, look): (Policy, Duration, Duration),
+        sources: Sources,
+        effects: Effects,
+        fleets: Fleets,
+        board: Board,
+    ) -> Succession {
+        let begun = Instant::now();
+        Succession {
+            policy,
+            ttl,
+            look,
+            sources,
+            effects,
+            fleets,
+            board,
+            begun,
+            aside: None,
+            claim: None,
+            given_back: None,
+        }
+    }
+
+    fn names(&mut self) -> Names {
+        match &*self.sources.leads.borrow() {
+            None => Names::Unknown,
+            Some(Leads::Here(_)) => {
+                self.aside = None;
+                Names::Here
+            }
+            Some(Leads::Elsewhere(other)) => {
+                let since = self.aside.get_or_insert_with(Instant::now).elapsed();
+                Names::Elsewhere { since, held: other.held, answers: other.answers }
+            }
+        }
+    }
+
+    fn situation(&mut self) -> Situation {
+        let names = self.names();
+        Situation {
+            running: self.begun.elapsed(),
+            answered: self.sources.answering.borrow().is_some(),
+            names,
+            crew: None,
+            owes: false,
+            recommended: *self.sources.outlook.borrow() == Some(Outlook::Recommended),
+        }
+    }
+
+    /// Looks at the fleet where it matters, and once to know how many hosts it has at rest. Also whether a place is owed.
+    async fn crew(&mut self, role: Role) -> Result<(Option<Crew>, bool), Fault> {
+        if matches!(role, Role::Booting | Role::Failed) {
+            self.claim = self.fleets.claim().await?;
+        }
+        let (asked_in, target) = self.claimed();
+        let floor = self.fleets.floor(target);
+        let owes = asked_in.is_some() && asked_in > self.given_back;
+        let matters = match role {
+            Role::Superseded | Role::Standby | Role::Failed => !self.fleets.is_none(),
+            Role::Owner => floor.is_none() || owes || self.policy.rebalance,
+            Role::Booting => owes,
+            Role::Departing => false,
+        };
+        if !matters {
+            return Ok((None, owes));
+        }
+        let Some(seen) = self.fleets.look().await? else { return Ok((None, owes)) };
+        if role == Role::Owner && floor.is_none() {
+            self.effects.target.send_replace(Some(seen.target));
+        }
+        Ok((Some(Crew { floor, ..seen }), owes))
+    }
+
+    /// In which epoch a host asked for a successor, and how many hosts the fleet has at rest.
+    fn claimed(&self) -> (Option<u64>, Option<u32>) {
+        let of = |claim: &Claim| (claim.asked.then_some(claim.epoch), claim.target);
+        match &*self.sources.leads.borrow() {
+            Some(Leads::Here(here)) => (here.asked_in, here.target),
+            Some(Leads::Elsewhere(other)) => of(&other.claim),
+            None => self.claim.as_ref().map(of).unwrap_or_default(),
+        }
+    }
+
+    fn why(&self) -> String {
+        match &*self.sources.leads.borrow() {
+            Some(leads) => <crate::address::Address as Keeper>::holding(leads),
+            None if self.sources.answering.borrow().is_none() => "it does not answer for the domain yet".to_owned(),
+            None => "where the names lead is not known yet".to_owned(),
+        }
+    }
+}
+
+impl Keeper for Succession {
+    type Seen = Situation;
+    type Drift = (Step, Standpoint);
+    type Held = Standpoint;
+    const PART: Part = Part::Succession;
+    const NEEDS: &'static [Part] = &[Part::Listener, Part::Address];
+
+    fn pace(&self) -> Pace {
+        Pace {
+            look: self.look,
+            observe: Duration::from_secs(30),
+            converge: Duration::from_secs(300),
+            longest_pause: Duration::from_secs(60),
+        }
+    }
+
+    async fn woken(&mut self) {
+        tokio::select! {
+            Ok(()) = self.sources.leads.changed() => {}
+            Ok(()) = self.sources.answering.changed() => {}
+            Ok(()) = self.sources.outlook.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    async fn observe(&mut self) -> Result<Situation, Fault> {
+        let situation = self.situation();
+        // What a host is follows from the names alone, and so does how it treats its visitors, whatever the fleet says.
+        let now = course(&self.policy, self.ttl, &situation);
+        self.board.role(now.role, &self.why());
+        self.effects.manner.send_if_modified(|manner| std::mem::replace(manner, now.manner) != now.manner);
+        let (crew, owes) = self.crew(now.role).await?;
+        Ok(Situation { crew, owes, ..situation })
+    }
+
+    fn judge(&self, seen: Situation) -> Judgement<Standpoint, (Step, Standpoint)> {
+        let course = course(&self.policy, self.ttl, &seen);
+        let standpoint = Standpoint { role: course.role, why: self.why() };
+        match course.step {
+            None => Judgement::Kept(standpoint),
+            Some(step) => Judgement::Drifted { drift: (step, standpoint.clone()), meanwhile: Some(standpoint) },
+        }
+    }
+
+    async fn converge(&mut self, (step, _): (Step, Standpoint)) -> Result<(), Fault> {
+        match step {
+            Step::Lower { to } => {
+                self.fleets.take_turn().await?;
+                self.fleets.set_target(to).await?;
+                let after = self.fleets.settled().await?;
+                if after.members > after.target { self.leave().await } else { Ok(()) }
+            }
+            Step::Leave => {
+                self.fleets.take_turn().await?;
+                self.leave().await
+            }
+            Step::BeReplaced => {
+                self.fleets.spend_a_replacement(self.policy.replacements).await?;
+                self.end(true).await
+            }
+            Step::GiveBack { to } => {
+                self.fleets.set_target(to).await?;
+                self.given_back = self.claimed().0;
+                Ok(())
+            }
+            Step::AskEarly { to } => {
+                self.fleets.take_the_hours_turn().await?;
+                self.fleets.set_target(to).await
+            }
+        }
+    }
+
+    fn holding(held: &Standpoint) -> String {
+        format!("{}: {}", held.role, held.why)
+    }
+
+    fn drifting((step, _): &(Step, Standpoint)) -> String {
+        step.to_string()
+    }
+}
+
+impl Succession {
+    /// Ends this host. A look is some time ago by now, so what speaks for it is looked at once more: that the fleet can spare
+    /// a host, and that the one which the names lead to answers.
+    async fn leave(&mut self) -> Result<(), Fault> {
+        let doing = "leaving the fleet";
+        let owner = match &*self.sources.leads.borrow() {
+            Some(Leads::Elsewhere(other)) => Some(other.claim.clone()),
+            Some(Leads::Here(_)) => return Err(Fault::retry(doing, "the names lead here again")),
+            None => None,
+        };
+        if let Some(crew) = self.fleets.look().await?
+            && !crew.leaves_in_one
+            && crew.members <= crew.target
+        {
+            return Err(Fault::retry(doing, "the fleet needs this host by now"));
+        }
+        if let Some(owner) = owner
+            && !self.fleets.answers(&owner).await
+        {
+            return Err(Fault::retry(doing, format!("{} does not answer any more", owner.instance)));
+        }
+        self.end(false).await
+    }
+
+    async fn end(&mut self, replaced: bool) -> Result<(), Fault> {
+        self.fleets.end(replaced).await?;
+        self.effects.leaving.send_replace(Some(Going::by_leaving()));
+        // From here on the runner abandons what is under way.
+        std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{collections::BTreeMap, net::Ipv4Addr};
+
+    use time::macros::datetime;
+
+    use crate::host::Host;
+
+    /// A host that was launched so many minutes after noon.
+    pub(crate) fn host(instance: &str, minute: i64) -> Host {
+        Host {
+            instance: instance.into(),
+            region: "eu-central-1".into(),
+            availability_zone: "eu-central-1a".into(),
+            launched: datetime!(2026-11-21 12:00 UTC) + time::Duration::minutes(minute),
+            life_cycle: "spot".into(),
+            ipv4: Some(Ipv4Addr::new(192, 0, 2, 7)),
+            ipv6: None,
+            tags: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The fleet as hosts use it: what it is to have at rest, whose turn it is to leave, and what may be spent.
+//!
+//! Turns and budgets are objects beside the packages, by S3's conditional writes: they outlive the hosts, and S3's clock
+//! alone says when one has run out.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+#[cfg(feature = "fleet")]
+use crate::aws::fleet::Fleet;
+use crate::{
+    address::{Leads, Ledger},
+    aws::{
+        Aws,
+        lease::{Asked, LeaseObject},
+    },
+    config::{Bucket, Config, PackagePlace},
+    departure::Going,
+    fault::Fault,
+    host::Host,
+    keeper::Kept,
+    succession::{Claim, Crew},
+};
+
+/// How long one host's turn to leave lasts: longer than an instance takes to end.
+const TURN: Duration = Duration::from_secs(180);
+/// At most one successor is asked for early in this time, by all hosts together.
+const EARLY: Duration = Duration::from_secs(3600);
+/// What was spent comes back after this time.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long a fleet may take to carry out a change of its target.
+const SETTLE: Duration = Duration::from_secs(240);
+
+/// The way to the fleet.
+#[derive(Clone)]
+pub struct Fleets {
+    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "without the adapters nothing is looked for"))]
+    named: Option<String>,
+    target: Option<u32>,
+    bucket: Option<Bucket>,
+    ledger: Ledger,
+    aws: Kept<Aws>,
+    host: Kept<Host>,
+    #[cfg(feature = "fleet")]
+    found: Option<Option<Fleet>>,
+}
+
+impl Fleets {
+    /// The way to the fleet of `host` that `config` names, or that the tags of the instance name.
+    pub fn new(config: &Config, ledger: Ledger, aws: Kept<Aws>, host: Kept<Host>) -> Fleets {
+        let bucket = match &config.package {
+            PackagePlace::Bucket(bucket) => Some(bucket.clone()),
+            PackagePlace::Disk(_) => None,
+        };
+        Fleets {
+            named: config.fleet.id.clone(),
+            target: config.fleet.target,
+            bucket,
+            ledger,
+            aws,
+            host,
+            #[cfg(feature = "fleet")]
+            found: None,
+        }
+    }
+
+    /// How many hosts it has at rest: as configured, else as `claimed`.
+    pub(super) fn floor(&self, claimed: Option<u32>) -> Option<u32> {
+        self.target.or(claimed)
+    }
+
+    /// Waits until it has carried out its last change.
+    pub(super) async fn settled(&mut self) -> Result<Crew, Fault> {
+        let begun = Instant::now();
+        loop {
+            match self.look().await? {
+                Some(crew) if crew.settled => return Ok(crew),
+                Some(_) if begun.elapsed() < SETTLE => sleep(Duration::from_secs(2)).await,
+                Some(_) => return Err(Fault::retry("waiting for the fleet", "it is still being modified")),
+                None => return Err(no_fleet()),
+            }
+        }
+    }
+
+    /// Whether the host of that claim answers for the domain, now.
+    pub(super) async fn answers(&self, claim: &Claim) -> bool {
+        self.ledger.answers(claim).await
+    }
+
+    /// The claim as it stands.
+    pub(super) async fn claim(&self) -> Result<Option<Claim>, Fault> {
+        let aws = self.aws.borrow().clone();
+        match aws {
+            Some(aws) => self.ledger.claim(&aws).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Only one host leaves at a time. The turn of one that is no longer counted is over.
+    pub(super) async fn take_turn(&mut self) -> Result<(), Fault> {
+        let Some(object) = self.object("leaving") else { return Ok(()) };
+        let me = self.instance()?;
+        let asked = match object.ask(&me, TURN).await? {
+            Asked::Theirs { holder, .. } if !self.counts(&holder).await? => {
+                object.ask_after(&me, TURN, Some(&holder)).await?
+            }
+            asked => asked,
+        };
+        match asked {
+            Asked::Ours(_) => Ok(()),
+            Asked::Theirs { holder, left } => {
+                let said = format!("it is the turn of {holder}");
+                Err(Fault::wait("leaving the fleet", said, left.min(Duration::from_secs(15))))
+            }
+            Asked::Denied(fault) => Err(fault),
+        }
+    }
+
+    /// At most one early successor an hour.
+    pub(super) async fn take_the_hours_turn(&self) -> Result<(), Fault> {
+        match self.asked("early", &self.spender()?, EARLY).await? {
+            Some(Asked::Ours(_)) => Ok(()),
+            Some(Asked::Theirs { left, .. }) => {
+                let said = "one was asked for within the hour";
+                Err(Fault::wait("asking for a successor early", said, left))
+            }
+            Some(Asked::Denied(fault)) => Err(fault),
+            None => Err(no_bucket("asking for a successor early")),
+        }
+    }
+
+    /// One of so `many` replacements a day.
+    pub(super) async fn spend_a_replacement(&self, many: u32) -> Result<(), Fault> {
+        let doing = "ending, to be replaced";
+        let mut soonest = DAY;
+        for number in 1..=many {
+            match self.asked(&format!("replacement-{number}"), &self.spender()?, DAY).await? {
+                Some(Asked::Ours(_)) => return Ok(()),
+                Some(Asked::Theirs { left, .. }) => soonest = soonest.min(left),
+                Some(Asked::Denied(fault)) => return Err(fault),
+                None => return Err(no_bucket(doing)),
+            }
+        }
+        Err(Fault::wait(
+            doing,
+            format!("the {many} replacements of a day are spent: what is wrong is not the host"),
+            soonest,
+        ))
+    }
+
+    async fn asked(&self, what: &str, holder: &str, life: Duration) -> Result<Option<Asked>, Fault> {
+        match self.object(what) {
+            Some(object) => object.ask(holder, life).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn object(&self, what: &str) -> Option<LeaseObject> {
+        let Bucket { bucket, prefix } = self.bucket.as_ref()?;
+        let aws = self.aws.borrow().clone()?;
+        Some(LeaseObject::new(&aws, bucket.clone(), format!("{prefix}.spothost-{what}.json")))
+    }
+
+    /// A name that is used once, so that not even the same host spends the same thing twice.
+    fn spender(&self) -> Result<String, Fault> {
+        Ok(format!("{}/{:08x}", self.instance()?, fastrand::u32(..)))
+    }
+
+    fn instance(&self) -> Result<String, Fault> {
+        self.host.borrow().as_ref().map(|host| host.instance.clone()).ok_or_else(no_fleet)
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl Fleets {
+    /// Whether it is known that there is none.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self.found, Some(None))
+    }
+
+    /// Looks at it; none without one.
+    pub(super) async fn look(&mut self) -> Result<Option<Crew>, Fault> {
+        match self.fleet().await? {
+            Some(fleet) => fleet.look().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether `instance` is one of its hosts.
+    async fn counts(&mut self, instance: &str) -> Result<bool, Fault> {
+        let members = self.fleet().await?.ok_or_else(no_fleet)?.members().await?;
+        Ok(members.iter().any(|member| member == instance))
+    }
+
+    pub(super) async fn set_target(&mut self, target: u32) -> Result<(), Fault> {
+        self.fleet().await?.ok_or_else(no_fleet)?.set_target(target).await
+    }
+
+    /// Ends this instance.
+    pub(super) async fn end(&mut self, replaced: bool) -> Result<(), Fault> {
+        let instance = self.instance()?;
+        self.fleet().await?.ok_or_else(no_fleet)?.end(&instance, replaced).await
+    }
+
+    async fn fleet(&mut self) -> Result<Option<Fleet>, Fault> {
+        if let Some(found) = &self.found {
+            return Ok(found.clone());
+        }
+        let (aws, host) = (self.aws.borrow().clone(), self.host.borrow().clone());
+        let (Some(aws), Some(host)) = (aws, host) else { return Ok(None) };
+        let found = match &self.named {
+            Some(id) => Some(Fleet::named(&aws, id)),
+            None => Fleet::found(&aws, &host.instance, &host.tags).await?,
+        };
+        tracing::info!(fleet = found.as_ref().map_or("none", Fleet::id), "the fleet of this host");
+        self.found = Some(found.clone());
+        Ok(found)
+    }
+}
+
+#[cfg(not(feature = "fleet"))]
+impl Fleets {
+    pub(super) fn is_none(&self) -> bool {
+        true
+    }
+
+    pub(super) async fn look(&mut self) -> Result<Option<Crew>, Fault> {
+        Ok(None)
+    }
+
+    async fn counts(&mut self, _: &str) -> Result<bool, Fault> {
+        Err(no_fleet())
+    }
+
+    pub(super) async fn set_target(&mut self, _: u32) -> Result<(), Fault> {
+        Err(no_fleet())
+    }
+
+    pub(super) async fn end(&mut self, _: bool) -> Result<(), Fault> {
+        Err(no_fleet())
+    }
+}
+
+/// What a departure is for: whenever the instance is about to be taken and the names lead here, the fleet is asked for a
+/// successor, and the claim says that this host goes, so that any host may follow.
+pub async fn hand_over(leads: Kept<Leads>, mut fleets: Fleets, mut departs: watch::Receiver<Option<Going>>) {
+    loop {
+        if departs.wait_for(|going| going.as_ref().is_some_and(|going| going.until.is_some())).await.is_err() {
+            return;
+        }
+        let here = matches!(&*leads.borrow(), Some(Leads::Here(_)));
+        if here {
+            tokio::select! {
+                () = handed_over(&leads, &mut fleets) => {}
+                _ = departs.wait_for(Option::is_none) => continue,
+            }
+        }
+        if departs.wait_for(Option::is_none).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn handed_over(leads: &Kept<Leads>, fleets: &mut Fleets) {
+    let asked = fleets.ask_for_successor(leads).await.unwrap_or_else(|fault| {
+        tracing::warn!(%fault, "no successor was asked for");
+        false
+    });
+    let mut tries = 0;
+    loop {
+        let (aws, host) = (fleets.aws.borrow().clone(), fleets.host.borrow().clone());
+        let (Some(aws), Some(host)) = (aws, host) else { return };
+        match fleets.ledger.depart(&aws, &host, asked).await {
+            Ok(said) => return tracing::info!(said, asked, "the claim says that this host goes"),
+            Err(fault) => {
+                tries += 1;
+                tracing::warn!(%fault, tries, "the claim does not say yet that this host goes");
+                sleep(fault.pause(tries).min(Duration::from_secs(5))).await;
+            }
+        }
+    }
+}
+
+impl Fleets {
+    /// Raises the target by one, unless somebody is on the way already.
+    async fn ask_for_successor(&mut self, leads: &Kept<Leads>) -> Result<bool, Fault> {
+        let claimed = match &*leads.borrow() {
+            Some(Leads::Here(here)) => here.target,
+            _ => None,
+        };
+        let Some(crew) = self.look().await? else { return Ok(false) };
+        if self.floor(claimed).is_some_and(|floor| crew.target > floor) || crew.members > crew.target {
+            return Ok(false);
+        }
+        self.set_target(crew.target + 1).await?;
+        tracing::info!(target = crew.target + 1, "a successor is asked for");
+        Ok(true)
+    }
+}
+
+fn no_fleet() -> Fault {
+    Fault::retry("asking the fleet", "there is none, or this program was built without the feature `fleet`")
+}
+
+fn no_bucket(doing: &str) -> Fault {
+    Fault::operator(
+        doing,
+        "there is nowhere to count",
+        "keep packages in a bucket: what is spent is counted beside them",
+    )
+}

@@ -1,0 +1,234 @@
+"""EC2's fleets, where moto is laxer or does nothing.
+
+A fleet of type `maintain` is `modifying` for a while after a change of its target, refuses another
+change meanwhile, starts what is missing, and ends what is too many only where the request says so:
+`noTermination` (Spot Fleet) and `no-termination` (EC2 Fleet) are honoured, everything else is
+`default`, which picks by the fleet's own strategy and not by age. The rules are those of the
+user guide's "Modify a Spot Fleet request" and "Modify an EC2 Fleet".
+"""
+
+import time
+from typing import Any
+
+from moto.autoscaling.models import autoscaling_backends
+from moto.core.responses import ActionResult
+from moto.ec2 import models, responses
+from moto.ec2.exceptions import EC2ClientError
+
+REGION = "us-east-1"
+
+MODIFYING = 0.2
+"""Seconds for which a fleet is being modified."""
+
+IMAGE = {"ImageId": "ami-12c6146b", "InstanceType": "t3.micro"}
+
+
+def install() -> None:
+    """Puts these rules in the place of moto's."""
+    answering = responses.EC2Response
+    answering.modify_spot_fleet_request = modify_spot_fleet_request
+    answering.describe_spot_fleet_requests = describe_spot_fleet_requests
+    answering.modify_fleet = modify_fleet
+    answering.describe_fleets = settled_first(answering.describe_fleets)
+    answering.describe_spot_fleet_instances = settled_first(answering.describe_spot_fleet_instances)
+    answering.describe_fleet_instances = settled_first(answering.describe_fleet_instances)
+
+
+def settled_first(answer: Any) -> Any:
+    def settled(self: responses.EC2Response) -> Any:
+        settle(self.ec2_backend)
+        return answer(self)
+
+    return settled
+
+
+def modify_spot_fleet_request(self: responses.EC2Response) -> ActionResult:
+    fleet = self.ec2_backend.spot_fleet_requests.get(self._get_param("SpotFleetRequestId"))
+    if fleet is None:
+        raise EC2ClientError("InvalidSpotFleetRequestId.NotFound", "The spot fleet request ID does not exist")
+    modify(
+        self.ec2_backend,
+        fleet,
+        self._get_int_param("TargetCapacity"),
+        self._get_param("ExcessCapacityTerminationPolicy") == "noTermination",
+        "FleetNotInModifiableState",
+    )
+    return ActionResult({"Return": True})
+
+
+def modify_fleet(self: responses.EC2Response) -> ActionResult:
+    fleet = self.ec2_backend.fleets.get(self._get_param("FleetId"))
+    if fleet is None:
+        raise EC2ClientError("InvalidFleetId.NotFound", "The fleet ID does not exist")
+    target = self._get_param("TargetCapacitySpecification", {})
+    modify(
+        self.ec2_backend,
+        fleet,
+        int(target["TotalTargetCapacity"]) if "TotalTargetCapacity" in target else None,
+        self._get_param("ExcessCapacityTerminationPolicy") == "no-termination",
+        "FleetNotInModifiableState",
+    )
+    return ActionResult({"Return": True})
+
+
+def modify(backend: Any, fleet: Any, target: int | None, keeps: bool, busy: str) -> None:
+    settle(backend)
+    if fleet.state != "active":
+        raise EC2ClientError(busy, f"The fleet {fleet.id} is {fleet.state}")
+    if target is not None:
+        fleet.target_capacity = target
+        if hasattr(fleet, "target_capacity_specification"):
+            fleet.target_capacity_specification["TotalTargetCapacity"] = target
+    fleet.keeps_excess = keeps
+    fleet.state, fleet.modified = "modifying", time.time() + MODIFYING
+
+
+def describe_spot_fleet_requests(self: responses.EC2Response) -> ActionResult:
+    wanted = self._get_param("SpotFleetRequestIds", [])
+    settle(self.ec2_backend)
+    for number in wanted:
+        if number not in self.ec2_backend.spot_fleet_requests:
+            raise EC2ClientError("InvalidSpotFleetRequestId.NotFound", "The spot fleet request ID does not exist")
+    return ActionResult({"SpotFleetRequestConfigs": self.ec2_backend.describe_spot_fleet_requests(wanted)})
+
+
+def settle(backend: Any) -> None:
+    """What every fleet has done by now."""
+    for fleet in [*backend.spot_fleet_requests.values(), *backend.fleets.values()]:
+        if fleet.state == "modifying" and time.time() >= fleet.modified:
+            fleet.state = "active"
+        if fleet.state != "active":
+            continue
+        while len(living(fleet)) < fleet.target_capacity:
+            fleet.create_spot_requests(1)
+        if not getattr(fleet, "keeps_excess", True):
+            excess = living(fleet)[: max(0, len(living(fleet)) - fleet.target_capacity)]
+            if excess:
+                backend.terminate_instances(excess)
+
+
+def settle_groups(account: str) -> None:
+    """A group starts another instance in the place of one that is gone."""
+    for group in autoscaling_backends[account][REGION].autoscaling_groups.values():
+        group.instance_states = [state for state in group.instance_states if state.instance.state == "running"]
+        if len(group.instance_states) < (group.desired_capacity or 0):
+            group.set_desired_capacity(group.desired_capacity)
+
+
+def living(fleet: Any) -> list[str]:
+    return [request.instance.id for request in fleet.spot_requests if request.instance.state == "running"]
+
+
+def backend_of(account: str) -> Any:
+    return models.ec2_backends[account][REGION]
+
+
+def make_fleet(account: str, kind: str, target: int) -> str:
+    """A fleet of that kind (`spot`, `ec2`, `group`) with so many instances."""
+    backend = backend_of(account)
+    if kind == "spot":
+        return backend.request_spot_fleet(
+            spot_price=None,
+            target_capacity=target,
+            iam_fleet_role="arn:aws:iam::123456789012:role/fleet",
+            allocation_strategy="lowestPrice",
+            launch_specs=[IMAGE],
+        ).id
+    template = backend.create_launch_template(f"host-{time.time_ns()}", "", IMAGE, {})
+    named = {"LaunchTemplateId": template.id, "Version": "$Latest"}
+    if kind == "ec2":
+        return backend.create_fleet(
+            on_demand_options={},
+            spot_options={"AllocationStrategy": "lowest-price"},
+            target_capacity_specification={"TotalTargetCapacity": target, "DefaultTargetCapacityType": "spot"},
+            launch_template_configs=[{"LaunchTemplateSpecification": named, "Overrides": []}],
+            excess_capacity_termination_policy="termination",
+            replace_unhealthy_instances=False,
+            terminate_instances_with_expiration=False,
+            fleet_type="maintain",
+            valid_from=None,
+            valid_until=None,
+            tag_specifications=[],
+        ).id
+    name = f"hosts-{time.time_ns()}"
+    autoscaling_backends[account][REGION].create_auto_scaling_group(
+        name=name,
+        availability_zones=["us-east-1a"],
+        desired_capacity=target,
+        max_size=4,
+        min_size=0,
+        launch_config_name=None,
+        launch_template={"LaunchTemplateId": template.id, "Version": "$Latest"},
+        vpc_zone_identifier=None,
+        default_cooldown=None,
+        health_check_period=None,
+        health_check_type="EC2",
+        load_balancers=[],
+        target_group_arns=[],
+        placement_group=None,
+        termination_policies=[],
+        tags=[],
+        capacity_rebalance=False,
+        new_instances_protected_from_scale_in=False,
+        instance_id=None,
+        mixed_instances_policy=None,
+    )
+    return name
+
+
+def set_target(account: str, fleet: str, target: int) -> None:
+    """By somebody's hand: nothing is ended for it."""
+    backend = backend_of(account)
+    if fleet in backend.spot_fleet_requests:
+        modify(backend, backend.spot_fleet_requests[fleet], target, True, "busy")
+    elif fleet in backend.fleets:
+        modify(backend, backend.fleets[fleet], target, True, "busy")
+    else:
+        autoscaling_backends[account][REGION].set_desired_capacity(fleet, target)
+
+
+def describe(account: str, fleet: str) -> dict[str, Any]:
+    """Target, and the instances that live."""
+    backend = backend_of(account)
+    settle(backend)
+    found = backend.spot_fleet_requests.get(fleet) or backend.fleets.get(fleet)
+    if found:
+        return {"target": found.target_capacity, "instances": living(found)}
+    group = autoscaling_backends[account][REGION].autoscaling_groups[fleet]
+    return {
+        "target": group.desired_capacity,
+        "instances": [state.instance.id for state in group.instance_states if state.instance.state == "running"],
+    }
+
+
+def launch(account: str) -> str:
+    """An instance of no fleet."""
+    made = backend_of(account).run_instances(
+        image_id=IMAGE["ImageId"],
+        count=1,
+        user_data=None,
+        security_group_names=[],
+        instance_type=IMAGE["InstanceType"],
+        is_instance_type_default=False,
+    )
+    return made.instances[0].id
+
+
+def end(account: str, instance: str) -> None:
+    """Taken by EC2, or ended by somebody's hand; a fleet then starts another."""
+    backend = backend_of(account)
+    backend.terminate_instances([instance])
+    settle(backend)
+    settle_groups(account)
+
+
+def states(account: str) -> dict[str, str]:
+    """Every instance of the account and its state."""
+    backend = backend_of(account)
+    settle(backend)
+    settle_groups(account)
+    return {
+        instance.id: instance.state
+        for reservation in backend.reservations.values()
+        for instance in reservation.instances
+    }
