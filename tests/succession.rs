@@ -10,6 +10,8 @@ use crate::{SOON, front, published, serving};
 /// A release with everything in it: boot, two times to live, lingering, leaving.
 const LONG: Duration = Duration::from_secs(120);
 const TTL: Duration = Duration::from_secs(1);
+/// Between two requests of one visitor: there are other tests.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Everything in a sixtieth of its usual time; a stubborn resolver keeps answers for ten times to live.
 fn hasty(more: &str) -> toml::Table {
@@ -58,7 +60,7 @@ async fn releases(kind: FleetKind, number: u32, visitors: usize) {
     let fleet = fleet(kind, &site, "").await;
     let mut owner = fleet.owner_other_than(None, SOON).await;
     fleet.at_rest(SOON).await;
-    let crowd = Crowd::start(&fleet.account, &owner.instance.visitor(), TTL, visitors, site.pages());
+    let crowd = Crowd::start(&fleet.account, &owner.instance.visitor(), (TTL, PAUSE), visitors, site.pages());
     eventually("visitors come", SOON, async || crowd.answered() > 100).await;
     // What the fleet has at rest is noted by the first owner; a release before that would be taken for it.
     eventually("the fleet's size is noted", SOON, async || claim(&fleet.account).await.contains("target=1")).await;
@@ -144,7 +146,7 @@ async fn notice_under_load_costs_no_visitor_a_request() {
     let fleet = fleet(FleetKind::Spot, &site, "").await;
     let old = fleet.owner_other_than(None, SOON).await;
     eventually("the fleet's size is noted", SOON, async || claim(&fleet.account).await.contains("target=1")).await;
-    let crowd = Crowd::start(&fleet.account, &old.instance.visitor(), TTL, 4, site.pages());
+    let crowd = Crowd::start(&fleet.account, &old.instance.visitor(), (TTL, PAUSE), 4, site.pages());
     eventually("visitors come", SOON, async || crowd.answered() > 100).await;
 
     old.instance.imds.announce("terminate", Duration::from_secs(40));
@@ -283,4 +285,43 @@ async fn records_of_people_are_adopted_only_where_that_is_allowed() {
     let mut agent = instance.start();
     agent.wait_until_serving(SOON).await;
     assert!(instance.is_led_to().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rollout_ends_when_the_new_host_is_the_only_one() {
+    let fleet = fleet(FleetKind::Spot, &Site::titled("rolled"), "").await;
+    let old = fleet.owner_other_than(None, SOON).await;
+    eventually("the fleet's size is noted", SOON, async || claim(&fleet.account).await.contains("target=1")).await;
+    let config = old.instance.config_path().display().to_string();
+
+    let program = env!("CARGO_PKG_VERSION");
+    let ended = old.instance.command(&["rollout", "--config", &config, "--program", program, "--timeout", "2m"]).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("answers, and nobody else is left"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("the host before it serves those who still come"), "{}", ended.stderr);
+    let new = fleet.owner_other_than(Some(&old), SOON).await;
+    assert_eq!((fleet.target().await, fleet.size().await), (1, 1));
+
+    let config = new.instance.config_path().display().to_string();
+    let ended = new.instance.command(&["hosts", "--config", &config, "--json"]).await;
+    let hosts: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(hosts.as_array().map(Vec::len), Some(1), "{hosts}");
+    assert_eq!((&hosts[0]["instance"], &hosts[0]["owner"]), (&new.id().into(), &true.into()), "{hosts}");
+    assert_eq!((&hosts[0]["answers"], &hosts[0]["program"]), (&true.into(), &program.into()), "{hosts}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rollout_of_what_never_becomes_ready_puts_the_target_back_and_says_why() {
+    let fleet = fleet(FleetKind::Spot, &Site::titled("unrolled"), "").await;
+    let old = fleet.owner_other_than(None, SOON).await;
+    eventually("the fleet's size is noted", SOON, async || claim(&fleet.account).await.contains("target=1")).await;
+    fleet.account.put("site-latest.zip", "no zip at all").await;
+    let config = old.instance.config_path().display().to_string();
+    let ended = old.instance.command(&["rollout", "--config", &config, "--boot", "8s"]).await;
+    assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("no new host owned the names within 8s"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the fleet's target is 1 again"), "{}", ended.stderr);
+    fleet.at_rest(SOON).await;
+    assert_eq!(fleet.owner().await.map(|left| left.id()), Some(old.id()));
 }

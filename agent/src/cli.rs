@@ -15,11 +15,15 @@ use crate::{boot::Folders, config::Config};
 mod check;
 mod depot;
 mod diff;
+#[cfg(feature = "fleet")]
+mod hosts;
 mod policy;
 mod prune;
 mod publish;
 mod releases;
 mod rollback;
+#[cfg(feature = "fleet")]
+mod rollout;
 mod run;
 mod status;
 mod table;
@@ -69,6 +73,12 @@ enum Command {
     Check(check::Check),
     /// Show what the running agent is doing.
     Status(status::Show),
+    /// Show the hosts of the fleet, who owns the names, and what each serves.
+    #[cfg(feature = "fleet")]
+    Hosts(hosts::Hosts),
+    /// Let a new host take the place of the old one, and watch it to its end.
+    #[cfg(feature = "fleet")]
+    Rollout(rollout::Rollout),
     /// Print the IAM policy that the configuration needs, and nothing more.
     Policy(policy::Print),
     /// Make a package of a folder, and let hosts serve it.
@@ -90,6 +100,10 @@ pub fn main() -> ExitCode {
         Command::Up(up) => up.carry_out(),
         Command::Check(check) => check.carry_out(),
         Command::Status(show) => show.carry_out(),
+        #[cfg(feature = "fleet")]
+        Command::Hosts(hosts) => hosts.carry_out(),
+        #[cfg(feature = "fleet")]
+        Command::Rollout(rollout) => rollout.carry_out(),
         Command::Policy(print) => print.carry_out(),
         Command::Publish(publish) => publish.carry_out(),
         Command::Releases(releases) => releases.carry_out(),

@@ -32,12 +32,15 @@ mod crew;
 #[cfg(test)]
 mod model;
 mod right;
+#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
+mod rollout;
 mod silence;
 
 pub use claim::{Claim, claim_name};
 pub use course::{Course, Crew, Manner, Names, Role, Situation, Step, course};
 pub use crew::{Fleets, hand_over};
 pub use right::{Ground, Right, Standing, right};
+pub use rollout::{Goal, Progress, Sight};
 pub use silence::Silence;
 
 /// What a host is in the succession, and why.

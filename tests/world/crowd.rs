@@ -18,8 +18,6 @@ use crate::{Account, Tally, Visitor, visitor::Line};
 
 /// Failures that are remembered in words.
 const MOST_REMEMBERED: usize = 20;
-/// Between two requests of one visitor.
-const PAUSE: Duration = Duration::from_millis(3);
 
 /// What a visitor keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +43,7 @@ struct Shared {
     visitor: Visitor,
     pages: Vec<(String, Vec<Bytes>)>,
     ttl: Duration,
+    pause: Duration,
     resolved: Mutex<HashMap<Keeping, (IpAddr, Instant)>>,
     stopped: AtomicBool,
     answered: AtomicU64,
@@ -53,14 +52,14 @@ struct Shared {
 
 impl Crowd {
     /// Starts `number` visitors of each kind. `visitor` says whom they trust and at which port they ask, `ttl` is the
-    /// records' time to live.
+    /// records' time to live, and `pause` is between two requests of one of them.
     ///
     /// # Panics
     /// When there are no pages.
     pub fn start(
         account: &Account,
         visitor: &Visitor,
-        ttl: Duration,
+        (ttl, pause): (Duration, Duration),
         number: usize,
         pages: HashMap<String, Vec<Bytes>>,
     ) -> Crowd {
@@ -70,6 +69,7 @@ impl Crowd {
             visitor: visitor.clone(),
             pages: pages.into_iter().collect(),
             ttl,
+            pause,
             resolved: Mutex::default(),
             stopped: AtomicBool::new(false),
             answered: AtomicU64::new(0),
@@ -109,7 +109,7 @@ impl Shared {
         let mut kept = None;
         let mut turn = index;
         while !self.stopped.load(Ordering::Relaxed) {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(self.pause).await;
             let mut line = match kept.take() {
                 Some(line) => line,
                 None => match self.open(keeping, h2).await {

@@ -16,7 +16,7 @@ use toml::Table;
 use crate::{Account, AcmeProxy, Agent, Instance, eventually};
 
 /// How often EC2 is asked which instances run.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(400);
 /// How long an instance that is ended waits for its agent.
 const SHUTDOWN: Duration = Duration::from_secs(20);
 

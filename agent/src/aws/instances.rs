@@ -1,14 +1,27 @@
 //! Whether an instance still lives, as EC2 tells it (feature `fleet`).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use aws_sdk_ec2::{Client, types::InstanceStateName};
+
+use time::OffsetDateTime;
 
 use super::{
     Aws,
     refusal::{code, fault},
 };
 use crate::{fault::Fault, succession::Standing};
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Its id.
+    pub id: String,
+    /// When it was launched.
+    pub launched: Option<OffsetDateTime>,
+    /// Its public address, IPv4 before IPv6.
+    pub address: Option<IpAddr>,
+}
 
 /// The instances of this account and region.
 pub struct Instances {
@@ -40,6 +53,26 @@ impl Instances {
             Some(_) | None => Standing::Gone,
         })
     }
+    /// The instances of those ids, as far as EC2 knows them.
+    ///
+    /// # Errors
+    /// What EC2 refuses.
+    pub async fn described(&self, ids: &[String]) -> Result<Vec<Machine>, Fault> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.client.describe_instances().set_instance_ids(Some(ids.to_vec())).send().await;
+        let answer = answer.map_err(|error| fault("asking EC2 for the hosts", "ec2:DescribeInstances", &error))?;
+        let instances = answer.reservations().iter().flat_map(|reservation| reservation.instances());
+        let machine = |instance: &aws_sdk_ec2::types::Instance| {
+            let address = instance.public_ip_address().or(instance.ipv6_address());
+            let launched = instance.launch_time().and_then(|at| OffsetDateTime::from_unix_timestamp(at.secs()).ok());
+            let address = address.and_then(|address| address.parse().ok());
+            Some(Machine { id: instance.instance_id()?.to_owned(), launched, address })
+        };
+        Ok(instances.filter_map(machine).collect())
+    }
+
     /// The tags of that instance.
     ///
     /// # Errors

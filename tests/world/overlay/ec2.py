@@ -101,10 +101,18 @@ def settle(backend: Any) -> None:
             continue
         while len(living(fleet)) < fleet.target_capacity:
             fleet.create_spot_requests(1)
+        tag(backend, fleet)
         if not getattr(fleet, "keeps_excess", True):
             excess = living(fleet)[: max(0, len(living(fleet)) - fleet.target_capacity)]
             if excess:
                 backend.terminate_instances(excess)
+
+
+def tag(backend: Any, fleet: Any) -> None:
+    """AWS tags what a fleet starts, under names that nobody else may use."""
+    key = "aws:ec2spot:fleet-request-id" if fleet.id.startswith("sfr-") else "aws:ec2:fleet-id"
+    for instance in living(fleet):
+        backend.tags[instance][key] = fleet.id
 
 
 def settle_groups(account: str) -> None:

@@ -1,0 +1,118 @@
+//! `spothost hosts`: the hosts of the fleet, who owns the names, what each serves.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use clap::Args;
+use comfy_table::{Cell, Color};
+use serde::Serialize;
+
+use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, rollout::Site, runtime, table};
+use crate::{
+    aws::{depot::Depot, instances::Instances},
+    clock::moment,
+    config::{Config, PackagePlace},
+    publish::Catalogue,
+    succession::Claim,
+};
+
+/// Show the hosts of the fleet.
+#[derive(Args)]
+#[command(after_help = "Exit codes: 0 the owner of the names answers; 1 it does not, or there is none.")]
+pub(super) struct Hosts {
+    #[command(flatten)]
+    configured: Configured,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    log: Log,
+}
+
+/// One host, as it is told.
+#[derive(Serialize)]
+struct Row {
+    instance: String,
+    #[serde(with = "time::serde::rfc3339::option")]
+    launched: Option<time::OffsetDateTime>,
+    address: Option<std::net::IpAddr>,
+    owner: bool,
+    role: Option<String>,
+    answers: bool,
+    package: Option<String>,
+    program: Option<String>,
+}
+
+impl Hosts {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        self.log.start("warn");
+        let config = self.configured.load()?;
+        let rows = runtime()?.block_on(rows(&config))?;
+        if self.json {
+            let text = serde_json::to_string_pretty(&rows).map_err(|error| Stop::new(1, error))?;
+            anstream::println!("{text}");
+        } else {
+            anstream::println!("{}", drawn(&rows));
+        }
+        let well = rows.iter().any(|row| row.owner && row.answers);
+        Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_IT_SHOULD_BE) })
+    }
+}
+
+async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
+    let site = Site::find(config).await?;
+    let claim = site.ledger.claim(&site.aws).await?;
+    let members = site.fleet.members().await?;
+    let said = said_by_hosts(config, &site).await;
+    let mut rows = Vec::new();
+    for machine in Instances::new(&site.aws).described(&members).await? {
+        let mine = claim.as_ref().filter(|claim| claim.instance == machine.id);
+        let at = mine.and_then(|claim| claim.at).or(machine.address);
+        let answers = match (at, &claim) {
+            (Some(at), Some(claim)) => site.ledger.answers(&Claim { at: Some(at), ..claim.clone() }).await,
+            _ => false,
+        };
+        let (role, package) = said.get(&machine.id).cloned().unwrap_or_default();
+        rows.push(Row {
+            owner: mine.is_some(),
+            role: role.or_else(|| mine.map(|_| "owner".to_owned())),
+            package: package.or_else(|| mine.and_then(|claim| claim.package.clone())),
+            program: mine.and_then(|claim| claim.version.clone()),
+            instance: machine.id,
+            launched: machine.launched,
+            address: at,
+            answers,
+        });
+    }
+    rows.sort_by_key(|row| (row.launched, row.instance.clone()));
+    Ok(rows)
+}
+
+/// Role and version, as far as hosts have said so beside the packages.
+async fn said_by_hosts(config: &Config, site: &Site) -> BTreeMap<String, (Option<String>, Option<String>)> {
+    let PackagePlace::Bucket(place) = &config.package else { return BTreeMap::new() };
+    let Ok(catalogue) = Catalogue::read(&Depot::new(&site.aws, place.clone())).await else { return BTreeMap::new() };
+    let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
+    let said = |host: crate::publish::Serving| {
+        let version = host.version.map(|version| version.to_string()).or(host.etag);
+        (host.instance, (Some(host.role), version))
+    };
+    hosts.map(said).collect()
+}
+
+fn drawn(rows: &[Row]) -> comfy_table::Table {
+    let mut table = table::headed(&["host", "launched", "address", "role", "answers", "package", "program"]);
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    for row in rows {
+        let (answers, colour) = if row.answers { ("yes", Color::Green) } else { ("no", Color::Red) };
+        table.add_row([
+            Cell::new(&row.instance).fg(if row.owner { Color::Green } else { Color::Reset }),
+            Cell::new(row.launched.map_or_else(|| "-".to_owned(), moment)),
+            Cell::new(row.address.map_or_else(|| "-".to_owned(), |address| address.to_string())),
+            Cell::new(text(&row.role)),
+            Cell::new(answers).fg(colour),
+            Cell::new(text(&row.package)),
+            Cell::new(text(&row.program)),
+        ]);
+    }
+    table
+}

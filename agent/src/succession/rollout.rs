@@ -1,0 +1,142 @@
+//! How far a roll-out is. Pure: what is seen of the claim and the fleet goes in, what is to be said and done comes out.
+
+use std::fmt;
+
+use super::{Claim, Crew};
+
+/// What a roll-out is to come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Goal {
+    /// The host that is to be followed; none where that has happened before.
+    pub old: Option<String>,
+    /// Version of the program that the new host is to run.
+    pub program: Option<String>,
+    /// The package that it is to serve: the beginning of its entity tag.
+    pub package: Option<String>,
+    /// How many hosts the fleet has at rest.
+    pub floor: u32,
+}
+
+/// What is seen of it at one moment.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// Who claims the names.
+    pub claim: Option<Claim>,
+    /// Whether that host answers over the network.
+    pub answers: bool,
+    /// The fleet.
+    pub crew: Crew,
+}
+
+/// How far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The fleet is to start a host.
+    Starting,
+    /// A new host is there, and does not own the names yet.
+    Booting,
+    /// It owns the names, and the ones before it are still there.
+    Leaving {
+        /// Who owns the names.
+        owner: String,
+        /// How many hosts have to go.
+        left: u32,
+    },
+    /// The new owner answers, and nobody else is left.
+    Done {
+        /// Who owns the names.
+        owner: String,
+    },
+    /// It has come to nothing.
+    Failed(String),
+}
+
+impl Goal {
+    /// How far it is, as `sight` has it; `raised` says that the fleet was seen with a host more than it has at rest.
+    pub fn progress(&self, sight: &Sight, raised: bool) -> Progress {
+        let crew = &sight.crew;
+        let new = sight.claim.as_ref().filter(|claim| self.old.as_ref() != Some(&claim.instance));
+        let Some(owner) = new else {
+            return match (crew.members > self.floor, crew.target > self.floor) {
+                (true, _) => Progress::Booting,
+                (false, true) => Progress::Starting,
+                (false, false) if raised => {
+                    Progress::Failed("the new host has left again: it never came to answer for the domain".to_owned())
+                }
+                (false, false) => Progress::Starting,
+            };
+        };
+        if let Some(why) = self.differs(owner) {
+            return Progress::Failed(why);
+        }
+        let name = owner.instance.clone();
+        match crew.members.saturating_sub(self.floor) {
+            0 if crew.target <= self.floor && sight.answers => Progress::Done { owner: name },
+            left => Progress::Leaving { owner: name, left },
+        }
+    }
+
+    fn differs(&self, claim: &Claim) -> Option<String> {
+        let owner = &claim.instance;
+        let compare = |what: &str, wanted: &Option<String>, is: &Option<String>| {
+            let (wanted, is) = (wanted.as_deref()?, is.as_deref().unwrap_or("none that it says"));
+            (!is.starts_with(wanted)).then(|| format!("{owner} owns the names with the {what} {is}, not {wanted}"))
+        };
+        compare("program", &self.program, &claim.version).or_else(|| compare("package", &self.package, &claim.package))
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Progress::Starting => f.write_str("the fleet is to start a host"),
+            Progress::Booting => f.write_str("a new host boots; the old one serves"),
+            Progress::Leaving { owner, left: 0 } => write!(f, "{owner} owns the names; the fleet comes to rest"),
+            Progress::Leaving { owner, left } => {
+                let hosts = if *left == 1 { "the host before it serves" } else { "the hosts before it serve" };
+                write!(f, "{owner} owns the names; {hosts} those who still come")
+            }
+            Progress::Done { owner } => write!(f, "{owner} owns the names and answers, and nobody else is left"),
+            Progress::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::host, *};
+
+    fn sight(owner: &str, answers: bool, target: u32, members: u32) -> Sight {
+        let crew = Crew { target, members, settled: true, floor: Some(1), leaves_in_one: false };
+        Sight { claim: Some(Claim::of(&host(owner, 1), 3)), answers, crew }
+    }
+
+    #[test]
+    fn roll_out_goes_from_one_host_to_the_next() {
+        let goal = Goal { old: Some("i-old".into()), floor: 1, ..Goal::default() };
+        let (old, new) = (|target, members| sight("i-old", true, target, members), "i-new".to_owned());
+        let failed = |progress: &Progress| matches!(progress, Progress::Failed(_));
+        assert_eq!(goal.progress(&old(1, 1), false), Progress::Starting);
+        assert_eq!(goal.progress(&old(2, 1), true), Progress::Starting);
+        assert_eq!(goal.progress(&old(2, 2), true), Progress::Booting);
+        assert!(failed(&goal.progress(&old(1, 1), true)), "it has left again");
+        let leaving = |left| Progress::Leaving { owner: new.clone(), left };
+        assert_eq!(goal.progress(&sight("i-new", true, 2, 2), true), leaving(1));
+        assert_eq!(goal.progress(&sight("i-new", true, 1, 2), true), leaving(1));
+        assert_eq!(goal.progress(&sight("i-new", false, 1, 1), true), leaving(0), "it must answer");
+        assert_eq!(goal.progress(&sight("i-new", true, 1, 1), true), Progress::Done { owner: new });
+    }
+
+    #[test]
+    fn owner_with_something_else_than_was_wanted_is_a_failure() {
+        let mut sight = sight("i-new", true, 1, 1);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let goal = Goal { old: Some("i-old".into()), floor: 1, program: Some(version), ..Goal::default() };
+        assert!(matches!(goal.progress(&sight, true), Progress::Done { .. }));
+        sight.claim = sight.claim.map(|claim| claim.serving("\"abcdef\""));
+        let package = |package: &str| Goal { package: Some(package.into()), ..goal.clone() };
+        assert!(matches!(package("abc").progress(&sight, true), Progress::Done { .. }));
+        let Progress::Failed(why) = package("abd").progress(&sight, true) else { panic!("it is another") };
+        assert!(why.contains("abcdef, not abd"), "{why}");
+    }
+}
