@@ -113,7 +113,7 @@ pub async fn run(
         async move { status::write_changes(&file, changes).await }
     });
     systemd::ready();
-    tokio::spawn(systemd::follow(board.watch()));
+    tokio::spawn(systemd::follow(board.clone()));
     tokio::spawn(count(running.counters(), board.clone()));
     if let Some(address) = config.serve.metrics {
         tokio::spawn(tell_metrics(address, running.counters()));

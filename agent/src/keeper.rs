@@ -122,6 +122,7 @@ pub async fn keep<K: Keeper>(
             () = until(&mut departing, Option::is_some) => {}
             () = keep_on(&mut keeper, &place, &yields) => {}
         }
+        place.rests();
         until(&mut departing, Option::is_none).await;
     }
 }
@@ -172,6 +173,7 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sende
                 pause
             }
         };
+        place.moves_within(pause);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = keeper.woken() => {}
@@ -211,6 +213,7 @@ async fn round<K: Keeper>(
     let what = K::drifting(&drift);
     tracing::info!("{}: {what}", K::PART);
     place.doing(Spent::Correcting, what.as_str());
+    place.moves_within(keeper.pace().converge);
     within(keeper.pace().converge, &what, keeper.converge(drift)).await?;
     match look(keeper, place).await? {
         Judgement::Kept(held) => Ok(Round::Kept(held)),
@@ -225,6 +228,7 @@ async fn round<K: Keeper>(
 
 async fn look<K: Keeper>(keeper: &mut K, place: &Place) -> Result<Judgement<K::Held, K::Drift>, Fault> {
     place.doing(Spent::Looking, "looking");
+    place.moves_within(keeper.pace().observe);
     let seen = within(keeper.pace().observe, "looking", keeper.observe()).await?;
     Ok(keeper.judge(seen))
 }

@@ -1,7 +1,8 @@
 //! The board: where keepers report.
 
 use std::{
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -18,11 +19,16 @@ use crate::{
 /// How many spans of the boot are remembered; a host that cannot boot must not grow.
 const MOST_SPANS: usize = 200;
 
+/// A part that has not moved so long after the time by which it wanted to does not look any more.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// Where keepers report. Cheap to clone; all clones are the same board.
 #[derive(Clone, Debug)]
 pub struct Board {
     status: Arc<watch::Sender<Status>>,
     start: Instant,
+    /// By when each part is to move.
+    moves: Arc<Mutex<BTreeMap<Part, Instant>>>,
 }
 
 impl Board {
@@ -43,7 +49,7 @@ impl Board {
             served: Served::default(),
             boot: Vec::new(),
         };
-        Board { status: Arc::new(watch::Sender::new(status)), start: Instant::now() }
+        Board { status: Arc::new(watch::Sender::new(status)), start: Instant::now(), moves: Arc::default() }
     }
 
     /// The status as it changes.
@@ -90,6 +96,16 @@ impl Board {
         }
     }
 
+    /// A part that has stopped looking: it did not do what it was about to do, and time limits did not end it either.
+    pub fn overdue(&self) -> Option<Part> {
+        let now = Instant::now();
+        self.moves().iter().find(|(_, by)| **by < now).map(|(part, _)| *part)
+    }
+
+    fn moves(&self) -> MutexGuard<'_, BTreeMap<Part, Instant>> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says that the drain is over.
     pub fn gone(&self) {
         self.change(|status, _| status.phase = HostPhase::Gone);
@@ -120,6 +136,20 @@ impl Place {
     /// Which part this is.
     pub fn part(&self) -> Part {
         self.part
+    }
+
+    /// The part does something else within `time`, be it to say that it failed.
+    pub fn moves_within(&self, time: Duration) {
+        // A pause longer than clocks can tell is one that nobody waits for.
+        match Instant::now().checked_add(time.saturating_add(GRACE)) {
+            Some(by) => drop(self.board.moves().insert(self.part, by)),
+            None => self.rests(),
+        }
+    }
+
+    /// The part does nothing from now on, as it should.
+    pub fn rests(&self) {
+        self.board.moves().remove(&self.part);
     }
 
     /// The part is now spending its time on `what`.
@@ -310,6 +340,24 @@ mod tests {
         place.doing(Spent::Looking, "listing again");
         let spans: Vec<_> = status(&board).boot.iter().map(|s| (s.spent, s.from, s.to)).collect();
         assert_eq!(spans, [(Spent::Waiting, 0, Some(30)), (Spent::Looking, 30, Some(50))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn part_that_does_not_move_in_its_time_is_overdue_until_it_does() {
+        let board = Board::new("www.example.org");
+        let (package, address) = (board.place(Part::Package, &[]), board.place(Part::Address, &[]));
+        package.moves_within(NEXT);
+        address.moves_within(Duration::from_secs(3600));
+        tokio::time::advance(NEXT + GRACE).await;
+        assert_eq!(board.overdue(), None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(board.overdue(), Some(Part::Package));
+        package.moves_within(NEXT);
+        assert_eq!(board.overdue(), None);
+        package.rests();
+        address.moves_within(Duration::MAX);
+        tokio::time::advance(Duration::from_secs(86_400)).await;
+        assert_eq!(board.overdue(), None);
     }
 
     #[tokio::test(start_paused = true)]

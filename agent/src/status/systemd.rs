@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::sync::watch;
 
-use super::{HostPhase, Status};
+use super::{Board, HostPhase};
 
 /// Says READY: the listeners answer, be it with 503, so a slow S3 never makes systemd end a booting host.
 pub fn ready() {
@@ -16,8 +15,10 @@ pub fn ready() {
 
 /// Passes the status line and the end on to systemd, and strokes the watchdog at half its time.
 ///
-/// This runs on the runtime that runs the keepers: when that hangs, the watchdog is no longer stroked.
-pub async fn follow(mut status: watch::Receiver<Status>) {
+/// This runs on the runtime that runs the keepers: when that hangs, the watchdog is no longer stroked. Nor is it once a
+/// part has stopped looking: such a host serves what it has and heals nothing, and a new process does.
+pub async fn follow(board: Board) {
+    let mut status = board.watch();
     let stroke = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |time| time / 2);
     let mut strokes = tokio::time::interval(stroke);
     let mut said = String::new();
@@ -35,7 +36,10 @@ pub async fn follow(mut status: watch::Receiver<Status>) {
         }
         tokio::select! {
             changed = status.changed() => if changed.is_err() { return },
-            _ = strokes.tick() => tell(&[NotifyState::Watchdog]),
+            _ = strokes.tick() => match board.overdue() {
+                None => tell(&[NotifyState::Watchdog]),
+                Some(part) => tracing::error!("{part} has stopped looking: the watchdog may start the agent again"),
+            },
         }
     }
 }
