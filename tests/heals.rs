@@ -207,30 +207,6 @@ async fn hosts_that_order_at_once_end_on_one_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secret_that_is_no_identity_is_never_overwritten_and_may_be_restored() {
-    let (first, _visitor, agent) = serving(&Site::titled("restored")).await;
-    agent.kill().await;
-    let good = first.account.secret().await.and_then(|secret| secret.current).expect("a secret");
-    for broken in ["not JSON", "{}", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"] {
-        first.account.put_secret(broken).await;
-        let instance = first.successor().await;
-        let mut agent = instance.start();
-        agent
-            .wait_for("a fault for a person", SOON, async |agent| {
-                agent.part("certificate")["fault"]["cure"] == "operator"
-            })
-            .await;
-        assert_eq!(instance.acme.accepted("newOrder"), 1, "{broken}: another order was made");
-        assert_eq!(first.account.secret().await.and_then(|secret| secret.current).as_deref(), Some(broken));
-        assert!(!agent.log().contains("AAAA"), "the log repeats the secret");
-        first.account.put_secret(good.clone()).await;
-        let visitor = instance.visitor();
-        agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
-        assert_eq!(instance.acme.accepted("newOrder"), 1, "{broken}: another order was made");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_package_is_swapped_in_under_load_and_no_request_fails() {
     let sites = [Site::of_files("one", 60), Site::of_files("two", 60)];
     let (instance, visitor, mut agent) = serving(&sites[0]).await;

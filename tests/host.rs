@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod authorities;
 mod boots;
 mod check;
 mod departs;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use world::{Account, Agent, Fault, Instance, Rule, Service, Site};
 
-use crate::{SOON, serving};
+use crate::{SOON, front, serving};
 
 /// Launches an instance in `account` that goes to the CA by the way of `first`.
 async fn beside(first: &Instance, account: &Account, later: u64) -> Instance {
@@ -104,4 +104,130 @@ async fn renewal_that_the_ca_wants_now_is_made_without_a_failed_request() {
     assert!(agent.log().contains("https://ca.example/why"), "the explanation is logged");
     let tally = load.stop().await;
     assert_eq!(tally.failed, 0, "{:?}", tally.failures);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secret_that_holds_something_else_is_not_overwritten_and_the_version_before_it_serves() {
+    let (first, _visitor, agent) = serving(&Site::titled("restored")).await;
+    agent.kill().await;
+    let good = first.account.secret().await.and_then(|secret| secret.current).expect("a secret");
+    for foreign in ["not JSON", "{}", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"] {
+        first.account.put_secret(foreign).await;
+        let instance = first.successor().await;
+        let mut agent = instance.start();
+        agent.wait_for_phase("certificate", "kept", SOON).await;
+        let asked = instance.acme.accepted("renewalInfo");
+        agent.wait_for("the CA is asked", SOON, async |_| instance.acme.accepted("renewalInfo") > asked).await;
+        agent.wait_for_phase("certificate", "kept", SOON).await;
+        let notes = agent.part("certificate")["notes"].to_string();
+        assert!(notes.contains("no document of spothost") && notes.contains("version before it"), "{notes}");
+        assert_eq!(first.account.secret().await.and_then(|secret| secret.current).as_deref(), Some(foreign));
+        assert!(!agent.log().contains("AAAA") && !notes.contains("AAAA"), "the secret is repeated");
+        first.account.put_secret(good.clone()).await;
+    }
+    // With another such version before it there is nothing to go back to: that is for a person.
+    first.account.put_secret("not JSON").await;
+    first.account.put_secret("{}").await;
+    let instance = first.successor().await;
+    let mut agent = instance.start();
+    let refused = async |agent: &Agent| agent.part("certificate")["fault"]["cure"] == "operator";
+    agent.wait_for("a fault for a person", SOON, refused).await;
+    first.account.put_secret(good).await;
+    let visitor = instance.visitor();
+    agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
+    assert_eq!(first.acme.accepted("newOrder"), 1, "another order was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_document_costs_one_order_at_the_most_and_stays_until_the_new_one_is_there() {
+    let (first, _visitor, agent) = serving(&Site::titled("damaged")).await;
+    agent.kill().await;
+    let good = first.account.secret().await.and_then(|secret| secret.current).expect("a secret");
+    // Cut off twice, so that there is no good version to go back to.
+    let cut = &good[..good.find("BEGIN CERTIFICATE").expect("a chain")];
+    first.account.put_secret(cut[..cut.len() - 1].to_owned()).await;
+    first.account.put_secret(cut.to_owned()).await;
+    let instance = first.successor().await;
+    let mut agent = instance.start();
+    agent.wait_until_serving(2 * SOON).await;
+    assert_eq!((first.acme.accepted("newOrder"), first.acme.accepted("newAccount")), (2, 1), "the account was whole");
+    let versions = first.account.secret().await.expect("a secret").versions;
+    assert!(versions.iter().any(|version| version.value.as_deref() == Some(cut)), "what was damaged is kept");
+}
+
+/// The document in the secret.
+async fn document(instance: &Instance) -> serde_json::Value {
+    let secret = instance.account.secret().await.and_then(|secret| secret.current).unwrap_or_default();
+    serde_json::from_str(&secret).unwrap_or_default()
+}
+
+/// A certificate for the domain from a CA of the test's own, valid between these hours from now, in the vault's document.
+async fn holding(instance: &Instance, from: i64, until: i64) {
+    let hours = |hours: i64| OffsetDateTime::now_utc() + time::Duration::hours(hours);
+    let mut params = rcgen::CertificateParams::new(vec![instance.account.domain()]).expect("a valid name");
+    (params.not_before, params.not_after) = (hours(from), hours(until));
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let chain = params.self_signed(&key).expect("a certificate").pem();
+    let directory = &instance.configuration["acme"]["directory"];
+    let certificate =
+        serde_json::json!({ "directory": directory.as_str(), "chain": chain, "key": key.serialize_pem() });
+    let document = serde_json::json!({ "format": 2, "certificate": certificate, "ledger": {} });
+    instance.account.put_secret(document.to_string()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clock_that_is_off_neither_drops_a_good_certificate_nor_orders_another() {
+    // By the clock of the host the first expired two hours ago and the second is valid in two hours; by that of AWS both
+    // are in the first third of their life.
+    let table = [(-30 * 24, -2, -20, "would have expired"), (2, 60 * 24, 20, "would not be valid yet")];
+    for (from, until, aws, looks) in table {
+        let instance = Instance::new().await;
+        instance.account.put("site-latest.zip", Site::titled("off").zip()).await;
+        // A day and more: the life is long enough to be told from its end.
+        let (until, aws) = if aws < 0 { (until, aws * 24) } else { (until, aws) };
+        holding(&instance, from, until).await;
+        let date = OffsetDateTime::now_utc() + time::Duration::hours(aws);
+        let date = httpdate::fmt_http_date(date.into());
+        instance.aws.add(Rule::new(Fault::Tell("date", date)).on("GetSecretValue"));
+        let mut agent = instance.start();
+        agent.wait_for_phase("certificate", "kept", SOON).await;
+        let notes = agent.part("certificate")["notes"].to_string();
+        assert!(notes.contains("clock of this host") && notes.contains(looks), "{notes}");
+        let orders = instance.acme.calls().iter().filter(|call| call.operation == "newOrder").count();
+        assert_eq!(orders, 0, "{}", agent.last_lines());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn person_looks_into_the_vault_and_mends_it() {
+    let (instance, _visitor, agent) = serving(&Site::titled("mended")).await;
+    agent.kill().await;
+    let run = async |arguments: &[&str]| instance.command(arguments).await;
+    let shown = run(&["vault", "show"]).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.contains(&instance.account.domain()) && !shown.stdout.contains("PRIVATE KEY"), "{shown:?}");
+    // The version before the certificate was stored has the order, and no certificate.
+    assert_eq!(run(&["vault", "verify"]).await.code, Some(1));
+    assert_eq!(run(&["vault", "rollback"]).await.code, Some(1), "there is no certificate to go back to");
+
+    let (chain, key) = (instance.disk().join("chain.pem"), instance.disk().join("key.pem"));
+    let (chain, key) = (chain.to_str().expect("UTF-8"), key.to_str().expect("UTF-8"));
+    let exported = run(&["vault", "export", chain, key]).await;
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(key).expect("there").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    instance.account.put_secret("something else").await;
+    let imported = run(&["vault", "import", chain, key]).await;
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    assert_eq!(document(&instance).await["certificate"]["chain"], std::fs::read_to_string(chain).expect("there"));
+    let again = run(&["vault", "import", chain, key]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let verified = run(&["vault", "verify"]).await;
+    assert_eq!(verified.code, Some(0), "{}", verified.stdout);
+    assert_eq!(run(&["vault", "rollback"]).await.code, Some(0));
+    assert_eq!(run(&["vault", "forget-order"]).await.code, Some(0));
+    let budget = run(&["budget"]).await;
+    assert_eq!(budget.code, Some(0), "{budget:?}");
+    assert!(budget.stdout.contains("certificates for these names") && budget.stdout.contains("keep the certificate"));
+    assert_eq!(instance.acme.accepted("newOrder"), 1);
 }

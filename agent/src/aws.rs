@@ -13,6 +13,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 pub mod bucket;
 mod credentials;
+mod date;
 pub mod depot;
 #[cfg(feature = "fleet")]
 pub mod fleet;

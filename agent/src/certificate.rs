@@ -21,28 +21,40 @@ use crate::{
 
 mod acme;
 mod at_hand;
+mod budget;
 mod certifier;
 mod challenge;
 mod document;
 mod due;
+pub mod inventory;
 mod issuance;
 mod key;
 mod lease;
+mod ledger;
+mod limit;
 mod local_ca;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 mod order;
+mod plan;
 mod refusal;
 mod self_made;
+mod steps;
 mod transport;
 mod vault;
 
 pub use at_hand::AtHand;
+pub use budget::{AtAuthority, Budget, LimitLeft};
 pub use certifier::{ByAcme, Certifier};
 pub use local_ca::LocalCa;
 pub use self_made::self_made;
 pub use vault::Vault;
 
 use document::{Document, Issued};
-use due::{Due, Life, Window, again, due};
+use due::{Due, Life, Window};
+use ledger::Urgency;
+use plan::{Holding, Leaf, Plan, Strikes, Wanted, judged, plan};
+use vault::Reading;
 
 /// How often the vault is looked at: a renewal by another host is picked up within this time.
 const LOOK: Duration = Duration::from_secs(600);
@@ -59,8 +71,8 @@ const ASKED_IN_VAIN: Duration = Duration::from_secs(3600);
 const PATIENT: u32 = 2;
 /// How long the CA may take to say when it would like to renew: one that hangs makes no host look bad.
 const ASKED_FOR: Duration = Duration::from_secs(10);
-/// A pause of an order up to this long is a pause of the keeper; during a longer one it looks at the vault.
-const SHORT_PAUSE: Duration = Duration::from_secs(5);
+/// Within so long of the instant at which an order may be made it is waited for, and not for the next look.
+const NEARLY: Duration = Duration::from_secs(45);
 
 /// A certificate that is stored in the vault and may be used.
 #[derive(Clone)]
@@ -73,6 +85,8 @@ pub struct Certificate {
     pub life: Life,
     /// The names it is for.
     pub names: Vec<Name>,
+    /// What a person should know of the vault it is from.
+    pub notes: Vec<String>,
     /// As it is stored.
     issued: Arc<Issued>,
 }
@@ -89,91 +103,113 @@ impl Certificate {
         let sum = self.leaf.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
         f64::from(sum) / f64::from(u32::MAX)
     }
+
+    /// Whether who visits the canonical name can be shown it.
+    fn serves(&self, wanted: &Wanted) -> bool {
+        wanted.names.first().is_some_and(|first| self.names.contains(first))
+    }
+}
+
+impl Issued {
+    /// What the plan depends on.
+    fn holding(&self) -> Holding {
+        Issued::held(&self.read())
+    }
+
+    fn held(read: &Result<Certificate, String>) -> Holding {
+        match read {
+            Ok(certificate) => {
+                let (life, names, dice) = (certificate.life, certificate.names.clone(), certificate.dice());
+                Holding::Leaf(Leaf { life, names, dice })
+            }
+            Err(why) => Holding::Unusable(why.clone()),
+        }
+    }
 }
 
 /// Keeper of the certificate.
 pub struct Certificates {
-    names: Vec<Name>,
+    wanted: Wanted,
     vault: Vault,
     certifier: Certifier,
     at_hand: Option<AtHand>,
     /// What the vault held after the last correction, so that the look after it needs no call.
-    fresh: Option<(Option<String>, Document)>,
-    /// Whether the last look found a certificate that can be used.
+    fresh: Option<Reading>,
+    /// Whether the last look found a certificate that is valid.
     held: bool,
-    /// How many orders in a row have failed.
+    /// How many corrections in a row have failed.
     failed: u32,
-    /// Until when nothing is ordered, and why. The vault is looked at all the same: another host may be luckier.
-    on_hold: Option<(Instant, Fault)>,
+    /// The CAs that could not be reached.
+    strikes: Strikes,
     /// When the CA is to be asked when it would like to renew.
     ask_at: Instant,
+    /// When the certificate is due, as far as the last look could tell.
+    due_at: Option<Instant>,
+    /// How far the clock of this host was behind at the last look.
+    off: time::Duration,
 }
 
 /// What a look found.
 #[derive(Clone)]
 pub struct Seen {
-    version: Option<String>,
-    document: Document,
+    reading: Reading,
     now: OffsetDateTime,
     certificate: Option<Result<Certificate, String>>,
-    /// What the CA said this time.
-    window: Option<Window>,
+    /// Whether the CA said something new of when it would like to renew; it is in the document.
+    news: bool,
 }
 
 /// What is to be corrected.
 pub enum Drift {
-    /// A certificate is to be ordered.
-    Order {
-        /// For this reason.
-        why: String,
-        /// In the place of the one with this leaf, if one is stored that can be used.
-        replaces: Option<Vec<u8>>,
-    },
+    /// A certificate is to be ordered, for this reason; what the CA said anew is to be remembered before.
+    Order(String, Option<Box<Seen>>),
+    /// One is to be ordered for this reason, but not yet.
+    Wait(String, Fault),
     /// What the CA said is to be remembered.
-    Remember(Box<Seen>, Window),
+    Remember(Box<Seen>),
 }
 
 impl Certificates {
     /// Keeps a certificate for `names` in `vault`, certified by `certifier`.
     /// Until the vault was read, what is `at_hand` is held.
     pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier, at_hand: Option<AtHand>) -> Certificates {
-        let ask_at = Instant::now() + FIRST_ASKED;
-        Certificates { names, vault, certifier, at_hand, fresh: None, held: false, failed: 0, on_hold: None, ask_at }
-    }
-
-    fn due(&self, document: &Document, certificate: &Certificate, window: Option<&Window>, now: OffsetDateTime) -> Due {
-        let issued = document.certificate.as_ref();
-        let stored_for = issued.map_or("", |issued| &issued.directory);
-        if stored_for != self.certifier.directory() {
-            return Due::Now(format!("the stored one is from {stored_for}, not from {}", self.certifier.directory()));
+        Certificates {
+            wanted: certifier.wanted(names),
+            vault,
+            certifier,
+            at_hand,
+            fresh: None,
+            held: false,
+            failed: 0,
+            strikes: Strikes::default(),
+            ask_at: Instant::now() + FIRST_ASKED,
+            due_at: None,
+            off: time::Duration::ZERO,
         }
-        let window = window.or(issued.and_then(|issued| issued.renewal.as_ref()));
-        due(now, &certificate.life, (&certificate.names, &self.names), window, certificate.dice())
     }
 
-    /// Whether `document` holds a good certificate, other than the one that is to be replaced.
-    fn is_good(&self, document: &Document, replaces: Option<&[u8]>) -> bool {
-        let certificate = document.certificate.as_ref().and_then(|issued| issued.read().ok());
-        certificate.is_some_and(|held| {
-            let due = self.due(document, &held, None, OffsetDateTime::now_utc());
-            due == Due::Not && replaces != Some(&held.leaf)
-        })
+    /// How long until something is to be done that is known of already.
+    fn until_something(&self) -> Duration {
+        let asked = matches!(&self.certifier, Certifier::Acme(_)).then_some(self.ask_at);
+        let next = asked.into_iter().chain(self.due_at).min();
+        next.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Asks the CA when it would like to renew, if it is time to ask. That it does not answer is no fault: the rule of
     /// thumb is there for that.
     async fn ask(&mut self, document: &Document) -> Option<Window> {
         let Certifier::Acme(by) = &self.certifier else { return None };
+        let authority = document.certificate.as_ref().and_then(|issued| by.authority(&issued.directory))?;
         if !self.held || Instant::now() < self.ask_at {
             return None;
         }
-        let said = tokio::time::timeout(ASKED_FOR, by.authority.window(document)).await;
+        let said = tokio::time::timeout(ASKED_FOR, authority.window(document)).await;
         let said = said.unwrap_or_else(|_| Err(Fault::retry("asking the CA when it would like to renew", "no answer")));
         match said {
             Ok(said) => {
-                let (window, again) = said?;
+                let again = said.as_ref().map_or(ASKED_AGAIN.1, |(_, again)| *again);
                 self.ask_at = Instant::now() + again.clamp(ASKED_AGAIN.0, ASKED_AGAIN.1);
-                Some(window)
+                said.map(|(window, _)| window)
             }
             Err(fault) => {
                 self.ask_at = Instant::now() + ASKED_IN_VAIN;
@@ -183,48 +219,68 @@ impl Certificates {
         }
     }
 
-    /// Issues what is missing and stores it; what the vault then holds.
-    async fn issue(&self, replaces: Option<&[u8]>) -> Result<(Option<String>, Document), Fault> {
-        match &self.certifier {
-            Certifier::Acme(by) => {
-                by.issuance(&self.names, &self.vault, self.held || self.failed < PATIENT)?
-                    .run(|stored| self.is_good(stored, replaces))
-                    .await
+    async fn remember(&self, seen: Seen) -> Result<(), Fault> {
+        let Reading { version, document, .. } = seen.reading;
+        // Somebody else who was faster has news too.
+        self.vault.swap(version.as_deref(), &document).await.map(|_| ())
+    }
+
+    async fn order(&mut self) -> Result<(), Fault> {
+        match self.issue().await {
+            Ok(issued) => {
+                self.failed = 0;
+                self.ask_at = Instant::now() + FIRST_ASKED;
+                self.fresh = Some(issued);
+                Ok(())
             }
-            Certifier::Internal(folder) => {
-                let (version, mut document) = self.vault.read().await?;
-                document.certificate = Some(LocalCa::open(folder)?.issue(&self.names, OffsetDateTime::now_utc())?);
-                match self.vault.swap(version.as_deref(), &mut document).await? {
-                    Swapped::Done(version) => Ok((Some(version), document)),
-                    Swapped::Lost => Err(Fault::retry("writing the vault", "another host was faster; reading again")),
+            Err(fault) => {
+                self.failed += 1;
+                if let Certifier::Internal(_) = &self.certifier {
+                    let urgency = if self.held { Urgency::CanWait } else { Urgency::Without };
+                    self.strikes.add("internal", &fault.said, urgency, OffsetDateTime::now_utc());
                 }
+                Err(self.bounded(fault))
             }
         }
     }
 
-    /// An order that failed is tried again when the CA says, or else on a ladder of its own.
-    fn hold(&mut self, fault: Fault) -> Fault {
-        let wait = match fault.cure {
-            Cure::Wait(time) => time,
-            Cure::Retry | Cure::Operator => {
-                self.failed += 1;
-                again(self.failed, self.held)
+    /// Issues what is missing and stores it; what the vault then holds.
+    async fn issue(&mut self) -> Result<Reading, Fault> {
+        let (version, document) = match &self.certifier {
+            Certifier::Acme(by) => {
+                let insist = self.held || self.failed < PATIENT;
+                by.issuance(&self.wanted, &self.vault, insist)?.run(&mut self.strikes).await?
+            }
+            Certifier::Internal(folder) => {
+                let Reading { version, mut document, .. } = self.vault.read().await?;
+                document.certificate =
+                    Some(LocalCa::open(folder)?.issue(&self.wanted.names, OffsetDateTime::now_utc())?);
+                match self.vault.swap(version.as_deref(), &document).await? {
+                    Swapped::Done(version) => (Some(version), document),
+                    Swapped::Lost => {
+                        return Err(Fault::retry("writing the vault", "another host was faster; reading again"));
+                    }
+                }
             }
         };
-        let cure = if fault.cure == Cure::Operator { fault.cure } else { Cure::Wait(wait) };
-        let held = Fault { cure, ..fault };
-        self.on_hold = Some((Instant::now() + wait, held.clone()));
-        if wait <= SHORT_PAUSE { held } else { Fault { cure: Cure::Retry, ..held } }
+        Ok(Reading { version, document, note: None, off: self.off })
     }
 
-    /// The judgement that `why` there is to be an order, unless orders are on hold.
-    fn to_order(&self, why: String, meanwhile: Option<Certificate>) -> Judgement<Certificate, Drift> {
-        match &self.on_hold {
-            Some((until, fault)) if Instant::now() < *until => Judgement::Refused(fault.clone()),
-            _ => {
-                let replaces = meanwhile.as_ref().map(|certificate| certificate.leaf.clone());
-                Judgement::Drifted { drift: Drift::Order { why, replaces }, meanwhile }
-            }
+    /// How long to pause when an order is not to be made for so long: the vault is looked at all the same, as another host
+    /// may be luckier, but the instant itself is not missed by much.
+    fn pause(&self, left: Duration) -> Duration {
+        let look = if self.held { LOOK } else { LOOK_FOR_ONE };
+        match left <= NEARLY {
+            true => left.min(look.max(NEARLY)),
+            false => (left - NEARLY).min(look),
+        }
+    }
+
+    /// A fault as the runner should take it: with a pause after which the vault is looked at again.
+    fn bounded(&self, fault: Fault) -> Fault {
+        match fault.cure {
+            Cure::Wait(left) => Fault { cure: Cure::Wait(self.pause(left)), ..fault },
+            Cure::Retry | Cure::Operator => fault,
         }
     }
 }
@@ -236,16 +292,12 @@ impl Keeper for Certificates {
     const PART: Part = Part::Certificate;
 
     fn pace(&self) -> Pace {
-        let look = match (&self.certifier, self.held) {
-            (_, false) => LOOK_FOR_ONE,
-            (Certifier::Internal(_), true) => LOOK,
-            (Certifier::Acme(_), true) => self.ask_at.saturating_duration_since(Instant::now()).min(LOOK),
-        };
+        let look = if self.held { self.until_something().min(LOOK) } else { LOOK_FOR_ONE };
         Pace {
             look: look.max(Duration::from_secs(1)),
             observe: Duration::from_secs(30),
             converge: Duration::from_secs(600),
-            // Without a certificate every second counts; the CA is protected by the ladder of `due`.
+            // Without a certificate every second counts; the CA is protected by the ledger.
             longest_pause: Duration::from_secs(if self.held { 75 } else { 2 }),
         }
     }
@@ -259,7 +311,7 @@ impl Keeper for Certificates {
     }
 
     async fn remembered(&mut self) -> Option<Certificate> {
-        self.at_hand.as_ref()?.read(&self.names, OffsetDateTime::now_utc())
+        self.at_hand.as_ref()?.read(&self.wanted.names, OffsetDateTime::now_utc())
     }
 
     async fn woken(&mut self) {
@@ -272,56 +324,67 @@ impl Keeper for Certificates {
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
-        let (version, document) = match self.fresh.take() {
+        let mut reading = match self.fresh.take() {
             Some(fresh) => fresh,
             None => self.vault.read().await?,
         };
-        let now = OffsetDateTime::now_utc();
-        let certificate = document.certificate.as_ref().map(Issued::read);
+        if reading.off != self.off && !reading.off.is_zero() {
+            tracing::warn!(off = %reading.off, "the clock of this host is off");
+        }
+        self.off = reading.off;
+        let now = OffsetDateTime::now_utc() + reading.off;
+        let mut certificate = reading.document.certificate.as_ref().map(Issued::read);
         self.held = matches!(&certificate, Some(Ok(certificate)) if now < certificate.life.not_after);
-        let window = self.ask(&document).await;
-        Ok(Seen { version, document, now, certificate, window })
+        let said = self.ask(&reading.document).await;
+        let mut news = false;
+        if let (Some(issued), Some(window)) = (reading.document.certificate.as_mut(), said) {
+            // A vault that is damaged, or holds something else, is written when there is no way around it.
+            news = issued.renewal.as_ref() != Some(&window) && reading.note.is_none();
+            issued.renewal = Some(window);
+        }
+        let holding = certificate.as_ref().map_or(Holding::Nothing, Issued::held);
+        self.due_at = match judged(&self.wanted, &reading.document, &holding, now) {
+            Due::Not(until) => (until - now).try_into().ok().map(|left: Duration| Instant::now() + left),
+            Due::Soon(_) | Due::Now(_) => None,
+        };
+        if let Some(Ok(certificate)) = &mut certificate {
+            certificate.notes = notes(&reading, &certificate.life, now);
+        }
+        Ok(Seen { reading, now, certificate, news })
     }
 
     fn judge(&self, seen: Seen) -> Judgement<Certificate, Drift> {
-        let certificate = match seen.certificate.clone() {
-            None => return self.to_order("the vault holds none".to_owned(), None),
-            Some(Err(why)) => return self.to_order(why, None),
-            Some(Ok(certificate)) => certificate,
-        };
-        match self.due(&seen.document, &certificate, seen.window.as_ref(), seen.now) {
-            Due::Soon(why) => return self.to_order(why, Some(certificate)),
-            Due::Now(why) => return self.to_order(why, None),
-            Due::Not => {}
-        }
-        let known = seen.document.certificate.as_ref().and_then(|issued| issued.renewal.as_ref());
-        match seen.window.clone().filter(|window| known != Some(window)) {
-            None => Judgement::Kept(certificate),
-            Some(window) => {
-                let drift = Drift::Remember(Box::new(seen), window);
-                Judgement::Drifted { drift, meanwhile: Some(certificate) }
+        let holding = seen.certificate.as_ref().map_or(Holding::Nothing, Issued::held);
+        let planned = plan(&self.wanted, &seen.reading.document, &holding, &self.strikes, seen.now);
+        let certificate = seen.certificate.clone().and_then(Result::ok);
+        let meanwhile = certificate.filter(|certificate| certificate.serves(&self.wanted));
+        match (planned, meanwhile) {
+            (Plan::Keep(_), Some(certificate)) if !seen.news => Judgement::Kept(certificate),
+            (Plan::Keep(_), meanwhile) => Judgement::Drifted { drift: Drift::Remember(Box::new(seen)), meanwhile },
+            (Plan::Order(order), meanwhile) => {
+                let news = seen.news.then(|| Box::new(seen));
+                Judgement::Drifted { drift: Drift::Order(order.why, news), meanwhile }
+            }
+            (Plan::Wait { why, not }, meanwhile) => {
+                let left = (not.until - seen.now).try_into().unwrap_or_default();
+                let said = format!("{}; not before {}", not.why, moment(not.until));
+                let fault = self.bounded(Fault::wait(format!("ordering a certificate ({why})"), said, left));
+                Judgement::Drifted { drift: Drift::Wait(why, fault), meanwhile }
             }
         }
     }
 
     async fn converge(&mut self, drift: Drift) -> Result<(), Fault> {
         match drift {
-            Drift::Order { replaces, .. } => {
-                let issued = self.issue(replaces.as_deref()).await.map_err(|fault| self.hold(fault))?;
-                (self.failed, self.on_hold) = (0, None);
-                self.ask_at = Instant::now() + FIRST_ASKED;
-                self.fresh = Some(issued);
-            }
-            Drift::Remember(seen, window) => {
-                let Seen { version, mut document, .. } = *seen;
-                if let Some(issued) = document.certificate.as_mut() {
-                    issued.renewal = Some(window);
+            Drift::Order(_, news) => {
+                if let Some(seen) = news {
+                    self.remember(*seen).await?;
                 }
-                // Somebody else who was faster has news too.
-                self.vault.swap(version.as_deref(), &mut document).await?;
+                self.order().await
             }
+            Drift::Wait(_, fault) => Err(fault),
+            Drift::Remember(seen) => self.remember(*seen).await,
         }
-        Ok(())
     }
 
     fn holding(held: &Certificate) -> String {
@@ -331,10 +394,39 @@ impl Keeper for Certificates {
 
     fn drifting(drift: &Drift) -> String {
         match drift {
-            Drift::Order { why, .. } => format!("ordering a certificate: {why}"),
-            Drift::Remember(_, window) => format!("remembering that the CA would renew by {}", moment(window.end)),
+            Drift::Order(why, _) => format!("ordering a certificate: {why}"),
+            Drift::Wait(why, _) => format!("waiting to order a certificate: {why}"),
+            Drift::Remember(seen) => {
+                let renewal = seen.reading.document.certificate.as_ref().and_then(|issued| issued.renewal.as_ref());
+                let end = renewal.map_or_else(String::new, |window| format!(" by {}", moment(window.end)));
+                format!("remembering that the CA would renew{end}")
+            }
         }
     }
+
+    fn notes(held: &Certificate) -> Vec<String> {
+        held.notes.clone()
+    }
+}
+
+/// What a person should know: that the vault is damaged, that the clock is off.
+fn notes(reading: &Reading, life: &Life, now: OffsetDateTime) -> Vec<String> {
+    let mut notes: Vec<_> = reading.note.iter().cloned().collect();
+    if !reading.off.is_zero() {
+        let seconds = std::time::Duration::from_secs(reading.off.whole_seconds().unsigned_abs());
+        let (by, side) =
+            (humantime::format_duration(seconds), if reading.off.is_positive() { "behind" } else { "ahead" });
+        let taken = now - reading.off;
+        let looks = match () {
+            () if taken >= life.not_after && now < life.not_after => ", by which the certificate would have expired",
+            () if taken < life.not_before && now >= life.not_before => {
+                ", by which the certificate would not be valid yet"
+            }
+            () => "",
+        };
+        notes.push(format!("the clock of this host is {by} {side} of what AWS says{looks}: see to its time service"));
+    }
+    notes
 }
 
 #[cfg(test)]
@@ -403,16 +495,16 @@ mod tests {
         assert_eq!(kept(&mut second).await.names.len(), 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn order_that_failed_is_on_hold_while_the_vault_is_still_looked_at() {
         let (place, other) = (Place::new(), Place::new());
         std::fs::write(place.folder.path().join("ca"), "in the way of the CA").expect("written");
         let mut certificates = place.keeper(&["a.example"]);
         let order = drift(&mut certificates).await;
         certificates.converge(order).await.expect_err("there is no CA");
-        assert!(matches!(look(&mut certificates).await, Judgement::Refused(_)), "on hold");
-        tokio::time::advance(Duration::from_secs(1)).await;
-        drift(&mut certificates).await;
+        assert!(matches!(drift(&mut certificates).await, Drift::Wait(..)), "on hold");
+        std::thread::sleep(Duration::from_millis(1_010));
+        assert!(matches!(drift(&mut certificates).await, Drift::Order(..)));
         let mut luckier = other.keeper(&["a.example"]);
         let order = drift(&mut luckier).await;
         luckier.converge(order).await.expect("ordered");
@@ -425,9 +517,69 @@ mod tests {
     async fn vault_of_a_newer_program_is_neither_used_nor_overwritten() {
         let place = Place::new();
         let path = place.folder.path().join("identity.json");
-        std::fs::write(&path, "{\"format\":2}").expect("written");
+        std::fs::write(&path, "{\"format\":3}").expect("written");
         let mut certificates = place.keeper(&["a.example"]);
         assert!(certificates.observe().await.is_err());
-        assert_eq!(std::fs::read_to_string(path).expect("there"), "{\"format\":2}");
+        assert_eq!(std::fs::read_to_string(path).expect("there"), "{\"format\":3}");
+    }
+
+    /// What `number` does to a document: cut off, one byte changed, a key or a chain of another, a chain that is none.
+    fn mutated(text: &str, other: &str, number: usize) -> String {
+        let mut dice = fastrand::Rng::with_seed(number as u64);
+        let field = |text: &str, name: &str| {
+            let begin = text.find(&format!("\"{name}\":\"")).expect("a field") + name.len() + 4;
+            let end = begin + text[begin..].find('"').expect("its end");
+            begin..end
+        };
+        let mut mutated = text.to_owned();
+        match number % 5 {
+            0 => mutated.truncate(dice.usize(1..text.len())),
+            1 => {
+                let at = dice.usize(..text.len());
+                mutated.replace_range(at..=at, &char::from(dice.u8(b' '..=b'~')).to_string());
+            }
+            2 => mutated.replace_range(field(text, "key"), &other[field(other, "key")]),
+            3 => mutated.replace_range(field(text, "chain"), &other[field(other, "chain")]),
+            _ => mutated.replace_range(field(text, "chain"), &"A".repeat(dice.usize(..99))),
+        }
+        mutated
+    }
+
+    #[tokio::test]
+    async fn two_hundred_damages_cost_an_order_each_at_the_most_and_what_was_damaged_is_kept() {
+        let (place, other) = (Place::new(), Place::new());
+        for (place, name) in [(&place, "a.example"), (&other, "b.example")] {
+            let mut certificates = place.keeper(&[name]);
+            let order = drift(&mut certificates).await;
+            certificates.converge(order).await.expect("ordered");
+        }
+        let read = |place: &Place, name: &str| std::fs::read_to_string(place.folder.path().join(name)).ok();
+        let good = read(&place, "identity.json").expect("there");
+        let foreign = read(&other, "identity.json").expect("there");
+        let (mut kept, mut ordered, mut left) = (0, 0, 0);
+        for number in 0..200 {
+            let damaged = mutated(&good, &foreign, number);
+            let path = place.folder.path().join("identity.json");
+            let _ = std::fs::remove_file(place.folder.path().join("identity.json.previous"));
+            std::fs::write(&path, &damaged).expect("written");
+            let mut certificates = place.keeper(&["a.example"]);
+            let Ok(seen) = certificates.observe().await else {
+                left += 1;
+                assert_eq!(read(&place, "identity.json"), Some(damaged), "what is left for a person is not changed");
+                continue;
+            };
+            match certificates.judge(seen) {
+                Judgement::Kept(_) => kept += 1,
+                Judgement::Drifted { drift, .. } => {
+                    ordered += 1;
+                    certificates.converge(drift).await.expect("ordered");
+                    assert_eq!(read(&place, "identity.json.previous"), Some(damaged), "it is the version before");
+                }
+                _ => panic!("{number}: neither kept nor ordered"),
+            }
+            let Ok(seen) = certificates.observe().await else { panic!("{number}: it cannot be read") };
+            assert!(matches!(certificates.judge(seen), Judgement::Kept(_)), "{number}: a second order");
+        }
+        assert!(kept > 0 && ordered > 120 && left < 20, "{kept} kept, {ordered} ordered, {left} left");
     }
 }

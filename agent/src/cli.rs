@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{boot::Folders, config::Config};
 
+mod budget;
 mod check;
 mod depot;
 mod diff;
@@ -29,6 +30,7 @@ mod status;
 mod table;
 mod timeline;
 mod up;
+mod vault;
 mod wait;
 
 /// Exit code of a command that found something not as it should be.
@@ -79,6 +81,10 @@ enum Command {
     /// Let a new host take the place of the old one, and watch it to its end.
     #[cfg(feature = "fleet")]
     Rollout(rollout::Rollout),
+    /// Show what is left of the limits of the CAs, when it is more, and what is planned.
+    Budget(budget::Show),
+    /// Look into the vault that keeps certificate and accounts, and mend it.
+    Vault(vault::Vault),
     /// Print the IAM policy that the configuration needs, and nothing more.
     Policy(policy::Print),
     /// Make a package of a folder, and let hosts serve it.
@@ -104,6 +110,8 @@ pub fn main() -> ExitCode {
         Command::Hosts(hosts) => hosts.carry_out(),
         #[cfg(feature = "fleet")]
         Command::Rollout(rollout) => rollout.carry_out(),
+        Command::Budget(show) => show.carry_out(),
+        Command::Vault(vault) => vault.carry_out(),
         Command::Policy(print) => print.carry_out(),
         Command::Publish(publish) => publish.carry_out(),
         Command::Releases(releases) => releases.carry_out(),
@@ -133,7 +141,7 @@ impl Stop {
 #[derive(Args)]
 struct Configured {
     /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = CONFIGURATION)]
+    #[arg(long, value_name = "FILE", default_value = CONFIGURATION, global = true)]
     config: PathBuf,
 }
 

@@ -2,22 +2,18 @@
 //!
 //! Everything is checked here, with the line and the reason; after loading nothing is validated again.
 
-use std::{
-    fmt, fs, io,
-    net::SocketAddr,
-    ops::Range,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, fs, io, net::SocketAddr, ops::Range, path::Path, time::Duration};
 
 use serde::Deserialize;
 use toml::Spanned;
 
+mod authority;
 mod name;
 mod place;
 mod serve;
 mod succession;
 
+pub use authority::{Authority, Ca, Eab};
 pub use name::Name;
 pub use place::{Bucket, PackagePlace, VaultPlace};
 pub use serve::{Limits, Serve};
@@ -25,9 +21,6 @@ pub use succession::{Fleet, Succession, Then};
 
 /// A configuration larger than this is none.
 const LARGEST: u64 = 1 << 20;
-
-/// Let's Encrypt.
-const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// What the host is to be.
 #[derive(Clone, Debug)]
@@ -62,22 +55,6 @@ pub struct Config {
     pub succession: Succession,
     /// The fleet that starts them.
     pub fleet: Fleet,
-}
-
-/// Who certifies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authority {
-    /// The local CA, for laptops and closed networks.
-    Internal,
-    /// A CA that speaks ACME (RFC 8555).
-    Acme {
-        /// URL of its directory.
-        directory: String,
-        /// PEM file with the roots of the CA's own HTTPS, when the system does not know them.
-        roots: Option<PathBuf>,
-        /// Certificate profile to ask for.
-        profile: Option<String>,
-    },
 }
 
 /// Where the servers listen.
@@ -164,7 +141,7 @@ impl std::error::Error for BadConfig {}
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    domain: Name,
+    domain: Spanned<Name>,
     #[serde(default)]
     aliases: Vec<Spanned<Name>>,
     package: PackagePlace,
@@ -172,7 +149,7 @@ struct File {
     zone: Option<Spanned<String>>,
     contact: Option<Spanned<String>>,
     #[serde(default)]
-    acme: Acme,
+    acme: authority::Written,
     #[serde(default)]
     listen: Listen,
     #[serde(default)]
@@ -187,14 +164,6 @@ struct File {
     succession: Succession,
     #[serde(default)]
     fleet: Fleet,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct Acme {
-    directory: Option<Spanned<String>>,
-    roots: Option<PathBuf>,
-    profile: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -217,17 +186,24 @@ type Wrong = (Option<Range<usize>>, String);
 
 impl File {
     fn checked(self) -> Result<Config, Wrong> {
-        let aliases = distinct(&self.domain, self.aliases)?;
+        let (span, domain) = (self.domain.span(), self.domain.into_inner());
+        if domain.is_wildcard() {
+            return Err((
+                Some(span),
+                format!("`{domain}` is no name to lead visitors to: name a host, and it in `aliases`"),
+            ));
+        }
+        let aliases = distinct(&domain, self.aliases)?;
         let authority = self.acme.checked()?;
         let zone = self.zone.map(checked_zone).transpose()?;
-        if zone.is_none() && matches!(authority, Authority::Acme { .. }) {
+        if zone.is_none() && matches!(authority, Authority::Acme(_)) {
             let said = "without `zone` no certificate can be ordered, because the CA looks for its challenge in DNS: \
                         add zone = \"Z…\", or use the local CA with [acme] directory = \"internal\"";
             return Err((None, said.to_owned()));
         }
         let default = Look::default();
         Ok(Config {
-            domain: self.domain,
+            domain,
             aliases,
             package: self.package,
             vault: self.vault,
@@ -247,23 +223,6 @@ impl File {
             succession: self.succession,
             fleet: self.fleet,
         })
-    }
-}
-
-impl Acme {
-    fn checked(self) -> Result<Authority, Wrong> {
-        let span = self.directory.as_ref().map(Spanned::span);
-        let directory = self.directory.map_or_else(|| LETS_ENCRYPT.to_owned(), Spanned::into_inner);
-        if directory == "internal" {
-            return match (self.roots, self.profile) {
-                (None, None) => Ok(Authority::Internal),
-                _ => Err((span, "the local CA has neither `roots` nor `profile`".to_owned())),
-            };
-        }
-        if !directory.starts_with("https://") {
-            return Err((span, format!("`{directory}` is neither \"internal\" nor an https:// URL (RFC 8555 §6.1)")));
-        }
-        Ok(Authority::Acme { directory, roots: self.roots, profile: self.profile })
     }
 }
 
@@ -349,8 +308,10 @@ mod tests {
         assert_eq!(config.listen.http.to_string(), "[::]:80");
         assert_eq!(config.ttl, 60);
         assert_eq!(config.look, Look::default());
-        let directory = LETS_ENCRYPT.to_owned();
-        assert_eq!(config.authority, Authority::Acme { directory, roots: None, profile: None });
+        let Authority::Acme(authorities) = &config.authority else { panic!("{:?}", config.authority) };
+        let [first] = &authorities[..] else { panic!("{authorities:?}") };
+        assert_eq!((first.directory.as_str(), &first.profile, &first.eab), (authority::LETS_ENCRYPT, &None, &None));
+        assert!(first.staging.as_ref().is_some_and(|staging| staging.contains("staging")), "{first:?}");
         assert!(config.needs_aws());
     }
 
@@ -358,7 +319,9 @@ mod tests {
     fn every_documented_key_is_read() {
         let text = format!(
             "aliases = [\"Example.org\"]\ncontact = \"ops@example.org\"\n{LEAST}[acme]\n\
-             directory = \"https://ca.example/dir\"\nroots = \"/etc/roots.pem\"\nprofile = \"tlsserver\"\n[listen]\n\
+             directory = \"https://ca.example/dir\"\nroots = \"/etc/roots.pem\"\nprofile = \"tlsserver\"\n\
+             staging = \"https://staging.example/dir\"\n[acme.fallback]\ndirectory = \"https://other.example/dir\"\n\
+             [acme.fallback.eab]\nkid = \"k1\"\nkey_file = \"/etc/spothost/eab\"\n[listen]\n\
              http = \"127.0.0.1:8080\"\nhttps = \"127.0.0.1:8443\"\n[dns]\nttl = 30\nadopt = true\n[succession]\nsilence = \"5m\"\n[fleet]\nid = \"sfr-1\"\n[look]\npackage = \"1s\"\n\
              address = \"2s\"\ndeparture = \"500ms\"\n"
         );
@@ -366,6 +329,10 @@ mod tests {
         assert_eq!(config.names().iter().map(Name::as_str).collect::<Vec<_>>(), ["www.example.org", "example.org"]);
         assert_eq!(config.contact.as_deref(), Some("ops@example.org"));
         assert_eq!(config.listen.http.port(), 8080);
+        let Authority::Acme(authorities) = &config.authority else { panic!("{:?}", config.authority) };
+        assert_eq!(authorities[0].staging.as_deref(), Some("https://staging.example/dir"));
+        let eab = authorities[1].eab.clone().expect("an external account");
+        assert_eq!((eab.kid.as_str(), eab.key), ("k1", VaultPlace::Disk("/etc/spothost/eab".into())));
         assert_eq!((config.ttl, config.look.departure), (30, Duration::from_millis(500)));
         assert!(config.adopt);
         assert_eq!(config.succession.silence, Duration::from_secs(300));
@@ -387,9 +354,15 @@ mod tests {
             (replaced("www.example.org/identity", ""), 3, "the name of a secret"),
             (replaced("Z0123456789ABC", "example.org"), 4, "not the id of a hosted zone"),
             (with("aliases = [\"example.org\", \"www.example.org\"]\n"), 5, "named twice"),
+            (replaced("www.example.org\"\np", "*.example.org\"\np"), 1, "no name to lead visitors to"),
             (with("contact = \"ops\"\n"), 5, "not a mail address"),
             (with("[acme]\ndirectory = \"http://ca/\"\n"), 6, "nor an https:// URL"),
             (with("[acme]\ndirectory = \"internal\"\nprofile = \"x\"\n"), 6, "neither `roots` nor `profile`"),
+            (with("[acme.fallback]\nprofile = \"x\"\n"), 5, "missing field `directory`"),
+            (with("[acme]\ndirectory = \"https://a/\"\n[acme.fallback]\ndirectory = \"https://a/\"\n"), 7, "stand in"),
+            (with("[acme.eab]\nkid = \"k\"\n"), 6, "needs `key_file`"),
+            (with("[acme.eab]\nkid = \"k\"\nkey = \"AAAA\"\n"), 7, "everybody on the host can read"),
+            (with("[acme]\nstaging = \"http://a/\"\n"), 6, "nor an https:// URL"),
             (with("[dns]\nttl = 0\n"), 6, "not between 1 and 86400"),
             (with("[look]\npackage = \"soon\"\n"), 6, "`soon`"),
             (with("[look]\naddress = \"1us\"\n"), 6, "not between"),

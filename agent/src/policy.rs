@@ -158,6 +158,17 @@ impl Site<'_> {
         }
     }
 
+    /// The secrets that keep the keys of external accounts; they have those six characters, too.
+    fn secrets_of_accounts(&self) -> Vec<String> {
+        let Authority::Acme(authorities) = &self.config.authority else { return Vec::new() };
+        let keys = authorities.iter().filter_map(|ca| ca.eab.as_ref()).map(|eab| &eab.key);
+        let named = keys.filter_map(|key| match key {
+            VaultPlace::Secret(name) => Some(self.arn("secretsmanager", &format!("secret:{name}-??????"))),
+            VaultPlace::Disk(_) => None,
+        });
+        named.collect()
+    }
+
     fn secret_of_that_name(&self) -> Option<Value> {
         match &self.config.vault {
             VaultPlace::Secret(name) => Some(json!({ "StringEquals": { "secretsmanager:Name": name } })),
@@ -178,10 +189,18 @@ impl Site<'_> {
 
     /// Records of the site, and no others: names, the claim beside the canonical one, and challenges of the CA.
     fn records_of_the_site(&self) -> Option<Value> {
-        let mut names: Vec<String> = self.config.names().iter().map(ToString::to_string).collect();
+        // A condition compares with names in which all but a-z, 0-9, -, _ and . is octal.
+        let normal = |name: &crate::config::Name| name.as_str().replace('*', "\\052");
+        let mut names: Vec<String> = self.config.names().iter().map(normal).collect();
         names.push(format!("_spothost.{}", self.config.domain));
         if self.orders() {
-            names.extend(self.config.names().iter().map(|name| format!("_acme-challenge.{name}")));
+            let proven = self.config.names();
+            names.extend(
+                proven.iter().map(|name| format!("_acme-challenge.{}", name.as_str().trim_start_matches("*."))),
+            );
+            // A wildcard is proven at the name it stands before.
+            let mut seen = std::collections::HashSet::new();
+            names.retain(|name| seen.insert(name.clone()));
         }
         Some(json!({ "ForAllValues:StringEquals": {
             "route53:ChangeResourceRecordSetsRecordTypes": ["A", "AAAA", "TXT"],

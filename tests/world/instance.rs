@@ -92,12 +92,13 @@ impl Instance {
         Sockets::listen(&[self.http, self.https])
     }
 
-    /// Runs one command with the same configuration and environment to its end; `--config` is added to `check`.
+    /// Runs one command with the same configuration and environment to its end; `--config` is added to `check`, `budget`
+    /// and `vault`.
     pub async fn command(&self, arguments: &[&str]) -> Ended {
         self.write_configuration();
         let path = self.config_path();
         let mut all = arguments.to_vec();
-        if arguments.first() == Some(&"check") {
+        if matches!(arguments.first(), Some(&"check" | &"budget" | &"vault")) {
             all.extend(["--config", path.to_str().expect("UTF-8")]);
         }
         let mut variables = self.variables();
@@ -105,6 +106,14 @@ impl Instance {
             variables.push(("AWS_SDK_UA_APP_ID".to_owned(), who.to_owned()));
         }
         Ended::of(&all, &variables).await
+    }
+
+    /// Lets it go to the CA by that way.
+    pub fn goes_to(&mut self, acme: &AcmeProxy) {
+        let table = self.configuration.get_mut("acme").and_then(Value::as_table_mut).expect("[acme]");
+        table.insert("directory".to_owned(), Value::String(acme.directory()));
+        table.insert("roots".to_owned(), Value::String(acme.roots().display().to_string()));
+        self.acme = acme.clone();
     }
 
     /// Where its configuration lies.

@@ -15,6 +15,7 @@
 mod account;
 mod address;
 mod agent;
+mod ca;
 mod command;
 mod connection;
 mod crowd;
@@ -34,6 +35,7 @@ mod visitor;
 pub use account::{Account, Object, Record, Secret, SecretVersion};
 pub use address::own_address;
 pub use agent::Agent;
+pub use ca::Ca;
 pub use command::{Ended, binary};
 pub use crowd::{Crowd, Keeping};
 pub use fleet::{Fleet, FleetKind, Member};

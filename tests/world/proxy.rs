@@ -172,6 +172,13 @@ impl Relay {
             Some(Fault::Flip(at)) => {
                 self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Answer(flipped(a, at)))
             }
+            Some(Fault::Tell(name, value)) => {
+                let answer = self.pass(parts, body).await;
+                answer.map_or(Outcome::Close, |mut answer| {
+                    answer.headers_mut().insert(name, value.parse().expect("a valid value"));
+                    Outcome::Answer(answer)
+                })
+            }
             None => self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer),
         }
     }

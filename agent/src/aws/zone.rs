@@ -203,7 +203,8 @@ fn records(set: &ResourceRecordSet) -> Option<Records> {
         _ => return None,
     };
     Some(Records {
-        name: set.name().trim_end_matches('.').to_ascii_lowercase(),
+        // What is none of a-z, 0-9, - and _ is listed in octal ("DNS domain name format" of the developer guide).
+        name: set.name().trim_end_matches('.').to_ascii_lowercase().replace("\\052", "*"),
         kind,
         ttl: set.ttl().and_then(|ttl| u32::try_from(ttl).ok()),
         values: set.resource_records().iter().map(|record| record.value().to_owned()).collect(),

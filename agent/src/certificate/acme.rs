@@ -1,60 +1,87 @@
-//! A CA that speaks ACME (RFC 8555): accounts, orders, and when it would like to renew.
+//! A CA that speaks ACME (RFC 8555): its directory, accounts, orders, and when it would like to renew.
 
-use std::{path::PathBuf, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
-use instant_acme::{Account, CertificateIdentifier, Error, Identifier, NewAccount, NewOrder, Order, OrderStatus};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use instant_acme::{CertificateIdentifier, Error, ExternalAccountKey, Identifier, NewAccount, NewOrder, Order};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use zeroize::Zeroizing;
 
 use super::{
-    document::{Document, Issued},
+    document::{Account, Document, Issued},
     due::Window,
-    key::request,
-    order::Customer,
-    refusal::{fault, kind_of},
+    order::{Customer, NONCES, OfTheNonce as _, insist},
+    plan::Authority,
+    refusal::{fault, kind_of, refused},
+    steps::{Kind, Refused},
     transport::Transport,
 };
-use crate::{aws::zone::Zone, config::Name, fault::Fault};
+use crate::{
+    aws::{Aws, secret::Secret},
+    config::{Ca, Eab, Name, VaultPlace},
+    fault::Fault,
+};
 
 /// A CA that speaks ACME.
 #[derive(Clone, Debug)]
 pub(super) struct Acme {
-    /// URL of the directory.
-    pub directory: String,
-    /// PEM file with the roots of its HTTPS.
-    pub roots: Option<PathBuf>,
-    /// Profile to order with.
-    pub profile: Option<String>,
-    /// Mail address for the account.
-    pub contact: Option<String>,
+    /// What of it the plan depends on.
+    pub authority: Authority,
+    ca: Ca,
+    contact: Option<String>,
 }
 
 impl Acme {
-    /// The account that `document` holds for this CA, or a new one, which is then put into `document`.
+    /// The CA that `ca` names; its account is for `contact`.
+    pub(super) fn new(ca: Ca, contact: Option<String>) -> Acme {
+        let (directory, profile, staging) = (ca.directory.clone(), ca.profile.clone(), ca.staging.clone());
+        Acme { authority: Authority { directory, profile, staging }, ca, contact }
+    }
+
+    /// Its staging environment, with that directory.
+    pub(super) fn staging(&self, directory: &str) -> Acme {
+        let ca = Ca { directory: directory.to_owned(), profile: None, staging: None, eab: None, ..self.ca.clone() };
+        Acme::new(ca, self.contact.clone())
+    }
+
+    /// Reads the directory, and sees that the CA offers the profile.
     ///
     /// # Errors
-    /// What the CA refuses; a profile that it does not offer.
-    pub(super) async fn account(&self, document: &mut Document) -> Result<Customer, Fault> {
-        let transport = Transport::new(self.roots.as_deref())?;
-        let builder = Account::builder_with_http(Box::new(transport.clone()));
-        let account = match document.credentials(&self.directory) {
-            Some(credentials) => {
-                let doing = format!("opening the account at {}", self.directory);
-                builder.from_credentials(credentials).await.map_err(|error| fault(&doing, &error, &transport))?
-            }
-            None => {
-                let doing = format!("making an account at {}", self.directory);
-                let contact = self.contact.as_ref().map(|address| format!("mailto:{address}"));
-                let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-                let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-                let made = builder.create(&new, self.directory.clone(), None).await;
-                let (account, credentials) = made.map_err(|error| fault(&doing, &error, &transport))?;
-                document.set_account(&self.directory, &credentials)?;
-                account
-            }
+    /// When the CA cannot be reached; a profile that it does not offer.
+    pub(super) async fn reach(&self) -> Result<(), Fault> {
+        let offered = Transport::new(self.ca.roots.as_deref())?.profiles(&self.ca.directory).await?;
+        let Some(wanted) = self.ca.profile.as_ref().filter(|wanted| !offered.contains(wanted)) else { return Ok(()) };
+        let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
+        let said = format!("the CA offers {offered}");
+        Err(Fault::operator(format!("choosing profile {wanted:?}"), said, "correct [acme] profile"))
+    }
+
+    /// Opens the account that is kept, or makes a new one, which is handed out to be kept.
+    ///
+    /// # Errors
+    /// What the CA refuses.
+    pub(super) async fn open(&self, kept: Option<&Account>, aws: &Aws) -> Result<(Customer, Option<Account>), Refused> {
+        let transport = Transport::new(self.ca.roots.as_deref())?;
+        let builder = || instant_acme::Account::builder_with_http(Box::new(transport.clone()));
+        let directory = &self.ca.directory;
+        if let Some(credentials) = kept.and_then(Account::credentials) {
+            let doing = format!("opening the account at {directory}");
+            let account = builder().from_credentials(credentials).await;
+            let account = account.map_err(|error| refused(&doing, &error, &transport))?;
+            return Ok((Customer { account, transport }, None));
+        }
+        let doing = format!("making an account at {directory}");
+        let contact = self.contact.as_ref().map(|address| format!("mailto:{address}"));
+        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
+        let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let bound = match &self.ca.eab {
+            Some(eab) => Some(external_key(eab, aws).await?),
+            None => None,
         };
-        self.offered(&account)?;
-        Ok(Customer { account, transport })
+        let made = insist!(builder().create(&new, directory.clone(), bound.as_ref()).await);
+        let (account, credentials) = made.map_err(|error| refused(&doing, &error, &transport))?;
+        let kept = Account::new(directory, &credentials)?;
+        Ok((Customer { account, transport }, Some(kept)))
     }
 
     /// When the CA would like the certificate in `document` to be renewed, and when to ask again (RFC 9773 §4); none
@@ -64,15 +91,15 @@ impl Acme {
     /// When the CA cannot be asked, or answers what cannot be.
     pub(super) async fn window(&self, document: &Document) -> Result<Option<(Window, Duration)>, Fault> {
         const DOING: &str = "asking the CA when it would like to renew";
-        let certificate = document.certificate.as_ref().filter(|issued| issued.directory == self.directory);
-        let (Some(issued), Some(credentials)) = (certificate, document.credentials(&self.directory)) else {
-            return Ok(None);
-        };
+        let certificate = document.certificate.as_ref().filter(|issued| issued.directory == self.ca.directory);
+        let credentials = document.account(&self.ca.directory).and_then(Account::credentials);
+        let (Some(issued), Some(credentials)) = (certificate, credentials) else { return Ok(None) };
         let leaf =
             CertificateDer::from_pem_slice(issued.chain.as_bytes()).map_err(|error| Fault::retry(DOING, error))?;
         let id = CertificateIdentifier::try_from(&leaf).map_err(|error| Fault::retry(DOING, error))?;
-        let transport = Transport::new(self.roots.as_deref())?;
-        let account = Account::builder_with_http(Box::new(transport.clone())).from_credentials(credentials).await;
+        let transport = Transport::new(self.ca.roots.as_deref())?;
+        let builder = instant_acme::Account::builder_with_http(Box::new(transport.clone()));
+        let account = builder.from_credentials(credentials).await;
         let account = account.map_err(|error| fault(DOING, &error, &transport))?;
         match account.renewal_info(&id).await {
             Ok((said, again)) => {
@@ -87,21 +114,7 @@ impl Acme {
         }
     }
 
-    fn offered(&self, account: &Account) -> Result<(), Fault> {
-        let Some(wanted) = &self.profile else {
-            return Ok(());
-        };
-        let offered: Vec<_> = account.profiles().map(|profile| profile.name.to_owned()).collect();
-        if offered.contains(wanted) {
-            return Ok(());
-        }
-        let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
-        let said = format!("the CA offers {offered}");
-        Err(Fault::operator(format!("choosing profile {wanted:?}"), said, "correct [acme] profile"))
-    }
-
-    /// Makes an order for `names`, as the replacement of the certificate `replaces` where the CA takes that
-    /// (RFC 9773 §5), and says where it is. Nothing is issued yet.
+    /// Makes an order for `names`, as the replacement of the certificate `replaces` (RFC 9773 §5). Nothing is issued yet.
     ///
     /// # Errors
     /// What the CA refuses.
@@ -109,71 +122,84 @@ impl Acme {
         &self,
         customer: &Customer,
         names: &[Name],
-        replaces: Option<CertificateIdentifier<'static>>,
-    ) -> Result<Order, Fault> {
+        replaces: Option<&Issued>,
+    ) -> Result<Order, Refused> {
         let identifiers: Vec<_> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
-        let wanted = || {
-            let wanted = NewOrder::new(&identifiers);
-            self.profile.iter().fold(wanted, |wanted, profile| wanted.profile(profile))
-        };
-        let replaced = replaces.is_some();
-        let first = replaces.into_iter().fold(wanted(), |wanted, replaced| wanted.replaces(replaced));
-        let ordered = match customer.account.new_order(&first).await {
-            // A CA that does not take it as a replacement may take it as an order like any other.
-            Err(error) if replaced && kind_of(&error) != "rateLimited" => {
-                tracing::info!(%error, "not taken as a replacement");
-                customer.account.new_order(&wanted()).await
+        let wanted = self.ca.profile.iter().fold(NewOrder::new(&identifiers), |wanted, name| wanted.profile(name));
+        let replaced = replaces.and_then(identifier);
+        let as_replacement = replaced.is_some();
+        let wanted = replaced.into_iter().fold(wanted, |wanted, replaced| wanted.replaces(replaced));
+        let ordered = insist!(customer.account.new_order(&wanted).await);
+        let order = ordered.map_err(|error| {
+            let refused = customer.refused("making an order", &error);
+            // A CA that does not take it as a replacement, for whatever reason, may take it as an order like any other.
+            let other =
+                refused.kind == Kind::Passing && !matches!(kind_of(&error), "rateLimited" | "serverInternal" | "");
+            let unsupported = matches!(error, Error::Unsupported(_));
+            match as_replacement && (other || unsupported) {
+                true => Refused { kind: Kind::NotAsReplacement, ..refused },
+                false => refused,
             }
-            ordered => ordered,
-        };
-        let order = ordered.map_err(|error| customer.fault("making an order", &error))?;
-        tracing::info!(url = order.url(), "order made");
+        })?;
+        tracing::info!(url = order.url(), as_replacement, "order made");
         Ok(order)
     }
+}
 
-    /// The order at `url`, if the CA still has it and it can still come to something.
-    ///
-    /// # Errors
-    /// When the CA cannot be asked.
-    pub(super) async fn resume(&self, customer: &Customer, url: &str) -> Result<Option<Order>, Fault> {
-        match customer.account.order(url.to_owned()).await {
-            Ok(mut order) => {
-                let invalid = order.state().status == OrderStatus::Invalid;
-                Ok((!invalid).then_some(order))
-            }
-            Err(Error::Api(problem)) if problem.status.is_none_or(|status| (400..500).contains(&status)) => {
-                tracing::info!(url, %problem, "the order that was under way is gone");
-                Ok(None)
-            }
-            Err(error) => Err(customer.fault("reading the order that was under way", &error)),
+/// The certificate as the CA knows it (RFC 9773 §4.1).
+fn identifier(issued: &Issued) -> Option<CertificateIdentifier<'static>> {
+    let leaf = CertificateDer::from_pem_slice(issued.chain.as_bytes()).ok()?;
+    CertificateIdentifier::try_from(&leaf).ok()
+}
+
+/// The key of an external account, from where the configuration says that it is.
+async fn external_key(eab: &Eab, aws: &Aws) -> Result<ExternalAccountKey, Fault> {
+    let (doing, text) = match &eab.key {
+        VaultPlace::Disk(path) => (format!("reading [acme.eab] key_file {}", path.display()), private_file(path)?),
+        VaultPlace::Secret(name) => {
+            let stored = Secret::new(aws, name.clone()).read().await?;
+            let stored = stored.ok_or_else(|| {
+                Fault::operator(
+                    format!("reading secret {name}"),
+                    "it has no value",
+                    "put the key of [acme.eab] into it",
+                )
+            })?;
+            (format!("reading [acme.eab] key_secret {name}"), stored.text)
         }
+    };
+    let key = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| {
+        Fault::operator(doing, "it is not base64url", "put the MAC key there as the CA shows it (RFC 8555 §7.3.4)")
+    })?);
+    Ok(ExternalAccountKey::new(eab.kid.clone(), &key))
+}
+
+fn private_file(path: &Path) -> Result<Zeroizing<String>, Fault> {
+    let doing = || format!("reading [acme.eab] key_file {}", path.display());
+    let unreadable = |error: std::io::Error| Fault::operator(doing(), error, "make it readable for spothost alone");
+    let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let said = format!("others can read it (mode {:o})", mode & 0o777);
+        return Err(Fault::operator(doing(), said, format!("chmod 0600 {}", path.display())));
     }
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(unreadable)
+}
 
-    /// Brings `order` to its end from wherever it is: proves `names` in `zone`, asks for a certificate for `key`, and
-    /// fetches it.
-    ///
-    /// # Errors
-    /// What the CA or Route 53 refuse.
-    pub(super) async fn complete(
-        &self,
-        customer: &Customer,
-        mut order: Order,
-        names: &[Name],
-        key: Zeroizing<String>,
-        zone: &Zone,
-    ) -> Result<Issued, Fault> {
-        if order.state().status == OrderStatus::Pending {
-            customer.prove(&mut order, zone).await?;
-        }
-        if order.state().status == OrderStatus::Ready {
-            customer.finalize(&mut order, &request(names, &key)?).await?;
-        }
-        let chain = customer.certificate(&mut order).await?;
-        let (directory, profile) = (self.directory.clone(), self.profile.clone());
-        let issued = Issued { directory, profile, chain, key, renewal: None };
-        match issued.read() {
-            Ok(_) => Ok(issued),
-            Err(why) => Err(Fault::retry("reading the certificate that the CA issued", why)),
-        }
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+
+    use super::*;
+
+    #[test]
+    fn key_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("eab");
+        fs::write(&path, "c2VjcmV0").expect("written");
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("set");
+        let fault = private_file(&path).expect_err("others can read it");
+        assert!(fault.to_string().contains("mode 644") && fault.to_string().contains("chmod 0600"), "{fault}");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("set");
+        assert_eq!(*private_file(&path).expect("readable"), "c2VjcmV0");
     }
 }

@@ -2,10 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::{Vault, acme::Acme, issuance::Issuance};
+use super::{
+    Vault,
+    acme::Acme,
+    issuance::Issuance,
+    plan::{Authority, Wanted},
+};
 use crate::{
     aws::{Aws, lease::LeaseObject, zone::Zone},
-    config::{self, Authority, Config, Name, PackagePlace},
+    config::{self, Config, Name, PackagePlace},
     fault::Fault,
     host::Host,
     keeper::Kept,
@@ -15,13 +20,13 @@ use crate::{
 pub enum Certifier {
     /// The local CA in this folder, made when the first certificate is.
     Internal(PathBuf),
-    /// A CA that speaks ACME, convinced by records in the zone.
+    /// CAs that speak ACME, convinced by records in the zone.
     Acme(Box<ByAcme>),
 }
 
 /// What it takes to be certified by ACME.
 pub struct ByAcme {
-    pub(super) authority: Acme,
+    authorities: Vec<Acme>,
     zone: String,
     lease: Option<config::Bucket>,
     pub(super) aws: Kept<Aws>,
@@ -31,36 +36,37 @@ pub struct ByAcme {
 impl Certifier {
     /// The one that `config` names; a local CA lies in `local_ca`. `host` is who orders.
     pub fn new(config: &Config, local_ca: PathBuf, aws: Kept<Aws>, host: Option<Kept<Host>>) -> Certifier {
-        let (Authority::Acme { directory, roots, profile }, Some(zone)) = (&config.authority, &config.zone) else {
+        let (config::Authority::Acme(authorities), Some(zone)) = (&config.authority, &config.zone) else {
             return Certifier::Internal(local_ca);
         };
-        let authority = Acme {
-            directory: directory.clone(),
-            roots: roots.clone(),
-            profile: profile.clone(),
-            contact: config.contact.clone(),
-        };
+        let authorities = authorities.iter().map(|ca| Acme::new(ca.clone(), config.contact.clone())).collect();
         let lease = match &config.package {
             PackagePlace::Bucket(bucket) => Some(bucket.clone()),
             PackagePlace::Disk(_) => None,
         };
-        Certifier::Acme(Box::new(ByAcme { authority, zone: zone.clone(), lease, aws, host }))
+        Certifier::Acme(Box::new(ByAcme { authorities, zone: zone.clone(), lease, aws, host }))
     }
 
-    /// URL of the directory of the CA, or `internal`.
-    pub(super) fn directory(&self) -> &str {
-        match self {
-            Certifier::Internal(_) => "internal",
-            Certifier::Acme(by) => &by.authority.directory,
-        }
+    /// What is wanted, when it is for `names`.
+    pub(super) fn wanted(&self, names: Vec<Name>) -> Wanted {
+        let authorities = match self {
+            Certifier::Internal(_) => vec![Authority { directory: "internal".to_owned(), ..Authority::default() }],
+            Certifier::Acme(by) => by.authorities.iter().map(|acme| acme.authority.clone()).collect(),
+        };
+        Wanted { names, authorities }
     }
 }
 
 impl ByAcme {
+    /// The CA with that directory.
+    pub(super) fn authority(&self, directory: &str) -> Option<&Acme> {
+        self.authorities.iter().find(|acme| acme.authority.directory == directory)
+    }
+
     /// What it takes to have a certificate issued now.
     pub(super) fn issuance<'a>(
         &'a self,
-        names: &'a [Name],
+        wanted: &'a Wanted,
         vault: &'a Vault,
         insist: bool,
     ) -> Result<Issuance<'a>, Fault> {
@@ -72,14 +78,7 @@ impl ByAcme {
             .map(|place| LeaseObject::new(&aws, place.bucket.clone(), format!("{}.spothost-lease.json", place.prefix)));
         let host = self.host.as_ref().and_then(|host| host.borrow().clone());
         let holder = host.map_or_else(|| format!("process {}", std::process::id()), |host| host.instance);
-        Ok(Issuance {
-            names,
-            vault,
-            authority: &self.authority,
-            zone: Zone::new(&aws, self.zone.clone()),
-            lease,
-            holder,
-            insist,
-        })
+        let zone = Zone::new(&aws, self.zone.clone());
+        Ok(Issuance { wanted, vault, authorities: &self.authorities, aws, zone, lease, holder, insist })
     }
 }

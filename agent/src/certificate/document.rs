@@ -1,7 +1,13 @@
 //! The vault document: what is kept in the secret.
 
+use std::fmt;
+
 use instant_acme::AccountCredentials;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::Value;
 use spothost_server::Identity;
 use time::OffsetDateTime;
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
@@ -11,31 +17,38 @@ use x509_parser::{
 };
 use zeroize::Zeroizing;
 
-use super::{Certificate, Life, due::Window};
+use super::{
+    Certificate, Life,
+    due::Window,
+    ledger::Ledger,
+    plan::{Authority, Wanted},
+};
 use crate::{config::Name, fault::Fault};
 
-/// The version of the format that this program reads and writes.
-const FORMAT: u32 = 1;
+/// The version of the format that this program writes. It reads those before it.
+const FORMAT: u32 = 2;
 
 /// Secrets Manager holds 65,536 bytes; what is larger is none of ours.
 const LARGEST: usize = 64 << 10;
 
+/// CAs whose accounts are kept: two, their staging environments, and those that were configured before.
+const ACCOUNTS: usize = 6;
+
 /// What the vault holds. It has no `Debug`: it is full of keys.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Document {
     format: u32,
-    /// The account at the CA.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub account: Option<Account>,
+    /// The accounts at CAs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<Account>,
     /// The certificate in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Issued>,
     /// The order under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Underway>,
-    /// Whether it differs from what was read.
-    #[serde(skip)]
-    changed: bool,
+    /// What was tried at which CA.
+    pub ledger: Ledger,
 }
 
 /// An account at a CA.
@@ -43,8 +56,17 @@ pub(super) struct Document {
 pub(super) struct Account {
     /// URL of the CA's directory.
     pub directory: String,
-    /// Account URL and key, as instant-acme writes them.
-    credentials: serde_json::Value,
+    credentials: Credentials,
+}
+
+/// Account URL and key, as instant-acme writes them; the key is forgotten with care.
+#[derive(Clone, Serialize, Deserialize)]
+struct Credentials {
+    id: String,
+    key_pkcs8: Zeroizing<String>,
+    directory: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    urls: Option<Value>,
 }
 
 /// An order that was made and has not come to its end. Whoever lives next goes on with it.
@@ -61,6 +83,9 @@ pub(super) struct Underway {
     pub names: Vec<Name>,
     /// The key that the certificate is to be for, PKCS #8 in PEM.
     pub key: Zeroizing<String>,
+    /// Whether it costs nothing, because it replaces a certificate in the window that the CA gave.
+    #[serde(default)]
+    pub exempt: bool,
 }
 
 /// A certificate as a CA issued it.
@@ -80,37 +105,69 @@ pub struct Issued {
     pub renewal: Option<Window>,
 }
 
+/// What a text that is to be a document turned out to be.
+pub(super) enum Parsed {
+    /// A document.
+    Whole(Document),
+    /// What is left of one, and what is wrong with the rest.
+    Damaged(Document, String),
+    /// None, and nothing that this program wrote: another program's, perhaps.
+    Foreign(Fault),
+    /// One of a newer program, which is neither used nor overwritten.
+    Newer(Fault),
+}
+
 impl Default for Document {
     fn default() -> Document {
-        Document { format: FORMAT, account: None, certificate: None, order: None, changed: false }
+        Document { format: FORMAT, accounts: Vec::new(), certificate: None, order: None, ledger: Ledger::default() }
     }
 }
 
 impl Document {
-    /// Reads a document.
-    ///
-    /// # Errors
-    /// When the text is none, or was written by a newer program: then nothing may overwrite it.
-    pub(super) fn parse(text: &str) -> Result<Document, Fault> {
-        const READING: &str = "reading the vault";
-        let remedy = "name another secret in `vault`, or restore a version that spothost wrote";
+    /// Reads a document, or what is left of one.
+    pub(super) fn parse(text: &str) -> Parsed {
         if text.trim().is_empty() {
-            return Ok(Document::default());
+            return Parsed::Whole(Document::default());
         }
         if text.len() > LARGEST {
-            return Err(Fault::operator(READING, "the document is larger than 64 KiB", remedy));
+            return Parsed::Foreign(foreign("it is larger than 64 KiB"));
         }
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
+        let mut fields = serde_json::Map::new();
+        let mut source = serde_json::Deserializer::from_str(text);
+        let read = Fields(&mut fields).deserialize(&mut source).and_then(|()| source.end());
+        let Some(format) = fields.get("format").and_then(Value::as_u64) else {
+            return match is_cut_off(text) {
+                true => Parsed::Damaged(Document::default(), "it is cut off".to_owned()),
+                false => {
+                    Parsed::Foreign(foreign(read.err().map_or_else(|| "it has no `format`".into(), |e| wordless(&e))))
+                }
+            };
+        };
+        if format > u64::from(FORMAT) {
+            let said = format!("format {format} is newer than the format {FORMAT} of this program");
+            let remedy = "run the version of spothost that wrote it, or a newer one";
+            return Parsed::Newer(Fault::operator(READING, said, remedy));
         }
-        // serde_json quotes no content, so the text of this error tells no secret.
-        let format = serde_json::from_str::<Format>(text).map_err(|error| Fault::operator(READING, error, remedy))?;
-        if format.format != FORMAT {
-            let said = format!("format {} is not the format {FORMAT} of this program", format.format);
-            return Err(Fault::operator(READING, said, "run the version of spothost that wrote it, or a newer one"));
+        let mut lost: Vec<String> = read.err().map(|error| wordless(&error)).into_iter().collect();
+        let document = Document::salvaged(fields, &mut lost);
+        match lost.is_empty() {
+            true => Parsed::Whole(document),
+            false => Parsed::Damaged(document, lost.join("; ")),
         }
-        serde_json::from_str(text).map_err(|error| Fault::operator(READING, error, remedy))
+    }
+
+    /// What of these fields can be read, each for itself; what is wrong with the others goes to `lost`.
+    fn salvaged(mut fields: serde_json::Map<String, Value>, lost: &mut Vec<String>) -> Document {
+        let mut document = Document {
+            accounts: field(&mut fields, "accounts", lost).unwrap_or_default(),
+            certificate: field(&mut fields, "certificate", lost),
+            order: field(&mut fields, "order", lost),
+            ledger: field(&mut fields, "ledger", lost).unwrap_or_default(),
+            ..Document::default()
+        };
+        // Format 1 had one account.
+        document.accounts.extend(field::<Account>(&mut fields, "account", lost));
+        document
     }
 
     /// The document as text.
@@ -127,36 +184,118 @@ impl Document {
     }
 
     /// The account at the CA of that directory.
-    pub(super) fn credentials(&self, directory: &str) -> Option<AccountCredentials> {
-        let account = self.account.as_ref().filter(|account| account.directory == directory)?;
-        serde_json::from_value(account.credentials.clone()).ok()
+    pub(super) fn account(&self, directory: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.directory == directory)
     }
 
-    /// Keeps an account.
-    ///
-    /// # Errors
-    /// When it cannot be written down.
-    pub(super) fn set_account(&mut self, directory: &str, credentials: &AccountCredentials) -> Result<(), Fault> {
-        let credentials = serde_json::to_value(credentials);
-        let credentials = credentials.map_err(|error| Fault::retry("writing down the ACME account", error))?;
-        self.account = Some(Account { directory: directory.to_owned(), credentials });
-        self.changed = true;
+    /// Keeps an account, in the place of the one at the same CA.
+    pub(super) fn keep_account(&mut self, account: Account) {
+        self.forget_account(&account.directory);
+        if self.accounts.len() >= ACCOUNTS {
+            self.accounts.remove(0);
+        }
+        self.accounts.push(account);
+    }
+
+    /// Forgets the account at the CA of that directory.
+    pub(super) fn forget_account(&mut self, directory: &str) {
+        self.accounts.retain(|account| account.directory != directory);
+    }
+}
+
+const READING: &str = "reading the vault";
+
+fn foreign(said: impl fmt::Display) -> Fault {
+    let remedy = "name another secret in `vault`, put back what spothost wrote (spothost vault rollback), or bring in a \
+                  certificate of your own (spothost vault import)";
+    Fault::operator(READING, format!("this is no document of spothost: {said}"), remedy)
+}
+
+/// Where JSON is none. The words of serde_json can quote what they found in the place of something else, which may be a key.
+fn wordless(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Data => "it is another kind of JSON",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is no JSON",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
+/// Whether a text that cannot be read begins as ours do, or has what only ours have.
+fn is_cut_off(text: &str) -> bool {
+    const BEGINNING: &str = "{\"format\":";
+    let text = text.trim_start();
+    let begins = text.starts_with(BEGINNING) || (text.len() > 1 && BEGINNING.starts_with(text));
+    begins || (text.contains("\"directory\"") && text.contains("\"key"))
+}
+
+fn field<T: DeserializeOwned>(
+    fields: &mut serde_json::Map<String, Value>,
+    name: &str,
+    lost: &mut Vec<String>,
+) -> Option<T> {
+    let read = serde_json::from_value(fields.remove(name)?);
+    read.map_err(|_| lost.push(format!("`{name}` cannot be read"))).ok()
+}
+
+/// The fields of a JSON object, up to where it breaks off.
+struct Fields<'a>(&'a mut serde_json::Map<String, Value>);
+
+impl<'de> DeserializeSeed<'de> for Fields<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a document")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            if self.0.contains_key(&name) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            self.0.insert(name, map.next_value()?);
+        }
         Ok(())
     }
+}
 
-    /// Whether it differs from what was read.
-    pub(super) fn changed(&self) -> bool {
-        self.changed
+impl Account {
+    /// An account at the CA of that directory.
+    ///
+    /// # Errors
+    /// When the credentials are not as instant-acme writes them.
+    pub(super) fn new(directory: &str, credentials: &AccountCredentials) -> Result<Account, Fault> {
+        let failed = |error| Fault::retry("writing down the ACME account", error);
+        let text = serde_json::to_string(credentials).map(Zeroizing::new).map_err(failed)?;
+        let credentials = serde_json::from_str(&text).map_err(failed)?;
+        Ok(Account { directory: directory.to_owned(), credentials })
     }
 
-    /// Says that it is to be stored.
-    pub(super) fn change(&mut self) {
-        self.changed = true;
+    /// What instant-acme opens it with, if it can be read.
+    pub(super) fn credentials(&self) -> Option<AccountCredentials> {
+        let text = Zeroizing::new(serde_json::to_string(&self.credentials).ok()?);
+        serde_json::from_str(&text).ok()
     }
 
-    /// Says that it is stored as it is.
-    pub(super) fn stored(&mut self) {
-        self.changed = false;
+    /// URL of the account at the CA.
+    pub(super) fn url(&self) -> &str {
+        &self.credentials.id
+    }
+}
+
+impl Underway {
+    /// Whether it is what is wanted from `authority` now.
+    pub(super) fn is_for(&self, wanted: &Wanted, authority: &Authority) -> bool {
+        self.directory == authority.directory && self.profile == authority.profile && self.names == wanted.names
     }
 }
 
@@ -177,7 +316,8 @@ impl Issued {
         let validity = parsed.validity();
         let life = Life { not_before: instant(validity.not_before)?, not_after: instant(validity.not_after)? };
         let names = names(&parsed).map_err(unusable)?;
-        Ok(Certificate { identity: identity.into(), leaf: leaf.to_vec(), life, names, issued: self.clone().into() })
+        let issued = self.clone().into();
+        Ok(Certificate { identity: identity.into(), leaf: leaf.to_vec(), life, names, notes: Vec::new(), issued })
     }
 }
 
@@ -204,10 +344,47 @@ fn host_name(name: &GeneralName<'_>) -> Option<Name> {
     }
 }
 
+/// What stands for the real thing where only its being there counts.
+#[cfg(any(test, feature = "model"))]
+mod sketched {
+    use super::{Account, Credentials, Issued, Name, Underway, Zeroizing};
+
+    impl Account {
+        /// One at the CA of that directory.
+        pub(in crate::certificate) fn sketched(directory: &str) -> Account {
+            Account::sketched_at(directory, format!("{directory}account/1"))
+        }
+
+        /// The one with that URL.
+        pub(in crate::certificate) fn sketched_at(directory: &str, id: String) -> Account {
+            let credentials =
+                Credentials { id, key_pkcs8: Zeroizing::default(), directory: Some(directory.to_owned()), urls: None };
+            Account { directory: directory.to_owned(), credentials }
+        }
+    }
+
+    impl Issued {
+        /// One of that CA.
+        pub(in crate::certificate) fn sketched(directory: &str) -> Issued {
+            let (directory, chain) = (directory.to_owned(), String::new());
+            Issued { directory, profile: None, chain, key: Zeroizing::default(), renewal: None }
+        }
+    }
+
+    impl Underway {
+        /// One at that CA for those names.
+        pub(in crate::certificate) fn sketched(directory: &str, names: &[Name]) -> Underway {
+            let (url, directory) = (format!("{directory}order/1"), directory.to_owned());
+            let key = Zeroizing::default();
+            Underway { url, directory, profile: None, names: names.to_vec(), key, exempt: false }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{certificate::LocalCa, fault::Cure};
+    use crate::certificate::LocalCa;
 
     fn issued(names: &[&str]) -> Issued {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -216,37 +393,95 @@ mod tests {
         ca.issue(&names, OffsetDateTime::now_utc()).expect("issued")
     }
 
+    fn whole(text: &str) -> Document {
+        match Document::parse(text) {
+            Parsed::Whole(document) => document,
+            Parsed::Damaged(_, why) => panic!("damaged: {why}"),
+            Parsed::Foreign(fault) | Parsed::Newer(fault) => panic!("{fault}"),
+        }
+    }
+
+    fn stored() -> String {
+        let mut document = Document { certificate: Some(issued(&["a.example", "b.example"])), ..Document::default() };
+        document.keep_account(Account::sketched("https://ca.example/"));
+        document.ledger.attempt("https://ca.example/", true, OffsetDateTime::now_utc());
+        document.text().expect("fits").to_string()
+    }
+
     #[test]
     fn document_reads_back_as_it_was_written() {
-        let mut document = Document { certificate: Some(issued(&["a.example", "b.example"])), ..Document::default() };
-        document.stored();
-        let read = Document::parse(&document.text().expect("fits")).expect("a document");
+        let read = whole(&stored());
+        assert_eq!(read.account("https://ca.example/").map(Account::url), Some("https://ca.example/account/1"));
         let certificate = read.certificate.expect("a certificate").read().expect("usable");
         assert_eq!(certificate.names.iter().map(Name::as_str).collect::<Vec<_>>(), ["a.example", "b.example"]);
         assert!(certificate.life.not_after > OffsetDateTime::now_utc());
     }
 
     #[test]
-    fn text_that_is_no_document_is_something_for_a_person_and_never_overwritten() {
+    fn document_of_the_format_before_is_read_with_its_account() {
+        let text = r#"{"format":1,"account":{"directory":"https://ca.example/","credentials":
+            {"id":"https://ca.example/account/7","key_pkcs8":"AAAA","directory":"https://ca.example/"}}}"#;
+        let read = whole(text);
+        assert_eq!(read.account("https://ca.example/").map(Account::url), Some("https://ca.example/account/7"));
+        assert!(read.text().expect("fits").starts_with("{\"format\":2,\"accounts\":["));
+    }
+
+    #[test]
+    fn text_that_is_no_document_of_ours_is_told_from_one_that_is_damaged() {
         let long = format!("{{\"format\":1,\"x\":\"{}\"}}", "x".repeat(LARGEST));
         let table = [
-            ("-----BEGIN PRIVATE KEY-----", "line 1"),
-            ("{}", "missing field `format`"),
-            ("{\"format\":2}", "format 2 is not the format 1"),
-            ("{\"format\":1,\"certificate\":{}}", "missing field"),
-            ("[1]", "line 1"),
-            (long.as_str(), "larger than 64 KiB"),
+            ("-----BEGIN PRIVATE KEY-----", "foreign", "line 1"),
+            ("{}", "foreign", "no `format`"),
+            ("{\"username\":\"admin\",\"password\":\"AAAA\"}", "foreign", "no `format`"),
+            ("[1]", "foreign", "another kind of JSON"),
+            ("\"AAAA\"", "foreign", "another kind of JSON"),
+            (long.as_str(), "foreign", "larger than 64 KiB"),
+            ("{\"format\":3}", "newer", "format 3 is newer than the format 2"),
+            ("{\"format\":4294967299,\"x\":", "newer", "is newer"),
+            ("{\"for", "damaged", "cut off"),
+            ("{\"format\":2,\"accounts\":[", "damaged", "ends too early"),
+            ("{\"format\":1,\"certificate\":{}}", "damaged", "`certificate` cannot be read"),
+            ("{\"format\":2,\"ledger\":7}", "damaged", "`ledger` cannot be read"),
         ];
-        for (text, reason) in table {
-            let fault = Document::parse(text).err().unwrap_or_else(|| panic!("{text}"));
-            assert_eq!(fault.cure, Cure::Operator);
-            assert!(fault.said.contains(reason), "{fault} does not say {reason}");
+        for (text, expected, reason) in table {
+            let (kind, said) = match Document::parse(text) {
+                Parsed::Whole(_) => ("whole", String::new()),
+                Parsed::Damaged(_, why) => ("damaged", why),
+                Parsed::Foreign(fault) => ("foreign", fault.to_string()),
+                Parsed::Newer(fault) => ("newer", fault.to_string()),
+            };
+            assert_eq!(kind, expected, "{text}: {said}");
+            assert!(said.contains(reason), "{said} does not say {reason}");
+            assert!(!said.contains("AAAA"), "the fault repeats the secret");
         }
     }
 
     #[test]
+    fn what_is_still_good_in_a_damaged_document_is_used() {
+        let text = stored();
+        // Cut off in the middle of the certificate: the accounts before it are whole.
+        let cut = text.find("BEGIN CERTIFICATE").expect("a chain");
+        let Parsed::Damaged(left, _) = Document::parse(&text[..cut]) else { panic!("not damaged") };
+        assert!(left.certificate.is_none() && left.account("https://ca.example/").is_some());
+        // The certificate is whole, and the accounts are not.
+        let Parsed::Damaged(left, why) = Document::parse(&text.replace("\"id\"", "\"xx\"")) else {
+            panic!("not damaged")
+        };
+        assert!(left.certificate.is_some_and(|issued| issued.read().is_ok()) && left.accounts.is_empty());
+        assert_eq!(why, "`accounts` cannot be read");
+    }
+
+    #[test]
     fn empty_text_is_an_empty_vault() {
-        assert!(Document::parse(" \n").expect("empty").certificate.is_none());
+        assert!(whole(" \n").certificate.is_none());
+    }
+
+    #[test]
+    fn key_of_the_account_is_not_that_of_a_certificate() {
+        let (document, key) = (whole(&stored()), crate::certificate::key::new_key().expect("made"));
+        let account = serde_json::to_string(&document.accounts).expect("JSON");
+        let body = key.lines().nth(1).expect("base64");
+        assert!(!account.contains(body));
     }
 
     #[test]

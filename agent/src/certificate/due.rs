@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+use super::ledger::Urgency;
 use crate::config::Name;
 
 /// Lives below this are renewed at half, as Let's Encrypt's integration guide says.
@@ -37,8 +38,8 @@ pub struct Window {
 /// Whether a certificate is to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// No.
-    Not,
+    /// Not before that instant.
+    Not(OffsetDateTime),
     /// Yes, and it may be used until then.
     Soon(String),
     /// Yes, and it cannot be used.
@@ -57,47 +58,72 @@ pub(super) fn due(
     dice: f64,
 ) -> Due {
     if let Some(missing) = wanted.iter().find(|name| !has.contains(name)) {
-        return Due::Now(format!("the stored one is not for {missing}"));
-    }
-    if now >= life.not_after {
-        return Due::Now(format!("the stored one expired on {}", life.not_after.date()));
+        let why = format!("the stored one is not for {missing}");
+        // Who visits the canonical name does not miss an alias.
+        return if wanted.first().is_some_and(|first| has.contains(first)) { Due::Soon(why) } else { Due::Now(why) };
     }
     let whole = life.not_after - life.not_before;
-    let left = life.not_after - now;
-    if left <= whole / EMERGENCY {
-        return Due::Soon(format!("{} of {} left", words(left), words(whole)));
+    let (emergency, left) = (life.emergency(), life.not_after - now);
+    if left <= Duration::ZERO {
+        return Due::Soon(format!("the stored one expired on {}", life.not_after.date()));
     }
-    if let Some(window) = window.filter(|window| window.start < window.end && window.start < life.not_after) {
-        return in_window(now, window, dice);
+    let window = window.filter(|window| window.start < window.end && window.start < life.not_after);
+    let (at, why) = match window {
+        Some(window) => (instant_in(window, dice), said_of(window, now)),
+        None => {
+            let margin = if whole < SHORT_LIFE { whole / 2 } else { whole / 3 };
+            (life.not_after - margin, format!("{} of {} left", words(left), words(whole)))
+        }
+    };
+    match (now >= at, now >= emergency) {
+        (true, _) => Due::Soon(why),
+        (_, true) => Due::Soon(format!("{} of {} left", words(left), words(whole))),
+        _ => Due::Not(at.min(emergency)),
     }
-    let margin = if whole < SHORT_LIFE { whole / 2 } else { whole / 3 };
-    if left <= margin {
-        return Due::Soon(format!("{} of {} left", words(left), words(whole)));
-    }
-    Due::Not
 }
 
-fn in_window(now: OffsetDateTime, window: &Window, dice: f64) -> Due {
-    let instant = window.start + (window.end - window.start) * dice.clamp(0.0, 1.0);
-    if now < instant {
-        return Due::Not;
+impl Life {
+    /// From when on it is renewed whatever the CA says.
+    pub(super) fn emergency(&self) -> OffsetDateTime {
+        self.not_after - (self.not_after - self.not_before) / EMERGENCY
     }
+
+    /// How pressing an order in the place of a certificate with this life is.
+    pub(super) fn urgency(&self, now: OffsetDateTime) -> Urgency {
+        match () {
+            () if now >= self.not_after => Urgency::Without,
+            () if now >= self.emergency() => Urgency::Emergency,
+            () => Urgency::CanWait,
+        }
+    }
+}
+
+fn instant_in(window: &Window, dice: f64) -> OffsetDateTime {
+    window.start + (window.end - window.start) * dice.clamp(0.0, 1.0)
+}
+
+fn said_of(window: &Window, now: OffsetDateTime) -> String {
     let reason = window.explanation.as_ref().map_or(String::new(), |page| format!(", see {page}"));
     let whether = if now > window.end { "is over" } else { "has come" };
-    Due::Soon(format!("the time at which the CA would renew it {whether}{reason}"))
+    format!("the time at which the CA would renew it {whether}{reason}")
 }
 
-/// How long to wait before the order after `failed` failed ones.
+/// How long to wait before the order after `failed` failed ones, of which there is at least one.
 ///
 /// A host without a certificate starts with seconds, for a CA that blinked, and ends at an hour; one that holds a
 /// valid certificate has the time that Let's Encrypt asks for: a minute, ten, a hundred, then a day
-/// (<https://letsencrypt.org/docs/integration-guide/>).
-pub(super) fn again(failed: u32, held: bool) -> std::time::Duration {
-    const WITHOUT: [u64; 7] = [1, 3, 10, 60, 300, 1_800, 3_600];
-    const WITH: [u64; 4] = [60, 600, 6_000, 86_400];
-    let ladder: &[u64] = if held { &WITH } else { &WITHOUT };
+/// (<https://letsencrypt.org/docs/integration-guide/>), and an hour when its life is nearly over.
+pub(super) fn again(failed: u32, urgency: Urgency) -> Duration {
+    const WITHOUT: &[i64] = &[1, 3, 10, 60, 300, 1_800, 3_600];
+    const EMERGENCY: &[i64] = &[60, 600, 3_600];
+    const CAN_WAIT: &[i64] = &[60, 600, 6_000, 86_400];
+    let ladder = match urgency {
+        Urgency::Without => WITHOUT,
+        Urgency::Emergency => EMERGENCY,
+        Urgency::CanWait => CAN_WAIT,
+    };
     let rung = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX).min(ladder.len() - 1);
-    std::time::Duration::from_secs(ladder[rung])
+    Duration::seconds(ladder[rung])
 }
 
 fn words(time: Duration) -> String {
@@ -131,10 +157,10 @@ mod tests {
             (hour(45 * 24), hour(30 * 24), "soon"),
             (hour(160), hour(79), "not"),
             (hour(160), hour(80), "soon"),
-            (hour(160), hour(160), "now"),
+            (hour(160), hour(160), "soon"),
             (Duration::seconds(60), Duration::seconds(29), "not"),
             (Duration::seconds(60), Duration::seconds(31), "soon"),
-            (Duration::seconds(60), Duration::seconds(61), "now"),
+            (Duration::seconds(60), Duration::seconds(61), "soon"),
             // A clock that is behind by an hour, ahead by a day, or in 1970 starts no order.
             (hour(90 * 24), hour(-1), "not"),
             (hour(90 * 24), hour(24), "not"),
@@ -143,7 +169,7 @@ mod tests {
         for (whole, age, expected) in table {
             let life = Life { not_before: START, not_after: START + whole };
             let judged = match due(START + age, &life, (&names("a.example"), &names("a.example")), None, 0.5) {
-                Due::Not => "not",
+                Due::Not(_) => "not",
                 Due::Soon(_) => "soon",
                 Due::Now(_) => "now",
             };
@@ -183,10 +209,19 @@ mod tests {
 
     #[test]
     fn orders_that_fail_come_ever_more_rarely() {
-        let table =
-            [(1, false, 1), (2, false, 3), (7, false, 3_600), (9_999, false, 3_600), (1, true, 60), (4, true, 86_400)];
-        for (failed, held, seconds) in table {
-            assert_eq!(again(failed, held).as_secs(), seconds, "{failed} {held}");
+        use Urgency::{CanWait, Emergency, Without};
+        let table = [
+            (1, Without, 1),
+            (2, Without, 3),
+            (7, Without, 3_600),
+            (9_999, Without, 3_600),
+            (1, CanWait, 60),
+            (4, CanWait, 86_400),
+            (1, Emergency, 60),
+            (9, Emergency, 3_600),
+        ];
+        for (failed, urgency, seconds) in table {
+            assert_eq!(again(failed, urgency).whole_seconds(), seconds, "{failed} {urgency:?}");
         }
     }
 
@@ -194,7 +229,8 @@ mod tests {
     fn certificate_is_due_when_a_name_is_missing_and_not_when_it_has_more() {
         let life = Life { not_before: START, not_after: START + Duration::days(90) };
         let judged = |has, wanted| due(START, &life, (&names(has), &names(wanted)), None, 0.5);
-        assert_eq!(judged("a.example b.example", "b.example"), Due::Not);
-        assert_eq!(judged("a.example", "a.example b.example"), Due::Now("the stored one is not for b.example".into()));
+        assert_eq!(judged("a.example b.example", "b.example"), Due::Not(START + Duration::days(60)));
+        assert_eq!(judged("a.example", "a.example b.example"), Due::Soon("the stored one is not for b.example".into()));
+        assert_eq!(judged("b.example", "a.example b.example"), Due::Now("the stored one is not for a.example".into()));
     }
 }

@@ -1,31 +1,29 @@
-//! From a vault without a good certificate to one with: whoever does it, wherever the one before was killed.
-//!
-//! The order of the steps is what keeps the promise that nothing is ordered twice: lease, vault read again, account
-//! stored, order made and stored with its key, proven, issued, stored, lease given back. Each step is found done by
-//! the next host.
+//! The steps of `steps.rs`, done: each is one call, or a few, to the vault, the CA, S3 or Route 53.
 
-use instant_acme::{CertificateIdentifier, Order};
-use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use instant_acme::Order;
+use time::{Duration, OffsetDateTime};
 
 use super::{
     Vault,
     acme::Acme,
-    document::{Document, Underway},
-    key::new_key,
+    document::Issued,
+    key::{new_key, request},
     lease::Lease,
-    order::Customer,
+    order::{Customer, found},
+    plan::{Holding, Strikes, Wanted},
+    steps::{Came, Ended, Found, Kind, Refused, Run, Step},
 };
 use crate::{
-    aws::{lease::LeaseObject, secret::Swapped, zone::Zone},
-    config::Name,
+    aws::{Aws, lease::LeaseObject, secret::Swapped, zone::Zone},
     fault::Fault,
 };
 
 /// What it takes to have a certificate issued.
 pub(super) struct Issuance<'a> {
-    pub(super) names: &'a [Name],
+    pub(super) wanted: &'a Wanted,
     pub(super) vault: &'a Vault,
-    pub(super) authority: &'a Acme,
+    pub(super) authorities: &'a [Acme],
+    pub(super) aws: Aws,
     pub(super) zone: Zone,
     pub(super) lease: Option<LeaseObject>,
     /// Who asks for the lease.
@@ -34,117 +32,141 @@ pub(super) struct Issuance<'a> {
     pub(super) insist: bool,
 }
 
+/// What is at hand between two steps.
+#[derive(Default)]
+struct Hands {
+    lease: Option<Lease>,
+    customer: Option<Customer>,
+    order: Option<Order>,
+    /// How far the clock of this host is off.
+    off: Duration,
+}
+
 impl Issuance<'_> {
-    /// Runs it, unless `is_good` already says so of what another host stored meanwhile; the document as it stands then,
-    /// with its version.
+    /// Runs the procedure to its end: the document as it stands then, with its version.
     ///
     /// # Errors
-    /// What the vault, the CA, S3 or Route 53 refuse; that another host is about it.
-    pub(super) async fn run(&self, is_good: impl Fn(&Document) -> bool) -> Result<(Option<String>, Document), Fault> {
-        let lease = Lease::take(self.lease.clone(), &self.holder, self.insist).await?;
-        let run = self.under(&lease, is_good).await;
-        lease.give_back().await;
-        run
+    /// What the vault, the CA, S3 or Route 53 refuse; that another host is about it; that it is not time yet.
+    pub(super) async fn run(&self, strikes: &mut Strikes) -> Ended {
+        let mut run = Run::new(self.wanted, std::mem::take(strikes));
+        let mut hands = Hands::default();
+        while let Some(step) = run.next() {
+            let came = self.take(step, &mut hands).await.unwrap_or_else(Came::Failed);
+            run.came(came, OffsetDateTime::now_utc() + hands.off);
+        }
+        let directory = &run.authority().directory;
+        let alerts = run.alerts();
+        let (ended, left) = run.ended();
+        *strikes = left;
+        if let (true, Err(fault)) = (alerts, &ended) {
+            tracing::error!(directory, %fault, "the certificate is due and is not renewed");
+        }
+        ended
     }
 
-    async fn under(
-        &self,
-        lease: &Lease,
-        is_good: impl Fn(&Document) -> bool,
-    ) -> Result<(Option<String>, Document), Fault> {
-        let (mut version, mut document) = self.vault.read().await?;
-        if is_good(&document) {
-            tracing::info!("another host has stored a certificate meanwhile");
-            return Ok((version, document));
-        }
-        let customer = self.authority.account(&mut document).await?;
-        // The account is stored before it is used, which also shows that the certificate could be stored.
-        self.store(&mut version, &mut document).await?;
-        let (order, key) = match self.resumed(&customer, &document).await? {
-            Some(resumed) => resumed,
-            None => {
-                lease.confirm().await?;
-                self.placed(&customer, &mut version, &mut document).await?
+    async fn take(&self, step: Step<'_>, hands: &mut Hands) -> Result<Came, Refused> {
+        match step {
+            Step::Lease => {
+                hands.lease = Some(Lease::take(self.lease.clone(), &self.holder, self.insist).await?);
             }
-        };
-        lease.confirm().await?;
-        let issued = self.authority.complete(&customer, order, self.names, key, &self.zone).await?;
-        document.certificate = Some(issued);
-        document.order = None;
-        document.change();
-        self.store(&mut version, &mut document).await?;
-        Ok((version, document))
-    }
-
-    /// The order that is under way, if it is what is wanted now and can still come to something.
-    async fn resumed(
-        &self,
-        customer: &Customer,
-        document: &Document,
-    ) -> Result<Option<(Order, zeroize::Zeroizing<String>)>, Fault> {
-        let wanted = |order: &&Underway| {
-            order.directory == self.authority.directory
-                && order.profile == self.authority.profile
-                && order.names == self.names
-        };
-        let Some(underway) = document.order.as_ref().filter(wanted) else { return Ok(None) };
-        let order = self.authority.resume(customer, &underway.url).await?;
-        if order.is_some() {
-            tracing::info!(url = underway.url, "going on with the order that was under way");
-        }
-        Ok(order.map(|order| (order, underway.key.clone())))
-    }
-
-    /// A new order, stored with its key before it is relied on.
-    async fn placed(
-        &self,
-        customer: &Customer,
-        version: &mut Option<String>,
-        document: &mut Document,
-    ) -> Result<(Order, zeroize::Zeroizing<String>), Fault> {
-        let key = new_key()?;
-        let placed = self.authority.place(customer, self.names, self.replaced(document)).await;
-        let order = match placed {
-            Ok(order) => order,
-            Err(fault) => {
-                if Customer::is_unknown(&fault) {
-                    // The CA forgot the account: the next round makes a new one.
-                    document.account = None;
-                    document.change();
-                    self.store(version, document).await?;
+            Step::Read => {
+                let reading = self.vault.read().await?;
+                hands.off = reading.off;
+                let holding = reading.document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
+                return Ok(Came::Read(reading.version, Box::new(reading.document), holding));
+            }
+            Step::Reach(authority) => self.acme(&authority.directory)?.reach().await?,
+            Step::Store(document, was) => {
+                return Ok(match self.vault.swap(was, document).await? {
+                    Swapped::Done(version) => Came::Stored(version),
+                    Swapped::Lost => Came::Overtaken,
+                });
+            }
+            Step::Open(authority, kept) => {
+                let (customer, made) = self.acme(&authority.directory)?.open(kept, &self.aws).await?;
+                hands.customer = Some(customer);
+                return Ok(Came::Opened(made));
+            }
+            Step::Probe(staging) => self.probe(staging).await?,
+            Step::Confirm => match &hands.lease {
+                Some(lease) => lease.confirm().await?,
+                None => return Err(none_at_hand("lease")),
+            },
+            Step::Place(authority, replaces) => {
+                let (acme, key) = (self.acme(&authority.directory)?, new_key()?);
+                let order = acme.place(&customer(hands)?, &self.wanted.names, replaces).await?;
+                let url = order.url().to_owned();
+                hands.order = Some(order);
+                return Ok(Came::Placed(url, key));
+            }
+            Step::Resume(underway) => {
+                let Some(mut order) = customer(hands)?.read(&underway.url).await? else {
+                    return Ok(Came::Found(Found::Gone));
+                };
+                tracing::info!(url = underway.url, "going on with the order that was under way");
+                let found = found(&mut order);
+                hands.order = Some(order);
+                return Ok(Came::Found(found));
+            }
+            Step::Prove => customer(hands)?.prove(order(hands)?, &self.zone).await?,
+            Step::Finalize(underway) => {
+                customer(hands)?.finalize(order(hands)?, &request(&underway.names, &underway.key)?).await?;
+            }
+            Step::Fetch(underway) => {
+                let chain = customer(hands)?.certificate(order(hands)?).await?;
+                let (directory, profile) = (underway.directory.clone(), underway.profile.clone());
+                let issued = Issued { directory, profile, chain, key: underway.key.clone(), renewal: None };
+                let read = issued.read();
+                read.map_err(|why| Fault::retry("reading the certificate that the CA issued", why))?;
+                return Ok(Came::Fetched(issued));
+            }
+            Step::GiveBack => {
+                if let Some(lease) = hands.lease.take() {
+                    lease.give_back().await;
                 }
-                return Err(fault);
             }
-        };
-        document.order = Some(Underway {
-            url: order.url().to_owned(),
-            directory: self.authority.directory.clone(),
-            profile: self.authority.profile.clone(),
-            names: self.names.to_vec(),
-            key: key.clone(),
-        });
-        document.change();
-        self.store(version, document).await?;
-        Ok((order, key))
-    }
-
-    /// The certificate that the new one is to replace, if it is from the same CA (RFC 9773 §5).
-    fn replaced(&self, document: &Document) -> Option<CertificateIdentifier<'static>> {
-        let issued = document.certificate.as_ref().filter(|issued| issued.directory == self.authority.directory)?;
-        let leaf = CertificateDer::from_pem_slice(issued.chain.as_bytes()).ok()?;
-        CertificateIdentifier::try_from(&leaf).ok()
-    }
-
-    async fn store(&self, version: &mut Option<String>, document: &mut Document) -> Result<(), Fault> {
-        if !document.changed() {
-            return Ok(());
         }
-        match self.vault.swap(version.as_deref(), document).await? {
-            Swapped::Done(now) => {
-                *version = Some(now);
+        Ok(Came::Done)
+    }
+
+    /// Proves the names to the staging environment. That it cannot be asked is no reason not to ask the CA itself.
+    async fn probe(&self, staging: &str) -> Result<(), Refused> {
+        match self.probed(staging).await {
+            Err(refused) if refused.kind != Kind::Disproven => {
+                tracing::warn!(fault = %refused.fault, "the staging environment could not be tried");
                 Ok(())
             }
-            Swapped::Lost => Err(Fault::retry("writing the vault", "another host was faster; reading again")),
+            Err(refused) => Err(Refused { fault: refused.fault.while_doing("trying it at the staging CA"), ..refused }),
+            Ok(()) => {
+                tracing::info!(staging, "the names were proven to the staging environment");
+                Ok(())
+            }
         }
     }
+
+    async fn probed(&self, staging: &str) -> Result<(), Refused> {
+        let production = self.authorities.iter().find(|acme| acme.authority.staging.as_deref() == Some(staging));
+        let acme = production.ok_or_else(|| none_at_hand("staging environment"))?.staging(staging);
+        let (customer, _) = acme.open(None, &self.aws).await?;
+        let mut order = acme.place(&customer, &self.wanted.names, None).await?;
+        customer.prove(&mut order, &self.zone).await
+    }
+
+    fn acme(&self, directory: &str) -> Result<&Acme, Refused> {
+        let found = self.authorities.iter().find(|acme| acme.authority.directory == directory);
+        found.ok_or_else(|| none_at_hand("CA"))
+    }
+}
+
+fn customer(hands: &Hands) -> Result<Customer, Refused> {
+    hands.customer.clone().ok_or_else(|| none_at_hand("account"))
+}
+
+fn order(hands: &mut Hands) -> Result<&mut Order, Refused> {
+    hands.order.as_mut().ok_or_else(|| none_at_hand("order"))
+}
+
+/// The steps come in an order in which this does not happen.
+fn none_at_hand(what: &str) -> Refused {
+    Fault::retry("having a certificate issued", format!("a defect of spothost: no {what} at hand")).into()
 }

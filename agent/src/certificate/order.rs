@@ -1,37 +1,75 @@
-//! One order at the CA (RFC 8555 §7.1), each step reachable only through the one before.
+//! One order at the CA (RFC 8555 §7.1): proven, finalized, fetched.
 
 use std::time::Duration;
 
-use instant_acme::{Account, AuthorizationStatus, ChallengeType, Error, Identifier, Order, OrderStatus, RetryPolicy};
+use instant_acme::{
+    Account, AuthorizationStatus, ChallengeStatus, ChallengeType, Error, Identifier, Order, OrderStatus, RetryPolicy,
+};
 
 use super::{
     challenge::{Challenges, Proof},
     document::is_whole,
-    refusal::{AFTER_A_FAILED_PROOF, fault, words},
+    refusal::{kind_of, refused, words},
+    steps::{Found, Kind, Refused},
     transport::Transport,
 };
-use crate::{aws::zone::Zone, fault::Fault};
+use crate::{
+    aws::zone::Zone,
+    fault::{Cure, Fault},
+};
 
 /// How a pending order is looked at again; a `Retry-After` of the CA goes before.
 const POLLING: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(100)).timeout(Duration::from_secs(120));
+/// How often a call is made anew whose nonce the CA refused, beside the three times that instant-acme makes it: a CA
+/// that has lost its nonces refuses many.
+pub(super) const NONCES: u32 = 12;
+
+/// Makes a call anew as long as all that the CA refuses is its nonce. A macro, because a closure that lends what it
+/// captures to a future cannot be sent between threads yet.
+macro_rules! insist {
+    ($call:expr) => {{
+        let mut again = 0;
+        loop {
+            match $call {
+                Err(error) if again < NONCES && error.is_of_the_nonce() => again += 1,
+                made => break made,
+            }
+        }
+    }};
+}
+pub(super) use insist;
 
 /// An account that is ready to order.
+#[derive(Clone)]
 pub(super) struct Customer {
     pub(super) account: Account,
     pub(super) transport: Transport,
 }
 
 impl Customer {
-    /// Whether `fault` says that the CA does not know the account any more.
-    pub(super) fn is_unknown(fault: &Fault) -> bool {
-        fault.said.contains("accountDoesNotExist")
+    /// Reads the order at `url`; none when the CA does not know it.
+    pub(super) async fn read(&self, url: &str) -> Result<Option<Order>, Refused> {
+        match insist!(self.account.order(url.to_owned()).await) {
+            Ok(order) => Ok(Some(order)),
+            Err(Error::Api(problem))
+                if kind_of_problem(&problem) != "accountDoesNotExist"
+                    && kind_of_problem(&problem) != "rateLimited"
+                    && problem.status.is_none_or(|status| (400..500).contains(&status)) =>
+            {
+                tracing::info!(url, %problem, "the order that was under way is gone");
+                Ok(None)
+            }
+            Err(error) => Err(self.refused("reading the order that was under way", &error)),
+        }
     }
 
-    pub(super) async fn prove(&self, order: &mut Order, zone: &Zone) -> Result<(), Fault> {
-        let proofs = self.proofs(order).await?;
+    /// Proves the names of the order by records in `zone`, and takes the records away again.
+    pub(super) async fn prove(&self, order: &mut Order, zone: &Zone) -> Result<(), Refused> {
+        let proofs = insist!(proofs(order).await);
+        let proofs = proofs.map_err(|halt| self.halted("reading the authorizations of the order", halt))?;
         if proofs.is_empty() {
-            return Ok(());
+            return self.validate(order).await;
         }
         let challenges = Challenges::new(zone, proofs);
         challenges.publish().await?;
@@ -43,50 +81,18 @@ impl Customer {
         proven
     }
 
-    /// What has to stand in DNS, for every name that is not proven yet.
-    async fn proofs(&self, order: &mut Order) -> Result<Vec<Proof>, Fault> {
-        const DOING: &str = "reading the authorizations of the order";
-        let mut proofs = Vec::new();
-        let mut authorizations = order.authorizations();
-        while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|error| self.fault(DOING, &error))?;
-            if authorization.status != AuthorizationStatus::Pending {
-                continue;
-            }
-            let name = match authorization.identifier().identifier {
-                Identifier::Dns(name) => name.clone(),
-                other => {
-                    return Err(Fault::retry(DOING, format!("{other:?} is no name that was ordered")));
-                }
-            };
-            let challenge = authorization.challenge(ChallengeType::Dns01);
-            let challenge = challenge.ok_or_else(|| Fault::retry(DOING, format!("no dns-01 offered for {name}")))?;
-            proofs.push(Proof::new(&name, &challenge.key_authorization().dns_value()));
-        }
-        Ok(proofs)
-    }
-
-    async fn validate(&self, order: &mut Order) -> Result<(), Fault> {
-        let mut authorizations = order.authorizations();
-        while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|error| self.fault("reading an authorization", &error))?;
-            if authorization.status != AuthorizationStatus::Pending {
-                continue;
-            }
-            if let Some(mut challenge) = authorization.challenge(ChallengeType::Dns01) {
-                let ready = challenge.set_ready().await;
-                ready.map_err(|error| self.fault("telling the CA that the challenge is ready", &error))?;
-            }
-        }
-        let status = order.poll_ready(&POLLING).await;
-        match status.map_err(|error| self.fault("waiting for the CA to look at the challenge", &error))? {
+    async fn validate(&self, order: &mut Order) -> Result<(), Refused> {
+        let told = insist!(tell(order).await);
+        told.map_err(|halt| self.halted("telling the CA that the challenge is ready", halt))?;
+        let status = insist!(order.poll_ready(&POLLING).await);
+        match status.map_err(|error| self.refused("waiting for the CA to look at the challenge", &error))? {
             OrderStatus::Invalid => Err(self.disproven(order).await),
             _ => Ok(()),
         }
     }
 
     /// Why the CA does not believe that the names are ours.
-    async fn disproven(&self, order: &mut Order) -> Fault {
+    async fn disproven(&self, order: &mut Order) -> Refused {
         let mut reasons = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -97,47 +103,133 @@ impl Customer {
         }
         let said = if reasons.is_empty() { "the order is invalid".to_owned() } else { reasons.join("; ") };
         let remedy = "see that the zone is the one that the domain is delegated to, and that CAA records allow the CA";
-        let mut fault = Fault::wait("proving the names to the CA", said, AFTER_A_FAILED_PROOF);
-        fault.remedy = Some(remedy.to_owned());
-        fault
+        let fault = Fault { remedy: Some(remedy.to_owned()), ..Fault::retry("proving the names to the CA", said) };
+        Refused { fault, kind: Kind::Disproven }
     }
 
     /// Sends the request for the certificate. An answer that was lost is settled by reading the order again, so that
     /// never two are issued for one order.
-    pub(super) async fn finalize(&self, order: &mut Order, csr: &[u8]) -> Result<(), Fault> {
+    pub(super) async fn finalize(&self, order: &mut Order, csr: &[u8]) -> Result<(), Refused> {
         const DOING: &str = "finalizing the order";
-        let Err(error) = order.finalize_csr(csr).await else {
+        let Err(error) = insist!(order.finalize_csr(csr).await) else {
             return Ok(());
         };
-        let first = self.fault(DOING, &error);
-        if matches!(error, Error::Api(_)) && first.cure != crate::fault::Cure::Retry {
+        let first = self.refused(DOING, &error);
+        if matches!(error, Error::Api(_)) && first.fault.cure != Cure::Retry {
             return Err(first);
         }
-        tracing::info!(fault = %first, "reading the order again");
+        tracing::info!(fault = %first.fault, "reading the order again");
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let state = order.refresh().await.map_err(|error| self.fault("reading the order again", &error))?;
-        match state.status {
+        let state = insist!(order.refresh().await.map(|state| state.status));
+        match state.map_err(|error| self.refused("reading the order again", &error))? {
             OrderStatus::Processing | OrderStatus::Valid => Ok(()),
-            OrderStatus::Ready => order.finalize_csr(csr).await.map_err(|error| self.fault(DOING, &error)),
-            _ => Err(first),
+            OrderStatus::Ready => insist!(order.finalize_csr(csr).await).map_err(|error| self.refused(DOING, &error)),
+            OrderStatus::Invalid => Err(Refused { kind: Kind::Invalid, ..first }),
+            OrderStatus::Pending => Err(first),
         }
     }
 
     /// The chain; fetching it is repeated, because what is issued and lost would have to be ordered again.
-    pub(super) async fn certificate(&self, order: &mut Order) -> Result<String, Fault> {
-        let mut last = None;
+    pub(super) async fn certificate(&self, order: &mut Order) -> Result<String, Refused> {
+        const DOING: &str = "fetching the certificate";
+        let mut last = Fault::retry(DOING, "no answer").into();
         for attempt in 0..4_u32 {
             tokio::time::sleep(Duration::from_millis(500) * attempt).await;
-            match order.poll_certificate(&POLLING).await {
+            match insist!(order.poll_certificate(&POLLING).await) {
                 Ok(chain) if is_whole(&chain) => return Ok(chain),
-                Ok(_) => last = Some(Fault::retry("fetching the certificate", "a chain that is cut off")),
-                Err(error) => last = Some(self.fault("fetching the certificate", &error)),
+                Ok(_) => last = Fault::retry(DOING, "a chain that is cut off").into(),
+                Err(error) => last = self.refused(DOING, &error),
+            }
+            if order.state().status == OrderStatus::Invalid {
+                return Err(Refused { kind: Kind::Invalid, ..last });
             }
         }
-        Err(last.unwrap_or_else(|| Fault::retry("fetching the certificate", "no answer")))
+        Err(last)
     }
 
-    pub(super) fn fault(&self, doing: &str, error: &Error) -> Fault {
-        fault(doing, error, &self.transport)
+    pub(super) fn refused(&self, doing: &str, error: &Error) -> Refused {
+        refused(doing, error, &self.transport)
     }
+
+    fn halted(&self, doing: &str, halt: Halt) -> Refused {
+        match halt {
+            Halt::Error(error) => self.refused(doing, &error),
+            Halt::Said(said) => Fault::retry(doing, said).into(),
+        }
+    }
+}
+
+/// How far an order is.
+pub(super) fn found(order: &mut Order) -> Found {
+    match order.state().status {
+        OrderStatus::Pending => Found::Pending,
+        OrderStatus::Ready => Found::Ready,
+        OrderStatus::Processing | OrderStatus::Valid => Found::Finalized,
+        OrderStatus::Invalid => Found::Invalid,
+    }
+}
+
+/// Why a sequence of calls was broken off.
+enum Halt {
+    Error(Error),
+    Said(String),
+}
+
+/// What can fail for the nonce alone: then nothing has happened at the CA (RFC 8555 §6.5).
+pub(super) trait OfTheNonce {
+    /// Whether it has.
+    fn is_of_the_nonce(&self) -> bool;
+}
+
+impl OfTheNonce for Error {
+    fn is_of_the_nonce(&self) -> bool {
+        kind_of(self) == "badNonce"
+    }
+}
+
+impl OfTheNonce for Halt {
+    fn is_of_the_nonce(&self) -> bool {
+        matches!(self, Halt::Error(error) if error.is_of_the_nonce())
+    }
+}
+
+/// What has to stand in DNS, for every name that is not proven yet.
+async fn proofs(order: &mut Order) -> Result<Vec<Proof>, Halt> {
+    let mut proofs = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.map_err(Halt::Error)?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        let name = match authorization.identifier().identifier {
+            Identifier::Dns(name) => name.clone(),
+            other => return Err(Halt::Said(format!("{other:?} is no name that was ordered"))),
+        };
+        let challenge = authorization.challenge(ChallengeType::Dns01);
+        let challenge = challenge.ok_or_else(|| Halt::Said(format!("no dns-01 offered for {name}")))?;
+        proofs.push(Proof::new(&name, &challenge.key_authorization().dns_value()));
+    }
+    Ok(proofs)
+}
+
+/// Tells the CA that it may look.
+async fn tell(order: &mut Order) -> Result<(), Halt> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.map_err(Halt::Error)?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        if let Some(mut challenge) = authorization.challenge(ChallengeType::Dns01)
+            && challenge.status == ChallengeStatus::Pending
+        {
+            challenge.set_ready().await.map_err(Halt::Error)?;
+        }
+    }
+    Ok(())
+}
+
+fn kind_of_problem(problem: &instant_acme::Problem) -> &str {
+    problem.r#type.as_deref().unwrap_or_default().trim_start_matches("urn:ietf:params:acme:error:")
 }

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use instant_acme::{Error, Problem};
 
-use super::transport::Transport;
+use super::{
+    steps::{Kind, Refused},
+    transport::Transport,
+};
 use crate::fault::Fault;
 
-/// An authorization that failed costs one of five an hour, which come back one every twelve minutes
-/// (<https://letsencrypt.org/docs/rate-limits/>): so much is waited after one.
-pub(super) const AFTER_A_FAILED_PROOF: Duration = Duration::from_secs(15 * 60);
 /// Waited after a limit was hit, when the CA does not say how long.
 const AFTER_A_LIMIT: Duration = Duration::from_secs(3600);
+
 /// The last part of the type of the CA's problem, such as `rateLimited`; empty when it is none.
 pub(super) fn kind_of(error: &Error) -> &str {
     let kind = match error {
@@ -19,6 +20,17 @@ pub(super) fn kind_of(error: &Error) -> &str {
         _ => "",
     };
     kind.trim_start_matches("urn:ietf:params:acme:error:")
+}
+
+/// What a refusal of the CA means for the order, and its cure.
+pub(super) fn refused(doing: &str, error: &Error, transport: &Transport) -> Refused {
+    let kind = match kind_of(error) {
+        "accountDoesNotExist" => Kind::AccountGone,
+        "alreadyReplaced" => Kind::NotAsReplacement,
+        "unauthorized" | "dns" | "connection" | "incorrectResponse" | "caa" => Kind::Disproven,
+        _ => Kind::Passing,
+    };
+    Refused { fault: fault(doing, error, transport), kind }
 }
 
 /// Sorts what the CA says by its cure (RFC 8555 §6.7).
@@ -35,12 +47,15 @@ pub(super) fn fault(doing: &str, error: &Error, transport: &Transport) -> Fault 
         "rejectedIdentifier" => "the CA does not certify this name: correct `domain` and `aliases`, or use another CA",
         "invalidProfile" => "correct [acme] profile",
         "invalidContact" | "unsupportedContact" => "correct `contact`",
-        "externalAccountRequired" => "this CA wants an account of its own kind, which is not supported: use another",
+        "externalAccountRequired" => "give the account that the CA gave you in [acme.eab]",
         "caa" => "allow the CA in the CAA records of the domain",
         "badCSR" | "unsupportedIdentifier" => "the CA does not issue what is asked for: use another",
         "userActionRequired" => "agree to the terms that the CA names",
         "unauthorized" | "dns" | "connection" | "incorrectResponse" => {
-            return Fault::wait(doing, said, asked.unwrap_or(AFTER_A_FAILED_PROOF));
+            let remedy =
+                "see that the zone is the one that the domain is delegated to, and that CAA records allow the CA";
+            let fault = asked.map_or_else(|| Fault::retry(doing, &said), |time| Fault::wait(doing, &said, time));
+            return Fault { remedy: Some(remedy.to_owned()), ..fault };
         }
         _ => {
             return asked.map_or_else(|| Fault::retry(doing, &said), |time| Fault::wait(doing, &said, time));
@@ -69,12 +84,28 @@ mod tests {
     }
 
     #[test]
+    fn refusals_say_what_becomes_of_the_order() {
+        let transport = Transport::new(None).expect("a transport");
+        let table = [
+            ("accountDoesNotExist", Kind::AccountGone),
+            ("alreadyReplaced", Kind::NotAsReplacement),
+            ("dns", Kind::Disproven),
+            ("rateLimited", Kind::Passing),
+            ("serverInternal", Kind::Passing),
+        ];
+        for (kind, expected) in table {
+            assert_eq!(refused("ordering", &problem(kind), &transport).kind, expected, "{kind}");
+        }
+    }
+
+    #[test]
     fn refusals_of_the_ca_are_sorted_by_their_cure() {
         let transport = Transport::new(None).expect("a transport");
         let table = [
             ("rateLimited", Cure::Wait(AFTER_A_LIMIT)),
-            ("unauthorized", Cure::Wait(AFTER_A_FAILED_PROOF)),
-            ("dns", Cure::Wait(AFTER_A_FAILED_PROOF)),
+            ("unauthorized", Cure::Retry),
+            ("dns", Cure::Retry),
+            ("externalAccountRequired", Cure::Operator),
             ("rejectedIdentifier", Cure::Operator),
             ("caa", Cure::Operator),
             ("serverInternal", Cure::Retry),

@@ -4,6 +4,7 @@
 //! document (a proxy's 503) as broken JSON; both matter to how long to wait.
 
 use std::{
+    collections::BTreeMap,
     error::Error as StdError,
     future::Future,
     path::Path,
@@ -14,13 +15,17 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Limited;
-use hyper::{Request, StatusCode, header::RETRY_AFTER};
+use hyper::{
+    Request, StatusCode,
+    header::{RETRY_AFTER, USER_AGENT},
+};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use serde::{Deserialize, de::IgnoredAny};
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -64,10 +69,48 @@ impl Transport {
         Ok(Transport { client, refusal: Arc::default() })
     }
 
+    /// The profiles that the CA with that directory offers, by name.
+    ///
+    /// # Errors
+    /// When the CA cannot be reached, or answers what is no directory.
+    pub(super) async fn profiles(&self, directory: &str) -> Result<Vec<String>, Fault> {
+        let doing = format!("reading {directory}");
+        let request = Request::get(directory).header(USER_AGENT, "spothost").body(BodyWrapper::default());
+        let request = request.map_err(|error| Fault::operator(&doing, error, "correct [acme] directory"))?;
+        let mut answer = self.request(request).await.map_err(|error| Fault::retry(&doing, error))?;
+        let body = answer.body.into_bytes().await.map_err(|error| Fault::retry(&doing, error))?;
+        if let Some(refusal) = self.refusal() {
+            let said = refusal.status;
+            return Err(match refusal.retry_after {
+                Some(time) => Fault::wait(&doing, said, time),
+                None => Fault::retry(&doing, said),
+            });
+        }
+        let read = serde_json::from_slice::<Directory>(&body);
+        let read =
+            read.map_err(|_| Fault::operator(&doing, "it is no directory of ACME", "correct [acme] directory"))?;
+        Ok(read.meta.profiles.into_keys().collect())
+    }
+
     /// The last refusal since this was last asked.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal.lock().ok().and_then(|mut refusal| refusal.take())
     }
+}
+
+/// What matters here of a directory (RFC 8555 §7.1.1).
+#[derive(Deserialize)]
+struct Directory {
+    #[serde(rename = "newOrder")]
+    _new_order: String,
+    #[serde(default)]
+    meta: Meta,
+}
+
+#[derive(Deserialize, Default)]
+struct Meta {
+    #[serde(default)]
+    profiles: BTreeMap<String, IgnoredAny>,
 }
 
 impl HttpClient for Transport {

@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A host name: lower case, without the last dot, letters, digits and hyphens in labels (RFC 1123 §2.1).
+/// A host name: lower case, without the last dot, letters, digits and hyphens in labels (RFC 1123 §2.1). Or a wildcard for
+/// all names one label longer: `*.` before such a name of at least two labels (RFC 9525 §6.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Name(String);
@@ -13,6 +14,11 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it stands for all names one label longer.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
     }
 }
 
@@ -39,11 +45,15 @@ impl FromStr for Name {
         if name.is_empty() || name.len() > 253 {
             return wrong("it has to be 1 to 253 characters long".to_owned());
         }
-        if let Some(other) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.')) {
+        let host = name.strip_prefix("*.").unwrap_or(&name);
+        if host.len() < name.len() && !host.contains('.') {
+            return wrong("a wildcard stands before a name of at least two labels".to_owned());
+        }
+        if let Some(other) = host.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.')) {
             let hint = if other.is_ascii() { "" } else { "; write it in its xn-- form (RFC 5890)" };
             return wrong(format!("`{other}` cannot stand in one{hint}"));
         }
-        for label in name.split('.') {
+        for label in host.split('.') {
             if label.is_empty() || label.len() > 63 {
                 return wrong("between its dots have to be 1 to 63 characters".to_owned());
             }
@@ -68,6 +78,7 @@ mod tests {
             ("WWW.Example.ORG.", "www.example.org"),
             ("localhost", "localhost"),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("*.Example.org", "*.example.org"),
         ];
         for (text, name) in table {
             assert_eq!(text.parse::<Name>().expect(text).as_str(), name);
@@ -83,7 +94,9 @@ mod tests {
             (long.as_str(), "1 to 63"),
             ("bücher.example", "xn--"),
             ("a_b.example", "`_`"),
-            ("*.example.org", "`*`"),
+            ("*.org", "at least two labels"),
+            ("a.*.example.org", "`*`"),
+            ("*a.example.org", "`*`"),
             ("192.0.2.1", "it is an address"),
             ("a b", "` `"),
             ("-a.example", "hyphen"),

@@ -59,6 +59,13 @@ pub(super) const RIGHTS: &[Right] = &[
     },
     Right {
         who: Who::Host,
+        sid: "BindTheAccount",
+        actions: &["secretsmanager:GetSecretValue"],
+        on: |site| site.secrets_of_accounts(),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
         sid: "SeeWhereTheNamesLead",
         actions: &["route53:ListResourceRecordSets"],
         on: |site| site.zone(),

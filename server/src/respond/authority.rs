@@ -104,11 +104,20 @@ impl Names {
         if is(&self.domain) || self.also.iter().any(|name| is(name)) {
             return Ok(Known::Served);
         }
-        if self.aliases.iter().any(|name| is(name)) {
+        if self.aliases.iter().any(|name| is(name) || is_below(name, host)) {
             return Ok(Known::Alias);
         }
         Err(StatusCode::MISDIRECTED_REQUEST)
     }
+}
+
+/// Whether `host` is what a wildcard stands for: one label before its end (RFC 9525 §6.3).
+fn is_below(wildcard: &str, host: &str) -> bool {
+    let end = wildcard.strip_prefix('*').filter(|end| end.len() < host.len() && host.is_ascii());
+    end.is_some_and(|end| {
+        let (label, rest) = host.split_at(host.len() - end.len());
+        rest.eq_ignore_ascii_case(end) && !label.contains('.')
+    })
 }
 
 /// The host of a valid `Host` field: `uri-host [":" port]` (RFC 9110 §7.2).
@@ -133,6 +142,22 @@ mod tests {
         settings.aliases = vec!["example.org".into()];
         settings.also = vec!["127.0.0.1".into(), "[::1]".into()];
         settings.names(8443)
+    }
+
+    #[test]
+    fn wildcard_stands_for_one_label() {
+        let table = [
+            ("a.example.org", true),
+            ("A.Example.Org", true),
+            ("a.b.example.org", false),
+            ("example.org", false),
+            (".example.org", false),
+            ("aexample.org", false),
+        ];
+        for (host, below) in table {
+            assert_eq!(is_below("*.example.org", host), below, "{host}");
+        }
+        assert!(!is_below("example.org", "a.example.org"));
     }
 
     fn request(version: Version, target: &str, hosts: &[&str]) -> Request<()> {

@@ -57,6 +57,7 @@ def run(options: argparse.Namespace, folder: str) -> None:
     if options.pebble:
         authority, ports = pebble.start(options.pebble, folder, resolver)
         ready |= ports
+        control.CA.update(program=options.pebble, folder=folder, resolver=resolver)
     wait_until_it_answers(server.server_port)
     print(json.dumps(ready), flush=True)
     sys.stdin.buffer.read()

@@ -18,6 +18,7 @@ from moto.sts.models import sts_backends
 
 import dns
 import ec2
+import pebble
 import route53
 
 REGION = "us-east-1"
@@ -196,6 +197,20 @@ def fleet(body: bytes, account: str, fleet: str) -> dict[str, Any]:
     return ec2.describe(account, fleet)
 
 
+CA: dict[str, Any] = {}
+"""What it takes to start one more CA: `program`, `folder` and `resolver`."""
+
+
+def new_ca(body: bytes, nonces: str = "5", eab: str = "") -> dict[str, Any]:
+    """One more CA, for tests that need it to be different from the shared one."""
+    return pebble.beside(**CA, nonces=nonces, eab=bool(eab))
+
+
+def restart_ca(body: bytes, port: str) -> dict[str, Any]:
+    """The CA on that port loses all it knew."""
+    return pebble.restart(int(port))
+
+
 def now(body: bytes) -> float:
     return time.time()
 
@@ -204,6 +219,6 @@ VERBS = {
     function.__name__: function
     for function in (
         new_account, put_object, copy_object, delete_object, objects, records, visible, change, changes,
-        propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, fleet, now,
+        propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, fleet, new_ca, restart_ca, now,
     )
 }

@@ -1,5 +1,6 @@
 """Pebble, the ACME CA for tests, as a child of this process that validates against our DNS."""
 
+import concurrent.futures
 import ctypes
 import datetime
 import ipaddress
@@ -29,7 +30,47 @@ PR_SET_PDEATHSIG = 1
 """prctl(2): the signal this process gets when its parent ends."""
 
 
-def start(program: str, folder: str, resolver: int) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+MAC_KEY = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+"""The MAC key of the external account `spothost`, at a CA that wants one."""
+
+RUNNING: dict[int, tuple[subprocess.Popen[bytes], list[Any]]] = {}
+"""What was started beside the first, with what it takes to start it again, by its port."""
+
+
+ONE_THREAD = concurrent.futures.ThreadPoolExecutor(1)
+"""Where these are started: the kernel tells a child of its parent's end when the thread ends that started it."""
+
+
+def beside(program: str, folder: str, resolver: int, nonces: str, eab: bool) -> dict[str, Any]:
+    """Starts one more, which refuses so many in a hundred nonces, and may want external accounts."""
+    place = os.path.join(folder, f"ca-{len(RUNNING)}")
+    os.mkdir(place)
+    more = {"externalAccountBindingRequired": True, "externalAccountMACKeys": {"spothost": MAC_KEY}} if eab else {}
+    environment = {"PEBBLE_WFE_NONCEREJECT": nonces}
+    child, ports = ONE_THREAD.submit(start, program, place, resolver, more, environment).result()
+    again = [program, os.path.join(place, "pebble.json"), resolver, place, environment]
+    RUNNING[ports["acme"]] = (child, again)
+    return {**ports, "mac_key": MAC_KEY}
+
+
+def restart(port: int) -> dict[str, Any]:
+    """Ends one and starts it again: what it knew is gone, accounts, orders and its own keys."""
+    child, again = RUNNING[port]
+    child.kill()
+    child.wait()
+    child = ONE_THREAD.submit(launch, *again).result()
+    RUNNING[port] = (child, again)
+    answers(child, port)
+    return {}
+
+
+def start(
+    program: str,
+    folder: str,
+    resolver: int,
+    more: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     """Starts it; the ports and the PEM files a client needs, once it answers."""
     listen, manage = free_port(), free_port()
     authority = os.path.join(folder, "ca.pem")
@@ -49,11 +90,12 @@ def start(program: str, folder: str, resolver: int) -> tuple[subprocess.Popen[by
         "profiles": PROFILES,
         # For releases without profiles.
         "certificateValidityPeriod": 90 * 86400,
+        **(more or {}),
     }
     where = os.path.join(folder, "pebble.json")
     with open(where, "w") as file:
         json.dump({"pebble": settings}, file)
-    child = launch(program, where, resolver, folder)
+    child = launch(program, where, resolver, folder, environment)
     if not answers(child, manage):
         raise SystemExit(f"{program} does not start; it said:\n" + open(os.path.join(folder, "pebble.log")).read())
     roots = os.path.join(folder, "issuer.pem")
@@ -74,12 +116,14 @@ def fetch(authority: str, url: str) -> bytes:
         return answer.read()
 
 
-def launch(program: str, settings: str, resolver: int, folder: str) -> subprocess.Popen[bytes]:
+def launch(
+    program: str, settings: str, resolver: int, folder: str, more: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     log = open(os.path.join(folder, "pebble.log"), "wb")
-    environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1"}
+    environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", **(more or {})}
     command = [program, "-strict", "-config", settings, "-dnsserver", f"127.0.0.1:{resolver}"]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=end_with_parent

@@ -1,6 +1,12 @@
 //! The same proxy in front of the CA, over TLS.
 
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::uri::Scheme;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -30,7 +36,15 @@ impl AcmeProxy {
     /// When its certificate cannot be made.
     pub async fn start() -> AcmeProxy {
         let world = World::shared();
-        let relay = Relay::new(Scheme::HTTPS, world.acme(), connection::roots(&world.acme_authority()));
+        AcmeProxy::before(world.acme(), &world.acme_authority()).await
+    }
+
+    /// Starts one in front of the CA at `upstream`, whose own HTTPS that authority (PEM) certified.
+    ///
+    /// # Panics
+    /// When its certificate cannot be made.
+    pub async fn before(upstream: SocketAddr, certified: &Path) -> AcmeProxy {
+        let relay = Relay::new(Scheme::HTTPS, upstream, connection::roots(certified));
         let folder = TempDir::new().expect("a temporary folder");
         let (authority, tls) = identity();
         fs::write(folder.path().join("roots.pem"), authority).expect("a file in a temporary folder");

@@ -26,6 +26,8 @@ pub enum Fault {
     Cut(usize),
     /// One bit of the byte at this place of the answer's body is wrong.
     Flip(usize),
+    /// The answer carries these headers, in the place of any of the same name.
+    Tell(&'static str, String),
     /// The connection is reset before the call is passed on.
     Reset,
     /// No answer ever comes, and the call is not passed on.

@@ -1,0 +1,98 @@
+//! What is left of the limits of the CAs, and what is planned: as `spothost budget` tells it.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::{
+    Certifier, Vault,
+    document::Issued,
+    ledger::Left,
+    plan::{Holding, Plan, Strikes, plan},
+};
+use crate::{clock::moment, config::Name, fault::Fault};
+
+/// What is left of the limits of all CAs, and what is planned.
+#[derive(Clone, Debug, Serialize)]
+pub struct Budget {
+    /// The names that are certified together.
+    pub names: Vec<Name>,
+    /// What is done next, and when, in a sentence.
+    pub plan: String,
+    /// When it is done, if it is not at once.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub when: Option<OffsetDateTime>,
+    /// The CAs, in the order in which they are turned to.
+    pub authorities: Vec<AtAuthority>,
+}
+
+/// What is left at one CA.
+#[derive(Clone, Debug, Serialize)]
+pub struct AtAuthority {
+    /// URL of its directory.
+    pub directory: String,
+    /// Attempts that failed since the last that did not.
+    pub failed: u32,
+    /// Since when they fail.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub failing_since: Option<OffsetDateTime>,
+    /// What was said last.
+    pub said: Option<String>,
+    /// What is left of each limit.
+    pub limits: Vec<LimitLeft>,
+}
+
+/// What is left of one limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitLeft {
+    /// What it limits.
+    pub what: &'static str,
+    /// How often it may be done now.
+    pub left: u32,
+    /// How often it could be, had nothing been done.
+    pub of: u32,
+    /// When it may be done once more than now.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub next: Option<OffsetDateTime>,
+}
+
+impl Budget {
+    /// Reads what is left for `names` from `vault`. Nothing is changed, and no CA is asked.
+    ///
+    /// # Errors
+    /// When the vault cannot be read.
+    pub async fn read(names: Vec<Name>, vault: &Vault, certifier: &Certifier) -> Result<Budget, Fault> {
+        let (wanted, reading) = (certifier.wanted(names), vault.read().await?);
+        let (document, now) = (reading.document, OffsetDateTime::now_utc() + reading.off);
+        let holding = document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
+        let (plan, when) = match plan(&wanted, &document, &holding, &Strikes::default(), now) {
+            Plan::Keep(until) => (format!("keep the certificate until {}", moment(until)), Some(until)),
+            Plan::Order(order) => {
+                let how = if order.resumes { "go on with the order under way at" } else { "order at" };
+                (format!("{how} {}: {}", wanted.authorities[order.authority].directory, order.why), None)
+            }
+            Plan::Wait { why, not } => {
+                (format!("order ({why}), but not before {}: {}", moment(not.until), not.why), Some(not.until))
+            }
+        };
+        let at = |directory: &String| {
+            let book = document.ledger.book(directory);
+            let left = document.ledger.left(directory, &wanted.names, now);
+            AtAuthority {
+                directory: directory.clone(),
+                failed: book.failed,
+                failing_since: book.since,
+                said: book.said.clone(),
+                limits: left
+                    .into_iter()
+                    .map(|Left { what, left, of, next }| LimitLeft { what, left, of, next })
+                    .collect(),
+            }
+        };
+        let authorities = match certifier {
+            // The local CA limits nobody.
+            Certifier::Internal(_) => Vec::new(),
+            Certifier::Acme(_) => wanted.authorities.iter().map(|authority| at(&authority.directory)).collect(),
+        };
+        Ok(Budget { names: wanted.names, plan, when, authorities })
+    }
+}

@@ -1,0 +1,62 @@
+//! Histories that are drawn, and checked.
+
+use super::{History, Policy, Setting, live};
+
+/// Histories of one test; `SPOTHOST_HISTORIES` says otherwise.
+const HISTORIES: u64 = 200;
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
+}
+
+/// Lives through many rough histories; the first whose rules were broken, with its seed.
+fn broken(policy: Policy, histories: u64) -> Option<(u64, History)> {
+    let first = from_environment("SPOTHOST_SEED", 1);
+    (first..first + histories).find_map(|seed| {
+        let history = live(Setting::rough(policy, seed), seed);
+        let broken = !history.broken.is_empty() || history.touched > 0 || history.writes_a_day >= 100;
+        broken.then_some((seed, history))
+    })
+}
+
+#[test]
+fn rules_of_the_vault_hold_over_histories_that_are_drawn() {
+    if let Some((seed, history)) = broken(Policy::Vault, from_environment("SPOTHOST_HISTORIES", HISTORIES)) {
+        panic!("SPOTHOST_SEED={seed} {:?}: {history:#?}", Setting::rough(Policy::Vault, seed));
+    }
+}
+
+#[test]
+fn model_notices_what_breaks_the_rules() {
+    for policy in [Policy::EveryBoot, Policy::UsedBeforeStored] {
+        assert!(broken(policy, 100).is_some(), "{policy:?} broke no rule");
+    }
+    // A zone that is not the one the domain is delegated to: every proof fails, for a month.
+    let unbelieved = |policy| Setting { days: 30, disbelief: Some(1), ..Setting::quiet(policy) };
+    assert!(live(unbelieved(Policy::NoLedger), 1).touched > 0, "without a ledger no limit was touched");
+    assert_eq!(live(unbelieved(Policy::Vault), 1).touched, 0);
+    let race = Setting { policy: Policy::NotReadAgain, ..Setting::race(8, false) };
+    let twice = (1..200).any(|seed| live(race, seed).certificates > 1);
+    assert!(twice, "who does not read again made no second certificate");
+}
+
+#[test]
+fn four_hundred_quiet_days_take_seven_certificates_and_leave_no_gap() {
+    let ours = live(Setting::quiet(Policy::Vault), 1);
+    let theirs = live(Setting::quiet(Policy::EveryBoot), 1);
+    assert_eq!(ours.boots, theirs.boots, "they live through the same");
+    assert_eq!((ours.certificates, ours.touched), (7, 0), "{ours:?}");
+    assert!(ours.uncovered <= 1, "{ours:?}");
+    assert!(theirs.touched > 100 && theirs.uncovered > 60 * 24, "{theirs:?}");
+}
+
+#[test]
+fn hosts_that_race_on_an_empty_vault_make_one_certificate() {
+    for (hosts, leases) in [(2, true), (8, true), (2, false), (8, false)] {
+        for seed in 0..250 {
+            let history = live(Setting::race(hosts, leases), seed);
+            assert_eq!(history.broken, Vec::<String>::new(), "{hosts} hosts, seed {seed}");
+            assert_eq!(history.certificates, 1, "{hosts} hosts, lease {leases}, seed {seed}: {history:?}");
+        }
+    }
+}

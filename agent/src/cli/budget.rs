@@ -1,0 +1,74 @@
+//! `spothost budget`: what is left of the limits of the CAs.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::{Cell, Color};
+
+use super::{Configured, Kept, Log, Stop, runtime, table, vault::opened};
+use crate::{
+    certificate::{Budget, LimitLeft},
+    clock::moment,
+};
+
+/// Show what is left of the limits of the CAs, and what is planned. Reads the vault; changes nothing and asks no CA.
+#[derive(Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
+    log: Log,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    /// 0 when nothing stands against what is planned, else 1.
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        self.log.start("warn");
+        let config = self.configured.load()?;
+        let read = async {
+            let (vault, certifier) = opened(&config, &self.kept.folders()).await;
+            Budget::read(config.names(), &vault, &certifier).await
+        };
+        let budget = runtime()?.block_on(read).map_err(|fault| Stop::new(1, fault))?;
+        match self.json {
+            true => {
+                let text = serde_json::to_string_pretty(&budget).map_err(|error| Stop::new(1, error))?;
+                anstream::println!("{text}");
+            }
+            false => show(&budget),
+        }
+        let free = budget.authorities.iter().all(|at| at.failed == 0);
+        Ok(if free { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+}
+
+fn show(budget: &Budget) {
+    let names: Vec<_> = budget.names.iter().map(ToString::to_string).collect();
+    anstream::println!("{}\nplan: {}", names.join(" "), budget.plan);
+    for at in &budget.authorities {
+        anstream::println!("\n{}", at.directory);
+        if let (1.., Some(since)) = (at.failed, at.failing_since) {
+            let said = at.said.as_deref().unwrap_or("nothing was said");
+            anstream::println!("{} attempts failed since {}, the last with: {said}", at.failed, moment(since));
+        }
+        let mut table = table::headed(&["limit", "left", "of", "one more"]);
+        for LimitLeft { what, left, of, next } in &at.limits {
+            let colour = match left {
+                0 => Color::Red,
+                left if 2 * left < *of => Color::Yellow,
+                _ => Color::Green,
+            };
+            let next = next.map_or_else(|| "-".to_owned(), moment);
+            table.add_row([Cell::new(what), Cell::new(left).fg(colour), Cell::new(of), Cell::new(next)]);
+        }
+        anstream::println!("{table}");
+    }
+    if budget.authorities.is_empty() {
+        anstream::println!("the local CA limits nobody");
+    }
+}

@@ -1,0 +1,213 @@
+//! `spothost vault`: a look into the vault, and what a person may do with it.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Subcommand};
+use comfy_table::{Cell, Color};
+use tokio::sync::watch;
+
+use super::{Configured, Log, Stop, runtime, table};
+use crate::{
+    aws::metadata::Metadata,
+    boot::{self, Folders},
+    certificate::{
+        self, Certifier,
+        inventory::{self, Inventory, Shown, Verified},
+    },
+    clock::moment,
+    config::Config,
+    fault::Fault,
+    host::Facts,
+    keeper::Keeper as _,
+};
+
+/// How long the way to AWS may take to be found.
+const FIND_AWS: Duration = Duration::from_secs(10);
+
+/// Look into the vault that keeps certificate and accounts, and mend it. What is changed is changed by compare-and-swap,
+/// beside running hosts; they find it within ten minutes. The version before is kept.
+#[derive(Args)]
+pub(super) struct Vault {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    at: At,
+}
+
+/// Which vault.
+#[derive(Args)]
+struct At {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    kept: super::Kept,
+    #[command(flatten)]
+    log: Log,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Show what is in it, but for keys.
+    Show {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Verify that what is in it would do; 1 if it would not.
+    Verify {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the version before the current one again.
+    Rollback,
+    /// Forget the order under way, so that the next host makes another. What the CA counts, it has counted.
+    ForgetOrder,
+    /// Store a certificate from elsewhere; it is used until it is due.
+    Import {
+        /// PEM file with the chain, leaf first.
+        #[arg(value_name = "CHAIN")]
+        chain: PathBuf,
+        /// PEM file with its key.
+        #[arg(value_name = "KEY")]
+        key: PathBuf,
+    },
+    /// Write the certificate to files.
+    Export {
+        /// File for the chain in PEM.
+        #[arg(value_name = "CHAIN")]
+        chain: PathBuf,
+        /// File for the key in PEM, made readable for its owner alone.
+        #[arg(value_name = "KEY")]
+        key: PathBuf,
+    },
+}
+
+impl Vault {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        self.at.log.start("warn");
+        let config = self.at.configured.load()?;
+        let done = runtime()?.block_on(self.done(&config));
+        done.map_err(|fault| Stop::new(1, fault))
+    }
+
+    async fn done(&self, config: &Config) -> Result<ExitCode, Fault> {
+        let (vault, certifier) = opened(config, &self.at.kept.folders()).await;
+        match &self.verb {
+            Verb::Show { json } => show(&Inventory::read(&vault).await?, *json)?,
+            Verb::Verify { json } => {
+                let rows = inventory::verify(&vault, config.names(), &certifier).await?;
+                show_verified(&rows, *json)?;
+                let fine = rows.iter().all(|row| row.wrong.is_none());
+                return Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) });
+            }
+            Verb::Rollback => {
+                let until = inventory::roll_back(&vault).await?;
+                anstream::println!("the version before is current again; its certificate is valid until {until}");
+            }
+            Verb::ForgetOrder => match inventory::forget_order(&vault).await? {
+                Some(url) => anstream::println!("forgotten: {url}"),
+                None => anstream::println!("no order is under way"),
+            },
+            Verb::Import { chain, key } => {
+                let until = inventory::import(&vault, (chain, key), config.names(), &certifier).await?;
+                anstream::println!("stored; valid until {until}");
+            }
+            Verb::Export { chain, key } => {
+                inventory::export(&vault, (chain, key)).await?;
+                anstream::println!("written: {} and {}", chain.display(), key.display());
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The vault that `config` names, and who certifies, with the way to AWS found, if that takes any.
+pub(super) async fn opened(config: &Config, folders: &Folders) -> (certificate::Vault, Certifier) {
+    let mut aws = watch::channel(None).1;
+    if config.needs_aws() {
+        let metadata = Metadata::new();
+        let (hosts, host) = watch::channel(None);
+        aws = boot::way_to_aws(&metadata, host);
+        // Away from an instance the region is named by the environment, and this finds nothing.
+        let mut facts = Facts::new(metadata);
+        let found = async {
+            if let Ok(seen) = facts.observe().await
+                && let crate::keeper::Judgement::Kept(host) = facts.judge(seen)
+            {
+                hosts.send_replace(Some(host));
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(FIND_AWS, aws.wait_for(Option::is_some)) => {}
+            () = found => {}
+        }
+    }
+    let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), None);
+    (certificate::Vault::new(config.vault.clone(), aws), certifier)
+}
+
+fn as_json<T: serde::Serialize>(what: &T) -> Result<(), Fault> {
+    let text = serde_json::to_string_pretty(what).map_err(|error| Fault::retry("writing JSON", error))?;
+    anstream::println!("{text}");
+    Ok(())
+}
+
+fn show(inventory: &Inventory, json: bool) -> Result<(), Fault> {
+    if json {
+        return as_json(inventory);
+    }
+    let mut table = table::headed(&["what", "as it is"]);
+    let mut row = |what: &str, is: String| {
+        table.add_row([what.to_owned(), is]);
+    };
+    row("version", inventory.version.clone().unwrap_or_else(|| "none: the vault is empty".to_owned()));
+    row("certificate", inventory.certificate.as_ref().map_or_else(|| "none".to_owned(), words));
+    row("version before", inventory.before.as_ref().map_or_else(|| "none".to_owned(), words));
+    for account in &inventory.accounts {
+        row("account", account.clone());
+    }
+    row("order under way", inventory.order.clone().unwrap_or_else(|| "none".to_owned()));
+    if let Some(damage) = &inventory.damage {
+        row("damage", damage.clone());
+    }
+    if inventory.clock_behind != 0 {
+        row("clock", format!("{} s behind what AWS says", inventory.clock_behind));
+    }
+    anstream::println!("{table}");
+    Ok(())
+}
+
+fn words(shown: &Shown) -> String {
+    let names: Vec<_> = shown.names.iter().map(ToString::to_string).collect();
+    let mut words = match (&shown.unusable, shown.from, shown.until) {
+        (Some(why), ..) => why.clone(),
+        (None, Some(from), Some(until)) => format!("{} from {} until {}", names.join(" "), moment(from), moment(until)),
+        _ => names.join(" "),
+    };
+    words += &format!("\nof {}", shown.directory);
+    if let Some(profile) = &shown.profile {
+        words += &format!(", profile {profile}");
+    }
+    if let Some((start, end)) = &shown.renewal {
+        words += &format!("\nthe CA would renew it between {start} and {end}");
+    }
+    words
+}
+
+fn show_verified(rows: &[Verified], json: bool) -> Result<(), Fault> {
+    if json {
+        return as_json(&rows);
+    }
+    let mut table = table::headed(&["what should be", "is"]);
+    for Verified { what, wrong } in rows {
+        let is = match wrong {
+            None => Cell::new("so").fg(Color::Green),
+            Some(why) => Cell::new(format!("not: {why}")).fg(Color::Red),
+        };
+        table.add_row([Cell::new(what), is]);
+    }
+    anstream::println!("{table}");
+    Ok(())
+}
