@@ -306,6 +306,7 @@ async fn wildcard_alias_is_certified_published_and_redirected() {
     let published = instance.account.records().await;
     let wild = published.iter().find(|record| record.kind == "A" && record.name != format!("www.{apex}."));
     assert_eq!(wild.map(|record| record.values.clone()), Some(vec![address]), "{published:?}");
+    instance.wait_until_told(&mut agent, SOON).await;
     // Nothing is written again by the next looks.
     let writes = instance.aws.writes().len();
     let looks = instance.aws.count("ListResourceRecordSets");

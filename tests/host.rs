@@ -5,6 +5,7 @@ use std::time::Duration;
 mod authorities;
 mod boots;
 mod check;
+mod delivery;
 mod departs;
 #[path = "restarts/drill.rs"]
 mod drill;
@@ -33,6 +34,7 @@ async fn serving(site: &world::Site) -> (world::Instance, world::Visitor, world:
     let (instance, visitor) = published(site).await;
     let mut agent = instance.start();
     agent.wait_until_serving(SOON).await;
+    instance.wait_until_told(&mut agent, SOON).await;
     (instance, visitor, agent)
 }
 

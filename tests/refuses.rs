@@ -1,7 +1,7 @@
 //! A broken package never replaces a working site.
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use world::{Agent, Site, archive};
+use world::{Agent, Entry, Site, archive};
 
 use crate::{SOON, front, serving};
 
@@ -16,27 +16,53 @@ fn refusal(agent: &Agent, since: OffsetDateTime) -> Option<String> {
 async fn broken_package_is_refused_with_its_reason_and_the_site_stays() {
     let good = Site::of_files("good", 30);
     let (instance, visitor, mut agent) = serving(&good).await;
+    let lying = |adjust: fn(&mut Entry)| {
+        let mut entry = Entry::of("lie.html", &b"true words, and more of them than one would think\n".repeat(9));
+        adjust(&mut entry);
+        good.zip_with(entry)
+    };
     // What is wrong, the package, and a word that the reason has to have.
-    let table: [(&str, Vec<u8>, &[&str]); 11] = [
-        ("truncated", good.truncated(), &[]),
+    let table: [(&str, Vec<u8>, &[&str]); 24] = [
+        ("truncated", good.truncated(), &["not a whole zip"]),
         ("flipped", good.flipped(), &["index.html"]),
         ("bomb", good.bomb(), &["bomb", "large", "bytes"]),
         ("absolute name", good.zip_with_name("/etc/passwd"), &["/etc/passwd"]),
         ("name that leads out", good.zip_with_name("../../etc/passwd"), &["../../etc/passwd"]),
-        ("name of a drive", good.zip_with_name("..\\passwd"), &["passwd"]),
+        ("name that leads out by backslashes", good.zip_with_name("..\\passwd"), &["passwd"]),
+        ("name of a drive", good.zip_with_name("C:passwd"), &["drive"]),
+        ("name with a line feed", good.zip_with_name("a\nb"), &["control character"]),
+        ("name with an empty segment", good.zip_with_name("a//b"), &["empty segment"]),
         ("link", good.zip_with_link("link", "/etc/passwd"), &["link"]),
+        ("device", lying(|entry| entry.mode = 0o020_666), &["a device"]),
         ("duplicate", good.zip_with_duplicate(), &["index.html"]),
-        ("zip without a file", archive(&[]), &[]),
-        ("empty object", Vec::new(), &[]),
-        ("page instead of a zip", b"<!doctype html><title>503</title>".to_vec(), &[]),
+        ("duplicate once it is normalised", good.zip_with_name("./index.html"), &["is there twice"]),
+        ("wrong CRC", lying(|entry| entry.crc ^= 1), &["CRC-32"]),
+        ("more than it declares", lying(|entry| entry.size -= 1), &["lie.html"]),
+        ("less than it declares", lying(|entry| entry.size += 1), &["lie.html"]),
+        ("no deflate stream", lying(|entry| entry.data[0] = 7), &["does not inflate"]),
+        ("unknown compression", lying(|entry| entry.method = 93), &["method 93"]),
+        ("zip without a file", archive(&[]), &["no file"]),
+        ("empty object", Vec::new(), &["not a whole zip"]),
+        ("page instead of a zip", b"<!doctype html><title>503</title>".to_vec(), &["not a whole zip"]),
+        ("no index page", archive(&[Entry::of("about.html", b"about")]), &["no index page"]),
+        (
+            "gate that it does not pass",
+            good.clone().with("site.toml", "[gate]\n'/x' = 200").zip(),
+            &["\"/x\" answers 404"],
+        ),
+        ("gate that nobody can read", good.clone().with("site.toml", "[gate]\n'/x' = ").zip(), &["not understood"]),
     ];
+    let mut etags = Vec::new();
     for (what, package, words) in table {
         let since = OffsetDateTime::now_utc();
-        instance.account.put("site-latest.zip", package).await;
-        agent.wait_for(what, SOON, async |agent| refusal(agent, since).is_some()).await;
-        let said = refusal(&agent, since).expect("just seen");
-        assert!(!said.is_empty(), "{what}: refused without a reason");
-        assert!(words.is_empty() || words.iter().any(|word| said.contains(word)), "{what}: {said}");
+        let etag = instance.account.put("site-latest.zip", package).await;
+        agent.wait_for(what, SOON, async |_| instance.account.verdict(&etag).await.is_some()).await;
+        let verdict = instance.account.verdict(&etag).await.expect("just seen");
+        let said = verdict["reasons"][0].as_str().unwrap_or_default();
+        assert!(words.iter().any(|word| said.contains(word)), "{what}: {verdict}");
+        assert_eq!(verdict["verdict"], "refused", "{what}");
+        agent.wait_for(what, SOON, async |agent| refusal(agent, since).is_some_and(|shown| shown.contains(said))).await;
+        etags.push(etag);
         assert!(front(&visitor).await.is_some_and(|page| page.contains("good")), "{what}: the site is gone");
         assert_eq!(agent.part("package")["phase"], "degraded", "{what}");
     }
@@ -47,6 +73,9 @@ async fn broken_package_is_refused_with_its_reason_and_the_site_stays() {
         })
         .await;
     assert!(agent.resident_kib() < 256 << 10, "{} KiB", agent.resident_kib());
+    etags.sort_unstable();
+    etags.dedup();
+    assert_eq!(etags.len(), 24, "each was another object");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ use aws_config::{
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 pub mod bucket;
+pub mod checksum;
 mod credentials;
 mod date;
 pub mod depot;
@@ -21,6 +22,7 @@ pub mod fleet;
 pub mod instances;
 pub mod lease;
 pub mod metadata;
+pub mod papers;
 mod refusal;
 pub mod secret;
 pub mod upload;

@@ -23,7 +23,8 @@ use crate::{
     host::{Facts, Host},
     keeper::{Keeper, Kept, keep},
     listener::{Feeds, Listener},
-    package::{Packages, Shelf, Source},
+    package::{Following, Packages, Shelf, Source},
+    presence,
     status::{self, Board, Served, systemd},
     succession::{Effects, Fleets, Manner, Sources, Succession, hand_over},
 };
@@ -84,9 +85,10 @@ pub fn stores(
 ) -> (Packages, Certificates) {
     let source = Source::new(config.package.clone(), aws.clone());
     let shelf = folders.shelf(&config.package);
+    let following = Following { look: config.look.package, skew: config.serve.skew, keys: config.package_keys.clone() };
+    let packages = Packages::new(source, shelf, following, host.clone());
     let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), host);
     let vault = Vault::new(config.vault.clone(), aws.clone());
-    let packages = Packages::new(source, shelf, config.look.package);
     (packages, Certificates::new(config.names(), vault, certifier, folders.at_hand(&config.vault)))
 }
 
@@ -216,8 +218,15 @@ fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
     if let Some(at_hand) = folders.at_hand(&config.vault) {
         tokio::spawn(at_hand.follow(certificates.clone()));
     }
-    let listener = Listener::new(config.domain.clone(), bound.https, feeds, packages, certificates, host.clone());
+    let listener =
+        Listener::new(config.domain.clone(), bound.https, feeds, packages.clone(), certificates, host.clone());
     let answering = hands.start(listener);
+    if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, &host) {
+        let names = config.zone.is_some();
+        let sources = presence::Sources { host: host.clone(), packages, answering: answering.clone(), names };
+        let (place, aws, departs) = (place.clone(), aws.clone(), hands.departs.clone());
+        tokio::spawn(presence::tell(sources, place, aws, hands.board.watch(), departs));
+    }
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host) {
         let (target, targets) = watch::channel(None);
         let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());

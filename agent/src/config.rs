@@ -7,6 +7,8 @@ use std::{fmt, fs, io, net::SocketAddr, ops::Range, path::Path, time::Duration};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::package::PackageKey;
+
 mod authority;
 mod name;
 mod place;
@@ -31,6 +33,8 @@ pub struct Config {
     pub aliases: Vec<Name>,
     /// Where packages are published.
     pub package: PackagePlace,
+    /// Who may publish packages; empty: everybody who can write there.
+    pub package_keys: Vec<PackageKey>,
     /// Where certificate and account are kept.
     pub vault: VaultPlace,
     /// Id of the hosted zone; without it no DNS is touched.
@@ -145,6 +149,7 @@ struct File {
     #[serde(default)]
     aliases: Vec<Spanned<Name>>,
     package: PackagePlace,
+    package_key: Option<Spanned<OneOrSeveral>>,
     vault: VaultPlace,
     zone: Option<Spanned<String>>,
     contact: Option<Spanned<String>>,
@@ -164,6 +169,13 @@ struct File {
     succession: Succession,
     #[serde(default)]
     fleet: Fleet,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrSeveral {
+    One(String),
+    Several(Vec<String>),
 }
 
 #[derive(Deserialize, Default)]
@@ -206,6 +218,7 @@ impl File {
             domain,
             aliases,
             package: self.package,
+            package_keys: self.package_key.map_or(Ok(Vec::new()), checked_keys)?,
             vault: self.vault,
             zone,
             contact: self.contact.map(checked_contact).transpose()?,
@@ -237,6 +250,19 @@ fn distinct(domain: &Name, aliases: Vec<Spanned<Name>>) -> Result<Vec<Name>, Wro
         seen.push(alias);
     }
     Ok(seen.split_off(1))
+}
+
+fn checked_keys(keys: Spanned<OneOrSeveral>) -> Result<Vec<PackageKey>, Wrong> {
+    let span = keys.span();
+    let keys = match keys.into_inner() {
+        OneOrSeveral::One(key) => vec![key],
+        OneOrSeveral::Several(keys) => keys,
+    };
+    // An empty list would let everybody publish, which whoever writes the key down does not mean.
+    if keys.is_empty() {
+        return Err((Some(span), "`package_key` names no key; leave it out to take unsigned packages".to_owned()));
+    }
+    keys.iter().map(|key| key.parse()).collect::<Result<_, _>>().map_err(|said| (Some(span), said))
 }
 
 fn checked_zone(zone: Spanned<String>) -> Result<String, Wrong> {
@@ -302,12 +328,25 @@ mod tests {
                          vault = \"www.example.org/identity\"\nzone = \"Z0123456789ABC\"\n";
 
     #[test]
+    fn one_or_several_package_keys_are_read_and_an_empty_list_is_refused() {
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let keys =
+            |value: String| Config::parse(&format!("package_key = {value}\n{LEAST}")).map(|c| c.package_keys.len());
+        assert_eq!(keys(format!("\"{key}\"")), Ok(1));
+        assert_eq!(keys(format!("[\"{key}\", \"{key}\"]")), Ok(2));
+        assert!(keys("[]".to_owned()).is_err_and(|(line, said)| line == 1 && said.contains("names no key")));
+        assert!(keys("\"abc\"".to_owned()).is_err_and(|(line, said)| line == 1 && said.contains("minisign")));
+        assert_eq!(Config::parse(LEAST).map(|config| config.package_keys.len()), Ok(0));
+    }
+
+    #[test]
     fn least_configuration_has_the_documented_defaults() {
         let config = Config::parse(LEAST).expect("valid");
         assert_eq!(config.listen.https.to_string(), "[::]:443");
         assert_eq!(config.listen.http.to_string(), "[::]:80");
         assert_eq!(config.ttl, 60);
         assert_eq!(config.look, Look::default());
+        assert_eq!(config.serve.skew, Duration::from_secs(15 * 60));
         let Authority::Acme(authorities) = &config.authority else { panic!("{:?}", config.authority) };
         let [first] = &authorities[..] else { panic!("{authorities:?}") };
         assert_eq!((first.directory.as_str(), &first.profile, &first.eab), (authority::LETS_ENCRYPT, &None, &None));

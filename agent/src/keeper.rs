@@ -59,6 +59,11 @@ pub trait Keeper: Send + 'static {
         std::future::pending()
     }
 
+    /// How far a correction has come, as people are told it, where one can take long.
+    fn progress(&self) -> Option<Kept<String>> {
+        None
+    }
+
     /// What is held, as people are told it.
     fn holding(held: &Self::Held) -> String;
 
@@ -100,6 +105,13 @@ pub enum Judgement<H, D> {
     Waits(String),
     /// Another host has the right to it, as what is held says.
     StandsAside(H),
+    /// It is not as it should be, and this program will not correct it; it goes on with what it holds.
+    KeptDespite {
+        /// What is held.
+        held: H,
+        /// What is not as it should be.
+        fault: Fault,
+    },
     /// It is not as it should be, and this program will not correct it. The look itself went well, so the next one
     /// comes at the usual pace: what a person mends is found at once.
     Refused(Fault),
@@ -165,6 +177,13 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sende
                 place.failed(&fault, tries, pace.look);
                 jittered(pace.look, fastrand::f64())
             }
+            Ok(Round::KeptDespite(held, fault)) => {
+                tries += 1;
+                place.holds(&K::holding(&held));
+                place.failed(&fault, tries, pace.look);
+                hand_on(yields, held);
+                jittered(pace.look, fastrand::f64())
+            }
             Err(fault) => {
                 tries += 1;
                 let longest = if fault.cure == Cure::Retry { pace.longest_pause } else { Duration::MAX };
@@ -185,6 +204,7 @@ enum Round<H> {
     Kept(H),
     Waits(String),
     StandsAside(H),
+    KeptDespite(H, Fault),
     Refused(Fault),
 }
 
@@ -201,6 +221,7 @@ async fn round<K: Keeper>(
         Judgement::Kept(held) => return Ok(Round::Kept(held)),
         Judgement::Waits(need) => return Ok(Round::Waits(need)),
         Judgement::StandsAside(why) => return Ok(Round::StandsAside(why)),
+        Judgement::KeptDespite { held, fault } => return Ok(Round::KeptDespite(held, fault)),
         Judgement::Refused(fault) => return Ok(Round::Refused(fault)),
         Judgement::Drifted { drift, meanwhile } => {
             if let Some(held) = meanwhile {
@@ -214,11 +235,17 @@ async fn round<K: Keeper>(
     tracing::info!("{}: {what}", K::PART);
     place.doing(Spent::Correcting, what.as_str());
     place.moves_within(keeper.pace().converge);
-    within(keeper.pace().converge, &what, keeper.converge(drift)).await?;
+    let progress = keeper.progress();
+    let converged = within(keeper.pace().converge, &what, keeper.converge(drift));
+    tokio::select! {
+        converged = converged => converged?,
+        () = tell_progress(place, progress) => {}
+    }
     match look(keeper, place).await? {
         Judgement::Kept(held) => Ok(Round::Kept(held)),
         Judgement::Waits(need) => Ok(Round::Waits(need)),
         Judgement::StandsAside(why) => Ok(Round::StandsAside(why)),
+        Judgement::KeptDespite { held, fault } => Ok(Round::KeptDespite(held, fault)),
         Judgement::Refused(fault) => Ok(Round::Refused(fault)),
         Judgement::Drifted { drift, .. } => {
             Err(Fault::retry(what, format!("it was done, but a second look finds: {}", K::drifting(&drift))))
@@ -231,6 +258,18 @@ async fn look<K: Keeper>(keeper: &mut K, place: &Place) -> Result<Judgement<K::H
     place.moves_within(keeper.pace().observe);
     let seen = within(keeper.pace().observe, "looking", keeper.observe()).await?;
     Ok(keeper.judge(seen))
+}
+
+/// Puts how far a correction has come on the board, and never ends.
+async fn tell_progress(place: &Place, progress: Option<Kept<String>>) {
+    if let Some(mut progress) = progress {
+        while progress.changed().await.is_ok() {
+            if let Some(told) = progress.borrow_and_update().clone() {
+                place.goes_on(told);
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 async fn within<T>(limit: Duration, doing: &str, step: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {

@@ -54,6 +54,8 @@ pub mod address;
 
 pub mod succession;
 
+pub mod presence;
+
 pub mod departure;
 
 pub mod host;

@@ -1,37 +1,54 @@
 //! Keeper: the site that the bucket holds is the site we have.
 //!
-//! A package is fetched beside the running site, verified whole, put on the shelf as the last good one, and only
-//! then yielded. A package that is refused changes nothing: what is held stays, and the same object is not fetched
-//! again for a while.
+//! A package is fetched beside the running site, held against what the store says of its bytes, judged, put on the shelf as
+//! the last good one, and only then yielded. One that does not pass the gate changes nothing: what is held stays, and a
+//! verdict is left beside the package, so that no other host takes it either, until somebody lifts it. A host that holds
+//! nothing takes the last good one instead. A fault on the way is never the package's: it is fetched again.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use spothost_server::{PackageLimits, Refused, Site};
+use spothost_server::{PackageLimits, Site};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
+    aws::checksum::{Bytes, sha256},
     clock::moment,
-    fault::Fault,
-    keeper::{Judgement, Keeper, Pace},
+    fault::{Cure, Fault},
+    host::Host,
+    keeper::{Judgement, Keeper, Kept, Pace},
     status::Part,
 };
 
+mod download;
+mod gate;
+mod last_good;
 mod newest;
 mod pack;
+mod refusals;
+mod room;
 mod shelf;
+mod signature;
 mod source;
+pub mod verdict;
 
 pub use shelf::Shelf;
+pub use signature::PackageKey;
 pub use source::Source;
+pub use verdict::{Outcome, Verdict};
 
+use download::{Progress, note_of};
 use newest::Found;
 pub(crate) use newest::{is_latest, newest};
 pub(crate) use pack::served;
+use refusals::Refusals;
+use source::Fetched;
 
-/// A refused package is fetched again after this time, should the reason have been on our side.
-const REFUSED_FOR: Duration = Duration::from_secs(300);
+/// A new package is served for this long before it is called good.
+const SERVED_FIRST: Duration = Duration::from_secs(1);
+/// How long to wait before a verdict is tried to be written again.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// A published object, pinned: two releases are the same if and only if all of this is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +59,9 @@ pub struct Release {
     pub etag: String,
     /// Version id, where the bucket keeps versions and it is known.
     pub version: Option<String>,
+    /// The version that its publisher gave it (`spothost-version` of its metadata), once it is known.
+    #[serde(default)]
+    pub named: Option<String>,
     /// Length in bytes.
     pub length: u64,
     /// When it was published.
@@ -50,6 +70,11 @@ pub struct Release {
 }
 
 impl Release {
+    /// A release as a listing shows it.
+    pub fn plain(key: &str, etag: &str, length: u64, modified: OffsetDateTime) -> Release {
+        Release { key: key.to_owned(), etag: etag.to_owned(), version: None, named: None, length, modified }
+    }
+
     /// Whether both are the same object with the same content, however much is known of their versions.
     pub fn is(&self, other: &Release) -> bool {
         self.key == other.key && self.etag == other.etag
@@ -63,6 +88,14 @@ pub struct Package {
     pub release: Release,
     /// What is served.
     pub site: Arc<Site>,
+    /// What else a person should know.
+    notes: Vec<String>,
+}
+
+impl Package {
+    fn of(release: Release, site: Arc<Site>) -> Package {
+        Package { release, site, notes: Vec::new() }
+    }
 }
 
 impl PartialEq for Package {
@@ -71,49 +104,244 @@ impl PartialEq for Package {
     }
 }
 
+/// How packages are followed.
+#[derive(Clone, Debug)]
+pub struct Following {
+    /// How often to look.
+    pub look: Duration,
+    /// For how long fingerprinted files of the version before stay reachable.
+    pub skew: Duration,
+    /// Who may publish; everybody who can write the bucket, if it is empty.
+    pub keys: Vec<PackageKey>,
+}
+
 /// Keeper of the package.
 pub struct Packages {
     source: Source,
     shelf: Shelf,
-    look: Duration,
+    following: Following,
+    host: Option<Kept<Host>>,
     held: Option<Package>,
-    refused: Option<(Release, Fault, Instant)>,
+    /// The newest package that the last look found, and what is known of it.
+    newest: Option<(Release, Option<Verdict>)>,
+    refusals: Refusals,
+    telling: Telling,
+    progress: Progress,
+}
+
+/// A verdict that is still to be left beside its package.
+#[derive(Default)]
+struct Telling {
+    verdict: Option<(Verdict, Instant)>,
+    /// Tag of what was found good last, be it that this could be told or not.
+    done: Option<String>,
+    /// A keeper that only looks once tells nothing.
+    runs: bool,
+}
+
+/// What a look found.
+pub struct Seen {
+    /// No package at all.
+    none: Option<Fault>,
+    /// What to take instead of a refused one.
+    instead: Option<Release>,
+}
+
+/// What is to be done about a package.
+pub enum Drift {
+    /// It is to be fetched, judged and served.
+    Fetch(Release),
+    /// It is to be told what was found out about it.
+    Tell(Verdict),
 }
 
 impl Packages {
-    /// Follows `source` every `look` and keeps the last good package on `shelf`.
-    pub fn new(source: Source, shelf: Shelf, look: Duration) -> Packages {
-        Packages { source, shelf, look, held: None, refused: None }
+    /// Follows `source` and keeps the last good package on `shelf`; `host` is who judges.
+    pub fn new(source: Source, shelf: Shelf, following: Following, host: Option<Kept<Host>>) -> Packages {
+        Packages {
+            source,
+            shelf,
+            following,
+            host,
+            held: None,
+            newest: None,
+            refusals: Refusals::default(),
+            telling: Telling::default(),
+            progress: Progress::new(),
+        }
     }
 
-    /// The release that a look compares with: the last one that was dealt with, be it good or refused.
+    /// The release that a look compares with: the newest that was seen, be it good or refused.
     fn known(&self) -> Option<&Release> {
-        let refused = self.refused.as_ref().map(|(release, ..)| release);
-        refused.or(self.held.as_ref().map(|held| &held.release))
+        let newest = self.newest.as_ref().map(|(release, _)| release);
+        newest.or(self.held.as_ref().map(|held| &held.release))
     }
 
-    fn is_refused(&self, release: &Release) -> Option<&Fault> {
-        let (refused, fault, at) = self.refused.as_ref()?;
-        (refused.is(release) && at.elapsed() < REFUSED_FOR).then_some(fault)
+    /// Why a package must not go live, if that is known: found out by this host, or by another.
+    fn condemned(&self, release: &Release, verdict: Option<&Verdict>) -> Option<Fault> {
+        let verdict = verdict.filter(|verdict| verdict.refuses());
+        let lifted = |place: String| {
+            format!("publish a better one{}; to have this one tried again, delete {place}", self.meanwhile())
+        };
+        let Some(verdict) = verdict else { return self.refusals.of(release).cloned() };
+        let remedy = self.source.verdict_place(release).map(lifted).unwrap_or_default();
+        Some(Fault::operator(format!("following {}", release.key), verdict, remedy))
     }
 
-    fn refuse(&mut self, release: Release, reason: &Refused) {
-        let kept = if self.held.is_some() { "; the site before it stays" } else { "" };
-        let remedy = format!("publish a package that is whole{kept}");
-        let fault = Fault::operator(format!("verifying {}", release.key), reason, remedy);
-        self.refused = Some((release, fault, Instant::now()));
+    fn meanwhile(&self) -> &'static str {
+        if self.held.is_some() { " (the site before it stays)" } else { "" }
+    }
+
+    fn judge_by(&self) -> String {
+        let host = self.host.as_ref().and_then(|host| host.borrow().as_ref().map(|host| host.instance.clone()));
+        host.unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// The verdict that is due to be told.
+    fn to_tell(&self) -> Option<&Verdict> {
+        let (verdict, at) = self.telling.verdict.as_ref()?;
+        (self.telling.runs && *at <= Instant::now()).then_some(verdict)
+    }
+
+    /// What is held and is the newest is good, which every host should know: also what an earlier life of the process
+    /// has found good and not come to tell.
+    fn remember_to_tell(&mut self) {
+        let (Some(held), Some((newest, None))) = (&self.held, &self.newest) else { return };
+        let told = self.telling.done.as_ref() == Some(&newest.etag) || self.telling.verdict.is_some();
+        if !told && held.release.is(newest) && self.source.verdict_key(newest).is_some() {
+            let good = Verdict::on(&held.release, Outcome::Good, &self.judge_by(), OffsetDateTime::now_utc(), &[]);
+            self.telling.verdict = Some((good, Instant::now() + SERVED_FIRST));
+        }
+    }
+
+    async fn fetch(&mut self, release: &Release) -> Result<(), Fault> {
+        let incoming = self.shelf.incoming()?;
+        self.make_room(&incoming, release.length)?;
+        let fetched = self.fetch_into(&incoming, release).await?;
+        let reasons = self.judged(&incoming, &fetched).await?;
+        if reasons.is_empty() {
+            return self.take(incoming, fetched.release).await;
+        }
+        if fetched.bytes == Bytes::Unknown {
+            self.fetch_the_same(&incoming, &fetched).await?;
+        }
+        self.refuse(fetched.release, &reasons).await;
+        Ok(())
+    }
+
+    /// A disk that has no room for one more package may have it once the versions before are let go of.
+    fn make_room(&self, incoming: &std::path::Path, length: u64) -> Result<(), Fault> {
+        if let (Err(_), Some(held)) = (room::room(incoming, length), &self.held) {
+            tracing::warn!("the versions before are let go of, to make room for the next one");
+            held.site.forget_all();
+        }
+        room::room(incoming, length)
+    }
+
+    async fn fetch_into(&mut self, incoming: &std::path::Path, release: &Release) -> Result<Fetched, Fault> {
+        let signed = !self.following.keys.is_empty();
+        let fetched = self.source.fetch(release, incoming, signed, &self.progress).await?;
+        if fetched.bytes == Bytes::Altered {
+            forget(incoming);
+            let said = "what arrived is not what the store says that it holds: its checksum differs";
+            return Err(Fault::retry(format!("fetching {}", release.key), said));
+        }
+        Ok(fetched)
+    }
+
+    /// Why the package must not go live; nothing if it may.
+    async fn judged(&self, incoming: &std::path::Path, fetched: &Fetched) -> Result<Vec<String>, Fault> {
+        let (path, signature) = (incoming.to_owned(), fetched.signature.clone());
+        let keys = self.following.keys.clone();
+        blocking("judging the package", move || gate::judge(&path, signature.as_deref(), &keys)).await
+    }
+
+    /// Fetches a bad package once more where the store says nothing of its bytes: what differs was altered on the way.
+    async fn fetch_the_same(&mut self, incoming: &std::path::Path, fetched: &Fetched) -> Result<(), Fault> {
+        let sum = |path: PathBuf| async move {
+            let sum = blocking("comparing checksums", move || sha256(&path)).await?;
+            sum.map_err(|error| Fault::retry("reading the package", error))
+        };
+        let first = sum(incoming.to_owned()).await?;
+        forget(incoming);
+        let again = self.fetch_into(incoming, &fetched.release).await?;
+        if sum(incoming.to_owned()).await? == first && !again.resumed {
+            return Ok(());
+        }
+        forget(incoming);
+        let said = "it arrived differently each time, and the store has no checksum of it";
+        Err(Fault::retry(format!("fetching {}", fetched.release.key), said))
+    }
+
+    /// Serves the package that lies in `incoming`.
+    async fn take(&mut self, incoming: PathBuf, release: Release) -> Result<(), Fault> {
+        let path = self.shelf.put(incoming, release.clone()).await?;
+        let site = blocking("opening the package", move || Site::open(&path, &PackageLimits::default())).await?;
+        let mut site = site.map_err(|reason| Fault::retry("opening the package", reason))?;
+        if let Some(before) = &self.held {
+            site = site.after(&before.site, self.following.skew);
+        }
+        self.refusals.lift(&release);
+        self.held = Some(Package::of(release, Arc::new(site)));
+        self.source.fetched();
+        self.remember_to_tell();
+        Ok(())
+    }
+
+    async fn refuse(&mut self, release: Release, reasons: &[String]) {
+        let verdict = Verdict::on(&release, Outcome::Refused, &self.judge_by(), OffsetDateTime::now_utc(), reasons);
+        let remedy = format!("publish a package that is whole{}", self.meanwhile());
+        let fault = Fault::operator(format!("verifying {}", release.key), reasons.join("; "), remedy);
+        tracing::warn!(key = release.key, etag = release.etag, ?reasons, "the package is refused");
+        self.refusals.add(release, fault, verdict.clone());
+        self.tell(verdict).await;
+    }
+
+    /// Leaves a verdict beside its package. Nothing depends on it here: what stands in the way is noted, and tried again
+    /// if time may cure it.
+    async fn tell(&mut self, verdict: Verdict) {
+        self.telling.verdict = None;
+        match self.source.tell(&verdict).await {
+            Ok(()) => {
+                tracing::info!(key = verdict.key, etag = verdict.etag, %verdict, "told");
+                self.told(verdict);
+            }
+            Err(fault) if fault.cure == Cure::Operator => {
+                tracing::warn!(%fault, "what was found out about the package is not told to other hosts");
+                self.note(format!("no verdict was left beside {}: {fault}", verdict.key));
+                self.telling.done = Some(verdict.etag);
+            }
+            Err(fault) => {
+                tracing::info!(%fault, "a verdict is told later");
+                self.telling.verdict = Some((verdict, Instant::now() + TELL_AGAIN));
+            }
+        }
+    }
+
+    fn told(&mut self, verdict: Verdict) {
+        self.telling.done = Some(verdict.etag.clone());
+        let Some((newest, None)) = &self.newest else { return };
+        if newest.etag == verdict.etag && self.source.verdict_key(newest).is_some() {
+            self.newest = Some((newest.clone(), Some(verdict)));
+        }
+    }
+
+    fn note(&mut self, note: String) {
+        if let Some(held) = &mut self.held {
+            held.notes = vec![note];
+        }
     }
 }
 
 impl Keeper for Packages {
-    type Seen = Found;
-    type Drift = Release;
+    type Seen = Seen;
+    type Drift = Drift;
     type Held = Package;
     const PART: Part = Part::Package;
 
     fn pace(&self) -> Pace {
         Pace {
-            look: self.look,
+            look: self.following.look,
             observe: Duration::from_secs(30),
             converge: Duration::from_secs(3600),
             // Without any site every second counts; with one, less than once a minute is enough for an S3 that is down.
@@ -126,7 +354,18 @@ impl Keeper for Packages {
     }
 
     async fn woken(&mut self) {
-        self.source.woken().await;
+        self.telling.runs = true;
+        let due = self.telling.verdict.as_ref().map(|(_, at)| *at);
+        let due = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.source.woken() => {}
+            () = due => {}
+        }
     }
 
     async fn remembered(&mut self) -> Option<Package> {
@@ -134,71 +373,102 @@ impl Keeper for Packages {
         self.held.clone()
     }
 
-    async fn observe(&mut self) -> Result<Found, Fault> {
+    async fn observe(&mut self) -> Result<Seen, Fault> {
+        if let Some(held) = &self.held {
+            held.site.forget_expired();
+        }
         let known = self.known().cloned();
-        self.source.look(known.as_ref()).await
+        match (self.source.look(known.as_ref()).await?, known) {
+            (Found::None(fault), _) => return Ok(Seen { none: Some(fault), instead: None }),
+            (Found::Newest(release, verdict), _) => {
+                let was_refused = |(was, verdict): &(Release, Option<Verdict>)| {
+                    was.is(&release) && verdict.as_ref().is_some_and(Verdict::refuses)
+                };
+                // Somebody has deleted the verdict: the package is to be tried again at once, here too.
+                if verdict.is_none() && self.newest.as_ref().is_some_and(was_refused) {
+                    self.refusals.lift(&release);
+                }
+                self.newest = Some((release, verdict));
+            }
+            (Found::Same, Some(known)) if self.newest.is_none() => self.newest = Some((known, None)),
+            (Found::Same, _) => {}
+        }
+        self.remember_to_tell();
+        let Some((newest, verdict)) = self.newest.clone() else { return Ok(Seen { none: None, instead: None }) };
+        let wants = self.held.is_none() && self.condemned(&newest, verdict.as_ref()).is_some();
+        let instead = if wants { self.source.instead(&newest, self.refusals.verdicts()).await? } else { None };
+        Ok(Seen { none: None, instead })
     }
 
-    fn judge(&self, seen: Found) -> Judgement<Package, Release> {
-        let newest = match seen {
-            Found::Same => self.known(),
-            Found::None(fault) => return Judgement::Refused(fault),
-            Found::Newest(ref release) => Some(release),
+    fn judge(&self, seen: Seen) -> Judgement<Package, Drift> {
+        let despite = |fault| match self.held.clone() {
+            Some(held) => Judgement::KeptDespite { held, fault },
+            None => Judgement::Refused(fault),
         };
-        let Some(newest) = newest else {
+        if let Some(verdict) = self.to_tell() {
+            return Judgement::Drifted { drift: Drift::Tell(verdict.clone()), meanwhile: self.held.clone() };
+        }
+        if let Some(fault) = seen.none {
+            return despite(fault);
+        }
+        let Some((newest, verdict)) = &self.newest else {
             return Judgement::Waits("a package".to_owned());
         };
-        match &self.held {
-            Some(held) if held.release.is(newest) => Judgement::Kept(held.clone()),
-            meanwhile => match self.is_refused(newest) {
-                Some(fault) => Judgement::Refused(fault.clone()),
-                None => Judgement::Drifted { drift: newest.clone(), meanwhile: meanwhile.clone() },
-            },
+        if let Some(held) = self.held.as_ref().filter(|held| held.release.is(newest)) {
+            return Judgement::Kept(held.clone());
+        }
+        match (self.condemned(newest, verdict.as_ref()), seen.instead) {
+            (Some(_), Some(instead)) => Judgement::Drifted { drift: Drift::Fetch(instead), meanwhile: None },
+            (Some(fault), None) => despite(fault),
+            (None, _) => Judgement::Drifted { drift: Drift::Fetch(newest.clone()), meanwhile: self.held.clone() },
         }
     }
 
-    async fn converge(&mut self, release: Release) -> Result<(), Fault> {
-        let incoming = self.shelf.incoming()?;
-        let release = self.source.fetch(&release, &incoming).await?;
-        if let Err(reason) = verified(incoming.clone()).await? {
-            // The look that follows says so, and goes on at its usual pace: the next release may be a good one.
-            self.refuse(release, &reason);
-            return Ok(());
+    async fn converge(&mut self, drift: Drift) -> Result<(), Fault> {
+        match drift {
+            // Where it is refused, the look that follows says so, and goes on at its usual pace: the next release may be
+            // a good one.
+            Drift::Fetch(release) => self.fetch(&release).await,
+            Drift::Tell(verdict) => {
+                self.tell(verdict).await;
+                Ok(())
+            }
         }
-        let path = self.shelf.put(incoming, release.clone()).await?;
-        let site = opened(path).await?;
-        self.refused = None;
-        self.held = Some(Package { release, site });
-        self.source.fetched();
-        Ok(())
+    }
+
+    fn progress(&self) -> Option<Kept<String>> {
+        Some(self.progress.watch())
     }
 
     fn holding(held: &Package) -> String {
         let (release, files) = (&held.release, held.site.files());
         let size = release.length as f64 / 1e6;
         let plural = if files == 1 { "" } else { "s" };
-        format!("{} ({files} file{plural}, {size:.1} MB, {})", release.key, release.etag.trim_matches('"'))
+        let named = release.named.as_deref().map(|named| format!("{named}, ")).unwrap_or_default();
+        format!("{} ({named}{files} file{plural}, {size:.1} MB, {})", release.key, release.etag.trim_matches('"'))
     }
 
-    fn drifting(drift: &Release) -> String {
-        format!("fetching {} of {}", drift.key, moment(drift.modified))
+    fn drifting(drift: &Drift) -> String {
+        match drift {
+            Drift::Fetch(release) => format!("fetching {} of {}", release.key, moment(release.modified)),
+            Drift::Tell(verdict) => format!("telling that {} is {}", verdict.key, verdict),
+        }
     }
 
     fn notes(held: &Package) -> Vec<String> {
-        held.site.notes().iter().map(ToString::to_string).collect()
+        held.notes.iter().cloned().chain(held.site.notes().iter().map(ToString::to_string)).collect()
     }
 }
 
-async fn verified(path: PathBuf) -> Result<Result<(), Refused>, Fault> {
-    blocking("verifying the package", move || {
-        Site::open(&path, &PackageLimits::default()).and_then(|site| site.verify())
-    })
-    .await
-}
-
-async fn opened(path: PathBuf) -> Result<Arc<Site>, Fault> {
-    let opened = blocking("opening the package", move || Site::open(&path, &PackageLimits::default())).await?;
-    opened.map(Arc::new).map_err(|reason| Fault::retry("opening the package", reason))
+/// What lies there is not what it should be: nobody goes on with it.
+fn forget(incoming: &std::path::Path) {
+    for path in [note_of(incoming), incoming.to_owned()] {
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "a part of a package stays on disk");
+        }
+    }
 }
 
 async fn blocking<T: Send + 'static>(doing: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
@@ -245,20 +515,22 @@ mod tests {
         fn keeper(&self, path: &Path) -> Packages {
             let source = Source::new(PackagePlace::Disk(path.into()), watch::channel(None).1);
             let shelf = Shelf::new(self.folder.path().join("shelf"), path.display().to_string());
-            Packages::new(source, shelf, Duration::from_secs(1))
+            let following = Following { look: Duration::from_secs(1), skew: Duration::from_secs(60), keys: Vec::new() };
+            Packages::new(source, shelf, following, None)
         }
     }
 
     /// One round as the runner makes it: look, correct what drifts, and look again.
-    async fn round(packages: &mut Packages) -> Result<Judgement<Package, Release>, Fault> {
+    async fn round(packages: &mut Packages) -> Result<Judgement<Package, Drift>, Fault> {
         let seen = packages.observe().await?;
-        let judgement = packages.judge(seen);
-        if let Judgement::Drifted { drift, .. } = &judgement {
-            packages.converge(drift.clone()).await?;
-            let seen = packages.observe().await?;
-            return Ok(packages.judge(seen));
+        match packages.judge(seen) {
+            Judgement::Drifted { drift, .. } => {
+                packages.converge(drift).await?;
+                let seen = packages.observe().await?;
+                Ok(packages.judge(seen))
+            }
+            judgement => Ok(judgement),
         }
-        Ok(judgement)
     }
 
     #[tokio::test]
@@ -270,10 +542,10 @@ mod tests {
         let one = packages.held.clone().expect("held");
         fs::write(disk.zip(), "<html>no zip at all</html>").expect("written");
         let judgement = round(&mut packages).await.expect("looked at");
-        assert!(matches!(judgement, Judgement::Refused(fault) if fault.cure == Cure::Operator));
+        assert!(matches!(judgement, Judgement::KeptDespite { fault, .. } if fault.cure == Cure::Operator));
         assert!(packages.held.as_ref() == Some(&one), "the site before it stays");
         let seen = packages.observe().await.expect("looked at");
-        assert!(matches!(packages.judge(seen), Judgement::Refused(_)), "and it is not fetched again");
+        assert!(matches!(packages.judge(seen), Judgement::KeptDespite { .. }), "and it is not fetched again");
         disk.publish("two");
         round(&mut packages).await.expect("fetched");
         assert!(packages.held.as_ref() != Some(&one), "a good one is taken at once");
@@ -286,10 +558,10 @@ mod tests {
         let mut packages = disk.keeper(&disk.zip());
         let mut refused_at = async || {
             assert!(matches!(round(&mut packages).await, Ok(Judgement::Refused(_))));
-            packages.refused.as_ref().map(|(.., at)| *at)
+            packages.refusals.verdicts()[0].at
         };
         let first = refused_at().await;
-        tokio::time::advance(REFUSED_FOR - Duration::from_secs(1)).await;
+        tokio::time::advance(refusals::REFUSED_FOR - Duration::from_secs(1)).await;
         assert_eq!(refused_at().await, first);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(refused_at().await > first, "it was fetched and refused again");

@@ -274,7 +274,7 @@ mod tests {
             ),
             (
                 "package = \"s3://sites/p/\"\nvault = \"file:///srv/vault\"\n[acme]\ndirectory = \"internal\"\n",
-                vec!["FindThePackage", "FetchThePackage"],
+                vec!["FindThePackage", "FindOlderVersions", "FetchThePackage", "LeaveVerdicts", "SayWhatIsServed"],
             ),
             (
                 "package = \"file:///srv/site\"\nvault = \"v\"\n[acme]\ndirectory = \"internal\"\n",

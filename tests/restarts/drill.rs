@@ -37,6 +37,7 @@ pub(crate) async fn drill(ending: Ending, times: usize, visitors: usize) -> Dril
     let sockets = instance.sockets();
     let mut agent = instance.start_on(Some(&sockets));
     agent.wait_until_serving(SOON).await;
+    instance.wait_until_told(&mut agent, SOON).await;
     let visitor = instance.visitor();
     let changes = || instance.aws.writes().len() + instance.acme.accepted("newOrder");
     let before = changes();

@@ -99,6 +99,10 @@ fn s3(operation: &str, target: &str) -> Vec<Need> {
             vec![Need { keys: keys.into_iter().collect(), ..plain(action, &bucket) }]
         }
         "ListParts" => vec![plain("ListMultipartUploadParts", &object)],
+        "ListObjectVersions" => {
+            let keys = asked("prefix").map(|prefix| ("s3:prefix", vec![decoded(prefix)]));
+            vec![Need { keys: keys.into_iter().collect(), ..plain("ListBucketVersions", &bucket) }]
+        }
         "HeadBucket" => vec![plain("ListBucket", &bucket)],
         // What is copied from stands in a header, and is of the same prefix.
         "CopyObject" => vec![plain("PutObject", &object), plain("GetObject", &object)],

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -107,6 +108,40 @@ impl Account {
         let key = format!("{}{name}", self.prefix());
         let answer = self.ask("put_object", &[("bucket", &self.bucket), ("key", &key)], body.into()).await;
         answer["etag"].as_str().expect("an ETag").to_owned()
+    }
+
+    /// Puts an object with user metadata, and with the CRC-32 that S3 says of what is put through its own clients.
+    pub async fn put_with(&self, name: &str, body: impl Into<Bytes>, metadata: &[(&str, &str)]) -> String {
+        let (key, body) = (format!("{}{name}", self.prefix()), body.into());
+        let metadata: std::collections::HashMap<_, _> = metadata.iter().copied().collect();
+        let metadata = serde_json::to_string(&metadata).expect("JSON");
+        let crc32 = BASE64_STANDARD.encode(crc32fast::hash(&body).to_be_bytes());
+        let query = [("bucket", &*self.bucket), ("key", &*key), ("metadata", &*metadata), ("crc32", &*crc32)];
+        let answer = self.ask("put_object", &query, body).await;
+        answer["etag"].as_str().expect("an ETag").to_owned()
+    }
+
+    /// An object under the prefix as JSON; none if it is not there.
+    ///
+    /// # Panics
+    /// When it is something else.
+    pub async fn paper(&self, name: &str) -> Option<Value> {
+        let key = format!("{}{name}", self.prefix());
+        let text = self.ask("object_text", &[("bucket", &self.bucket), ("key", &key)], Bytes::new()).await;
+        text.as_str().map(|text| serde_json::from_str(text).expect("JSON"))
+    }
+
+    /// What hosts have said of the package with that entity tag, if anything.
+    pub async fn verdict(&self, etag: &str) -> Option<Value> {
+        self.paper(&format!(".spothost/verdicts/{}.json", etag.trim_matches('"'))).await
+    }
+
+    /// The names of the objects under the prefix that begin so.
+    pub async fn names(&self, begin: &str) -> Vec<String> {
+        let prefix = format!("{}{begin}", self.prefix());
+        let keys = self.ask("keys", &[("bucket", &self.bucket), ("prefix", &prefix)], Bytes::new()).await;
+        let keys: Vec<String> = serde_json::from_value(keys).expect("keys");
+        keys.iter().filter_map(|key| key.strip_prefix(self.prefix())).map(str::to_owned).collect()
     }
 
     /// Copies an object under the prefix.

@@ -116,6 +116,20 @@ impl Instance {
         self.acme = acme.clone();
     }
 
+    /// Waits until its agent has said beside the package that it is good, and that it serves it: the last that an agent
+    /// writes before it rests.
+    pub async fn wait_until_told(&self, agent: &mut Agent, limit: Duration) {
+        let host = format!(".spothost/hosts/{}.json", self.imds.instance_id());
+        let told = async |_: &Agent| {
+            let paper = self.account.paper(&host).await.unwrap_or_default();
+            match paper["etag"].as_str() {
+                Some(etag) => self.account.verdict(etag).await.is_some() && !self.aws.is_writing(),
+                None => false,
+            }
+        };
+        agent.wait_for("it is told what it serves", limit, told).await;
+    }
+
     /// Where its configuration lies.
     pub fn config_path(&self) -> PathBuf {
         self.disk.path().join("spothost.toml")

@@ -6,13 +6,14 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http::Method;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use crate::{Visitor, visitor::Line};
+use crate::{Latencies, Measured, Visitor, visitor::Line};
 
 /// Failures that are remembered in words.
 const MOST_REMEMBERED: usize = 20;
@@ -33,6 +34,8 @@ pub struct Tally {
     pub failed: u64,
     /// Connections that were refused: nobody listened.
     pub refused: u64,
+    /// Connections that had to be opened again, because the one before was ended.
+    pub reopened: u64,
     /// What the first failures were.
     pub failures: Vec<String>,
 }
@@ -43,6 +46,8 @@ struct Shared {
     pages: Vec<(String, Vec<Bytes>)>,
     stopped: AtomicBool,
     answered: AtomicU64,
+    opened: AtomicU64,
+    latencies: Latencies,
     tally: Mutex<Tally>,
 }
 
@@ -59,6 +64,8 @@ impl Load {
             pages: pages.into_iter().collect(),
             stopped: AtomicBool::new(false),
             answered: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            latencies: Latencies::default(),
             tally: Mutex::default(),
         });
         let mut workers = JoinSet::new();
@@ -73,12 +80,19 @@ impl Load {
         self.shared.answered.load(Ordering::Relaxed)
     }
 
+    /// How long every answer took until now.
+    pub fn latencies(&self) -> Measured {
+        self.shared.latencies.measured()
+    }
+
     /// Lets every visitor finish the request under way, and counts.
     pub async fn stop(mut self) -> Tally {
+        let visitors = self.workers.len() as u64;
         self.shared.stopped.store(true, Ordering::Relaxed);
         while self.workers.join_next().await.is_some() {}
         let tally = self.shared.tally.lock().expect("no visitor panics").clone();
-        Tally { answered: self.shared.answered.load(Ordering::Relaxed), ..tally }
+        let reopened = self.shared.opened.load(Ordering::Relaxed).saturating_sub(visitors);
+        Tally { answered: self.shared.answered.load(Ordering::Relaxed), reopened, ..tally }
     }
 }
 
@@ -101,7 +115,9 @@ impl Shared {
             let (path, bodies) = &self.pages[turn % self.pages.len()];
             turn += 1;
             let request = self.visitor.request(Method::GET, path, &[], h2);
+            let sent = Instant::now();
             let Some(answer) = open.try_send(request).await else { continue };
+            self.latencies.add(sent.elapsed());
             match answer {
                 Ok(answer) if answer.status == 200 && bodies.contains(&answer.body) => {
                     self.answered.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +137,10 @@ impl Shared {
             return None;
         };
         match self.visitor.greet(stream, h2).await {
-            Ok((line, _)) => Some(line),
+            Ok((line, _)) => {
+                self.opened.fetch_add(1, Ordering::Relaxed);
+                Some(line)
+            }
             Err(error) => {
                 self.failed(format!("an accepted connection: {error}"));
                 None

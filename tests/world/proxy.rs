@@ -87,6 +87,11 @@ impl FaultProxy {
         self.calls().iter().filter(|call| call.operation == operation).count()
     }
 
+    /// Whether a call that is to change something is under way.
+    pub fn is_writing(&self) -> bool {
+        self.relay.state().writing > 0
+    }
+
     /// The calls that were to change something.
     pub fn writes(&self) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.kind == Kind::Write).collect()
@@ -108,6 +113,8 @@ struct State {
     rules: Rules,
     delay: Duration,
     calls: Vec<Call>,
+    /// Calls under way that are to change something.
+    writing: usize,
 }
 
 impl Relay {
@@ -194,6 +201,7 @@ impl Handler for Relay {
         let mut call = Call::recognise(&parts, &body, started);
         let (fault, delay, configuration) = {
             let mut state = self.state();
+            state.writing += usize::from(call.kind == Kind::Write);
             (state.rules.next(&call), state.delay, state.configuration.clone())
         };
         if let Some(configuration) = configuration {
@@ -206,7 +214,10 @@ impl Handler for Relay {
             Outcome::Answer(answer) | Outcome::Cut(answer, _) => Some(answer.status().as_u16()),
             Outcome::Close | Outcome::Reset | Outcome::Hang => None,
         };
-        self.state().calls.push(call);
+        let mut state = self.state();
+        state.writing -= usize::from(call.kind == Kind::Write);
+        state.calls.push(call);
+        drop(state);
         outcome
     }
 }

@@ -1,22 +1,18 @@
 //! The package bucket: which packages there are, and fetching one of them.
 
-use std::path::Path;
+use std::{ops::Range, time::Duration};
 
 use aws_sdk_s3::{
     Client,
     config::retry::RetryConfig,
-    operation::get_object::GetObjectOutput,
-    primitives::DateTimeFormat,
+    primitives::{ByteStream, DateTimeFormat},
     types::{ChecksumMode, Object as Listed},
 };
 use time::OffsetDateTime;
-use tokio::{
-    fs::File,
-    io::{AsyncWriteExt as _, BufWriter},
-};
 
 use super::{
     Aws,
+    checksum::Checksum,
     refusal::{code, fault},
 };
 use crate::{config::Bucket as Place, fault::Fault, package::Release};
@@ -30,13 +26,34 @@ pub struct Bucket {
     place: Place,
 }
 
+/// A body that says nothing for this long is given up; what came of it stays.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// What the store says of one release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Version id, where the bucket keeps versions.
+    pub version: Option<String>,
+    /// What its bytes are.
+    pub checksum: Checksum,
+    /// The version that its publisher gave it.
+    pub named: Option<String>,
+    /// What its publisher says is its SHA-256, in hexadecimal digits.
+    pub sha256: Option<String>,
+    /// A whole `.minisig` file, in base64.
+    pub signature: Option<String>,
+}
+
+/// The bytes of a part, as they come.
+pub struct Content(ByteStream);
+
 /// What a conditional look at one object found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Head {
     /// Still the object that was known.
     Same,
     /// Another object under the same key.
-    Other(Release),
+    Other,
     /// No such key any more.
     Gone,
 }
@@ -97,36 +114,71 @@ impl Bucket {
         if etag == known.etag {
             return Ok(Head::Same);
         }
-        Ok(Head::Other(Release {
-            key: known.key.clone(),
-            etag: etag.to_owned(),
-            version: answer.version_id().map(str::to_owned),
-            length: length(answer.content_length()),
-            modified: answer.last_modified().and_then(instant).unwrap_or(known.modified),
-        }))
+        Ok(Head::Other)
     }
 
-    /// Fetches exactly `release` into `path`, which is written anew, and says which version it was.
-    ///
-    /// The object is pinned by ETag, and by version id where one is known; length and, where S3 has one, checksum
-    /// are held against what arrives.
+    /// What the store says of exactly `release` (`HeadObject`, pinned).
     ///
     /// # Errors
-    /// What S3 refuses; another object under the key by now; a body that is cut, too long or altered; the disk.
-    pub async fn fetch(&self, release: &Release, path: &Path) -> Result<Release, Fault> {
-        let doing = format!("fetching {}", self.named(&release.key));
-        let request = self.client.get_object().bucket(&self.place.bucket).key(&release.key);
+    /// What S3 refuses; another object under the key by now.
+    pub async fn about(&self, release: &Release) -> Result<About, Fault> {
+        let request = self.client.head_object().bucket(&self.place.bucket).key(&release.key);
         let request = request.if_match(&release.etag).set_version_id(release.version.clone());
         let answer = request.checksum_mode(ChecksumMode::Enabled).send().await;
-        let answer = answer.map_err(|error| match code(&error) {
-            Some("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion") => {
-                Fault::retry(&doing, "it was replaced between look and fetch")
-            }
-            _ => fault(&doing, "s3:GetObject and s3:GetObjectVersion", &error),
+        let answer = answer.map_err(|error| match error.raw_response().map(|r| r.status().as_u16()) {
+            Some(404 | 412) => replaced(&self.fetching(release)),
+            _ => fault(&self.fetching(release), "s3:GetObject and s3:GetObjectVersion", &error),
         })?;
-        let version = answer.version_id().map(str::to_owned).or_else(|| release.version.clone());
-        write(answer, release.length, path).await.map_err(|said| Fault::retry(doing, said))?;
-        Ok(Release { version, ..release.clone() })
+        let said = |name: &str| answer.metadata().and_then(|all| all.get(name)).cloned();
+        Ok(About {
+            version: answer.version_id().map(str::to_owned).or_else(|| release.version.clone()),
+            checksum: Checksum::of(&answer),
+            named: said("spothost-version"),
+            sha256: said("spothost-sha256"),
+            signature: said("spothost-minisig"),
+        })
+    }
+
+    /// Begins to fetch `part` of exactly `release`, which is pinned by ETag, and by version id where one is known.
+    ///
+    /// # Errors
+    /// What S3 refuses; another object under the key by now.
+    pub async fn part(&self, release: &Release, part: Range<u64>) -> Result<Content, Fault> {
+        let request = self.client.get_object().bucket(&self.place.bucket).key(&release.key);
+        let mut request = request.if_match(&release.etag).set_version_id(release.version.clone());
+        if part != (0..release.length) {
+            request = request.range(format!("bytes={}-{}", part.start, part.end.saturating_sub(1)));
+        }
+        let answer = request.send().await.map_err(|error| match code(&error) {
+            Some("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion") => replaced(&self.fetching(release)),
+            _ => fault(&self.fetching(release), "s3:GetObject and s3:GetObjectVersion", &error),
+        })?;
+        let begins =
+            answer.content_range().and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
+        if begins.unwrap_or(0) != part.start {
+            return Err(Fault::retry(self.fetching(release), "another part of it was sent than was asked for"));
+        }
+        Ok(Content(answer.body))
+    }
+
+    /// The versions of the object under `key` that the bucket keeps (`ListObjectVersions`, one page), without delete markers.
+    ///
+    /// # Errors
+    /// What S3 refuses.
+    pub async fn versions(&self, key: &str) -> Result<Vec<Release>, Fault> {
+        let request = self.client.list_object_versions().bucket(&self.place.bucket).prefix(key).max_keys(100);
+        let doing = format!("listing the versions of {}", self.named(key));
+        let answer = request.send().await.map_err(|error| fault(&doing, "s3:ListBucketVersions", &error))?;
+        let kept = answer.versions().iter().filter(|version| version.key() == Some(key)).filter_map(|version| {
+            let modified = version.last_modified().and_then(instant)?;
+            let plain = Release::plain(version.key()?, version.e_tag()?, length(version.size()), modified);
+            Some(Release { version: version.version_id().filter(|id| *id != "null").map(str::to_owned), ..plain })
+        });
+        Ok(kept.collect())
+    }
+
+    fn fetching(&self, release: &Release) -> String {
+        format!("fetching {}", self.named(&release.key))
     }
 
     fn named(&self, key: &str) -> String {
@@ -134,35 +186,26 @@ impl Bucket {
     }
 }
 
-async fn write(answer: GetObjectOutput, length: u64, path: &Path) -> Result<(), String> {
-    let on_disk = |error| format!("writing {}: {error}", path.display());
-    let mut file = BufWriter::with_capacity(1 << 17, File::create(path).await.map_err(on_disk)?);
-    let mut body = answer.body;
-    let mut written = 0;
-    while let Some(chunk) = body.next().await {
-        let chunk =
-            chunk.map_err(|error| format!("the body after {written} bytes: {}", super::refusal::words(&error)))?;
-        written += chunk.len() as u64;
-        if written > length {
-            return Err(format!("more than the {length} bytes that were announced"));
+impl Content {
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// In words, why it ends before its end.
+    pub async fn next(&mut self) -> Option<Result<bytes::Bytes, String>> {
+        match tokio::time::timeout(SILENCE, self.0.next()).await {
+            Ok(next) => next.map(|piece| piece.map_err(|error| super::refusal::words(&error))),
+            Err(_) => Some(Err(format!("nothing came for {} s", SILENCE.as_secs()))),
         }
-        file.write_all(&chunk).await.map_err(on_disk)?;
     }
-    if written != length {
-        return Err(format!("{written} of {length} bytes"));
-    }
-    file.flush().await.map_err(on_disk)?;
-    file.get_ref().sync_all().await.map_err(on_disk)
+}
+
+fn replaced(doing: &str) -> Fault {
+    Fault::retry(doing, "it was replaced between look and fetch")
 }
 
 fn release(listed: &Listed) -> Option<Release> {
-    Some(Release {
-        key: listed.key()?.to_owned(),
-        etag: listed.e_tag()?.to_owned(),
-        version: None,
-        length: length(listed.size()),
-        modified: listed.last_modified().and_then(instant)?,
-    })
+    let modified = listed.last_modified().and_then(instant)?;
+    Some(Release::plain(listed.key()?, listed.e_tag()?, length(listed.size()), modified))
 }
 
 fn length(size: Option<i64>) -> u64 {

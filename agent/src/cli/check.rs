@@ -100,6 +100,10 @@ async fn found<K: Keeper>(mut keeper: K, findings: &mut Vec<Finding>) -> Option<
         }
         Ok(Judgement::Waits(need)) => (finding(Is::Waiting, format!("waits for {need}")), remembered),
         Ok(Judgement::StandsAside(held)) => (finding(Is::Aside, K::holding(&held)), Some(held)),
+        Ok(Judgement::KeptDespite { held, fault }) => {
+            let said = format!("{}: {}", fault.doing, fault.said);
+            (Finding { remedy: fault.remedy, ..finding(Is::Refused, said) }, Some(held))
+        }
         Ok(Judgement::Refused(fault)) | Err(fault) => {
             let said = format!("{}: {}", fault.doing, fault.said);
             (Finding { remedy: fault.remedy, ..finding(Is::Refused, said) }, remembered)

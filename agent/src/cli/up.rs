@@ -54,6 +54,7 @@ impl Up {
             domain: self.domain.clone(),
             aliases: Vec::new(),
             package: PackagePlace::Disk(path),
+            package_keys: Vec::new(),
             vault: VaultPlace::Disk(folders.state.join("identity.json")),
             zone: None,
             contact: None,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use spothost_server::{Access, AccessFormat, AccessTo, Bounds, Patience};
 
 /// How the site is served.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Serve {
     /// `Strict-Transport-Security` (RFC 6797) for this long; none is sent by default, because it cannot be taken back.
@@ -19,6 +19,15 @@ pub struct Serve {
     /// Loopback address at which the counters are told to Prometheus.
     #[serde(deserialize_with = "some_loopback")]
     pub metrics: Option<SocketAddr>,
+    /// For how long fingerprinted files of the version before stay reachable after a swap; zero: not at all.
+    #[serde(deserialize_with = "any_time")]
+    pub skew: Duration,
+}
+
+impl Default for Serve {
+    fn default() -> Serve {
+        Serve { hsts: None, access: None, format: Format::default(), metrics: None, skew: Duration::from_secs(900) }
+    }
 }
 
 /// What a client may cost, and how long it may take.
@@ -127,6 +136,11 @@ impl TryFrom<String> for AccessPlace {
             false => Err(format!("`{text}` is neither \"stdout\" nor an absolute path")),
         }
     }
+}
+
+fn any_time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))
 }
 
 pub(super) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {

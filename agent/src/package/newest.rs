@@ -1,15 +1,15 @@
 //! Which of the objects under the prefix is the package. Pure.
 
-use super::Release;
+use super::{Release, verdict::Verdict};
 use crate::fault::Fault;
 
 /// What a look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(super) enum Found {
     /// The release that was known is still the newest.
     Same,
-    /// This is the newest.
-    Newest(Release),
+    /// This is the newest, and what was found out about it, if anything.
+    Newest(Release, Option<Verdict>),
     /// There is none, as the fault says.
     None(Fault),
 }
@@ -33,13 +33,7 @@ mod tests {
     use super::*;
 
     fn release(key: &str, second: i64) -> Release {
-        Release {
-            key: key.to_owned(),
-            etag: format!("\"{key}\""),
-            version: None,
-            length: 1,
-            modified: OffsetDateTime::UNIX_EPOCH + Duration::seconds(second),
-        }
+        Release::plain(key, &format!("\"{key}\""), 1, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second))
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Shelf {
             return Err(io::Error::other("it is empty"));
         }
         let site = Site::open(&path, &PackageLimits::default()).map_err(io::Error::other)?;
-        Ok(Some(Package { release: note.release, site: Arc::new(site) }))
+        Ok(Some(Package::of(note.release, Arc::new(site))))
     }
 
     fn fault(&self, error: &io::Error) -> Fault {
@@ -135,8 +135,7 @@ mod tests {
     use crate::package::pack::pack;
 
     fn release(etag: &str) -> Release {
-        let key = "www/site-latest.zip".to_owned();
-        Release { key, etag: etag.to_owned(), version: None, length: 1, modified: OffsetDateTime::UNIX_EPOCH }
+        Release::plain("www/site-latest.zip", etag, 1, OffsetDateTime::UNIX_EPOCH)
     }
 
     fn incoming(shelf: &Shelf, text: &str) -> PathBuf {

@@ -1,6 +1,7 @@
-//! Where packages come from: a prefix of a bucket, or a folder or zip on disk.
+//! Where packages come from: a bucket, or a folder or zip on disk.
 
 use std::{
+    collections::HashMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io,
@@ -8,32 +9,43 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures_util::{StreamExt as _, stream};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use walkdir::WalkDir;
 
 use super::{
     Release,
+    download::{Progress, download},
+    last_good::{self, instead},
     newest::{Found, is_latest, newest},
     pack::{pack, served},
+    verdict::{self, Verdict},
 };
 use crate::{
     aws::{
         Aws,
-        bucket::{Bucket, Head},
+        bucket::{About, Bucket, Head},
+        checksum::{Bytes, sha256},
+        papers::Papers,
     },
     config::{self, PackagePlace},
-    fault::Fault,
+    fault::{Cure, Fault},
     keeper::Kept,
 };
 
 /// A conditional look at the known object costs a twelfth of a listing, but cannot see a second `-latest` beside it.
 const LIST_EVERY: Duration = Duration::from_secs(60);
+/// A signature that is uploaded beside its package, as a file of its own, may come so much later.
+const SIGNATURE_COMES_WITHIN: time::Duration = time::Duration::minutes(5);
+/// How often a verdict is tried to be written at once, where other writes are in the way.
+const TRIES: usize = 3;
 
 /// Where packages come from.
 pub enum Source {
     /// A prefix of a bucket.
-    Bucket(FromBucket),
+    Bucket(Box<FromBucket>),
     /// A folder or zip on disk.
     Disk(PathBuf),
 }
@@ -42,10 +54,35 @@ pub enum Source {
 pub struct FromBucket {
     place: config::Bucket,
     aws: Kept<Aws>,
-    bucket: Option<Bucket>,
-    listed: Option<Instant>,
+    clients: Option<(Bucket, Papers)>,
+    listing: Option<Listing>,
+    /// Verdicts that were read, by key, with the entity tags of their objects.
+    read: HashMap<String, (String, Option<Verdict>)>,
     /// The release was fetched a moment ago, pinned: the look that verifies it needs no call.
     fresh: bool,
+}
+
+/// What the last listing found, as much of it as can matter.
+struct Listing {
+    at: Instant,
+    /// Packages under keys of their own, the newest of them.
+    own: Vec<Release>,
+    /// Objects with verdicts, the newest of them.
+    verdicts: Vec<Release>,
+    /// Versions of the newest package's key, once they were asked for.
+    versions: Option<Vec<Release>>,
+}
+
+/// A release that was fetched.
+pub(super) struct Fetched {
+    /// What it is, with all that is known of it.
+    pub(super) release: Release,
+    /// Whether its bytes are the store's.
+    pub(super) bytes: Bytes,
+    /// Whether a part of it came of an earlier try.
+    pub(super) resumed: bool,
+    /// The text of its `.minisig` file, if there is one.
+    pub(super) signature: Option<String>,
 }
 
 impl Source {
@@ -54,7 +91,8 @@ impl Source {
         match place {
             PackagePlace::Disk(path) => Source::Disk(path),
             PackagePlace::Bucket(place) => {
-                Source::Bucket(FromBucket { place, aws, bucket: None, listed: None, fresh: false })
+                let read = HashMap::new();
+                Source::Bucket(Box::new(FromBucket { place, aws, clients: None, listing: None, read, fresh: false }))
             }
         }
     }
@@ -68,7 +106,7 @@ impl Source {
 
     pub(super) async fn woken(&mut self) {
         match self {
-            Source::Bucket(from) if from.bucket.is_none() => {
+            Source::Bucket(from) if from.clients.is_none() => {
                 let _ = from.aws.changed().await;
             }
             _ => std::future::pending().await,
@@ -82,20 +120,63 @@ impl Source {
             Source::Disk(path) => {
                 let path = path.clone();
                 let look = tokio::task::spawn_blocking(move || fingerprint(&path)).await;
-                look.map_err(|error| Fault::retry("looking at the site", error))?.map(Found::Newest)
+                let look = look.map_err(|error| Fault::retry("looking at the site", error))?;
+                look.map(|release| Found::Newest(release, None))
             }
         }
     }
 
-    /// Fetches exactly `release` into `incoming`.
-    pub(super) async fn fetch(&mut self, release: &Release, incoming: &Path) -> Result<Release, Fault> {
+    /// Fetches exactly `release` into `incoming`; with its signature if it has to be `signed`.
+    pub(super) async fn fetch(
+        &mut self,
+        release: &Release,
+        incoming: &Path,
+        signed: bool,
+        progress: &Progress,
+    ) -> Result<Fetched, Fault> {
         match self {
-            Source::Bucket(from) => from.bucket()?.fetch(release, incoming).await,
+            Source::Bucket(from) => from.fetch(release, incoming, signed, progress).await,
             Source::Disk(path) => {
                 let (path, release, incoming) = (path.clone(), release.clone(), incoming.to_owned());
-                let copy = tokio::task::spawn_blocking(move || copy(&path, release, &incoming)).await;
-                copy.map_err(|error| Fault::retry("packing the site", error))?
+                let copy = tokio::task::spawn_blocking(move || {
+                    let release = copy(&path, release, &incoming)?;
+                    let signature = fs::read_to_string(format!("{}.minisig", path.display())).ok();
+                    Ok(Fetched { release, bytes: Bytes::TheStores, resumed: false, signature })
+                });
+                copy.await.map_err(|error| Fault::retry("packing the site", error))?
             }
+        }
+    }
+
+    /// What a host without a site takes instead of `refused`; `also` are verdicts that are written nowhere.
+    pub(super) async fn instead(&mut self, refused: &Release, also: Vec<Verdict>) -> Result<Option<Release>, Fault> {
+        match self {
+            Source::Bucket(from) => from.instead(refused, also).await,
+            Source::Disk(_) => Ok(None),
+        }
+    }
+
+    /// Where a verdict on `release` lies, or would; none where there are no verdicts.
+    pub(super) fn verdict_key(&self, release: &Release) -> Option<String> {
+        match self {
+            Source::Bucket(from) => Some(verdict::key(&from.place.prefix, &release.etag)),
+            Source::Disk(_) => None,
+        }
+    }
+
+    /// The same for people.
+    pub(super) fn verdict_place(&self, release: &Release) -> Option<String> {
+        match self {
+            Source::Bucket(from) => self.verdict_key(release).map(|key| format!("s3://{}/{key}", from.place.bucket)),
+            Source::Disk(_) => None,
+        }
+    }
+
+    /// Leaves a verdict beside the package for every host, unless there is one.
+    pub(super) async fn tell(&mut self, verdict: &Verdict) -> Result<(), Fault> {
+        match self {
+            Source::Bucket(from) => from.tell(verdict).await,
+            Source::Disk(_) => Ok(()),
         }
     }
 
@@ -112,9 +193,10 @@ impl FromBucket {
         if std::mem::take(&mut self.fresh) {
             return Ok(Found::Same);
         }
-        let listed_lately = self.listed.is_some_and(|at| at.elapsed() < LIST_EVERY);
+        let listed_lately = self.listing.as_ref().is_some_and(|listing| listing.at.elapsed() < LIST_EVERY);
+        // Whatever else was found, the listing tells more: which package is the newest, and whether it was judged.
         if let (Some(known), true) = (known, listed_lately)
-            && self.bucket()?.head(known).await? == Head::Same
+            && self.clients()?.0.head(known).await? == Head::Same
         {
             return Ok(Found::Same);
         }
@@ -122,29 +204,166 @@ impl FromBucket {
     }
 
     async fn list(&mut self) -> Result<Found, Fault> {
-        let releases = self.bucket()?.list().await?;
-        self.listed = Some(Instant::now());
+        let releases = self.clients()?.0.list().await?;
         let latest: Vec<_> = releases.iter().filter(|r| is_latest(&r.key)).map(|r| r.key.as_str()).collect();
         if latest.len() > 1 {
             tracing::warn!(keys = ?latest, "several objects say that they are the latest; the newest of them is taken");
         }
-        Ok(match newest(releases) {
-            Some(release) => Found::Newest(release),
-            None => {
-                let remedy = "publish one: aws s3 cp site.zip s3://BUCKET/PREFIX/site-latest.zip";
-                let said = "no object whose key ends in -latest or -latest.zip";
-                Found::None(Fault::operator(format!("looking for a package in {}", self.place), said, remedy))
-            }
-        })
+        let newest = newest(releases.clone());
+        let folder = verdict::folder(&self.place.prefix);
+        let listing = Listing::of(releases, &folder, newest.as_ref());
+        self.read.retain(|key, _| listing.verdicts.iter().any(|verdict| verdict.key == *key));
+        self.listing = Some(listing);
+        let Some(release) = newest else {
+            let remedy = "publish one: aws s3 cp site.zip s3://BUCKET/PREFIX/site-latest.zip";
+            let said = "no object whose key ends in -latest or -latest.zip";
+            return Ok(Found::None(Fault::operator(format!("looking for a package in {}", self.place), said, remedy)));
+        };
+        let verdict = self.verdict_on(&release).await?;
+        Ok(Found::Newest(release, verdict))
     }
 
-    fn bucket(&mut self) -> Result<&Bucket, Fault> {
-        if self.bucket.is_none() {
+    /// The verdict on the object with that very tag, if the listing has shown one.
+    async fn verdict_on(&mut self, release: &Release) -> Result<Option<Verdict>, Fault> {
+        let key = verdict::key(&self.place.prefix, &release.etag);
+        let listed = self.listing.iter().flat_map(|listing| &listing.verdicts).find(|verdict| verdict.key == key);
+        match listed.cloned() {
+            Some(listed) => Ok(self.read_verdicts(vec![listed]).await?.pop()),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads those of the verdicts that were not read yet.
+    async fn read_verdicts(&mut self, listed: Vec<Release>) -> Result<Vec<Verdict>, Fault> {
+        let papers = self.clients()?.1.clone();
+        let is_read = |object: &&Release| self.read.get(&object.key).is_none_or(|(etag, _)| *etag != object.etag);
+        let unread: Vec<_> = listed.iter().filter(is_read).cloned().collect();
+        let reading = unread.into_iter().map(|object| {
+            let papers = papers.clone();
+            async move { papers.read(&object.key).await.map(|text| (object, text)) }
+        });
+        let mut reading = stream::iter(reading).buffer_unordered(8);
+        while let Some(read) = reading.next().await {
+            let (object, text) = read?;
+            let verdict = text.as_deref().and_then(Verdict::read);
+            if verdict.is_none() {
+                tracing::warn!(key = object.key, "this is no verdict that can be read, and counts as none");
+            }
+            self.read.insert(object.key, (object.etag, verdict));
+        }
+        Ok(listed.iter().filter_map(|object| self.read.get(&object.key)?.1.clone()).collect())
+    }
+
+    async fn instead(&mut self, refused: &Release, also: Vec<Verdict>) -> Result<Option<Release>, Fault> {
+        let listed = self.listing.as_ref().map(|listing| listing.verdicts.clone()).unwrap_or_default();
+        let mut verdicts = self.read_verdicts(listed).await?;
+        verdicts.extend(also);
+        let Some(listing) = &self.listing else { return Ok(None) };
+        let own = listing.own.clone();
+        // The bucket's own versions are asked for only where nothing else is known to be good.
+        let known_good = |release: &Release| verdicts.iter().any(|v| !v.refuses() && v.is_about(release));
+        if own.iter().any(known_good) {
+            return Ok(instead(&own, &[], &verdicts));
+        }
+        let versions = match listing.versions.clone() {
+            Some(versions) => versions,
+            None => self.versions(&refused.key).await?,
+        };
+        Ok(instead(&own, &versions, &verdicts))
+    }
+
+    /// The versions of a key; none where they may not be listed.
+    async fn versions(&mut self, key: &str) -> Result<Vec<Release>, Fault> {
+        let versions = match self.clients()?.0.versions(key).await {
+            Err(fault) if fault.cure == Cure::Operator => {
+                tracing::warn!(%fault, "older versions of the package cannot be looked for");
+                Vec::new()
+            }
+            versions => versions?,
+        };
+        if let Some(listing) = &mut self.listing {
+            listing.versions = Some(versions.clone());
+        }
+        Ok(versions)
+    }
+
+    async fn fetch(
+        &mut self,
+        release: &Release,
+        incoming: &Path,
+        signed: bool,
+        progress: &Progress,
+    ) -> Result<Fetched, Fault> {
+        let about = self.clients()?.0.about(release).await?;
+        let signature = if signed { self.signature(release, &about).await? } else { None };
+        let release = Release { version: about.version.clone(), named: about.named.clone(), ..release.clone() };
+        let resumed = download(&self.clients()?.0, &release, incoming, progress).await?;
+        let file = incoming.to_owned();
+        let compared = tokio::task::spawn_blocking(move || compare(&about, &file)).await;
+        let compared = compared.map_err(|error| Fault::retry("comparing checksums", error))?;
+        let bytes = compared.map_err(|error| Fault::retry(format!("reading {}", incoming.display()), error))?;
+        Ok(Fetched { release, bytes, resumed, signature })
+    }
+
+    /// The signature in the object's metadata, else the one that lies beside it.
+    async fn signature(&mut self, release: &Release, about: &About) -> Result<Option<String>, Fault> {
+        if let Some(coded) = &about.signature {
+            let text = BASE64_STANDARD.decode(coded).ok().and_then(|text| String::from_utf8(text).ok());
+            return Ok(Some(text.unwrap_or_default()));
+        }
+        let key = format!("{}.minisig", release.key);
+        let beside = self.clients()?.1.read(&key).await?;
+        if beside.is_none() && OffsetDateTime::now_utc() - release.modified < SIGNATURE_COMES_WITHIN {
+            let said = format!("there is none yet, neither in its metadata nor as {key}");
+            return Err(Fault::retry(format!("looking for the signature of {}", release.key), said));
+        }
+        Ok(beside.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    async fn tell(&mut self, verdict: &Verdict) -> Result<(), Fault> {
+        let key = verdict::key(&self.place.prefix, &verdict.etag);
+        let papers = &self.clients()?.1;
+        for _ in 1..TRIES {
+            match papers.write_new(&key, verdict.text()).await {
+                Err(fault) if fault.cure == Cure::Retry => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(fault) => return Err(fault),
+                Ok(_) => return Ok(()),
+            }
+        }
+        papers.write_new(&key, verdict.text()).await.map(|_| ())
+    }
+
+    fn clients(&mut self) -> Result<&(Bucket, Papers), Fault> {
+        if self.clients.is_none() {
             let aws = self.aws.borrow().clone();
             let aws = aws.ok_or_else(|| Fault::retry("looking for a package", "the region is not known yet"))?;
-            self.bucket = Some(Bucket::new(&aws, self.place.clone()));
+            let papers = Papers::new(&aws, self.place.bucket.clone());
+            self.clients = Some((Bucket::new(&aws, self.place.clone()), papers));
         }
-        self.bucket.as_ref().ok_or_else(|| Fault::retry("looking for a package", "there is no client"))
+        self.clients.as_ref().ok_or_else(|| Fault::retry("looking for a package", "there is no client"))
+    }
+}
+
+impl Listing {
+    /// What matters of a listing: of a prefix with very many objects the newest ones.
+    fn of(releases: Vec<Release>, verdicts: &str, newest: Option<&Release>) -> Listing {
+        let (mut judged, others): (Vec<_>, Vec<_>) = releases.into_iter().partition(|r| r.key.starts_with(verdicts));
+        let mut own: Vec<_> = others.into_iter().filter(|r| r.key.ends_with(".zip") && !is_latest(&r.key)).collect();
+        // The one on the newest package is always among them.
+        let on_newest = newest.map(|newest| format!("{verdicts}{}.json", newest.etag.trim_matches('"')));
+        judged.sort_by_key(|r| std::cmp::Reverse((Some(&r.key) == on_newest.as_ref(), r.modified)));
+        own.sort_by_key(|r| std::cmp::Reverse(r.modified));
+        judged.truncate(last_good::MOST);
+        own.truncate(last_good::MOST);
+        Listing { at: Instant::now(), own, verdicts: judged, versions: None }
+    }
+}
+
+/// Whether the bytes in `file` are the store's: by its own checksum, else by what the publisher says.
+fn compare(about: &About, file: &Path) -> io::Result<Bytes> {
+    match (about.checksum.compare(file)?, &about.sha256) {
+        (Bytes::Unknown, Some(told)) if sha256(file)?.eq_ignore_ascii_case(told) => Ok(Bytes::TheStores),
+        (compared, _) => Ok(compared),
     }
 }
 
@@ -166,7 +385,7 @@ fn fingerprint(path: &Path) -> Result<Release, Fault> {
         }
     }
     let etag = format!("\"{:016x}\"", state.finish());
-    Ok(Release { key: path.display().to_string(), etag, version: None, length, modified: newest })
+    Ok(Release::plain(&path.display().to_string(), &etag, length, newest))
 }
 
 /// Copies a zip or packs a folder; a zip that is written to while it is copied is found out by its CRCs.

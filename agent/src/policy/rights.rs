@@ -13,9 +13,30 @@ pub(super) const RIGHTS: &[Right] = &[
     },
     Right {
         who: Who::Host,
+        sid: "FindOlderVersions",
+        actions: &["s3:ListBucketVersions"],
+        on: |site| site.bucket(),
+        only: |site| site.anything_below_the_prefix(),
+    },
+    Right {
+        who: Who::Host,
         sid: "FetchThePackage",
-        actions: &["s3:GetObject"],
+        actions: &["s3:GetObject", "s3:GetObjectVersion"],
         on: |site| site.objects("*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "LeaveVerdicts",
+        actions: &["s3:PutObject"],
+        on: |site| site.objects(".spothost/verdicts/*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "SayWhatIsServed",
+        actions: &["s3:PutObject"],
+        on: |site| site.objects(".spothost/hosts/*"),
         only: |_| None,
     },
     Right {

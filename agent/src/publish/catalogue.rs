@@ -302,7 +302,7 @@ mod tests {
 
     fn release(key: &str, number: i64) -> Release {
         let modified = BEGIN + Duration::minutes(number);
-        Release { key: key.to_owned(), etag: format!("\"{key}\""), version: None, length: 1, modified }
+        Release::plain(key, &format!("\"{key}\""), 1, modified)
     }
 
     fn said(number: i64, verdict: Finding) -> Verdict {

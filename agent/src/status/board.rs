@@ -162,6 +162,11 @@ impl Place {
         });
     }
 
+    /// What the part is doing has come so far.
+    pub fn goes_on(&self, what: String) {
+        self.change(|part, _, _| part.doing = Some(what));
+    }
+
     /// The part holds `holds`, and that is as it should be; it looks again after `next`.
     pub fn kept(&self, holds: &str, notes: Vec<String>, next: Duration) {
         let fault = |part: &mut PartStatus| {

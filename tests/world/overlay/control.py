@@ -57,9 +57,28 @@ def new_account(body: bytes) -> dict[str, str]:
     }
 
 
-def put_object(body: bytes, account: str, bucket: str, key: str) -> dict[str, str]:
+def put_object(
+    body: bytes, account: str, bucket: str, key: str, metadata: str = "{}", crc32: str = ""
+) -> dict[str, str]:
+    """An object, with user metadata (JSON) and the checksum that S3 is to say of it, if it is to say one."""
     made = s3_backends[account]["aws"].put_object(bucket, key, body)
+    made.set_metadata({f"x-amz-meta-{name}": value for name, value in json.loads(metadata).items()})
+    if crc32:
+        made.checksum_algorithm, made.checksum_value, made.checksum_type = "CRC32", crc32, "FULL_OBJECT"
     return {"etag": made.etag, "version": made.version_id}
+
+
+def object_text(body: bytes, account: str, bucket: str, key: str) -> str | None:
+    """An object's text; None if it is not there."""
+    found = s3_backends[account]["aws"].get_object(bucket, key)
+    return None if found is None else found.value.decode()
+
+
+def keys(body: bytes, account: str, bucket: str, prefix: str) -> list[str]:
+    """The keys that begin so."""
+    backend = s3_backends[account]["aws"]
+    begin = sorted(key for key in backend.head_bucket(bucket).keys.keys() if key.startswith(prefix))
+    return [key for key in begin if backend.get_object(bucket, key) is not None]
 
 
 def copy_object(body: bytes, account: str, bucket: str, key: str, to: str) -> dict[str, str]:
@@ -218,7 +237,8 @@ def now(body: bytes) -> float:
 VERBS = {
     function.__name__: function
     for function in (
-        new_account, put_object, copy_object, delete_object, objects, records, visible, change, changes,
-        propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, fleet, new_ca, restart_ca, now,
+        new_account, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
+        changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, fleet,
+        new_ca, restart_ca, now,
     )
 }

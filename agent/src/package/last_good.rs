@@ -1,0 +1,68 @@
+//! What a host without any site takes while the newest package is refused. Pure.
+
+use super::{Release, verdict::Verdict};
+
+/// How many candidates are considered.
+pub(super) const MOST: usize = 64;
+
+/// The release to take instead of a refused one: of those that were found good the newest, else the newest that nobody has
+/// refused. Objects under keys of their own come before older versions of the one that is refused now.
+///
+/// `own` are the other packages under the prefix, `before` the versions of the refused one's key, both in any order.
+pub(super) fn instead(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> Option<Release> {
+    let newest_first = |releases: &[Release]| {
+        let mut releases: Vec<_> = releases.to_vec();
+        releases.sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| b.key.cmp(&a.key)));
+        releases.truncate(MOST);
+        releases
+    };
+    let candidates: Vec<_> = newest_first(own).into_iter().chain(newest_first(before)).collect();
+    let on = |release: &Release, refuses: bool| {
+        verdicts.iter().any(|verdict| verdict.refuses() == refuses && verdict.is_about(release))
+    };
+    let allowed = || candidates.iter().filter(|release| !on(release, true));
+    allowed().find(|release| on(release, false)).or_else(|| allowed().next()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+    use crate::package::verdict::Outcome;
+
+    fn release(key: &str, etag: &str, second: i64) -> Release {
+        Release::plain(key, etag, 1, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second))
+    }
+
+    #[test]
+    fn newest_good_one_is_taken_else_the_newest_that_nobody_refused() {
+        let own = [release("a.zip", "1", 1), release("c.zip", "3", 3), release("b.zip", "2", 2)];
+        let before = [release("x-latest.zip", "9", 9), release("x-latest.zip", "8", 8)];
+        let table: [(&[&str], &[&str], Option<&str>); 8] = [
+            (&[], &[], Some("3")),
+            (&["1"], &[], Some("1")),
+            (&["1", "2"], &[], Some("2")),
+            (&["8"], &[], Some("8")),
+            (&["1", "8"], &[], Some("1")),
+            (&[], &["3"], Some("2")),
+            (&["3"], &["3", "2", "1"], Some("9")),
+            (&[], &["1", "2", "3", "8", "9"], None),
+        ];
+        for (good, refused, expected) in table {
+            let verdict = |etag: &&str, outcome| {
+                Verdict::on(&release("k", etag, 0), outcome, "i-1", OffsetDateTime::UNIX_EPOCH, &[])
+            };
+            let mut verdicts: Vec<_> = good.iter().map(|etag| verdict(etag, Outcome::Good)).collect();
+            verdicts.extend(refused.iter().map(|etag| verdict(etag, Outcome::Refused)));
+            let taken = instead(&own, &before, &verdicts);
+            assert_eq!(taken.as_ref().map(|r| r.etag.as_str()), expected, "good {good:?}, refused {refused:?}");
+        }
+    }
+
+    #[test]
+    fn many_objects_are_no_more_work_than_some() {
+        let own: Vec<_> = (0..5_000).map(|n| release(&format!("{n}.zip"), &n.to_string(), n)).collect();
+        assert_eq!(instead(&own, &[], &[]).map(|r| r.etag), Some("4999".to_owned()));
+    }
+}
