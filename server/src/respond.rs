@@ -72,6 +72,10 @@ fn respond<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
     {
         return plain::response(StatusCode::URI_TOO_LONG);
     }
+    // In HTTP/1 hyper has refused it by now.
+    if request.headers().len() > asked.settings.bounds.fields {
+        return plain::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
     let known = match asked.names.of(request) {
         Ok(known) => known,
         Err(status) => return plain::response(status),

@@ -57,10 +57,16 @@ pub struct Bounds {
     pub connections_per_address: usize,
     /// Bytes of a request's head.
     pub head: usize,
+    /// Fields of a request's head (RFC 6585 §5).
+    pub fields: usize,
     /// Bytes of a request's target (RFC 9110 §15.5.15).
     pub target: usize,
     /// Concurrent HTTP/2 streams of a connection (RFC 9113 §5.1.2).
     pub streams: u32,
+    /// HTTP/2 streams that a client may have reset before they were looked at (CVE-2023-44487); the connection ends beyond.
+    pub resets: usize,
+    /// HTTP/2 streams of a connection that a client may have made the server reset (CVE-2025-8671); the connection ends beyond.
+    pub errors: usize,
     /// Responses that are inflated at once, for clients that accept no coding: each holds about 150 KiB, and the next one is
     /// answered with 503.
     pub inflated: usize,
@@ -112,9 +118,12 @@ impl Default for Bounds {
             connections: 16_384,
             connections_per_address: 1_024,
             head: 32 * 1024,
+            fields: 100,
             target: 8 * 1024,
             streams: 128,
-            inflated: 128,
+            resets: 20,
+            errors: 1_024,
+            inflated: 96,
             progress: 16 * 1024,
         }
     }

@@ -40,10 +40,18 @@ pub struct Limits {
     connections_per_address: usize,
     /// Bytes of a request's head.
     head: usize,
+    /// Fields of a request's head.
+    fields: usize,
     /// Bytes of a request's target.
     target: usize,
     /// Concurrent HTTP/2 streams of a connection.
     streams: u32,
+    /// HTTP/2 streams that a client may have reset before they were looked at.
+    resets: usize,
+    /// HTTP/2 streams of a connection that a client may have made the server reset.
+    errors: usize,
+    /// Responses that are inflated at once.
+    inflated: usize,
     #[serde(deserialize_with = "time")]
     handshake_time: Duration,
     #[serde(deserialize_with = "time")]
@@ -53,7 +61,11 @@ pub struct Limits {
     #[serde(deserialize_with = "time")]
     idle_time: Duration,
     #[serde(deserialize_with = "time")]
+    rest_time: Duration,
+    #[serde(deserialize_with = "time")]
     write_time: Duration,
+    #[serde(deserialize_with = "time")]
+    close_time: Duration,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -87,7 +99,9 @@ impl Limits {
             first: self.first_time,
             head: self.head_time,
             idle: self.idle_time,
+            rest: self.rest_time,
             write: self.write_time,
+            close: self.close_time,
             ..Patience::default()
         }
     }
@@ -98,8 +112,12 @@ impl Limits {
             connections: self.connections,
             connections_per_address: self.connections_per_address,
             head: self.head,
+            fields: self.fields,
             target: self.target,
             streams: self.streams,
+            resets: self.resets,
+            errors: self.errors,
+            inflated: self.inflated,
             ..Bounds::default()
         }
     }
@@ -112,13 +130,19 @@ impl Default for Limits {
             connections: bounds.connections,
             connections_per_address: bounds.connections_per_address,
             head: bounds.head,
+            fields: bounds.fields,
             target: bounds.target,
             streams: bounds.streams,
+            resets: bounds.resets,
+            errors: bounds.errors,
+            inflated: bounds.inflated,
             handshake_time: patience.handshake,
             first_time: patience.first,
             head_time: patience.head,
             idle_time: patience.idle,
+            rest_time: patience.rest,
             write_time: patience.write,
+            close_time: patience.close,
         }
     }
 }
@@ -188,6 +212,21 @@ mod tests {
         assert_eq!(limits.bounds().streams, Bounds::default().streams);
         assert_eq!(limits.patience().idle, Duration::from_secs(5));
         assert_eq!(limits.patience().write, Patience::default().write);
+    }
+
+    #[test]
+    fn every_limit_can_be_set() {
+        let text = "connections = 1\nconnections_per_address = 2\nhead = 3\nfields = 4\ntarget = 5\nstreams = 6\nresets = 7\n\
+                    errors = 8\ninflated = 9\nhandshake_time = \"1s\"\nfirst_time = \"2s\"\nhead_time = \"3s\"\n\
+                    idle_time = \"4s\"\nrest_time = \"5s\"\nwrite_time = \"6s\"\nclose_time = \"7s\"\n";
+        let limits: Limits = toml::from_str(text).expect("valid");
+        let (bounds, patience) = (limits.bounds(), limits.patience());
+        let counts = [bounds.connections, bounds.connections_per_address, bounds.head, bounds.fields, bounds.target];
+        assert_eq!(counts, [1, 2, 3, 4, 5]);
+        assert_eq!((bounds.streams, bounds.resets, bounds.errors, bounds.inflated), (6, 7, 8, 9));
+        let times = [patience.handshake, patience.first, patience.head, patience.idle, patience.rest, patience.write];
+        assert_eq!(times.map(|time| time.as_secs()), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(patience.close.as_secs(), 7);
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(crate) struct Line {
     address: IpAddr,
     at: SystemTime,
     method: Method,
-    uri: Uri,
+    /// `None` where the head could not be read.
+    uri: Option<Uri>,
     version: Version,
     referer: Option<HeaderValue>,
     agent: Option<HeaderValue>,
@@ -56,10 +57,27 @@ impl Line {
             address: address.to_canonical(),
             at: SystemTime::now(),
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            uri: Some(request.uri().clone()),
             version: request.version(),
             referer: field(header::REFERER),
             agent: field(header::USER_AGENT),
+            status,
+            bytes: 0,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// A head that could not be read, and was answered with `status`.
+    pub(crate) fn refused(address: IpAddr, status: StatusCode) -> Self {
+        Self {
+            address: address.to_canonical(),
+            at: SystemTime::now(),
+            // A name that no method has, and that is a token all the same.
+            method: Method::from_bytes(b"-").unwrap_or_default(),
+            uri: None,
+            version: Version::HTTP_11,
+            referer: None,
+            agent: None,
             status,
             bytes: 0,
             took: Duration::ZERO,
@@ -74,7 +92,10 @@ impl Line {
 
     /// Writes the line and its end.
     pub(crate) fn write(&self, format: AccessFormat, out: &mut Vec<u8>) {
-        let target = self.uri.path_and_query().map_or("*", |target| target.as_str());
+        let target = match &self.uri {
+            Some(uri) => uri.path_and_query().map_or("*", |target| target.as_str()),
+            None => "-",
+        };
         match format {
             AccessFormat::Json => self.write_json(target, out),
             AccessFormat::Combined => self.write_combined(target, out),

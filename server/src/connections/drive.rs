@@ -92,6 +92,9 @@ async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
     }
 }
 
+/// How many fields hyper takes if nothing is said. It is not said, as hyper would allocate room for them at each request.
+const HYPER_FIELDS: usize = 100;
+
 /// Serves the requests of an HTTP/1 connection; returns how many were cut, or the stream if it rests.
 async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
     stream: Guarded<S>,
@@ -99,7 +102,11 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<u64, Guarded<S>> {
     let (worker, pulse, marks) = (answering.worker.clone(), answering.pulse.clone(), answering.marks.clone());
     let (bounds, address) = (&worker.settings.bounds, answering.address);
-    let mut connection = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    if bounds.fields != HYPER_FIELDS {
+        builder.max_headers(bounds.fields);
+    }
+    let mut connection = builder
         .half_close(true)
         // Not `pipeline_flush`: with it hyper forgets the last response when unread bytes follow a request.
         .header_read_timeout(None)
@@ -127,6 +134,8 @@ async fn http2(worker: Arc<Worker>, stream: Box<TlsStream<TcpStream>>, address: 
     let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks, address, secure: true };
     let connection = http2::Builder::new(Inline)
         .max_concurrent_streams(bounds.streams)
+        .max_pending_accept_reset_streams(bounds.resets)
+        .max_local_error_reset_streams(bounds.errors)
         .max_header_list_size(u32::try_from(bounds.head).unwrap_or(u32::MAX))
         .max_send_buf_size(64 * 1024)
         .serve_connection(io, answering);
@@ -217,7 +226,14 @@ where
 /// A connection ended early. If that is for a head that cannot be read, hyper has answered by itself.
 fn refused(worker: &Worker, address: IpAddr, error: &hyper::Error) {
     if error.is_parse() {
-        worker.counters.answered(StatusCode::BAD_REQUEST.as_u16());
+        let status = match error.is_parse_too_large() {
+            true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            false => StatusCode::BAD_REQUEST,
+        };
+        worker.counters.answered(status.as_u16());
+        if let Some(log) = &worker.log {
+            log.push(Line::refused(address, status));
+        }
     }
     tracing::debug!(%address, %error, "a connection ended early");
 }

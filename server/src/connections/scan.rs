@@ -150,6 +150,10 @@ impl Scan {
                 self.target += plain;
                 plain
             }
+            // Names of which only the end matters: those that are watched begin otherwise.
+            Place::Name if !matches!(self.name[0], b'c' | b't') => {
+                bytes.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(bytes.len())
+            }
             // Other control characters are no matter of framing, and hyper refuses them.
             Place::Value if self.value == Value::Other => memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len()),
             _ => 0,
@@ -264,8 +268,19 @@ impl Scan {
     }
 }
 
+/// Which bytes a token may hold, looked up for each byte of a head.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_token(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
 /// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
+const fn is_token(byte: u8) -> bool {
     matches!(byte,
         b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
         | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')

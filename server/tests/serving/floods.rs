@@ -3,11 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::client::TlsStream;
 
 use crate::{
     client::{get, handshake},
+    package::Package,
     server::{DOMAIN, Server},
 };
 
@@ -141,4 +146,28 @@ async fn pings_settings_and_empty_frames_do_not_keep_others_from_being_served() 
     flood(&server, 1, |_| settings.clone()).await;
     flood(&server, 1, |_| frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()).repeat(100)).await;
     flood(&server, 1, |_| frame(0xee, 0, 0, &[]).repeat(100)).await;
+}
+
+/// Whether the server ends a connection on which 50 streams were opened and reset at once.
+async fn ends_after_50_resets(resets: usize) -> bool {
+    let server = Server::with(Package::example(), |settings| settings.bounds.resets = resets);
+    let mut stream = connect(&server).await;
+    let block = fields("/about");
+    let mut bytes = Vec::new();
+    for id in (1..100).step_by(2) {
+        bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, id, &block));
+        bytes.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
+    }
+    stream.write_all(&bytes).await.unwrap();
+    let to_the_end = async {
+        let mut piece = [0; 4096];
+        while stream.read(&mut piece).await.is_ok_and(|length| length > 0) {}
+    };
+    timeout(Duration::from_secs(3), to_the_end).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_many_resets_are_borne_is_a_setting() {
+    assert!(ends_after_50_resets(5).await);
+    assert!(!ends_after_50_resets(1_000).await);
 }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use spothost_server::{Access, AccessFormat, AccessTo};
+
 use crate::{
-    client::{get, plain, tls},
+    client::{get, h2, h2_get, h2_request, plain, tls},
     package::Package,
     server::Server,
 };
@@ -185,4 +187,39 @@ async fn the_newest_inflated_response_is_refused_at_the_bound_and_coded_ones_are
     }
     let served = get(&server, "/zeros.bin", &["Accept-Encoding: identity", "Range: bytes=0-9"]).await;
     assert_eq!((served.status, &served.content[..]), (206, &[0; 10][..]));
+}
+
+#[tokio::test]
+async fn http2_requests_with_too_many_fields_are_refused() {
+    let server = Server::start();
+    let mut sender = h2(&server).await;
+    for (count, status) in [(90, 200), (101, 431)] {
+        let mut request = h2_request("GET", "/about");
+        for number in 0..count {
+            let name = http::HeaderName::from_bytes(format!("x-{number}").as_bytes()).unwrap();
+            request.headers_mut().insert(name, http::HeaderValue::from_static("y"));
+        }
+        assert_eq!(h2_get(&mut sender, request).await.unwrap().0.status, status, "{count} fields");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_has_its_access_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let to = AccessTo::File(path.clone());
+    let server = Server::with(Package::example(), |settings| {
+        settings.plain = true;
+        settings.access = Some(Access { format: AccessFormat::Combined, to });
+    });
+    for bytes in ["GET /about HTTP/1.1\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost : a\r\n\r\n"] {
+        assert_eq!(statuses(&server, bytes).await, [400]);
+    }
+    let many = (0..101).map(|number| format!("X-{number}: y\r\n")).collect::<String>();
+    assert_eq!(statuses(&server, &format!("GET / HTTP/1.1\r\n{many}\r\n")).await, [431]);
+    server.drain(0, 10_000).await;
+    let log = std::fs::read_to_string(path).unwrap();
+    let told: Vec<_> = log.lines().filter_map(|line| line.split_once("] ")).map(|(_, told)| told).collect();
+    let line = |status| format!("\"- - HTTP/1.1\" {status} 0 \"-\" \"-\"");
+    assert_eq!(told, [line(400), line(400), line(431)]);
 }
