@@ -366,6 +366,53 @@ async fn aws_command_line_and_the_old_rename_dance_publish_without_a_gap() {
     live(&mut agent, "by publish").await;
 }
 
+/// Publishes and waits, while a host says something of the version as soon as it is there.
+async fn heard(publisher: &Publisher, name: &str, word: impl Fn(&str) -> Value) -> world::Ended {
+    let before = publisher.latest().await;
+    let (ended, ()) = tokio::join!(publisher.publish(&["--wait"]), async {
+        eventually("a new version", SOON, async || publisher.latest().await != before).await;
+        let version = publisher.latest().await.expect("a version");
+        publisher.account.put(&format!(".spothost/{name}.json"), word(&version).to_string()).await;
+    });
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wait_ends_with_what_hosts_say_of_it() {
+    let publisher = publisher().await;
+    publisher.write(&Site::titled("good"));
+    let owner = |version: &str| {
+        serde_json::json!({ "format": 1, "instance": "i-owner", "role": "owner", "version": version, "etag": "x",
+            "since": "2026-11-21T12:00:00Z", "address": "192.0.2.1", "program": "0.1.0" })
+    };
+    let served = heard(&publisher, "hosts/i-owner", owner).await;
+    assert_eq!(served.code, Some(0), "{served:?}");
+    assert!(served.stdout.contains("is served by i-owner"), "{served:?}");
+    let good = publisher.latest().await.expect("a version");
+
+    publisher.write(&Site::titled("bad"));
+    let refusal = |version: &str| {
+        serde_json::json!({ "format": 1, "key": "k", "etag": "y", "version": version, "verdict": "refused",
+            "by": "i-owner", "at": "2026-11-21T12:00:00Z", "reasons": ["\"/about\" answers 404"] })
+    };
+    let refused = heard(&publisher, "verdicts/y", refusal).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("\"/about\" answers 404"), "{refused:?}");
+    let bad = publisher.latest().await.expect("a version");
+
+    let told = publisher.command(&["releases"]).await;
+    for word in ["refused by i-owner", "i-owner (owner) 192.0.2.1", good.as_str(), bad.as_str()] {
+        assert!(told.stdout.contains(word), "nothing about {word}:\n{}", told.stdout);
+    }
+    assert_eq!(publisher.command(&["rollback"]).await.code, Some(0));
+    assert_eq!(publisher.latest().await, Some(good));
+    // A refusal holds for ever: neither a way back to it nor the same content again.
+    for again in [publisher.command(&["rollback", "--to", &bad]).await, publisher.publish(&[]).await] {
+        assert_eq!(again.code, Some(1), "{again:?}");
+        assert!(again.stderr.contains("refused"), "{again:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wait_tells_that_nobody_was_heard_in_time() {
     let publisher = publisher().await;

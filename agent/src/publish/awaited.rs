@@ -93,7 +93,7 @@ impl Wanted {
             return Some(Awaited::Refused { by: refused.by.clone(), reasons: refused.reasons.clone() });
         }
         let since = self.pointer.modified;
-        let serves = |host: &&Serving| host.is_owner() && self.is(host.version.as_ref(), host.etag.as_deref());
+        let serves = |host: &&Serving| host.has_visitors() && self.is(host.version.as_ref(), host.etag.as_deref());
         let host = hosts.iter().filter(serves).find(|host| host.written >= since).map(|host| &host.instance);
         let good = verdicts.iter().filter(of_it).find(|verdict| verdict.written >= since).map(|verdict| &verdict.by);
         host.or(good).map(|by| Awaited::Served { by: by.clone() })
@@ -151,6 +151,8 @@ mod tests {
             (vec![], vec![host("owner", after)], served("i-2")),
             (vec![], vec![host("owner", before)], None),
             (vec![], vec![host("standby", after)], None),
+            // It keeps no names: whoever leads them to it does.
+            (vec![], vec![host("serving", after)], served("i-2")),
             (vec![verdict(Finding::Good, after)], vec![], served("i-1")),
             (vec![verdict(Finding::Good, before)], vec![], None),
             (vec![by_etag], vec![], served("i-1")),

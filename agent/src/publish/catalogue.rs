@@ -110,6 +110,11 @@ fn never() -> OffsetDateTime {
 }
 
 impl Serving {
+    /// Whether visitors are led to it: as the owner of the names, or because it keeps none and somebody else does.
+    pub fn has_visitors(&self) -> bool {
+        self.is_owner() || self.role == "serving"
+    }
+
     /// Whether the name leads to this host.
     pub fn is_owner(&self) -> bool {
         self.role == "owner"
