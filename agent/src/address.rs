@@ -161,6 +161,18 @@ impl Ledger {
             Changed::Differed(said) => Err(Fault::retry(change.why, said)),
         }
     }
+
+    /// Removes the records that lead to `host`, if it still holds the names and they are as it made them; whether it did.
+    ///
+    /// # Errors
+    /// What Route 53 refuses.
+    pub async fn remove(&self, aws: &Aws, host: &Host) -> Result<bool, Fault> {
+        let zone = Zone::new(aws, self.zone.clone());
+        let records = self.read(&zone).await?;
+        let Some(change) = plan::removal(host, &self.names, &records)? else { return Ok(false) };
+        let changed = zone.change(&format!("spothost: {}", change.why), &change.steps).await?;
+        Ok(matches!(changed, Changed::Accepted(_)))
+    }
 }
 
 impl Address {

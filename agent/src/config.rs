@@ -19,7 +19,7 @@ pub use authority::{Authority, Ca, Eab};
 pub use name::Name;
 pub use place::{Bucket, PackagePlace, VaultPlace};
 pub use serve::{Limits, Serve};
-pub use succession::{Fleet, Succession, Then};
+pub use succession::{Fleet, OnDeparture, Succession, Then};
 
 /// A configuration larger than this is none.
 const LARGEST: u64 = 1 << 20;
@@ -55,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether records that nobody claims may be taken over.
     pub adopt: bool,
+    /// What becomes of the records of a host that is taken while nobody follows.
+    pub on_departure: OnDeparture,
     /// How hosts follow each other.
     pub succession: Succession,
     /// The fleet that starts them.
@@ -184,6 +186,8 @@ struct Dns {
     ttl: Option<Spanned<u32>>,
     #[serde(default)]
     adopt: bool,
+    #[serde(default)]
+    on_departure: OnDeparture,
 }
 
 #[derive(Deserialize, Default)]
@@ -233,6 +237,7 @@ impl File {
             serve: self.serve,
             limits: self.limits,
             adopt: self.dns.adopt,
+            on_departure: self.dns.on_departure,
             succession: self.succession,
             fleet: self.fleet,
         })

@@ -18,7 +18,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     address::Leads,
-    config::Succession as Policy,
+    config::{Succession as Policy, Then},
     departure::{Going, Outlook},
     fault::Fault,
     keeper::{Judgement, Keeper, Kept, Pace},
@@ -112,6 +112,14 @@ impl Succession {
             aside: None,
             claim: None,
             given_back: None,
+        }
+    }
+
+    /// A host without a fleet has nothing to leave: it stands by.
+    fn policy(&self) -> Policy {
+        match self.fleets.is_none() {
+            true => Policy { then: Then::StandBy, ..self.policy.clone() },
+            false => self.policy.clone(),
         }
     }
 
@@ -212,7 +220,7 @@ impl Keeper for Succession {
     async fn observe(&mut self) -> Result<Situation, Fault> {
         let situation = self.situation();
         // What a host is follows from the names alone, and so does how it treats its visitors, whatever the fleet says.
-        let now = course(&self.policy, self.ttl, &situation);
+        let now = course(&self.policy(), self.ttl, &situation);
         self.board.role(now.role, &self.why());
         self.effects.manner.send_if_modified(|manner| std::mem::replace(manner, now.manner) != now.manner);
         let (crew, owes) = self.crew(now.role).await?;
@@ -220,7 +228,7 @@ impl Keeper for Succession {
     }
 
     fn judge(&self, seen: Situation) -> Judgement<Standpoint, (Step, Standpoint)> {
-        let course = course(&self.policy, self.ttl, &seen);
+        let course = course(&self.policy(), self.ttl, &seen);
         let standpoint = Standpoint { role: course.role, why: self.why() };
         match course.step {
             None => Judgement::Kept(standpoint),

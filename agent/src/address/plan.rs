@@ -120,6 +120,26 @@ pub(crate) fn departing(host: &Host, domain: &Name, seen: &[Records], asked: boo
     Ok(Some(Change { why, steps: fence(domain, Some(written), &next, ttl) }))
 }
 
+/// The batch that removes what leads to a host which holds the names, with its claim; none where another has followed, or
+/// the records are no longer as it made them.
+///
+/// # Errors
+/// Where something else stands in the claim's place.
+pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<Option<Change>, Fault> {
+    let Some(domain) = names.first() else { return Ok(None) };
+    let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
+    let ours = addresses(host);
+    let leads =
+        |set: &&Records| matches!(set.kind, Kind::A | Kind::Aaaa) && names.iter().any(|name| name.as_str() == set.name);
+    let sets: Vec<_> = seen.iter().filter(leads).collect();
+    let as_made = sets.iter().all(|set| !set.routed && set.values.iter().all(|value| ours.contains(value)));
+    if claim.instance != host.instance || !as_made {
+        return Ok(None);
+    }
+    let steps = sets.into_iter().chain([written]).cloned().map(Step::Delete).collect();
+    Ok(Some(Change { why: format!("removing the records of {}, which goes", host.instance), steps }))
+}
+
 /// A compare-and-swap of the claim: the whole batch is refused unless it stands as it was read.
 fn fence(domain: &Name, written: Option<&Records>, next: &Claim, ttl: u32) -> Vec<Step> {
     let values = vec![next.value()];
@@ -348,6 +368,19 @@ mod tests {
         // One that stays after all says that too.
         let back = [both("192.0.2.7"), vec![says.clone()]].concat();
         assert_eq!(steps(&me, &back), [Step::Delete(says), Step::Create(claim("i-me", 5, 6))]);
+    }
+
+    #[test]
+    fn records_of_a_departing_host_are_removed_only_as_it_made_them() {
+        let (me, names) = (host("i-me", 5), names());
+        let seen = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
+        let change = removal(&me, &names, &seen).expect("a claim").expect("all of it is mine");
+        assert_eq!(change.steps, seen.iter().cloned().map(Step::Delete).collect::<Vec<_>>());
+        let followed = [both("192.0.2.7"), vec![claim("i-new", 9, 5)]].concat();
+        assert_eq!(removal(&me, &names, &followed), Ok(None), "another has followed");
+        let edited = [both("198.51.100.1"), vec![claim("i-me", 5, 4)]].concat();
+        assert_eq!(removal(&me, &names, &edited), Ok(None), "somebody has changed them");
+        assert_eq!(removal(&me, &names, &both("192.0.2.7")), Ok(None), "nobody claims them");
     }
 
     #[test]

@@ -14,7 +14,9 @@ use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, run::host};
 use crate::{
     boot::Folders,
     certificate::LocalCa,
-    config::{Authority, Config, Fleet, Limits, Listen, Look, Name, PackagePlace, Serve, Succession, VaultPlace},
+    config::{
+        Authority, Config, Fleet, Limits, Listen, Look, Name, OnDeparture, PackagePlace, Serve, Succession, VaultPlace,
+    },
 };
 
 /// Serve a folder or a zip from this machine.
@@ -65,6 +67,7 @@ impl Up {
             serve: Serve::default(),
             limits: Limits::default(),
             adopt: false,
+            on_departure: OnDeparture::default(),
             succession: Succession::default(),
             fleet: Fleet::default(),
         }

@@ -16,6 +16,18 @@ pub enum Then {
     StandBy,
 }
 
+/// What becomes of the records of a host that is taken while nobody has followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDeparture {
+    /// They stay. That a name has no address is remembered by resolvers for as long as the zone says (RFC 2308 §5), often
+    /// for longer than the next host needs to come; and whoever is given the address meanwhile has no certificate.
+    #[default]
+    Keep,
+    /// They are deleted, if they are still exactly as this host made them.
+    Remove,
+}
+
 /// How hosts follow each other.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -18,7 +19,7 @@ use crate::{
         Aws,
         lease::{Asked, LeaseObject},
     },
-    config::{Bucket, Config, PackagePlace},
+    config::{Bucket, Config, OnDeparture, PackagePlace},
     departure::Going,
     fault::Fault,
     host::Host,
@@ -32,6 +33,8 @@ const TURN: Duration = Duration::from_secs(180);
 const EARLY: Duration = Duration::from_secs(3600);
 /// What was spent comes back after this time.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long before the end of an instance its records are removed, if they are: before it stops accepting.
+const REMOVE_BEFORE: Duration = Duration::from_secs(20);
 /// How long a fleet may take to carry out a change of its target.
 const SETTLE: Duration = Duration::from_secs(240);
 
@@ -43,6 +46,7 @@ pub struct Fleets {
     target: Option<u32>,
     bucket: Option<Bucket>,
     ledger: Ledger,
+    on_departure: OnDeparture,
     aws: Kept<Aws>,
     host: Kept<Host>,
     #[cfg(feature = "fleet")]
@@ -61,6 +65,7 @@ impl Fleets {
             target: config.fleet.target,
             bucket,
             ledger,
+            on_departure: config.on_departure,
             aws,
             host,
             #[cfg(feature = "fleet")]
@@ -252,10 +257,15 @@ pub async fn hand_over(leads: Kept<Leads>, mut fleets: Fleets, mut departs: watc
         if departs.wait_for(|going| going.as_ref().is_some_and(|going| going.until.is_some())).await.is_err() {
             return;
         }
+        let until = departs.borrow().as_ref().and_then(|going| going.until);
         let here = matches!(&*leads.borrow(), Some(Leads::Here(_)));
-        if here {
+        if let (Some(until), true) = (until, here) {
+            let handing = async {
+                handed_over(&leads, &mut fleets).await;
+                fleets.remove_records(until).await;
+            };
             tokio::select! {
-                () = handed_over(&leads, &mut fleets) => {}
+                () = handing => {}
                 _ = departs.wait_for(Option::is_none) => continue,
             }
         }
@@ -286,6 +296,21 @@ async fn handed_over(leads: &Kept<Leads>, fleets: &mut Fleets) {
 }
 
 impl Fleets {
+    /// Shortly before the end, and only where that is wanted and nobody has followed.
+    async fn remove_records(&self, until: OffsetDateTime) {
+        if self.on_departure == OnDeparture::Keep {
+            return;
+        }
+        let left = Duration::try_from(until - OffsetDateTime::now_utc()).unwrap_or_default();
+        sleep(left.saturating_sub(REMOVE_BEFORE)).await;
+        let (aws, host) = (self.aws.borrow().clone(), self.host.borrow().clone());
+        let (Some(aws), Some(host)) = (aws, host) else { return };
+        match self.ledger.remove(&aws, &host).await {
+            Ok(removed) => tracing::info!(removed, "the records that lead here"),
+            Err(fault) => tracing::warn!(%fault, "the records that lead here stay"),
+        }
+    }
+
     /// Raises the target by one, unless somebody is on the way already.
     async fn ask_for_successor(&mut self, leads: &Kept<Leads>) -> Result<bool, Fault> {
         let claimed = match &*leads.borrow() {
