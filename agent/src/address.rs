@@ -254,6 +254,18 @@ impl Address {
         (if silent { Standing::Gone } else { standing }, answers)
     }
 
+    fn elsewhere(&self, claim: Claim, seen: &Seen) -> Leads {
+        Leads::Elsewhere(Elsewhere { claim, held: self.held.is_some(), answers: seen.answers })
+    }
+
+    /// What a host holds that held the names, and finds that another has claimed them: they are not its own before they
+    /// are again, even if it may take them.
+    fn lost_to(&self, host: &Host, seen: &Seen) -> Option<Leads> {
+        self.held?;
+        let (claim, _) = plan::claim(self.ledger.names.first()?, &seen.records).ok()??;
+        (claim.instance != host.instance).then(|| self.elsewhere(claim, seen))
+    }
+
     /// Asks EC2 for the claimant; with the feature `fleet` only.
     #[cfg(feature = "fleet")]
     async fn standing(&self, claim: &Claim) -> Standing {
@@ -330,12 +342,8 @@ impl Keeper for Address {
         };
         match plan(&wanted, &seen.records, seen.claimant) {
             Plan::Leads(leads) => Judgement::Kept(Leads::Here(LeadsHere { asked_in: self.asked_in, ..leads })),
-            Plan::Change(change) => Judgement::Drifted { drift: change, meanwhile: None },
-            Plan::StandAside(claim) => Judgement::StandsAside(Leads::Elsewhere(Elsewhere {
-                claim,
-                held: self.held.is_some(),
-                answers: seen.answers,
-            })),
+            Plan::Change(change) => Judgement::Drifted { drift: change, meanwhile: self.lost_to(&host, &seen) },
+            Plan::StandAside(claim) => Judgement::StandsAside(self.elsewhere(claim, &seen)),
             Plan::Refuse(fault) => Judgement::Refused(fault),
         }
     }

@@ -294,6 +294,10 @@ impl World {
         };
         match plan(&wanted, records, standing) {
             Plan::Change(change) => {
+                if agent.held && seen.as_ref().is_some_and(|claim| claim.instance != agent.facts.instance) {
+                    let since = Duration::from_secs(now - *agent.aside.get_or_insert(now));
+                    (agent.names, agent.believes) = (Names::Elsewhere { since, held: true, answers }, false);
+                }
                 let what = format!("{} sends: {}", agent.facts.instance, change.why);
                 agent.at = At::Sent(change.steps);
                 self.say(what);
