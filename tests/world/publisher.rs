@@ -27,7 +27,10 @@ impl Publisher {
     pub async fn of(account: &Account) -> Publisher {
         let (home, aws) = (TempDir::new().expect("a temporary folder"), FaultProxy::start().await);
         let place = format!("s3://{}/{}", account.bucket, account.prefix());
-        aws.record_for(&format!("domain = \"{}\"\npackage = \"{place}\"\nvault = \"unused\"\n", account.domain()));
+        aws.record_for(&format!(
+            "domain = \"{}\"\npackage = \"{place}\"\nvault = \"unused\"\n[acme]\ndirectory = \"internal\"\n",
+            account.domain()
+        ));
         Publisher { account: account.clone(), aws, home }
     }
 

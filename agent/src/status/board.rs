@@ -70,8 +70,8 @@ impl Board {
     /// Says that the host goes.
     pub fn going(&self, going: &Going) {
         tracing::info!(reason = %going, "departing");
-        self.role(Role::Departing, &going.to_string());
         self.change(|status, _| status.going = Some(going.clone()));
+        self.role(Role::Departing, &going.to_string());
     }
 
     /// Says that the host stays after all.
@@ -80,9 +80,16 @@ impl Board {
         self.change(|status, _| status.going = None);
     }
 
-    /// Says what the host is in the succession, and why.
+    /// Says what the host is in the succession, and why. While it departs it is nothing else: a look that was under way
+    /// then does not know of it.
     pub fn role(&self, role: Role, why: &str) {
-        let was = self.status.borrow().role;
+        let was = {
+            let status = self.status.borrow();
+            if status.going.is_some() && role != Role::Departing {
+                return;
+            }
+            status.role
+        };
         if was != role {
             tracing::info!(%role, %was, why, "succession");
             self.change(|status, _| (status.role, status.role_since) = (role, Some(OffsetDateTime::now_utc())));
@@ -345,6 +352,18 @@ mod tests {
         place.doing(Spent::Looking, "listing again");
         let spans: Vec<_> = status(&board).boot.iter().map(|s| (s.spent, s.from, s.to)).collect();
         assert_eq!(spans, [(Spent::Waiting, 0, Some(30)), (Spent::Looking, 30, Some(50))]);
+    }
+
+    #[test]
+    fn host_that_goes_is_departing_until_it_stays_after_all() {
+        let board = Board::new("www.example.org");
+        board.role(Role::Owner, "the names lead here");
+        board.going(&Going::by_signal("SIGTERM"));
+        board.role(Role::Owner, "as a look that was under way finds");
+        assert_eq!(status(&board).role, Role::Departing);
+        board.stays();
+        board.role(Role::Owner, "the names lead here");
+        assert_eq!(status(&board).role, Role::Owner);
     }
 
     #[tokio::test(start_paused = true)]
