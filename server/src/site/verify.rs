@@ -52,7 +52,8 @@ fn records(site: &Site, entry: &Entry, end: u64) -> Result<Bytes, Reason> {
     Ok(packed)
 }
 
-/// A name in a legacy code page cannot be compared; the directory's Unicode name was taken, and its checksum held.
+/// A name in a legacy code page cannot be compared; the directory's Unicode name was taken, and its checksum held. A name
+/// within ASCII is the same in every code page.
 fn same_name(local: &[u8], name: &str) -> bool {
     match std::str::from_utf8(local) {
         // With backslashes as Windows wrote them, see `raw_name`.
@@ -60,7 +61,7 @@ fn same_name(local: &[u8], name: &str) -> bool {
             super::name::normalise(&local.replace('\\', "/")).is_ok_and(|l| l.text == name)
         }
         Ok(local) => super::name::normalise(local).is_ok_and(|local| local.text == name),
-        Err(_) => true,
+        Err(_) => !name.is_ascii(),
     }
 }
 
@@ -82,4 +83,24 @@ fn content(entry: &Entry, packed: Bytes) -> Result<(), Reason> {
         return Err(Reason::Damaged("its CRC-32 does not hold"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_name;
+
+    #[test]
+    fn names_of_both_headers_are_the_same_or_cannot_be_compared() {
+        let table: [(&[u8], &str, bool); 6] = [
+            (b"x.png", "x.png", true),
+            (b"a\\x.png", "a/x.png", true),
+            (b"x.png", "xnpng", false),
+            (b"x.pn\xe7", "xnpng", false),
+            (b"gr\x81n.png", "gr\u{fc}n.png", true),
+            ("gr\u{fc}n.png".as_bytes(), "gr\u{f6}n.png", false),
+        ];
+        for (local, name, expected) in table {
+            assert_eq!(same_name(local, name), expected, "{local:?} {name}");
+        }
+    }
 }
