@@ -307,8 +307,8 @@ async fn published_folder_goes_live_and_back_on_a_running_host() {
 async fn aws(publisher: &Publisher, arguments: &[&str]) {
     let home = std::env::var_os("SPOTHOST_TEST_HOME").expect("tests/run says where its tools are");
     let mut command = tokio::process::Command::new(std::path::Path::new(&home).join("ground/bin/aws"));
-    let output = command.args(arguments).envs(publisher.variables()).kill_on_drop(true).output().await;
-    let output = output.expect("the AWS command line starts");
+    let output = command.args(arguments).envs(publisher.variables()).env("AWS_SDK_UA_APP_ID", "aws-cli");
+    let output = output.kill_on_drop(true).output().await.expect("the AWS command line starts");
     assert!(output.status.success(), "aws {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 

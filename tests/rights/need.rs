@@ -32,7 +32,8 @@ pub(crate) fn needs(call: &Recorded) -> Vec<Need> {
             let id = path.trim_matches('/').split(['/', '?']).nth(2).unwrap_or_default();
             let kind = path.trim_matches('/').split('/').nth(1).unwrap_or_default();
             let names = between(rest, "<Name>", "</Name>");
-            let names = names.iter().map(|name| name.trim_end_matches('.').to_lowercase()).collect();
+            let names =
+                names.iter().map(|name| name.trim_end_matches('.').to_lowercase().replace('*', "\\052")).collect();
             let keys = [
                 ("route53:ChangeResourceRecordSetsNormalizedRecordNames", names),
                 ("route53:ChangeResourceRecordSetsRecordTypes", between(rest, "<Type>", "</Type>")),
