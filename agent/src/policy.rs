@@ -1,6 +1,6 @@
 //! The rights that a configuration needs at AWS, as an IAM policy. Pure.
 //!
-//! All of it is one table, [`RIGHTS`]: what is used, by whom, on what. A test holds every call that the whole test suite
+//! All of it is one table, `RIGHTS`: what is used, by whom, on what. A test holds every call that the whole test suite
 //! makes against the policies printed from it, both ways: nothing missing, nothing spare.
 
 use serde::Serialize;
