@@ -18,6 +18,13 @@ use super::Marks;
 /// From this length on, a system call of its own is cheaper than a copy.
 const WORTH_IT: usize = 32 * 1024;
 
+/// A client that has taken so much from files is one that reads.
+const PROVEN: usize = 512 * 1024;
+
+/// How much may wait unsent for a client that reads: with the bound for others, `UNSENT` of the listener, the kernel would
+/// ask for a file in so small pieces that a response of a megabyte costs more than twice as much.
+const UNSENT_IF_PROVEN: u32 = 512 * 1024;
+
 /// A TCP stream that knows from which package its responses come.
 #[derive(Debug)]
 pub(crate) struct Spliced {
@@ -26,11 +33,13 @@ pub(crate) struct Spliced {
     /// Whether the response's content is sent from the file. Meanwhile only full segments leave (`TCP_CORK`): the kernel
     /// takes a file in pieces, and would send each at once.
     from_file: bool,
+    /// How much has been sent from files, up to [`PROVEN`].
+    taken: usize,
 }
 
 impl Spliced {
     pub(crate) fn new(stream: TcpStream, marks: Arc<Marks>) -> Self {
-        Self { stream, marks, from_file: false }
+        Self { stream, marks, from_file: false, taken: 0 }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -54,6 +63,16 @@ impl Spliced {
             Ok(rustix::fs::sendfile(&self.stream, file, Some(&mut at), part.len())?)
         };
         self.try_write(context, send).map(Some)
+    }
+
+    fn has_taken(&mut self, sent: usize) {
+        if self.taken < PROVEN {
+            self.taken = self.taken.saturating_add(sent);
+            if self.taken >= PROVEN {
+                // Without it everything is sent all the same, in smaller pieces.
+                let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT_IF_PROVEN);
+            }
+        }
     }
 
     fn set_from_file(&mut self, from_file: bool) {
@@ -103,6 +122,7 @@ impl AsyncWrite for Spliced {
             Some(0) if self.from_file || self.worth_it(&parts[0]) => {
                 self.set_from_file(true);
                 if let Some(sent) = ready!(self.send_file(context, &parts[0])) {
+                    self.has_taken(*sent.as_ref().unwrap_or(&0));
                     return Poll::Ready(sent);
                 }
             }
