@@ -17,6 +17,7 @@ mod serves;
 mod succession;
 mod up;
 mod vault;
+mod waiting;
 
 /// How long anything may take that should take a second or two; other tests share the machine.
 const SOON: Duration = Duration::from_secs(30);

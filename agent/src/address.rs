@@ -17,14 +17,14 @@ use crate::{
     fault::Fault,
     host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
-    listener::{self, Answering},
+    listener::{self, Answering, Waiting},
     status::Part,
-    succession::{Claim, Right, Silence, Standing, claim_name, right},
+    succession::{Claim, Right, Silence, Standing, claim_name, right, right_without_certificate},
 };
 
 pub(crate) mod plan;
 
-use plan::{Change, Plan, Wanted, plan};
+use plan::{Change, Plan, Wanted, plan, plan_without_certificate};
 
 /// The names lead to this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub struct Address {
     aws: Kept<Aws>,
     host: Kept<Host>,
     answering: Kept<Answering>,
+    /// That this host has no certificate, and says so.
+    waiting: Kept<Waiting>,
     /// How many hosts the fleet has at rest.
     target: Kept<u32>,
     /// What a look found that was made while this host did not answer yet, and when.
@@ -194,6 +196,7 @@ impl Address {
             aws,
             host,
             answering,
+            waiting: watch::channel(None).1,
             target,
             early: None,
             begun: Instant::now(),
@@ -204,9 +207,24 @@ impl Address {
         }
     }
 
+    /// The same for a host that may be led to before, where nobody else is: as long as it says that it waits for its
+    /// certificate.
+    #[must_use]
+    pub fn or_waiting(self, waiting: Kept<Waiting>) -> Address {
+        Address { waiting, ..self }
+    }
+
+    /// Whether this host answers for the domain, and does not only say what it waits for.
+    fn is_ready(&self) -> bool {
+        self.answering.borrow().is_some()
+    }
+
     /// Looks while the host is still to answer, so that the records are known, and Route 53's connection made, by then.
     async fn look_early(&mut self) {
-        let waits = self.answering.borrow().is_none() && self.host.borrow().is_some() && self.aws.borrow().is_some();
+        let waits = !self.is_ready()
+            && self.waiting.borrow().is_none()
+            && self.host.borrow().is_some()
+            && self.aws.borrow().is_some();
         if !waits || self.early.is_some() {
             return;
         }
@@ -238,14 +256,20 @@ impl Address {
             return (Standing::Lives, false);
         };
         if claim.instance == host.instance {
-            self.held = Some(claim.epoch);
+            if !claim.waiting {
+                self.held = Some(claim.epoch);
+            }
             self.put_aside = false;
             return (Standing::Lives, true);
         }
         self.put_aside |= self.held.is_some();
         self.asked_in = claim.asked.then_some(claim.epoch).or(self.asked_in);
         // Where it makes no difference nobody is asked: a host that is gone would only hold this one up.
-        if right(&host, self.put_aside, Some(&claim), Standing::Lives) != Right::StandAside {
+        let right = match self.is_ready() {
+            true => right(&host, self.put_aside, Some(&claim), Standing::Lives),
+            false => right_without_certificate(&host, Some(&claim), Standing::Lives),
+        };
+        if right != Right::StandAside {
             return (Standing::Lives, false);
         }
         let (answers, standing) = join(self.ledger.answers(&claim), self.standing(&claim)).await;
@@ -300,7 +324,7 @@ impl Keeper for Address {
     }
 
     fn lacks(&self) -> Option<String> {
-        if self.answering.borrow().is_none() {
+        if !self.is_ready() && self.waiting.borrow().is_none() {
             return Some("this host to answer for the domain".to_owned());
         }
         if self.host.borrow().as_ref().and_then(Host::public).is_none() {
@@ -315,13 +339,14 @@ impl Keeper for Address {
             _ = self.answering.changed() => {}
             _ = self.host.changed() => {}
             _ = self.aws.changed() => {}
+            Ok(()) = self.waiting.changed() => {}
             Ok(()) = self.target.changed() => {}
         }
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
         match self.early.take() {
-            Some((at, seen)) if at.elapsed() < EARLY => Ok(seen),
+            Some((at, seen)) if at.elapsed() < EARLY && self.is_ready() => Ok(seen),
             _ => self.look().await,
         }
     }
@@ -340,7 +365,11 @@ impl Keeper for Address {
             target: *self.target.borrow(),
             package: &package,
         };
-        match plan(&wanted, &seen.records, seen.claimant) {
+        let planned = match self.is_ready() {
+            true => plan(&wanted, &seen.records, seen.claimant),
+            false => plan_without_certificate(&wanted, &seen.records, seen.claimant),
+        };
+        match planned {
             Plan::Leads(leads) => Judgement::Kept(Leads::Here(LeadsHere { asked_in: self.asked_in, ..leads })),
             Plan::Change(change) => Judgement::Drifted { drift: change, meanwhile: self.lost_to(&host, &seen) },
             Plan::StandAside(claim) => Judgement::StandsAside(self.elsewhere(claim, &seen)),

@@ -22,7 +22,7 @@ use crate::{
     departure::{self, Going, Notices, Signals},
     host::{Facts, Host},
     keeper::{Keeper, Kept, keep},
-    listener::{Feeds, Listener},
+    listener::{Feeds, Listener, watch_waiting},
     package::{Following, Packages, Shelf, Source},
     presence,
     status::{self, Board, Served, systemd},
@@ -218,8 +218,8 @@ fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
     if let Some(at_hand) = folders.at_hand(&config.vault) {
         tokio::spawn(at_hand.follow(certificates.clone()));
     }
-    let listener =
-        Listener::new(config.domain.clone(), bound.https, feeds, packages.clone(), certificates, host.clone());
+    let (domain, https) = (config.domain.clone(), bound.https);
+    let listener = Listener::new(domain.clone(), https, feeds, packages.clone(), certificates.clone(), host.clone());
     let answering = hands.start(listener);
     if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, &host) {
         let names = config.zone.is_some();
@@ -228,9 +228,12 @@ fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
         tokio::spawn(presence::tell(sources, place, aws, hands.board.watch(), departs));
     }
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host) {
+        let (waits, waiting) = watch::channel(None);
+        let board = hands.board.watch();
+        tokio::spawn(watch_waiting((domain, https), host.clone(), certificates, board, waits));
         let (target, targets) = watch::channel(None);
         let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());
-        let address = Address::new(config, ledger, aws, host, answering.clone(), targets);
+        let address = Address::new(config, ledger, aws, host, answering.clone(), targets).or_waiting(waiting);
         let leads = hands.start(address);
         tokio::spawn(hand_over(leads.clone(), fleets.clone(), hands.departs.clone()));
         let sources = Sources { leads, answering, outlook: notices };
@@ -311,11 +314,13 @@ fn serve(config: &Config, also: Vec<String>, bound: Bound, remembered: Remembere
         bounds: config.limits.bounds(),
         ..Settings::new(config.domain.as_str())
     };
+    // What waits for its certificate says so, whatever site it has.
+    let certified = remembered.identity.is_some();
     let shown = match remembered.identity {
         Some(identity) => identity,
         None => self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))?,
     };
-    let (site, sites) = watch::channel(remembered.site);
+    let (site, sites) = watch::channel(remembered.site.filter(|_| certified));
     let (identity, identities) = watch::channel(Some(shown));
     let running = bound.serve(settings, sites, identities).map_err(|error| Fatal(error.to_string()))?;
     Ok((running, Feeds { site, identity }))

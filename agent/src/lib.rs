@@ -27,7 +27,8 @@
 //! 1. Looking changes nothing outside.
 //! 2. A departing host changes nothing outside itself, but for what its departure is for: its claim says that it goes, and a
 //!    successor is asked for.
-//! 3. The name moves here only after this host has answered for it, over the network, with the real name and certificate.
+//! 3. The name moves here only after this host has answered for it, over the network, with the real name and certificate;
+//!    before, only where no host that lives is led to, to say that it waits for its certificate.
 //! 4. Two hosts never both move the names: a batch of an older epoch is refused by Route 53 as a whole. What a host is in
 //!    the [`succession`] follows from the claim it reads, never from what it remembers of itself.
 //! 5. What is ordered at the CA is stored before it is used, and nothing is ordered that could not be stored.

@@ -26,8 +26,10 @@ use crate::{
 
 mod lent;
 mod probe;
+mod waiting;
 
 pub use lent::lent;
+pub use waiting::{Waiting, watch_waiting};
 
 use probe::probe;
 
@@ -205,7 +207,8 @@ impl Keeper for Listener {
         if let Some(certificate) = &wanted.1 {
             self.feeds.identity.send_replace(Some(certificate.identity.clone()));
         }
-        if let Some(package) = &wanted.0 {
+        // A site behind a certificate that nobody trusts would be no site: until there is one, visitors are told to come back.
+        if let (Some(package), Some(_)) = &wanted {
             self.feeds.site.send_replace(Some(package.site.clone()));
         }
         self.fed = wanted;

@@ -39,7 +39,7 @@ mod silence;
 pub use claim::{Claim, claim_name};
 pub use course::{Course, Crew, Manner, Names, Role, Situation, Step, course};
 pub use crew::{Fleets, hand_over};
-pub use right::{Ground, Right, Standing, right};
+pub use right::{Ground, Right, Standing, right, right_without_certificate};
 pub use rollout::{Goal, Progress, Sight};
 pub use silence::Silence;
 

@@ -6,7 +6,7 @@ use crate::{
     config::Name,
     fault::Fault,
     host::Host,
-    succession::{Claim, Ground, Right, Standing, claim_name, right},
+    succession::{Claim, Ground, Right, Standing, claim_name, right, right_without_certificate},
 };
 
 /// What should be.
@@ -67,27 +67,46 @@ pub(crate) fn claim<'a>(domain: &Name, seen: &'a [Records]) -> Result<Option<(Cl
 
 /// Plans for `wanted`, with what the zone holds at the names and at the claim, and how the claimant stands.
 pub(crate) fn plan(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing) -> Plan {
+    plan_for(wanted, seen, claimant, true)
+}
+
+/// The same for a host that has no certificate yet, and can only say what it waits for.
+pub(crate) fn plan_without_certificate(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing) -> Plan {
+    plan_for(wanted, seen, claimant, false)
+}
+
+fn plan_for(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing, certified: bool) -> Plan {
     let planned = wanted.names.first().map_or_else(
         || Err(Fault::operator("planning records", "no name", "name a `domain`")),
-        |domain| planned(wanted, domain, seen, claimant),
+        |domain| planned(wanted, domain, seen, claimant, certified),
     );
     planned.unwrap_or_else(Plan::Refuse)
 }
 
-fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records], claimant: Standing) -> Result<Plan, Fault> {
+fn planned(
+    wanted: &Wanted<'_>,
+    domain: &Name,
+    seen: &[Records],
+    claimant: Standing,
+    certified: bool,
+) -> Result<Plan, Fault> {
     let claim = claim(domain, seen)?;
     let (claim, written) = claim.map_or((None, None), |(claim, written)| (Some(claim), Some(written)));
-    let right = right(wanted.host, wanted.put_aside, claim.as_ref(), claimant);
+    let right = match certified {
+        true => right(wanted.host, wanted.put_aside, claim.as_ref(), claimant),
+        false => right_without_certificate(wanted.host, claim.as_ref(), claimant),
+    };
     if let (Right::StandAside, Some(claim)) = (right, &claim) {
         return Ok(Plan::StandAside(claim.clone()));
     }
     let steps = record_steps(wanted, seen)?;
-    if right == Right::Take(Ground::Unclaimed) && !wanted.adopt {
-        refuse_what_is_somebody_elses(wanted, seen)?;
+    if right == Right::Take(Ground::Unclaimed) {
+        refuse_what_is_somebody_elses(wanted, seen, certified)?;
     }
     let epoch = claim.as_ref().map_or(0, |claim| claim.epoch);
     if let (Right::Hold, Some(claim), true) = (right, &claim, steps.is_empty())
         && !claim.departing
+        && claim.waiting != certified
         && (claim.target.is_some() || wanted.target.is_none())
     {
         let to = addresses(wanted.host).join(" and ");
@@ -99,7 +118,7 @@ fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records], claimant: Stand
         _ => None,
     };
     let target = claim.as_ref().and_then(|claim| claim.target).or(wanted.target);
-    let next = Claim { over, target, ..Claim::of(wanted.host, epoch + 1).serving(wanted.package) };
+    let next = Claim { over, target, waiting: !certified, ..Claim::of(wanted.host, epoch + 1).serving(wanted.package) };
     let why = why(claim.as_ref(), right, wanted.host, steps.is_empty());
     let steps = fence(domain, written, &next, wanted.ttl).into_iter().chain(steps).collect();
     Ok(Plan::Change(Change { why, steps }))
@@ -158,6 +177,9 @@ fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> St
     let to = addresses(host).join(" and ");
     match (claim, right) {
         (Some(_), Right::Hold) if only_claim => format!("claiming the names for {to} anew"),
+        (Some(claim), Right::Take(Ground::Waiting)) => {
+            format!("leading the names to {to}, after {}, which waits for its certificate", claim.instance)
+        }
         (Some(_), Right::Hold) => format!("leading the names back to {to}"),
         (Some(claim), Right::Take(Ground::Departing)) => {
             format!("leading the names to {to}, after {}, which says that it goes", claim.instance)
@@ -171,7 +193,7 @@ fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> St
 }
 
 /// Records that nobody claims are those of people. The ones that lead here already are not: their claim was removed.
-fn refuse_what_is_somebody_elses(wanted: &Wanted<'_>, seen: &[Records]) -> Result<(), Fault> {
+fn refuse_what_is_somebody_elses(wanted: &Wanted<'_>, seen: &[Records], certified: bool) -> Result<(), Fault> {
     let ours = addresses(wanted.host);
     let theirs = seen.iter().find(|set| {
         matches!(set.kind, Kind::A | Kind::Aaaa)
@@ -179,7 +201,14 @@ fn refuse_what_is_somebody_elses(wanted: &Wanted<'_>, seen: &[Records]) -> Resul
             && set.values.iter().any(|value| !ours.contains(value))
     });
     let Some(set) = theirs else { return Ok(()) };
-    let said = format!("{} leads to {}, and nobody claims it", set.name, set.values.join(" "));
+    let leads = format!("{} leads to {}", set.name, set.values.join(" "));
+    if !certified {
+        return Err(Fault::retry("leading the names here", format!("{leads}, and this host has no certificate yet")));
+    }
+    if wanted.adopt {
+        return Ok(());
+    }
+    let said = format!("{leads}, and nobody claims it");
     let remedy = "remove that record, or let it be taken over: [dns] adopt = true";
     Err(Fault::operator(format!("reading {}", set.name), said, remedy))
 }
@@ -349,6 +378,46 @@ mod tests {
         assert!(matches!(adopted, Plan::Change(_)), "{adopted:?}");
         // Its own records without their claim are no stranger's.
         assert!(matches!(planned(&me, &both("192.0.2.7")), Plan::Change(_)));
+    }
+
+    #[test]
+    fn host_without_certificate_claims_only_an_empty_place_and_says_that_it_waits() {
+        let (me, names) = (host("i-me", 5), names());
+        let planned = |adopt, seen: &[Records], claimant| {
+            plan_without_certificate(&Wanted { adopt, ..wanted(&me, &names) }, seen, claimant)
+        };
+        let waiting =
+            set("_spothost.www.example.org", Kind::Txt, &[&Claim { waiting: true, ..Claim::of(&me, 1) }.value()]);
+        let Plan::Change(change) = planned(false, &[], Standing::Lives) else { panic!("it is dark") };
+        let expected: Vec<_> = std::iter::once(Step::Create(waiting.clone()))
+            .chain(both("192.0.2.7").into_iter().map(Step::Upsert))
+            .collect();
+        assert_eq!(change.steps, expected);
+
+        // It holds that, and no more; with its certificate it says that it waits no longer.
+        let mine = [both("192.0.2.7"), vec![waiting.clone()]].concat();
+        assert!(matches!(planned(false, &mine, Standing::Lives), Plan::Leads(_)));
+        assert_eq!(steps(&me, &mine), [Step::Delete(waiting.clone()), Step::Create(claim("i-me", 5, 2))]);
+        // One that has lost its certificate says so, for others to follow.
+        let lost = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
+        let Plan::Change(change) = planned(false, &lost, Standing::Lives) else { panic!("it does not say so") };
+        assert!(matches!(&change.steps[1], Step::Create(set) if set.values[0].contains(" waiting")), "{change:?}");
+
+        // Whoever has a certificate follows at once, also the older host.
+        let theirs = [both("192.0.2.7"), vec![waiting]].concat();
+        let Plan::Change(change) = plan(&wanted(&host("i-old", 1), &names), &theirs, Standing::Lives) else {
+            panic!("it stands aside for one that cannot serve")
+        };
+        assert!(change.why.contains("waits for its certificate"), "{}", change.why);
+
+        // Where somebody may be led already nothing is taken: a living claimant, or records of people.
+        let claimed = [both("192.0.2.1"), vec![claim("i-old", 1, 4)]].concat();
+        assert!(matches!(planned(false, &claimed, Standing::Lives), Plan::StandAside(_)));
+        assert!(matches!(planned(false, &claimed, Standing::Gone), Plan::Change(_)));
+        for adopt in [false, true] {
+            let Plan::Refuse(fault) = planned(adopt, &both("198.51.100.1"), Standing::Lives) else { panic!("taken") };
+            assert!(fault.said.contains("no certificate yet"), "{fault}");
+        }
     }
 
     #[test]

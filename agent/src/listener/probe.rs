@@ -3,7 +3,12 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http_body_util::Empty;
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header::HOST};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header::{HOST, RETRY_AFTER},
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -33,9 +38,30 @@ pub(super) async fn answers(address: SocketAddr, domain: &Name) -> Result<(), Fa
     ask(address, domain, None).await
 }
 
+/// Asks the host at `address` for `/` of `domain`, whatever certificate it shows: whether it says when to come back
+/// (503 with `Retry-After`, RFC 9110 §15.6.4).
+pub(super) async fn waits(address: SocketAddr, domain: &Name) -> Result<(), Fault> {
+    let answer = asked(address, domain, None).await?;
+    match answer.status() == StatusCode::SERVICE_UNAVAILABLE && answer.headers().contains_key(RETRY_AFTER) {
+        true => Ok(()),
+        false => Err(Fault::retry(doing(address, domain), answer.status())),
+    }
+}
+
 async fn ask(address: SocketAddr, domain: &Name, leaf: Option<&[u8]>) -> Result<(), Fault> {
-    let doing = format!("asking {address} for https://{domain}/");
-    let failed = |said: String| Fault::retry(&doing, said);
+    let status = asked(address, domain, leaf).await?.status();
+    match is_of_a_site(status) {
+        true => Ok(()),
+        false => Err(Fault::retry(doing(address, domain), status)),
+    }
+}
+
+fn doing(address: SocketAddr, domain: &Name) -> String {
+    format!("asking {address} for https://{domain}/")
+}
+
+async fn asked(address: SocketAddr, domain: &Name, leaf: Option<&[u8]>) -> Result<Response<Incoming>, Fault> {
+    let failed = |said: String| Fault::retry(doing(address, domain), said);
     let stream = TcpStream::connect(address).await.map_err(|error| silence(address, &error.to_string()))?;
     let name = ServerName::try_from(domain.to_string()).map_err(|error| failed(error.to_string()))?;
     let tls = TlsConnector::from(expecting(leaf)?).connect(name, stream).await;
@@ -47,11 +73,7 @@ async fn ask(address: SocketAddr, domain: &Name, leaf: Option<&[u8]>) -> Result<
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(error.to_string()))?;
     let answer = sender.send_request(request).await.map_err(|error| failed(error.to_string()));
     connection.abort();
-    let status = answer?.status();
-    match is_of_a_site(status) {
-        true => Ok(()),
-        false => Err(failed(format!("{status}"))),
-    }
+    answer
 }
 
 /// The fault of an address that nothing is heard from.

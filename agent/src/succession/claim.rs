@@ -2,7 +2,7 @@
 //!
 //! One TXT record `_spothost.<domain>` with one string:
 //! `spothost=1 epoch=7 instance=i-… launched=… at=… package=… version=…`, with `departing` once its host goes, or
-//! `departing=asked` when the fleet was asked for a successor.
+//! `departing=asked` when the fleet was asked for a successor, or with `waiting` while it waits for its first certificate.
 //! The epoch is a fencing token: every batch deletes the exact claim it read and creates one with the next epoch, so
 //! Route 53 refuses the batch of a host that read an older one.
 
@@ -25,6 +25,8 @@ pub struct Claim {
     pub at: Option<IpAddr>,
     /// Whether it says that it goes, so that anybody may follow.
     pub departing: bool,
+    /// Whether it can only say yet that it waits for its certificate, so that any host which has one may follow.
+    pub waiting: bool,
     /// Whether it has asked the fleet for a successor, whose place is to be given back once it is gone.
     pub asked: bool,
     /// The host that was passed over, because it was silent or said that it goes: it may not take the names back by
@@ -57,6 +59,7 @@ impl Claim {
             launched: host.launched,
             at: host.public(),
             departing: false,
+            waiting: false,
             asked: false,
             over: None,
             target: None,
@@ -83,8 +86,8 @@ impl Claim {
             return Err(not("it does not begin with spothost=1"));
         }
         let (mut epoch, mut instance, mut launched) = (None, None, None);
-        let (mut at, mut departing, mut asked, mut over, mut target, mut package, mut version) =
-            (None, false, false, None, None, None, None);
+        let (mut at, mut departing, mut waiting, mut asked) = (None, false, false, false);
+        let (mut over, mut target, mut package, mut version) = (None, None, None, None);
         for (key, word) in words {
             match key {
                 "epoch" => epoch = word.parse().ok(),
@@ -92,6 +95,7 @@ impl Claim {
                 "launched" => launched = OffsetDateTime::parse(word, &Rfc3339).ok(),
                 "at" => at = word.parse().ok(),
                 "departing" => (departing, asked) = (true, word == "asked"),
+                "waiting" => waiting = true,
                 "over" => over = Some(word.to_owned()),
                 "target" => target = word.parse().ok(),
                 "package" => package = Some(word.to_owned()),
@@ -105,6 +109,7 @@ impl Claim {
             launched: launched.ok_or_else(|| not("no launch time"))?,
             at,
             departing,
+            waiting,
             asked,
             over,
             target,
@@ -143,7 +148,9 @@ impl fmt::Display for Claim {
         if let Some(version) = &self.version {
             write!(f, " version={version}")?;
         }
+        // Of one that goes, nothing else matters.
         match (self.departing, self.asked) {
+            (false, _) if self.waiting => f.write_str(" waiting"),
             (false, _) => Ok(()),
             (true, false) => f.write_str(" departing"),
             (true, true) => f.write_str(" departing=asked"),
@@ -166,6 +173,7 @@ mod tests {
             launched: datetime!(2026-11-21 12:00 UTC),
             at: Some(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff).into()),
             departing: true,
+            waiting: false,
             asked: true,
             over: Some("i-0fedcba9876543210".into()),
             target: Some(10_000),
@@ -181,6 +189,9 @@ mod tests {
         assert_eq!(Claim::parse(&full().value()), Ok(full()));
         let unasked = Claim { asked: false, ..full() };
         assert_eq!(Claim::parse(&unasked.value()), Ok(unasked));
+        let waiting = Claim { departing: false, asked: false, waiting: true, ..full() };
+        assert!(waiting.value().len() < 257);
+        assert_eq!(Claim::parse(&waiting.value()), Ok(waiting));
         let least = Claim {
             at: None,
             departing: false,

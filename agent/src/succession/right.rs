@@ -37,6 +37,8 @@ pub enum Ground {
     Younger,
     /// The claimant says that it goes.
     Departing,
+    /// The claimant can only say yet that it waits for its certificate.
+    Waiting,
     /// The claimant is gone.
     Gone,
 }
@@ -54,10 +56,24 @@ pub fn right(host: &Host, put_aside: bool, claim: Option<&Claim>, claimant: Stan
     if claimant == Standing::Gone {
         return Right::Take(Ground::Gone);
     }
+    if claim.waiting {
+        return Right::Take(Ground::Waiting);
+    }
     let passed_over = put_aside || claim.over.as_ref() == Some(&host.instance);
     match claim.launched_against(host) {
         Ordering::Less if !passed_over => Right::Take(Ground::Younger),
         _ => Right::StandAside,
+    }
+}
+
+/// What `host` may do as long as it has no certificate, and can only say that it waits for one: nothing that would lead
+/// visitors away from a host that lives, whatever it says of itself.
+pub fn right_without_certificate(host: &Host, claim: Option<&Claim>, claimant: Standing) -> Right {
+    match claim {
+        None => Right::Take(Ground::Unclaimed),
+        Some(claim) if claim.instance == host.instance => Right::Hold,
+        Some(_) if claimant == Standing::Gone => Right::Take(Ground::Gone),
+        Some(_) => Right::StandAside,
     }
 }
 
@@ -72,6 +88,7 @@ mod tests {
     #[test]
     fn right_follows_from_the_claim_and_from_how_the_claimant_stands() {
         let departing = |claim: Claim| Claim { departing: true, ..claim };
+        let waiting = |claim: Claim| Claim { waiting: true, ..claim };
         let over = |claim: Claim, whom: &str| Claim { over: Some(whom.to_owned()), ..claim };
         let (lives, gone) = (Standing::Lives, Standing::Gone);
         let table = [
@@ -82,6 +99,9 @@ mod tests {
             ("younger", Some(claimed("i-a", 9)), false, lives, Right::StandAside),
             ("younger, gone", Some(claimed("i-a", 9)), false, gone, Right::Take(Ground::Gone)),
             ("younger, departing", Some(departing(claimed("i-a", 9))), false, lives, Right::Take(Ground::Departing)),
+            ("younger, waiting", Some(waiting(claimed("i-a", 9))), false, lives, Right::Take(Ground::Waiting)),
+            ("younger, waiting, after me", Some(waiting(claimed("i-a", 9))), true, lives, Right::Take(Ground::Waiting)),
+            ("younger, waiting, gone", Some(waiting(claimed("i-a", 9))), false, gone, Right::Take(Ground::Gone)),
             ("launched with me, smaller id", Some(claimed("i-a", 5)), false, lives, Right::Take(Ground::Younger)),
             ("launched with me, greater id", Some(claimed("i-z", 5)), false, lives, Right::StandAside),
             ("older, over me", Some(over(claimed("i-a", 1), "i-me")), false, lives, Right::StandAside),
@@ -98,6 +118,26 @@ mod tests {
         ];
         for (what, claim, put_aside, claimant, expected) in table {
             assert_eq!(right(&host("i-me", 5), put_aside, claim.as_ref(), claimant), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn host_without_certificate_takes_only_what_nobody_else_who_lives_has() {
+        let departing = Claim { departing: true, ..claimed("i-a", 1) };
+        let waiting = Claim { waiting: true, ..claimed("i-a", 1) };
+        let (lives, gone) = (Standing::Lives, Standing::Gone);
+        let table = [
+            ("nobody claims", None, lives, Right::Take(Ground::Unclaimed)),
+            ("mine", Some(claimed("i-me", 5)), lives, Right::Hold),
+            ("older", Some(claimed("i-a", 1)), lives, Right::StandAside),
+            ("younger", Some(claimed("i-a", 9)), lives, Right::StandAside),
+            ("departing: it still serves", Some(departing.clone()), lives, Right::StandAside),
+            ("waiting like me", Some(waiting), lives, Right::StandAside),
+            ("gone", Some(claimed("i-a", 9)), gone, Right::Take(Ground::Gone)),
+            ("departing, gone", Some(departing), gone, Right::Take(Ground::Gone)),
+        ];
+        for (what, claim, claimant, expected) in table {
+            assert_eq!(right_without_certificate(&host("i-me", 5), claim.as_ref(), claimant), expected, "{what}");
         }
     }
 }
