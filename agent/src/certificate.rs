@@ -50,7 +50,7 @@ pub use local_ca::LocalCa;
 pub use self_made::self_made;
 pub use vault::Vault;
 
-use document::{Document, Issued};
+use document::{Document, Issued, Purpose};
 use due::{Due, Life, Window};
 use ledger::Urgency;
 use plan::{Holding, Leaf, Plan, Strikes, Wanted, judged, plan};
@@ -60,7 +60,7 @@ use vault::Reading;
 const LOOK: Duration = Duration::from_secs(600);
 /// The same while there is no certificate: another host may be about to store one.
 const LOOK_FOR_ONE: Duration = Duration::from_secs(10);
-/// The CA is asked when it would like to renew so long after the boot, which does not wait for the answer.
+/// The CA is asked when it would like to renew so long after the certificate is held: the boot does not wait for it.
 const FIRST_ASKED: Duration = Duration::from_secs(5);
 /// And then as often as it says, within these bounds: RFC 9773 §4.3.2 wants at least some patience, Let's Encrypt to be
 /// asked at least twice a day.
@@ -220,7 +220,8 @@ impl Certificates {
     }
 
     async fn remember(&self, seen: Seen) -> Result<(), Fault> {
-        let Reading { version, document, .. } = seen.reading;
+        let Reading { version, mut document, .. } = seen.reading;
+        document.count(seen.now);
         // Somebody else who was faster has news too.
         self.vault.swap(version.as_deref(), &document).await.map(|_| ())
     }
@@ -236,7 +237,7 @@ impl Certificates {
             Err(fault) => {
                 self.failed += 1;
                 if let Certifier::Internal(_) = &self.certifier {
-                    let urgency = if self.held { Urgency::CanWait } else { Urgency::Without };
+                    let urgency = if self.held { Urgency::CanWait(time::Duration::HOUR) } else { Urgency::Without };
                     self.strikes.add("internal", &fault.said, urgency, OffsetDateTime::now_utc());
                 }
                 Err(self.bounded(fault))
@@ -334,13 +335,19 @@ impl Keeper for Certificates {
         self.off = reading.off;
         let now = OffsetDateTime::now_utc() + reading.off;
         let mut certificate = reading.document.certificate.as_ref().map(Issued::read);
+        let was_held = self.held;
         self.held = matches!(&certificate, Some(Ok(certificate)) if now < certificate.life.not_after);
+        if self.held && !was_held {
+            self.ask_at = Instant::now() + FIRST_ASKED;
+        }
         let said = self.ask(&reading.document).await;
         let mut news = false;
         if let (Some(issued), Some(window)) = (reading.document.certificate.as_mut(), said) {
             // A vault that is damaged, or holds something else, is written when there is no way around it.
             news = issued.renewal.as_ref() != Some(&window) && reading.note.is_none();
             issued.renewal = Some(window);
+            // A CA that says something else each time it is asked is heard, and not written down each time.
+            news = news && reading.document.writable(Purpose::Memo, now).is_ok();
         }
         let holding = certificate.as_ref().map_or(Holding::Nothing, Issued::held);
         self.due_at = match judged(&self.wanted, &reading.document, &holding, now) {

@@ -7,6 +7,7 @@ use super::{
     Certifier, Vault,
     document::Issued,
     ledger::Left,
+    limit::VERSIONS,
     plan::{Holding, Plan, Strikes, plan},
 };
 use crate::{clock::moment, config::Name, fault::Fault};
@@ -23,6 +24,8 @@ pub struct Budget {
     pub when: Option<OffsetDateTime>,
     /// The CAs, in the order in which they are turned to.
     pub authorities: Vec<AtAuthority>,
+    /// How often the secret may still be written.
+    pub versions: LimitLeft,
 }
 
 /// What is left at one CA.
@@ -93,6 +96,8 @@ impl Budget {
             Certifier::Internal(_) => Vec::new(),
             Certifier::Acme(_) => wanted.authorities.iter().map(|authority| at(&authority.directory)).collect(),
         };
-        Ok(Budget { names: wanted.names, plan, when, authorities })
+        let (left, next) = document.versions(now);
+        let versions = LimitLeft { what: "versions of the secret", left, of: VERSIONS.tokens, next };
+        Ok(Budget { names: wanted.names, plan, when, authorities, versions })
     }
 }

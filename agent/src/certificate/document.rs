@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 use super::{
     Certificate, Life,
     due::Window,
-    ledger::Ledger,
+    ledger::{Ledger, NotBefore},
+    limit::{Bucket, VERSIONS},
     plan::{Authority, Wanted},
 };
 use crate::{config::Name, fault::Fault};
@@ -33,6 +34,11 @@ const LARGEST: usize = 64 << 10;
 
 /// CAs whose accounts are kept: two, their staging environments, and those that were configured before.
 const ACCOUNTS: usize = 6;
+
+/// Versions that an order may take: the attempt, the account, the order, and the certificate or what failed.
+const OF_AN_ORDER: u32 = 4;
+/// What only spares the next host a question is not written unless so many are left.
+const TO_SPARE: u32 = 12;
 
 /// What the vault holds. It has no `Debug`: it is full of keys.
 #[derive(Clone, Serialize)]
@@ -49,6 +55,20 @@ pub(super) struct Document {
     pub order: Option<Underway>,
     /// What was tried at which CA.
     pub ledger: Ledger,
+    /// How many versions may still be written; none when nothing is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<Bucket>,
+}
+
+/// What a version of the document is to be written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// An order from its beginning.
+    Order,
+    /// The end of an order that was made.
+    Resume,
+    /// What can be asked for again.
+    Memo,
 }
 
 /// An account at a CA.
@@ -119,7 +139,14 @@ pub(super) enum Parsed {
 
 impl Default for Document {
     fn default() -> Document {
-        Document { format: FORMAT, accounts: Vec::new(), certificate: None, order: None, ledger: Ledger::default() }
+        Document {
+            format: FORMAT,
+            accounts: Vec::new(),
+            certificate: None,
+            order: None,
+            ledger: Ledger::default(),
+            versions: None,
+        }
     }
 }
 
@@ -163,6 +190,7 @@ impl Document {
             certificate: field(&mut fields, "certificate", lost),
             order: field(&mut fields, "order", lost),
             ledger: field(&mut fields, "ledger", lost).unwrap_or_default(),
+            versions: field(&mut fields, "versions", lost),
             ..Document::default()
         };
         // Format 1 had one account.
@@ -181,6 +209,40 @@ impl Document {
             true => Ok(text),
             false => Err(Fault::operator("writing the vault", "the document outgrew 64 KiB", "name fewer aliases")),
         }
+    }
+
+    /// The same with what was done until `now` was written: what CAs and the secret were asked for, not what came of it.
+    pub(super) fn with_the_past_of(self, now: &Document) -> Document {
+        Document { ledger: now.ledger.clone(), versions: now.versions, ..self }
+    }
+
+    /// Writes down that it is about to be written.
+    pub(super) fn count(&mut self, now: OffsetDateTime) {
+        let bucket = self.versions.get_or_insert_with(|| Bucket::full(now));
+        bucket.spend(VERSIONS, now);
+    }
+
+    /// Whether it may be written for that purpose, or why not yet.
+    pub(super) fn writable(&self, purpose: Purpose, now: OffsetDateTime) -> Result<(), NotBefore> {
+        let needed = match purpose {
+            Purpose::Order => OF_AN_ORDER,
+            Purpose::Resume => 1,
+            Purpose::Memo => TO_SPARE,
+        };
+        let until = self.versions.map_or(now, |bucket| bucket.holds(needed, VERSIONS, now));
+        match until > now {
+            true => {
+                Err(NotBefore { until, why: "the secret was written as often as Secrets Manager bears".to_owned() })
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// How many versions may be written now, and when there is one more; none when all may.
+    pub(super) fn versions(&self, now: OffsetDateTime) -> (u32, Option<OffsetDateTime>) {
+        let bucket = self.versions.unwrap_or_else(|| Bucket::full(now));
+        let left = bucket.left(VERSIONS, now);
+        (left, (left < VERSIONS.tokens).then(|| bucket.holds(left + 1, VERSIONS, now)))
     }
 
     /// The account at the CA of that directory.

@@ -88,12 +88,14 @@ impl Life {
         self.not_after - (self.not_after - self.not_before) / EMERGENCY
     }
 
-    /// How pressing an order in the place of a certificate with this life is.
+    /// How pressing an order in the place of a certificate with this life is. In each part of it there is time for at least
+    /// twenty attempts, be it of three months or of a minute.
     pub(super) fn urgency(&self, now: OffsetDateTime) -> Urgency {
+        let pause = (self.not_after - self.not_before) / EMERGENCY;
         match () {
             () if now >= self.not_after => Urgency::Without,
-            () if now >= self.emergency() => Urgency::Emergency,
-            () => Urgency::CanWait,
+            () if now >= self.emergency() => Urgency::Emergency((pause / EMERGENCY).max(Duration::SECOND)),
+            () => Urgency::CanWait(pause.max(Duration::SECOND)),
         }
     }
 }
@@ -112,18 +114,19 @@ fn said_of(window: &Window, now: OffsetDateTime) -> String {
 ///
 /// A host without a certificate starts with seconds, for a CA that blinked, and ends at an hour; one that holds a
 /// valid certificate has the time that Let's Encrypt asks for: a minute, ten, a hundred, then a day
-/// (<https://letsencrypt.org/docs/integration-guide/>), and an hour when its life is nearly over.
+/// (<https://letsencrypt.org/docs/integration-guide/>), and an hour when its life is nearly over; but never longer than
+/// its life bears.
 pub(super) fn again(failed: u32, urgency: Urgency) -> Duration {
     const WITHOUT: &[i64] = &[1, 3, 10, 60, 300, 1_800, 3_600];
     const EMERGENCY: &[i64] = &[60, 600, 3_600];
     const CAN_WAIT: &[i64] = &[60, 600, 6_000, 86_400];
-    let ladder = match urgency {
-        Urgency::Without => WITHOUT,
-        Urgency::Emergency => EMERGENCY,
-        Urgency::CanWait => CAN_WAIT,
+    let (ladder, longest) = match urgency {
+        Urgency::Without => (WITHOUT, Duration::HOUR),
+        Urgency::Emergency(longest) => (EMERGENCY, longest),
+        Urgency::CanWait(longest) => (CAN_WAIT, longest),
     };
     let rung = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX).min(ladder.len() - 1);
-    Duration::seconds(ladder[rung])
+    Duration::seconds(ladder[rung]).min(longest)
 }
 
 fn words(time: Duration) -> String {
@@ -208,6 +211,21 @@ mod tests {
     }
 
     #[test]
+    fn pause_between_attempts_is_what_the_life_bears() {
+        use Urgency::{CanWait, Emergency, Without};
+        let of = |whole: Duration, hundredths: i32| {
+            let life = Life { not_before: START, not_after: START + whole };
+            life.urgency(START + whole * hundredths / 100)
+        };
+        assert_eq!(of(Duration::days(90), 66), CanWait(Duration::hours(108)));
+        assert_eq!(of(Duration::days(90), 96), Emergency(Duration::minutes(324)));
+        assert_eq!(of(Duration::days(6), 50), CanWait(Duration::minutes(432)));
+        assert_eq!(of(Duration::minutes(1), 50), CanWait(Duration::seconds(3)));
+        assert_eq!(of(Duration::minutes(1), 97), Emergency(Duration::SECOND));
+        assert_eq!(of(Duration::minutes(1), 100), Without);
+    }
+
+    #[test]
     fn orders_that_fail_come_ever_more_rarely() {
         use Urgency::{CanWait, Emergency, Without};
         let table = [
@@ -215,10 +233,12 @@ mod tests {
             (2, Without, 3),
             (7, Without, 3_600),
             (9_999, Without, 3_600),
-            (1, CanWait, 60),
-            (4, CanWait, 86_400),
-            (1, Emergency, 60),
-            (9, Emergency, 3_600),
+            (1, CanWait(Duration::DAY), 60),
+            (4, CanWait(Duration::DAY), 86_400),
+            (1, Emergency(Duration::HOUR), 60),
+            (9, Emergency(Duration::HOUR), 3_600),
+            (9, CanWait(Duration::seconds(3)), 3),
+            (1, Emergency(Duration::seconds(1)), 1),
         ];
         for (failed, urgency, seconds) in table {
             assert_eq!(again(failed, urgency).whole_seconds(), seconds, "{failed} {urgency:?}");

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Certifier, Vault,
-    document::{Document, Issued},
+    document::{Document, Issued, Parsed},
     due::Due,
     local_ca::private,
     plan::{Holding, judged},
@@ -160,8 +160,13 @@ pub async fn roll_back(vault: &Vault) -> Result<String, Fault> {
     let before = vault.before().await.ok_or_else(none)?;
     let read = before.certificate.as_ref().ok_or_else(none)?.read();
     let until = read.map_err(|why| Fault::operator(DOING, why, "bring a certificate in: spothost vault import"))?;
-    let version = current(vault).await?;
-    swap(vault, version.as_deref(), &before).await?;
+    let (stored, _) = vault.stored().await?;
+    // What was tried at the CAs meanwhile was tried, whatever is gone back to.
+    let document = match stored.as_ref().map(|stored| Document::parse(&stored.text)) {
+        Some(Parsed::Whole(now)) => before.with_the_past_of(&now),
+        _ => before,
+    };
+    swap(vault, stored.as_ref().map(|stored| stored.version.as_str()), &document).await?;
     Ok(moment(until.life.not_after))
 }
 
@@ -232,7 +237,9 @@ async fn current(vault: &Vault) -> Result<Option<String>, Fault> {
 }
 
 async fn swap(vault: &Vault, was: Option<&str>, document: &Document) -> Result<(), Fault> {
-    match vault.swap(was, document).await? {
+    let mut document = document.clone();
+    document.count(OffsetDateTime::now_utc());
+    match vault.swap(was, &document).await? {
         Swapped::Done(_) => Ok(()),
         Swapped::Lost => Err(Fault::retry("writing the vault", "a host was faster; look again and repeat")),
     }
@@ -300,11 +307,19 @@ mod tests {
     #[tokio::test]
     async fn version_before_is_gone_back_to_also_from_something_that_is_no_document() {
         let place = Place::new();
+        let chain = async || place.vault.read().await.expect("read").document.certificate.expect("one").chain;
         place.import("a.example").await.expect("stored");
-        let first = fs::read(place.folder.path().join("identity.json")).expect("there");
+        let first = chain().await;
         place.import("a.example").await.expect("stored");
+        let Reading { version, mut document, .. } = place.vault.read().await.expect("read");
+        document.ledger.attempt("https://ca.example/", false, OffsetDateTime::now_utc());
+        let ledger = document.ledger.clone();
+        document.certificate = None;
+        swap(&place.vault, version.as_deref(), &document).await.expect("stored");
         roll_back(&place.vault).await.expect("gone back");
-        assert_eq!(fs::read(place.folder.path().join("identity.json")).expect("there"), first);
+        assert_ne!(chain().await, first, "the version before has the second");
+        assert_eq!(place.vault.read().await.expect("read").document.ledger, ledger, "what was tried is not forgotten");
+        place.import("a.example").await.expect("stored");
         fs::write(place.folder.path().join("identity.json"), "something else").expect("written");
         roll_back(&place.vault).await.expect("gone back");
         assert!(Inventory::read(&place.vault).await.expect("read").damage.is_none());

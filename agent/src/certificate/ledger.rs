@@ -107,10 +107,10 @@ pub(super) struct Need<'a> {
 /// How pressing an order is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
-    /// A valid certificate is held, and not in the last part of its life.
-    CanWait,
-    /// A valid certificate is held, in the last part of its life.
-    Emergency,
+    /// A valid certificate is held, and not in the last part of its life. So much time may pass between two attempts.
+    CanWait(Duration),
+    /// A valid certificate is held, in the last part of its life. So much time may pass between two attempts.
+    Emergency(Duration),
     /// None is.
     Without,
 }
@@ -332,7 +332,11 @@ impl Book {
     fn paused(&self, urgency: Urgency, now: OffsetDateTime) -> NotBefore {
         let ladder = if self.failed == 0 { Duration::ZERO } else { again(self.failed, urgency) };
         let killed = self.unfinished.saturating_sub(KILLED);
-        let killed = if killed == 0 { Duration::ZERO } else { again(killed, Urgency::Emergency) };
+        let longest = match urgency {
+            Urgency::CanWait(longest) | Urgency::Emergency(longest) => longest.min(Duration::HOUR),
+            Urgency::Without => Duration::HOUR,
+        };
+        let killed = if killed == 0 { Duration::ZERO } else { again(killed, Urgency::Emergency(longest)) };
         let disproven = match (self.disproven, urgency) {
             (0, _) => Duration::ZERO,
             (1, Urgency::Without) => AFTER_THE_FIRST,
@@ -349,7 +353,7 @@ impl Book {
 
     fn limited(&self, limits: &Limits, need: Need<'_>, now: OffsetDateTime) -> Vec<NotBefore> {
         // The last token is for when there is no certificate, or soon will be none.
-        let tokens = if need.urgency == Urgency::CanWait { 2 } else { 1 };
+        let tokens = if matches!(need.urgency, Urgency::CanWait(_)) { 2 } else { 1 };
         let bucket = |key: String, limit: Limit, tokens: u32, what: &str| NotBefore {
             until: self.bucket(&key, now).holds(tokens, limit, now),
             why: format!("the limit of {what} would be reached"),
@@ -421,6 +425,9 @@ mod tests {
 
     use super::*;
 
+    const CAN_WAIT: Urgency = Urgency::CanWait(Duration::DAY);
+    const EMERGENCY: Urgency = Urgency::Emergency(Duration::HOUR);
+
     const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
     const CA: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
@@ -441,19 +448,19 @@ mod tests {
             ledger.ready(CA, need(&names, urgency), false, now).map_err(|not| (not.until - NOW).whole_days())
         };
         for day in 0..2 {
-            assert_eq!(ready(&ledger, Urgency::CanWait, day), Ok(()));
+            assert_eq!(ready(&ledger, CAN_WAIT, day), Ok(()));
             ledger.ordered(CA, &names, NOW + Duration::days(day));
         }
-        assert_eq!(ready(&ledger, Urgency::CanWait, 2), Err(7));
-        assert_eq!(ready(&ledger, Urgency::Emergency, 2), Ok(()));
+        assert_eq!(ready(&ledger, CAN_WAIT, 2), Err(7));
+        assert_eq!(ready(&ledger, EMERGENCY, 2), Ok(()));
         assert_eq!(ready(&ledger, Urgency::Without, 2), Ok(()));
         ledger.ordered(CA, &names, NOW + Duration::days(2));
         assert_eq!(ready(&ledger, Urgency::Without, 3), Err(7));
         assert_eq!(ready(&ledger, Urgency::Without, 7), Ok(()));
         // What replaces a certificate in the CA's window costs nothing, and other names are another set.
-        let exempt = Need { exempt: true, ..need(&names, Urgency::CanWait) };
+        let exempt = Need { exempt: true, ..need(&names, CAN_WAIT) };
         assert_eq!(ledger.ready(CA, exempt, false, NOW + Duration::days(3)), Ok(()));
-        assert_eq!(ledger.ready(CA, need(&names[..1], Urgency::CanWait), false, NOW + Duration::days(3)), Ok(()));
+        assert_eq!(ledger.ready(CA, need(&names[..1], CAN_WAIT), false, NOW + Duration::days(3)), Ok(()));
         // What came to nothing counts no longer.
         ledger.came_to_nothing(CA, &names);
         assert_eq!(ready(&ledger, Urgency::Without, 3), Ok(()));
@@ -470,7 +477,7 @@ mod tests {
         let text = serde_json::to_string(&ledger).expect("JSON");
         let read: Ledger = serde_json::from_str(&text).expect("a ledger");
         assert_eq!(read, ledger);
-        for urgency in [Urgency::CanWait, Urgency::Emergency, Urgency::Without] {
+        for urgency in [CAN_WAIT, EMERGENCY, Urgency::Without] {
             let refused = read.ready(CA, need(&names, urgency), true, NOW + Duration::hours(4)).expect_err("held off");
             assert_eq!(refused.until, NOW + Duration::hours(5));
             assert!(refused.why.contains("rateLimited"), "{}", refused.why);
@@ -481,7 +488,7 @@ mod tests {
         let refused = read.ready(CA, need(&names, Urgency::Without), true, behind).expect_err("held off");
         assert_eq!(refused.until, behind + Duration::hours(5));
         ledger.succeeded(CA, NOW);
-        assert_eq!(ledger.ready(CA, need(&names, Urgency::CanWait), false, NOW), Ok(()));
+        assert_eq!(ledger.ready(CA, need(&names, CAN_WAIT), false, NOW), Ok(()));
     }
 
     #[test]
@@ -489,15 +496,15 @@ mod tests {
         let names = names("a.example");
         let mut ledger = Ledger::default();
         ledger.attempt(CA, false, NOW);
-        assert_eq!(ledger.ready(CA, need(&names, Urgency::CanWait), false, NOW), Ok(()));
+        assert_eq!(ledger.ready(CA, need(&names, CAN_WAIT), false, NOW), Ok(()));
         ledger.attempt(CA, false, NOW);
-        let refused = ledger.ready(CA, need(&names, Urgency::CanWait), false, NOW).expect_err("a pause");
+        let refused = ledger.ready(CA, need(&names, CAN_WAIT), false, NOW).expect_err("a pause");
         assert_eq!(refused.until, NOW + Duration::minutes(1));
     }
 
     #[test]
     fn names_are_disproven_at_most_five_times_an_hour() {
-        for urgency in [Urgency::CanWait, Urgency::Emergency, Urgency::Without] {
+        for urgency in [CAN_WAIT, EMERGENCY, Urgency::Without] {
             let names = names("a.example");
             let (mut ledger, mut now, mut tries) = (Ledger::default(), NOW, Vec::new());
             while now < NOW + Duration::hours(12) {

@@ -53,6 +53,12 @@ const LETS_ENCRYPT_STAGING: Limits = Limits {
     own: 30_000,
 };
 
+/// Versions of the secret. Secrets Manager wants none written more often than every ten minutes for long, keeps 100, and
+/// removes none that is younger than a day
+/// (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>): 24 at once and one every twenty
+/// minutes are 96 in the worst day.
+pub(super) const VERSIONS: Limit = Limit { tokens: 24, refill: Duration::minutes(20) };
+
 impl Limits {
     /// Those of the CA with that directory.
     pub(super) fn of(directory: &str) -> Limits {
@@ -147,6 +153,21 @@ mod tests {
         });
         // A day takes one and brings 24/34 back.
         assert!(matches!(empty, Some(14..=17)), "{empty:?}");
+    }
+
+    #[test]
+    fn versions_of_the_secret_stay_below_a_hundred_on_the_worst_day() {
+        let (mut bucket, mut written) = (Bucket::full(NOW), Vec::new());
+        for minute in 0..3 * 24 * 60 {
+            let now = NOW + Duration::minutes(minute);
+            while bucket.left(VERSIONS, now) > 0 {
+                bucket.spend(VERSIONS, now);
+                written.push(now);
+            }
+        }
+        let within = |from: OffsetDateTime| written.iter().filter(move |at| (from..from + Duration::DAY).contains(*at));
+        let most = written.iter().map(|from| within(*from).count()).max();
+        assert!(most.is_some_and(|most| (90..100).contains(&most)), "{most:?}");
     }
 
     #[test]

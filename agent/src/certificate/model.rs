@@ -14,7 +14,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 use super::{
-    document::{Document, Issued},
+    document::{Document, Issued, Purpose},
     due::Due,
     plan::{Authority, Holding, Plan, Strikes, Wanted, judged, plan},
     steps::{Came, Refused, Run, Step},
@@ -32,8 +32,12 @@ use store::Store;
 
 const BEGIN: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
-/// The longest silence between two tries is a day; so long at a stretch must a CA be there, to be reached for certain.
-const CERTAINLY: Duration = Duration::hours(26);
+/// For how long at a stretch a CA must be there in the last third of a certificate's life to be reached for certain, by how
+/// many attempts it has let fail since the last that it did not. A CA that could not be reached is tried again within the
+/// hour, and a host that was killed is followed within minutes; attempts that it refused are made again after a minute, ten, a
+/// hundred, and then after a day, as it asks for.
+const CERTAINLY: [(u32, Duration); 3] =
+    [(0, Duration::minutes(80)), (3, Duration::hours(3)), (u32::MAX, Duration::hours(26))];
 
 /// So many hosts live at once, if not more are launched together.
 const OVERLAP: usize = 3;
@@ -407,6 +411,11 @@ impl<'a> World<'a> {
         let Some(window) = document.certificate.as_ref().and_then(|issued| self.ca.window(issued)) else { return };
         if let Some(issued) = document.certificate.as_mut().filter(|issued| issued.renewal.as_ref() != Some(&window)) {
             issued.renewal = Some(window);
+            let now = self.taken(host);
+            if document.writable(Purpose::Memo, now).is_err() {
+                return;
+            }
+            document.count(now);
             if self.store.swap(version, document, self.now).is_some() {
                 self.wake(host);
             }
@@ -589,7 +598,9 @@ impl<'a> World<'a> {
                 self.uncover(Some(until));
                 let third = Duration::hours(self.setting.life) / 3;
                 let there = self.ca.longest_up(until - third, until);
-                if there >= CERTAINLY && self.setting.policy != Policy::EveryBoot {
+                let failed = document.ledger.book(DIRECTORY).failed;
+                let certainly = CERTAINLY.iter().find(|(attempts, _)| failed <= *attempts);
+                if certainly.is_some_and(|(_, long)| there >= *long) && self.setting.policy != Policy::EveryBoot {
                     self.breaks(format!("1: a gap since {until}, although the CA was there for {there}"));
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    document::Document,
+    document::{Document, Purpose},
     due::{Due, Life, again, due},
     ledger::{Need, NotBefore, Urgency},
 };
@@ -216,6 +216,7 @@ fn order(
     };
     strikes.ready(directory, now)?;
     document.ledger.ready(directory, need, resumes, now)?;
+    document.writable(if resumes { Purpose::Resume } else { Purpose::Order }, now)?;
     let probes = !resumes && authority.staging.is_some() && document.ledger.book(directory).disproven > 0;
     Ok(Order { why: String::new(), authority: index, resumes, replaces, exempt, probes })
 }
@@ -340,7 +341,7 @@ mod tests {
         let (document, holding) = lived(60);
         let mut strikes = Strikes::default();
         for _ in 0..9 {
-            strikes.add("https://first.example/", "no route", Urgency::CanWait, NOW);
+            strikes.add("https://first.example/", "no route", Urgency::CanWait(Duration::DAY), NOW);
         }
         let planned = plan(&wanted(), &document, &holding, &strikes, NOW);
         assert!(matches!(planned, Plan::Wait { not, .. } if not.until == NOW + Duration::HOUR));

@@ -235,7 +235,7 @@ impl<'a> Run<'a> {
                 Next::Ill(fault) => Err(fault),
                 _ => Err(refused.fault),
             }),
-            (_, Came::Failed(refused)) if refused.kind == Kind::AccountGone => self.without_account(refused.fault),
+            (_, Came::Failed(refused)) if refused.kind == Kind::AccountGone => self.without_account(refused.fault, now),
             (At::Lease | At::Read | At::Confirm(_), Came::Failed(refused)) => self.end(Err(refused.fault)),
             (At::Reach, Came::Failed(refused)) => {
                 let said = refused.fault.said.clone();
@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
             }
             (At::Open, Came::Opened(Some(account))) => {
                 self.document.keep_account(account);
-                At::Store(Next::Order)
+                self.store(Next::Order, now)
             }
             (At::Open, _) => self.after(Next::Order),
             (At::Probe, _) => At::Confirm(Next::Place),
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         }
         let account = self.document.account(directory).is_none();
         self.document.ledger.attempt(directory, account, now);
-        At::Store(Next::Open)
+        self.store(Next::Open, now)
     }
 
     fn after(&mut self, next: Next) -> At {
@@ -325,7 +325,7 @@ impl<'a> Run<'a> {
         }
         let names = self.wanted.names.clone();
         self.document.order = Some(Underway { url, directory, profile, names, key, exempt });
-        At::Store(Next::Prove)
+        self.store(Next::Prove, now)
     }
 
     fn not_as_replacement(&mut self, now: OffsetDateTime) -> At {
@@ -362,7 +362,7 @@ impl<'a> Run<'a> {
                 };
                 match self.document.ledger.limits(&self.authority().directory, need, now) {
                     Ok(()) => self.reached(now),
-                    Err(not) => At::Store(Next::Ill(waiting(&not.why, not.until, now))),
+                    Err(not) => self.store(Next::Ill(waiting(&not.why, not.until, now)), now),
                 }
             }
         }
@@ -372,7 +372,7 @@ impl<'a> Run<'a> {
         self.document.ledger.succeeded(&issued.directory, now);
         self.document.certificate = Some(issued);
         self.document.order = None;
-        At::Store(Next::Well)
+        self.store(Next::Well, now)
     }
 
     /// The attempt failed: it is written down for all hosts, with what the CA asked for.
@@ -394,17 +394,17 @@ impl<'a> Run<'a> {
         let said = remedy.as_ref().map_or_else(|| said.clone(), |remedy| format!("{said} — {remedy}"));
         self.document.ledger.failed(&directory, &said, asked, now);
         self.alerts = self.urgency != Urgency::Without && self.document.ledger.alerts(&directory, now);
-        At::Store(Next::Ill(refused.fault))
+        self.store(Next::Ill(refused.fault), now)
     }
 
     /// The CA does not know the account any more, nor then its orders: the next run makes a new one.
-    fn without_account(&mut self, fault: Fault) -> At {
+    fn without_account(&mut self, fault: Fault, now: OffsetDateTime) -> At {
         let directory = self.authority().directory.clone();
         self.document.forget_account(&directory);
         if self.underway().is_some_and(|order| order.directory == directory) {
             self.drop_order(false);
         }
-        At::Store(Next::Ill(Fault { cure: Cure::Retry, remedy: None, ..fault }))
+        self.store(Next::Ill(Fault { cure: Cure::Retry, remedy: None, ..fault }), now)
     }
 
     /// Forgets the order under way; one of which it is known that no certificate came is not counted any more.
@@ -415,6 +415,12 @@ impl<'a> Run<'a> {
         {
             self.document.ledger.came_to_nothing(&order.directory, &order.names);
         }
+    }
+
+    /// The document is to be stored as it is now, and every version counts.
+    fn store(&mut self, next: Next, now: OffsetDateTime) -> At {
+        self.document.count(now);
+        At::Store(next)
     }
 
     fn underway(&self) -> Option<&Underway> {

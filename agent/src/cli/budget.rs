@@ -56,19 +56,27 @@ fn show(budget: &Budget) {
             let said = at.said.as_deref().unwrap_or("nothing was said");
             anstream::println!("{} attempts failed since {}, the last with: {said}", at.failed, moment(since));
         }
-        let mut table = table::headed(&["limit", "left", "of", "one more"]);
-        for LimitLeft { what, left, of, next } in &at.limits {
-            let colour = match left {
-                0 => Color::Red,
-                left if 2 * left < *of => Color::Yellow,
-                _ => Color::Green,
-            };
-            let next = next.map_or_else(|| "-".to_owned(), moment);
-            table.add_row([Cell::new(what), Cell::new(left).fg(colour), Cell::new(of), Cell::new(next)]);
+        limits(&at.limits);
+    }
+    match budget.authorities.is_empty() {
+        true => anstream::println!("the local CA limits nobody"),
+        false => {
+            anstream::println!("\nSecrets Manager");
+            limits(std::slice::from_ref(&budget.versions));
         }
-        anstream::println!("{table}");
     }
-    if budget.authorities.is_empty() {
-        anstream::println!("the local CA limits nobody");
+}
+
+fn limits(limits: &[LimitLeft]) {
+    let mut table = table::headed(&["limit", "left", "of", "one more"]);
+    for LimitLeft { what, left, of, next } in limits {
+        let colour = match left {
+            0 => Color::Red,
+            left if 2 * left < *of => Color::Yellow,
+            _ => Color::Green,
+        };
+        let next = next.map_or_else(|| "-".to_owned(), moment);
+        table.add_row([Cell::new(what), Cell::new(left).fg(colour), Cell::new(of), Cell::new(next)]);
     }
+    anstream::println!("{table}");
 }

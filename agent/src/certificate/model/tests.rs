@@ -1,21 +1,43 @@
 //! Histories that are drawn, and checked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{History, Policy, Setting, live};
 
 /// Histories of one test; `SPOTHOST_HISTORIES` says otherwise.
-const HISTORIES: u64 = 200;
+const HISTORIES: u64 = 2_000;
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
 }
 
-/// Lives through many rough histories; the first whose rules were broken, with its seed.
+/// Lives through many rough histories, on all cores; one whose rules were broken, with its seed.
 fn broken(policy: Policy, histories: u64) -> Option<(u64, History)> {
     let first = from_environment("SPOTHOST_SEED", 1);
-    (first..first + histories).find_map(|seed| {
-        let history = live(Setting::rough(policy, seed), seed);
-        let broken = !history.broken.is_empty() || history.touched > 0 || history.writes_a_day >= 100;
-        broken.then_some((seed, history))
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let found = AtomicBool::new(false);
+    let lived = |core: usize| {
+        let mut seeds = (first..first + histories).skip(core).step_by(cores);
+        seeds.find_map(|seed| {
+            if found.load(Ordering::Relaxed) {
+                return None;
+            }
+            let history = live(Setting::rough(policy, seed), seed);
+            let broken = !history.broken.is_empty() || history.touched > 0 || history.writes_a_day >= 100;
+            found.fetch_or(broken, Ordering::Relaxed);
+            broken.then_some((seed, history))
+        })
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores)
+            .map(|core| {
+                scope.spawn({
+                    let lived = &lived;
+                    move || lived(core)
+                })
+            })
+            .collect();
+        threads.into_iter().find_map(|thread| thread.join().expect("a history ends"))
     })
 }
 
