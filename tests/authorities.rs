@@ -112,6 +112,24 @@ async fn account_is_bound_to_the_external_one_that_the_ca_wants() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn key_of_the_external_account_may_lie_in_a_secret() {
+    let (mut instance, _) = published(&Site::titled("bound")).await;
+    let ca = Ca::for_external_accounts().await;
+    instance.goes_to(&ca.proxy().await);
+    let secret = format!("{}/eab", instance.account.domain());
+    let mut eab = toml::Table::new();
+    eab.insert("kid".to_owned(), text("spothost"));
+    eab.insert("key_secret".to_owned(), text(secret.clone()));
+    acme(&mut instance).insert("eab".to_owned(), Value::Table(eab));
+    let mut agent = instance.start();
+    agent.wait_for("a word about the secret", SOON, async |agent| says(agent, "it has no value")).await;
+    instance.account.put_in_secret(&secret, ca.mac_key.clone()).await;
+    agent.wait_until_serving(3 * SOON).await;
+    assert_eq!(instance.acme.accepted("newAccount"), 1);
+    assert!(!agent.log().contains(&ca.mac_key) && !stored(&instance).await.to_string().contains(&ca.mac_key));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proof_that_failed_is_tried_at_the_staging_ca_before_it_is_tried_again() {
     let (mut instance, _) = published(&Site::titled("staged")).await;
     let staging = AcmeProxy::start().await;

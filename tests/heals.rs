@@ -143,17 +143,6 @@ async fn lost_answers_of_the_ca_cost_no_second_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ca_that_is_down_is_not_missed_while_the_vault_has_a_certificate() {
-    let (first, _visitor, agent) = serving(&Site::titled("vaulted")).await;
-    agent.kill().await;
-    let second = first.successor().await;
-    second.acme.add(Rule::new(Fault::Reset));
-    let mut agent = second.start();
-    agent.wait_until_serving(SOON).await;
-    assert!(front(&second.visitor()).await.is_some());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn package_that_is_replaced_during_its_download_is_never_mixed() {
     let (one, two) = (Site::of_files("one", 30), Site::of_files("two", 30));
     let (instance, visitor) = published(&one).await;
@@ -190,21 +179,6 @@ async fn younger_host_takes_the_name_and_the_older_one_stands_aside() {
     assert_eq!(of_names(), writes);
     assert!(younger.is_led_to().await);
     successor.wait_until_serving(SOON).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosts_that_order_at_once_end_on_one_certificate() {
-    let (first, visitor) = published(&Site::titled("raced")).await;
-    let second = first.successor().await;
-    let (mut one, mut two) = (first.start(), second.start());
-    one.wait_for("the first serves", SOON, async |_| front(&visitor).await.is_some()).await;
-    two.wait_for("the second serves", SOON, async |_| front(&second.visitor()).await.is_some()).await;
-    two.wait_for("one certificate", Duration::from_secs(90), async |_| {
-        let both = (visitor.get("/").await, second.visitor().get("/").await);
-        both.0.is_ok_and(|first| both.1.is_ok_and(|second| first.certificate == second.certificate))
-    })
-    .await;
-    assert!(first.acme.accepted("finalize") <= 2, "{}", first.acme.accepted("finalize"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

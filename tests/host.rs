@@ -4,6 +4,7 @@ use std::time::Duration;
 
 mod authorities;
 mod boots;
+mod certified;
 mod check;
 mod delivery;
 mod departs;

@@ -20,11 +20,20 @@ async fn leaf(instance: &Instance) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosts_that_boot_together_order_once_and_share_the_certificate() {
+async fn two_hosts_that_boot_together_order_once_and_share_the_certificate() {
+    boot_together(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_hosts_that_boot_together_order_once_and_share_the_certificate() {
+    boot_together(8).await;
+}
+
+async fn boot_together(hosts: u64) {
     let first = Instance::new().await;
     first.account.put("site-latest.zip", Site::titled("shared").zip()).await;
     let mut instances = Vec::new();
-    for number in 1..8 {
+    for number in 1..hosts {
         instances.push(beside(&first, &first.account, number).await);
     }
     instances.push(first);
@@ -33,7 +42,7 @@ async fn hosts_that_boot_together_order_once_and_share_the_certificate() {
         agent.wait_for_phase("certificate", "kept", 3 * SOON).await;
         agent.wait_for_phase("listener", "kept", SOON).await;
     }
-    let first = instances.last().expect("eight instances");
+    let first = instances.last().expect("instances");
     assert_eq!(first.acme.accepted("newOrder"), 1);
     assert_eq!(first.acme.accepted("finalize"), 1);
     let certificate = leaf(first).await;
@@ -47,7 +56,7 @@ async fn order_of_a_host_that_was_killed_is_gone_on_with() {
     let first = Instance::new().await;
     first.account.put("site-latest.zip", Site::titled("resumed").zip()).await;
     // The CA has issued, but the host never hears of it, and is killed.
-    first.acme.add(Rule::new(Fault::Hang).on("cert"));
+    first.acme.add(Rule::new(Fault::Hang).on("certificate"));
     let agent = first.start();
     world::eventually("the order is finalized", SOON, async || first.acme.accepted("finalize") == 1).await;
     agent.kill().await;
@@ -156,13 +165,13 @@ async fn damaged_document_costs_one_order_at_the_most_and_stays_until_the_new_on
 }
 
 /// The document in the secret.
-async fn document(instance: &Instance) -> serde_json::Value {
+pub(crate) async fn document(instance: &Instance) -> serde_json::Value {
     let secret = instance.account.secret().await.and_then(|secret| secret.current).unwrap_or_default();
     serde_json::from_str(&secret).unwrap_or_default()
 }
 
 /// A certificate for the domain from a CA of the test's own, valid between these hours from now, in the vault's document.
-async fn holding(instance: &Instance, from: i64, until: i64) {
+pub(crate) async fn holding(instance: &Instance, from: i64, until: i64) {
     let hours = |hours: i64| OffsetDateTime::now_utc() + time::Duration::hours(hours);
     let mut params = rcgen::CertificateParams::new(vec![instance.account.domain()]).expect("a valid name");
     (params.not_before, params.not_after) = (hours(from), hours(until));

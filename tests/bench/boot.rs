@@ -4,7 +4,8 @@
 //! tests/run --no-run && SPOTHOST_BIN=… cargo run --release -p spothost-tests --example boot
 //! ```
 //!
-//! Cold: nothing in the vault, a certificate is ordered. Warm: a fresh instance that finds it there. Each time counts
+//! Cold: nothing in the vault, a certificate is ordered. Warm: a fresh instance that finds it there, once with a CA that
+//! answers nothing. Each time counts
 //! from the start of the process, and is the median of several instances.
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 };
 
 use time::OffsetDateTime;
-use world::{Account, Agent, Instance, Service, Site};
+use world::{Account, Agent, Fault, Instance, Rule, Service, Site};
 
 /// What every call to IMDS, AWS and the CA takes longer.
 const ADDED: Duration = Duration::from_millis(20);
@@ -34,7 +35,7 @@ struct Boot {
 async fn main() {
     let rounds = env::args().nth(1).and_then(|number| number.parse().ok()).unwrap_or(7_usize);
     println!("{rounds} instances each, {} ms added to every call, 600 files", ADDED.as_millis());
-    let (mut cold, mut warm) = (Vec::new(), Vec::new());
+    let (mut cold, mut warm, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let account = Account::new().await;
         account.put("site-latest.zip", Site::of_files("boot", 600).zip()).await;
@@ -46,9 +47,16 @@ async fn main() {
         first.acme.delay(ADDED);
         cold.push(boot(&first).await);
         warm.push(boot(&second).await);
+        let mut third = Instance::launch(&account).await;
+        third.configuration.insert("acme".to_owned(), first.configuration["acme"].clone());
+        third.imds.set_launched(OffsetDateTime::now_utc() + Duration::from_secs(120));
+        first.acme.add(Rule::new(Fault::Hang));
+        alone.push(boot(&third).await);
     }
     println!("\n{:<24}{:>18}{:>24}{:>14}{:>12}", "", "first answer", "accepted DNS change", "RSS at rest", "its own");
-    for (name, boots) in [("cold, with an order", &mut cold), ("warm, from the vault", &mut warm)] {
+    for (name, boots) in
+        [("cold, with an order", &mut cold), ("warm, from the vault", &mut warm), ("warm, the CA is down", &mut alone)]
+    {
         let answer = median(boots, |boot| boot.first_answer.as_millis());
         let accepted = median(boots, |boot| boot.accepted.as_millis());
         let resident = median(boots, |boot| u128::from(boot.resident_kib)) as f64 / 1024.0;

@@ -225,7 +225,12 @@ impl Account {
 
     /// Writes the secret by hand.
     pub async fn put_secret(&self, value: impl Into<Bytes>) {
-        self.ask("put_secret", &[("name", &self.vault())], value.into()).await;
+        self.put_in_secret(&self.vault(), value).await;
+    }
+
+    /// Writes another secret by hand.
+    pub async fn put_in_secret(&self, name: &str, value: impl Into<Bytes>) {
+        self.ask("put_secret", &[("name", name)], value.into()).await;
     }
 
     /// Launches an instance of no fleet, as far as EC2 knows; its id.

@@ -14,7 +14,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{ClientConfig, pki_types::ServerName},
+    rustls::{
+        ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
+        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+        pki_types::{CertificateDer, ServerName, UnixTime},
+    },
 };
 
 use crate::connection;
@@ -133,6 +138,18 @@ impl Visitor {
         tokio::time::timeout(LONGEST_ANSWER, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
 
+    /// The certificate that the server shows, be it one to trust or not, DER.
+    ///
+    /// # Errors
+    /// What went wrong, when none was shown.
+    pub async fn shown(&self) -> Result<Vec<u8>, String> {
+        let curious = Curious(ClientConfig::builder().crypto_provider().clone());
+        let tls = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(curious));
+        let visitor = Visitor { tls: Arc::new(tls.with_no_client_auth()), ..self.clone() };
+        let shown = async { visitor.connect(false).await.map(|(_, certificate)| certificate) };
+        tokio::time::timeout(LONGEST_ANSWER, shown).await.unwrap_or_else(|_| Err("no certificate in time".to_owned()))
+    }
+
     /// Gets `path` over plain HTTP from `address`.
     ///
     /// # Errors
@@ -195,6 +212,45 @@ impl Visitor {
             Line::One(send)
         };
         Ok((line, certificate))
+    }
+}
+
+/// Takes whatever certificate it is shown, to look at it.
+#[derive(Debug)]
+struct Curious(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Curious {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -72,6 +72,11 @@ impl AcmeProxy {
         self.relay.state().rules.lift();
     }
 
+    /// Whether every rule has met as many calls as it was for.
+    pub fn rules_are_spent(&self) -> bool {
+        self.relay.state().rules.are_spent()
+    }
+
     /// Lets every call take so much longer.
     pub fn delay(&self, delay: Duration) {
         self.relay.state().delay = delay;

@@ -117,6 +117,10 @@ impl Rules {
         self.0.clear();
     }
 
+    pub(super) fn are_spent(&self) -> bool {
+        self.0.iter().all(|rule| rule.left == Some(0))
+    }
+
     pub(super) fn are_lifted(&self) -> bool {
         self.0.is_empty()
     }
