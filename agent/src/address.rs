@@ -3,7 +3,10 @@
 //! This is the last step of a boot, and the only one that others see: it comes after the host has answered for the
 //! domain. All names and the claim move in one transactional batch, so two hosts can never both have moved them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use futures_util::future::{join, try_join_all};
 use tokio::{sync::watch, time::Instant};
@@ -17,7 +20,7 @@ use crate::{
     fault::Fault,
     host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
-    listener::{self, Answering, Waiting},
+    listener::{self, Answering, Heard, Waiting},
     status::Part,
     succession::{Claim, Right, Silence, Standing, claim_name, right, right_without_certificate},
 };
@@ -123,17 +126,32 @@ impl Ledger {
     /// What Route 53 refuses.
     pub async fn read(&self, zone: &Zone) -> Result<Vec<Records>, Fault> {
         let claim = self.names.first().map(claim_name).unwrap_or_default();
-        let names = self.names.iter().map(Name::as_str).chain(std::iter::once(claim.as_str()));
-        let sets = try_join_all(names.map(|name| zone.records(name))).await?;
-        Ok(sets.into_iter().flatten().collect())
+        // The claim alone first: a Route 53 that refuses this is not asked more.
+        let mut records = zone.records(&claim).await?;
+        let sets = try_join_all(self.names.iter().map(|name| zone.records(name.as_str()))).await?;
+        records.extend(sets.into_iter().flatten());
+        Ok(records)
     }
 
     /// Whether the host of that claim answers for the domain, at the address that the claim says: the records may have been
     /// changed by hand, which says nothing about their host.
     pub async fn answers(&self, claim: &Claim) -> bool {
-        match (self.names.first(), claim.at) {
-            (Some(domain), Some(ip)) => listener::answers(SocketAddr::new(ip, self.port), domain, PROBE).await,
-            _ => false,
+        match claim.at {
+            Some(ip) => self.answers_at(ip).await,
+            None => false,
+        }
+    }
+
+    /// Whether whoever is at that address answers for the domain.
+    pub async fn answers_at(&self, ip: IpAddr) -> bool {
+        self.heard_at(ip).await == Heard::Site
+    }
+
+    /// What is heard from whoever is at that address.
+    pub async fn heard_at(&self, ip: IpAddr) -> Heard {
+        match self.names.first() {
+            Some(domain) => listener::heard(SocketAddr::new(ip, self.port), domain, PROBE).await,
+            None => Heard::Nothing,
         }
     }
 

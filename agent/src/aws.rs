@@ -35,6 +35,7 @@ use metadata::Metadata;
 #[derive(Clone, Debug)]
 pub struct Aws {
     config: SdkConfig,
+    date: date::Date,
 }
 
 /// Two ways are never told apart: there is one in a process, and it never changes once it is there.
@@ -70,7 +71,15 @@ impl Login {
             .timeout_config(timeouts)
             .load()
             .await;
-        Aws { config }
+        Aws { config, date: date::Date::default() }
+    }
+}
+
+impl Aws {
+    /// How far this host's clock is ahead of AWS's (negative: behind), as the last answer of the package bucket told it; none
+    /// before one. `Date` tells whole seconds, and answers take their time: some seconds mean nothing.
+    pub fn ahead(&self) -> Option<time::Duration> {
+        self.date.told().map(|(theirs, ours)| ours - theirs)
     }
 }
 

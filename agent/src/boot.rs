@@ -207,7 +207,8 @@ fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
         let metadata = Metadata::new();
         let host = hands.start(Facts::new(metadata.clone()));
         let aws = way_to_aws(&metadata, host.clone());
-        (Some(host), aws, hands.start_always(Notices::new(metadata, config.look.departure)))
+        let notices = hands.start_always(Notices::new(metadata, aws.clone(), config.look.departure));
+        (Some(host), aws, notices)
     } else {
         (None, watch::channel(None).1, watch::channel(None).1)
     };

@@ -14,10 +14,13 @@ use tokio::{
 };
 
 use crate::{
-    aws::metadata::{Metadata, Notice},
+    aws::{
+        Aws,
+        metadata::{Metadata, Notice},
+    },
     clock::time_of_day,
-    fault::Fault,
-    keeper::{Judgement, Keeper, Pace},
+    fault::{Cure, Fault},
+    keeper::{Judgement, Keeper, Kept, Pace},
     status::{Board, Part},
 };
 
@@ -27,6 +30,10 @@ const SIGNAL_SOFT: Duration = Duration::from_secs(1);
 const SIGNAL_HARD: Duration = Duration::from_secs(25);
 /// A host that is taken stops answering this long before its end, so that the last answer leaves in one piece.
 const BEFORE_THE_END: Duration = Duration::from_secs(5);
+/// A clock that is off by less is taken for right: `Date` tells whole seconds, and answers take their time.
+const UNREMARKABLE: time::Duration = time::Duration::seconds(5);
+/// How long before the end of an instance a notice comes, at most.
+const LONGEST_NOTICE: time::Duration = time::Duration::minutes(2);
 /// From here on before the end no new connection is accepted.
 const LAST_ACCEPT: Duration = Duration::from_secs(15);
 
@@ -190,18 +197,39 @@ pub enum Outlook {
 /// Keeper of the notices: it looks for them, and corrects nothing.
 pub struct Notices {
     metadata: Metadata,
+    aws: Kept<Aws>,
     look: Duration,
+    /// The notice as it was first seen, and when by this host's own clock it is carried out.
+    noticed: Option<(Notice, OffsetDateTime)>,
 }
 
 impl Notices {
-    /// Looks for notices every `look`.
-    pub fn new(metadata: Metadata, look: Duration) -> Notices {
-        Notices { metadata, look }
+    /// Looks for notices every `look`; by `aws` it is known how far the clock of this host is off.
+    pub fn new(metadata: Metadata, aws: Kept<Aws>, look: Duration) -> Notices {
+        Notices { metadata, aws, look, noticed: None }
+    }
+
+    /// The notice with its time by this host's own clock, which stays what it was when the notice was first seen.
+    fn by_our_clock(&mut self, notice: Notice) -> Notice {
+        if self.noticed.as_ref().is_none_or(|(known, _)| *known != notice) {
+            let ahead = self.aws.borrow().as_ref().and_then(Aws::ahead);
+            let at = by_our_clock(notice.time, ahead, OffsetDateTime::now_utc());
+            self.noticed = Some((notice.clone(), at));
+        }
+        let time = self.noticed.as_ref().map_or(notice.time, |(_, at)| *at);
+        Notice { time, ..notice }
     }
 }
 
+/// When by a clock that says `now`, and is so far `ahead` of AWS's, comes what AWS announces for `time`. However wrong the
+/// clock is, no notice is longer than two minutes.
+fn by_our_clock(time: OffsetDateTime, ahead: Option<time::Duration>, now: OffsetDateTime) -> OffsetDateTime {
+    let off = ahead.filter(|ahead| ahead.abs() >= UNREMARKABLE).unwrap_or_default();
+    (time + off).min(now + LONGEST_NOTICE)
+}
+
 impl Keeper for Notices {
-    type Seen = (Option<Notice>, bool);
+    type Seen = Result<(Option<Notice>, bool), Fault>;
     type Drift = std::convert::Infallible;
     type Held = Outlook;
     const PART: Part = Part::Departure;
@@ -210,16 +238,22 @@ impl Keeper for Notices {
         Pace { look: self.look, observe: Duration::from_secs(10), converge: Duration::ZERO, longest_pause: self.look }
     }
 
-    async fn observe(&mut self) -> Result<(Option<Notice>, bool), Fault> {
-        tokio::try_join!(self.metadata.notice(), self.metadata.rebalance())
+    /// Metadata that somebody has disabled is looked for as often as ever: a notice leaves no time to come back late.
+    async fn observe(&mut self) -> Result<Self::Seen, Fault> {
+        match tokio::try_join!(self.metadata.notice(), self.metadata.rebalance()) {
+            Ok((notice, rebalance)) => Ok(Ok((notice.map(|notice| self.by_our_clock(notice)), rebalance))),
+            Err(fault) if fault.cure == Cure::Operator => Ok(Err(fault)),
+            Err(fault) => Err(fault),
+        }
     }
 
-    fn judge(&self, seen: (Option<Notice>, bool)) -> Judgement<Outlook, Self::Drift> {
-        Judgement::Kept(match seen {
-            (None, false) => Outlook::Stays,
-            (None, true) => Outlook::Recommended,
-            (Some(notice), _) => Outlook::Taken(Going::by_notice(&notice)),
-        })
+    fn judge(&self, seen: Self::Seen) -> Judgement<Outlook, Self::Drift> {
+        match seen {
+            Ok((None, false)) => Judgement::Kept(Outlook::Stays),
+            Ok((None, true)) => Judgement::Kept(Outlook::Recommended),
+            Ok((Some(notice), _)) => Judgement::Kept(Outlook::Taken(Going::by_notice(&notice))),
+            Err(fault) => Judgement::Refused(fault),
+        }
     }
 
     async fn converge(&mut self, drift: Self::Drift) -> Result<(), Fault> {
@@ -244,6 +278,24 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+
+    #[test]
+    fn notice_is_carried_out_by_the_clock_of_aws_and_not_by_that_of_the_host() {
+        let now = datetime!(2026-11-21 12:00 UTC);
+        let seconds = time::Duration::seconds;
+        let table = [
+            ("clocks agree", 100, Some(0), 100),
+            ("nothing is known", 100, None, 100),
+            ("some seconds mean nothing", 100, Some(4), 100),
+            ("the host is ten minutes ahead", 100 - 600, Some(600), 100),
+            ("the host is ten minutes behind", 100 + 600, Some(-600), 100),
+            ("behind, and nothing is known", 100 + 600, None, 120),
+            ("it should have happened", -30, Some(0), -30),
+        ];
+        for (what, time, ahead, expected) in table {
+            assert_eq!(by_our_clock(now + seconds(time), ahead.map(seconds), now), now + seconds(expected), "{what}");
+        }
+    }
 
     #[test]
     fn deadlines_leave_the_last_seconds_to_the_end() {

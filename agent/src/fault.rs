@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// The longest wait between two tries of something that time may cure: with its jitter never more than a try a minute.
 const LONGEST_RETRY: Duration = Duration::from_secs(75);
-/// The longest wait between two tries of something that a person must cure.
-const LONGEST_FOR_A_PERSON: Duration = Duration::from_secs(300);
+/// The longest wait between two tries of something that a person must cure: likewise never more than a try in five minutes.
+const LONGEST_FOR_A_PERSON: Duration = Duration::from_secs(375);
 
 /// What would make a failed step succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ impl Fault {
     /// How long to wait before try number `tries + 1`, without jitter.
     ///
     /// Time heals in doubling steps from half a second up to 75 seconds. What a person must cure is tried once a
-    /// second for the first five tries, then in doubling steps up to five minutes.
+    /// second for the first five tries, then in doubling steps up to some six minutes.
     pub fn pause(&self, tries: u32) -> Duration {
         match self.cure {
             Cure::Wait(time) => time.min(Duration::from_secs(24 * 3600)),
@@ -125,8 +125,8 @@ mod tests {
             (Cure::Operator, 1, 1_000),
             (Cure::Operator, 5, 1_000),
             (Cure::Operator, 6, 2_000),
-            (Cure::Operator, 30, 300_000),
-            (Cure::Operator, u32::MAX, 300_000),
+            (Cure::Operator, 30, 375_000),
+            (Cure::Operator, u32::MAX, 375_000),
             (Cure::Wait(Duration::from_secs(7)), 9, 7_000),
             (Cure::Wait(Duration::from_secs(1 << 40)), 1, 86_400_000),
         ];

@@ -62,8 +62,8 @@ impl Bucket {
     /// The bucket and prefix that the configuration names.
     pub fn new(aws: &Aws, place: Place) -> Bucket {
         // The keeper decides when to look again: an S3 that is down is not to be asked twice as often.
-        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled()).build();
-        Bucket { client: Client::from_conf(config), place }
+        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled());
+        Bucket { client: Client::from_conf(config.interceptor(aws.date.clone()).build()), place }
     }
 
     /// The same with a client that is there already.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use aws_sdk_autoscaling::types::LifecycleState;
 use aws_sdk_ec2::types::{
     BatchState, ExcessCapacityTerminationPolicy, FleetExcessCapacityTerminationPolicy, FleetStateCode,
-    TargetCapacitySpecificationRequest,
+    TargetCapacitySpecificationRequest, TargetCapacityUnitType,
 };
 
 use super::{Aws, refusal::fault};
@@ -93,7 +93,7 @@ impl Fleet {
     /// Target, members, and whether it is at rest.
     ///
     /// # Errors
-    /// What AWS refuses; a fleet that does not exist.
+    /// What AWS refuses; a fleet that does not exist, or whose target does not count hosts.
     pub async fn look(&self) -> Result<Crew, Fault> {
         let members = self.members().await?;
         let (target, settled) = match &self.kind {
@@ -115,8 +115,12 @@ impl Fleet {
         let answer = self.ec2.describe_spot_fleet_requests().spot_fleet_request_ids(id).send().await;
         let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeSpotFleetRequests", &error))?;
         let request = answer.spot_fleet_request_configs().first().ok_or_else(|| missing(&doing))?;
-        let target = request.spot_fleet_request_config().and_then(|config| config.target_capacity());
-        Ok((count(target), request.spot_fleet_request_state() == Some(&BatchState::Active)))
+        let config = request.spot_fleet_request_config().ok_or_else(|| missing(&doing))?;
+        let specified = config.launch_specifications().iter().map(|one| one.weighted_capacity());
+        let overrides = config.launch_template_configs().iter().flat_map(|template| template.overrides());
+        let weights = specified.chain(overrides.map(|one| one.weighted_capacity()));
+        counts_hosts(&doing, weights, config.target_capacity_unit_type())?;
+        Ok((count(config.target_capacity()), request.spot_fleet_request_state() == Some(&BatchState::Active)))
     }
 
     async fn fleet(&self, id: &str) -> Result<(u32, bool), Fault> {
@@ -124,7 +128,11 @@ impl Fleet {
         let answer = self.ec2.describe_fleets().fleet_ids(id).send().await;
         let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeFleets", &error))?;
         let fleet = answer.fleets().first().ok_or_else(|| missing(&doing))?;
-        let target = fleet.target_capacity_specification().and_then(|target| target.total_target_capacity());
+        let target = fleet.target_capacity_specification();
+        let overrides = fleet.launch_template_configs().iter().flat_map(|template| template.overrides());
+        let unit = target.and_then(|target| target.target_capacity_unit_type());
+        counts_hosts(&doing, overrides.map(|one| one.weighted_capacity()), unit)?;
+        let target = target.and_then(|target| target.total_target_capacity());
         Ok((count(target), fleet.fleet_state() == Some(&FleetStateCode::Active)))
     }
 
@@ -133,6 +141,10 @@ impl Fleet {
         let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
         let answer = answer.map_err(|error| fault(&doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
         let group = answer.auto_scaling_groups().first().ok_or_else(|| missing(&doing))?;
+        let mixed = group.mixed_instances_policy().and_then(|policy| policy.launch_template());
+        let weights = mixed.iter().flat_map(|template| template.overrides()).map(|one| one.weighted_capacity());
+        let unit = group.desired_capacity_type().map(TargetCapacityUnitType::from);
+        counts_hosts(&doing, weights.map(|weight| weight.and_then(|weight| weight.parse().ok())), unit.as_ref())?;
         Ok((count(group.desired_capacity()), true))
     }
 
@@ -223,6 +235,23 @@ fn owned(ids: &[Option<&str>]) -> Vec<String> {
     ids.iter().flatten().map(|id| (*id).to_owned()).collect()
 }
 
+/// A target may be said in units of which one host has several, in vCPU or in memory: then it is no number of hosts, and one
+/// less of it would not be one host less.
+fn counts_hosts(
+    doing: &str,
+    weights: impl Iterator<Item = Option<f64>>,
+    unit: Option<&TargetCapacityUnitType>,
+) -> Result<(), Fault> {
+    let weight = weights.flatten().find(|weight| (weight - 1.0).abs() > f64::EPSILON);
+    let said = match (weight, unit) {
+        (Some(weight), _) => format!("its target is in units of which one host counts {weight}"),
+        (None, Some(unit)) if *unit != TargetCapacityUnitType::Units => format!("its target is in {}", unit.as_str()),
+        (None, _) => return Ok(()),
+    };
+    let remedy = "make one whose target is a number of hosts: leave out WeightedCapacity, and the type of the capacity";
+    Err(Fault::operator(doing, said, remedy))
+}
+
 fn count(number: Option<i32>) -> u32 {
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
@@ -234,6 +263,28 @@ fn missing(doing: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn target_that_counts_something_else_than_hosts_is_refused() {
+        let (units, vcpu) = (TargetCapacityUnitType::Units, TargetCapacityUnitType::Vcpu);
+        let table: [(&[Option<f64>], _, _); 7] = [
+            (&[], None, None),
+            (&[None, None], Some(&units), None),
+            (&[Some(1.0), None], Some(&units), None),
+            (&[Some(1.0), Some(4.0)], None, Some("one host counts 4")),
+            (&[Some(0.5)], Some(&units), Some("one host counts 0.5")),
+            (&[], Some(&vcpu), Some("in vcpu")),
+            (&[Some(1.0)], Some(&vcpu), Some("in vcpu")),
+        ];
+        for (weights, unit, refused) in table {
+            let counted = counts_hosts("looking at the fleet www", weights.iter().copied(), unit);
+            match (counted, refused) {
+                (Ok(()), None) => {}
+                (Err(fault), Some(why)) => assert!(fault.said.contains(why), "{fault}"),
+                (counted, refused) => panic!("{weights:?} in {unit:?}: {counted:?}, not {refused:?}"),
+            }
+        }
+    }
 
     #[test]
     fn fleet_is_known_by_its_id_or_by_the_tags_that_aws_sets() {

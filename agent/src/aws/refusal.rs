@@ -19,6 +19,9 @@ const FOR_A_PERSON: &[(&str, &str)] = &[
     ("EncryptionFailure", "allow kms:GenerateDataKey on the key of the secret to the host's role"),
 ];
 
+/// Codes of services that are asked too often, or have not done what they were asked before.
+const BUSY: &[&str] = &["Throttling", "ThrottlingException", "RequestLimitExceeded", "PriorRequestNotComplete"];
+
 const DENIED: &[&str] =
     &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AllAccessDisabled", "Forbidden"];
 
@@ -35,6 +38,9 @@ where
     let said = format!("{code}: {message}");
     if DENIED.contains(&code) {
         return Fault::operator(doing, said, format!("allow {permission} to the role of the host"));
+    }
+    if BUSY.contains(&code) {
+        return Fault::wait(doing, said, POLITE);
     }
     match FOR_A_PERSON.iter().find(|(known, _)| *known == code) {
         Some((_, remedy)) => Fault::operator(doing, said, *remedy),

@@ -112,7 +112,8 @@ impl Zone {
                 let message = invalid_batch_words(&error).unwrap_or(said);
                 Ok(Changed::Differed(message))
             }
-            Err(error) => Err(self.refused(&doing, &error)),
+            // 5 requests a second are shared by the whole account: what is throttled waits.
+            Err(error) => Err(fault(&doing, "route53:ChangeResourceRecordSets", &error)),
         }
     }
 
@@ -137,20 +138,6 @@ impl Zone {
             pause = (pause * 2).min(POLITE);
         }
         Err(Fault::retry(doing, format!("still PENDING after {} s", LONGEST_SYNC.as_secs())))
-    }
-
-    fn refused<E, R>(&self, doing: &str, error: &aws_sdk_route53::error::SdkError<E, R>) -> Fault
-    where
-        E: aws_sdk_route53::error::ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
-    {
-        let polite = matches!(code(error), Some("Throttling" | "ThrottlingException" | "PriorRequestNotComplete"));
-        let fault = fault(doing, "route53:ChangeResourceRecordSets", error);
-        match polite {
-            // 5 requests a second are shared by the whole account.
-            true => Fault::wait(fault.doing, fault.said, POLITE),
-            false => fault,
-        }
     }
 }
 

@@ -71,7 +71,7 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
         let metadata = Metadata::new();
         aws = boot::way_to_aws(&metadata, host.clone());
         hosts.send_replace(found(Facts::new(metadata.clone()), &mut findings).await);
-        found(Notices::new(metadata, config.look.departure), &mut findings).await;
+        found(Notices::new(metadata, aws.clone(), config.look.departure), &mut findings).await;
         let _ = tokio::time::timeout(FIND_AWS, aws.wait_for(Option::is_some)).await;
     }
     let host = config.needs_aws().then_some(host);
