@@ -137,9 +137,24 @@ impl Listener {
     }
 }
 
-/// Whether the host at `address` answers for `domain` with a site within `limit`.
-pub async fn answers(address: SocketAddr, domain: &Name, limit: Duration) -> bool {
-    within(limit, address, probe::answers(address, domain)).await.is_ok()
+/// What is heard from an address that is asked for a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing: nobody listens, or nothing gets through.
+    Nothing,
+    /// Something that is no answer of a site, such as 503 while there is none.
+    Somebody,
+    /// A site.
+    Site,
+}
+
+/// What is heard from `address` within `limit`, asked for `domain`.
+pub async fn heard(address: SocketAddr, domain: &Name, limit: Duration) -> Heard {
+    match within(limit, address, probe::answers(address, domain)).await {
+        Ok(()) => Heard::Site,
+        Err(fault) if probe::is_silence(&fault) => Heard::Nothing,
+        Err(_) => Heard::Somebody,
+    }
 }
 
 impl Keeper for Listener {

@@ -31,6 +31,9 @@ mod course;
 mod crew;
 #[cfg(test)]
 mod model;
+mod newcomers;
+#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
+mod phase;
 mod right;
 #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
 mod rollout;
@@ -39,9 +42,14 @@ mod silence;
 pub use claim::{Claim, claim_name};
 pub use course::{Course, Crew, Manner, Names, Role, Situation, Step, course};
 pub use crew::{Fleets, hand_over};
+pub use newcomers::Newcomers;
+pub use phase::{Change, Phase, Phases};
 pub use right::{Ground, Right, Standing, right, right_without_certificate};
 pub use rollout::{Goal, Progress, Sight};
 pub use silence::Silence;
+
+/// How often the owner looks who else is in its fleet, at most.
+const NEWCOMERS: Duration = Duration::from_secs(300);
 
 /// What a host is in the succession, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +94,8 @@ pub struct Succession {
     aside: Option<Instant>,
     /// The claim, as a host has to read it that does not answer yet and so has no business with the names.
     claim: Option<Claim>,
+    /// The other hosts of the fleet, and when they were last looked at, while this one is the owner.
+    newcomers: (Newcomers, Option<Instant>),
     /// The epoch of the claim in which a host asked for a successor whose place was given back.
     given_back: Option<u64>,
 }
@@ -111,6 +121,7 @@ impl Succession {
             begun,
             aside: None,
             claim: None,
+            newcomers: (Newcomers::default(), None),
             given_back: None,
         }
     }
@@ -146,20 +157,25 @@ impl Succession {
             crew: None,
             owes: false,
             recommended: *self.sources.outlook.borrow() == Some(Outlook::Recommended),
+            overdue: self.overdue().is_some(),
         }
     }
 
     /// Looks at the fleet where it matters, and once to know how many hosts it has at rest. Also whether a place is owed.
     async fn crew(&mut self, role: Role) -> Result<(Option<Crew>, bool), Fault> {
-        if matches!(role, Role::Booting | Role::Failed) {
+        // A host that answers at its address has the address keeper looking, unless that has come to nothing for long.
+        let looks = self.sources.answering.borrow().is_some() && self.fleets.is_placed() && role != Role::Failed;
+        if !looks {
             self.claim = self.fleets.claim().await?;
         }
         let (asked_in, target) = self.claimed();
+        // Should the claim be lost, what it said last is still better than what the fleet happens to have.
+        self.effects.target.send_if_modified(|noted| target.is_some() && std::mem::replace(noted, target) != target);
         let floor = self.fleets.floor(target);
         let owes = asked_in.is_some() && asked_in > self.given_back;
         let matters = match role {
             Role::Superseded | Role::Standby | Role::Failed => !self.fleets.is_none(),
-            Role::Owner => floor.is_none() || owes || self.policy.rebalance,
+            Role::Owner => floor.is_none() || owes || self.policy.rebalance || self.newcomers_are_due(),
             Role::Booting => owes,
             Role::Departing => false,
         };
@@ -170,7 +186,36 @@ impl Succession {
         if role == Role::Owner && floor.is_none() {
             self.effects.target.send_replace(Some(seen.target));
         }
+        if role == Role::Owner && self.newcomers_are_due() {
+            self.look_at_newcomers(floor.is_some_and(|floor| seen.members > floor)).await?;
+        }
         Ok((Some(Crew { floor, ..seen }), owes))
+    }
+
+    fn newcomers_are_due(&self) -> bool {
+        let pause = (self.policy.give_up / 10).min(NEWCOMERS);
+        !self.fleets.is_none() && self.newcomers.1.is_none_or(|at| at.elapsed() >= pause)
+    }
+
+    /// Looks who else is there, where the fleet has more hosts than at rest.
+    async fn look_at_newcomers(&mut self, too_many: bool) -> Result<(), Fault> {
+        let others = if too_many { self.fleets.others().await? } else { Vec::new() };
+        let mut seen = Vec::new();
+        for (instance, address) in others {
+            let answers = match address {
+                Some(address) if !self.newcomers.0.has_answered(&instance) => self.fleets.answers_at(address).await,
+                _ => false,
+            };
+            seen.push((instance, answers));
+        }
+        self.newcomers.0.seen(seen, self.begun.elapsed());
+        self.newcomers.1 = Some(Instant::now());
+        Ok(())
+    }
+
+    /// A host that has had twice the time after which it should have left by itself.
+    fn overdue(&self) -> Option<String> {
+        self.newcomers.0.overdue(self.policy.give_up * 2, self.begun.elapsed()).map(str::to_owned)
     }
 
     /// In which epoch a host asked for a successor, and how many hosts the fleet has at rest.
@@ -224,7 +269,7 @@ impl Keeper for Succession {
         self.board.role(now.role, &self.why());
         self.effects.manner.send_if_modified(|manner| std::mem::replace(manner, now.manner) != now.manner);
         let (crew, owes) = self.crew(now.role).await?;
-        Ok(Situation { crew, owes, ..situation })
+        Ok(Situation { crew, owes, overdue: self.overdue().is_some(), ..situation })
     }
 
     fn judge(&self, seen: Situation) -> Judgement<Standpoint, (Step, Standpoint)> {
@@ -243,6 +288,14 @@ impl Keeper for Succession {
                 self.fleets.set_target(to).await?;
                 let after = self.fleets.settled().await?;
                 if after.members > after.target { self.leave().await } else { Ok(()) }
+            }
+            Step::Dismiss { to } => {
+                self.fleets.take_turn().await?;
+                if let Some(to) = to {
+                    self.fleets.set_target(to).await?;
+                    self.fleets.settled().await?;
+                }
+                self.dismiss().await
             }
             Step::Leave => {
                 self.fleets.take_turn().await?;
@@ -295,6 +348,30 @@ impl Succession {
             return Err(Fault::retry(doing, format!("{} does not answer any more", owner.instance)));
         }
         self.end(false).await
+    }
+
+    /// Ends a host that has never answered, unless it does by now, or the fleet needs it.
+    async fn dismiss(&mut self) -> Result<(), Fault> {
+        let doing = "ending a host that has never answered";
+        let Some(instance) = self.overdue() else { return Ok(()) };
+        let others = self.fleets.others().await?;
+        let Some((_, address)) = others.into_iter().find(|(other, _)| *other == instance) else { return Ok(()) };
+        if let Some(address) = address
+            && self.fleets.answers_at(address).await
+        {
+            self.newcomers.0.seen([(instance, true)], self.begun.elapsed());
+            return Ok(());
+        }
+        if let Some(crew) = self.fleets.look().await?
+            && !crew.leaves_in_one
+            && crew.members <= crew.target
+        {
+            return Err(Fault::retry(doing, "the fleet needs it by now"));
+        }
+        tracing::warn!(instance, "has never answered, and the fleet has one host too many: it is ended");
+        self.fleets.dismiss(&instance).await?;
+        self.newcomers.0.seen([], self.begun.elapsed());
+        Ok(())
     }
 
     async fn end(&mut self, replaced: bool) -> Result<(), Fault> {

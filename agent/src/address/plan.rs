@@ -139,8 +139,9 @@ pub(crate) fn departing(host: &Host, domain: &Name, seen: &[Records], asked: boo
     Ok(Some(Change { why, steps: fence(domain, Some(written), &next, ttl) }))
 }
 
-/// The batch that removes what leads to a host which holds the names, with its claim; none where another has followed, or
-/// the records are no longer as it made them.
+/// The batch that removes what leads to a host which holds the names; none where another has followed, or the records are
+/// no longer as it made them. The claim stays, and says that the host goes: whoever comes next reads there how many hosts
+/// the fleet has at rest, and whether a place is to be given back.
 ///
 /// # Errors
 /// Where something else stands in the claim's place.
@@ -152,10 +153,12 @@ pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
         |set: &&Records| matches!(set.kind, Kind::A | Kind::Aaaa) && names.iter().any(|name| name.as_str() == set.name);
     let sets: Vec<_> = seen.iter().filter(leads).collect();
     let as_made = sets.iter().all(|set| !set.routed && set.values.iter().all(|value| ours.contains(value)));
-    if claim.instance != host.instance || !as_made {
+    if claim.instance != host.instance || !as_made || sets.is_empty() {
         return Ok(None);
     }
-    let steps = sets.into_iter().chain([written]).cloned().map(Step::Delete).collect();
+    let next = Claim { epoch: claim.epoch + 1, departing: true, ..claim };
+    let fenced = fence(domain, Some(written), &next, written.ttl.unwrap_or(60));
+    let steps = fenced.into_iter().chain(sets.into_iter().cloned().map(Step::Delete)).collect();
     Ok(Some(Change { why: format!("removing the records of {}, which goes", host.instance), steps }))
 }
 
@@ -444,7 +447,12 @@ mod tests {
         let (me, names) = (host("i-me", 5), names());
         let seen = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
         let change = removal(&me, &names, &seen).expect("a claim").expect("all of it is mine");
-        assert_eq!(change.steps, seen.iter().cloned().map(Step::Delete).collect::<Vec<_>>());
+        let says = Claim { departing: true, ..Claim::of(&me, 5) };
+        let says = set("_spothost.www.example.org", Kind::Txt, &[&says.value()]);
+        let gone = both("192.0.2.7").into_iter().map(Step::Delete);
+        let expected: Vec<_> =
+            [Step::Delete(claim("i-me", 5, 4)), Step::Create(says)].into_iter().chain(gone).collect();
+        assert_eq!(change.steps, expected);
         let followed = [both("192.0.2.7"), vec![claim("i-new", 9, 5)]].concat();
         assert_eq!(removal(&me, &names, &followed), Ok(None), "another has followed");
         let edited = [both("198.51.100.1"), vec![claim("i-me", 5, 4)]].concat();

@@ -3,19 +3,21 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::{BAD_CONFIGURATION, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, depot::way_to_aws, runtime};
+use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, runtime};
 use crate::{
-    address::Ledger,
-    aws::{Aws, fleet::Fleet},
-    config::Config,
-    fault::Fault,
-    succession::{Goal, Progress, Sight},
+    departure::Signals,
+    succession::{Goal, Phases, Progress, Sight},
 };
 
-/// Between two looks.
+mod display;
+mod site;
+
+use display::Display;
+pub(super) use site::Site;
+
+/// Between two looks: each costs one of the five calls a second that Route 53 allows an account.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Start a host more, wait until it has taken over and the old one is gone. It may be interrupted, and run again.
@@ -38,6 +40,9 @@ pub(super) struct Rollout {
     /// How long the new host may take to own the names.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]
     boot: Duration,
+    /// Each change as a line of JSON, for programs.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     log: Log,
 }
@@ -47,10 +52,14 @@ impl Rollout {
         self.log.start("warn");
         let config = self.configured.load()?;
         runtime()?.block_on(async {
-            let site = Site::find(&config).await?;
+            let mut signals = Signals::catch().map_err(|error| Stop::new(TRY_AGAIN, error))?;
+            let rolled = async {
+                let site = Site::find(&config).await?;
+                self.roll(&site).await
+            };
             tokio::select! {
-                done = self.roll(&site) => done,
-                _ = tokio::signal::ctrl_c() => {
+                done = rolled => done,
+                _ = signals.next() => {
                     Err(Stop::new(TRY_AGAIN, "interrupted; the hosts go on by themselves, and running it again goes on watching"))
                 }
             }
@@ -58,26 +67,22 @@ impl Rollout {
     }
 
     async fn roll(&self, site: &Site) -> Result<ExitCode, Stop> {
-        let first = site.look().await?;
+        let mut display = Display::new(self.json);
+        let first = self.at_rest(site, &display).await?;
         let goal = self.goal(site, &first).await?;
         if first.crew.target <= goal.floor && first.crew.members <= goal.floor {
-            site.fleet.set_target(goal.floor + 1).await?;
+            site.set_target(goal.floor + 1).await?;
         }
-        let (spinner, begun) = (spinner(), Instant::now());
-        let (mut raised, mut said) = (false, None);
+        let (mut phases, mut raised) = (Phases::default(), false);
         loop {
             let sight = site.look().await?;
             raised |= sight.crew.members > goal.floor;
             let progress = goal.progress(&sight, raised);
-            if said.as_ref() != Some(&progress) {
-                tell(&spinner, &progress);
-                said = Some(progress.clone());
-            }
-            let waited = begun.elapsed();
+            display.tell(&phases.look(&sight), &progress);
+            let waited = display.elapsed();
             match progress {
                 Progress::Done { .. } => {
-                    spinner.finish_and_clear();
-                    anstream::println!("{progress}, after {} s", waited.as_secs());
+                    display.done(&progress);
                     return Ok(ExitCode::SUCCESS);
                 }
                 Progress::Failed(why) => return self.give_up(site, &goal, why).await,
@@ -93,16 +98,36 @@ impl Rollout {
         }
     }
 
+    /// What is seen once it is known how many hosts the fleet has at rest: a fleet that is in the middle of something must not
+    /// be taken for one at rest.
+    async fn at_rest(&self, site: &Site, display: &Display) -> Result<Sight, Stop> {
+        loop {
+            let sight = site.look().await?;
+            let Some(claim) = &sight.claim else {
+                return Err(Stop::new(NOT_AS_IT_SHOULD_BE, "nobody owns the names yet: there is nothing to follow"));
+            };
+            if site.floor.or(claim.target).is_some() {
+                return Ok(sight);
+            }
+            if display.elapsed() > self.boot {
+                let said = format!(
+                    "{} has not noted how many hosts the fleet has at rest: see its `spothost status`, or say [fleet] target",
+                    claim.instance
+                );
+                return Err(Stop::new(TRY_AGAIN, said));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// A fleet that has more hosts than at rest is in the middle of a roll-out: then that is gone on with.
     async fn goal(&self, site: &Site, first: &Sight) -> Result<Goal, Stop> {
-        let claim = first
-            .claim
-            .as_ref()
-            .ok_or_else(|| Stop::new(NOT_AS_IT_SHOULD_BE, "nobody owns the names yet: there is nothing to follow"))?;
-        let floor = site.floor.or(claim.target).unwrap_or(first.crew.target);
+        let claim = first.claim.as_ref();
+        let floor = site.floor.or(claim.and_then(|claim| claim.target)).unwrap_or(first.crew.target);
+        let owner = claim.map(|claim| claim.instance.clone()).unwrap_or_default();
         let under_way = first.crew.target > floor || first.crew.members > floor;
-        let over = under_way && site.is_youngest(&claim.instance).await?;
-        let old = (!over).then(|| claim.instance.clone());
+        let over = under_way && site.is_youngest(&owner).await?;
+        let old = (!over).then_some(owner);
         Ok(Goal { old, program: self.program.clone(), package: self.package.clone(), floor })
     }
 
@@ -110,7 +135,7 @@ impl Rollout {
     async fn give_up(&self, site: &Site, goal: &Goal, why: String) -> Result<ExitCode, Stop> {
         let sight = site.look().await?;
         if sight.crew.target > goal.floor && !sight.crew.leaves_in_one {
-            site.fleet.set_target(goal.floor).await?;
+            site.set_target(goal.floor).await?;
         }
         let owner = sight.claim.map(|claim| claim.instance);
         let mut ended = Vec::new();
@@ -122,79 +147,5 @@ impl Rollout {
         }
         let ended = if ended.is_empty() { String::new() } else { format!("; {} was ended", ended.join(" and ")) };
         Err(Stop::new(NOT_AS_IT_SHOULD_BE, format!("{why}; the fleet's target is {} again{ended}", goal.floor)))
-    }
-}
-
-/// The site and its fleet, as somebody sees them who is not a host.
-pub(super) struct Site {
-    pub(super) ledger: Ledger,
-    pub(super) aws: Aws,
-    pub(super) fleet: Fleet,
-    floor: Option<u32>,
-}
-
-impl Site {
-    /// The fleet that the configuration names, else that of the host which owns the names.
-    pub(super) async fn find(config: &Config) -> Result<Site, Stop> {
-        let no_zone = || Stop::new(BAD_CONFIGURATION, "without `zone` there is no succession");
-        let ledger = Ledger::of(config).ok_or_else(no_zone)?;
-        let aws = way_to_aws().await?;
-        let fleet = match &config.fleet.id {
-            Some(id) => Some(Fleet::named(&aws, id)),
-            None => match ledger.claim(&aws).await? {
-                Some(claim) => Fleet::found(&aws, &claim.instance, &Default::default()).await?,
-                None => None,
-            },
-        };
-        let fleet = fleet.ok_or_else(|| {
-            Stop::new(NOT_AS_IT_SHOULD_BE, "the hosts of this site are of no fleet: name one, [fleet] id = \"…\"")
-        })?;
-        Ok(Site { ledger, aws, fleet, floor: config.fleet.target })
-    }
-
-    async fn look(&self) -> Result<Sight, Fault> {
-        let mut tries = 0;
-        loop {
-            match self.seen().await {
-                Err(fault) if tries < 5 && fault.cure != crate::fault::Cure::Operator => {
-                    tries += 1;
-                    sleep(fault.pause(tries)).await;
-                }
-                seen => return seen,
-            }
-        }
-    }
-
-    async fn seen(&self) -> Result<Sight, Fault> {
-        let claim = self.ledger.claim(&self.aws).await?;
-        let answers = match &claim {
-            Some(claim) => self.ledger.answers(claim).await,
-            None => false,
-        };
-        Ok(Sight { claim, answers, crew: self.fleet.look().await? })
-    }
-
-    async fn is_youngest(&self, instance: &str) -> Result<bool, Fault> {
-        let members = self.fleet.members().await?;
-        let machines = crate::aws::instances::Instances::new(&self.aws).described(&members).await?;
-        let youngest = machines.iter().max_by_key(|machine| (machine.launched, machine.id.clone()));
-        Ok(youngest.is_some_and(|machine| machine.id == instance))
-    }
-}
-
-fn spinner() -> ProgressBar {
-    let spinner = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}") {
-        spinner.set_style(style);
-    }
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    spinner
-}
-
-/// On a terminal the line changes; elsewhere each change is a line.
-fn tell(spinner: &ProgressBar, progress: &Progress) {
-    match spinner.is_hidden() {
-        true => anstream::eprintln!("{progress}"),
-        false => spinner.set_message(progress.to_string()),
     }
 }

@@ -21,7 +21,7 @@ pub enum Role {
     Standby,
     /// It goes.
     Departing,
-    /// It has not come to answer for the domain in all the time it was given.
+    /// It has not come to answer for the domain, or to learn where the names lead, in all the time it was given.
     Failed,
 }
 
@@ -96,6 +96,8 @@ pub struct Situation {
     pub owes: bool,
     /// Whether EC2 recommends to move to another instance.
     pub recommended: bool,
+    /// Whether another host of the fleet has been there for long, and has never answered.
+    pub overdue: bool,
 }
 
 /// What follows from a situation.
@@ -127,6 +129,11 @@ pub enum Step {
         /// Raising the target to this.
         to: u32,
     },
+    /// Ends another host, which has been there for long and has never answered: the fleet has one too many.
+    Dismiss {
+        /// Lowering the target to this before; none where the fleet has too many already.
+        to: Option<u32>,
+    },
     /// Ends itself: the fleet has one host too many.
     Leave,
     /// Ends itself, so that the fleet replaces it.
@@ -139,6 +146,7 @@ impl fmt::Display for Step {
             Step::Lower { to } => write!(f, "lowering the target of the fleet to {to}, to leave it"),
             Step::GiveBack { to } => write!(f, "giving back the place that was asked for: a target of {to}"),
             Step::AskEarly { to } => write!(f, "asking for a successor early: a target of {to}"),
+            Step::Dismiss { .. } => f.write_str("ending a host that has never answered"),
             Step::Leave => f.write_str("leaving the fleet"),
             Step::BeReplaced => f.write_str("ending, to be replaced by the fleet"),
         }
@@ -153,7 +161,7 @@ pub fn course(policy: &Succession, ttl: Duration, situation: &Situation) -> Cour
 
 fn role(policy: &Succession, ttl: Duration, situation: &Situation) -> Role {
     match (situation.answered, situation.names) {
-        (false, _) if situation.running >= policy.give_up => Role::Failed,
+        (false, _) | (true, Names::Unknown) if situation.running >= policy.give_up => Role::Failed,
         (false, _) | (true, Names::Unknown) => Role::Booting,
         (true, Names::Here) => Role::Owner,
         (true, Names::Elsewhere { held: false, .. }) => Role::Standby,
@@ -183,13 +191,18 @@ fn lingered(policy: &Succession, ttl: Duration) -> Duration {
 fn step(policy: &Succession, ttl: Duration, role: Role, situation: &Situation) -> Option<Step> {
     let crew = situation.crew.filter(|crew| crew.settled)?;
     match (role, situation.names) {
-        (Role::Failed, _) => leave(&crew).or((Some(crew.target) == crew.floor).then_some(Step::BeReplaced)),
+        // That nobody says where the names lead is not the host's fault, and the next one would know no more.
+        (Role::Failed, _) => {
+            let replaced = !situation.answered && Some(crew.target) == crew.floor;
+            leave(&crew).or(replaced.then_some(Step::BeReplaced))
+        }
         (Role::Superseded | Role::Standby, Names::Elsewhere { since, answers: true, .. })
             if policy.then == Then::Retire && since >= lingered(policy, ttl) =>
         {
             leave(&crew)
         }
         (Role::Booting | Role::Owner | Role::Standby, _) if situation.owes => give_back(&crew),
+        (Role::Owner, _) if situation.overdue => dismiss(&crew),
         (Role::Owner, _) if situation.recommended && policy.rebalance => (Some(crew.target) == crew.floor
             && crew.members <= crew.target)
             .then_some(Step::AskEarly { to: crew.target + 1 }),
@@ -204,6 +217,14 @@ fn leave(crew: &Crew) -> Option<Step> {
         (true, true) => Some(Step::Leave),
         (true, false) => Some(Step::Lower { to: crew.target - 1 }),
         (false, _) => (crew.members > crew.target && !crew.leaves_in_one).then_some(Step::Leave),
+    }
+}
+
+/// As a host leaves by itself, so it is ended by another.
+fn dismiss(crew: &Crew) -> Option<Step> {
+    match leave(crew)? {
+        Step::Lower { to } => Some(Step::Dismiss { to: Some(to) }),
+        _ => Some(Step::Dismiss { to: None }),
     }
 }
 
@@ -232,6 +253,7 @@ mod tests {
             crew: Some(crew(1, 1)),
             owes: false,
             recommended: false,
+            overdue: false,
         }
     }
 
@@ -306,6 +328,12 @@ mod tests {
             let course = course(&policy(Then::Retire), TTL, &Situation { crew, ..long });
             assert_eq!((course.role, course.step), (Role::Failed, step), "{crew:?}");
         }
+        // One that answers, and cannot learn where the names lead, leaves a fleet that can spare it; it is not replaced.
+        let unled = |crew| Situation { answered: true, names: Names::Unknown, crew: Some(crew), ..long };
+        for (crew, step) in [(crew(2, 2), Some(Step::Lower { to: 1 })), (crew(1, 1), None)] {
+            let course = course(&policy(Then::Retire), TTL, &unled(crew));
+            assert_eq!((course.role, course.step), (Role::Failed, step), "{crew:?}");
+        }
         let soon = Situation { running: Duration::from_secs(1), ..long };
         let course = course(&policy(Then::Retire), TTL, &soon);
         assert_eq!((course.role, course.step), (Role::Booting, None));
@@ -321,6 +349,26 @@ mod tests {
             (owing(crew(1, 1)), None),
             (owing(group(2)), None),
             (owing(group(1)), Some(Step::GiveBack { to: 1 })),
+        ];
+        for (situation, expected) in table {
+            assert_eq!(course(&policy(Then::Retire), TTL, &situation).step, expected, "{situation:?}");
+        }
+    }
+
+    #[test]
+    fn host_that_never_answers_is_ended_by_the_owner_where_the_fleet_can_spare_it() {
+        let overdue = |crew| Situation { overdue: true, crew: Some(crew), ..quiet() };
+        let group = |target, members| Crew { leaves_in_one: true, ..crew(target, members) };
+        let table = [
+            (overdue(crew(2, 2)), Some(Step::Dismiss { to: Some(1) })),
+            (overdue(crew(1, 2)), Some(Step::Dismiss { to: None })),
+            (overdue(crew(1, 1)), None),
+            (overdue(Crew { floor: Some(2), ..crew(2, 2) }), None),
+            (overdue(Crew { floor: None, ..crew(2, 2) }), None),
+            (overdue(Crew { settled: false, ..crew(2, 2) }), None),
+            (overdue(group(2, 2)), Some(Step::Dismiss { to: None })),
+            (overdue(group(1, 2)), None),
+            (Situation { names: aside(1, false, true), ..overdue(crew(2, 2)) }, None),
         ];
         for (situation, expected) in table {
             assert_eq!(course(&policy(Then::Retire), TTL, &situation).step, expected, "{situation:?}");

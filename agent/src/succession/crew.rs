@@ -3,7 +3,7 @@
 //! Turns and budgets are objects beside the packages, by S3's conditional writes: they outlive the hosts, and S3's clock
 //! alone says when one has run out.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use time::OffsetDateTime;
 use tokio::{
@@ -96,6 +96,11 @@ impl Fleets {
         self.ledger.answers(claim).await
     }
 
+    /// Whether whoever is at that address answers for the domain, now.
+    pub(super) async fn answers_at(&self, address: IpAddr) -> bool {
+        self.ledger.answers_at(address).await
+    }
+
     /// The claim as it stands.
     pub(super) async fn claim(&self) -> Result<Option<Claim>, Fault> {
         let aws = self.aws.borrow().clone();
@@ -175,6 +180,11 @@ impl Fleets {
         Ok(format!("{}/{:08x}", self.instance()?, fastrand::u32(..)))
     }
 
+    /// Whether this host has a public address.
+    pub(super) fn is_placed(&self) -> bool {
+        self.host.borrow().as_ref().and_then(Host::public).is_some()
+    }
+
     fn instance(&self) -> Result<String, Fault> {
         self.host.borrow().as_ref().map(|host| host.instance.clone()).ok_or_else(no_fleet)
     }
@@ -203,6 +213,20 @@ impl Fleets {
 
     pub(super) async fn set_target(&mut self, target: u32) -> Result<(), Fault> {
         self.fleet().await?.ok_or_else(no_fleet)?.set_target(target).await
+    }
+
+    /// The other hosts that it counts, with their public addresses.
+    pub(super) async fn others(&mut self) -> Result<Vec<(String, Option<IpAddr>)>, Fault> {
+        let (me, aws) = (self.instance()?, self.aws.borrow().clone().ok_or_else(no_fleet)?);
+        let mut members = self.fleet().await?.ok_or_else(no_fleet)?.members().await?;
+        members.retain(|member| *member != me);
+        let machines = crate::aws::instances::Instances::new(&aws).described(&members).await?;
+        Ok(machines.into_iter().map(|machine| (machine.id, machine.address)).collect())
+    }
+
+    /// Ends another of its hosts, which is not replaced.
+    pub(super) async fn dismiss(&mut self, instance: &str) -> Result<(), Fault> {
+        self.fleet().await?.ok_or_else(no_fleet)?.end(instance, false).await
     }
 
     /// Ends this instance.
@@ -242,6 +266,14 @@ impl Fleets {
     }
 
     pub(super) async fn set_target(&mut self, _: u32) -> Result<(), Fault> {
+        Err(no_fleet())
+    }
+
+    pub(super) async fn others(&mut self) -> Result<Vec<(String, Option<IpAddr>)>, Fault> {
+        Ok(Vec::new())
+    }
+
+    pub(super) async fn dismiss(&mut self, _: &str) -> Result<(), Fault> {
         Err(no_fleet())
     }
 

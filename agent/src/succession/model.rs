@@ -395,6 +395,7 @@ impl World {
             crew,
             owes: false,
             recommended: false,
+            overdue: false,
         };
         let linger = if flaw == Flaw::LeavesAtOnce { 1 } else { LINGER };
         let ttl = if flaw == Flaw::LeavesAtOnce { 0 } else { TTL };

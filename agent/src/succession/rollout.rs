@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Claim, Crew};
+use crate::listener::Heard;
 
 /// What a roll-out is to come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Sight {
     pub answers: bool,
     /// The fleet.
     pub crew: Crew,
+    /// Its hosts by instance id, and what is heard of each.
+    pub hosts: Vec<(String, Heard)>,
 }
 
 /// How far it is.
@@ -108,7 +111,7 @@ mod tests {
 
     fn sight(owner: &str, answers: bool, target: u32, members: u32) -> Sight {
         let crew = Crew { target, members, settled: true, floor: Some(1), leaves_in_one: false };
-        Sight { claim: Some(Claim::of(&host(owner, 1), 3)), answers, crew }
+        Sight { claim: Some(Claim::of(&host(owner, 1), 3)), answers, crew, hosts: Vec::new() }
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! The site and its fleet, as somebody sees them who is not a host.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use super::super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, depot::way_to_aws};
+use crate::{
+    address::Ledger,
+    aws::{Aws, fleet::Fleet, instances::Instances},
+    config::Config,
+    fault::{Cure, Fault},
+    listener::Heard,
+    succession::Sight,
+};
+
+/// How often something that time may cure is tried.
+const TRIES: u32 = 6;
+
+/// A site with a zone and a fleet.
+pub(in crate::cli) struct Site {
+    pub(in crate::cli) ledger: Ledger,
+    pub(in crate::cli) aws: Aws,
+    pub(in crate::cli) fleet: Fleet,
+    /// How many hosts the fleet has at rest, where that is configured.
+    pub(super) floor: Option<u32>,
+}
+
+impl Site {
+    /// The fleet that the configuration names, else that of the host which owns the names.
+    pub(in crate::cli) async fn find(config: &Config) -> Result<Site, Stop> {
+        let no_zone = || Stop::new(BAD_CONFIGURATION, "without `zone` there is no succession");
+        let ledger = Ledger::of(config).ok_or_else(no_zone)?;
+        let aws = way_to_aws().await?;
+        let fleet = match &config.fleet.id {
+            Some(id) => Some(Fleet::named(&aws, id)),
+            None => match again(async || ledger.claim(&aws).await).await? {
+                Some(claim) => again(async || Fleet::found(&aws, &claim.instance, &BTreeMap::new()).await).await?,
+                None => None,
+            },
+        };
+        let fleet = fleet.ok_or_else(|| {
+            Stop::new(NOT_AS_IT_SHOULD_BE, "the hosts of this site are of no fleet: name one, [fleet] id = \"…\"")
+        })?;
+        Ok(Site { ledger, aws, fleet, floor: config.fleet.target })
+    }
+
+    /// Looks at the claim, at the fleet, and at each of its hosts.
+    pub(super) async fn look(&self) -> Result<Sight, Fault> {
+        again(async || self.seen().await).await
+    }
+
+    /// Sets the target of the fleet; one that is being modified refuses that for a while.
+    pub(super) async fn set_target(&self, target: u32) -> Result<(), Fault> {
+        again(async || self.fleet.set_target(target).await).await
+    }
+
+    async fn seen(&self) -> Result<Sight, Fault> {
+        let claim = self.ledger.claim(&self.aws).await?;
+        let members = self.fleet.members().await?;
+        let machines = Instances::new(&self.aws).described(&members).await?;
+        let hosts = join_all(machines.into_iter().map(async |machine| {
+            // Where the owner answers is for its claim to say.
+            let claimed = claim.as_ref().filter(|claim| claim.instance == machine.id).and_then(|claim| claim.at);
+            let heard = match claimed.or(machine.address) {
+                Some(address) => self.ledger.heard_at(address).await,
+                None => Heard::Nothing,
+            };
+            (machine.id, heard)
+        }));
+        let hosts = hosts.await;
+        let answers = match &claim {
+            Some(claim) => match hosts.iter().find(|(host, _)| *host == claim.instance) {
+                Some((_, heard)) => *heard == Heard::Site,
+                None => self.ledger.answers(claim).await,
+            },
+            None => false,
+        };
+        Ok(Sight { claim, answers, crew: self.fleet.look().await?, hosts })
+    }
+
+    /// Whether that is the host which the fleet has launched last.
+    pub(super) async fn is_youngest(&self, instance: &str) -> Result<bool, Fault> {
+        let machines = again(async || {
+            let members = self.fleet.members().await?;
+            Instances::new(&self.aws).described(&members).await
+        });
+        let machines = machines.await?;
+        let youngest = machines.iter().max_by_key(|machine| (machine.launched, machine.id.clone()));
+        Ok(youngest.is_some_and(|machine| machine.id == instance))
+    }
+}
+
+/// Tries again what time may cure.
+async fn again<T>(mut step: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+    let mut tries = 1;
+    loop {
+        match step().await {
+            Err(fault) if tries < TRIES && fault.cure != Cure::Operator => {
+                sleep(fault.pause(tries)).await;
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}
