@@ -11,9 +11,14 @@ mod departs;
 #[path = "restarts/drill.rs"]
 mod drill;
 mod heals;
+mod hosts;
+mod notices;
+mod outages;
 mod publish;
 mod refuses;
 mod restarts;
+mod rivals;
+mod rollout;
 mod serves;
 mod succession;
 mod up;

@@ -1,6 +1,6 @@
 //! An AWS account of one test, with what a site needs in it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -236,6 +236,11 @@ impl Account {
     /// Launches an instance of no fleet, as far as EC2 knows; its id.
     pub async fn launch(&self) -> String {
         self.ask("launch", &[], Bytes::new()).await.as_str().expect("an id").to_owned()
+    }
+
+    /// Says where EC2 sees an instance.
+    pub(crate) async fn locate(&self, instance: &str, address: IpAddr) {
+        self.ask("set_address", &[("instance", instance), ("address", &address.to_string())], Bytes::new()).await;
     }
 
     /// Ends an instance: EC2 knows it as terminated from now on, and its fleet starts another.

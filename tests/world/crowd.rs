@@ -48,6 +48,14 @@ struct Shared {
     stopped: AtomicBool,
     answered: AtomicU64,
     tally: Mutex<Tally>,
+    gaps: Mutex<HashMap<Keeping, Gap>>,
+}
+
+/// When a visitor of one kind was last answered, and the longest time in which none was.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    last: Instant,
+    longest: Duration,
 }
 
 impl Crowd {
@@ -74,6 +82,7 @@ impl Crowd {
             stopped: AtomicBool::new(false),
             answered: AtomicU64::new(0),
             tally: Mutex::default(),
+            gaps: Mutex::default(),
         });
         let mut workers = JoinSet::new();
         for index in 0..number {
@@ -87,6 +96,16 @@ impl Crowd {
     /// How many requests have been answered well so far.
     pub fn answered(&self) -> u64 {
         self.shared.answered.load(Ordering::Relaxed)
+    }
+
+    /// The longest time in which no visitor of that kind was answered, since the last call of [`Crowd::forget_gaps`].
+    pub fn gap(&self, keeping: Keeping) -> Duration {
+        self.shared.gaps.lock().expect("no visitor panics").get(&keeping).map_or(Duration::ZERO, |gap| gap.longest)
+    }
+
+    /// Begins to measure gaps anew.
+    pub fn forget_gaps(&self) {
+        self.shared.gaps.lock().expect("no visitor panics").clear();
     }
 
     /// What the visitors saw so far.
@@ -127,6 +146,7 @@ impl Shared {
             match answer {
                 Ok(answer) if answer.status == 200 && bodies.contains(&answer.body) => {
                     self.answered.fetch_add(1, Ordering::Relaxed);
+                    self.was_answered(keeping);
                     kept = Some(line).filter(|_| keeping == Keeping::Pool);
                 }
                 Ok(answer) => self.failed(format!("{keeping:?} {path}: {}", answer.status)),
@@ -161,6 +181,14 @@ impl Shared {
         let keeps = if keeping == Keeping::Stubborn { self.ttl * 10 } else { self.ttl };
         self.resolved.lock().expect("no visitor panics").insert(keeping, (address, Instant::now() + keeps));
         Some(address)
+    }
+
+    fn was_answered(&self, keeping: Keeping) {
+        let now = Instant::now();
+        let mut gaps = self.gaps.lock().expect("no visitor panics");
+        let gap = gaps.entry(keeping).or_insert(Gap { last: now, longest: Duration::ZERO });
+        gap.longest = gap.longest.max(now - gap.last);
+        gap.last = now;
     }
 
     fn failed(&self, what: String) {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,7 +43,18 @@ pub struct Fleet {
     pub account: Account,
     members: Arc<Mutex<BTreeMap<String, Arc<Member>>>>,
     settings: Arc<Mutex<Table>>,
+    prepared: Arc<Mutex<Option<Prepare>>>,
+    started: Arc<AtomicUsize>,
     running: JoinHandle<()>,
+}
+
+/// What is done to a machine before its agent starts.
+struct Prepare(Box<dyn Fn(&mut Instance) + Send>);
+
+impl std::fmt::Debug for Prepare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prepare")
+    }
 }
 
 /// One host of a fleet.
@@ -73,10 +87,19 @@ impl Fleet {
     /// Makes a fleet of one host, whose agents are configured as a test wants: tables of `settings` are laid over what a
     /// launch template would write.
     pub async fn start(account: &Account, kind: FleetKind, settings: Table) -> Fleet {
-        let made = account.ask("make_fleet", &[("kind", kind.word()), ("target", "1")], Bytes::new()).await;
+        Fleet::weighted(account, kind, settings, 1).await
+    }
+
+    /// The same, where one host counts `weight` units of the target.
+    pub async fn weighted(account: &Account, kind: FleetKind, settings: Table, weight: u32) -> Fleet {
+        let weight = weight.to_string();
+        let asked = [("kind", kind.word()), ("target", "1"), ("weight", &weight)];
+        let made = account.ask("make_fleet", &asked, Bytes::new()).await;
         let id = made.as_str().expect("an id").to_owned();
         let members: Arc<Mutex<BTreeMap<String, Arc<Member>>>> = Arc::default();
         let settings = Arc::new(Mutex::new(settings));
+        let prepared: Arc<Mutex<Option<Prepare>>> = Arc::default();
+        let started: Arc<AtomicUsize> = Arc::default();
         let machines = Machines {
             account: account.clone(),
             id: id.clone(),
@@ -86,13 +109,31 @@ impl Fleet {
             youngest: None,
             members: members.clone(),
             settings: settings.clone(),
+            prepared: prepared.clone(),
+            started: started.clone(),
         };
-        Fleet { id, account: account.clone(), members, settings, running: tokio::spawn(machines.run()) }
+        Fleet {
+            id,
+            account: account.clone(),
+            members,
+            settings,
+            prepared,
+            started,
+            running: tokio::spawn(machines.run()),
+        }
     }
 
     /// Sets how many hosts it is to have, by somebody's hand; nothing is ended for it.
     pub async fn set_target(&self, target: u32) {
         self.account.ask("set_target", &[("fleet", &self.id), ("target", &target.to_string())], Bytes::new()).await;
+    }
+
+    /// Lowers the target as people do who say nothing of how: the fleet ends what is too many by its own strategy, and here
+    /// that is the youngest host. A Spot Fleet only.
+    pub async fn scale_in(&self, target: u32) {
+        let target = target.to_string();
+        let asked = [("fleet", self.id.as_str()), ("target", &target), ("ends_youngest", "yes")];
+        self.account.ask("set_target", &asked, Bytes::new()).await;
     }
 
     /// How many hosts it is to have.
@@ -114,9 +155,19 @@ impl Fleet {
         lock(&self.members).values().cloned().collect()
     }
 
+    /// How many machines it has started so far.
+    pub fn started(&self) -> usize {
+        self.started.load(Ordering::Relaxed)
+    }
+
     /// What hosts that are started from now on are configured with beside the usual.
     pub fn configure(&self, settings: Table) {
         *lock(&self.settings) = settings;
+    }
+
+    /// What is done to every machine that is launched from now on, before its agent starts.
+    pub fn prepare(&self, prepare: impl Fn(&mut Instance) + Send + 'static) {
+        *lock(&self.prepared) = Some(Prepare(Box::new(prepare)));
     }
 
     /// The host that the name leads to.
@@ -210,6 +261,8 @@ struct Machines {
     youngest: Option<OffsetDateTime>,
     members: Arc<Mutex<BTreeMap<String, Arc<Member>>>>,
     settings: Arc<Mutex<Table>>,
+    prepared: Arc<Mutex<Option<Prepare>>>,
+    started: Arc<AtomicUsize>,
 }
 
 impl Machines {
@@ -251,7 +304,11 @@ impl Machines {
                 (_, value) => drop(instance.configuration.insert(key, value)),
             }
         }
+        if let Some(Prepare(prepare)) = &*lock(&self.prepared) {
+            prepare(&mut instance);
+        }
         let agent = Mutex::new(Some(instance.start()));
+        self.started.fetch_add(1, Ordering::Relaxed);
         lock(&self.members).insert(id.to_owned(), Arc::new(Member { instance, agent }));
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-use crate::{Account, AcmeProxy, Agent, Ended, FaultProxy, Imds, Sockets, Visitor, World, address};
+use crate::{Account, AcmeProxy, Agent, Ended, FaultProxy, Gateway, Imds, Sockets, Visitor, World, address};
 
 /// One instance of an account. Its disk is gone when it is.
 #[derive(Debug)]
@@ -60,6 +60,7 @@ impl Instance {
             Some((http, https)) => ((address, http).into(), (address, https).into()),
             None => (address::free_port(address), address::free_port(address)),
         };
+        account.locate(&id, address).await;
         Instance {
             account: account.clone(),
             imds: Imds::of(account, id, Some(address)).await,
@@ -108,12 +109,42 @@ impl Instance {
         Ended::of(&all, &variables).await
     }
 
+    /// Starts a command with the same configuration and environment, which may be ended before its time.
+    pub fn start_command(&self, arguments: &[&str]) -> Agent {
+        self.write_configuration();
+        let folder = self.disk.path().join("commands");
+        fs::create_dir_all(&folder).expect("a folder on its disk");
+        Agent::start(arguments, &self.variables(), &folder)
+    }
+
     /// Lets it go to the CA by that way.
     pub fn goes_to(&mut self, acme: &AcmeProxy) {
         let table = self.configuration.get_mut("acme").and_then(Value::as_table_mut).expect("[acme]");
         table.insert("directory".to_owned(), Value::String(acme.directory()));
         table.insert("roots".to_owned(), Value::String(acme.roots().display().to_string()));
         self.acme = acme.clone();
+    }
+
+    /// Puts a gateway before it: from now on its public address is another one than it listens at.
+    pub async fn behind_gateway(&mut self) -> Gateway {
+        self.address = address::own_address();
+        self.imds.set_public_ipv4(Some(self.address));
+        self.account.locate(self.imds.instance_id(), self.address).await;
+        Gateway::open((self.address, self.https.port()).into(), self.https).await
+    }
+
+    /// Lets its clock be wrong by so many seconds, from its next start on.
+    pub fn skew_clock(&mut self, seconds: i64) {
+        // Timers run by the monotonic clock, which nobody sets.
+        let library = World::libfaketime().display().to_string();
+        for (name, value) in [
+            ("LD_PRELOAD", library),
+            ("FAKETIME", format!("{seconds:+}")),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ("FAKETIME_DONT_RESET", "1".to_owned()),
+        ] {
+            self.environment.push((name.to_owned(), value));
+        }
     }
 
     /// Waits until its agent has said beside the package that it is good, and that it serves it: the last that an agent

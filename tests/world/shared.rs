@@ -145,6 +145,16 @@ impl World {
         (status, String::from_utf8_lossy(&said).into_owned())
     }
 
+    /// The library by which a process sees another time of day (`LD_PRELOAD`).
+    ///
+    /// # Panics
+    /// When it is missing, with the command that sets it up.
+    pub(crate) fn libfaketime() -> PathBuf {
+        let library = tools().join("libfaketime.so");
+        assert!(library.exists(), "{} is missing: tests/run sets it up", library.display());
+        library
+    }
+
     fn port(&self, name: &str) -> SocketAddr {
         let port = self.ready[name].as_u64().and_then(|port| u16::try_from(port).ok());
         (Ipv4Addr::LOCALHOST, port.unwrap_or_else(|| panic!("this world has no {name}"))).into()

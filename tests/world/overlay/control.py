@@ -200,14 +200,20 @@ def instances(body: bytes, account: str) -> dict[str, str]:
     return ec2.states(account)
 
 
-def make_fleet(body: bytes, account: str, kind: str, target: str) -> str:
+def set_address(body: bytes, account: str, instance: str, address: str) -> dict[str, str]:
+    """Says where EC2 sees that instance."""
+    ec2.set_address(instance, address)
+    return {}
+
+
+def make_fleet(body: bytes, account: str, kind: str, target: str, weight: str = "1") -> str:
     """A fleet (`spot`, `ec2`, `group`) with so many instances; its id or name."""
-    return ec2.make_fleet(account, kind, int(target))
+    return ec2.make_fleet(account, kind, int(target), int(weight))
 
 
-def set_target(body: bytes, account: str, fleet: str, target: str) -> dict[str, str]:
+def set_target(body: bytes, account: str, fleet: str, target: str, ends_youngest: str = "") -> dict[str, str]:
     """Sets the target of a fleet by somebody else's hand; nothing is ended for it."""
-    ec2.set_target(account, fleet, int(target))
+    ec2.set_target(account, fleet, int(target), bool(ends_youngest))
     return {}
 
 
@@ -238,7 +244,8 @@ VERBS = {
     function.__name__: function
     for function in (
         new_account, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
-        changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, fleet,
+        changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, set_address,
+        fleet,
         new_ca, restart_ca, now,
     )
 }

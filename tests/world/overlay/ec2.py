@@ -14,6 +14,7 @@ from moto.autoscaling.models import autoscaling_backends
 from moto.core.responses import ActionResult
 from moto.ec2 import models, responses
 from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models.instances import Instance
 
 REGION = "us-east-1"
 
@@ -23,8 +24,14 @@ MODIFYING = 0.2
 IMAGE = {"ImageId": "ami-12c6146b", "InstanceType": "t3.micro"}
 
 
+ADDRESSES: dict[str, str] = {}
+"""Public addresses of instances that are machines of a test; moto makes up others."""
+
+
 def install() -> None:
     """Puts these rules in the place of moto's."""
+    told = Instance.public_ip_address.fget
+    Instance.public_ip_address = property(lambda self: ADDRESSES.get(self.id) or told(self))
     answering = responses.EC2Response
     answering.modify_spot_fleet_request = modify_spot_fleet_request
     answering.describe_spot_fleet_requests = describe_spot_fleet_requests
@@ -103,8 +110,9 @@ def settle(backend: Any) -> None:
             fleet.create_spot_requests(1)
         tag(backend, fleet)
         if not getattr(fleet, "keeps_excess", True):
-            excess = living(fleet)[: max(0, len(living(fleet)) - fleet.target_capacity)]
-            if excess:
+            many = max(0, len(living(fleet)) - fleet.target_capacity)
+            excess = living(fleet)[-many:] if getattr(fleet, "ends_youngest", False) else living(fleet)[:many]
+            if many:
                 backend.terminate_instances(excess)
 
 
@@ -131,16 +139,17 @@ def backend_of(account: str) -> Any:
     return models.ec2_backends[account][REGION]
 
 
-def make_fleet(account: str, kind: str, target: int) -> str:
-    """A fleet of that kind (`spot`, `ec2`, `group`) with so many instances."""
+def make_fleet(account: str, kind: str, target: int, weight: int) -> str:
+    """A fleet of that kind (`spot`, `ec2`, `group`) with so many instances, each of which counts `weight` units."""
     backend = backend_of(account)
+    weights = {"WeightedCapacity": weight} if weight != 1 else {}
     if kind == "spot":
         return backend.request_spot_fleet(
             spot_price=None,
             target_capacity=target,
             iam_fleet_role="arn:aws:iam::123456789012:role/fleet",
             allocation_strategy="lowestPrice",
-            launch_specs=[IMAGE],
+            launch_specs=[IMAGE | weights],
         ).id
     template = backend.create_launch_template(f"host-{time.time_ns()}", "", IMAGE, {})
     named = {"LaunchTemplateId": template.id, "Version": "$Latest"}
@@ -149,7 +158,7 @@ def make_fleet(account: str, kind: str, target: int) -> str:
             on_demand_options={},
             spot_options={"AllocationStrategy": "lowest-price"},
             target_capacity_specification={"TotalTargetCapacity": target, "DefaultTargetCapacityType": "spot"},
-            launch_template_configs=[{"LaunchTemplateSpecification": named, "Overrides": []}],
+            launch_template_configs=[{"LaunchTemplateSpecification": named, "Overrides": [weights] if weights else []}],
             excess_capacity_termination_policy="termination",
             replace_unhealthy_instances=False,
             terminate_instances_with_expiration=False,
@@ -184,11 +193,13 @@ def make_fleet(account: str, kind: str, target: int) -> str:
     return name
 
 
-def set_target(account: str, fleet: str, target: int) -> None:
-    """By somebody's hand: nothing is ended for it."""
+def set_target(account: str, fleet: str, target: int, ends_youngest: bool) -> None:
+    """By somebody's hand: nothing is ended for it, unless a Spot Fleet is to end its youngest hosts."""
     backend = backend_of(account)
     if fleet in backend.spot_fleet_requests:
-        modify(backend, backend.spot_fleet_requests[fleet], target, True, "busy")
+        request = backend.spot_fleet_requests[fleet]
+        request.ends_youngest = ends_youngest
+        modify(backend, request, target, not ends_youngest, "busy")
     elif fleet in backend.fleets:
         modify(backend, backend.fleets[fleet], target, True, "busy")
     else:
@@ -228,6 +239,11 @@ def end(account: str, instance: str) -> None:
     backend.terminate_instances([instance])
     settle(backend)
     settle_groups(account)
+
+
+def set_address(instance: str, address: str) -> None:
+    """The public address by which EC2 describes that instance."""
+    ADDRESSES[instance] = address
 
 
 def states(account: str) -> dict[str, str]:

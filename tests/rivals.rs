@@ -1,0 +1,115 @@
+//! Several hosts that want the names at once: one has them, and they stay there.
+
+use std::time::{Duration, Instant};
+
+use world::{Agent, Instance, Site, eventually};
+
+use crate::{
+    SOON,
+    hosts::{claim, epoch, has_role, hurry, owner_and_spare, writes_of_names},
+    published,
+};
+
+/// For how long nothing may move until all is taken for settled; a look is 300 ms.
+const STILL: Duration = Duration::from_secs(5);
+
+/// So many hosts with one package; the last two were launched in the same second, the others a minute before each other.
+async fn rivals(many: usize) -> Vec<Instance> {
+    let (first, _) = published(&Site::titled("rivals")).await;
+    let mut instances = vec![first];
+    while instances.len() < many {
+        let next = instances[instances.len() - 1].successor().await;
+        instances.push(next);
+    }
+    let second = instances[many - 2].imds.launched();
+    instances[many - 1].imds.set_launched(second);
+    for instance in &mut instances {
+        hurry(instance, "then = \"stand-by\"\n");
+    }
+    instances
+}
+
+/// The youngest; of two launched in the same second the one with the greater id.
+fn newest(instances: &[Instance]) -> usize {
+    let key = |index: &usize| (instances[*index].imds.launched(), instances[*index].imds.instance_id().to_owned());
+    (0..instances.len()).max_by_key(key).expect("some")
+}
+
+/// Waits until nothing has moved for a while.
+async fn are_still(instances: &[Instance]) {
+    let (account, begun) = (&instances[0].account, Instant::now());
+    let (mut changes, mut since) = (0, Instant::now());
+    while since.elapsed() < STILL {
+        let now = account.changes().await.len();
+        if now != changes {
+            (changes, since) = (now, Instant::now());
+        }
+        assert!(begun.elapsed() < SOON, "the names move on and on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_five_hosts_at_once_the_newest_gets_the_names_and_they_stay_there() {
+    let instances = rivals(5).await;
+    let newest = newest(&instances);
+    let mut agents: Vec<Agent> = instances.iter().map(Instance::start).collect();
+    has_role(&mut agents[newest], "owner").await;
+    for (index, agent) in agents.iter_mut().enumerate().filter(|(index, _)| *index != newest) {
+        let aside = async |agent: &Agent| ["superseded", "standby"].iter().any(|role| agent.status()["role"] == *role);
+        agent.wait_for(&format!("host {index} stands aside"), SOON, aside).await;
+    }
+    are_still(&instances).await;
+    assert!(instances[newest].is_led_to().await);
+    let writes: Vec<_> = instances.iter().map(writes_of_names).collect();
+    assert!(writes.iter().all(|writes| *writes <= 2), "{writes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spares_that_see_the_owner_die_at_once_agree_on_one() {
+    let instances = rivals(4).await;
+    let newest = newest(&instances);
+    let mut agents: Vec<Option<Agent>> = instances.iter().map(|instance| Some(instance.start())).collect();
+    for agent in agents.iter_mut().flatten() {
+        agent
+            .wait_for("all have their place", SOON, async |agent| {
+                ["owner", "superseded", "standby"].iter().any(|role| agent.status()["role"] == *role)
+            })
+            .await;
+    }
+    eventually("the newest has the names", SOON, async || instances[newest].is_led_to().await).await;
+    let before: Vec<_> = instances.iter().map(writes_of_names).collect();
+    agents[newest].take().expect("it runs").kill().await;
+    instances[0].account.end(instances[newest].imds.instance_id()).await;
+    let owner = async || {
+        let mut led = Vec::new();
+        for (index, instance) in instances.iter().enumerate() {
+            if instance.is_led_to().await {
+                led.push(index);
+            }
+        }
+        led
+    };
+    eventually("another has them", SOON, async || owner().await.iter().any(|index| *index != newest)).await;
+    are_still(&instances).await;
+    assert_eq!(owner().await.len(), 1);
+    let writes: Vec<_> = instances.iter().zip(before).map(|(host, before)| writes_of_names(host) - before).collect();
+    assert!(writes.iter().all(|writes| *writes <= 2), "{writes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn record_that_is_edited_beside_several_hosts_is_mended_by_its_owner_alone() {
+    let (second, mut owner, first, spare) = owner_and_spare("then = \"stand-by\"\n").await;
+    let (domain, before) = (second.account.domain(), writes_of_names(&first));
+    second.account.upsert(&domain, "A", 300, &[&first.address.to_string()]).await;
+    owner.wait_for("it is mended", SOON, async |_| epoch(&second.account).await > 2).await;
+    assert!(second.is_led_to().await);
+    let name = format!("_spothost.{domain}");
+    second.account.delete_record(&name, "TXT").await;
+    let me = second.imds.instance_id();
+    owner.wait_for("it claims again", SOON, async |_| epoch(&second.account).await == 1).await;
+    assert!(claim(&second.account).await.contains(me));
+    has_role(&mut owner, "owner").await;
+    assert!(second.is_led_to().await);
+    assert_eq!(writes_of_names(&first), before, "the other one wrote: {}", spare.last_lines());
+}
