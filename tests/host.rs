@@ -8,6 +8,7 @@ mod certified;
 mod check;
 mod delivery;
 mod departs;
+mod doctor;
 #[path = "restarts/drill.rs"]
 mod drill;
 mod heals;

@@ -11,7 +11,9 @@ use aws_config::{
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 
+pub mod attempt;
 pub mod bucket;
+pub mod caller;
 pub mod checksum;
 mod credentials;
 mod date;
@@ -23,8 +25,11 @@ pub mod instances;
 pub mod lease;
 pub mod metadata;
 pub mod papers;
+pub mod quota;
 mod refusal;
 pub mod secret;
+mod signed;
+pub mod simulation;
 pub mod upload;
 pub mod zone;
 
@@ -36,6 +41,13 @@ use metadata::Metadata;
 pub struct Aws {
     config: SdkConfig,
     date: date::Date,
+}
+
+impl Aws {
+    /// The region that it leads to.
+    pub fn region(&self) -> String {
+        self.config.region().map(ToString::to_string).unwrap_or_default()
+    }
 }
 
 /// Two ways are never told apart: there is one in a process, and it never changes once it is there.
@@ -81,6 +93,11 @@ impl Aws {
     pub fn ahead(&self) -> Option<time::Duration> {
         self.date.told().map(|(theirs, ours)| ours - theirs)
     }
+}
+
+/// What the names of AWS's end points in that region end in (AWS General Reference, "Service endpoints").
+fn suffix(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
 }
 
 /// The region that the environment or the profile names, if one does; an instance need not say it.

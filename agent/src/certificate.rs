@@ -48,6 +48,7 @@ pub use budget::{AtAuthority, Budget, LimitLeft};
 pub use certifier::{ByAcme, Certifier};
 pub use local_ca::LocalCa;
 pub use self_made::self_made;
+pub use transport::{About, about};
 pub use vault::Vault;
 
 use document::{Document, Issued, Purpose};

@@ -16,6 +16,7 @@ mod budget;
 mod check;
 mod depot;
 mod diff;
+mod doctor;
 #[cfg(feature = "fleet")]
 mod hosts;
 mod policy;
@@ -73,6 +74,8 @@ enum Command {
     Up(up::Up),
     /// Look at everything, change nothing, and say what is as it should be and what is not.
     Check(check::Check),
+    /// Say of the site and all that it stands on what is as it should be, and what mends what is not.
+    Doctor(doctor::Doctor),
     /// Show what the running agent is doing.
     Status(status::Show),
     /// Show the hosts of the fleet, who owns the names, and what each serves.
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.carry_out(),
         Command::Up(up) => up.carry_out(),
         Command::Check(check) => check.carry_out(),
+        Command::Doctor(doctor) => doctor.carry_out(),
         Command::Status(show) => show.carry_out(),
         #[cfg(feature = "fleet")]
         Command::Hosts(hosts) => hosts.carry_out(),

@@ -65,6 +65,8 @@ pub mod config;
 
 pub mod policy;
 
+pub mod doctor;
+
 pub mod fault;
 
 pub mod clock;

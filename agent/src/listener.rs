@@ -157,6 +157,12 @@ pub async fn heard(address: SocketAddr, domain: &Name, limit: Duration) -> Heard
     }
 }
 
+/// What the host at `address` answers when it is asked over TLS for the front page of `domain`, whatever certificate it
+/// shows; nothing, where that is no HTTPS.
+pub async fn status(address: SocketAddr, domain: &Name, limit: Duration) -> Option<hyper::StatusCode> {
+    tokio::time::timeout(limit, probe::status(address, domain)).await.ok()?.ok()
+}
+
 impl Keeper for Listener {
     type Seen = Seen;
     type Drift = Swap;

@@ -3,10 +3,15 @@
 //! All of it is one table, `RIGHTS`: what is used, by whom, on what. A test holds every call that the whole test suite
 //! makes against the policies printed from it, both ways: nothing missing, nothing spare.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{Authority, Bucket, Config, PackagePlace, VaultPlace};
+use crate::{
+    aws::{attempt::ANY, simulation::Question},
+    config::{Authority, Bucket, Config, PackagePlace, VaultPlace},
+};
 
 mod rights;
 
@@ -36,7 +41,7 @@ pub struct Place {
 
 impl Place {
     /// Partition of the region, the first part of every ARN (AWS General Reference, "Amazon Resource Names").
-    fn partition(&self) -> &'static str {
+    pub fn partition(&self) -> &'static str {
         match self.region.split('-').next() {
             Some("cn") => "aws-cn",
             Some("us") if self.region.starts_with("us-gov-") => "aws-us-gov",
@@ -73,6 +78,37 @@ impl Policy {
         // The language of policies has had this version since 2012 (IAM User Guide, "IAM JSON policy elements: Version").
         Policy { version: "2012-10-17", statement: used.collect() }
     }
+
+    /// What has to be answered with yes where this policy is in force: of each statement its name, and one question for
+    /// each of its resources.
+    pub fn questions(&self) -> Vec<(&'static str, Vec<Question>)> {
+        self.statement.iter().map(|statement| (statement.sid, statement.questions())).collect()
+    }
+}
+
+impl Statement {
+    fn questions(&self) -> Vec<Question> {
+        let actions: Vec<String> = self.action.iter().map(|action| (*action).to_owned()).collect();
+        let context = self.condition.as_ref().map(in_force).unwrap_or_default();
+        let question = |pattern: &String| Question {
+            actions: actions.clone(),
+            // One of those that the pattern is for.
+            resource: if pattern == "*" { pattern.clone() } else { pattern.replace('*', ANY).replace('?', "a") },
+            context: context.clone(),
+        };
+        self.resource.iter().map(question).collect()
+    }
+}
+
+/// Values of condition keys with which the condition holds.
+fn in_force(condition: &Value) -> BTreeMap<String, Vec<String>> {
+    let operators = condition.as_object().into_iter().flatten();
+    let keys = operators.flat_map(|(_, keys)| keys.as_object().into_iter().flatten());
+    let values = |value: &Value| match value {
+        Value::Array(all) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        one => one.as_str().map(|text| text.trim_end_matches('*').to_owned()).into_iter().collect(),
+    };
+    keys.map(|(key, value)| (key.clone(), values(value))).collect()
 }
 
 /// A row of the table: what is allowed, where the configuration uses it.
@@ -235,6 +271,11 @@ impl Site<'_> {
     /// Instances that the launch template of this site has started.
     fn tagged_as_a_host(&self) -> Option<Value> {
         Some(json!({ "StringEquals": { "aws:ResourceTag/spothost:domain": self.config.domain.to_string() } }))
+    }
+
+    /// The roles of the account; which of them is that of the hosts no configuration says.
+    fn roles(&self) -> String {
+        format!("arn:{}:iam::{}:role/*", self.place.partition(), self.place.account)
     }
 
     /// Whether certificates are ordered by ACME.

@@ -75,7 +75,11 @@ pub(crate) fn needs(call: &Recorded) -> Vec<Need> {
             };
             vec![need(format!("autoscaling:{}", call.operation), resource, &[])]
         }
+        // "No permissions are required to perform this operation" (API reference of GetCallerIdentity).
+        Service::Sts if call.operation == "GetCallerIdentity" => Vec::new(),
         Service::Sts => vec![need(format!("sts:{}", call.operation), "*".to_owned(), &[])],
+        Service::Iam => vec![need(format!("iam:{}", call.operation), form(rest, "PolicySourceArn"), &[])],
+        Service::ServiceQuotas => vec![need(format!("servicequotas:{}", call.operation), "*".to_owned(), &[])],
         Service::Acme | Service::Other => panic!("a call of no known service: {call:?}"),
     }
 }

@@ -233,6 +233,38 @@ impl Account {
         self.ask("put_secret", &[("name", name)], value.into()).await;
     }
 
+    /// The same account with the keys that the profile of that instance gives it.
+    pub(crate) async fn as_instance(&self, instance: &str) -> Account {
+        let keys = self.ask("session", &[("instance", instance)], Bytes::new()).await;
+        let key = |name: &str| keys[name].as_str().expect("a key").to_owned();
+        let (access_key, secret_key) = (key("access_key"), key("secret_key"));
+        Account { access_key, secret_key, session_token: key("session_token"), ..self.clone() }
+    }
+
+    /// Makes a role of that name with that policy (JSON).
+    pub async fn make_role(&self, name: &str, policy: &str) {
+        self.ask("make_role", &[("name", name)], policy.to_owned().into()).await;
+    }
+
+    /// Sets how many virtual processors spot instances may have.
+    pub async fn set_quota(&self, processors: u32) {
+        self.ask("set_quota", &[("processors", &processors.to_string())], Bytes::new()).await;
+    }
+
+    /// Lets the parent of the zone refer to those servers (absolute names, with blanks between them); to none, if there
+    /// are none.
+    pub async fn delegate(&self, servers: &str) {
+        let query = [("zone", &*self.apex), ("servers", servers)];
+        World::shared().control("delegate", &query, Bytes::new()).await;
+    }
+
+    /// Sets up an instance with these metadata options (where they are not those of the launch template), and that domain
+    /// in its tag; none: without the tag.
+    pub async fn set_up(&self, instance: &str, options: &Value, domain: Option<&str>) {
+        let query = [("instance", instance), ("options", &options.to_string()), ("domain", domain.unwrap_or(""))];
+        self.ask("set_up", &query, Bytes::new()).await;
+    }
+
     /// Launches an instance of no fleet, as far as EC2 knows; its id.
     pub async fn launch(&self) -> String {
         self.ask("launch", &[], Bytes::new()).await.as_str().expect("an id").to_owned()

@@ -61,9 +61,10 @@ impl Instance {
             None => (address::free_port(address), address::free_port(address)),
         };
         account.locate(&id, address).await;
+        let keys = account.as_instance(&id).await;
         Instance {
             account: account.clone(),
-            imds: Imds::of(account, id, Some(address)).await,
+            imds: Imds::of(&keys, id, Some(address)).await,
             aws: FaultProxy::start().await,
             configuration: configuration(account, &acme, http, https),
             acme,
@@ -93,16 +94,22 @@ impl Instance {
         Sockets::listen(&[self.http, self.https])
     }
 
-    /// Runs one command with the same configuration and environment to its end; `--config` is added to `check`, `budget`
-    /// and `vault`.
+    /// Runs one command with the same configuration and environment to its end; `--config` is added to `check`, `budget`,
+    /// `vault` and `doctor`, and to this the name server of the world.
     pub async fn command(&self, arguments: &[&str]) -> Ended {
         self.write_configuration();
         let path = self.config_path();
         let mut all = arguments.to_vec();
-        if matches!(arguments.first(), Some(&"check" | &"budget" | &"vault")) {
+        if matches!(arguments.first(), Some(&"check" | &"budget" | &"vault" | &"doctor")) {
             all.extend(["--config", path.to_str().expect("UTF-8")]);
         }
+        let resolver = World::shared().dns().to_string();
         let mut variables = self.variables();
+        if arguments.first() == Some(&"doctor") {
+            all.extend(["--resolver", &resolver]);
+            // Visitors of the world trust its CA.
+            variables.push(("SSL_CERT_FILE".to_owned(), World::shared().acme_issuer().display().to_string()));
+        }
         if let Some(who) = arguments.first().and_then(|command| who(command)) {
             variables.push(("AWS_SDK_UA_APP_ID".to_owned(), who.to_owned()));
         }
@@ -222,7 +229,9 @@ impl Instance {
 fn who(command: &str) -> Option<&'static str> {
     match command {
         "diff" | "prune" | "publish" | "releases" | "rollback" => Some("publisher"),
-        "doctor" | "init" => Some("operator"),
+        // A doctor on a host has the rights of a host.
+        "doctor" => Some("host"),
+        "budget" | "hosts" | "init" | "rollout" | "vault" => Some("operator"),
         _ => None,
     }
 }

@@ -179,6 +179,14 @@ impl Relay {
             Some(Fault::Flip(at)) => {
                 self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Answer(flipped(a, at)))
             }
+            Some(Fault::Say(now, before)) => {
+                let answer = self.pass(parts, body).await;
+                answer.map_or(Outcome::Close, |mut answer| {
+                    answer.headers_mut().remove(header::CONTENT_LENGTH);
+                    let said = |body: Bytes| String::from_utf8_lossy(&body).replace(before, &now).into();
+                    Outcome::Answer(answer.map(said))
+                })
+            }
             Some(Fault::Tell(name, value)) => {
                 let answer = self.pass(parts, body).await;
                 answer.map_or(Outcome::Close, |mut answer| {

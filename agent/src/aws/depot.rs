@@ -66,8 +66,10 @@ impl Depot {
         let mut config = aws_sdk_s3::config::Builder::from(&aws.config)
             .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(300)))
             .timeout_config(timeouts);
-        // So that who reads the bucket's own log can tell publishers from hosts.
-        config.set_app_name(AppName::new("publisher").ok());
+        // So that who reads the bucket's own log can tell publishers from hosts, where nobody has said who this is.
+        if aws.config.app_name().is_none() {
+            config.set_app_name(AppName::new("publisher").ok());
+        }
         Depot { client: Client::from_conf(config.build()), place }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use aws_sdk_ec2::{Client, types::InstanceStateName};
+use aws_sdk_ec2::{
+    Client,
+    types::{HttpTokensState, InstanceMetadataTagsState, InstanceStateName},
+};
 
 use time::OffsetDateTime;
 
@@ -21,6 +24,19 @@ pub struct Machine {
     pub launched: Option<OffsetDateTime>,
     /// Its public address, IPv4 before IPv6.
     pub address: Option<IpAddr>,
+}
+
+/// What matters of how an instance was set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether metadata is answered by token alone.
+    pub tokens_required: bool,
+    /// How many hops an answer with a token may travel.
+    pub hop_limit: u32,
+    /// Whether metadata shows the tags.
+    pub shows_tags: bool,
+    /// The tags, AWS's own among them.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// The instances of this account and region.
@@ -53,6 +69,35 @@ impl Instances {
             Some(_) | None => Standing::Gone,
         })
     }
+
+    /// How the instance with that id was set up; none when EC2 no longer knows it.
+    ///
+    /// # Errors
+    /// What EC2 refuses.
+    pub async fn settings(&self, id: &str) -> Result<Option<Settings>, Fault> {
+        let doing = format!("asking EC2 how instance {id} was set up");
+        let answer = match self.client.describe_instances().instance_ids(id).send().await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == Some("InvalidInstanceID.NotFound") => return Ok(None),
+            Err(error) => return Err(fault(&doing, "ec2:DescribeInstances", &error)),
+        };
+        let instance = answer.reservations().iter().flat_map(|reservation| reservation.instances()).next();
+        Ok(instance.map(|instance| {
+            let options = instance.metadata_options();
+            let tags = instance.tags().iter();
+            Settings {
+                tokens_required: options.and_then(|all| all.http_tokens()) == Some(&HttpTokensState::Required),
+                hop_limit: options
+                    .and_then(|all| all.http_put_response_hop_limit())
+                    .and_then(|hops| hops.try_into().ok())
+                    .unwrap_or(1),
+                shows_tags: options.and_then(|all| all.instance_metadata_tags())
+                    == Some(&InstanceMetadataTagsState::Enabled),
+                tags: tags.filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned()))).collect(),
+            }
+        }))
+    }
+
     /// The instances of those ids, as far as EC2 knows them.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ use crate::{fault::Fault, host::Host};
 /// EC2 allows 50 tags on an instance; AWS's own come beside them.
 const MOST_TAGS: usize = 100;
 
+/// Of the SDK's words for a token that is refused with 403.
+const FORBIDDEN: &str = "request forbidden";
+
 /// The way to the metadata service; cheap to clone.
 ///
 /// The SDK's client keeps its token until its time is up. Where the service has forgotten the token before that, the
@@ -165,9 +168,18 @@ impl Metadata {
             Err(ImdsError::ErrorResponse(response)) if response.response().status().as_u16() == 403 => {
                 Err(disabled(path))
             }
-            Err(error) => Err(Fault::retry(asking(path), words(&error))),
+            Err(error) => {
+                let said = words(&error);
+                // A service that is disabled gives no token either, and that the SDK says in words alone.
+                Err(if said.contains(FORBIDDEN) { disabled(path) } else { Fault::retry(asking(path), said) })
+            }
         }
     }
+}
+
+/// Whether whoever runs this has said that there is no metadata service, as the AWS SDKs read it.
+pub fn is_disabled_here() -> bool {
+    std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|said| said.eq_ignore_ascii_case("true"))
 }
 
 fn asking(path: &str) -> String {

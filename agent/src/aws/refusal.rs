@@ -22,7 +22,8 @@ const FOR_A_PERSON: &[(&str, &str)] = &[
 /// Codes of services that are asked too often, or have not done what they were asked before.
 const BUSY: &[&str] = &["Throttling", "ThrottlingException", "RequestLimitExceeded", "PriorRequestNotComplete"];
 
-const DENIED: &[&str] =
+/// Codes by which AWS says that the caller may not.
+pub(super) const DENIED: &[&str] =
     &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AllAccessDisabled", "Forbidden"];
 
 /// The fault that `error` is, met while `doing` something for which the role needs `permission`.

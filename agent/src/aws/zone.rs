@@ -1,6 +1,6 @@
 //! The hosted zone: reading record sets, changing them in one batch, and waiting until all name servers know.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_route53::{
     Client,
@@ -52,6 +52,15 @@ pub enum Kind {
     Cname,
 }
 
+/// What a zone says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apex {
+    /// Its name, lower case, without the last dot.
+    pub name: String,
+    /// Its name servers, likewise.
+    pub servers: BTreeSet<String>,
+}
+
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -93,6 +102,23 @@ impl Zone {
         let answer = answer.map_err(|error| fault(&doing, "route53:ListResourceRecordSets", &error))?;
         let sets = answer.resource_record_sets().iter().filter_map(records);
         Ok(sets.filter(|set| set.name == name).collect())
+    }
+
+    /// The name of the zone and its servers, as its first records say: names are listed in the order of their labels from
+    /// the right, so the shortest comes first.
+    ///
+    /// # Errors
+    /// What Route 53 refuses; a zone without NS records, which there is none.
+    pub async fn apex(&self) -> Result<Apex, Fault> {
+        let doing = format!("reading the first records of zone {}", self.id);
+        let answer = self.client.list_resource_record_sets().hosted_zone_id(&self.id).max_items(20).send().await;
+        let answer = answer.map_err(|error| fault(&doing, "route53:ListResourceRecordSets", &error))?;
+        let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+        let servers =
+            |set: &ResourceRecordSet| set.resource_records().iter().map(|record| plain(record.value())).collect();
+        let mut sets = answer.resource_record_sets().iter().filter(|set| *set.r#type() == RrType::Ns);
+        let first = sets.next().ok_or_else(|| Fault::retry(&doing, "there is no NS record"))?;
+        Ok(Apex { name: plain(first.name()), servers: servers(first) })
     }
 
     /// Carries out `steps` in one transactional batch: all or nothing.

@@ -72,8 +72,16 @@ impl Transport {
     /// The profiles that the CA with that directory offers, by name.
     ///
     /// # Errors
-    /// When the CA cannot be reached, or answers what is no directory.
+    /// As [`Transport::about`].
     pub(super) async fn profiles(&self, directory: &str) -> Result<Vec<String>, Fault> {
+        Ok(self.about(directory).await?.profiles)
+    }
+
+    /// What the CA with that directory says of itself.
+    ///
+    /// # Errors
+    /// When the CA cannot be reached, or answers what is no directory.
+    pub(super) async fn about(&self, directory: &str) -> Result<About, Fault> {
         let doing = format!("reading {directory}");
         let request = Request::get(directory).header(USER_AGENT, "spothost").body(BodyWrapper::default());
         let request = request.map_err(|error| Fault::operator(&doing, error, "correct [acme] directory"))?;
@@ -89,7 +97,11 @@ impl Transport {
         let read = serde_json::from_slice::<Directory>(&body);
         let read =
             read.map_err(|_| Fault::operator(&doing, "it is no directory of ACME", "correct [acme] directory"))?;
-        Ok(read.meta.profiles.into_keys().collect())
+        Ok(About {
+            profiles: read.meta.profiles.into_keys().collect(),
+            caa_identities: read.meta.caa_identities,
+            external_account_required: read.meta.external_account_required,
+        })
     }
 
     /// The last refusal since this was last asked.
@@ -111,6 +123,29 @@ struct Directory {
 struct Meta {
     #[serde(default)]
     profiles: BTreeMap<String, IgnoredAny>,
+    #[serde(default, rename = "caaIdentities")]
+    caa_identities: Vec<String>,
+    #[serde(default, rename = "externalAccountRequired")]
+    external_account_required: bool,
+}
+
+/// What a CA says of itself in its directory (`meta` of RFC 8555 §7.1.1, and of the draft on profiles).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Names of the profiles that it offers.
+    pub profiles: Vec<String>,
+    /// What it answers to in CAA records.
+    pub caa_identities: Vec<String>,
+    /// Whether it wants accounts to be bound to accounts of its own.
+    pub external_account_required: bool,
+}
+
+/// Asks that CA what it says of itself.
+///
+/// # Errors
+/// When it cannot be reached, or answers what is no directory.
+pub async fn about(ca: &crate::config::Ca) -> Result<About, Fault> {
+    Transport::new(ca.roots.as_deref())?.about(&ca.directory).await
 }
 
 impl HttpClient for Transport {

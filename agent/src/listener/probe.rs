@@ -56,6 +56,11 @@ async fn ask(address: SocketAddr, domain: &Name, leaf: Option<&[u8]>) -> Result<
     }
 }
 
+/// What the host at `address` answers when it is asked for `/` of `domain`, whatever certificate it shows.
+pub(super) async fn status(address: SocketAddr, domain: &Name) -> Result<StatusCode, Fault> {
+    asked(address, domain, None).await.map(|answer| answer.status())
+}
+
 fn doing(address: SocketAddr, domain: &Name) -> String {
     format!("asking {address} for https://{domain}/")
 }

@@ -2,6 +2,24 @@
 
 use super::{Right, Who};
 
+/// What it takes to see a fleet of any kind.
+const SEES_FLEETS: &[&str] = &[
+    "ec2:DescribeInstances",
+    "ec2:DescribeSpotFleetRequests",
+    "ec2:DescribeSpotFleetInstances",
+    "ec2:DescribeFleets",
+    "ec2:DescribeFleetInstances",
+    "autoscaling:DescribeAutoScalingGroups",
+];
+
+/// What it takes to change its target, or to let one of its hosts go.
+const SETS_TARGETS: &[&str] = &[
+    "ec2:ModifySpotFleetRequest",
+    "ec2:ModifyFleet",
+    "autoscaling:SetDesiredCapacity",
+    "autoscaling:TerminateInstanceInAutoScalingGroup",
+];
+
 /// Every right that some configuration needs.
 pub(super) const RIGHTS: &[Right] = &[
     Right {
@@ -116,30 +134,12 @@ pub(super) const RIGHTS: &[Right] = &[
     Right {
         who: Who::Host,
         sid: "SeeTheFleet",
-        actions: &[
-            "ec2:DescribeInstances",
-            "ec2:DescribeSpotFleetRequests",
-            "ec2:DescribeSpotFleetInstances",
-            "ec2:DescribeFleets",
-            "ec2:DescribeFleetInstances",
-            "autoscaling:DescribeAutoScalingGroups",
-        ],
+        actions: SEES_FLEETS,
         // These actions take no resource (Service Authorization Reference, "Amazon EC2").
         on: |site| if site.config.zone.is_some() { vec!["*".to_owned()] } else { Vec::new() },
         only: |_| None,
     },
-    Right {
-        who: Who::Host,
-        sid: "SetItsTarget",
-        actions: &[
-            "ec2:ModifySpotFleetRequest",
-            "ec2:ModifyFleet",
-            "autoscaling:SetDesiredCapacity",
-            "autoscaling:TerminateInstanceInAutoScalingGroup",
-        ],
-        on: |site| site.fleets(),
-        only: |_| None,
-    },
+    Right { who: Who::Host, sid: "SetItsTarget", actions: SETS_TARGETS, on: |site| site.fleets(), only: |_| None },
     Right {
         who: Who::Host,
         sid: "EndAHostOfTheSite",
@@ -174,6 +174,77 @@ pub(super) const RIGHTS: &[Right] = &[
         sid: "PruneOldVersions",
         actions: &["s3:DeleteObject"],
         on: |site| site.objects("site-2*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "FindThePackages",
+        actions: &["s3:ListBucket"],
+        on: |site| site.bucket(),
+        only: |site| site.anything_below_the_prefix(),
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SeeThePackages",
+        actions: &["s3:GetObject"],
+        on: |site| site.objects("*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "MendTheIdentity",
+        actions: &[
+            "secretsmanager:GetSecretValue",
+            "secretsmanager:PutSecretValue",
+            "secretsmanager:UpdateSecretVersionStage",
+        ],
+        on: |site| site.secret("-??????"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "CreateTheIdentity",
+        actions: &["secretsmanager:CreateSecret"],
+        on: |site| site.secret("*"),
+        only: |site| site.secret_of_that_name(),
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SeeWhereTheNamesLead",
+        actions: &["route53:ListResourceRecordSets"],
+        on: |site| site.zone(),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SeeTheFleet",
+        actions: SEES_FLEETS,
+        on: |site| if site.config.zone.is_some() { vec!["*".to_owned()] } else { Vec::new() },
+        only: |_| None,
+    },
+    Right { who: Who::Operator, sid: "SetItsTarget", actions: SETS_TARGETS, on: |site| site.fleets(), only: |_| None },
+    Right {
+        who: Who::Operator,
+        sid: "EndAHostOfTheSite",
+        actions: &["ec2:TerminateInstances"],
+        on: |site| if site.config.zone.is_some() { vec![site.arn("ec2", "instance/*")] } else { Vec::new() },
+        only: |site| site.tagged_as_a_host(),
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SeeTheQuota",
+        actions: &["servicequotas:GetServiceQuota"],
+        // It can be narrowed to a service, not to a region that is not known.
+        on: |site| {
+            if site.config.zone.is_some() { vec![site.arn("servicequotas", "ec2/L-34B43A08")] } else { Vec::new() }
+        },
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "ReckonTheRightsOfHosts",
+        actions: &["iam:SimulatePrincipalPolicy"],
+        on: |site| if site.config.needs_aws() { vec![site.roles()] } else { Vec::new() },
         only: |_| None,
     },
 ];

@@ -23,7 +23,9 @@ from werkzeug.serving import make_server
 import control
 import dns
 import ec2
+import iam
 import pebble
+import quotas
 import route53
 import s3
 import secretsmanager
@@ -45,7 +47,7 @@ def main() -> None:
 def run(options: argparse.Namespace, folder: str) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     if not options.plain:
-        for service in (ec2, route53, s3, secretsmanager):
+        for service in (ec2, iam, quotas, route53, s3, secretsmanager):
             service.install()
     resolver = dns.serve()
     application = serialised.Serialised(DomainDispatcherApplication(create_backend_app), control.answer)

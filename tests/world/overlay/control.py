@@ -18,7 +18,9 @@ from moto.sts.models import sts_backends
 
 import dns
 import ec2
+import iam
 import pebble
+import quotas
 import route53
 
 REGION = "us-east-1"
@@ -55,6 +57,47 @@ def new_account(body: bytes) -> dict[str, str]:
         "zone": zone.resource_id,
         "apex": f"t{number}.example",
     }
+
+
+def session(body: bytes, account: str, instance: str) -> dict[str, str]:
+    """The keys that the profile of an instance gives it: a session of the role with the name of the instance."""
+    role = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assume_role(
+        region_name=REGION,
+        role_session_name=instance,
+        role_arn=f"arn:aws:iam::{account}:role/host",
+        policy="",
+        duration=3600,
+        external_id="",
+    )
+    return {
+        "access_key": role.access_key_id,
+        "secret_key": role.secret_access_key,
+        "session_token": role.session_token,
+    }
+
+
+def make_role(body: bytes, account: str, name: str) -> dict[str, str]:
+    """A role with that policy (JSON)."""
+    iam.make_role(account, name, body.decode())
+    return {}
+
+
+def set_quota(body: bytes, account: str, processors: str) -> dict[str, str]:
+    """How many virtual processors the spot instances of the account may have."""
+    quotas.PROCESSORS[account] = float(processors)
+    return {}
+
+
+def delegate(body: bytes, zone: str, servers: str) -> dict[str, str]:
+    """The servers (with blanks between them) that the parent of a zone refers to; none: it does not know the zone."""
+    dns.DELEGATED[f"{zone}."] = servers.split()
+    return {}
+
+
+def set_up(body: bytes, account: str, instance: str, options: str, domain: str) -> dict[str, str]:
+    """Sets an instance's metadata options (JSON), and its tag of the site; an empty domain takes the tag away."""
+    ec2.set_up(account, instance, json.loads(options), domain)
+    return {}
 
 
 def put_object(
@@ -245,7 +288,6 @@ VERBS = {
     for function in (
         new_account, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
         changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, set_address,
-        fleet,
-        new_ca, restart_ca, now,
+        fleet, new_ca, restart_ca, now, session, make_role, set_quota, delegate, set_up,
     )
 }

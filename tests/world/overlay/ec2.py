@@ -14,7 +14,9 @@ from moto.autoscaling.models import autoscaling_backends
 from moto.core.responses import ActionResult
 from moto.ec2 import models, responses
 from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import instances
 from moto.ec2.models.instances import Instance
+from moto.route53.models import route53_backends
 
 REGION = "us-east-1"
 
@@ -22,6 +24,9 @@ MODIFYING = 0.2
 """Seconds for which a fleet is being modified."""
 
 IMAGE = {"ImageId": "ami-12c6146b", "InstanceType": "t3.micro"}
+
+METADATA = {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "enabled"}
+"""As the launch template has it."""
 
 
 ADDRESSES: dict[str, str] = {}
@@ -229,8 +234,20 @@ def launch(account: str) -> str:
         security_group_names=[],
         instance_type=IMAGE["InstanceType"],
         is_instance_type_default=False,
+        metadata_options=METADATA,
     )
-    return made.instances[0].id
+    instance = made.instances[0].id
+    for zone in route53_backends[account]["aws"].zones.values():
+        backend_of(account).tags[instance]["spothost:domain"] = f"www.{zone.name}".rstrip(".")
+    return instance
+
+
+def set_up(account: str, instance: str, options: dict[str, Any], domain: str) -> None:
+    backend_of(account).get_instance(instance).metadata_options = instances.MetadataOptions({**METADATA, **options})
+    tags = backend_of(account).tags[instance]
+    tags.pop("spothost:domain", None)
+    if domain:
+        tags["spothost:domain"] = domain
 
 
 def end(account: str, instance: str) -> None:

@@ -23,6 +23,10 @@ pub enum Service {
     Ec2,
     /// Amazon EC2 Auto Scaling (query, XML).
     AutoScaling,
+    /// AWS IAM (query, XML).
+    Iam,
+    /// AWS Service Quotas (JSON 1.1).
+    ServiceQuotas,
     /// The ACME CA.
     Acme,
     /// None of these.
@@ -65,17 +69,24 @@ impl Call {
         let operation = match service {
             Service::S3 => s3(parts),
             Service::Route53 => route53(parts),
-            Service::SecretsManager => {
+            Service::SecretsManager | Service::ServiceQuotas => {
                 let target = header(parts, "x-amz-target").unwrap_or_default();
                 target.rsplit('.').next().unwrap_or_default().to_owned()
             }
-            Service::Sts | Service::Ec2 | Service::AutoScaling => field(body, "Action").unwrap_or_default(),
+            Service::Sts | Service::Ec2 | Service::AutoScaling | Service::Iam => {
+                field(body, "Action").unwrap_or_default()
+            }
             Service::Acme => acme(parts),
             Service::Other => parts.method.to_string(),
         };
         let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let target = match service {
-            Service::Route53 | Service::SecretsManager | Service::Ec2 | Service::AutoScaling => {
+            Service::Route53
+            | Service::SecretsManager
+            | Service::Ec2
+            | Service::AutoScaling
+            | Service::Iam
+            | Service::ServiceQuotas => {
                 format!("{path} {}", String::from_utf8_lossy(body))
             }
             _ => path,
@@ -108,6 +119,8 @@ impl Service {
             Some("sts") => Service::Sts,
             Some("ec2") => Service::Ec2,
             Some("autoscaling") => Service::AutoScaling,
+            Some("iam") => Service::Iam,
+            Some("servicequotas") => Service::ServiceQuotas,
             Some(_) => Service::Other,
             None => Service::Acme,
         }
@@ -125,7 +138,7 @@ impl Service {
                 "text/xml",
                 format!("<?xml version=\"1.0\"?>\n<ErrorResponse xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request}</RequestId></ErrorResponse>"),
             ),
-            Service::Sts | Service::AutoScaling | Service::Other => (
+            Service::Sts | Service::AutoScaling | Service::Iam | Service::Other => (
                 "text/xml",
                 format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request}</RequestId></ErrorResponse>"),
             ),
@@ -133,7 +146,7 @@ impl Service {
                 "text/xml",
                 format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>{request}</RequestID></Response>"),
             ),
-            Service::SecretsManager => (
+            Service::SecretsManager | Service::ServiceQuotas => (
                 "application/x-amz-json-1.1",
                 serde_json::json!({ "__type": code, "message": message }).to_string(),
             ),
@@ -152,7 +165,7 @@ impl Service {
 fn kind(service: Service, operation: &str) -> Kind {
     let reads: &[&str] = match service {
         Service::Acme => &["directory", "newNonce", "renewalInfo", "authorization", "order", "certificate"],
-        _ => &["Get", "List", "Head", "Describe", "Test"],
+        _ => &["Get", "List", "Head", "Describe", "Test", "Simulate"],
     };
     match reads.iter().any(|read| operation.starts_with(read)) {
         true => Kind::Read,

@@ -28,6 +28,8 @@ pub enum Fault {
     Flip(usize),
     /// The answer carries these headers, in the place of any of the same name.
     Tell(&'static str, String),
+    /// In the answer's body the first text stands wherever the second did.
+    Say(String, &'static str),
     /// The connection is reset before the call is passed on.
     Reset,
     /// No answer ever comes, and the call is not passed on.

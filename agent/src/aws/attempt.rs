@@ -1,0 +1,289 @@
+//! Trying a permission without doing anything by it.
+//!
+//! AWS asks whether a caller may before it looks at what exactly is wanted, so what is asked here is refused for its content
+//! where it is not refused to the caller: an object whose checksum is not that of its bytes, a record that is not there, a
+//! version that exists already with another value, `DryRun`. Reads are made as they are.
+
+use std::fmt;
+
+use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
+use aws_sdk_s3::{
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::ByteStream,
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::{
+    Aws,
+    refusal::{DENIED, code, fault},
+    simulation::Question,
+};
+use crate::fault::Fault;
+
+/// The name that stands for any, where a permission is for any.
+pub const ANY: &str = "doctor";
+
+/// A tag that no object has.
+const NOBODYS: &str = "\"00000000000000000000000000000000\"";
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is allowed.
+    Allowed,
+    /// It is not, in AWS's words.
+    Denied(String),
+    /// Nothing about it is harmless here, and why.
+    Untried(&'static str),
+}
+
+/// The permissions of whoever `aws` is.
+pub struct Attempts {
+    s3: aws_sdk_s3::Client,
+    route53: aws_sdk_route53::Client,
+    secrets: aws_sdk_secretsmanager::Client,
+    /// The one prefix that may be listed.
+    prefix: String,
+    #[cfg(feature = "fleet")]
+    ec2: aws_sdk_ec2::Client,
+    #[cfg(feature = "fleet")]
+    groups: aws_sdk_autoscaling::Client,
+    #[cfg(feature = "fleet")]
+    instance: String,
+}
+
+type Tried = Result<Outcome, Fault>;
+
+impl Attempts {
+    /// Tries as `aws`, on the instance of that id; packages lie below `prefix`.
+    #[cfg_attr(not(feature = "fleet"), expect(unused_variables, reason = "only EC2 is asked of the instance"))]
+    pub fn new(aws: &Aws, instance: &str, prefix: &str) -> Attempts {
+        Attempts {
+            prefix: prefix.to_owned(),
+            s3: aws_sdk_s3::Client::new(&aws.config),
+            route53: aws_sdk_route53::Client::new(&aws.config),
+            secrets: aws_sdk_secretsmanager::Client::new(&aws.config),
+            #[cfg(feature = "fleet")]
+            ec2: aws_sdk_ec2::Client::new(&aws.config),
+            #[cfg(feature = "fleet")]
+            groups: aws_sdk_autoscaling::Client::new(&aws.config),
+            #[cfg(feature = "fleet")]
+            instance: instance.to_owned(),
+        }
+    }
+
+    /// Tries one action of `question`.
+    ///
+    /// # Errors
+    /// When it cannot be told, because AWS does not answer, or answers something else.
+    pub async fn attempt(&self, action: &str, question: &Question) -> Tried {
+        match action.split_once(':') {
+            Some(("s3", action)) => self.s3(action, question).await,
+            Some(("secretsmanager", action)) => self.secret(action, question).await,
+            Some(("route53", action)) => self.records(action, question).await,
+            #[cfg(feature = "fleet")]
+            Some(("ec2", action)) => self.instances(action).await,
+            #[cfg(feature = "fleet")]
+            Some(("autoscaling", "DescribeAutoScalingGroups")) => {
+                outcome(action, self.groups.describe_auto_scaling_groups().max_records(1).send().await, &[])
+            }
+            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+        }
+    }
+
+    async fn s3(&self, action: &str, question: &Question) -> Tried {
+        let named = question.resource.rsplit(":::").next().unwrap_or_default();
+        let (bucket, key) = named.split_once('/').unwrap_or((named, ""));
+        let prefix = question.context.get("s3:prefix").and_then(|all| all.first()).map_or("", String::as_str);
+        let s3 = &self.s3;
+        match action {
+            "ListBucket" => {
+                let listed = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1).send().await;
+                outcome("s3:ListBucket", listed, &[])
+            }
+            "ListBucketVersions" => {
+                let listed = s3.list_object_versions().bucket(bucket).prefix(prefix).max_keys(1).send().await;
+                outcome("s3:ListBucketVersions", listed, &[])
+            }
+            "GetObject" => {
+                let Some(key) = self.some_object(bucket, key).await else { return Ok(NOTHING) };
+                let read = s3.get_object().bucket(bucket).key(key).range("bytes=0-0").send().await;
+                outcome("s3:GetObject", read, &["InvalidRange", "NoSuchKey"])
+            }
+            "GetObjectVersion" => {
+                let Some((key, version)) = self.some_version(bucket, key).await else { return Ok(NOTHING) };
+                let read = s3.get_object().bucket(bucket).key(key).version_id(version).range("bytes=0-0").send().await;
+                outcome("s3:GetObjectVersion", read, &["InvalidRange", "NoSuchVersion"])
+            }
+            // Refused as damaged where nothing lies there, and before that where something does.
+            "PutObject" => {
+                let put = s3.put_object().bucket(bucket).key(key).if_none_match("*");
+                let put = put.content_md5(BASE64_STANDARD.encode([0; 16])).body(ByteStream::from_static(b"doctor"));
+                let refused = &["BadDigest", "InvalidDigest", "PreconditionFailed", "ConditionalRequestConflict"];
+                outcome("s3:PutObject", put.send().await, refused)
+            }
+            "DeleteObject" => {
+                let removed = s3.delete_object().bucket(bucket).key(key).if_match(NOBODYS).send().await;
+                outcome("s3:DeleteObject", removed, &["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"])
+            }
+            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+        }
+    }
+
+    /// An object that lies where `key` says: S3 tells who may not list that it may not read what is not there.
+    async fn some_object(&self, bucket: &str, key: &str) -> Option<String> {
+        let prefix = self.listable(key)?;
+        let listed = self.s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1).send().await.ok()?;
+        listed.contents().first().and_then(|object| object.key()).map(str::to_owned)
+    }
+
+    /// The prefix of `key`, where that may be listed.
+    fn listable<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_suffix(ANY).filter(|prefix| *prefix == self.prefix)
+    }
+
+    async fn some_version(&self, bucket: &str, key: &str) -> Option<(String, String)> {
+        let prefix = self.listable(key)?;
+        let listed = self.s3.list_object_versions().bucket(bucket).prefix(prefix).max_keys(1).send().await.ok()?;
+        let first = listed.versions().first()?;
+        Some((first.key()?.to_owned(), first.version_id()?.to_owned()))
+    }
+
+    async fn secret(&self, action: &str, question: &Question) -> Tried {
+        let arn = question.resource.split(":secret:").nth(1).unwrap_or_default();
+        // Behind a hyphen six characters of Secrets Manager's own choice.
+        let name = arn.get(..arn.len().saturating_sub(7)).unwrap_or_default();
+        let secrets = &self.secrets;
+        let version = async {
+            let read = secrets.get_secret_value().secret_id(name).version_stage("AWSCURRENT").send().await;
+            read.ok().and_then(|secret| secret.version_id().map(str::to_owned))
+        };
+        match action {
+            "GetSecretValue" => {
+                let read = secrets.get_secret_value().secret_id(name).version_stage("AWSCURRENT").send().await;
+                outcome("secretsmanager:GetSecretValue", read, &["ResourceNotFoundException"])
+            }
+            // A version that exists with another value is never written over
+            // (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html>).
+            "PutSecretValue" => {
+                let Some(version) = version.await else { return Ok(NOTHING) };
+                let put = secrets.put_secret_value().secret_id(name).client_request_token(version);
+                let put = put.version_stages("spothost-doctor").secret_string("doctor").send().await;
+                outcome("secretsmanager:PutSecretValue", put, &["ResourceExistsException"])
+            }
+            // A version that is not there gets no label.
+            "UpdateSecretVersionStage" => {
+                let Some(version) = version.await else { return Ok(NOTHING) };
+                let moved = secrets.update_secret_version_stage().secret_id(name).version_stage("spothost-doctor");
+                let moved = moved.remove_from_version_id(version).move_to_version_id("0".repeat(32)).send().await;
+                let refused = &["ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException"];
+                outcome("secretsmanager:UpdateSecretVersionStage", moved, refused)
+            }
+            "CreateSecret" => {
+                let name = question.context.get("secretsmanager:Name").and_then(|all| all.first());
+                let Some(name) = name else { return Ok(NOTHING) };
+                let there = secrets.get_secret_value().secret_id(name).version_stage("AWSCURRENT").send().await;
+                if there.is_err() {
+                    return Ok(Outcome::Untried("there is no such secret yet, and one would be made"));
+                }
+                let made = secrets.create_secret().name(name).secret_string("doctor").send().await;
+                outcome("secretsmanager:CreateSecret", made, &["ResourceExistsException"])
+            }
+            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+        }
+    }
+
+    async fn records(&self, action: &str, question: &Question) -> Tried {
+        let id = question.resource.rsplit('/').next().unwrap_or_default();
+        match action {
+            "ListResourceRecordSets" => {
+                let listed = self.route53.list_resource_record_sets().hosted_zone_id(id).max_items(1).send().await;
+                outcome("route53:ListResourceRecordSets", listed, &[])
+            }
+            "GetChange" => {
+                let asked = self.route53.get_change().id("C00000000000000000000").send().await;
+                outcome("route53:GetChange", asked, &["NoSuchChange"])
+            }
+            "ChangeResourceRecordSets" => {
+                let names = question.context.iter().find(|(key, _)| key.ends_with("NormalizedRecordNames"));
+                let batch = nobodys_records(names.map_or(&[], |(_, names)| names))
+                    .map_err(|error| Fault::retry("trying route53:ChangeResourceRecordSets", error))?;
+                let changed = self.route53.change_resource_record_sets().hosted_zone_id(id).change_batch(batch);
+                outcome("route53:ChangeResourceRecordSets", changed.send().await, &["InvalidChangeBatch"])
+            }
+            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+        }
+    }
+
+    #[cfg(feature = "fleet")]
+    async fn instances(&self, action: &str) -> Tried {
+        const DRY: &[&str] = &["DryRunOperation"];
+        const NONE: &[&str] = &[
+            "DryRunOperation",
+            "InvalidSpotFleetRequestId.NotFound",
+            "InvalidFleetId.NotFound",
+            "InvalidFleetId",
+            "InvalidParameterValue",
+        ];
+        let ec2 = &self.ec2;
+        let nobodys = "00000000-0000-0000-0000-000000000000";
+        match action {
+            "DescribeInstances" => {
+                outcome("ec2:DescribeInstances", ec2.describe_instances().dry_run(true).send().await, DRY)
+            }
+            "DescribeSpotFleetRequests" => {
+                let asked = ec2.describe_spot_fleet_requests().dry_run(true).send().await;
+                outcome("ec2:DescribeSpotFleetRequests", asked, DRY)
+            }
+            "DescribeSpotFleetInstances" => {
+                let asked = ec2.describe_spot_fleet_instances().spot_fleet_request_id(format!("sfr-{nobodys}"));
+                outcome("ec2:DescribeSpotFleetInstances", asked.dry_run(true).send().await, NONE)
+            }
+            "DescribeFleets" => outcome("ec2:DescribeFleets", ec2.describe_fleets().dry_run(true).send().await, DRY),
+            "DescribeFleetInstances" => {
+                let asked = ec2.describe_fleet_instances().fleet_id(format!("fleet-{nobodys}")).dry_run(true);
+                outcome("ec2:DescribeFleetInstances", asked.send().await, NONE)
+            }
+            "TerminateInstances" => {
+                let asked = ec2.terminate_instances().instance_ids(&self.instance).dry_run(true).send().await;
+                outcome("ec2:TerminateInstances", asked, DRY)
+            }
+            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+        }
+    }
+}
+
+const NOTHING: Outcome = Outcome::Untried("there is nothing yet to try it on");
+
+/// A batch that every zone refuses: it deletes what nobody has made.
+fn nobodys_records(names: &[String]) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
+    let mut batch = ChangeBatch::builder().comment("spothost doctor: refused, whatever the zone holds");
+    for name in names {
+        let (kind, value) = match name.starts_with('_') {
+            true => (RrType::Txt, "\"spothost doctor\""),
+            // Of the addresses for documentation (RFC 5737).
+            false => (RrType::A, "192.0.2.0"),
+        };
+        let set = ResourceRecordSet::builder().name(name).r#type(kind).ttl(i64::from(i32::MAX));
+        let set = set.resource_records(ResourceRecord::builder().value(value).build()?).build()?;
+        batch = batch.changes(Change::builder().action(ChangeAction::Delete).resource_record_set(set).build()?);
+    }
+    batch.build()
+}
+
+/// Allowed if AWS did it, or would have but for one of the `refused`.
+fn outcome<T, E, R>(action: &str, answer: Result<T, SdkError<E, R>>, refused: &[&str]) -> Tried
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: fmt::Debug,
+{
+    let Err(error) = answer else { return Ok(Outcome::Allowed) };
+    match code(&error) {
+        Some(code) if refused.contains(&code) => Ok(Outcome::Allowed),
+        Some(code) if DENIED.contains(&code) => {
+            let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
+            Ok(Outcome::Denied(format!("{code}: {message}")))
+        }
+        _ => Err(fault(&format!("trying {action}"), action, &error)),
+    }
+}

@@ -1,0 +1,89 @@
+//! `spothost doctor`: what is as it should be, what is not, and the command that mends it.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use clap::Args;
+use comfy_table::{Cell, Color};
+
+use super::{BAD_CONFIGURATION, Configured, Kept, Log, NOT_AS_IT_SHOULD_BE, Stop, runtime, table};
+use crate::doctor::{self, Is, Line, Subject, Told};
+
+/// Look at the site and everything that it stands on, from a host or from anywhere else, before the first launch and after;
+/// change nothing.
+///
+/// On a host what its role has to allow is tried, harmlessly. Elsewhere the credentials at hand are used to look, and with
+/// --role IAM is asked what the role of the hosts may do: `spothost policy --for operator` prints the rights that this needs.
+#[derive(Args)]
+#[command(after_help = "Exit codes: 0 nothing is wrong; 1 something is; 64 the configuration cannot be used.")]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    kept: Kept,
+    /// Name or ARN of the role of the hosts.
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+    /// Name server to ask instead of the system's, such as 1.1.1.1:53.
+    #[arg(long, value_name = "ADDR")]
+    resolver: Option<SocketAddr>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    log: Log,
+}
+
+impl Doctor {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        self.log.start("error");
+        let config = match self.configured.load() {
+            Ok(config) => config,
+            Err(stop) => {
+                let mend = "correct that line; README.md has every key under \"Configuration\"".to_owned();
+                let line = Line { subject: Subject::Configuration, is: Is::Wrong, said: stop.said, mend: Some(mend) };
+                self.tell(&[line])?;
+                return Ok(ExitCode::from(BAD_CONFIGURATION));
+            }
+        };
+        let told = Told {
+            path: self.configured.config.clone(),
+            role: self.role.clone(),
+            resolver: self.resolver,
+            folders: self.kept.folders(),
+        };
+        let lines = runtime()?.block_on(doctor::examine(&config, &told));
+        self.tell(&lines)?;
+        let well = lines.iter().all(|line| line.is != Is::Wrong);
+        Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_IT_SHOULD_BE) })
+    }
+
+    fn tell(&self, lines: &[Line]) -> Result<(), Stop> {
+        match self.json {
+            true => {
+                let text =
+                    serde_json::to_string_pretty(lines).map_err(|error| Stop::new(NOT_AS_IT_SHOULD_BE, error))?;
+                anstream::println!("{text}");
+            }
+            false => show(lines),
+        }
+        Ok(())
+    }
+}
+
+fn show(lines: &[Line]) {
+    let mut table = table::headed(&["what", "is", "what was found"]);
+    for line in lines {
+        let colour = match line.is {
+            Is::Ok => Color::Green,
+            Is::Warning => Color::Yellow,
+            Is::Wrong => Color::Red,
+        };
+        table.add_row([Cell::new(line.subject), Cell::new(line.is).fg(colour), Cell::new(&line.said)]);
+    }
+    anstream::println!("{table}");
+    for line in lines {
+        if let Some(mend) = &line.mend {
+            anstream::println!("{} {}: {}\n    {mend}", line.subject, line.is, line.said);
+        }
+    }
+}

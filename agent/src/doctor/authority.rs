@@ -1,0 +1,83 @@
+//! The CAs: whether they answer, and offer what the configuration orders.
+
+use futures_util::future::join_all;
+
+use super::{Case, Line, Subject};
+use crate::{
+    certificate::{About, about},
+    config::{Authority, Ca},
+};
+
+/// Asks every CA that may be turned to; yields those that answer, by their directories.
+pub(super) async fn examined(case: &Case<'_>) -> (Vec<(String, About)>, Vec<Line>) {
+    let Authority::Acme(authorities) = &case.config.authority else {
+        return (Vec::new(), vec![Line::ok(Subject::Authority, "the local CA certifies, and asks nobody")]);
+    };
+    let answers = join_all(authorities.iter().map(about)).await;
+    let (mut found, mut lines) = (Vec::new(), Vec::new());
+    for ((ca, answer), first) in
+        authorities.iter().zip(answers).zip(std::iter::once(true).chain(std::iter::repeat(false)))
+    {
+        match answer {
+            Ok(about) => {
+                lines.push(judged(ca, &about));
+                found.push((ca.directory.clone(), about));
+            }
+            // A certificate that is there is used, and another CA stands in: nobody sees it for weeks.
+            Err(fault) if first => lines.push(Line::fault(Subject::Authority, &fault)),
+            Err(fault) => lines.push(Line::unseen(Subject::Authority, &fault)),
+        }
+    }
+    (found, lines)
+}
+
+fn judged(ca: &Ca, about: &About) -> Line {
+    let directory = &ca.directory;
+    if let Some(profile) = ca.profile.as_ref().filter(|profile| !about.profiles.contains(profile)) {
+        let offered = about.profiles.join(", ");
+        let offered = if offered.is_empty() { "none".to_owned() } else { offered };
+        let said = format!("{directory} does not offer the profile `{profile}`; it offers {offered}");
+        return Line::wrong(Subject::Authority, said, "correct [acme] profile, or leave it out");
+    }
+    if about.external_account_required && ca.eab.is_none() {
+        let said = format!("{directory} wants to know an account of its own");
+        return Line::wrong(Subject::Authority, said, "name the account that the CA gave you in [acme.eab]");
+    }
+    Line::ok(Subject::Authority, format!("{directory} answers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Eab, VaultPlace},
+        doctor::Is,
+    };
+
+    #[test]
+    fn ca_has_to_offer_what_is_ordered() {
+        let ca = |profile: Option<&str>, eab: bool| Ca {
+            directory: "https://ca.example/dir".into(),
+            roots: None,
+            profile: profile.map(str::to_owned),
+            staging: None,
+            eab: eab.then(|| Eab { kid: "k".into(), key: VaultPlace::Secret("s".into()) }),
+        };
+        let about = |profiles: &[&str], external_account_required| About {
+            profiles: profiles.iter().map(|name| (*name).to_owned()).collect(),
+            external_account_required,
+            ..About::default()
+        };
+        let table = [
+            (ca(None, false), about(&[], false), Is::Ok),
+            (ca(Some("tlsserver"), false), about(&["classic", "tlsserver"], false), Is::Ok),
+            (ca(Some("tlsserver"), false), about(&["classic"], false), Is::Wrong),
+            (ca(Some("tlsserver"), false), about(&[], false), Is::Wrong),
+            (ca(None, false), about(&[], true), Is::Wrong),
+            (ca(None, true), about(&[], true), Is::Ok),
+        ];
+        for (ca, about, is) in table {
+            assert_eq!(judged(&ca, &about).is, is, "{about:?}");
+        }
+    }
+}

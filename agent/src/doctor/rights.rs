@@ -1,0 +1,146 @@
+//! What the hosts may do: tried on a host, and elsewhere reckoned by IAM for the role of the hosts.
+
+use futures_util::{StreamExt as _, stream};
+
+use super::{Case, Line, Subject};
+use crate::{
+    aws::{
+        Aws,
+        attempt::{Attempts, Outcome},
+        simulation::{Question, denied},
+    },
+    config::PackagePlace,
+    fault::Fault,
+    policy::{Place, Policy, Who},
+};
+
+/// So many questions are under way at once: IAM answers few a second.
+const AT_ONCE: usize = 4;
+
+/// What was found of one statement of the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Found {
+    denied: Vec<String>,
+    /// Why, and what.
+    untried: Vec<(&'static str, String)>,
+    failed: Option<Fault>,
+}
+
+/// Asks for every statement of the policy that the configuration needs.
+pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
+    let (Some(aws), Some(caller)) = (&case.aws, &case.caller) else { return Vec::new() };
+    let (ground, prefix) = match &case.config.package {
+        PackagePlace::Bucket(bucket) => (Some(bucket.bucket.clone()), bucket.prefix.as_str()),
+        PackagePlace::Disk(_) => (None, ""),
+    };
+    let region = aws.region();
+    let place = Place { region, account: caller.account.clone(), ground };
+    let questions = Policy::new(case.config, &place, Who::Host).questions();
+    let mend = |role: &str| {
+        format!(
+            "spothost policy --region {} --account {}{} >host-policy.json; aws iam put-role-policy --role-name {role} \
+             --policy-name host --policy-document file://host-policy.json",
+            place.region,
+            place.account,
+            case.same_configuration()
+        )
+    };
+    if case.is_the_host() {
+        let (role, instance) = caller.session().unwrap_or_default();
+        let attempts = Attempts::new(aws, instance, prefix);
+        let asked = questions.into_iter().map(async |(sid, questions)| (sid, tried(&attempts, &questions).await));
+        let found: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+        return found.into_iter().map(|(sid, found)| judged(sid, &found, &mend(role))).collect();
+    }
+    let Some(role) = &case.told.role else {
+        let said = "this is no host, so what hosts may do cannot be tried here";
+        return vec![Line::warning(
+            Subject::Rights,
+            said,
+            "let IAM reckon it: spothost doctor --role ROLE-OF-THE-HOSTS",
+        )];
+    };
+    let name = role.rsplit('/').next().unwrap_or(role);
+    let arn = match role.starts_with("arn:") {
+        true => role.clone(),
+        false => format!("arn:{}:iam::{}:role/{role}", place.partition(), place.account),
+    };
+    let asked = questions.into_iter().map(async |(sid, questions)| (sid, reckoned(aws, &arn, &questions).await));
+    let found: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    // What keeps one question from being answered keeps all of them.
+    if let Some(fault) = found.iter().find_map(|(_, found)| found.failed.as_ref()) {
+        return vec![Line::unseen(Subject::Rights, fault)];
+    }
+    found.into_iter().map(|(sid, found)| judged(sid, &found, &mend(name))).collect()
+}
+
+async fn tried(attempts: &Attempts, questions: &[Question]) -> Found {
+    let mut found = Found::default();
+    for question in questions {
+        for action in &question.actions {
+            match attempts.attempt(action, question).await {
+                Ok(Outcome::Allowed) => {}
+                Ok(Outcome::Denied(said)) => found.denied.push(format!("{action} ({said})")),
+                Ok(Outcome::Untried(why)) => {
+                    let untried = (why, action.clone());
+                    if !found.untried.contains(&untried) {
+                        found.untried.push(untried);
+                    }
+                }
+                Err(fault) => found.failed = Some(fault),
+            }
+        }
+    }
+    found
+}
+
+async fn reckoned(aws: &Aws, role: &str, questions: &[Question]) -> Found {
+    let mut found = Found::default();
+    for question in questions {
+        match denied(aws, role, question).await {
+            Ok(denied) => found.denied.extend(denied.iter().map(|action| format!("{action} on {}", question.resource))),
+            Err(fault) => found.failed = Some(fault),
+        }
+    }
+    found
+}
+
+fn judged(sid: &str, found: &Found, mend: &str) -> Line {
+    let Found { denied, untried, failed } = found;
+    if !denied.is_empty() {
+        return Line::wrong(Subject::Rights, format!("{sid}: denied: {}", denied.join(", ")), mend);
+    }
+    if let Some(fault) = failed {
+        let line = Line::unseen(Subject::Rights, fault);
+        return Line { said: format!("{sid}: {}", line.said), ..line };
+    }
+    let mut said = format!("{sid}: {}", if untried.is_empty() { "allowed" } else { "nothing is denied" });
+    // Said and no more: IAM can be asked from elsewhere, and most of it is only ever needed once.
+    for of_one_reason in untried.chunk_by(|one, next| one.0 == next.0) {
+        let actions: Vec<_> = of_one_reason.iter().map(|(_, action)| action.as_str()).collect();
+        said += &format!("; not tried, for {}: {}", of_one_reason[0].0, actions.join(", "));
+    }
+    Line::ok(Subject::Rights, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Is;
+
+    #[test]
+    fn statement_is_judged_by_the_worst_of_its_actions() {
+        let texts = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let failed = Some(Fault::retry("trying", "no answer"));
+        let table = [
+            (Found::default(), Is::Ok, "allowed"),
+            (Found { untried: vec![("why", "a:B".into())], ..Found::default() }, Is::Ok, "not tried, for why: a:B"),
+            (Found { failed: failed.clone(), ..Found::default() }, Is::Warning, "no answer"),
+            (Found { denied: texts("a:B"), failed, untried: vec![("why", "c:D".into())] }, Is::Wrong, "denied: a:B"),
+        ];
+        for (found, is, said) in table {
+            let line = judged("DoIt", &found, "mend");
+            assert!(line.is == is && line.said.contains(said) && line.said.starts_with("DoIt"), "{line:?}");
+        }
+    }
+}
