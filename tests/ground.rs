@@ -23,3 +23,5 @@ mod tools;
 mod unit;
 #[path = "ground/user_data.rs"]
 mod user_data;
+#[path = "ground/walk.rs"]
+mod walk;

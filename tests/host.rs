@@ -15,6 +15,7 @@ mod heals;
 mod hosts;
 mod notices;
 mod outages;
+mod init;
 mod publish;
 mod refuses;
 mod restarts;

@@ -32,6 +32,7 @@ mod signed;
 pub mod simulation;
 pub mod upload;
 pub mod zone;
+pub mod zones;
 
 use credentials::Warmed;
 use metadata::Metadata;

@@ -19,6 +19,7 @@ mod diff;
 mod doctor;
 #[cfg(feature = "fleet")]
 mod hosts;
+mod init;
 mod policy;
 mod prune;
 mod publish;
@@ -72,6 +73,8 @@ enum Command {
     Run(run::Run),
     /// Serve a folder or a zip from this machine: the same keepers on local stores, with no cloud at all.
     Up(up::Up),
+    /// Write the configuration of a new site and the parameters of its stack.
+    Init(init::Init),
     /// Look at everything, change nothing, and say what is as it should be and what is not.
     Check(check::Check),
     /// Say of the site and all that it stands on what is as it should be, and what mends what is not.
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(run) => run.carry_out(),
         Command::Up(up) => up.carry_out(),
+        Command::Init(init) => init.carry_out(),
         Command::Check(check) => check.carry_out(),
         Command::Doctor(doctor) => doctor.carry_out(),
         Command::Status(show) => show.carry_out(),

@@ -67,6 +67,8 @@ pub mod policy;
 
 pub mod doctor;
 
+pub mod init;
+
 pub mod fault;
 
 pub mod clock;

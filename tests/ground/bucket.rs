@@ -74,6 +74,11 @@ impl Bucket {
         Bucket { account, imds, front, endpoint: format!("http://127.0.0.1:{}", port.trim()), requests, _reader }
     }
 
+    /// Whose it is.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.account.bucket

@@ -111,7 +111,7 @@ async fn user_data_of_the_stack_makes_a_host() {
 }
 
 /// What moto makes of the stack with these parameters.
-fn made(more: &[&str]) -> Value {
+pub(crate) fn made(more: &[&str]) -> Value {
     let hash = "a".repeat(64);
     let ran = run(Command::new(tool("cloudformation/bin/python"))
         .arg(repository().join("tests/ground/stack_on_moto.py"))
@@ -122,7 +122,7 @@ fn made(more: &[&str]) -> Value {
 }
 
 /// The configuration that the user data writes.
-fn configuration(made: &Value) -> String {
+pub(crate) fn configuration(made: &Value) -> String {
     let user_data = made["user_data"].as_str().expect("a script");
     let rest = user_data.split("configuration() {\n    cat <<'END_OF_FILE'\n").nth(1).expect("it writes one");
     rest.split("END_OF_FILE").next().unwrap_or_default().to_owned()

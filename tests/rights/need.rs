@@ -78,8 +78,18 @@ pub(crate) fn needs(call: &Recorded) -> Vec<Need> {
         // "No permissions are required to perform this operation" (API reference of GetCallerIdentity).
         Service::Sts if call.operation == "GetCallerIdentity" => Vec::new(),
         Service::Sts => vec![need(format!("sts:{}", call.operation), "*".to_owned(), &[])],
-        Service::Iam => vec![need(format!("iam:{}", call.operation), form(rest, "PolicySourceArn"), &[])],
-        Service::ServiceQuotas => vec![need(format!("servicequotas:{}", call.operation), "*".to_owned(), &[])],
+        Service::Iam => {
+            let role = form(rest, "PolicySourceArn");
+            let arn = format!("arn:aws:iam::123456789012:role/{}", role.rsplit('/').next().unwrap_or_default());
+            vec![need(format!("iam:{}", call.operation), arn, &[])]
+        }
+        Service::ServiceQuotas => {
+            let body: serde_json::Value = serde_json::from_str(rest).expect("JSON");
+            let text = |key: &str| body[key].as_str().expect(key).to_owned();
+            let quota = format!("{}/{}", text("ServiceCode"), text("QuotaCode"));
+            let arn = format!("arn:aws:servicequotas:us-east-1:123456789012:{quota}");
+            vec![need(format!("servicequotas:{}", call.operation), arn, &[])]
+        }
         Service::Acme | Service::Other => panic!("a call of no known service: {call:?}"),
     }
 }

@@ -62,8 +62,8 @@ impl FaultProxy {
         self.relay.state().rules.add(rule);
     }
 
-    /// Records every call from now on as one of a host with that configuration.
-    pub(crate) fn record_for(&self, configuration: &str) {
+    /// Records every call from now on as one under that configuration.
+    pub fn record_for(&self, configuration: &str) {
         self.relay.state().configuration = Some(configuration.to_owned());
     }
 

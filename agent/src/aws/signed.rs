@@ -9,7 +9,10 @@ use aws_sigv4::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request, StatusCode, header::CONTENT_TYPE};
+use hyper::{
+    Request, StatusCode,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
@@ -54,7 +57,10 @@ pub(super) async fn post(
         Some(given) => format!("{}/", given.trim_end_matches('/')),
         None => format!("https://{}/", (service.host)(&region)),
     };
-    let mut request = Request::post(&url).header(CONTENT_TYPE, content_type);
+    // As the SDKs say who asks, where somebody has named that.
+    let app = aws.config.app_name().map_or_else(String::new, |name| format!(" app/{}", name.as_ref()));
+    let agent = format!("spothost/{}{app}", env!("CARGO_PKG_VERSION"));
+    let mut request = Request::post(&url).header(CONTENT_TYPE, content_type).header(USER_AGENT, agent);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

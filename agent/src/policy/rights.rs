@@ -217,6 +217,14 @@ pub(super) const RIGHTS: &[Right] = &[
     },
     Right {
         who: Who::Operator,
+        sid: "FindTheZone",
+        actions: &["route53:ListHostedZonesByName"],
+        // It takes no resource (Service Authorization Reference, "Amazon Route 53").
+        on: |site| if site.config.zone.is_some() { vec!["*".to_owned()] } else { Vec::new() },
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
         sid: "SeeTheFleet",
         actions: SEES_FLEETS,
         on: |site| if site.config.zone.is_some() { vec!["*".to_owned()] } else { Vec::new() },
@@ -234,7 +242,6 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Operator,
         sid: "SeeTheQuota",
         actions: &["servicequotas:GetServiceQuota"],
-        // It can be narrowed to a service, not to a region that is not known.
         on: |site| {
             if site.config.zone.is_some() { vec![site.arn("servicequotas", "ec2/L-34B43A08")] } else { Vec::new() }
         },
