@@ -238,7 +238,9 @@ async fn broken_set_ups_are_named_each_by_the_right_line() {
         ("wrong", "instance", "metadata is disabled", |site| {
             site.imds.enable(false);
             let keys = &site.account;
+            // Keys of somebody else, in the place of those that the profile gives.
             for (name, value) in [
+                ("AWS_SDK_UA_APP_ID", "operator"),
                 ("AWS_REGION", "us-east-1"),
                 ("AWS_ACCESS_KEY_ID", &keys.access_key),
                 ("AWS_SECRET_ACCESS_KEY", &keys.secret_key),

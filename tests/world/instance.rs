@@ -110,7 +110,8 @@ impl Instance {
             // Visitors of the world trust its CA.
             variables.push(("SSL_CERT_FILE".to_owned(), World::shared().acme_issuer().display().to_string()));
         }
-        if let Some(who) = arguments.first().and_then(|command| who(command)) {
+        let said = variables.iter().any(|(name, _)| name == "AWS_SDK_UA_APP_ID");
+        if let Some(who) = arguments.first().and_then(|command| who(command)).filter(|_| !said) {
             variables.push(("AWS_SDK_UA_APP_ID".to_owned(), who.to_owned()));
         }
         Ended::of(&all, &variables).await

@@ -155,10 +155,6 @@ fn in_the_way(name: &Name, records: &[Records], ledger: &Ledger) -> Option<Line>
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use time::OffsetDateTime;
-
     use super::*;
     use crate::doctor::Is;
 
@@ -168,18 +164,8 @@ mod tests {
     }
 
     fn claim() -> Claim {
-        Claim {
-            epoch: 7,
-            instance: "i-1".into(),
-            launched: OffsetDateTime::UNIX_EPOCH,
-            at: Some(Ipv4Addr::new(192, 0, 2, 7).into()),
-            departing: false,
-            asked: false,
-            over: None,
-            target: None,
-            package: None,
-            version: None,
-        }
+        let value = "\"spothost=1 epoch=7 instance=i-1 launched=2026-11-21T12:00:00Z at=192.0.2.7\"";
+        Claim::parse(value).expect("a claim")
     }
 
     #[test]
