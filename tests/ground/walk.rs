@@ -62,7 +62,7 @@ async fn from_a_domain_to_a_site_that_answers() {
     let fleet = Fleet::start(&account, FleetKind::Group, Table::new()).await;
     let site = home.join("site");
     for (name, body) in Site::titled("Walked").files() {
-        fs::create_dir_all(site.join(&name).parent().expect("a parent")).expect("a folder");
+        fs::create_dir_all(site.join(name).parent().expect("a parent")).expect("a folder");
         fs::write(site.join(name), body).expect("a file");
     }
     let publish = command(&told, "spothost publish ").replace("publish site", &format!("publish {}", site.display()));
