@@ -11,6 +11,8 @@ mod delivery;
 mod example;
 #[path = "ground/host.rs"]
 mod host;
+#[path = "ground/release.rs"]
+mod release;
 #[path = "ground/rendering.rs"]
 mod rendering;
 #[path = "ground/stack.rs"]

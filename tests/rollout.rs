@@ -39,7 +39,11 @@ async fn rollout_ends_when_the_new_host_is_the_only_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rollout_of_what_never_becomes_ready_puts_the_target_back_and_says_why() {
-    let fleet = fleet(FleetKind::Spot, &Site::titled("unrolled"), "").await;
+    tokio::join!(unrolled(FleetKind::Spot), unrolled(FleetKind::Ec2), unrolled(FleetKind::Group));
+}
+
+async fn unrolled(kind: FleetKind) {
+    let fleet = fleet(kind, &Site::titled("unrolled"), "").await;
     let old = fleet.owner_other_than(None, SOON).await;
     noted(&fleet).await;
     // A broken one would not do: a fresh host takes the last good one instead.

@@ -239,4 +239,12 @@ async fn person_looks_into_the_vault_and_mends_it() {
     assert_eq!(budget.code, Some(0), "{budget:?}");
     assert!(budget.stdout.contains("certificates for these names") && budget.stdout.contains("keep the certificate"));
     assert_eq!(instance.acme.accepted("newOrder"), 1);
+
+    // A vault that is not there yet is made.
+    let mut instance = instance;
+    let second = format!("{}/second", instance.account.domain());
+    instance.configuration.insert("vault".to_owned(), second.into());
+    let made = instance.aws.count("CreateSecret");
+    let imported = instance.command(&["vault", "import", chain, key]).await;
+    assert_eq!((imported.code, instance.aws.count("CreateSecret")), (Some(0), made + 1), "{imported:?}");
 }

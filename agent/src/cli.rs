@@ -20,6 +20,7 @@ mod doctor;
 #[cfg(feature = "fleet")]
 mod hosts;
 mod init;
+mod manual;
 mod policy;
 mod prune;
 mod publish;
@@ -103,6 +104,9 @@ enum Command {
     Diff(diff::Diff),
     /// Remove old versions, but never one that could still be needed.
     Prune(prune::Prune),
+    /// Write manual pages and shell completions, for who makes packages.
+    #[command(hide = true)]
+    Manual(manual::Manual),
 }
 
 /// Parses the command line, carries it out, and says with which code the process ends.
@@ -126,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Rollback(rollback) => rollback.carry_out(),
         Command::Diff(diff) => diff.carry_out(),
         Command::Prune(prune) => prune.carry_out(),
+        Command::Manual(manual) => manual.carry_out(),
     };
     done.unwrap_or_else(|stop| {
         anstream::eprintln!("spothost: {}", stop.said);

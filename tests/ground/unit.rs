@@ -58,6 +58,18 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
     }
 }
 
+/// What systemd says of the units in `folder`, where packages put them and their program.
+pub(crate) fn verified_in_usr(folder: &std::path::Path) -> Ran {
+    let root = installed(|unit| unit);
+    for name in UNITS {
+        fs::remove_file(root.path().join("etc/systemd/system").join(name)).expect("a unit is removed");
+        fs::copy(folder.join(name), root.path().join("usr/lib/systemd/system").join(name)).expect("a unit is placed");
+    }
+    fs::create_dir_all(root.path().join("usr/bin")).expect("a folder is made");
+    fs::rename(root.path().join("usr/local/bin/spothost"), root.path().join("usr/bin/spothost")).expect("moved");
+    verify(&root)
+}
+
 /// A root folder with systemd's own targets, the unit and something at the place of the binary.
 fn installed(edit: impl Fn(String) -> String) -> TempDir {
     let root = TempDir::new().expect("a temporary folder");

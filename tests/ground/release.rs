@@ -1,0 +1,80 @@
+//! What a release is made of: the scripts that make it, the manual, the completions, and the units as packages have them.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use tempfile::TempDir;
+
+use crate::{
+    tools::{repository, run, tool},
+    unit::verified_in_usr,
+};
+
+/// What `release/stage` lays out of the built program.
+fn staged() -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    let stage = repository().join("release/stage");
+    run(Command::new(stage).arg(world::binary()).arg(folder.path().join("stage"))).succeeded();
+    folder
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).expect("it can be listed");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn packages_have_a_page_for_every_command_and_completions_for_three_shells() {
+    let staged = staged();
+    let stage = staged.path().join("stage");
+    let pages = names(&stage.join("man"));
+    let help = run(Command::new(world::binary()).arg("--help")).succeeded().out;
+    let commands = help.split("Commands:").nth(1).expect("a list").split("\n\n").next().unwrap_or_default();
+    let commands: Vec<_> = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    let commands: Vec<_> = commands.into_iter().filter(|name| !name.is_empty() && *name != "help").collect();
+    assert!(commands.len() > 15 && commands.contains(&"doctor"), "{commands:?}");
+    for command in commands {
+        assert!(pages.contains(&format!("spothost-{command}.1.gz")), "no page of {command}: {pages:?}");
+    }
+    let page = run(Command::new("gzip").args(["-dc"]).arg(stage.join("man/spothost-doctor.1.gz"))).succeeded().out;
+    assert!(page.contains(".TH") && page.contains("mends"), "{page}");
+    let completions = names(&stage.join("completions"));
+    assert_eq!(completions, ["_spothost", "spothost.bash", "spothost.fish"].map(str::to_owned).into());
+    run(Command::new("bash").arg("-n").arg(stage.join("completions/spothost.bash"))).succeeded();
+    for file in ["spothost.toml.example", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "spothost"] {
+        assert!(stage.join(file).is_file(), "no {file}");
+    }
+}
+
+#[test]
+fn units_of_packages_are_understood_by_systemd_and_start_the_program_of_the_package() {
+    let staged = staged();
+    let stage = staged.path().join("stage");
+    let service = fs::read_to_string(stage.join("spothost.service")).expect("the unit");
+    assert!(service.contains("ExecStart=/usr/bin/spothost run ") && !service.contains("/usr/local/"), "{service}");
+    let ran = verified_in_usr(&stage);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn example_configuration_is_one_that_is_understood() {
+    let example = repository().join("release/spothost.toml.example");
+    let ran = run(Command::new(world::binary()).args(["policy", "--config"]).arg(example)).succeeded();
+    assert!(ran.out.contains("MoveTheNames"));
+}
+
+#[test]
+fn program_that_needs_a_newer_glibc_is_refused() {
+    let glibc = repository().join("release/glibc");
+    let needed = run(Command::new(&glibc).arg(world::binary())).succeeded().out;
+    assert!(needed.trim().starts_with("2."), "{needed}");
+    let refused = run(Command::new(&glibc).arg(world::binary()).arg("2.5"));
+    assert!(refused.code == Some(1) && refused.err.contains("build it on an older one"), "{refused:#?}");
+    assert_eq!(run(Command::new(&glibc).arg(repository().join("README.md"))).code, Some(2));
+}
+
+#[test]
+fn scripts_of_the_release_satisfy_shellcheck() {
+    let scripts = ["make", "stage", "glibc", "deb/postinst", "deb/prerm", "deb/postrm"];
+    let scripts = scripts.map(|name| repository().join("release").join(name));
+    run(Command::new(tool("shellcheck/usr/bin/shellcheck")).arg("--severity=style").args(scripts)).succeeded();
+}
