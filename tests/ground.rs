@@ -23,6 +23,8 @@ mod template;
 mod tools;
 #[path = "ground/unit.rs"]
 mod unit;
+#[path = "ground/upgrade.rs"]
+mod upgrade;
 #[path = "ground/user_data.rs"]
 mod user_data;
 #[path = "ground/walk.rs"]

@@ -33,6 +33,7 @@ mod status;
 mod table;
 mod timeline;
 mod up;
+mod upgrade;
 mod vault;
 mod wait;
 
@@ -104,6 +105,8 @@ enum Command {
     Diff(diff::Diff),
     /// Remove old versions, but never one that could still be needed.
     Prune(prune::Prune),
+    /// Take a newer version of the program, if the configuration says from where.
+    Upgrade(upgrade::Upgrade),
     /// Write manual pages and shell completions, for who makes packages.
     #[command(hide = true)]
     Manual(manual::Manual),
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Rollback(rollback) => rollback.carry_out(),
         Command::Diff(diff) => diff.carry_out(),
         Command::Prune(prune) => prune.carry_out(),
+        Command::Upgrade(upgrade) => upgrade.carry_out(),
         Command::Manual(manual) => manual.carry_out(),
     };
     done.unwrap_or_else(|stop| {

@@ -14,12 +14,14 @@ mod name;
 mod place;
 mod serve;
 mod succession;
+mod upgrade;
 
 pub use authority::{Authority, Ca, Eab};
 pub use name::Name;
 pub use place::{Bucket, PackagePlace, VaultPlace};
 pub use serve::{Limits, Serve};
 pub use succession::{Fleet, OnDeparture, Succession, Then};
+pub use upgrade::Upgrade;
 
 /// A configuration larger than this is none.
 const LARGEST: u64 = 1 << 20;
@@ -61,6 +63,8 @@ pub struct Config {
     pub succession: Succession,
     /// The fleet that starts them.
     pub fleet: Fleet,
+    /// Where newer versions of the program are taken from; without it none is.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// Where the servers listen.
@@ -171,6 +175,14 @@ struct File {
     succession: Succession,
     #[serde(default)]
     fleet: Fleet,
+    upgrade: Option<WrittenUpgrade>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenUpgrade {
+    from: Spanned<PackagePlace>,
+    key: Spanned<OneOrSeveral>,
 }
 
 #[derive(Deserialize)]
@@ -240,6 +252,7 @@ impl File {
             on_departure: self.dns.on_departure,
             succession: self.succession,
             fleet: self.fleet,
+            upgrade: self.upgrade.map(checked_upgrade).transpose()?,
         })
     }
 }
@@ -268,6 +281,17 @@ fn checked_keys(keys: Spanned<OneOrSeveral>) -> Result<Vec<PackageKey>, Wrong> {
         return Err((Some(span), "`package_key` names no key; leave it out to take unsigned packages".to_owned()));
     }
     keys.iter().map(|key| key.parse()).collect::<Result<_, _>>().map_err(|said| (Some(span), said))
+}
+
+fn checked_upgrade(written: WrittenUpgrade) -> Result<Upgrade, Wrong> {
+    let span = Some(written.from.span());
+    let PackagePlace::Bucket(from) = written.from.into_inner() else {
+        return Err((
+            span,
+            "newer versions of the program are taken from a bucket alone: s3://bucket/prefix/".to_owned(),
+        ));
+    };
+    Ok(Upgrade { from, keys: checked_keys(written.key)? })
 }
 
 fn checked_zone(zone: Spanned<String>) -> Result<String, Wrong> {
@@ -381,6 +405,7 @@ mod tests {
         assert!(config.adopt);
         assert_eq!(config.succession.silence, Duration::from_secs(300));
         assert_eq!(config.fleet.id.as_deref(), Some("sfr-1"));
+        assert!(config.upgrade.is_none(), "off by default");
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub mod doctor;
 
 pub mod init;
 
+pub mod upgrade;
+
 pub mod fault;
 
 pub mod clock;

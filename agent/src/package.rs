@@ -35,6 +35,7 @@ pub mod verdict;
 
 pub use shelf::Shelf;
 pub use signature::PackageKey;
+pub(crate) use signature::signed_by;
 pub use source::Source;
 pub use verdict::{Outcome, Verdict};
 

@@ -172,6 +172,14 @@ impl Site<'_> {
         self.place.ground.as_ref().map(arn).into_iter().collect()
     }
 
+    /// Newer versions of the program.
+    fn upgrades(&self) -> Vec<String> {
+        let arn = |upgrade: &crate::config::Upgrade| {
+            format!("arn:{}:s3:::{}/{}*", self.place.partition(), upgrade.from.bucket, upgrade.from.prefix)
+        };
+        self.config.upgrade.as_ref().map(arn).into_iter().collect()
+    }
+
     /// Only names below the prefix may be listed.
     fn below_the_prefix(&self) -> Option<Value> {
         let prefix = &self.package()?.prefix;
@@ -320,6 +328,11 @@ mod tests {
             (
                 "package = \"file:///srv/site\"\nvault = \"v\"\n[acme]\ndirectory = \"internal\"\n",
                 vec!["KeepTheIdentity", "CreateTheIdentity"],
+            ),
+            (
+                "package = \"file:///srv/site\"\nvault = \"file:///srv/vault\"\n[acme]\ndirectory = \"internal\"\n\
+                 [upgrade]\nfrom = \"s3://sites/spothost/\"\nkey = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\n",
+                vec!["FetchUpgrades"],
             ),
         ];
         for (more, expected) in table {

@@ -70,6 +70,7 @@ impl Up {
             on_departure: OnDeparture::default(),
             succession: Succession::default(),
             fleet: Fleet::default(),
+            upgrade: None,
         }
     }
 

@@ -4,6 +4,9 @@ use std::{fs::File, path::Path, str::FromStr};
 
 use minisign::{PublicKey, SignatureBox};
 
+/// What is said of a signature by somebody else.
+const NO_KEY: &str = "its signature is of no key of the configuration";
+
 /// One public key, as `minisign -G` prints it: its base64 line.
 #[derive(Clone, Debug)]
 pub struct PackageKey(PublicKey);
@@ -27,6 +30,15 @@ pub(super) fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) 
         return Ok(());
     }
     let signature = signature.ok_or("it is not signed, and the configuration has a `package_key`")?;
+    signed_by(path, signature, keys)
+        .map_err(|said| said.replace(NO_KEY, "its signature is of no `package_key` of the configuration"))
+}
+
+/// Whether one of `keys` has signed the file at `path`; blocking, with bounded memory.
+///
+/// # Errors
+/// In words, why not.
+pub(crate) fn signed_by(path: &Path, signature: &str, keys: &[PackageKey]) -> Result<(), String> {
     let signature =
         SignatureBox::from_string(signature).map_err(|error| format!("its signature cannot be read: {error}"))?;
     let mut why = "no key".to_owned();
@@ -36,7 +48,7 @@ pub(super) fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) 
             Err(said) => why = said,
         }
     }
-    Err(format!("its signature is of no `package_key` of the configuration: {why}"))
+    Err(format!("{NO_KEY}: {why}"))
 }
 
 fn verify_with(path: &Path, signature: &SignatureBox, key: &PublicKey) -> Result<(), String> {

@@ -73,6 +73,13 @@ pub(super) const RIGHTS: &[Right] = &[
     },
     Right {
         who: Who::Host,
+        sid: "FetchUpgrades",
+        actions: &["s3:GetObject"],
+        on: |site| site.upgrades(),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
         sid: "ReportAFailedBoot",
         actions: &["s3:PutObject"],
         on: |site| site.ground("failed/*"),

@@ -1,0 +1,77 @@
+//! `spothost upgrade`: a new version of the program in the place of this one.
+
+use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Args;
+
+use super::{CANNOT_RUN, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, depot::way_to_aws, runtime};
+use crate::{
+    aws::depot::Depot,
+    upgrade::{Installed, Outcome, upgrade},
+};
+
+/// Take a newer version of the program from where [upgrade] of the configuration says, start it over the same sockets, and
+/// go back to the one before if it does not come to serve. Without [upgrade] nothing is done.
+///
+/// For spothost-upgrade.timer, which runs it as root once an hour where it is enabled.
+#[derive(Args)]
+#[command(after_help = "\
+Exit codes: 0 the newest version runs, or none is offered; 1 what is offered was refused, or was gone back from; 75 the agent does
+not serve, so that nothing was changed.")]
+pub(super) struct Upgrade {
+    #[command(flatten)]
+    configured: Configured,
+    /// The installed program; by default this one.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// The unit that runs it.
+    #[arg(long, value_name = "UNIT", default_value = "spothost.service")]
+    unit: String,
+    /// How long it may take until it serves.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration)]
+    patience: Duration,
+    #[command(flatten)]
+    log: Log,
+}
+
+impl Upgrade {
+    pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        self.log.start("info");
+        let config = self.configured.load()?;
+        let Some(offered) = &config.upgrade else {
+            anstream::println!("the configuration has no [upgrade]: nothing is done");
+            return Ok(ExitCode::SUCCESS);
+        };
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => env::current_exe().map_err(|error| Stop::new(CANNOT_RUN, error))?,
+        };
+        let installed = Installed { program, unit: self.unit.clone(), patience: self.patience };
+        let outcome = runtime()?.block_on(async {
+            let depot = Depot::new(&way_to_aws().await?, offered.from.clone());
+            Ok::<_, Stop>(upgrade(&depot, offered, &installed).await?)
+        })?;
+        match outcome {
+            Outcome::UpToDate => anstream::println!("nothing newer is offered"),
+            Outcome::Upgraded(version) => anstream::println!("{version} serves"),
+            Outcome::NotNow => {
+                return Err(Stop::new(
+                    TRY_AGAIN,
+                    "the agent does not serve: see `spothost status`; nothing was changed",
+                ));
+            }
+            Outcome::RefusedBefore(sha256) => {
+                let said = format!(
+                    "{sha256} did not come to serve before, and is not tried again: offer another, or remove {}.refused",
+                    installed.program.display()
+                );
+                return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
+            }
+            Outcome::WentBack(version, why) => {
+                let said = format!("{version}: {why}; the version before runs again");
+                return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

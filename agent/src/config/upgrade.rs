@@ -1,0 +1,13 @@
+//! Where new versions of the program are taken from, if hosts are to take them by themselves.
+
+use super::Bucket;
+use crate::package::PackageKey;
+
+/// New versions of the program, and who may offer them.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    /// Where they lie: `spothost-x86_64` or `spothost-arm64`, with `.sha256` and `.minisig` beside it.
+    pub from: Bucket,
+    /// Whose signatures count; never empty.
+    pub keys: Vec<PackageKey>,
+}
