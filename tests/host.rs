@@ -11,6 +11,7 @@ mod departs;
 mod doctor;
 #[path = "restarts/drill.rs"]
 mod drill;
+mod elastic;
 mod forged;
 mod heals;
 mod hosts;

@@ -16,16 +16,24 @@ use crate::{
         Aws,
         zone::{Changed, Records, Zone},
     },
-    config::{Config, Name},
+    config::{Config, Leading, Name},
     fault::Fault,
     host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
     listener::{self, Answering, Heard, Waiting},
     status::Part,
-    succession::{Claim, Right, Silence, Standing, claim_name, right, right_without_certificate},
+    succession::{Claim, Standing, claim_name},
 };
 
+mod claimant;
+#[cfg(feature = "fleet")]
+mod elastic;
 pub(crate) mod plan;
+
+#[cfg(feature = "fleet")]
+pub use elastic::{Elastic, Sources};
+
+use claimant::{Claimant, standing};
 
 use plan::{Change, Plan, Wanted, plan, plan_without_certificate};
 
@@ -74,12 +82,14 @@ pub struct Seen {
 pub struct Ledger {
     /// The names, the canonical one first.
     pub names: Vec<Name>,
-    /// Id of the hosted zone.
-    pub zone: String,
+    /// Id of the hosted zone; an Elastic IP can do without.
+    pub zone: Option<String>,
     /// Time to live of the records, in seconds.
     pub ttl: u32,
     /// The port at which every host of the names answers.
     pub port: u16,
+    /// How people are led to the hosts.
+    pub leading: Leading,
 }
 
 /// Keeper of the records.
@@ -87,8 +97,6 @@ pub struct Address {
     ledger: Ledger,
     adopt: bool,
     look: Duration,
-    /// After how long a claimant that does not answer is taken for dead.
-    patience: Duration,
     aws: Kept<Aws>,
     host: Kept<Host>,
     answering: Kept<Answering>,
@@ -98,12 +106,7 @@ pub struct Address {
     target: Kept<u32>,
     /// What a look found that was made while this host did not answer yet, and when.
     early: Option<(Instant, Seen)>,
-    begun: Instant,
-    silence: Silence,
-    /// The epoch in which this host last held the names.
-    held: Option<u64>,
-    put_aside: bool,
-    asked_in: Option<u64>,
+    claimant: Claimant,
 }
 
 /// How long an early look is of use. An older one could do no harm, since the claim it read is compared by Route 53
@@ -114,10 +117,27 @@ const EARLY: Duration = Duration::from_secs(10);
 const PROBE: Duration = Duration::from_secs(5);
 
 impl Ledger {
-    /// The records of `config`'s names, where it names a zone.
+    /// The records of `config`'s names, where it names a zone or an Elastic IP.
     pub fn of(config: &Config) -> Option<Ledger> {
-        let (names, port) = (config.names(), config.listen.https.port());
-        Some(Ledger { names, zone: config.zone.clone()?, ttl: config.ttl, port })
+        let (names, port, leading) = (config.names(), config.listen.https.port(), config.leading.clone());
+        if config.zone.is_none() && leading == Leading::Records {
+            return None;
+        }
+        Some(Ledger { names, zone: config.zone.clone(), ttl: config.ttl, port, leading })
+    }
+
+    /// Id of the hosted zone; empty without one.
+    pub fn zone_id(&self) -> &str {
+        self.zone.as_deref().unwrap_or_default()
+    }
+
+    /// The hosted zone.
+    ///
+    /// # Errors
+    /// Where there is none.
+    fn zone(&self, aws: &Aws) -> Result<Zone, Fault> {
+        let zone = self.zone.clone().ok_or_else(|| Fault::operator("reading records", "no zone", "name a `zone`"))?;
+        Ok(Zone::new(aws, zone))
     }
 
     /// All records of the names and the claim.
@@ -160,8 +180,17 @@ impl Ledger {
     /// # Errors
     /// What Route 53 refuses; something else in the claim's place.
     pub async fn claim(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
+        match &self.leading {
+            Leading::Records => {}
+            #[cfg(feature = "fleet")]
+            Leading::ElasticIp(..) => return self.claim_of_the_address(aws).await,
+            #[cfg(not(feature = "fleet"))]
+            Leading::ElasticIp(..) => return Ok(None),
+            // Nobody holds alone what all hosts lead to.
+            Leading::Multivalue => return Ok(None),
+        }
         let Some(domain) = self.names.first() else { return Ok(None) };
-        let records = Zone::new(aws, self.zone.clone()).records(&claim_name(domain)).await?;
+        let records = self.zone(aws)?.records(&claim_name(domain)).await?;
         Ok(plan::claim(domain, &records)?.map(|(claim, _)| claim))
     }
 
@@ -171,7 +200,11 @@ impl Ledger {
     /// # Errors
     /// What Route 53 refuses; a claim that was changed meanwhile.
     pub async fn depart(&self, aws: &Aws, host: &Host, asked: bool) -> Result<bool, Fault> {
-        let zone = Zone::new(aws, self.zone.clone());
+        #[cfg(feature = "fleet")]
+        if let Leading::ElasticIp(..) = self.leading {
+            return self.give_up_the_address(aws, host, asked).await;
+        }
+        let zone = self.zone(aws)?;
         let domain =
             self.names.first().ok_or_else(|| Fault::retry("saying that this host goes", "there is no name"))?;
         let records = zone.records(&claim_name(domain)).await?;
@@ -187,7 +220,11 @@ impl Ledger {
     /// # Errors
     /// What Route 53 refuses.
     pub async fn remove(&self, aws: &Aws, host: &Host) -> Result<bool, Fault> {
-        let zone = Zone::new(aws, self.zone.clone());
+        // An Elastic IP leads to nobody by itself once its instance is gone, and its records stay.
+        if self.leading != Leading::Records {
+            return Ok(false);
+        }
+        let zone = self.zone(aws)?;
         let records = self.read(&zone).await?;
         let Some(change) = plan::removal(host, &self.names, &records)? else { return Ok(false) };
         let changed = zone.change(&format!("spothost: {}", change.why), &change.steps).await?;
@@ -210,18 +247,13 @@ impl Address {
             ledger,
             adopt: config.adopt,
             look: config.look.address,
-            patience: config.succession.silence,
             aws,
             host,
             answering,
             waiting: watch::channel(None).1,
             target,
             early: None,
-            begun: Instant::now(),
-            silence: Silence::default(),
-            held: None,
-            put_aside: false,
-            asked_in: None,
+            claimant: Claimant::new(config.succession.silence),
         }
     }
 
@@ -263,65 +295,34 @@ impl Address {
     fn zone(&self) -> Result<Zone, Fault> {
         let aws = self.aws.borrow().clone();
         let aws = aws.ok_or_else(|| Fault::retry("reading records", "the region is not known yet"))?;
-        Ok(Zone::new(&aws, self.ledger.zone.clone()))
+        self.ledger.zone(&aws)
     }
 
-    /// How another claimant stands, and whether it answers. It is gone when EC2 says so, or when it was silent for long
-    /// while the records could be read: that something else was reached is what tells its silence from our own deafness.
+    /// How another claimant stands, and whether it answers.
     async fn claimant(&mut self, records: &[Records]) -> (Standing, bool) {
         let claim = self.ledger.names.first().and_then(|domain| plan::claim(domain, records).ok().flatten());
         let (Some((claim, _)), Some(host)) = (claim, self.host.borrow().clone()) else {
             return (Standing::Lives, false);
         };
-        if claim.instance == host.instance {
-            if !claim.waiting {
-                self.held = Some(claim.epoch);
-            }
-            self.put_aside = false;
-            return (Standing::Lives, true);
+        let mine = claim.instance == host.instance;
+        if !self.claimant.read(&host, &claim, self.is_ready()) {
+            return (Standing::Lives, mine);
         }
-        self.put_aside |= self.held.is_some();
-        self.asked_in = claim.asked.then_some(claim.epoch).or(self.asked_in);
-        // Where it makes no difference nobody is asked: a host that is gone would only hold this one up.
-        let right = match self.is_ready() {
-            true => right(&host, self.put_aside, Some(&claim), Standing::Lives),
-            false => right_without_certificate(&host, Some(&claim), Standing::Lives),
-        };
-        if right != Right::StandAside {
-            return (Standing::Lives, false);
-        }
-        let (answers, standing) = join(self.ledger.answers(&claim), self.standing(&claim)).await;
-        self.silence.asked(&claim.instance, claim.epoch, answers, self.begun.elapsed());
-        let silent = self.silence.is_long(self.patience, self.begun.elapsed());
-        (if silent { Standing::Gone } else { standing }, answers)
+        let aws = self.aws.borrow().clone();
+        let (answers, standing) = join(self.ledger.answers(&claim), standing(aws, &claim)).await;
+        (self.claimant.asked(&claim, answers, standing), answers)
     }
 
     fn elsewhere(&self, claim: Claim, seen: &Seen) -> Leads {
-        Leads::Elsewhere(Elsewhere { claim, held: self.held.is_some(), answers: seen.answers })
+        Leads::Elsewhere(Elsewhere { claim, held: self.claimant.held.is_some(), answers: seen.answers })
     }
 
     /// What a host holds that held the names, and finds that another has claimed them: they are not its own before they
     /// are again, even if it may take them.
     fn lost_to(&self, host: &Host, seen: &Seen) -> Option<Leads> {
-        self.held?;
+        self.claimant.held?;
         let (claim, _) = plan::claim(self.ledger.names.first()?, &seen.records).ok()??;
         (claim.instance != host.instance).then(|| self.elsewhere(claim, seen))
-    }
-
-    /// Asks EC2 for the claimant; with the feature `fleet` only.
-    #[cfg(feature = "fleet")]
-    async fn standing(&self, claim: &Claim) -> Standing {
-        let Some(aws) = self.aws.borrow().clone() else { return Standing::Lives };
-        let standing = crate::aws::instances::Instances::new(&aws).standing(&claim.instance).await;
-        standing.unwrap_or_else(|fault| {
-            tracing::debug!(%fault, "EC2 does not say how the claimant stands");
-            Standing::Lives
-        })
-    }
-
-    #[cfg(not(feature = "fleet"))]
-    async fn standing(&self, _: &Claim) -> Standing {
-        Standing::Lives
     }
 }
 
@@ -379,7 +380,7 @@ impl Keeper for Address {
             names: &self.ledger.names,
             ttl: self.ledger.ttl,
             adopt: self.adopt,
-            put_aside: self.put_aside,
+            put_aside: self.claimant.put_aside,
             target: *self.target.borrow(),
             package: &package,
         };
@@ -388,7 +389,7 @@ impl Keeper for Address {
             false => plan_without_certificate(&wanted, &seen.records, seen.claimant),
         };
         match planned {
-            Plan::Leads(leads) => Judgement::Kept(Leads::Here(LeadsHere { asked_in: self.asked_in, ..leads })),
+            Plan::Leads(leads) => Judgement::Kept(Leads::Here(LeadsHere { asked_in: self.claimant.asked_in, ..leads })),
             Plan::Change(change) => Judgement::Drifted { drift: change, meanwhile: self.lost_to(&host, &seen) },
             Plan::StandAside(claim) => Judgement::StandsAside(self.elsewhere(claim, &seen)),
             Plan::Refuse(fault) => Judgement::Refused(fault),

@@ -19,6 +19,8 @@ mod credentials;
 mod date;
 pub mod depot;
 #[cfg(feature = "fleet")]
+pub mod elastic_ip;
+#[cfg(feature = "fleet")]
 pub mod fleet;
 #[cfg(feature = "fleet")]
 pub mod instances;

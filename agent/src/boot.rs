@@ -14,11 +14,13 @@ use spothost_server::{Bound, Counters, Drained, Identity, Listen, Running, Setti
 use time::OffsetDateTime;
 use tokio::{sync::watch, time::timeout};
 
+#[cfg(feature = "fleet")]
+use crate::address;
 use crate::{
     address::{Address, Ledger},
     aws::{self, Aws, Login, metadata::Metadata},
     certificate::{AtHand, Certificates, Certifier, Vault, self_made},
-    config::{Config, PackagePlace, VaultPlace},
+    config::{Config, Leading, PackagePlace, Succession as Policy, VaultPlace},
     departure::{self, Going, Notices, Signals},
     host::{Facts, Host},
     keeper::{Keeper, Kept, keep},
@@ -33,6 +35,9 @@ use crate::{
 const COUNTED: Duration = Duration::from_secs(5);
 /// How long a disk may take to say what was served before.
 const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// How long a host at most stays that an Elastic IP has left.
+const SPARE: Duration = Duration::from_secs(60);
 
 /// No wait is longer: a host that comes back waits anew.
 const LONGEST_SOFT: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -223,7 +228,7 @@ fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
     let listener = Listener::new(domain.clone(), https, feeds, packages.clone(), certificates.clone(), host.clone());
     let answering = hands.start(listener);
     if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, &host) {
-        let names = config.zone.is_some();
+        let names = Ledger::of(config).is_some();
         let sources = presence::Sources { host: host.clone(), packages, answering: answering.clone(), names };
         let (place, aws, departs) = (place.clone(), aws.clone(), hands.departs.clone());
         tokio::spawn(presence::tell(sources, place, aws, hands.board.watch(), departs));
@@ -234,14 +239,37 @@ fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
         tokio::spawn(watch_waiting((domain, https), host.clone(), certificates, board, waits));
         let (target, targets) = watch::channel(None);
         let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());
-        let address = Address::new(config, ledger, aws, host, answering.clone(), targets).or_waiting(waiting);
-        let leads = hands.start(address);
+        let leads = match &config.leading {
+            #[cfg(feature = "fleet")]
+            Leading::ElasticIp(allocation, place) => {
+                let (target, answering) = (targets, answering.clone());
+                let sources = address::Sources { aws, host, answering, waiting, target };
+                let which = (allocation.clone(), place.clone());
+                hands.start(address::Elastic::new(config, ledger, which, sources))
+            }
+            // The configuration refuses it.
+            #[cfg(not(feature = "fleet"))]
+            Leading::ElasticIp(..) => return,
+            Leading::Records | Leading::Multivalue => {
+                hands.start(Address::new(config, ledger, aws, host, answering.clone(), targets).or_waiting(waiting))
+            }
+        };
         tokio::spawn(hand_over(leads.clone(), fleets.clone(), hands.departs.clone()));
         let sources = Sources { leads, answering, outlook: notices };
         let effects = Effects { manner, target, leaving };
-        let pace = (config.succession.clone(), Duration::from_secs(config.ttl.into()), config.look.address);
-        hands.start(Succession::new(pace, sources, effects, fleets, hands.board.clone()));
+        hands.start(Succession::new(pace(config), sources, effects, fleets, hands.board.clone()));
     }
+}
+
+/// How hosts follow each other, the time to live by which visitors move on, and how often is looked.
+fn pace(config: &Config) -> (Policy, Duration, Duration) {
+    let (mut policy, mut ttl) = (config.succession.clone(), Duration::from_secs(config.ttl.into()));
+    if let Leading::ElasticIp(..) = config.leading {
+        // Nobody comes any more to a host that the address has left: it is but a spare for a while.
+        ttl = Duration::ZERO;
+        policy.linger = policy.linger.min(SPARE);
+    }
+    (policy, ttl, config.look.address)
 }
 
 /// Serves as the succession says until the host has to stop accepting. A notice leaves time until then, in which it can

@@ -10,6 +10,7 @@ use toml::Spanned;
 use crate::package::PackageKey;
 
 mod authority;
+mod leading;
 mod name;
 mod place;
 mod serve;
@@ -17,6 +18,7 @@ mod succession;
 mod upgrade;
 
 pub use authority::{Authority, Ca, Eab};
+pub use leading::Leading;
 pub use name::Name;
 pub use place::{Bucket, PackagePlace, VaultPlace};
 pub use serve::{Limits, Serve};
@@ -55,6 +57,8 @@ pub struct Config {
     pub serve: Serve,
     /// What a client may cost.
     pub limits: Limits,
+    /// How people are led to the hosts.
+    pub leading: Leading,
     /// Whether records that nobody claims may be taken over.
     pub adopt: bool,
     /// What becomes of the records of a host that is taken while nobody follows.
@@ -129,6 +133,7 @@ impl Config {
         matches!(self.package, PackagePlace::Bucket(_))
             || matches!(self.vault, VaultPlace::Secret(_))
             || self.zone.is_some()
+            || self.leading != Leading::Records
     }
 }
 
@@ -166,6 +171,8 @@ struct File {
     #[serde(default)]
     dns: Dns,
     #[serde(default)]
+    address: leading::Address,
+    #[serde(default)]
     look: WrittenLook,
     #[serde(default)]
     serve: Serve,
@@ -195,6 +202,7 @@ enum OneOrSeveral {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Dns {
+    mode: Option<Spanned<leading::Mode>>,
     ttl: Option<Spanned<u32>>,
     #[serde(default)]
     adopt: bool,
@@ -229,6 +237,7 @@ impl File {
                         add zone = \"Z…\", or use the local CA with [acme] directory = \"internal\"";
             return Err((None, said.to_owned()));
         }
+        let leading = leading::checked(self.address, self.dns.mode, &self.package, zone.is_some())?;
         let default = Look::default();
         Ok(Config {
             domain,
@@ -248,6 +257,7 @@ impl File {
             },
             serve: self.serve,
             limits: self.limits,
+            leading,
             adopt: self.dns.adopt,
             on_departure: self.dns.on_departure,
             succession: self.succession,

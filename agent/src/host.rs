@@ -38,6 +38,8 @@ pub struct Host {
     pub life_cycle: String,
     /// Public IPv4 address, once there is one.
     pub ipv4: Option<Ipv4Addr>,
+    /// Private IPv4 address.
+    pub private: Option<Ipv4Addr>,
     /// Global IPv6 address, if there is one.
     pub ipv6: Option<Ipv6Addr>,
     /// Tags of the instance; empty unless the launch template enables them in metadata.
@@ -122,6 +124,7 @@ mod tests {
             launched: datetime!(2026-11-21 12:00 UTC),
             life_cycle: "spot".into(),
             ipv4,
+            private: None,
             ipv6,
             tags: BTreeMap::new(),
         };

@@ -108,21 +108,26 @@ impl Listener {
         (self.packages.borrow().clone(), self.certificates.borrow().clone())
     }
 
-    fn public(&self) -> Option<IpAddr> {
-        self.host.as_ref()?.borrow().as_ref().and_then(Host::public)
+    /// Where the host is to be asked, and whether that is a public address: a host that gets its only one as an Elastic IP
+    /// has none before, and is asked at its private one.
+    fn own(&self) -> Option<(IpAddr, bool)> {
+        let host = self.host.as_ref()?.borrow();
+        let host = host.as_ref()?;
+        let private = || host.private.map(|ip| (IpAddr::V4(ip), false));
+        host.public().map(|ip| (ip, true)).or_else(private)
     }
 
     async fn ask(&self, package: &Package, certificate: &Certificate) -> Result<Answering, Fault> {
         let home = reachable(self.https);
         let inside = within(AT_HOME, home, probe(home, &self.domain, &certificate.leaf));
-        let Some(ip) = self.public() else {
+        let Some((ip, outside)) = self.own() else {
             return inside.await.map(|()| self.answering(home, false, package, certificate));
         };
-        let public = SocketAddr::new(ip, self.https.port());
-        let outside = within(HAIRPIN, public, probe(public, &self.domain, &certificate.leaf));
-        let (inside, outside) = tokio::join!(inside, outside);
-        match (outside, inside) {
-            (Ok(()), _) => Ok(self.answering(public, true, package, certificate)),
+        let own = SocketAddr::new(ip, self.https.port());
+        let there = within(HAIRPIN, own, probe(own, &self.domain, &certificate.leaf));
+        let (inside, there) = tokio::join!(inside, there);
+        match (there, inside) {
+            (Ok(()), _) => Ok(self.answering(own, outside, package, certificate)),
             // Where hairpin traffic is not possible, nothing is heard from the public address at all.
             (Err(silent), Ok(())) if probe::is_silence(&silent) => {
                 tracing::debug!(fault = %silent, "the public address cannot be reached from here");

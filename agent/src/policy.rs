@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     aws::{attempt::ANY, simulation::Question},
-    config::{Authority, Bucket, Config, PackagePlace, VaultPlace},
+    config::{Authority, Bucket, Config, Leading, PackagePlace, VaultPlace},
 };
 
 mod rights;
@@ -252,18 +252,38 @@ impl Site<'_> {
         } }))
     }
 
+    /// Whether hosts follow each other.
+    fn follows(&self) -> bool {
+        self.config.zone.is_some() || self.config.leading != Leading::Records
+    }
+
+    /// The Elastic IP, and the interfaces of hosts that it is led to.
+    fn elastic_ip(&self) -> Vec<String> {
+        match &self.config.leading {
+            Leading::ElasticIp(id, _) => {
+                vec![self.arn("ec2", &format!("elastic-ip/{id}")), self.arn("ec2", "network-interface/*")]
+            }
+            Leading::Records | Leading::Multivalue => Vec::new(),
+        }
+    }
+
+    /// `what`, where an Elastic IP moves.
+    fn where_an_address_moves(&self, what: Vec<String>) -> Vec<String> {
+        if matches!(self.config.leading, Leading::ElasticIp(..)) { what } else { Vec::new() }
+    }
+
     /// What hosts take turns by, and count with, where there is a succession.
     fn turns_in_the_fleet(&self) -> Vec<String> {
         let keys = ["leaving", "early", "replacement-*"].map(|what| format!(".spothost-{what}.json"));
-        match self.config.zone {
-            Some(_) => keys.iter().flat_map(|key| self.objects(key)).collect(),
-            None => Vec::new(),
+        match self.follows() {
+            true => keys.iter().flat_map(|key| self.objects(key)).collect(),
+            false => Vec::new(),
         }
     }
 
     /// The fleet of that id or name; any, where it is found by the tags of the instance.
     fn fleets(&self) -> Vec<String> {
-        if self.config.zone.is_none() {
+        if !self.follows() {
             return Vec::new();
         }
         let ec2 = |kind: &str, id: &str| self.arn("ec2", &format!("{kind}/{id}"));

@@ -399,6 +399,7 @@ pub(crate) mod tests {
             launched: datetime!(2026-11-21 12:00 UTC) + time::Duration::minutes(minute),
             life_cycle: "spot".into(),
             ipv4: Some(Ipv4Addr::new(192, 0, 2, 7)),
+            private: None,
             ipv6: None,
             tags: BTreeMap::new(),
         }

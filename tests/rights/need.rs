@@ -53,15 +53,28 @@ pub(crate) fn needs(call: &Recorded) -> Vec<Need> {
         Service::Ec2 => {
             let of =
                 |kind: &str, field: &str| format!("arn:aws:ec2:us-east-1:123456789012:{kind}/{}", form(rest, field));
+            // The launch template tags what it starts with the domain of the site.
+            let of_a_host = || {
+                let configuration: toml::Table = toml::from_str(&call.configuration).expect("TOML");
+                vec![(
+                    "aws:ResourceTag/spothost:domain",
+                    vec![configuration["domain"].as_str().expect("a name").to_owned()],
+                )]
+            };
+            // An address is led to the interface of an instance.
+            if call.operation == "AssociateAddress" {
+                let action = "ec2:AssociateAddress".to_owned();
+                let interface = "arn:aws:ec2:us-east-1:123456789012:network-interface/eni-0".to_owned();
+                return vec![
+                    need(action.clone(), of("elastic-ip", "AllocationId"), &[]),
+                    need(action.clone(), interface, &[]),
+                    need(action, of("instance", "InstanceId"), &of_a_host()),
+                ];
+            }
             let (resource, keys) = match call.operation.as_str() {
                 "ModifySpotFleetRequest" => (of("spot-fleet-request", "SpotFleetRequestId"), Vec::new()),
                 "ModifyFleet" => (of("fleet", "FleetId"), Vec::new()),
-                // The launch template tags what it starts with the domain of the site.
-                "TerminateInstances" => {
-                    let configuration: toml::Table = toml::from_str(&call.configuration).expect("TOML");
-                    let domain = configuration["domain"].as_str().expect("a name").to_owned();
-                    (of("instance", "InstanceId.1"), vec![("aws:ResourceTag/spothost:domain", vec![domain])])
-                }
+                "TerminateInstances" => (of("instance", "InstanceId.1"), of_a_host()),
                 _ => ("*".to_owned(), Vec::new()),
             };
             vec![need(format!("ec2:{}", call.operation), resource, &keys)]

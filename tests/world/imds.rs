@@ -51,6 +51,7 @@ struct State {
     longest_ttl: Option<Duration>,
     credentials_life: Duration,
     public_ipv4: Option<IpAddr>,
+    private_ipv4: Option<IpAddr>,
     ipv6: Option<IpAddr>,
     notice: Option<(String, OffsetDateTime)>,
     rebalance: Option<OffsetDateTime>,
@@ -77,6 +78,7 @@ impl State {
             longest_ttl: None,
             credentials_life: Duration::from_secs(6 * 3600),
             public_ipv4: None,
+            private_ipv4: None,
             ipv6: None,
             notice: None,
             rebalance: None,
@@ -127,6 +129,11 @@ impl Imds {
     /// Gives the instance a public IPv4 address, or takes it away.
     pub fn set_public_ipv4(&self, address: Option<IpAddr>) {
         self.state().public_ipv4 = address;
+    }
+
+    /// Gives the instance a private IPv4 address other than the usual one.
+    pub fn set_private_ipv4(&self, address: IpAddr) {
+        self.state().private_ipv4 = Some(address);
     }
 
     /// Gives the instance an IPv6 address, or takes it away.

@@ -92,10 +92,7 @@ fn planned(
 ) -> Result<Plan, Fault> {
     let claim = claim(domain, seen)?;
     let (claim, written) = claim.map_or((None, None), |(claim, written)| (Some(claim), Some(written)));
-    let right = match certified {
-        true => right(wanted.host, wanted.put_aside, claim.as_ref(), claimant),
-        false => right_without_certificate(wanted.host, claim.as_ref(), claimant),
-    };
+    let right = rightful(wanted, claim.as_ref(), claimant, certified);
     if let (Right::StandAside, Some(claim)) = (right, &claim) {
         return Ok(Plan::StandAside(claim.clone()));
     }
@@ -103,25 +100,41 @@ fn planned(
     if right == Right::Take(Ground::Unclaimed) {
         refuse_what_is_somebody_elses(wanted, seen, certified)?;
     }
-    let epoch = claim.as_ref().map_or(0, |claim| claim.epoch);
     if let (Right::Hold, Some(claim), true) = (right, &claim, steps.is_empty())
-        && !claim.departing
-        && claim.waiting != certified
-        && (claim.target.is_some() || wanted.target.is_none())
+        && says_all(wanted, claim, certified)
     {
         let to = addresses(wanted.host).join(" and ");
-        return Ok(Plan::Leads(LeadsHere { to, epoch, target: claim.target, asked_in: None }));
+        return Ok(Plan::Leads(LeadsHere { to, epoch: claim.epoch, target: claim.target, asked_in: None }));
     }
-    let over = match (right, &claim) {
+    let next = next(wanted, claim.as_ref(), right, certified);
+    let why = why(claim.as_ref(), right, wanted.host, steps.is_empty());
+    let steps = fence(domain, written, &next, wanted.ttl).into_iter().chain(steps).collect();
+    Ok(Plan::Change(Change { why, steps }))
+}
+
+/// What the host may do with what is claimed so. `certified`: it has a certificate to answer with.
+pub(super) fn rightful(wanted: &Wanted<'_>, claim: Option<&Claim>, claimant: Standing, certified: bool) -> Right {
+    match certified {
+        true => right(wanted.host, wanted.put_aside, claim, claimant),
+        false => right_without_certificate(wanted.host, claim, claimant),
+    }
+}
+
+/// Whether the host's own claim says all that there is to be said.
+pub(super) fn says_all(wanted: &Wanted<'_>, claim: &Claim, certified: bool) -> bool {
+    !claim.departing && claim.waiting != certified && (claim.target.is_some() || wanted.target.is_none())
+}
+
+/// The claim that follows that one, by that right.
+pub(super) fn next(wanted: &Wanted<'_>, claim: Option<&Claim>, right: Right, certified: bool) -> Claim {
+    let over = match (right, claim) {
         (Right::Hold, Some(claim)) => claim.over.clone(),
         (Right::Take(Ground::Departing | Ground::Gone), Some(claim)) => Some(claim.instance.clone()),
         _ => None,
     };
-    let target = claim.as_ref().and_then(|claim| claim.target).or(wanted.target);
-    let next = Claim { over, target, waiting: !certified, ..Claim::of(wanted.host, epoch + 1).serving(wanted.package) };
-    let why = why(claim.as_ref(), right, wanted.host, steps.is_empty());
-    let steps = fence(domain, written, &next, wanted.ttl).into_iter().chain(steps).collect();
-    Ok(Plan::Change(Change { why, steps }))
+    let target = claim.and_then(|claim| claim.target).or(wanted.target);
+    let epoch = claim.map_or(0, |claim| claim.epoch) + 1;
+    Claim { over, target, waiting: !certified, ..Claim::of(wanted.host, epoch).serving(wanted.package) }
 }
 
 /// The batch by which the host that holds the names says that it goes; none where it does not hold them, or has said so.
@@ -163,7 +176,7 @@ pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
 }
 
 /// A compare-and-swap of the claim: the whole batch is refused unless it stands as it was read.
-fn fence(domain: &Name, written: Option<&Records>, next: &Claim, ttl: u32) -> Vec<Step> {
+pub(super) fn fence(domain: &Name, written: Option<&Records>, next: &Claim, ttl: u32) -> Vec<Step> {
     let values = vec![next.value()];
     let record = Records { name: claim_name(domain), kind: Kind::Txt, ttl: Some(ttl), values, routed: false };
     written.cloned().map(Step::Delete).into_iter().chain([Step::Create(record)]).collect()
@@ -176,7 +189,7 @@ fn read(written: &Records) -> Result<Claim, String> {
     }
 }
 
-fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> String {
+pub(super) fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> String {
     let to = addresses(host).join(" and ");
     match (claim, right) {
         (Some(_), Right::Hold) if only_claim => format!("claiming the names for {to} anew"),
@@ -196,7 +209,11 @@ fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> St
 }
 
 /// Records that nobody claims are those of people. The ones that lead here already are not: their claim was removed.
-fn refuse_what_is_somebody_elses(wanted: &Wanted<'_>, seen: &[Records], certified: bool) -> Result<(), Fault> {
+pub(super) fn refuse_what_is_somebody_elses(
+    wanted: &Wanted<'_>,
+    seen: &[Records],
+    certified: bool,
+) -> Result<(), Fault> {
     let ours = addresses(wanted.host);
     let theirs = seen.iter().find(|set| {
         matches!(set.kind, Kind::A | Kind::Aaaa)
@@ -217,7 +234,7 @@ fn refuse_what_is_somebody_elses(wanted: &Wanted<'_>, seen: &[Records], certifie
 }
 
 /// The steps for all names; none where all is as it should be.
-fn record_steps(wanted: &Wanted<'_>, seen: &[Records]) -> Result<Vec<Step>, Fault> {
+pub(super) fn record_steps(wanted: &Wanted<'_>, seen: &[Records]) -> Result<Vec<Step>, Fault> {
     let (v4, v6) = (wanted.host.ipv4.map(|ip| ip.to_string()), wanted.host.ipv6.map(|ip| ip.to_string()));
     let mut steps = Vec::new();
     for name in wanted.names {
@@ -289,6 +306,7 @@ mod tests {
             launched: NOON + Duration::minutes(minute),
             life_cycle: "spot".into(),
             ipv4: Some(Ipv4Addr::new(192, 0, 2, 7)),
+            private: None,
             ipv6: None,
             tags: BTreeMap::new(),
         }

@@ -98,9 +98,10 @@ impl Metadata {
     /// # Errors
     /// When the service does not answer, or not as documented.
     pub async fn host(&self) -> Result<Host, Fault> {
-        let (document, ipv4, ipv6, life_cycle, tags) = tokio::try_join!(
+        let (document, ipv4, private, ipv6, life_cycle, tags) = tokio::try_join!(
             self.wanted("/latest/dynamic/instance-identity/document"),
             self.optional("/latest/meta-data/public-ipv4"),
+            self.optional("/latest/meta-data/local-ipv4"),
             self.optional("/latest/meta-data/ipv6"),
             self.optional("/latest/meta-data/instance-life-cycle"),
             self.tags(),
@@ -113,6 +114,7 @@ impl Metadata {
             launched: document.pending_time,
             life_cycle: life_cycle.unwrap_or_else(|| "on-demand".to_owned()),
             ipv4: address("public-ipv4", ipv4)?,
+            private: address("local-ipv4", private)?,
             ipv6: address("ipv6", ipv6)?,
             tags,
         })

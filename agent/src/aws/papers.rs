@@ -23,7 +23,7 @@ pub struct Papers {
     bucket: String,
 }
 
-/// What came of writing an object that must not be there yet.
+/// What came of writing an object that must not be there yet, or must be as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// It is there now.
@@ -46,6 +46,14 @@ impl Papers {
     /// # Errors
     /// What S3 refuses otherwise; an object that is too large.
     pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.read_tagged(key).await?.map(|(body, _)| body))
+    }
+
+    /// The same with its entity tag, by which it can be replaced.
+    ///
+    /// # Errors
+    /// As [`Papers::read`].
+    pub async fn read_tagged(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, Fault> {
         let doing = self.doing("reading", key);
         let answer = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(answer) => answer,
@@ -55,8 +63,9 @@ impl Papers {
         if answer.content_length().unwrap_or(0) > LARGEST {
             return Err(Fault::retry(doing, format!("it is larger than {LARGEST} bytes")));
         }
+        let etag = answer.e_tag().unwrap_or_default().to_owned();
         let body = answer.body.collect().await;
-        body.map(|body| Some(body.to_vec())).map_err(|error| Fault::retry(doing, super::refusal::words(&error)))
+        body.map(|body| Some((body.to_vec(), etag))).map_err(|error| Fault::retry(doing, super::refusal::words(&error)))
     }
 
     /// Writes an object that must not be there yet (`If-None-Match: *`).
@@ -67,6 +76,18 @@ impl Papers {
         match self.put(key, body).if_none_match("*").send().await {
             Ok(_) => Ok(Written::Ours),
             Err(error) if code(&error) == Some("PreconditionFailed") => Ok(Written::AnOthers),
+            Err(error) => Err(self.refused(key, &error)),
+        }
+    }
+
+    /// Replaces the object with that entity tag, and no other (`If-Match`): a compare-and-swap.
+    ///
+    /// # Errors
+    /// What S3 refuses; two such writes that met (409), which may be tried again.
+    pub async fn replace(&self, key: &str, etag: &str, body: Vec<u8>) -> Result<Written, Fault> {
+        match self.put(key, body).if_match(etag).send().await {
+            Ok(_) => Ok(Written::Ours),
+            Err(error) if matches!(code(&error), Some("PreconditionFailed" | "NoSuchKey")) => Ok(Written::AnOthers),
             Err(error) => Err(self.refused(key, &error)),
         }
     }

@@ -7,11 +7,13 @@ use comfy_table::{Cell, Color};
 use tokio::sync::watch;
 
 use super::{Configured, Kept, Log, Stop, runtime, table};
+#[cfg(feature = "fleet")]
+use crate::address;
 use crate::{
     address::{Address, Ledger},
     aws::metadata::Metadata,
     boot::{self, Folders},
-    config::Config,
+    config::{Config, Leading},
     departure::Notices,
     fault::Fault,
     host::Facts,
@@ -83,7 +85,21 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
     let answering = watch::channel(found(listener.taken_for_granted(), &mut findings).await).1;
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host) {
         let target = watch::channel(config.fleet.target).1;
-        found(Address::new(config, ledger, aws, host, answering, target), &mut findings).await;
+        match &config.leading {
+            #[cfg(feature = "fleet")]
+            Leading::ElasticIp(allocation, place) => {
+                let waiting = watch::channel(None).1;
+                let sources = address::Sources { aws, host, answering, waiting, target };
+                let which = (allocation.clone(), place.clone());
+                found(address::Elastic::new(config, ledger, which, sources), &mut findings).await;
+            }
+            // The configuration refuses it.
+            #[cfg(not(feature = "fleet"))]
+            Leading::ElasticIp(..) => {}
+            Leading::Records | Leading::Multivalue => {
+                drop(found(Address::new(config, ledger, aws, host, answering, target), &mut findings).await)
+            }
+        }
     }
     findings.sort_by_key(|finding| finding.part);
     findings

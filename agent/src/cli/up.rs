@@ -15,7 +15,8 @@ use crate::{
     boot::Folders,
     certificate::LocalCa,
     config::{
-        Authority, Config, Fleet, Limits, Listen, Look, Name, OnDeparture, PackagePlace, Serve, Succession, VaultPlace,
+        Authority, Config, Fleet, Leading, Limits, Listen, Look, Name, OnDeparture, PackagePlace, Serve, Succession,
+        VaultPlace,
     },
 };
 
@@ -63,6 +64,7 @@ impl Up {
             authority: Authority::Internal,
             listen: Listen { http: self.http, https: self.https },
             ttl: 60,
+            leading: Leading::Records,
             look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
             serve: Serve::default(),
             limits: Limits::default(),

@@ -4,7 +4,7 @@ use super::{Case, Line, Subject};
 use crate::{
     address::{Ledger, plan},
     aws::zone::{Kind, Records, Zone},
-    config::Name,
+    config::{Leading, Name},
     fault::Fault,
     succession::{Claim, claim_name},
 };
@@ -21,7 +21,11 @@ enum Owner {
 /// Reads the records; also the claim, if there is one that can be read.
 pub(super) async fn examined(case: &Case<'_>) -> (Vec<Line>, Option<Claim>) {
     let (Some(ledger), Some(aws)) = (Ledger::of(case.config), &case.aws) else { return (Vec::new(), None) };
-    let records = match ledger.read(&Zone::new(aws, ledger.zone.clone())).await {
+    // Nobody holds names that every host has records of, and the claim to an Elastic IP lies elsewhere.
+    if ledger.leading != Leading::Records {
+        return (Vec::new(), None);
+    }
+    let records = match ledger.read(&Zone::new(aws, ledger.zone_id().to_owned())).await {
         Ok(records) => records,
         // What is wrong with the zone is told of the delegation.
         Err(_) => return (Vec::new(), None),
@@ -71,7 +75,7 @@ fn judged(
             let name = ledger.names.first().map(claim_name).unwrap_or_default();
             let mend = format!(
                 "remove the TXT record {name}: aws route53 change-resource-record-sets --hosted-zone-id {} …",
-                ledger.zone
+                ledger.zone_id()
             );
             lines.push(Line { mend: Some(mend), ..Line::fault(Subject::Records, fault) });
         }
@@ -149,7 +153,7 @@ fn in_the_way(name: &Name, records: &[Records], ledger: &Ledger) -> Option<Line>
     Some(Line::wrong(
         Subject::Records,
         format!("{what} stands at {name}, and no address can beside it"),
-        format!("remove it: aws route53 change-resource-record-sets --hosted-zone-id {} …", ledger.zone),
+        format!("remove it: aws route53 change-resource-record-sets --hosted-zone-id {} …", ledger.zone_id()),
     ))
 }
 
@@ -188,7 +192,7 @@ mod tests {
             (false, vec![set("www.example.org", Kind::Aaaa, &["2001:db8::1"])], held(), Owner::Answers, vec![Is::Ok]),
         ];
         let names = vec!["www.example.org".parse().expect("a name")];
-        let ledger = Ledger { names, zone: "Z1".into(), ttl: 60, port: 443 };
+        let ledger = Ledger { names, zone: Some("Z1".into()), ttl: 60, port: 443, leading: Leading::Records };
         for (adopt, records, claim, owner, expected) in table {
             let lines = judged(adopt, &ledger, &records, &claim, owner);
             assert_eq!(lines.iter().map(|line| line.is).collect::<Vec<_>>(), expected, "{records:?} {claim:?}");

@@ -143,7 +143,7 @@ pub(super) const RIGHTS: &[Right] = &[
         sid: "SeeTheFleet",
         actions: SEES_FLEETS,
         // These actions take no resource (Service Authorization Reference, "Amazon EC2").
-        on: |site| if site.config.zone.is_some() { vec!["*".to_owned()] } else { Vec::new() },
+        on: |site| if site.follows() { vec!["*".to_owned()] } else { Vec::new() },
         only: |_| None,
     },
     Right { who: Who::Host, sid: "SetItsTarget", actions: SETS_TARGETS, on: |site| site.fleets(), only: |_| None },
@@ -151,7 +151,36 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Host,
         sid: "EndAHostOfTheSite",
         actions: &["ec2:TerminateInstances"],
-        on: |site| if site.config.zone.is_some() { vec![site.arn("ec2", "instance/*")] } else { Vec::new() },
+        on: |site| if site.follows() { vec![site.arn("ec2", "instance/*")] } else { Vec::new() },
+        only: |site| site.tagged_as_a_host(),
+    },
+    Right {
+        who: Who::Host,
+        sid: "ClaimTheAddress",
+        actions: &["s3:PutObject"],
+        on: |site| site.where_an_address_moves(site.objects(".spothost-claim.json")),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "SeeWhereTheAddressLeads",
+        actions: &["ec2:DescribeAddresses"],
+        // This action takes no resource (Service Authorization Reference, "Amazon EC2").
+        on: |site| site.where_an_address_moves(vec!["*".to_owned()]),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "MoveTheAddress",
+        actions: &["ec2:AssociateAddress"],
+        on: |site| site.elastic_ip(),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "MoveItToAHostOfTheSite",
+        actions: &["ec2:AssociateAddress"],
+        on: |site| site.where_an_address_moves(vec![site.arn("ec2", "instance/*")]),
         only: |site| site.tagged_as_a_host(),
     },
     Right {

@@ -93,6 +93,15 @@ impl Fleets {
 
     /// Whether the host of that claim answers for the domain, now.
     pub(super) async fn answers(&self, claim: &Claim) -> bool {
+        // Where an Elastic IP leads people, an answer there is the claimant's only if it leads to that one.
+        #[cfg(feature = "fleet")]
+        {
+            let aws = self.aws.borrow().clone();
+            let Some(aws) = aws else { return false };
+            if !self.ledger.leads_to(&aws, claim).await.unwrap_or(false) {
+                return false;
+            }
+        }
         self.ledger.answers(claim).await
     }
 

@@ -106,7 +106,9 @@ impl Server {
             "meta-data/instance-id" => self.instance_id.clone(),
             "meta-data/instance-type" => "t3.micro".to_owned(),
             "meta-data/instance-life-cycle" => "spot".to_owned(),
-            "meta-data/local-ipv4" => "172.16.34.43".to_owned(),
+            "meta-data/local-ipv4" => {
+                state.private_ipv4.map_or_else(|| "172.16.34.43".to_owned(), |address| address.to_string())
+            }
             "meta-data/mac" => MAC.to_owned(),
             "meta-data/placement/region" => "us-east-1".to_owned(),
             "meta-data/placement/availability-zone" => "us-east-1a".to_owned(),

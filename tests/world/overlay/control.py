@@ -249,6 +249,22 @@ def set_address(body: bytes, account: str, instance: str, address: str) -> dict[
     return {}
 
 
+def allocate(body: bytes, account: str, ip: str) -> str:
+    """An Elastic IP of that address; its allocation id."""
+    return ec2.allocate(account, ip)
+
+
+def associate(body: bytes, account: str, allocation: str, instance: str = "") -> dict[str, str]:
+    """Leads an Elastic IP to an instance, or to nobody, by somebody else's hand."""
+    ec2.associate(account, allocation, instance)
+    return {}
+
+
+def associated(body: bytes, account: str, allocation: str) -> str | None:
+    """The instance that an Elastic IP leads to."""
+    return ec2.associated(account, allocation)
+
+
 def make_fleet(body: bytes, account: str, kind: str, target: str, weight: str = "1") -> str:
     """A fleet (`spot`, `ec2`, `group`) with so many instances; its id or name."""
     return ec2.make_fleet(account, kind, int(target), int(weight))
@@ -288,6 +304,7 @@ VERBS = {
     for function in (
         new_account, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
         changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, set_address,
+        allocate, associate, associated,
         fleet, new_ca, restart_ca, now, session, make_role, set_quota, delegate, set_up,
     )
 }

@@ -44,6 +44,8 @@ def install() -> None:
     answering.describe_fleets = settled_first(answering.describe_fleets)
     answering.describe_spot_fleet_instances = settled_first(answering.describe_spot_fleet_instances)
     answering.describe_fleet_instances = settled_first(answering.describe_fleet_instances)
+    answering.describe_addresses = released_first(answering.describe_addresses)
+    answering.associate_address = released_first(answering.associate_address)
 
 
 def settled_first(answer: Any) -> Any:
@@ -52,6 +54,25 @@ def settled_first(answer: Any) -> Any:
         return answer(self)
 
     return settled
+
+
+def released_first(answer: Any) -> Any:
+    """An instance that has ended has no Elastic IP any more, and is given none ("Elastic IP addresses" of the user guide)."""
+
+    def released(self: responses.EC2Response) -> Any:
+        release_of_the_dead(self.ec2_backend)
+        instance = self._get_param("InstanceId")
+        if instance and self.ec2_backend.get_instance(instance).state != "running":
+            raise EC2ClientError("InvalidInstanceID", f"The instance '{instance}' is not in a valid state for this operation")
+        return answer(self)
+
+    return released
+
+
+def release_of_the_dead(backend: Any) -> None:
+    for address in backend.addresses:
+        if address.instance and address.instance.state != "running":
+            address.instance = address.eni = address.association_id = None
 
 
 def modify_spot_fleet_request(self: responses.EC2Response) -> ActionResult:
@@ -223,6 +244,28 @@ def describe(account: str, fleet: str) -> dict[str, Any]:
         "target": group.desired_capacity,
         "instances": [state.instance.id for state in group.instance_states if state.instance.state == "running"],
     }
+
+
+def allocate(account: str, ip: str) -> str:
+    """An Elastic IP; its allocation id."""
+    return backend_of(account).allocate_address("vpc", address=ip).allocation_id
+
+
+def associate(account: str, allocation: str, instance: str) -> None:
+    """By somebody's hand; to nobody, if no instance is named."""
+    backend = backend_of(account)
+    address = backend.address_by_allocation([allocation])[0]
+    if instance:
+        backend.associate_address(instance=backend.get_instance(instance), allocation_id=allocation, reassociate=True)
+    elif address.association_id:
+        backend.disassociate_address(association_id=address.association_id)
+
+
+def associated(account: str, allocation: str) -> str | None:
+    """The instance that an Elastic IP leads to."""
+    backend = backend_of(account)
+    release_of_the_dead(backend)
+    return backend.address_by_allocation([allocation])[0].instance_id or None
 
 
 def launch(account: str) -> str:

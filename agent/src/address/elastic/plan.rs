@@ -1,0 +1,237 @@
+//! What is to be done with an Elastic IP and the records that lead to it. Pure, by the same rights as for records that move.
+
+use std::net::Ipv4Addr;
+
+use crate::{
+    address::{
+        LeadsHere,
+        plan::{self, Wanted},
+    },
+    aws::{
+        elastic_ip::Association,
+        zone::{Records, Step},
+    },
+    fault::Fault,
+    host::Host,
+    succession::{Claim, Ground, Right, Standing},
+};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Nothing: the address leads here.
+    Leads(LeadsHere),
+    /// This, in this order.
+    Move(Move),
+    /// Nothing: another host holds the address.
+    StandAside(Claim),
+    /// Nothing: a person has to decide, or somebody else has to go.
+    Refuse(Fault),
+}
+
+/// How the address comes here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Move {
+    /// In one phrase.
+    pub(super) why: String,
+    /// The claim to be written first; none where the host's own says all.
+    pub(super) claim: Option<Claim>,
+    /// Whether the address is then led here.
+    pub(super) associate: bool,
+}
+
+/// The host as people see it who are led by the address `ip`, which is of IPv4 alone.
+pub(super) fn seen_at(ip: Ipv4Addr, host: &Host) -> Host {
+    Host { ipv4: Some(ip), ipv6: None, ..host.clone() }
+}
+
+/// Plans for `wanted`, whose host is [`seen_at`] the address. `certified`: it has a certificate to answer with.
+pub(super) fn plan(
+    wanted: &Wanted<'_>,
+    claim: Option<&Claim>,
+    claimant: Standing,
+    address: &Association,
+    certified: bool,
+) -> Plan {
+    let right = plan::rightful(wanted, claim, claimant, certified);
+    if let (Right::StandAside, Some(claim)) = (right, claim) {
+        return Plan::StandAside(claim.clone());
+    }
+    let here = address.to.as_ref() == Some(&wanted.host.instance);
+    if let (Right::Take(Ground::Unclaimed), Some(other), false) = (right, &address.to, here)
+        && let Some(fault) = somebody_elses(wanted, other, certified)
+    {
+        return Plan::Refuse(fault);
+    }
+    match claim {
+        Some(claim) if right == Right::Hold && plan::says_all(wanted, claim, certified) => match here {
+            true => {
+                let (to, epoch, target) = (address.ip.to_string(), claim.epoch, claim.target);
+                Plan::Leads(LeadsHere { to, epoch, target, asked_in: None })
+            }
+            false => {
+                let why = plan::why(Some(claim), right, wanted.host, false);
+                Plan::Move(Move { why, claim: None, associate: true })
+            }
+        },
+        _ => {
+            let next = plan::next(wanted, claim, right, certified);
+            let why = plan::why(claim, right, wanted.host, here);
+            Plan::Move(Move { why, claim: Some(next), associate: !here })
+        }
+    }
+}
+
+/// An address that leads to somebody and that nobody claims is somebody's, as a record is.
+fn somebody_elses(wanted: &Wanted<'_>, other: &str, certified: bool) -> Option<Fault> {
+    let said = format!("it leads to {other}, and nobody claims it");
+    let doing = "leading the Elastic IP here";
+    match (certified, wanted.adopt) {
+        (false, _) => Some(Fault::retry(doing, format!("{said}; this host has no certificate yet"))),
+        (true, true) => None,
+        (true, false) => {
+            let remedy = "disassociate it, or let it be taken over: [dns] adopt = true";
+            Some(Fault::operator(doing, said, remedy))
+        }
+    }
+}
+
+/// The batch by which the names lead to the address; none where they do. The claim stands beside them for hosts that move
+/// records, which stand aside for it.
+///
+/// # Errors
+/// What a person has to decide.
+pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> Result<Option<Vec<Step>>, Fault> {
+    let Some(domain) = wanted.names.first() else { return Ok(None) };
+    let steps = plan::record_steps(wanted, seen)?;
+    if steps.is_empty() {
+        return Ok(None);
+    }
+    let written = plan::claim(domain, seen)?;
+    if written.is_none() {
+        plan::refuse_what_is_somebody_elses(wanted, seen, true)?;
+    }
+    let epoch = written.as_ref().map_or(0, |(claim, _)| claim.epoch) + 1;
+    let next = Claim { epoch, ..claim.clone() };
+    let fence = plan::fence(domain, written.map(|(_, record)| record), &next, wanted.ttl);
+    Ok(Some(fence.into_iter().chain(steps).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        aws::zone::Kind,
+        config::Name,
+        succession::{claim_name, tests::host},
+    };
+
+    const IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+
+    fn names() -> Vec<Name> {
+        vec!["www.example.org".parse().expect("a name")]
+    }
+
+    fn led_to(instance: &str) -> Association {
+        Association { ip: IP, to: Some(instance.to_owned()).filter(|to| !to.is_empty()) }
+    }
+
+    fn claimed(instance: &str, minute: i64) -> Claim {
+        Claim::of(&seen_at(IP, &host(instance, minute)), 4)
+    }
+
+    fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> Wanted<'a> {
+        Wanted { host, names, ttl: 60, adopt: false, put_aside: false, target: None, package: "" }
+    }
+
+    fn record(name: &str, kind: Kind, value: &str) -> Records {
+        Records { name: name.to_owned(), kind, ttl: Some(60), values: vec![value.to_owned()], routed: false }
+    }
+
+    #[test]
+    fn address_moves_by_the_rights_that_records_move_by() {
+        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        let wanted = wanted(&me, &names);
+        let (lives, gone) = (Standing::Lives, Standing::Gone);
+        let next = |epoch, over: Option<&str>| Claim { over: over.map(str::to_owned), ..Claim::of(&me, epoch) };
+        // What: who claims, how it stands, where the address leads; the claim that is written, and whether it is moved.
+        let table = [
+            ("nobody has it", None, lives, led_to(""), Some((Some(next(1, None)), true))),
+            ("it leads here, unclaimed", None, lives, led_to("i-me"), Some((Some(next(1, None)), false))),
+            ("older", Some(claimed("i-a", 1)), lives, led_to("i-a"), Some((Some(next(5, None)), true))),
+            ("gone", Some(claimed("i-z", 9)), gone, led_to(""), Some((Some(next(5, Some("i-z"))), true))),
+            ("mine, not here yet", Some(claimed("i-me", 5)), lives, led_to("i-a"), Some((None, true))),
+            ("mine, drifted away", Some(claimed("i-me", 5)), lives, led_to(""), Some((None, true))),
+            ("mine, and here", Some(claimed("i-me", 5)), lives, led_to("i-me"), None),
+        ];
+        for (what, claim, claimant, address, expected) in table {
+            let planned = plan(&wanted, claim.as_ref(), claimant, &address, true);
+            match (planned, expected) {
+                (Plan::Move(Move { claim, associate, .. }), Some(expected)) => {
+                    assert_eq!((claim, associate), expected, "{what}");
+                }
+                (Plan::Leads(leads), None) => assert_eq!((leads.to, leads.epoch), (IP.to_string(), 4), "{what}"),
+                (planned, _) => panic!("{what}: {planned:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn younger_host_keeps_the_address_wherever_it_leads() {
+        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        for address in [led_to("i-z"), led_to("i-me"), led_to("")] {
+            let planned = plan(&wanted(&me, &names), Some(&claimed("i-z", 9)), Standing::Lives, &address, true);
+            assert!(matches!(planned, Plan::StandAside(_)), "{planned:?}");
+        }
+    }
+
+    #[test]
+    fn address_that_leads_to_somebody_unclaimed_is_taken_only_where_that_is_allowed() {
+        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        let planned = |adopt, certified| {
+            let wanted = Wanted { adopt, ..wanted(&me, &names) };
+            plan(&wanted, None, Standing::Lives, &led_to("eni-0theirs"), certified)
+        };
+        let Plan::Refuse(fault) = planned(false, true) else { panic!("taken") };
+        assert!(fault.said.contains("leads to eni-0theirs"), "{fault}");
+        assert!(matches!(planned(true, true), Plan::Move(_)));
+        assert!(matches!(planned(true, false), Plan::Refuse(_)), "it would lead away from somebody");
+    }
+
+    #[test]
+    fn host_without_certificate_takes_an_address_that_leads_nowhere_and_says_that_it_waits() {
+        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        let Plan::Move(moved) = plan(&wanted(&me, &names), None, Standing::Lives, &led_to(""), false) else {
+            panic!("it is dark")
+        };
+        let claim = moved.claim.expect("a claim");
+        assert!(claim.waiting && moved.associate);
+        let Plan::Move(later) = plan(&wanted(&me, &names), Some(&claim), Standing::Lives, &led_to("i-me"), true) else {
+            panic!("it says that it waits")
+        };
+        assert!(later.claim.is_some_and(|claim| !claim.waiting) && !later.associate);
+    }
+
+    #[test]
+    fn records_lead_to_the_address_and_are_written_only_if_they_differ() {
+        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        let (wanted, mine) = (wanted(&me, &names), claimed("i-me", 5));
+        let right = record("www.example.org", Kind::A, "203.0.113.9");
+        assert_eq!(records(&wanted, &mine, std::slice::from_ref(&right)), Ok(None), "they stay, whoever claims");
+
+        let claim_name = claim_name(&names[0]);
+        let noted = |epoch| record(&claim_name, Kind::Txt, &Claim { epoch, ..mine.clone() }.value());
+        let expected = vec![Step::Create(noted(1)), Step::Upsert(right.clone())];
+        assert_eq!(records(&wanted, &mine, &[]), Ok(Some(expected)));
+
+        // Of hosts that move records, or changed by hand: the claim says that they are no stranger's.
+        let before = record(&claim_name, Kind::Txt, &claimed("i-a", 1).value());
+        let theirs = record("www.example.org", Kind::A, "192.0.2.1");
+        let expected = vec![Step::Delete(before.clone()), Step::Create(noted(5)), Step::Upsert(right)];
+        assert_eq!(records(&wanted, &mine, &[theirs.clone(), before]), Ok(Some(expected)));
+
+        let fault = records(&wanted, &mine, std::slice::from_ref(&theirs)).expect_err("nobody claims it");
+        assert!(fault.said.contains("leads to 192.0.2.1"), "{fault}");
+        assert!(records(&Wanted { adopt: true, ..wanted }, &mine, &[theirs]).is_ok_and(|steps| steps.is_some()));
+    }
+}
