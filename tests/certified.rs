@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use instant_acme::{AccountCredentials, RevocationReason, RevocationRequest};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use world::{Call, Fault, Instance, Rule, Site, World, eventually};
+use world::{Call, Fault, Instance, Rule, Service, Site, World, eventually};
 
 use crate::{SOON, front, published, serving, vault};
 
@@ -91,6 +91,36 @@ async fn certificate_that_has_expired_is_shown_until_another_is_there() {
     assert!(back.elapsed() < PASSING, "{:?}", back.elapsed());
     assert_eq!(instance.acme.accepted("finalize"), 1);
     agent.wait_until_serving(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_whose_clock_is_wrong_by_an_hour_or_a_day_serves_and_orders_nothing() {
+    let (mut host, _, agent) = serving(&Site::titled("untimely")).await;
+    agent.kill().await;
+    let orders = host.acme.calls().iter().filter(|call| call.operation == "newOrder").count();
+    for seconds in [-3_600, 86_400] {
+        let mut next = host.successor().await;
+        next.skew_clock(seconds);
+        let visitor = next.visitor();
+        let mut agent = next.start();
+        agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
+        agent.wait_until_serving(SOON).await;
+        assert!(next.is_led_to().await);
+        let notes = agent.part("certificate")["notes"].to_string();
+        assert!(notes.contains("clock of this host"), "{seconds} s: {notes}");
+        for service in [Service::S3, Service::Route53, Service::SecretsManager] {
+            let calls: Vec<_> = next.aws.calls().into_iter().filter(|call| call.service == service).collect();
+            let refused = |call: &&Call| call.status.is_some_and(|status| [400, 401, 403].contains(&status));
+            let refused: Vec<_> = calls.iter().filter(refused).map(|call| &call.operation).collect();
+            println!("{seconds} s, {service:?}: {} of {} calls refused: {refused:?}", refused.len(), calls.len());
+            // One, and those that were on their way beside it.
+            assert!(refused.len() <= 3, "{seconds} s: {service:?} refused {refused:?}");
+        }
+        let now = next.acme.calls().iter().filter(|call| call.operation == "newOrder").count();
+        assert_eq!(now, orders, "{seconds} s: an order was made");
+        agent.kill().await;
+        host = next;
+    }
 }
 
 /// Revokes the certificate of `instance`, as the account that ordered it.

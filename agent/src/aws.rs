@@ -79,19 +79,21 @@ impl Login {
             .read_timeout(Duration::from_secs(10))
             .operation_attempt_timeout(Duration::from_secs(20))
             .build();
+        let date = date::Date::default();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(region))
             .credentials_provider(self.credentials.clone())
             .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200)))
             .timeout_config(timeouts)
+            .time_source(date.clone())
             .load()
             .await;
-        Aws { config, date: date::Date::default() }
+        Aws { config, date }
     }
 }
 
 impl Aws {
-    /// How far this host's clock is ahead of AWS's (negative: behind), as the last answer of the package bucket told it; none
+    /// How far this host's clock is ahead of AWS's (negative: behind), as the last answer of S3, Route 53 or Secrets Manager told it; none
     /// before one. `Date` tells whole seconds, and answers take their time: some seconds mean nothing.
     pub fn ahead(&self) -> Option<time::Duration> {
         self.date.told().map(|(theirs, ours)| ours - theirs)

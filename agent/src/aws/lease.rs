@@ -63,7 +63,8 @@ struct Written {
 impl LeaseObject {
     /// The lease under that key.
     pub fn new(aws: &Aws, bucket: String, key: String) -> LeaseObject {
-        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled()).build();
+        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled());
+        let config = config.interceptor(aws.date.clone()).build();
         LeaseObject { client: Client::from_conf(config), bucket, key }
     }
 

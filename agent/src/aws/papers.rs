@@ -35,7 +35,8 @@ pub enum Written {
 impl Papers {
     /// Those in `bucket`.
     pub fn new(aws: &Aws, bucket: String) -> Papers {
-        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled()).build();
+        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled());
+        let config = config.interceptor(aws.date.clone()).build();
         Papers { client: Client::from_conf(config), bucket }
     }
 

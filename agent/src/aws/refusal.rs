@@ -22,6 +22,11 @@ const FOR_A_PERSON: &[(&str, &str)] = &[
 /// Codes of services that are asked too often, or have not done what they were asked before.
 const BUSY: &[&str] = &["Throttling", "ThrottlingException", "RequestLimitExceeded", "PriorRequestNotComplete"];
 
+/// Codes by which AWS says, among other things, that a signature is not of now.
+const UNTIMELY: &[&str] = &[SKEWED, "SignatureDoesNotMatch", "InvalidSignatureException"];
+/// That of S3, which says nothing else.
+const SKEWED: &str = "RequestTimeTooSkewed";
+
 /// Codes by which AWS says that the caller may not.
 pub(super) const DENIED: &[&str] =
     &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AllAccessDisabled", "Forbidden"];
@@ -39,6 +44,10 @@ where
     let said = format!("{code}: {message}");
     if DENIED.contains(&code) {
         return Fault::operator(doing, said, format!("allow {permission} to the role of the host"));
+    }
+    if UNTIMELY.contains(&code) && (message.contains("expired") || message.contains("not yet") || code == SKEWED) {
+        // What AWS takes the time for came with the refusal: the next signature is of that time.
+        return Fault::retry(doing, said);
     }
     if BUSY.contains(&code) {
         return Fault::wait(doing, said, POLITE);

@@ -51,9 +51,8 @@ pub enum Swapped {
 impl Secret {
     /// The secret of that name.
     pub fn new(aws: &Aws, name: String) -> Secret {
-        let date = Date::default();
-        let config = aws_sdk_secretsmanager::config::Builder::from(&aws.config).interceptor(date.clone());
-        Secret { client: Client::from_conf(config.build()), name, date }
+        let config = aws_sdk_secretsmanager::config::Builder::from(&aws.config).interceptor(aws.date.clone());
+        Secret { client: Client::from_conf(config.build()), name, date: aws.date.clone() }
     }
 
     /// The current value, if the secret exists and has one.

@@ -86,8 +86,8 @@ impl Zone {
     pub fn new(aws: &Aws, id: String) -> Zone {
         // The keeper decides when to try again: retries of the SDK's own would only add to a throttled account.
         let retries = aws_sdk_route53::config::retry::RetryConfig::disabled();
-        let config = aws_sdk_route53::config::Builder::from(&aws.config).retry_config(retries).build();
-        Zone { client: Client::from_conf(config), id }
+        let config = aws_sdk_route53::config::Builder::from(&aws.config).retry_config(retries);
+        Zone { client: Client::from_conf(config.interceptor(aws.date.clone()).build()), id }
     }
 
     /// The sets of `name` of the types that matter here; it need not be a host name: `_acme-challenge.example.org`.

@@ -20,6 +20,7 @@ import threading
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+import clock
 import control
 import dns
 import ec2
@@ -50,7 +51,8 @@ def run(options: argparse.Namespace, folder: str) -> None:
         for service in (ec2, iam, quotas, route53, s3, secretsmanager):
             service.install()
     resolver = dns.serve()
-    application = serialised.Serialised(DomainDispatcherApplication(create_backend_app), control.answer)
+    refusal = (lambda _: None) if options.plain else clock.refusal
+    application = serialised.Serialised(DomainDispatcherApplication(create_backend_app), control.answer, refusal)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()

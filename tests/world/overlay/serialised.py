@@ -18,9 +18,10 @@ LONGEST_BODY = 1 << 30
 class Serialised:
     """A WSGI application that reads each request whole before it waits for its turn."""
 
-    def __init__(self, aws: Callable[..., Iterable[bytes]], control: Callable[..., Any]):
+    def __init__(self, aws: Callable[..., Iterable[bytes]], control: Callable[..., Any], refusal: Callable[..., Any]):
         self.aws = aws
         self.control = control
+        self.refusal = refusal
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         body = read_whole(environ)
@@ -28,6 +29,10 @@ class Serialised:
         with LOCK:
             if path.startswith("/overlay/"):
                 return self.answer_tests(path.removeprefix("/overlay/"), environ, body, start_response)
+            if refused := self.refusal(environ):
+                status, kind, answer = refused
+                start_response(status, [("Content-Type", kind), ("Content-Length", str(len(answer)))])
+                return [answer]
             return [b"".join(self.aws(environ, start_response))]
 
     def answer_tests(self, verb: str, environ: dict[str, Any], body: bytes, start_response: Callable[..., Any]) -> list[bytes]:
