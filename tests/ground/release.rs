@@ -74,7 +74,7 @@ fn program_that_needs_a_newer_glibc_is_refused() {
 
 #[test]
 fn scripts_of_the_release_satisfy_shellcheck() {
-    let scripts = ["make", "stage", "glibc", "deb/postinst", "deb/prerm", "deb/postrm"];
+    let scripts = ["make", "stage", "glibc", "try", "deb/postinst", "deb/prerm", "deb/postrm"];
     let scripts = scripts.map(|name| repository().join("release").join(name));
     run(Command::new(tool("shellcheck/usr/bin/shellcheck")).arg("--severity=style").args(scripts)).succeeded();
 }

@@ -46,6 +46,8 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
         "RestartPreventExitStatus=64 3",
         "ExecStart=/usr/local/bin/spothost run --config /etc/spothost/spothost.toml",
         "LimitCORE=0",
+        // A share of what there is: about 280 MiB of a t3.nano.
+        "MemoryMax=60%",
         "CapabilityBoundingSet=",
         "Requires=spothost.socket",
     ] {
