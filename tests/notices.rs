@@ -202,3 +202,17 @@ async fn successor_of_a_host_that_removed_its_records_knows_the_size_of_the_flee
     noted(&fleet).await;
     fleet.at_rest(LONG).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noticed_host_of_a_group_gives_its_own_place_back_in_the_end() {
+    let fleet = fleet(FleetKind::Group, &Site::titled("grouped"), "").await;
+    let old = fleet.owner_other_than(None, SOON).await;
+    noted(&fleet).await;
+    old.instance.imds.announce("terminate", Duration::from_secs(30));
+    let new = fleet.owner_other_than(Some(&old), SOON).await;
+    // A group whose target is lowered ends a host of its own choice: nobody lowers it while both are there.
+    assert_eq!(fleet.target().await, 2);
+    fleet.at_rest(LONG).await;
+    assert_eq!(fleet.owner().await.map(|left| left.id()), Some(new.id()));
+    assert_eq!(fleet.started(), 2, "nobody was started in the place of the one that went");
+}

@@ -233,3 +233,26 @@ async fn releases_do_not_depend_on_the_clocks_of_the_hosts() {
     let tally = crowd.stop().await;
     assert_eq!(tally.failed, 0, "{:?}", tally.failures);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn release_that_begins_before_the_first_host_is_ready_is_not_taken_for_the_size_of_the_fleet() {
+    let account = Account::new().await;
+    let fleet = Fleet::start(&account, FleetKind::Spot, hasty("")).await;
+    eventually("the first host has seen its fleet", SOON, async || {
+        fleet.members().iter().any(|member| member.has_said("the fleet of this host"))
+    })
+    .await;
+    let first = fleet.members().remove(0);
+    let looks = |member: &world::Member| {
+        let calls = member.instance.aws.calls();
+        calls.iter().filter(|call| call.operation == "DescribeSpotFleetRequests").count()
+    };
+    eventually("it has looked at it", SOON, async || looks(&first) > 0).await;
+    // The second one comes to nothing for now: whoever is ready first notes what it has seen.
+    fleet.prepare(|instance| instance.aws.add(Rule::new(Fault::refuse(503, "ServiceUnavailable"))));
+    fleet.set_target(2).await;
+    account.put("site-latest.zip", Site::titled("first").zip()).await;
+    noted(&fleet).await;
+    fleet.members().iter().for_each(|member| member.instance.aws.lift());
+    fleet.at_rest(LONG).await;
+}

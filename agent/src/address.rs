@@ -195,20 +195,20 @@ impl Ledger {
     }
 
     /// Says in the claim that `host` goes, if it holds the names; whether it had to be said. `asked`: the fleet was
-    /// asked for a successor.
+    /// asked for a successor, and had `target` hosts to have before.
     ///
     /// # Errors
     /// What Route 53 refuses; a claim that was changed meanwhile.
-    pub async fn depart(&self, aws: &Aws, host: &Host, asked: bool) -> Result<bool, Fault> {
+    pub async fn depart(&self, aws: &Aws, host: &Host, asked: bool, target: Option<u32>) -> Result<bool, Fault> {
         #[cfg(feature = "fleet")]
         if let Leading::ElasticIp(..) = self.leading {
-            return self.give_up_the_address(aws, host, asked).await;
+            return self.give_up_the_address(aws, host, asked, target).await;
         }
         let zone = self.zone(aws)?;
         let domain =
             self.names.first().ok_or_else(|| Fault::retry("saying that this host goes", "there is no name"))?;
         let records = zone.records(&claim_name(domain)).await?;
-        let Some(change) = plan::departing(host, domain, &records, asked)? else { return Ok(false) };
+        let Some(change) = plan::departing(host, domain, &records, asked, target)? else { return Ok(false) };
         match zone.change(&format!("spothost: {}", change.why), &change.steps).await? {
             Changed::Accepted(_) => Ok(true),
             Changed::Differed(said) => Err(Fault::retry(change.why, said)),

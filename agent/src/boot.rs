@@ -38,6 +38,8 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// How long a host at most stays that an Elastic IP has left.
 const SPARE: Duration = Duration::from_secs(60);
+/// How long a host that has drained may take to give its place in the fleet back.
+const GIVE_BACK: Duration = Duration::from_secs(4);
 
 /// No wait is longer: a host that comes back waits anew.
 const LONGEST_SOFT: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -129,10 +131,13 @@ pub async fn run(
     let (departing, departs) = watch::channel(None);
     let hands = Hands { board: board.clone(), departs: departs.clone() };
     let (manner, manners) = watch::channel(Manner::Serve);
-    keep_all(config, folders, &hands, Ways { bound: listen, feeds, signals, departing, manner });
+    let ((drained_by_now, drains), (owing, owes)) = (watch::channel(false), watch::channel(false));
+    keep_all(config, folders, &hands, Ways { bound: listen, feeds, signals, departing, manner, drains, owing });
 
     let (going, hurried) = serve_until_gone(&running, manners, departs).await;
     let drained = drain(running, &going, hurried).await;
+    drained_by_now.send_replace(true);
+    give_back(&going, owes).await;
     board.gone();
     writer.abort();
     let last = board.watch().borrow().clone();
@@ -203,10 +208,12 @@ struct Ways {
     signals: Signals,
     departing: watch::Sender<Option<Going>>,
     manner: watch::Sender<Manner>,
+    drains: watch::Receiver<bool>,
+    owing: watch::Sender<bool>,
 }
 
 fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
-    let Ways { bound, feeds, signals, departing, manner } = ways;
+    let Ways { bound, feeds, signals, departing, manner, drains, owing } = ways;
     let (leaving, leaves) = watch::channel(None);
     let (host, aws, notices) = if config.needs_aws() {
         let metadata = Metadata::new();
@@ -254,7 +261,7 @@ fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
                 hands.start(Address::new(config, ledger, aws, host, answering.clone(), targets).or_waiting(waiting))
             }
         };
-        tokio::spawn(hand_over(leads.clone(), fleets.clone(), hands.departs.clone()));
+        tokio::spawn(hand_over(leads.clone(), fleets.clone(), hands.departs.clone(), drains, owing));
         let sources = Sources { leads, answering, outlook: notices };
         let effects = Effects { manner, target, leaving };
         hands.start(Succession::new(pace(config), sources, effects, fleets, hands.board.clone()));
@@ -388,6 +395,14 @@ async fn drain(running: Running, going: &Going, in_a_hurry: bool) -> Drained {
     tokio::select! {
         drained = running.drain(Duration::ZERO, hard) => drained,
         () = hurried => Drained { requests_cut: counters.in_flight() },
+    }
+}
+
+/// Waits until a host that is taken has given its place back, if it has to, and not for longer than there is.
+async fn give_back(going: &Going, mut owes: watch::Receiver<bool>) {
+    let left = going.until.and_then(|until| Duration::try_from(until - OffsetDateTime::now_utc()).ok());
+    if let Some(left) = left {
+        let _ = timeout(left.min(GIVE_BACK), owes.wait_for(|owes| !owes)).await;
     }
 }
 

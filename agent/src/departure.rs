@@ -223,7 +223,7 @@ impl Notices {
 
 /// When by a clock that says `now`, and is so far `ahead` of AWS's, comes what AWS announces for `time`. However wrong the
 /// clock is, no notice is longer than two minutes.
-fn by_our_clock(time: OffsetDateTime, ahead: Option<time::Duration>, now: OffsetDateTime) -> OffsetDateTime {
+pub(crate) fn by_our_clock(time: OffsetDateTime, ahead: Option<time::Duration>, now: OffsetDateTime) -> OffsetDateTime {
     let off = ahead.filter(|ahead| ahead.abs() >= UNREMARKABLE).unwrap_or_default();
     (time + off).min(now + LONGEST_NOTICE)
 }

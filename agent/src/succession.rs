@@ -94,6 +94,9 @@ pub struct Succession {
     aside: Option<Instant>,
     /// The claim, as a host has to read it that does not answer yet and so has no business with the names.
     claim: Option<Claim>,
+    /// The lowest target that this host has seen while no claim said how many hosts the fleet has at rest: a release may have
+    /// begun before there was anybody to note that.
+    least: Option<u32>,
     /// The other hosts of the fleet, and when they were last looked at, while this one is the owner.
     newcomers: (Newcomers, Option<Instant>),
     /// The epoch of the claim in which a host asked for a successor whose place was given back.
@@ -121,6 +124,7 @@ impl Succession {
             begun,
             aside: None,
             claim: None,
+            least: None,
             newcomers: (Newcomers::default(), None),
             given_back: None,
         }
@@ -176,15 +180,20 @@ impl Succession {
         let matters = match role {
             Role::Superseded | Role::Standby | Role::Failed => !self.fleets.is_none(),
             Role::Owner => floor.is_none() || owes || self.policy.rebalance || self.newcomers_are_due(),
-            Role::Booting => owes,
+            Role::Booting => owes || (floor.is_none() && !self.fleets.is_none()),
             Role::Departing => false,
         };
         if !matters {
             return Ok((None, owes));
         }
         let Some(seen) = self.fleets.look().await? else { return Ok((None, owes)) };
-        if role == Role::Owner && floor.is_none() {
-            self.effects.target.send_replace(Some(seen.target));
+        if floor.is_none() {
+            let least = self.least.map_or(seen.target, |least| least.min(seen.target));
+            self.least = Some(least);
+            // In the first claim already, so that nobody follows in between and finds another.
+            if matches!(role, Role::Booting | Role::Owner) {
+                self.effects.target.send_replace(Some(least));
+            }
         }
         if role == Role::Owner && self.newcomers_are_due() {
             self.look_at_newcomers(floor.is_some_and(|floor| seen.members > floor)).await?;

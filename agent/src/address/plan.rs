@@ -138,15 +138,23 @@ pub(super) fn next(wanted: &Wanted<'_>, claim: Option<&Claim>, right: Right, cer
 }
 
 /// The batch by which the host that holds the names says that it goes; none where it does not hold them, or has said so.
+/// `asked`: the fleet was asked for a successor, and had `target` hosts to have before.
 ///
 /// # Errors
 /// Where something else stands in the claim's place.
-pub(crate) fn departing(host: &Host, domain: &Name, seen: &[Records], asked: bool) -> Result<Option<Change>, Fault> {
+pub(crate) fn departing(
+    host: &Host,
+    domain: &Name,
+    seen: &[Records],
+    asked: bool,
+    target: Option<u32>,
+) -> Result<Option<Change>, Fault> {
     let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
     if claim.instance != host.instance || claim.departing {
         return Ok(None);
     }
-    let next = Claim { epoch: claim.epoch + 1, departing: true, asked, ..claim };
+    let target = claim.target.or(target);
+    let next = Claim { epoch: claim.epoch + 1, departing: true, asked, target, ..claim };
     let ttl = written.ttl.unwrap_or(60);
     let why = format!("saying that {} goes", host.instance);
     Ok(Some(Change { why, steps: fence(domain, Some(written), &next, ttl) }))
@@ -447,13 +455,17 @@ mod tests {
         let mut seen = both("192.0.2.7");
         seen.push(claim("i-me", 5, 4));
         let domain = &names()[0];
-        let change = departing(&me, domain, &seen, true).expect("a claim").expect("it is mine");
+        let change = departing(&me, domain, &seen, true, None).expect("a claim").expect("it is mine");
         let says = Claim { departing: true, asked: true, ..Claim::of(&me, 5) };
         let says = set("_spothost.www.example.org", Kind::Txt, &[&says.value()]);
         assert_eq!(change.steps, [Step::Delete(claim("i-me", 5, 4)), Step::Create(says.clone())]);
-        assert_eq!(departing(&me, domain, std::slice::from_ref(&says), true), Ok(None), "it has said so");
-        assert_eq!(departing(&host("i-other", 1), domain, &seen, true), Ok(None), "it is another's");
-        assert_eq!(departing(&me, domain, &[], true), Ok(None), "there is none");
+        assert_eq!(departing(&me, domain, std::slice::from_ref(&says), true, None), Ok(None), "it has said so");
+        assert_eq!(departing(&host("i-other", 1), domain, &seen, true, None), Ok(None), "it is another's");
+        assert_eq!(departing(&me, domain, &[], true, None), Ok(None), "there is none");
+
+        // How many hosts the fleet had before it was asked is known to nobody else, unless the claim has it already.
+        let noted = departing(&me, domain, &seen, true, Some(1)).expect("a claim").expect("it is mine");
+        assert!(matches!(&noted.steps[1], Step::Create(set) if set.values[0].contains(" target=1 ")), "{noted:?}");
 
         // One that stays after all says that too.
         let back = [both("192.0.2.7"), vec![says.clone()]].concat();

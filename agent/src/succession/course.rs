@@ -228,11 +228,11 @@ fn dismiss(crew: &Crew) -> Option<Step> {
     }
 }
 
-/// An Auto Scaling group whose target is lowered ends a host of its own choice, unless it has none too many.
+/// An Auto Scaling group whose target is lowered ends a host of its own choice, be it one that has come since the look: a host
+/// that goes gives its own place back there, and what is left too many leaves like any other.
 fn give_back(crew: &Crew) -> Option<Step> {
     let to = crew.target.checked_sub(1)?;
-    let lowers = to >= crew.floor? && (!crew.leaves_in_one || crew.members <= to);
-    lowers.then_some(Step::GiveBack { to })
+    (to >= crew.floor? && !crew.leaves_in_one).then_some(Step::GiveBack { to })
 }
 
 #[cfg(test)]
@@ -348,7 +348,7 @@ mod tests {
             (owing(crew(1, 2)), None),
             (owing(crew(1, 1)), None),
             (owing(group(2)), None),
-            (owing(group(1)), Some(Step::GiveBack { to: 1 })),
+            (owing(group(1)), None),
         ];
         for (situation, expected) in table {
             assert_eq!(course(&policy(Then::Retire), TTL, &situation).step, expected, "{situation:?}");

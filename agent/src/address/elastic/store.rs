@@ -96,11 +96,13 @@ impl Ledger {
         aws: &Aws,
         host: &Host,
         asked: bool,
+        target: Option<u32>,
     ) -> Result<bool, Fault> {
         let Some(store) = self.store(aws) else { return Ok(false) };
         match store.read().await? {
             Some((claim, etag)) if claim.instance == host.instance && !claim.departing => {
-                let next = Claim { epoch: claim.epoch + 1, departing: true, asked, ..claim };
+                let next =
+                    Claim { epoch: claim.epoch + 1, departing: true, asked, target: claim.target.or(target), ..claim };
                 store.replace(Some(&etag), &next).await.map(|()| true)
             }
             _ => Ok(false),

@@ -1,0 +1,77 @@
+//! The fleet that starts hosts, and what hosts take turns by.
+
+use super::{super::Crew, Seconds};
+
+/// A fleet: a Spot Fleet or EC2 Fleet, or an Auto Scaling group.
+pub(super) struct Fleet {
+    pub(super) target: u32,
+    /// A group: leaving lowers the target in the same call, and a lowered target ends hosts of its own choice.
+    pub(super) is_group: bool,
+    /// It is being modified until then.
+    pub(super) settles: Seconds,
+    /// When the hosts come that it has asked for.
+    pub(super) launches: Vec<Seconds>,
+    /// How long a host may take until it is launched.
+    pub(super) slowest: Seconds,
+    /// Whose turn to leave it is, and until when.
+    pub(super) turn: Option<(u32, Seconds)>,
+    /// When successors were asked for early.
+    pub(super) early: Vec<Seconds>,
+    /// When hosts had themselves replaced.
+    pub(super) replaced: Vec<Seconds>,
+}
+
+/// As the keeper has them.
+const TURN: Seconds = 180;
+const HOUR: Seconds = 3600;
+const DAY: Seconds = 24 * 3600;
+
+impl Fleet {
+    pub(super) fn new(is_group: bool) -> Fleet {
+        Fleet {
+            target: 1,
+            is_group,
+            settles: 0,
+            launches: Vec::new(),
+            slowest: 90,
+            turn: None,
+            early: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
+
+    /// What a host sees of it.
+    pub(super) fn seen(&self, members: u32, floor: Option<u32>, now: Seconds) -> Crew {
+        let settled = now >= self.settles;
+        Crew { target: self.target, members, settled, floor, leaves_in_one: self.is_group }
+    }
+
+    /// Whether it is that host's turn to leave now; that of one that is gone is over.
+    pub(super) fn take_turn(&mut self, number: u32, holder_lives: bool, now: Seconds) -> bool {
+        match self.turn {
+            Some((holder, until)) if holder != number && now < until && holder_lives => false,
+            _ => {
+                self.turn = Some((number, now + TURN));
+                true
+            }
+        }
+    }
+
+    /// Whether a successor may be asked for early, now.
+    pub(super) fn take_the_hours_turn(&mut self, guarded: bool, now: Seconds) -> bool {
+        let may = !guarded || self.early.last().is_none_or(|last| now >= last + HOUR);
+        if may {
+            self.early.push(now);
+        }
+        may
+    }
+
+    /// Whether one of so many replacements a day is left.
+    pub(super) fn spend_a_replacement(&mut self, many: usize, now: Seconds) -> bool {
+        let spent = self.replaced.iter().filter(|at| now < **at + DAY).count();
+        if spent < many {
+            self.replaced.push(now);
+        }
+        spent < many
+    }
+}

@@ -1,0 +1,192 @@
+//! One host: what it is, what it remembers, and what its keepers are in the middle of.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use super::{
+    super::{Claim, Manner, Names, Newcomers, Role, Silence, Situation, Step, tests::host},
+    LAST_ACCEPT, Seconds,
+};
+use crate::{
+    aws::zone::{Records, Step as Batch},
+    host::Host as Facts,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Running,
+    /// SIGSTOP, or a machine that hangs.
+    Stopped,
+    Dead,
+}
+
+/// What the address keeper is in the middle of.
+#[derive(Clone, Debug)]
+pub(super) enum OfNames {
+    Rest,
+    /// It has read the zone, and decides next; whether the claimant answered.
+    Read(Vec<Records>, bool),
+    /// It has sent this batch, which was not carried out yet.
+    Sent(Vec<Batch>),
+}
+
+/// What the succession keeper is in the middle of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OfPlace {
+    Rest,
+    /// It has looked at the fleet, and decides next.
+    Looked(Situation),
+    /// It asks whether it may: for its turn, or for the hour's.
+    Asks(Step),
+    /// It sets the target.
+    Sets(Step),
+    /// It waits for the fleet.
+    Waits(Step),
+    /// It looks at the fleet once more before it leaves.
+    Spares,
+    /// It asks the owner once more.
+    Probes,
+    /// It ends itself; whether it is to be replaced.
+    Ends(bool),
+    /// It ends another.
+    Dismisses,
+}
+
+/// What a departing host is in the middle of.
+#[derive(Clone, Debug)]
+pub(super) enum OfDeparture {
+    Rest,
+    /// It raises the target, if nobody is on the way.
+    Asks,
+    /// It reads the claim, to say that it goes; the target before it has asked, if it has.
+    Reads(Option<u32>),
+    /// It has sent that.
+    Sent(Vec<Batch>, Option<u32>),
+    /// It waits for its last seconds, to give its place back to its group.
+    GivesBack,
+    Done,
+}
+
+/// One host.
+pub(super) struct Host {
+    pub(super) facts: Facts,
+    pub(super) life: Life,
+    pub(super) ready_at: Option<Seconds>,
+    /// Its agent never starts.
+    pub(super) mute: bool,
+    /// Neither Route 53 nor EC2 nor the other hosts are reached.
+    pub(super) cut_off: bool,
+    /// So many seconds are added to each of its steps.
+    pub(super) slow: Seconds,
+    pub(super) slowest: Seconds,
+    pub(super) born: Seconds,
+    /// When it is taken, as EC2 has it, and as it has understood by its own clock.
+    pub(super) taken: Option<Seconds>,
+    pub(super) departs: Option<Seconds>,
+    /// By how much its clock is off, and whether it knows.
+    pub(super) ahead: i64,
+    pub(super) knows: bool,
+    pub(super) recommended: bool,
+
+    pub(super) names: (OfNames, Seconds),
+    pub(super) place: (OfPlace, Seconds),
+    pub(super) departure: (OfDeparture, Seconds),
+
+    pub(super) silence: Silence,
+    pub(super) held: bool,
+    pub(super) put_aside: bool,
+    pub(super) believes: bool,
+    pub(super) leads: Names,
+    pub(super) aside: Option<Seconds>,
+    pub(super) role: Role,
+    pub(super) manner: Manner,
+    /// How many hosts the fleet has at rest, as it knows.
+    pub(super) target: Option<u32>,
+    /// The lowest target that it has seen while nobody knew that.
+    pub(super) least: Option<u32>,
+    pub(super) asked_in: Option<u64>,
+    pub(super) given_back: Option<u64>,
+    pub(super) newcomers: (Newcomers, Option<Seconds>),
+    /// The claim as it last saw it.
+    pub(super) claim: Option<Claim>,
+
+    /// When it was last unable to answer.
+    pub(super) unwell: Seconds,
+    /// Since when it has believed to own the names although another claims them, and could have known better.
+    pub(super) wrong: Option<Seconds>,
+    /// When it died.
+    pub(super) died: Option<Seconds>,
+    /// Batches of it that were carried out.
+    pub(super) writes: u32,
+}
+
+impl Host {
+    /// A host that is launched now.
+    pub(super) fn new(number: u32, now: Seconds, ready_at: Option<Seconds>) -> Host {
+        let minute = i64::try_from(now / 60).expect("hours");
+        let last = u8::try_from(number % 250 + 1).expect("a byte");
+        let net = u8::try_from(number / 250).expect("few");
+        let facts = Facts { ipv4: Some(Ipv4Addr::new(192, 0, net, last)), ..host(&format!("i-{number:04}"), minute) };
+        Host {
+            facts,
+            life: Life::Running,
+            ready_at,
+            mute: false,
+            cut_off: false,
+            slow: 0,
+            slowest: 0,
+            born: now,
+            taken: None,
+            departs: None,
+            ahead: 0,
+            knows: true,
+            recommended: false,
+            names: (OfNames::Rest, now + 1),
+            place: (OfPlace::Rest, now + 1),
+            departure: (OfDeparture::Rest, now + 1),
+            silence: Silence::default(),
+            held: false,
+            put_aside: false,
+            believes: false,
+            leads: Names::Unknown,
+            aside: None,
+            role: Role::Booting,
+            manner: Manner::Serve,
+            target: None,
+            least: None,
+            asked_in: None,
+            given_back: None,
+            newcomers: (Newcomers::default(), None),
+            claim: None,
+            unwell: now,
+            wrong: None,
+            died: None,
+            writes: 0,
+        }
+    }
+
+    pub(super) fn lives(&self) -> bool {
+        self.life != Life::Dead
+    }
+
+    pub(super) fn is_ready(&self, now: Seconds) -> bool {
+        self.ready_at.is_some_and(|ready| ready <= now)
+    }
+
+    /// Whether whoever asks it for the site is answered. One that is taken stops accepting before.
+    pub(super) fn answers(&self, now: Seconds) -> bool {
+        let accepts = self.departs.is_none_or(|until| now + LAST_ACCEPT < until);
+        self.life == Life::Running && !self.mute && !self.cut_off && self.is_ready(now) && accepts
+    }
+
+    /// For how long its process has run.
+    pub(super) fn running(&self, now: Seconds) -> Duration {
+        Duration::from_secs(now - self.born)
+    }
+
+    /// The second in which one of its keepers takes its next step.
+    pub(super) fn next(&self) -> Seconds {
+        let keepers = if self.departs.is_some() { Seconds::MAX } else { self.names.1.min(self.place.1) };
+        let departure = if self.taken.is_some() { self.departure.1 } else { Seconds::MAX };
+        keepers.min(departure)
+    }
+}

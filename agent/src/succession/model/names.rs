@@ -1,0 +1,130 @@
+//! The address keeper: reads the zone, decides, sends.
+
+use std::{mem, net::IpAddr, time::Duration};
+
+use super::{
+    super::{Claim, Names, Standing},
+    Broken, Flaw, Kind, LOOK, SILENCE, Seconds, TTL,
+    host::{Life, OfNames},
+    world::World,
+    zone::number as number_of,
+};
+use crate::{
+    address::plan::{Plan, Wanted, claim, plan},
+    aws::zone::{Records, Step as Batch},
+};
+
+impl World {
+    /// One step of it; after how long the next one comes.
+    pub(super) fn step_of_names(&mut self, number: u32) -> Result<Seconds, Broken> {
+        match mem::replace(&mut self.host(number).names.0, OfNames::Rest) {
+            OfNames::Rest => Ok(self.read(number)),
+            OfNames::Read(records, answers) => Ok(self.decide(number, &records, answers)),
+            OfNames::Sent(batch) => self.arrive(number, &batch),
+        }
+    }
+
+    /// Reads the zone, and asks whoever the name leads to.
+    fn read(&mut self, number: u32) -> Seconds {
+        if !self.hosts[&number].is_ready(self.now) && self.flaw != Flaw::NameFirst {
+            return 2;
+        }
+        if self.hosts[&number].cut_off || self.now < self.zone.down {
+            return self.dice.u64(5..20);
+        }
+        let at = self.zone.claimed.as_ref().and_then(|claim| match claim.at {
+            Some(IpAddr::V4(at)) => self.at_address(at),
+            _ => None,
+        });
+        let answers = at.is_some_and(|other| self.answers(other));
+        let records = self.zone.records.clone();
+        self.host(number).names.0 = OfNames::Read(records, answers);
+        1
+    }
+
+    /// What it notes of a look, and what it plans.
+    fn decide(&mut self, number: u32, records: &[Records], answers: bool) -> Seconds {
+        let seen = claim(&self.zone.names[0], records).ok().flatten().map(|(claim, _)| claim);
+        let standing = self.standing(number, seen.as_ref(), answers);
+        let (now, names, flaw, seed) = (self.now, self.zone.names.clone(), self.flaw, self.seed);
+        let host = self.host(number);
+        let wanted = Wanted {
+            host: &host.facts,
+            names: &names,
+            ttl: u32::try_from(TTL).expect("a minute"),
+            adopt: false,
+            put_aside: host.put_aside && flaw != Flaw::TakesBack,
+            target: host.target,
+            package: "",
+        };
+        let planned = plan(&wanted, records, standing);
+        let since = |aside: Seconds| Duration::from_secs(now - aside);
+        match planned {
+            Plan::Change(change) => {
+                if host.held && seen.as_ref().is_some_and(|claim| claim.instance != host.facts.instance) {
+                    let aside = *host.aside.get_or_insert(now);
+                    (host.leads, host.believes) =
+                        (Names::Elsewhere { since: since(aside), held: true, answers }, false);
+                    host.claim = seen;
+                }
+                host.names.0 = OfNames::Sent(change.steps);
+                self.say(|| format!("i-{number:04} sends: {}", change.why));
+                return self.dice.u64(1..4);
+            }
+            Plan::Leads(_) => (host.leads, host.aside, host.believes) = (Names::Here, None, true),
+            Plan::StandAside(_) => {
+                let aside = *host.aside.get_or_insert(now);
+                (host.leads, host.believes) =
+                    (Names::Elsewhere { since: since(aside), held: host.held, answers }, false);
+            }
+            Plan::Refuse(fault) => panic!("seed {seed}: {fault}"),
+        }
+        host.claim = seen;
+        self.look()
+    }
+
+    /// How the claimant stands, as the keeper finds out.
+    fn standing(&mut self, number: u32, seen: Option<&Claim>, answers: bool) -> Standing {
+        let other = seen.and_then(|claim| number_of(&claim.instance));
+        let ec2_says_gone = other.is_some_and(|other| other != number && self.hosts[&other].life == Life::Dead)
+            && self.dice.u8(..4) > 0;
+        let now = Duration::from_secs(self.now);
+        let host = self.host(number);
+        let Some(claim) = seen else { return Standing::Lives };
+        if claim.instance == host.facts.instance {
+            (host.held, host.put_aside) = (true, false);
+            return Standing::Lives;
+        }
+        host.put_aside |= host.held;
+        host.asked_in = claim.asked.then_some(claim.epoch).or(host.asked_in);
+        host.silence.asked(&claim.instance, claim.epoch, answers, now);
+        match ec2_says_gone || host.silence.is_long(Duration::from_secs(SILENCE), now) {
+            true => Standing::Gone,
+            false => Standing::Lives,
+        }
+    }
+
+    /// The batch arrives at Route 53, which carries it out or not.
+    fn arrive(&mut self, number: u32, batch: &[Batch]) -> Result<Seconds, Broken> {
+        if self.hosts[&number].cut_off || self.now < self.zone.down {
+            return Ok(self.dice.u64(5..20));
+        }
+        let before = self.zone.claimed.clone();
+        if !self.zone.carry_out(batch, self.flaw, self.now) {
+            self.say(|| format!("i-{number:04} is refused: the claim is another by now"));
+            return Ok(self.dice.u64(1..10));
+        }
+        self.host(number).writes += 1;
+        let claimed = self.zone.claimed.as_ref().map(Claim::value).unwrap_or_default();
+        self.say(|| format!("i-{number:04} is carried out: {claimed}"));
+        self.check_right(number, before.as_ref())?;
+        // Lost or not, the answer changes nothing: the next look finds what there is.
+        let lost = self.loses_answers || self.kind == Kind::Faults && self.dice.u8(..5) == 0;
+        Ok(if lost { 20 } else { 1 })
+    }
+
+    /// From one look to the next.
+    pub(super) fn look(&mut self) -> Seconds {
+        self.dice.u64(LOOK * 4 / 5..LOOK * 6 / 5)
+    }
+}

@@ -1,0 +1,238 @@
+//! The succession keeper: looks at the fleet, decides, and carries its steps out call by call.
+
+use std::{mem, time::Duration};
+
+use super::{
+    super::{Course, Names, Role, Situation, Step, course},
+    Broken, Flaw, GIVE_UP, LINGER, Seconds, TTL,
+    host::OfPlace,
+    world::World,
+};
+use crate::config::Succession;
+
+impl World {
+    /// One step of it; after how long the next one comes.
+    pub(super) fn step_of_place(&mut self, number: u32) -> Result<Seconds, Broken> {
+        let at = mem::replace(&mut self.host(number).place.0, OfPlace::Rest);
+        let rests = matches!(at, OfPlace::Rest | OfPlace::Looked(_));
+        if self.hosts[&number].cut_off && !rests {
+            return Ok(self.dice.u64(5..20));
+        }
+        match at {
+            OfPlace::Rest => Ok(self.look_at_fleet(number)),
+            OfPlace::Looked(situation) => Ok(self.judge(number, &situation)),
+            OfPlace::Asks(step) => Ok(self.ask(number, step)),
+            OfPlace::Sets(step) => Ok(self.set(number, step)),
+            OfPlace::Waits(step) => Ok(self.wait(number, step)),
+            OfPlace::Spares => Ok(self.spare(number)),
+            OfPlace::Probes => Ok(self.probe(number)),
+            OfPlace::Ends(replaced) => self.end(number, replaced),
+            OfPlace::Dismisses => self.dismiss(number),
+        }
+    }
+
+    fn course(&self, situation: &Situation) -> Course {
+        let at_once = self.flaw == Flaw::LeavesAtOnce;
+        let (linger, ttl) = if at_once { (1, 0) } else { (LINGER, TTL) };
+        let policy = Succession {
+            linger: Duration::from_secs(linger),
+            give_up: Duration::from_secs(GIVE_UP),
+            rebalance: self.rebalances,
+            ..Succession::default()
+        };
+        course(&policy, Duration::from_secs(ttl), situation)
+    }
+
+    /// In which epoch a host asked for a successor, and how many hosts the fleet has at rest, as this host knows.
+    pub(super) fn claimed(&self, number: u32) -> (Option<u64>, Option<u32>) {
+        let host = &self.hosts[&number];
+        let claim = host.claim.as_ref();
+        let target = claim.and_then(|claim| claim.target);
+        match host.leads {
+            Names::Here => (host.asked_in, target),
+            _ => (claim.and_then(|claim| claim.asked.then_some(claim.epoch)), target),
+        }
+    }
+
+    fn look_at_fleet(&mut self, number: u32) -> Seconds {
+        let (now, down, members) = (self.now, self.zone.down, self.members());
+        let ready = self.hosts[&number].is_ready(now);
+        let situation = Situation {
+            running: self.hosts[&number].running(now),
+            answered: ready,
+            names: self.hosts[&number].leads,
+            crew: None,
+            owes: false,
+            recommended: self.hosts[&number].recommended,
+            overdue: self.overdue(number).is_some(),
+        };
+        let first = self.course(&situation);
+        let claim = self.zone.claimed.clone();
+        let host = self.host(number);
+        (host.role, host.manner) = (first.role, first.manner);
+        if host.cut_off || (!ready && now < down) {
+            return self.dice.u64(5..20);
+        }
+        if !ready {
+            host.claim = claim;
+        }
+        let (asked_in, floor) = self.claimed(number);
+        let host = self.host(number);
+        host.target = floor.or(host.target);
+        let owes = asked_in.is_some() && asked_in > host.given_back;
+        let crew = self.fleet.seen(members, floor, now);
+        if floor.is_none() && matches!(first.role, Role::Booting | Role::Owner) {
+            let host = self.host(number);
+            let least = host.least.map_or(crew.target, |least| least.min(crew.target));
+            host.least = Some(least);
+            host.target = Some(least);
+        }
+        if first.role == Role::Owner {
+            self.look_at_newcomers(number, floor.is_some_and(|floor| members > floor));
+        }
+        let overdue = self.overdue(number).is_some();
+        self.host(number).place.0 = OfPlace::Looked(Situation { crew: Some(crew), owes, overdue, ..situation });
+        1
+    }
+
+    fn judge(&mut self, number: u32, situation: &Situation) -> Seconds {
+        let course = self.course(situation);
+        let below = self.flaw == Flaw::LeavesBelowTarget && course.role == Role::Superseded;
+        let next = match course.step {
+            _ if below => OfPlace::Ends(false),
+            Some(Step::GiveBack { .. } | Step::Dismiss { .. }) if self.flaw == Flaw::KeepsPlaces => OfPlace::Rest,
+            Some(step @ Step::GiveBack { .. }) => OfPlace::Sets(step),
+            Some(step) => OfPlace::Asks(step),
+            None => OfPlace::Rest,
+        };
+        let rests = matches!(next, OfPlace::Rest);
+        self.host(number).place.0 = next;
+        if rests { self.look() } else { self.dice.u64(1..4) }
+    }
+
+    fn ask(&mut self, number: u32, step: Step) -> Seconds {
+        let now = self.now;
+        let holder_lives = self.fleet.turn.is_some_and(|(holder, _)| self.hosts[&holder].lives());
+        let may = match step {
+            Step::AskEarly { .. } => self.fleet.take_the_hours_turn(self.flaw != Flaw::NoGuard, now),
+            Step::BeReplaced => self.fleet.spend_a_replacement(2, now),
+            _ => self.fleet.take_turn(number, holder_lives, now),
+        };
+        if !may {
+            return self.dice.u64(15..60);
+        }
+        self.host(number).place.0 = match step {
+            Step::Leave => OfPlace::Spares,
+            Step::BeReplaced => OfPlace::Ends(true),
+            Step::Dismiss { to: None } => OfPlace::Dismisses,
+            step => OfPlace::Sets(step),
+        };
+        self.dice.u64(1..4)
+    }
+
+    fn set(&mut self, number: u32, step: Step) -> Seconds {
+        let to = match step {
+            Step::Lower { to } | Step::GiveBack { to } | Step::AskEarly { to } | Step::Dismiss { to: Some(to) } => to,
+            Step::Leave | Step::BeReplaced | Step::Dismiss { to: None } => return 1,
+        };
+        if !self.set_target(to, &format!("i-{number:04}: {step}")) {
+            return self.dice.u64(1..8);
+        }
+        match step {
+            Step::GiveBack { .. } => {
+                let asked_in = self.claimed(number).0;
+                self.host(number).given_back = asked_in;
+            }
+            Step::Lower { .. } | Step::Dismiss { .. } => self.host(number).place.0 = OfPlace::Waits(step),
+            _ => {}
+        }
+        self.dice.u64(1..4)
+    }
+
+    fn wait(&mut self, number: u32, step: Step) -> Seconds {
+        if self.now < self.fleet.settles {
+            self.host(number).place.0 = OfPlace::Waits(step);
+            return 2;
+        }
+        if self.members() > self.fleet.target {
+            let leaves = matches!(step, Step::Lower { .. });
+            self.host(number).place.0 = if leaves { OfPlace::Spares } else { OfPlace::Dismisses };
+        }
+        1
+    }
+
+    fn spare(&mut self, number: u32) -> Seconds {
+        let spared = self.fleet.is_group || self.members() > self.fleet.target;
+        let here = self.hosts[&number].leads == Names::Here;
+        if (here || !spared) && self.flaw != Flaw::LeavesAtOnce {
+            self.say(|| format!("i-{number:04} stays after all"));
+            return self.look();
+        }
+        self.host(number).place.0 = OfPlace::Probes;
+        1
+    }
+
+    fn probe(&mut self, number: u32) -> Seconds {
+        let host = &self.hosts[&number];
+        let owner = host.claim.as_ref().and_then(|claim| super::zone::number(&claim.instance));
+        let failed = host.role == Role::Failed && owner.is_none();
+        let answers = owner.is_some_and(|owner| owner != number && self.answers(owner));
+        if !answers && !failed && self.flaw != Flaw::LeavesAtOnce {
+            self.say(|| format!("i-{number:04} stays after all: the owner does not answer"));
+            return self.look();
+        }
+        self.host(number).place.0 = OfPlace::Ends(false);
+        1
+    }
+
+    fn end(&mut self, number: u32, replaced: bool) -> Result<Seconds, Broken> {
+        if self.hosts[&number].leads == Names::Here && self.flaw != Flaw::LeavesAtOnce {
+            return Ok(self.look());
+        }
+        self.check_leaving(number, replaced)?;
+        self.say(|| format!("i-{number:04} leaves"));
+        self.kill(number);
+        if self.fleet.is_group && !replaced {
+            self.fleet.target = self.fleet.target.saturating_sub(1);
+        }
+        Ok(1)
+    }
+
+    /// The others, every five minutes, where there are too many.
+    fn look_at_newcomers(&mut self, number: u32, too_many: bool) {
+        let now = self.now;
+        let due = self.hosts[&number].newcomers.1.is_none_or(|at| now >= at + GIVE_UP / 10);
+        if !due {
+            return;
+        }
+        let others: Vec<_> = match too_many {
+            true => self.living().filter(|other| *other != number).collect(),
+            false => Vec::new(),
+        };
+        let seen: Vec<_> = others.iter().map(|other| (format!("i-{other:04}"), self.answers(*other))).collect();
+        let host = self.host(number);
+        host.newcomers.0.seen(seen, host.running(now));
+        host.newcomers.1 = Some(now);
+    }
+
+    fn overdue(&self, number: u32) -> Option<u32> {
+        let host = &self.hosts[&number];
+        let limit = Duration::from_secs(GIVE_UP * 2);
+        super::zone::number(host.newcomers.0.overdue(limit, host.running(self.now))?)
+    }
+
+    fn dismiss(&mut self, number: u32) -> Result<Seconds, Broken> {
+        let Some(other) = self.overdue(number) else { return Ok(1) };
+        let needed = !self.fleet.is_group && self.members() <= self.fleet.target;
+        if self.hosts[&other].lives() && !self.answers(other) && !needed {
+            self.say(|| format!("i-{number:04} ends i-{other:04}, which has never answered"));
+            self.check_leaving(other, false)?;
+            self.kill(other);
+            if self.fleet.is_group {
+                self.fleet.target = self.fleet.target.saturating_sub(1);
+            }
+        }
+        self.host(number).newcomers = Default::default();
+        Ok(self.look())
+    }
+}

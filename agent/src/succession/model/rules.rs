@@ -1,0 +1,142 @@
+//! The rules, as they are checked after every step.
+
+use std::cmp::Ordering;
+
+use super::{
+    super::Claim,
+    Broken, Kind, LOOK, SILENCE, STUBBORN, Seconds,
+    host::{Host, Life},
+    world::World,
+    zone::number as number_of,
+};
+
+/// Between a question and what is done upon its answer.
+const HESITATION: Seconds = 8;
+
+impl World {
+    /// Rule 2, first half, for the batch that was just carried out.
+    pub(super) fn check_right(&self, number: u32, before: Option<&Claim>) -> Result<(), Broken> {
+        let me = &self.hosts[&number];
+        let claim = self.zone.claimed.as_ref().ok_or_else(|| Broken("a batch without a claim".into()))?;
+        let Some(before) = before else { return Ok(()) };
+        if claim.epoch != before.epoch + 1 {
+            return Err(Broken(format!("rule 2: epoch {} follows {}", claim.epoch, before.epoch)));
+        }
+        let Some(other) = number_of(&before.instance) else { return Ok(()) };
+        if other == number || before.departing || !self.answers(other) {
+            return Ok(());
+        }
+        // It lives and answers. If it has only just begun to again, somebody may still take it for silent.
+        let younger = before.launched_against(&me.facts) == Ordering::Less;
+        if younger && !me.held && before.over.as_ref() != Some(&me.facts.instance) {
+            return Ok(());
+        }
+        match self.now.saturating_sub(self.hosts[&other].unwell) > 2 * LOOK + 3 * me.slowest + 10 {
+            true => Err(Broken(format!(
+                "rule 2: {} takes the names from {}, which is well",
+                me.facts.instance, before.instance
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Rule 3, for a host that is about to be ended by a host.
+    pub(super) fn check_leaving(&self, number: u32, replaced: bool) -> Result<(), Broken> {
+        let broken = |why: &str| Err(Broken(format!("rule 3: i-{number:04} leaves {why}")));
+        let owner = self.zone.owner();
+        let moment = HESITATION + self.hosts[&number].slowest;
+        if owner == Some(number) && !replaced && self.now >= self.zone.moved + HESITATION + self.hosts[&number].slowest
+        {
+            return broken("while it owns the names");
+        }
+        let floor = self.zone.claimed.as_ref().and_then(|claim| claim.target).unwrap_or(1);
+        // Whoever has died in this moment was still counted when the fleet was looked at.
+        let just = self.hosts.values().filter(|host| host.died.is_some_and(|died| died + moment >= self.now));
+        if !replaced && self.members() + u32::try_from(just.count()).expect("few") <= floor {
+            return broken("a fleet that needs it");
+        }
+        let Some(owner) = owner.filter(|_| self.answers(number) && !replaced) else { return Ok(()) };
+        // What serves is ended only where the owner answers, or did when it was asked.
+        let host = &self.hosts[&owner];
+        match self.answers(owner) || host.lives() || host.died.is_some_and(|died| died + moment >= self.now) {
+            true => Ok(()),
+            false => broken("while nobody else answers"),
+        }
+    }
+
+    pub(super) fn check(&mut self) -> Result<(), Broken> {
+        let led = self.led_to();
+        if let Some(number) = led.filter(|number| !self.hosts[number].is_ready(self.now)) {
+            return Err(Broken(format!("rule 4: the name leads to i-{number:04}, which was never ready")));
+        }
+        let well = led.is_some_and(|number| self.answers(number));
+        self.once_up |= well;
+        let able = |(number, host): (&u32, &Host)| self.answers(*number) && host.slow == 0 && host.taken.is_none();
+        let able = self.now >= self.zone.down && self.hosts.iter().any(able);
+        if well || !able || !self.once_up {
+            self.dark = None;
+        } else {
+            let since = *self.dark.get_or_insert(self.now);
+            // Silence is watched for so long, by looks of a host that may have begun them only just now.
+            if self.now - since > SILENCE + 8 * LOOK + 60 {
+                return Err(Broken(format!("rule 1: the name has led to nobody since {since}")));
+            }
+        }
+        if self.fleet.early.windows(2).any(|two| two[1] < two[0] + 3600) {
+            return Err(Broken(format!("rule 6: successors were asked for early at {:?}", self.fleet.early)));
+        }
+        self.check_beliefs()
+    }
+
+    /// Rule 2, second half: one look is a pause, and the steps of a look.
+    fn check_beliefs(&mut self) -> Result<(), Broken> {
+        let (now, down, owner) = (self.now, self.zone.down, self.zone.owner());
+        for (number, host) in &mut self.hosts {
+            let blind = host.life != Life::Running || host.cut_off || host.departs.is_some() || now < down;
+            if blind || !host.believes || owner == Some(*number) {
+                host.wrong = None;
+                continue;
+            }
+            let since = *host.wrong.get_or_insert(now);
+            if now - since > 3 * LOOK + 4 * host.slowest + 20 {
+                return Err(Broken(format!("rule 2: i-{number:04} has believed to be the owner since {since}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 5, where nothing is broken. A resolver that keeps an answer for longer than EC2 gives notice is out of reach.
+    pub(super) fn visit(&mut self) -> Result<(), Broken> {
+        for index in 0..self.visitors.len() {
+            let (keeps, kept) = (self.visitors[index].keeps, self.visitors[index].answer);
+            let address = match kept {
+                Some((address, until)) if self.now < until => Some(address),
+                _ => self.zone.led_to(),
+            };
+            let Some(address) = address else { continue };
+            if kept.is_none_or(|(_, until)| self.now >= until) {
+                self.visitors[index].answer = Some((address, self.now + keeps));
+            }
+            let host = self.at_address(address);
+            let answered = host.is_some_and(|number| self.answers(number));
+            let taken = host.is_some_and(|number| self.hosts[&number].taken.is_some());
+            if !answered && self.kind == Kind::Releases && !(taken && keeps == STUBBORN) {
+                let said = format!("rule 5: a visitor who keeps answers for {keeps} s went to {address}, in vain");
+                return Err(Broken(said));
+            }
+        }
+        Ok(())
+    }
+
+    /// What has to be so at the end of a history.
+    pub(super) fn check_the_end(&self) -> Result<(), Broken> {
+        if (self.fleet.target, self.members()) != (1, 1) {
+            let (target, members) = (self.fleet.target, self.members());
+            return Err(Broken(format!("rule 3: in the end the fleet has {members} hosts and a target of {target}")));
+        }
+        match self.living().next() == self.led_to() {
+            true => Ok(()),
+            false => Err(Broken("rule 1: in the end the name does not lead to the host that is left".into())),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Histories are drawn, and counted.
+
+use std::cell::Cell;
+
+use super::{Broken, END, Flaw, Kind, LOOK, SILENCE, Seconds, host::Life, world::World};
+
+/// The first rule that is broken in history `seed`, with what led there.
+fn broken(seed: u64, flaw: Flaw, kind: Kind) -> Option<String> {
+    told(seed, flaw, kind, |world| {
+        world.run_until(END)?;
+        world.check_the_end()
+    })
+}
+
+/// Lets `history` happen; what is broken in it is told when it happens once more.
+fn told(seed: u64, flaw: Flaw, kind: Kind, history: impl Fn(&mut World) -> Result<(), Broken>) -> Option<String> {
+    history(&mut World::new(seed, flaw, kind, false)).err()?;
+    let mut world = World::new(seed, flaw, kind, true);
+    let Err(Broken(what)) = history(&mut world) else { return Some(format!("SPOTHOST_SEED={seed} is not repeated")) };
+    Some(format!("SPOTHOST_SEED={seed}, at {}: {what}\n{}", world.now, world.told()))
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+/// The seeds of so many histories, unless the environment says otherwise.
+fn seeds(many: u64) -> std::ops::Range<u64> {
+    if let Some(seed) = number_from("SPOTHOST_SEED") {
+        return seed..seed + 1;
+    }
+    let many = number_from("SPOTHOST_HISTORIES").unwrap_or(many);
+    let first = fastrand::u64(..u64::MAX / 2);
+    println!("{many} histories from SPOTHOST_SEED={first} on");
+    first..first + many
+}
+
+fn none_is_broken(broken: Option<String>) {
+    if let Some(what) = broken {
+        panic!("{what}");
+    }
+}
+
+#[test]
+fn rules_hold_through_drawn_histories_of_faults() {
+    none_is_broken(seeds(1000).find_map(|seed| broken(seed, Flaw::None, Kind::Faults)));
+}
+
+#[test]
+fn releases_and_notices_cost_no_visitor_a_request() {
+    none_is_broken(seeds(1000).find_map(|seed| broken(seed, Flaw::None, Kind::Releases)));
+}
+
+#[test]
+fn host_that_is_killed_at_any_step_breaks_no_rule() {
+    // A release and a notice, and somebody dies before each of their steps in turn.
+    let history = |kill_at: Option<u64>| {
+        move |world: &mut World| {
+            world.kill_at = kill_at;
+            world.run_until(300)?;
+            world.release();
+            world.run_until(420)?;
+            if let Some(owner) = world.zone.owner().filter(|owner| world.hosts[owner].lives()) {
+                world.announce(owner);
+            }
+            world.run_until(END)?;
+            world.check_the_end()
+        }
+    };
+    let seeds = seeds(1);
+    let histories = ((seeds.end - seeds.start) / 1000).max(1);
+    for seed in seeds.start..seeds.start + histories {
+        let mut whole = World::new(seed, Flaw::None, Kind::Quiet, false);
+        whole.run_until(1800).unwrap_or_else(|Broken(what)| panic!("{what}"));
+        let steps = whole.steps;
+        assert!(steps > 100, "{steps} steps are no history");
+        for step in 1..=steps * 2 {
+            none_is_broken(told(seed, Flaw::None, Kind::Quiet, history(Some(step))));
+        }
+    }
+}
+
+/// So many hosts at once, of an owner and its rivals, some of them launched in the same minute.
+fn rivals(world: &mut World) -> u32 {
+    let others = world.dice.u32(1..5);
+    for _ in 0..others {
+        world.launch();
+        if world.dice.bool() {
+            world.now += 60;
+        }
+    }
+    world.fleet.target = others + 1;
+    *world.hosts.keys().next_back().expect("some")
+}
+
+#[test]
+fn newest_of_several_hosts_at_once_gets_the_names_and_they_stay_there() {
+    let seeds = seeds(1000);
+    let (many, most) = (seeds.end - seeds.start, Cell::new(0));
+    for seed in seeds {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
+            let newest = rivals(world);
+            for host in world.hosts.values_mut() {
+                host.slow = if seed % 3 == 0 { 7 } else { 0 };
+                host.slowest = host.slow;
+            }
+            let settled = world.now + 120 + 30 + 4 * 40;
+            world.run_until(settled)?;
+            let (owner, moved) = (world.zone.owner(), world.zone.moved);
+            if owner != Some(newest) {
+                return Err(Broken(format!("{owner:?} has the names, and {newest} is the newest")));
+            }
+            most.set(world.hosts.values().map(|host| host.writes).fold(most.get(), u32::max));
+            if most.get() > 2 {
+                return Err(Broken("a host has moved the names more than twice".to_owned()));
+            }
+            world.run_until(settled + 600)?;
+            if world.zone.moved != moved {
+                return Err(Broken("the names moved again".to_owned()));
+            }
+            Ok(())
+        }));
+    }
+    println!(
+        "the newest won in {many} of {many} interleavings, with {} writes of one host at most, and no flap",
+        most.get()
+    );
+}
+
+#[test]
+fn resurrected_owner_steals_nothing_and_notices_within_a_minute() {
+    let seeds = seeds(1000);
+    let many = seeds.end - seeds.start;
+    for seed in seeds {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
+            rivals(world);
+            world.run_until(world.now + 400)?;
+            let old = world.zone.owner().ok_or_else(|| Broken("nobody owns the names".to_owned()))?;
+            world.stop_or_go_on(old);
+            let stopped = world.dice.u64(SILENCE + 8 * LOOK + 60..900);
+            world.run_until(world.now + stopped)?;
+            let (new, writes) = (world.zone.owner(), world.hosts[&old].writes);
+            if new == Some(old) || new.is_none() {
+                return Err(Broken(format!("{new:?} owns the names while {old} is stopped")));
+            }
+            world.stop_or_go_on(old);
+            world.run_until(world.now + 60)?;
+            if world.hosts[&old].believes {
+                return Err(Broken(format!("{old} still believes to be the owner")));
+            }
+            world.run_until(world.now + 900)?;
+            match world.hosts[&old].writes == writes && world.zone.owner() != Some(old) {
+                true => Ok(()),
+                false => Err(Broken(format!("{old} took the names back"))),
+            }
+        }));
+    }
+    println!("0 steals by {many} resurrected owners, each of which knew within a minute");
+}
+
+#[test]
+fn lost_answers_leave_exactly_one_right_record() {
+    let seeds = seeds(100);
+    let many = seeds.end - seeds.start;
+    for seed in seeds {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
+            world.loses_answers = true;
+            let newest = rivals(world);
+            world.run_until(world.now + 600)?;
+            let owner = &world.hosts[&newest].facts;
+            let claims = world.zone.records.iter().filter(|set| set.name.starts_with("_spothost")).count();
+            let right = world.zone.records.len() == 2 && claims == 1 && world.zone.led_to() == owner.ipv4;
+            match right && world.zone.owner() == Some(newest) {
+                true => Ok(()),
+                false => Err(Broken(format!("{:?}", world.zone.records))),
+            }
+        }));
+    }
+    println!("exactly one right record after {many} of {many} histories in which every answer was lost");
+}
+
+#[test]
+fn outage_of_an_hour_costs_no_move_of_the_names() {
+    for seed in seeds(100) {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
+            rivals(world);
+            world.run_until(world.now + 400)?;
+            let (owner, moved) = (world.zone.owner(), world.zone.moved);
+            let hour: Seconds = 3600;
+            world.zone.down = world.now + hour;
+            world.run_until(world.now + hour + 120)?;
+            let lives = owner.is_some_and(|owner| world.hosts[&owner].life == Life::Running);
+            match lives && world.zone.owner() == owner && world.zone.moved == moved {
+                true => Ok(()),
+                false => Err(Broken("the names moved".to_owned())),
+            }
+        }));
+    }
+}
+
+#[test]
+fn rules_catch_what_is_left_out_on_purpose() {
+    let table = [
+        (Flaw::NoFencing, Kind::Faults, "rule 2"),
+        (Flaw::NameFirst, Kind::Faults, "rule 4"),
+        (Flaw::LeavesAtOnce, Kind::Releases, "rule 5"),
+        (Flaw::TakesBack, Kind::Faults, "rule 2"),
+        (Flaw::LeavesBelowTarget, Kind::Faults, "rule 3"),
+        (Flaw::KeepsPlaces, Kind::Faults, "rule 3"),
+        (Flaw::NoGuard, Kind::Faults, "rule 6"),
+    ];
+    for (flaw, kind, rule) in table {
+        let caught = (1..2000).find_map(|seed| broken(seed, flaw, kind));
+        let caught = caught.unwrap_or_else(|| panic!("{flaw:?} is not caught"));
+        assert!(caught.contains(rule), "{flaw:?} is caught as something else: {caught}");
+    }
+}
