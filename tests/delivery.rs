@@ -321,4 +321,12 @@ async fn only_what_is_signed_goes_live_where_a_key_is_configured() {
         assert!(verdict["reasons"].to_string().contains("of no `package_key`"), "{verdict}");
         assert!(shows(&visitor, "second").await);
     }
+
+    // The same bytes signed anew are judged anew; the listing, once a minute, shows it.
+    let zip = version("4", 4).zip();
+    let etag =
+        account.put_with("site-latest.zip", zip.clone(), &[("spothost-minisig", &coded(signature(&pair, &zip)))]).await;
+    agent.wait_for("the fourth", Duration::from_secs(120), async |_| shows(&visitor, "title>4<").await).await;
+    let good = async |_: &Agent| account.verdict(&etag).await.is_some_and(|verdict| verdict["verdict"] == "good");
+    agent.wait_for("the verdict is replaced", SOON, good).await;
 }

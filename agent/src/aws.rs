@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
+    BehaviorVersion, ConfigLoader, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
     meta::region::ProvideRegion as _, profile::ProfileFileRegionProvider, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -25,6 +25,8 @@ pub mod fleet;
 #[cfg(feature = "fleet")]
 pub mod instances;
 pub mod lease;
+#[cfg(test)]
+pub(crate) mod memory;
 pub mod metadata;
 pub mod papers;
 pub mod quota;
@@ -74,22 +76,26 @@ impl Login {
 
     /// The clients' way to AWS in `region`.
     pub async fn in_region(&self, region: String) -> Aws {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(3))
-            .read_timeout(Duration::from_secs(10))
-            .operation_attempt_timeout(Duration::from_secs(20))
-            .build();
-        let date = date::Date::default();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region))
-            .credentials_provider(self.credentials.clone())
-            .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200)))
-            .timeout_config(timeouts)
-            .time_source(date.clone())
-            .load()
-            .await;
-        Aws { config, date }
+        let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region));
+        in_region_with(loader, self.credentials.clone()).await
     }
+}
+
+async fn in_region_with(loader: ConfigLoader, credentials: SharedCredentialsProvider) -> Aws {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(Duration::from_secs(10))
+        .operation_attempt_timeout(Duration::from_secs(20))
+        .build();
+    let date = date::Date::default();
+    let config = loader
+        .credentials_provider(credentials)
+        .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200)))
+        .timeout_config(timeouts)
+        .time_source(date.clone())
+        .load()
+        .await;
+    Aws { config, date }
 }
 
 impl Aws {

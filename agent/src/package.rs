@@ -22,6 +22,8 @@ use crate::{
 };
 
 mod download;
+#[cfg(test)]
+mod follows;
 mod gate;
 mod last_good;
 mod newest;
@@ -34,12 +36,13 @@ mod source;
 pub mod verdict;
 
 pub use shelf::Shelf;
-pub use signature::PackageKey;
 pub(crate) use signature::signed_by;
+pub use signature::{PackageKey, Signed};
 pub use source::Source;
 pub use verdict::{Outcome, Verdict};
 
 use download::{Progress, note_of};
+use gate::Judged;
 use newest::Found;
 pub(crate) use newest::{is_latest, newest};
 pub(crate) use pack::served;
@@ -219,14 +222,15 @@ impl Packages {
         let incoming = self.shelf.incoming()?;
         self.make_room(&incoming, release.length)?;
         let fetched = self.fetch_into(&incoming, release).await?;
-        let reasons = self.judged(&incoming, &fetched).await?;
-        if reasons.is_empty() {
+        let judged = self.judged(&incoming, &fetched).await?;
+        if judged == Judged::Good {
             return self.take(incoming, fetched.release).await;
         }
         if fetched.bytes == Bytes::Unknown {
             self.fetch_the_same(&incoming, &fetched).await?;
         }
-        self.refuse(fetched.release, &reasons).await;
+        let verdict = self.verdict_of(&fetched, judged);
+        self.refuse(fetched.release, verdict).await;
         Ok(())
     }
 
@@ -250,11 +254,30 @@ impl Packages {
         Ok(fetched)
     }
 
-    /// Why the package must not go live; nothing if it may.
-    async fn judged(&self, incoming: &std::path::Path, fetched: &Fetched) -> Result<Vec<String>, Fault> {
+    async fn judged(&self, incoming: &std::path::Path, fetched: &Fetched) -> Result<Judged, Fault> {
         let (path, signature) = (incoming.to_owned(), fetched.signature.clone());
         let keys = self.following.keys.clone();
-        blocking("judging the package", move || gate::judge(&path, signature.as_deref(), &keys)).await
+        let judged = blocking("judging the package", move || gate::judge(&path, signature.as_deref(), &keys)).await?;
+        judged.map_err(|error| Fault::retry("judging the package", error))
+    }
+
+    fn verdict_of(&self, fetched: &Fetched, judged: Judged) -> Verdict {
+        let (release, by, at) = (&fetched.release, self.judge_by(), OffsetDateTime::now_utc());
+        let refused = |reasons: &[String]| Verdict::on(release, Outcome::Refused, &by, at, reasons);
+        match judged {
+            Judged::Good => Verdict::on(release, Outcome::Good, &by, at, &[]),
+            Judged::Bad(reasons) => refused(&reasons),
+            Judged::Unsigned(reason) => {
+                refused(&[reason]).on_signature(Signed::of(fetched.signature.as_deref(), &self.following.keys))
+            }
+        }
+    }
+
+    /// The verdict, unless it is about another signature than the package has by now, or about other keys than ours.
+    async fn that_holds(&mut self, release: &Release, verdict: Option<Verdict>) -> Result<Option<Verdict>, Fault> {
+        let Some(signed) = verdict.as_ref().and_then(|verdict| verdict.signed.clone()) else { return Ok(verdict) };
+        let signature = self.source.signature_of(release).await?;
+        Ok(verdict.filter(|_| Signed::of(signature.as_deref(), &self.following.keys) == *signed))
     }
 
     /// Fetches a bad package once more where the store says nothing of its bytes: what differs was altered on the way.
@@ -289,8 +312,8 @@ impl Packages {
         Ok(())
     }
 
-    async fn refuse(&mut self, release: Release, reasons: &[String]) {
-        let verdict = Verdict::on(&release, Outcome::Refused, &self.judge_by(), OffsetDateTime::now_utc(), reasons);
+    async fn refuse(&mut self, release: Release, verdict: Verdict) {
+        let reasons = &verdict.reasons;
         let remedy = format!("publish a package that is whole{}", self.meanwhile());
         let fault = Fault::operator(format!("verifying {}", release.key), reasons.join("; "), remedy);
         tracing::warn!(key = release.key, etag = release.etag, ?reasons, "the package is refused");
@@ -382,12 +405,15 @@ impl Keeper for Packages {
         match (self.source.look(known.as_ref()).await?, known) {
             (Found::None(fault), _) => return Ok(Seen { none: Some(fault), instead: None }),
             (Found::Newest(release, verdict), _) => {
+                let verdict = self.that_holds(&release, verdict).await?;
                 let was_refused = |(was, verdict): &(Release, Option<Verdict>)| {
                     was.is(&release) && verdict.as_ref().is_some_and(Verdict::refuses)
                 };
-                // Somebody has deleted the verdict: the package is to be tried again at once, here too.
+                // The verdict is deleted, or about another signature: the package is to be tried again at once, here too, and
+                // what comes of it is to be told.
                 if verdict.is_none() && self.newest.as_ref().is_some_and(was_refused) {
                     self.refusals.lift(&release);
+                    self.telling.done = None;
                 }
                 self.newest = Some((release, verdict));
             }

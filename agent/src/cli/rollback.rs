@@ -31,11 +31,7 @@ impl Rollback {
             let delivery = Delivery::begin(&depot, begun).await?;
             let catalogue = Catalogue::read(&depot).await?;
             let version = self.version(&catalogue)?;
-            if let Some(reasons) = catalogue.refusal(version) {
-                let said = format!("{version} was refused by a host:\n  {}", reasons.join("\n  "));
-                return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
-            }
-            let delivered = delivery.lead_to(version).await?;
+            let delivered = delivery.lead_to(version, &catalogue).await?;
             ended(&depot, &delivered, &self.waiting, self.json).await
         })
     }

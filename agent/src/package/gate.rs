@@ -1,26 +1,46 @@
 //! What a fetched package has to pass before it may go live.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
-use spothost_server::{PackageLimits, Site};
+use spothost_server::{PackageLimits, Reason, Site};
 
 use super::signature::{self, PackageKey};
 
+/// What the gate says of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It may go live.
+    Good,
+    /// It must not, for these reasons.
+    Bad(Vec<String>),
+    /// It must not as long as it is signed as it is.
+    Unsigned(String),
+}
+
 /// Judges the package at `path`: its signature, its structure and the limits, every entry's CRC, and what its own
-/// `[gate]` names. Returns why it must not go live; nothing if it may. Blocking.
-pub(super) fn judge(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> Vec<String> {
+/// `[gate]` names. Blocking.
+///
+/// # Errors
+/// That the file cannot be read here, which is not the package's fault.
+pub(super) fn judge(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> io::Result<Judged> {
     // What is not signed is not even looked into.
-    if let Err(reason) = signature::verify(path, signature, keys) {
-        return vec![format!("the package is refused: {reason}")];
+    if let Err(reason) = signature::verify(path, signature, keys)? {
+        return Ok(Judged::Unsigned(format!("the package is refused: {reason}")));
     }
     let site = match Site::open(path, &PackageLimits::default()) {
         Ok(site) => site,
-        Err(refused) => return vec![refused.to_string()],
+        Err(refused) => {
+            return match refused.reason() {
+                Reason::Unreadable(said) => Err(io::Error::other(said.clone())),
+                _ => Ok(Judged::Bad(vec![refused.to_string()])),
+            };
+        }
     };
-    match site.verify() {
+    let reasons = match site.verify() {
         Ok(()) => Arc::new(site).gate(),
         Err(refused) => vec![refused.to_string()],
-    }
+    };
+    Ok(if reasons.is_empty() { Judged::Good } else { Judged::Bad(reasons) })
 }
 
 #[cfg(test)]
@@ -79,6 +99,12 @@ mod tests {
     }
 
     #[test]
+    fn file_that_cannot_be_read_here_says_nothing_of_the_package() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        judge(&folder.path().join("gone.zip"), None, &[]).expect_err("it is not there");
+    }
+
+    #[test]
     fn of_a_thousand_spoilt_packages_none_is_served_that_says_anything_else() {
         let seed =
             std::env::var("SPOTHOST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
@@ -91,14 +117,14 @@ mod tests {
         for number in 0..1_000 {
             let bad = spoilt(&good, &mut random);
             fs::write(&path, &bad).expect("written");
-            match judge(&path, None, &[]).is_empty() {
+            match judge(&path, None, &[]).expect("readable") {
                 // What nobody reads was spoilt: a time, a comment, the system that made it.
-                true => assert_eq!(files(&bad), expected, "number {number}"),
-                false => refused += 1,
+                Judged::Good => assert_eq!(files(&bad), expected, "number {number}"),
+                Judged::Bad(_) | Judged::Unsigned(_) => refused += 1,
             }
         }
         fs::write(&path, &good).expect("written");
-        assert_eq!(judge(&path, None, &[]), Vec::<String>::new());
+        assert_eq!(judge(&path, None, &[]).ok(), Some(Judged::Good));
         assert!(refused > 700, "{refused} of 1,000 were refused");
     }
 }

@@ -70,15 +70,21 @@ impl Shelf {
         let file = file_name(&release);
         let path = self.folder.join(&file);
         fs::rename(incoming, &path)?;
-        let note = serde_json::to_vec_pretty(&Note { source: self.source.clone(), release, file: file.clone() })?;
+        // What cannot be noted is not kept either: it would take the room that the next try needs.
+        self.note(&file, release).inspect_err(|_| drop(fs::remove_file(&path)))?;
+        fs::File::open(&self.folder)?.sync_all()?;
+        self.sweep(&file);
+        Ok(path)
+    }
+
+    fn note(&self, file: &str, release: Release) -> io::Result<()> {
+        let file = file.to_owned();
+        let note = serde_json::to_vec_pretty(&Note { source: self.source.clone(), release, file })?;
         let beside = self.folder.join("last-good.json.new");
         let mut writer = fs::File::create(&beside)?;
         writer.write_all(&note)?;
         writer.sync_all()?;
-        fs::rename(&beside, self.folder.join(NOTE))?;
-        fs::File::open(&self.folder)?.sync_all()?;
-        self.sweep(&file);
-        Ok(path)
+        fs::rename(&beside, self.folder.join(NOTE))
     }
 
     /// Removes what is neither the last good package nor its note. A site that is still served from a removed file

@@ -1,8 +1,10 @@
 //! Who may publish: signatures in minisign's format (<https://jedisct1.github.io/minisign/>).
 
-use std::{fs::File, path::Path, str::FromStr};
+use std::{fs::File, io, path::Path, str::FromStr};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use minisign::{PublicKey, SignatureBox};
+use serde::{Deserialize, Serialize};
 
 /// What is said of a signature by somebody else.
 const NO_KEY: &str = "its signature is of no key of the configuration";
@@ -20,18 +22,52 @@ impl FromStr for PackageKey {
     }
 }
 
-/// Whether the file at `path` is signed by one of `keys`; `signature` is the text of a `.minisig` file. Blocking, with
-/// bounded memory.
+/// What a package was signed with, and who had to have signed it, when it was refused for its signature: signed anew, or
+/// where others may publish, that refusal does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// Hash of its signature, or that it has none.
+    signature: String,
+    /// Hash of the keys of the host that refused it.
+    keys: String,
+}
+
+impl Signed {
+    /// What the package with that signature is to a host with those keys.
+    pub(super) fn of(signature: Option<&str>, keys: &[PackageKey]) -> Signed {
+        let mut sorted: Vec<_> = keys.iter().map(|key| key.0.to_base64()).collect();
+        sorted.sort_unstable();
+        Signed { signature: hash(signature), keys: hash(Some(&sorted.join("\n"))) }
+    }
+
+    /// Whether it is about that signature, or about its absence.
+    pub(crate) fn has(&self, signature: Option<&str>) -> bool {
+        self.signature == hash(signature)
+    }
+}
+
+/// The SHA-256 of a text in hexadecimal digits; none of none.
+fn hash(text: Option<&str>) -> String {
+    let Some(text) = text else { return "none".to_owned() };
+    let mut hash = Context::new(&SHA256);
+    hash.update(text.as_bytes());
+    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the file at `path` is signed by one of `keys`, or in words why it does not count as signed; `signature` is the
+/// text of a `.minisig` file. Blocking, with bounded memory.
 ///
 /// # Errors
-/// In words, why it does not count as signed.
-pub(super) fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> Result<(), String> {
+/// That the file cannot be read.
+pub(super) fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> io::Result<Result<(), String>> {
     if keys.is_empty() {
-        return Ok(());
+        return Ok(Ok(()));
     }
-    let signature = signature.ok_or("it is not signed, and the configuration has a `package_key`")?;
-    signed_by(path, signature, keys)
-        .map_err(|said| said.replace(NO_KEY, "its signature is of no `package_key` of the configuration"))
+    let Some(signature) = signature else {
+        return Ok(Err("it is not signed, and the configuration has a `package_key`".to_owned()));
+    };
+    let named = |said: String| said.replace(NO_KEY, "its signature is of no `package_key` of the configuration");
+    Ok(compared(path, signature, keys)?.map_err(named))
 }
 
 /// Whether one of `keys` has signed the file at `path`; blocking, with bounded memory.
@@ -39,25 +75,28 @@ pub(super) fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) 
 /// # Errors
 /// In words, why not.
 pub(crate) fn signed_by(path: &Path, signature: &str, keys: &[PackageKey]) -> Result<(), String> {
-    let signature =
-        SignatureBox::from_string(signature).map_err(|error| format!("its signature cannot be read: {error}"))?;
-    let mut why = "no key".to_owned();
-    for key in keys {
-        match verify_with(path, &signature, &key.0) {
-            Ok(()) => return Ok(()),
-            Err(said) => why = said,
-        }
-    }
-    Err(format!("{NO_KEY}: {why}"))
+    compared(path, signature, keys).map_err(|error| format!("it cannot be read: {error}"))?
 }
 
-fn verify_with(path: &Path, signature: &SignatureBox, key: &PublicKey) -> Result<(), String> {
-    // The legacy format would have the whole package in memory.
+fn compared(path: &Path, signature: &str, keys: &[PackageKey]) -> io::Result<Result<(), String>> {
+    let signature = match SignatureBox::from_string(signature) {
+        Ok(signature) => signature,
+        Err(error) => return Ok(Err(format!("its signature cannot be read: {error}"))),
+    };
+    // The legacy format would have the whole file in memory.
     if !signature.is_prehashed() {
-        return Err("it is in the legacy format; sign with minisign 0.10 or later, without -l".to_owned());
+        let said = "its signature is in the legacy format; sign with minisign 0.10 or later, without -l";
+        return Ok(Err(said.to_owned()));
     }
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    minisign::verify(key, signature, file, true, false, false).map_err(|error| error.to_string())
+    let mut why = "no key".to_owned();
+    for key in keys {
+        match minisign::verify(&key.0, &signature, File::open(path)?, true, false, false) {
+            Ok(()) => return Ok(Ok(())),
+            Err(error) if matches!(error.kind(), minisign::ErrorKind::Io) => return Err(io::Error::other(error)),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Ok(Err(format!("{NO_KEY}: {why}")))
 }
 
 #[cfg(test)]
@@ -75,7 +114,27 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), content).expect("written");
         let keys: Vec<PackageKey> = keys.iter().map(|key| key.parse().expect("a key")).collect();
-        verify(file.path(), signature, &keys)
+        verify(file.path(), signature, &keys).expect("readable")
+    }
+
+    #[test]
+    fn refusal_for_a_signature_is_about_that_one_and_those_keys() {
+        let other = "RWRxoOxzDoUKpSBIRW3kNUSDV3wBAmJFOHBVC8GTJo8UAJVZgx6hdNuk";
+        let of = |signature, keys: &[&str]| {
+            Signed::of(signature, &keys.iter().map(|key| key.parse().expect("a key")).collect::<Vec<PackageKey>>())
+        };
+        let table = [
+            (of(Some("a"), &[KEY]), true),
+            (of(Some("b"), &[KEY]), false),
+            (of(None, &[KEY]), false),
+            (of(Some("a"), &[other]), false),
+            (of(Some("a"), &[KEY, other]), false),
+        ];
+        for (signed, same) in table {
+            assert_eq!(signed == of(Some("a"), &[KEY]), same, "{signed:?}");
+        }
+        assert_eq!(of(None, &[KEY, other]), of(None, &[other, KEY]), "in any order");
+        assert!(of(Some("a"), &[KEY]).has(Some("a")) && !of(Some("a"), &[KEY]).has(None));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct FromBucket {
     read: HashMap<String, (String, Option<Verdict>)>,
     /// The release was fetched a moment ago, pinned: the look that verifies it needs no call.
     fresh: bool,
+    /// The objects beside each other that say they are the latest, as they were told of last.
+    rivals: Vec<String>,
 }
 
 /// What the last listing found, as much of it as can matter.
@@ -92,7 +94,15 @@ impl Source {
             PackagePlace::Disk(path) => Source::Disk(path),
             PackagePlace::Bucket(place) => {
                 let read = HashMap::new();
-                Source::Bucket(Box::new(FromBucket { place, aws, clients: None, listing: None, read, fresh: false }))
+                Source::Bucket(Box::new(FromBucket {
+                    place,
+                    aws,
+                    clients: None,
+                    listing: None,
+                    read,
+                    fresh: false,
+                    rivals: Vec::new(),
+                }))
             }
         }
     }
@@ -140,11 +150,22 @@ impl Source {
                 let (path, release, incoming) = (path.clone(), release.clone(), incoming.to_owned());
                 let copy = tokio::task::spawn_blocking(move || {
                     let release = copy(&path, release, &incoming)?;
-                    let signature = fs::read_to_string(format!("{}.minisig", path.display())).ok();
+                    let signature = signature_beside(&path);
                     Ok(Fetched { release, bytes: Bytes::TheStores, resumed: false, signature })
                 });
                 copy.await.map_err(|error| Fault::retry("packing the site", error))?
             }
+        }
+    }
+
+    /// The text of the `.minisig` file of `release` as it is now, if there is one.
+    pub(super) async fn signature_of(&mut self, release: &Release) -> Result<Option<String>, Fault> {
+        match self {
+            Source::Bucket(from) => {
+                let about = from.clients()?.0.about(release).await?;
+                from.signature(release, &about).await
+            }
+            Source::Disk(path) => Ok(signature_beside(path)),
         }
     }
 
@@ -205,11 +226,8 @@ impl FromBucket {
 
     async fn list(&mut self) -> Result<Found, Fault> {
         let releases = self.clients()?.0.list().await?;
-        let latest: Vec<_> = releases.iter().filter(|r| is_latest(&r.key)).map(|r| r.key.as_str()).collect();
-        if latest.len() > 1 {
-            tracing::warn!(keys = ?latest, "several objects say that they are the latest; the newest of them is taken");
-        }
         let newest = newest(releases.clone());
+        self.tell_of_rivals(&releases, newest.as_ref());
         let folder = verdict::folder(&self.place.prefix);
         let listing = Listing::of(releases, &folder, newest.as_ref());
         self.read.retain(|key, _| listing.verdicts.iter().any(|verdict| verdict.key == *key));
@@ -221,6 +239,17 @@ impl FromBucket {
         };
         let verdict = self.verdict_on(&release).await?;
         Ok(Found::Newest(release, verdict))
+    }
+
+    /// Warns of several objects that say they are the latest, once as long as they are the same ones.
+    fn tell_of_rivals(&mut self, releases: &[Release], newest: Option<&Release>) {
+        let mut latest: Vec<_> = releases.iter().filter(|r| is_latest(&r.key)).map(|r| r.key.clone()).collect();
+        latest.sort_unstable();
+        if latest.len() > 1 && latest != self.rivals {
+            let taken = newest.map(|newest| newest.key.as_str());
+            tracing::warn!(keys = ?latest, taken, "several objects say that they are the latest; the newest is taken");
+        }
+        self.rivals = latest;
     }
 
     /// The verdict on the object with that very tag, if the listing has shown one.
@@ -296,6 +325,10 @@ impl FromBucket {
     ) -> Result<Fetched, Fault> {
         let about = self.clients()?.0.about(release).await?;
         let signature = if signed { self.signature(release, &about).await? } else { None };
+        if signed && signature.is_none() && OffsetDateTime::now_utc() - release.modified < SIGNATURE_COMES_WITHIN {
+            let said = format!("there is none yet, neither in its metadata nor as {}", signature_key(release));
+            return Err(Fault::retry(format!("looking for the signature of {}", release.key), said));
+        }
         let release = Release { version: about.version.clone(), named: about.named.clone(), ..release.clone() };
         let resumed = download(&self.clients()?.0, &release, incoming, progress).await?;
         let file = incoming.to_owned();
@@ -311,26 +344,34 @@ impl FromBucket {
             let text = BASE64_STANDARD.decode(coded).ok().and_then(|text| String::from_utf8(text).ok());
             return Ok(Some(text.unwrap_or_default()));
         }
-        let key = format!("{}.minisig", release.key);
-        let beside = self.clients()?.1.read(&key).await?;
-        if beside.is_none() && OffsetDateTime::now_utc() - release.modified < SIGNATURE_COMES_WITHIN {
-            let said = format!("there is none yet, neither in its metadata nor as {key}");
-            return Err(Fault::retry(format!("looking for the signature of {}", release.key), said));
-        }
+        let beside = self.clients()?.1.read(&signature_key(release)).await?;
         Ok(beside.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
     async fn tell(&mut self, verdict: &Verdict) -> Result<(), Fault> {
         let key = verdict::key(&self.place.prefix, &verdict.etag);
+        let outdated = self.outdated(&key, verdict);
         let papers = &self.clients()?.1;
+        let write = async || match &outdated {
+            Some(etag) => papers.replace(&key, etag, verdict.text()).await,
+            None => papers.write_new(&key, verdict.text()).await,
+        };
         for _ in 1..TRIES {
-            match papers.write_new(&key, verdict.text()).await {
+            match write().await {
                 Err(fault) if fault.cure == Cure::Retry => tokio::time::sleep(Duration::from_millis(100)).await,
                 Err(fault) => return Err(fault),
                 Ok(_) => return Ok(()),
             }
         }
-        papers.write_new(&key, verdict.text()).await.map(|_| ())
+        write().await.map(|_| ())
+    }
+
+    /// The entity tag of the verdict that lies there, if it is about another signature than this one is.
+    fn outdated(&self, key: &str, verdict: &Verdict) -> Option<String> {
+        let (etag, there) = self.read.get(key)?;
+        let there = there.as_ref().filter(|there| there.signed.is_some() && there.signed != verdict.signed)?;
+        tracing::info!(key, was = %there, "the package is signed otherwise by now");
+        Some(etag.clone())
     }
 
     fn clients(&mut self) -> Result<&(Bucket, Papers), Fault> {
@@ -357,6 +398,16 @@ impl Listing {
         own.truncate(last_good::MOST);
         Listing { at: Instant::now(), own, verdicts: judged, versions: None }
     }
+}
+
+/// Where the signature lies that is uploaded beside a release.
+fn signature_key(release: &Release) -> String {
+    format!("{}.minisig", release.key)
+}
+
+/// The same of a folder or zip on disk.
+fn signature_beside(path: &Path) -> Option<String> {
+    fs::read_to_string(format!("{}.minisig", path.display())).ok()
 }
 
 /// Whether the bytes in `file` are the store's: by its own checksum, else by what the publisher says.

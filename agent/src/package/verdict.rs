@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::Release;
+use super::{Release, signature::Signed};
 
 /// How many reasons a verdict has, and how long each may be.
 const MOST_REASONS: usize = 20;
@@ -38,6 +38,9 @@ pub struct Verdict {
     /// Why, one sentence each.
     #[serde(default)]
     pub reasons: Vec<String>,
+    /// How it was signed, where that is why: signed otherwise it is to be judged again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Box<Signed>>,
 }
 
 /// What was found.
@@ -63,7 +66,14 @@ impl Verdict {
             by: by.to_owned(),
             at,
             reasons: reasons.iter().take(MOST_REASONS).map(short).collect(),
+            signed: None,
         }
+    }
+
+    /// A verdict that holds only as long as the package is signed like that.
+    #[must_use]
+    pub fn on_signature(self, signed: Signed) -> Verdict {
+        Verdict { signed: Some(Box::new(signed)), ..self }
     }
 
     /// Reads a verdict; none if it is not one that this program understands.

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Keys, Label, Version,
-    catalogue::{Finding, Serving, Verdict, bare, beside},
+    catalogue::{Finding, Serving, Verdict, bare, beside, of_today},
     keys::BESIDE,
 };
 use crate::{
@@ -44,7 +44,7 @@ pub enum Awaited {
 /// What is waited for.
 #[derive(Clone, Debug)]
 struct Wanted {
-    version: Version,
+    label: Label,
     pointer: Object,
 }
 
@@ -80,29 +80,34 @@ async fn look(depot: &Depot, keys: &Keys, label: &Label, etag: &str) -> Result<O
     let objects = depot.list(BESIDE).await?;
     let verdicts: Vec<Verdict> = beside(depot, objects.iter().filter(|object| keys.is_verdict(&object.key))).await?;
     let hosts: Vec<Serving> = beside(depot, objects.iter().filter(|object| keys.is_host(&object.key))).await?;
-    Ok(Wanted { version: label.version.clone(), pointer }.heard(&verdicts, &hosts))
+    Ok(Wanted { label: label.clone(), pointer }.heard(&verdicts, &of_today(hosts)))
 }
 
 impl Wanted {
     /// What was heard of it. A word that is older than the pointer is of an earlier time, when the same version was
-    /// served before; a refusal holds for ever.
+    /// served before; a refusal holds for ever, but one for the signature only for that one.
     fn heard(&self, verdicts: &[Verdict], hosts: &[Serving]) -> Option<Awaited> {
         let of_it = |verdict: &&Verdict| self.is(verdict.version.as_ref(), Some(&verdict.etag));
-        let refused = verdicts.iter().filter(of_it).find(|verdict| verdict.verdict == Finding::Refused);
-        if let Some(refused) = refused {
+        let signature = self.label.signature.as_deref();
+        if let Some(refused) = verdicts.iter().filter(of_it).find(|verdict| verdict.refuses(signature)) {
             return Some(Awaited::Refused { by: refused.by.clone(), reasons: refused.reasons.clone() });
         }
         let since = self.pointer.modified;
         let serves = |host: &&Serving| host.has_visitors() && self.is(host.version.as_ref(), host.etag.as_deref());
         let host = hosts.iter().filter(serves).find(|host| host.written >= since).map(|host| &host.instance);
-        let good = verdicts.iter().filter(of_it).find(|verdict| verdict.written >= since).map(|verdict| &verdict.by);
+        // That it is good may be a spare's word, which nobody visits.
+        let visited =
+            |by: &str| hosts.is_empty() || hosts.iter().any(|host| host.instance == by && host.has_visitors());
+        let good =
+            |verdict: &&Verdict| verdict.verdict == Finding::Good && verdict.written >= since && visited(&verdict.by);
+        let good = verdicts.iter().filter(of_it).find(good).map(|verdict| &verdict.by);
         host.or(good).map(|by| Awaited::Served { by: by.clone() })
     }
 
     /// Whether that is said of it: by its version where one is told, else by the ETag.
     fn is(&self, version: Option<&Version>, etag: Option<&str>) -> bool {
         match version {
-            Some(version) => *version == self.version,
+            Some(version) => *version == self.label.version,
             None => etag.is_some_and(|etag| bare(etag) == bare(&self.pointer.etag)),
         }
     }
@@ -113,16 +118,19 @@ mod tests {
     use time::{Duration, OffsetDateTime, macros::datetime};
 
     use super::*;
+    use crate::package::Signed;
 
     const MOVED: OffsetDateTime = datetime!(2026-11-21 12:00:00 UTC);
 
     fn wanted() -> Wanted {
         let pointer = Object { etag: "\"e\"".into(), length: 1, modified: MOVED, metadata: Default::default() };
-        Wanted { version: Version::new(MOVED, "0123456789ab"), pointer }
+        let version = Version::new(MOVED, "0123456789ab");
+        let label = Label { version, sha256: "0".into(), published: MOVED, signature: Some("a signature".into()) };
+        Wanted { label, pointer }
     }
 
     fn verdict(verdict: Finding, written: OffsetDateTime) -> Verdict {
-        let version = Some(wanted().version);
+        let version = Some(wanted().label.version);
         Verdict {
             etag: "e".into(),
             version,
@@ -130,12 +138,13 @@ mod tests {
             by: "i-1".into(),
             at: written,
             reasons: vec!["why".into()],
+            signed: None,
             written,
         }
     }
 
     fn host(role: &str, written: OffsetDateTime) -> Serving {
-        let (version, etag) = (Some(wanted().version), Some("e".to_owned()));
+        let (version, etag) = (Some(wanted().label.version), Some("e".to_owned()));
         Serving { instance: "i-2".into(), role: role.into(), version, etag, since: written, address: None, written }
     }
 
@@ -146,6 +155,9 @@ mod tests {
         let refused = Some(Awaited::Refused { by: "i-1".into(), reasons: vec!["why".into()] });
         let foreign = Verdict { version: Some(Version::new(before, "0123456789ab")), ..verdict(Finding::Good, after) };
         let by_etag = Verdict { version: None, ..verdict(Finding::Good, after) };
+        let unsigned: Signed = serde_json::from_str(r#"{"signature":"none","keys":"x"}"#).expect("read");
+        let unsigned = Verdict { signed: Some(unsigned), ..verdict(Finding::Refused, after) };
+        let by_spare = Verdict { by: "i-2".into(), ..verdict(Finding::Good, after) };
         let table = [
             (vec![], vec![], None),
             (vec![], vec![host("owner", after)], served("i-2")),
@@ -157,6 +169,12 @@ mod tests {
             (vec![verdict(Finding::Good, before)], vec![], None),
             (vec![by_etag], vec![], served("i-1")),
             (vec![foreign], vec![], None),
+            // A spare has found it good, and the owner does not serve it yet.
+            (vec![by_spare.clone()], vec![host("standby", after)], None),
+            (vec![by_spare.clone()], vec![host("owner", before)], served("i-2")),
+            (vec![verdict(Finding::Good, after)], vec![host("owner", before)], None),
+            // It was refused when it was not signed.
+            (vec![unsigned], vec![host("owner", after)], served("i-2")),
             (vec![verdict(Finding::Refused, before)], vec![host("owner", after)], refused),
         ];
         for (verdicts, hosts, expected) in table {

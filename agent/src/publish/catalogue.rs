@@ -10,7 +10,7 @@ use super::{Keys, Label, Version};
 use crate::{
     aws::depot::{Depot, Object},
     fault::Fault,
-    package::{Release, is_latest, newest},
+    package::{Release, Signed, is_latest, newest},
 };
 
 /// No more of the newest objects beside the packages are read than this: hosts come and go.
@@ -34,6 +34,9 @@ pub struct Verdict {
     /// Why, where it was refused.
     #[serde(default)]
     pub reasons: Vec<String>,
+    /// How it was signed, where that is why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
     /// When the verdict was written, by S3's clock.
     #[serde(skip, default = "never")]
     pub written: OffsetDateTime,
@@ -107,6 +110,13 @@ pub struct Catalogue {
 
 fn never() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH
+}
+
+impl Verdict {
+    /// Whether it refuses the package that is signed so, or not at all.
+    pub fn refuses(&self, signature: Option<&str>) -> bool {
+        self.verdict == Finding::Refused && self.signed.as_ref().is_none_or(|signed| signed.has(signature))
+    }
 }
 
 impl Serving {
@@ -199,10 +209,10 @@ impl Catalogue {
         keys.filter(|key| *key != pointer).cloned().collect()
     }
 
-    /// Why a version was refused, if it was.
-    pub fn refusal(&self, version: &Version) -> Option<Vec<String>> {
+    /// Why a version was refused, if it was, and still is with that signature, or without any.
+    pub fn refusal(&self, version: &Version, signature: Option<&str>) -> Option<Vec<String>> {
         let package = self.packages.iter().find(|package| package.version.as_ref() == Some(version))?;
-        let verdict = package.verdict.as_ref().filter(|verdict| verdict.verdict == Finding::Refused)?;
+        let verdict = package.verdict.as_ref().filter(|verdict| verdict.refuses(signature))?;
         Some(verdict.reasons.clone())
     }
 
@@ -243,7 +253,7 @@ impl Published {
 
 /// Hosts as they are today: an instance that is gone has left its last word, so of several owners the last to speak is
 /// the one.
-fn of_today(mut hosts: Vec<Serving>) -> Vec<Serving> {
+pub(super) fn of_today(mut hosts: Vec<Serving>) -> Vec<Serving> {
     let owner = hosts.iter().filter(|host| host.is_owner()).map(|host| host.written).max();
     for host in hosts.iter_mut().filter(|host| host.is_owner() && Some(host.written) != owner) {
         "owner before".clone_into(&mut host.role);
@@ -319,6 +329,7 @@ mod tests {
             by: "i-1".into(),
             at: BEGIN,
             reasons: vec!["why".into()],
+            signed: None,
             written: BEGIN,
         }
     }
@@ -348,7 +359,15 @@ mod tests {
         assert_eq!(catalogue(3, &[said(2, Finding::Refused)], &[]).before_live(), Some(&version(1)));
         assert_eq!(catalogue(0, &[], &[]).before_live(), None);
         let both = [said(2, Finding::Refused), said(2, Finding::Good)];
-        assert_eq!(catalogue(3, &both, &[]).refusal(&version(2)), Some(vec!["why".to_owned()]));
+        assert_eq!(catalogue(3, &both, &[]).refusal(&version(2), None), Some(vec!["why".to_owned()]));
+    }
+
+    #[test]
+    fn refusal_for_a_signature_holds_for_no_other() {
+        let signed = serde_json::json!({ "signature": "none", "keys": "x" });
+        let unsigned = Verdict { signed: serde_json::from_value(signed).expect("read"), ..said(2, Finding::Refused) };
+        let all = catalogue(3, &[unsigned], &[]);
+        assert!(all.refusal(&version(2), None).is_some() && all.refusal(&version(2), Some("a signature")).is_none());
     }
 
     #[test]

@@ -88,26 +88,29 @@ impl<'a> Delivery<'a> {
         }
         let catalogue = Catalogue::read(self.depot).await?;
         let version = self.version(parcel, &catalogue).await?;
-        if let Some(reasons) = catalogue.refusal(&version) {
+        let signature = signer.map(|signer| signer.sign(&parcel.path, &version)).transpose()?;
+        if let Some(reasons) = catalogue.refusal(&version, signature.as_deref()) {
             return Ok(Delivered::Refused { version, reasons });
         }
-        let signature = signer.map(|signer| signer.sign(&parcel.path, &version)).transpose()?;
         let label = Label { sha256: parcel.sha256.clone(), published: self.begun, version, signature };
         let (etag, sent) = self.version_object(parcel, &label).await?;
         let rivals = catalogue.beside(&self.keys.pointer());
         self.move_pointer(&etag, label, sent, rivals).await
     }
 
-    /// Moves the pointer back, or forth, to a version that is there.
+    /// Moves the pointer back, or forth, to a version of the catalogue.
     ///
     /// # Errors
     /// What S3 refuses; no such version.
-    pub async fn lead_to(&self, version: &Version) -> Result<Delivered, Fault> {
+    pub async fn lead_to(&self, version: &Version, catalogue: &Catalogue) -> Result<Delivered, Fault> {
         let key = self.keys.version(version);
         let gone =
             || Fault::operator(format!("leading to {version}"), "there is no such version", "see spothost releases");
         let object = self.depot.look(&key).await?.ok_or_else(gone)?;
         let label = Label::of(&object).ok_or_else(gone)?;
+        if let Some(reasons) = catalogue.refusal(version, label.signature.as_deref()) {
+            return Ok(Delivered::Refused { version: version.clone(), reasons });
+        }
         if let Some((now, etag)) = self.seen.as_ref().and_then(|seen| Some((Label::of(seen)?, seen.etag.clone())))
             && now.version == *version
         {

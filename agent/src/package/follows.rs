@@ -1,0 +1,272 @@
+//! The keeper against a bucket in memory: whole days of it, and a thousand objects replaced under its hands.
+
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+use super::*;
+use crate::{
+    aws::memory::{BUCKET, Memory},
+    config::{Bucket, PackagePlace},
+    keeper::keep,
+    status::{Board, Phase},
+};
+
+const LATEST: &str = "www/site-latest.zip";
+const DAY: u32 = 24 * 60;
+
+/// A bucket, and a disk of whoever follows it.
+struct Followed {
+    bucket: Memory,
+    disk: tempfile::TempDir,
+}
+
+/// A keeper that runs.
+struct Running {
+    board: Board,
+    kept: Kept<Package>,
+    _depart: watch::Sender<Option<crate::departure::Going>>,
+}
+
+impl Followed {
+    fn new() -> Followed {
+        Followed { bucket: Memory::default(), disk: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    async fn keeper(&self) -> Packages {
+        let place = Bucket { bucket: BUCKET.to_owned(), prefix: "www/".to_owned() };
+        let source = Source::new(PackagePlace::Bucket(place), watch::channel(Some(self.bucket.aws().await)).1);
+        let shelf = Shelf::new(self.shelf(), "www".to_owned());
+        let following = Following { look: Duration::from_secs(10), skew: Duration::from_secs(60), keys: Vec::new() };
+        Packages::new(source, shelf, following, None)
+    }
+
+    async fn run(&self) -> Running {
+        let board = Board::new("www.example.org");
+        let (yields, kept) = watch::channel(None);
+        let (depart, departing) = watch::channel(None);
+        let place = board.place(Part::Package, &[]);
+        tokio::spawn(keep(self.keeper().await, place, yields, departing));
+        Running { board, kept, _depart: depart }
+    }
+
+    fn shelf(&self) -> PathBuf {
+        self.disk.path().join("package")
+    }
+
+    /// The one package that is kept on the disk.
+    fn on_disk(&self) -> Vec<u8> {
+        let entries = std::fs::read_dir(self.shelf()).expect("a shelf").map(|entry| entry.expect("an entry").path());
+        let zips: Vec<_> = entries
+            .filter(|path| path.extension().is_some_and(|end| end == "zip") && !path.ends_with("incoming.zip"))
+            .collect();
+        assert_eq!(zips.len(), 1, "{zips:?}");
+        std::fs::read(&zips[0]).expect("readable")
+    }
+}
+
+impl Running {
+    async fn next(&mut self) -> Package {
+        self.kept.wait_for(Option::is_some).await.expect("a package").clone().expect("some")
+    }
+
+    fn phase(&self) -> Phase {
+        self.board.watch().borrow().parts[0].phase
+    }
+}
+
+/// A package of some parts, whose files carry that version.
+fn version(number: usize) -> Bytes {
+    let (mut zip, stored) = (ZipWriter::new(std::io::Cursor::new(Vec::new())), SimpleFileOptions::default());
+    let stored = stored.compression_method(zip::CompressionMethod::Stored).last_modified_time(zip::DateTime::default());
+    for page in ["index.html", "about.html", "more.html"] {
+        zip.start_file(page, stored).expect("begun");
+        zip.write_all(format!("version {number:06}\n").repeat(1_500).as_bytes()).expect("written");
+    }
+    zip.finish().expect("a zip").into_inner().into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_that_is_down_for_a_day_is_asked_no_more_than_once_a_minute_and_the_site_stays() {
+    let followed = Followed::new();
+    followed.bucket.put(LATEST, version(1), 1);
+    let mut running = followed.run().await;
+    let first = running.next().await;
+    sleep(Duration::from_secs(600)).await;
+    running.kept.borrow_and_update();
+
+    followed.bucket.set_down(true);
+    let begun = Instant::now();
+    followed.bucket.put(LATEST, version(2), 2);
+    sleep(Duration::from_secs(60) * DAY).await;
+    assert!(!running.kept.has_changed().expect("it runs") && running.kept.borrow().as_ref() == Some(&first));
+    let calls: Vec<_> = followed.bucket.calls("").into_iter().filter(|at| *at > begun).collect();
+    assert!((DAY as usize / 2..=DAY as usize).contains(&calls.len()), "{} calls in a day", calls.len());
+    // It asks sooner at first: most of what goes wrong is over in a moment.
+    let settled = calls.windows(2).filter(|pair| pair[0] > begun + Duration::from_secs(180));
+    let closest = settled.map(|pair| pair[1] - pair[0]).min().expect("calls");
+    assert!(closest >= Duration::from_secs(60), "{closest:?}");
+    assert_eq!(running.phase(), Phase::Degraded);
+
+    followed.bucket.set_down(false);
+    let back = Instant::now();
+    running.kept.changed().await.expect("it runs");
+    assert!(back.elapsed() <= Duration::from_secs(91), "{:?}", back.elapsed());
+    assert!(followed.on_disk() == version(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn package_that_appears_is_found_within_one_look() {
+    let followed = Followed::new();
+    followed.bucket.put("www/site-7.zip", version(7), 1);
+    let mut running = followed.run().await;
+    for (number, absent) in [3, 200, 5_000].into_iter().enumerate() {
+        sleep(Duration::from_millis(absent * 1_000 + 321)).await;
+        assert_eq!(running.kept.borrow_and_update().is_some(), number > 0, "the last good one stays, if there is one");
+        let (key, appeared) = (format!("www/{number}-latest.zip"), Instant::now());
+        followed.bucket.put(&key, version(number), 10 + number as i64);
+        running.kept.changed().await.expect("it runs");
+        // Looks are spread by a fifth.
+        assert!(appeared.elapsed() <= Duration::from_secs(12), "{absent}: {:?}", appeared.elapsed());
+        assert!(followed.on_disk() == version(number));
+        followed.bucket.delete(&key);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_latest_objects_one_is_taken_for_good_and_that_is_said_once() {
+    let followed = Followed::new();
+    for (number, key) in ["www/b-latest.zip", "www/a-latest.zip", "www/c-latest"].into_iter().enumerate() {
+        followed.bucket.put(key, version(number), 5);
+    }
+    followed.bucket.shuffle();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let writer = Said(said.clone());
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut running = followed.run().await;
+    assert_eq!(running.next().await.release.key, "www/c-latest");
+    running.kept.borrow_and_update();
+    sleep(Duration::from_secs(6 * 3600)).await;
+    assert!(!running.kept.has_changed().expect("it runs"), "it is never swapped for another");
+    assert_eq!(followed.bucket.calls("GET www/a-latest").len() + followed.bucket.calls("GET www/b-latest").len(), 0);
+    let warned = || String::from_utf8_lossy(&said.lock().expect("unpoisoned")).matches("several objects").count();
+    assert!(followed.bucket.calls("GET list-type").len() > 200, "it was listed often");
+    assert_eq!(warned(), 1);
+    followed.bucket.delete("www/b-latest.zip");
+    sleep(Duration::from_secs(300)).await;
+    assert_eq!(warned(), 2, "these are other ones");
+}
+
+/// What was logged.
+#[derive(Clone)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("unpoisoned").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_package_is_fetched_no_more_than_once_in_five_minutes_where_no_verdict_can_be_left() {
+    let followed = Followed::new();
+    followed.bucket.put(LATEST, version(1), 1);
+    let mut running = followed.run().await;
+    let first = running.next().await;
+    followed.bucket.set_read_only(true);
+    followed.bucket.put(LATEST, "<html>no zip</html>", 2);
+    let begun = Instant::now();
+    sleep(Duration::from_secs(6 * 3600)).await;
+    let fetched: Vec<_> =
+        followed.bucket.calls(&format!("GET {LATEST}")).into_iter().filter(|at| *at > begun).collect();
+    assert!(fetched[0] - begun <= Duration::from_secs(30), "judged {:?} after it was there", fetched[0] - begun);
+    // The store says nothing of its bytes: a bad one is fetched a second time at once, to know that it is the store's.
+    let rounds: Vec<_> = fetched.chunks(2).map(|round| round[0]).collect();
+    assert!((60..=72).contains(&rounds.len()), "{} rounds", rounds.len());
+    assert!(rounds.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(300)));
+    assert!(running.kept.borrow().as_ref() == Some(&first));
+    assert_eq!(running.phase(), Phase::Degraded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn object_that_is_replaced_during_its_download_is_never_mixed() {
+    let races = std::env::var("SPOTHOST_RACES").ok().and_then(|races| races.parse().ok()).unwrap_or(100);
+    let seed = std::env::var("SPOTHOST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("SPOTHOST_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (followed, replaced) = (Followed::new(), Arc::new(AtomicUsize::new(0)));
+    let mut packages = followed.keeper().await;
+    let mut published: HashMap<String, Bytes> = HashMap::new();
+    let (mut number, mut in_the_middle) = (0, 0);
+    for race in 0..races {
+        let mut publish = |bucket: &Memory| {
+            number += 1;
+            let body = version(number);
+            bucket.put(LATEST, body.clone(), number as i64);
+            body
+        };
+        let first = publish(&followed.bucket);
+        let second = publish(&Memory::default());
+        // The call before which it is replaced: one of the look, the fetch of a part, or one after all of it.
+        let (left, at) = (Arc::new(AtomicUsize::new(random.usize(0..14))), number as i64);
+        let (body, count) = (second.clone(), replaced.clone());
+        followed.bucket.meanwhile(move |bucket, _| {
+            let before = left.fetch_sub(1, Ordering::Relaxed);
+            if before == 0 {
+                bucket.put(LATEST, body.clone(), at);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for body in [&first, &second] {
+            published.insert(sha256_of(body), body.clone());
+        }
+        let before = followed.bucket.calls(&format!("GET {LATEST}")).len();
+        let mut rounds = 0;
+        while packages.held.as_ref().is_none_or(|held| held.release.modified.unix_timestamp() != at) {
+            rounds += 1;
+            assert!(rounds < 20, "race {race}: the newest never comes");
+            if let Ok(seen) = packages.observe().await
+                && let Judgement::Drifted { drift, .. } = packages.judge(seen)
+            {
+                let _ = packages.converge(drift).await;
+            }
+            if packages.held.is_some() {
+                assert!(published.contains_key(&sha256_of(&followed.on_disk())), "race {race}: a mixed package");
+            }
+            tokio::time::advance(Duration::from_secs(61)).await;
+        }
+        let parts = first.len().div_ceil(16 << 10);
+        let asked = followed.bucket.calls(&format!("GET {LATEST}")).len() - before;
+        in_the_middle += usize::from(asked % parts != 0);
+        assert!(followed.on_disk() == second, "race {race}");
+        assert!(packages.refusals.verdicts().is_empty(), "race {race}: nobody is blamed");
+    }
+    assert_eq!(replaced.load(Ordering::Relaxed), races);
+    assert!(in_the_middle > races / 10, "{in_the_middle} of {races} were replaced between two parts");
+    assert!(!followed.bucket.keys().iter().any(|key| key.contains("verdicts")), "{:?}", followed.bucket.keys());
+}
+
+fn sha256_of(bytes: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), bytes).expect("written");
+    sha256(file.path()).expect("readable")
+}
