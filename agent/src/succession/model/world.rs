@@ -230,6 +230,8 @@ impl World {
                 self.step(number)?;
                 self.check()?;
             }
+            // Of those who have just left, too: nobody else may be there for whom a next moment would come.
+            self.refill();
             self.check()?;
             if self.kind == Kind::Releases && self.now >= next_visit {
                 self.visit()?;
