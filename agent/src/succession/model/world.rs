@@ -230,6 +230,9 @@ impl World {
                 self.step(number)?;
                 self.check()?;
             }
+            if self.calm {
+                self.end_those_who_never_spoke();
+            }
             // Of those who have just left, too: nobody else may be there for whom a next moment would come.
             self.refill();
             self.check()?;
@@ -283,6 +286,17 @@ impl World {
         for _ in self.members() + coming..self.fleet.target {
             let at = now + self.dice.u64(5..self.fleet.slowest);
             self.fleet.launches.push(at);
+        }
+    }
+
+    /// A fleet whose only host runs no agent has nobody who could see it: that a person mends.
+    fn end_those_who_never_spoke(&mut self) {
+        if self.members() <= self.fleet.target && self.living().all(|number| self.hosts[&number].mute) {
+            let mute: Vec<u32> = self.living().collect();
+            for number in mute {
+                self.say(|| format!("somebody ends i-{number:04}, which never spoke"));
+                self.kill(number);
+            }
         }
     }
 
