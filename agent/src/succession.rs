@@ -337,14 +337,24 @@ impl Keeper for Succession {
 
 impl Succession {
     /// Ends this host. A look is some time ago by now, so what speaks for it is looked at once more: that the fleet can spare
-    /// a host, and that the one which the names lead to answers.
+    /// a host, and that the one which the names lead to answers and stays. The claim is read anew, since this host may just
+    /// be taking the names after one that goes, and an answer that was lost would leave it unaware that it has them.
     async fn leave(&mut self) -> Result<(), Fault> {
         let doing = "leaving the fleet";
-        let owner = match &*self.sources.leads.borrow() {
-            Some(Leads::Elsewhere(other)) => Some(other.claim.clone()),
+        let elsewhere = match &*self.sources.leads.borrow() {
+            Some(Leads::Elsewhere(_)) => true,
             Some(Leads::Here(_)) => return Err(Fault::retry(doing, "the names lead here again")),
-            None => None,
+            None => false,
         };
+        let owner = if elsewhere { self.fleets.claim().await? } else { None };
+        if let Some(owner) = &owner {
+            if Some(&owner.instance) == self.fleets.instance().ok().as_ref() {
+                return Err(Fault::retry(doing, "the names lead here again"));
+            }
+            if owner.departing {
+                return Err(Fault::retry(doing, format!("{} says that it goes", owner.instance)));
+            }
+        }
         if let Some(crew) = self.fleets.look().await?
             && !crew.leaves_in_one
             && crew.members <= crew.target

@@ -194,7 +194,8 @@ impl Fleets {
         self.host.borrow().as_ref().and_then(Host::public).is_some()
     }
 
-    fn instance(&self) -> Result<String, Fault> {
+    /// The id of this host's instance.
+    pub(super) fn instance(&self) -> Result<String, Fault> {
         self.host.borrow().as_ref().map(|host| host.instance.clone()).ok_or_else(no_fleet)
     }
 }

@@ -174,11 +174,13 @@ impl World {
 
     fn probe(&mut self, number: u32) -> Seconds {
         let host = &self.hosts[&number];
-        let owner = host.claim.as_ref().and_then(|claim| super::zone::number(&claim.instance));
-        let failed = host.role == Role::Failed && owner.is_none();
+        let failed = host.role == Role::Failed && host.claim.is_none();
+        // Read anew, where Route 53 is there.
+        let claim = self.zone.claimed.as_ref().filter(|claim| self.now >= self.zone.down && !claim.departing);
+        let owner = claim.and_then(|claim| super::zone::number(&claim.instance));
         let answers = owner.is_some_and(|owner| owner != number && self.answers(owner));
         if !answers && !failed && self.flaw != Flaw::LeavesAtOnce {
-            self.say(|| format!("i-{number:04} stays after all: the owner does not answer"));
+            self.say(|| format!("i-{number:04} stays after all: the owner does not answer, or goes"));
             return self.look();
         }
         self.host(number).place.0 = OfPlace::Ends(false);
