@@ -70,6 +70,13 @@ pub(crate) fn writes_of_names(host: &Instance) -> usize {
     writes.iter().filter(|call| call.service == Service::Route53 && call.target.contains("_spothost")).count()
 }
 
+/// How many of them Route 53 carried out: the others were fenced off, and changed nothing.
+pub(crate) fn moves_of_names(host: &Instance) -> usize {
+    let writes = host.aws.writes();
+    let moves = writes.iter().filter(|call| call.service == Service::Route53 && call.target.contains("_spothost"));
+    moves.filter(|call| call.status == Some(200)).count()
+}
+
 /// The epoch of the claim, as name servers tell it; 0 without one.
 pub(crate) async fn epoch(account: &Account) -> u64 {
     let claim = claim(account).await;
