@@ -16,6 +16,7 @@ mod forged;
 mod heals;
 mod hosts;
 mod init;
+mod multivalue;
 mod notices;
 mod outages;
 mod publish;

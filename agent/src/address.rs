@@ -28,10 +28,12 @@ use crate::{
 mod claimant;
 #[cfg(feature = "fleet")]
 mod elastic;
+mod multivalue;
 pub(crate) mod plan;
 
 #[cfg(feature = "fleet")]
-pub use elastic::{Elastic, Sources};
+pub use elastic::Elastic;
+pub use multivalue::{Multivalue, withdraw_when_departing};
 
 use claimant::{Claimant, standing};
 
@@ -107,6 +109,44 @@ pub struct Address {
     /// What a look found that was made while this host did not answer yet, and when.
     early: Option<(Instant, Seen)>,
     claimant: Claimant,
+}
+
+/// What a host has to hold before anybody may be led to it by other means than records that move, and what it goes by.
+pub struct Sources {
+    /// The way to AWS.
+    pub aws: Kept<Aws>,
+    /// Who it is.
+    pub host: Kept<Host>,
+    /// That it answers.
+    pub answering: Kept<Answering>,
+    /// That it has no certificate, and says so.
+    pub waiting: Kept<Waiting>,
+    /// How many hosts the fleet has at rest.
+    pub target: Kept<u32>,
+}
+
+impl Sources {
+    fn lacks(&self) -> Option<String> {
+        if self.answering.borrow().is_none() && self.waiting.borrow().is_none() {
+            return Some("this host to answer for the domain".to_owned());
+        }
+        if self.host.borrow().is_none() {
+            return Some("the host".to_owned());
+        }
+        self.aws.borrow().is_none().then(|| "the region of the host".to_owned())
+    }
+
+    async fn changed(&mut self) {
+        let Sources { aws, host, answering, waiting, target } = self;
+        tokio::select! {
+            Ok(()) = answering.changed() => {}
+            Ok(()) = host.changed() => {}
+            Ok(()) = aws.changed() => {}
+            Ok(()) = waiting.changed() => {}
+            Ok(()) = target.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
 }
 
 /// How long an early look is of use. An older one could do no harm, since the claim it read is compared by Route 53

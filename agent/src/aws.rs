@@ -22,6 +22,7 @@ pub mod depot;
 pub mod elastic_ip;
 #[cfg(feature = "fleet")]
 pub mod fleet;
+pub mod health;
 #[cfg(feature = "fleet")]
 pub mod instances;
 pub mod lease;

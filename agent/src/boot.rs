@@ -14,10 +14,8 @@ use spothost_server::{Bound, Counters, Drained, Identity, Listen, Running, Setti
 use time::OffsetDateTime;
 use tokio::{sync::watch, time::timeout};
 
-#[cfg(feature = "fleet")]
-use crate::address;
 use crate::{
-    address::{Address, Ledger},
+    address::{self, Address, Ledger, Multivalue, withdraw_when_departing},
     aws::{self, Aws, Login, metadata::Metadata},
     certificate::{AtHand, Certificates, Certifier, Vault, self_made},
     config::{Config, Leading, PackagePlace, Succession as Policy, VaultPlace},
@@ -35,6 +33,9 @@ use crate::{
 const COUNTED: Duration = Duration::from_secs(5);
 /// How long a disk may take to say what was served before.
 const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// How long the end waits for records that a host takes with it.
+const TAKE_AWAY: Duration = Duration::from_secs(10);
 
 /// How long a host at most stays that an Elastic IP has left.
 const SPARE: Duration = Duration::from_secs(60);
@@ -131,12 +132,16 @@ pub async fn run(
     let (departing, departs) = watch::channel(None);
     let hands = Hands { board: board.clone(), departs: departs.clone() };
     let (manner, manners) = watch::channel(Manner::Serve);
+    let (withdrawn, mut away) = watch::channel(false);
     let ((drained_by_now, drains), (owing, owes)) = (watch::channel(false), watch::channel(false));
-    keep_all(config, folders, &hands, Ways { bound: listen, feeds, signals, departing, manner, drains, owing });
+    let ways = Ways { bound: listen, feeds, signals, departing, manner, withdrawn, drains, owing };
+    keep_all(config, folders, &hands, ways);
 
     let (going, hurried) = serve_until_gone(&running, manners, departs).await;
     let drained = drain(running, &going, hurried).await;
     drained_by_now.send_replace(true);
+    // Where there are none to be taken away, nobody says so.
+    let _ = timeout(TAKE_AWAY, away.wait_for(|away| *away)).await;
     give_back(&going, owes).await;
     board.gone();
     writer.abort();
@@ -208,12 +213,14 @@ struct Ways {
     signals: Signals,
     departing: watch::Sender<Option<Going>>,
     manner: watch::Sender<Manner>,
+    /// Whether records that a host takes with it are away.
+    withdrawn: watch::Sender<bool>,
     drains: watch::Receiver<bool>,
     owing: watch::Sender<bool>,
 }
 
 fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
-    let Ways { bound, feeds, signals, departing, manner, drains, owing } = ways;
+    let Ways { bound, feeds, signals, departing, manner, withdrawn, drains, owing } = ways;
     let (leaving, leaves) = watch::channel(None);
     let (host, aws, notices) = if config.needs_aws() {
         let metadata = Metadata::new();
@@ -257,14 +264,29 @@ fn keep_all(config: &Config, folders: &Folders, hands: &Hands, ways: Ways) {
             // The configuration refuses it.
             #[cfg(not(feature = "fleet"))]
             Leading::ElasticIp(..) => return,
-            Leading::Records | Leading::Multivalue => {
+            Leading::Multivalue => {
+                tokio::spawn(withdraw_when_departing(
+                    ledger.clone(),
+                    (aws.clone(), host.clone()),
+                    hands.departs.clone(),
+                    withdrawn,
+                ));
+                let (target, answering) = (targets, answering.clone());
+                let sources = address::Sources { aws, host, answering, waiting, target };
+                hands.start(Multivalue::new(config, ledger, sources))
+            }
+            Leading::Records => {
                 hands.start(Address::new(config, ledger, aws, host, answering.clone(), targets).or_waiting(waiting))
             }
         };
-        tokio::spawn(hand_over(leads.clone(), fleets.clone(), hands.departs.clone(), drains, owing));
+        // Where every host is led to, nobody has to follow one that goes: its fleet replaces it.
+        if config.leading != Leading::Multivalue {
+            tokio::spawn(hand_over(leads.clone(), fleets.clone(), hands.departs.clone(), drains, owing));
+        }
         let sources = Sources { leads, answering, outlook: notices };
         let effects = Effects { manner, target, leaving };
-        hands.start(Succession::new(pace(config), sources, effects, fleets, hands.board.clone()));
+        let succession = Succession::new(pace(config), sources, effects, fleets, hands.board.clone());
+        hands.start(if config.leading == Leading::Multivalue { succession.of_many() } else { succession });
     }
 }
 

@@ -272,6 +272,11 @@ impl Site<'_> {
         if matches!(self.config.leading, Leading::ElasticIp(..)) { what } else { Vec::new() }
     }
 
+    /// `what`, where every host is led to, each with a health check.
+    fn where_many_are_led_to(&self, what: &str) -> Vec<String> {
+        if self.config.leading == Leading::Multivalue { vec![what.to_owned()] } else { Vec::new() }
+    }
+
     /// What hosts take turns by, and count with, where there is a succession.
     fn turns_in_the_fleet(&self) -> Vec<String> {
         let keys = ["leaving", "early", "replacement-*"].map(|what| format!(".spothost-{what}.json"));

@@ -38,6 +38,8 @@ mod right;
 #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
 mod rollout;
 mod silence;
+#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
+mod turns;
 
 pub use claim::{Claim, claim_name};
 pub use course::{Course, Crew, Manner, Names, Role, Situation, Step, course};
@@ -47,6 +49,7 @@ pub use phase::{Change, Phase, Phases};
 pub use right::{Ground, Right, Standing, right, right_without_certificate};
 pub use rollout::{Goal, Progress, Sight};
 pub use silence::Silence;
+pub use turns::{Member, Turn, Turns, Waiting};
 
 /// How often the owner looks who else is in its fleet, at most.
 const NEWCOMERS: Duration = Duration::from_secs(300);
@@ -101,6 +104,8 @@ pub struct Succession {
     newcomers: (Newcomers, Option<Instant>),
     /// The epoch of the claim in which a host asked for a successor whose place was given back.
     given_back: Option<u64>,
+    /// Whether people are led to every host, so that nobody follows another.
+    of_many: bool,
 }
 
 impl Succession {
@@ -127,7 +132,16 @@ impl Succession {
             least: None,
             newcomers: (Newcomers::default(), None),
             given_back: None,
+            of_many: false,
         }
+    }
+
+    /// The same for one of many hosts, all of which people are led to: none follows another, and none is asked for. One that
+    /// never comes to answer is replaced all the same.
+    #[must_use]
+    pub fn of_many(self) -> Succession {
+        let policy = Policy { rebalance: false, ..self.policy };
+        Succession { policy, of_many: true, ..self }
     }
 
     /// A host without a fleet has nothing to leave: it stands by.
@@ -179,6 +193,7 @@ impl Succession {
         let owes = asked_in.is_some() && asked_in > self.given_back;
         let matters = match role {
             Role::Superseded | Role::Standby | Role::Failed => !self.fleets.is_none(),
+            Role::Owner if self.of_many => false,
             Role::Owner => floor.is_none() || owes || self.policy.rebalance || self.newcomers_are_due(),
             Role::Booting => owes || (floor.is_none() && !self.fleets.is_none()),
             Role::Departing => false,
@@ -198,6 +213,8 @@ impl Succession {
         if role == Role::Owner && self.newcomers_are_due() {
             self.look_at_newcomers(floor.is_some_and(|floor| seen.members > floor)).await?;
         }
+        // Nothing of ours changes what a fleet of many is to have.
+        let floor = floor.or(self.of_many.then_some(seen.target));
         Ok((Some(Crew { floor, ..seen }), owes))
     }
 

@@ -29,7 +29,8 @@ pub(crate) fn needs(call: &Recorded) -> Vec<Need> {
     match call.service {
         Service::S3 => s3(&call.operation, path),
         Service::Route53 => {
-            let id = path.trim_matches('/').split(['/', '?']).nth(2).unwrap_or_default();
+            let path = path.split('?').next().unwrap_or_default();
+            let id = path.trim_matches('/').split('/').nth(2).unwrap_or_default();
             let kind = path.trim_matches('/').split('/').nth(1).unwrap_or_default();
             let names = between(rest, "<Name>", "</Name>");
             let names =

@@ -42,6 +42,12 @@ pub struct Record {
     pub ttl: u64,
     /// The values as Route 53 writes them: those of TXT in quotation marks.
     pub values: Vec<String>,
+    /// What tells it from others of its name and type, if it is not the only one.
+    #[serde(default)]
+    pub identifier: Option<String>,
+    /// Id of its health check.
+    #[serde(default)]
+    pub check: Option<String>,
 }
 
 /// An object of the bucket.
@@ -165,6 +171,11 @@ impl Account {
     /// Every record set as Route 53 holds it, but NS and SOA.
     pub async fn records(&self) -> Vec<Record> {
         serde_json::from_value(self.ask("records", &[], Bytes::new()).await).expect("record sets")
+    }
+
+    /// Every health check: `id`, `reference` and the names of `HealthCheckConfig`.
+    pub async fn health_checks(&self) -> Vec<Value> {
+        serde_json::from_value(self.ask("health_checks", &[], Bytes::new()).await).expect("health checks")
     }
 
     /// The same as name servers tell it: what is INSYNC.

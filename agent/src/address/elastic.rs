@@ -8,13 +8,10 @@
 use std::time::Duration;
 
 use futures_util::future::join;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use super::{
-    Elsewhere, Leads, LeadsHere, Ledger,
+    Elsewhere, Leads, LeadsHere, Ledger, Sources,
     claimant::{Claimant, standing},
     plan::Wanted,
 };
@@ -27,8 +24,7 @@ use crate::{
     config::{Bucket, Config},
     fault::Fault,
     host::Host,
-    keeper::{Judgement, Keeper, Kept, Pace},
-    listener::{Answering, Waiting},
+    keeper::{Judgement, Keeper, Pace},
     status::Part,
     succession::{Claim, Standing},
 };
@@ -45,20 +41,6 @@ const LOOK_AT_RECORDS: Duration = Duration::from_secs(600);
 const AGAIN: Duration = Duration::from_secs(60);
 /// How long EC2 may take to tell that the address has moved, since it is eventually consistent; then it is moved anew.
 const SETTLE: Duration = Duration::from_secs(5);
-
-/// What a host has to hold before the address may lead to it, and what it goes by.
-pub struct Sources {
-    /// The way to AWS.
-    pub aws: Kept<Aws>,
-    /// Who it is.
-    pub host: Kept<Host>,
-    /// That it answers.
-    pub answering: Kept<Answering>,
-    /// That it has no certificate, and says so.
-    pub waiting: Kept<Waiting>,
-    /// How many hosts the fleet has at rest.
-    pub target: watch::Receiver<Option<u32>>,
-}
 
 /// Keeper of an Elastic IP.
 pub struct Elastic {
@@ -241,25 +223,11 @@ impl Keeper for Elastic {
     }
 
     fn lacks(&self) -> Option<String> {
-        if !self.is_ready() && self.sources.waiting.borrow().is_none() {
-            return Some("this host to answer for the domain".to_owned());
-        }
-        if self.sources.host.borrow().is_none() {
-            return Some("the host".to_owned());
-        }
-        self.sources.aws.borrow().is_none().then(|| "the region of the host".to_owned())
+        self.sources.lacks()
     }
 
     async fn woken(&mut self) {
-        let Sources { aws, host, answering, waiting, target } = &mut self.sources;
-        tokio::select! {
-            Ok(()) = answering.changed() => {}
-            Ok(()) = host.changed() => {}
-            Ok(()) = aws.changed() => {}
-            Ok(()) = waiting.changed() => {}
-            Ok(()) = target.changed() => {}
-            else => std::future::pending().await,
-        }
+        self.sources.changed().await;
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {

@@ -279,7 +279,7 @@ fn record_step(
 }
 
 /// An address record cannot stand beside a CNAME (RFC 1034 §3.6.2), nor a simple one beside routed ones.
-fn refuse_what_is_in_the_way(name: &Name, sets: &[&Records]) -> Result<(), Fault> {
+pub(super) fn refuse_what_is_in_the_way(name: &Name, sets: &[&Records]) -> Result<(), Fault> {
     let doing = format!("reading {name}");
     if let Some(set) = sets.iter().find(|set| set.kind == Kind::Cname) {
         let said = format!("a CNAME to {}", set.values.join(" "));
@@ -292,7 +292,7 @@ fn refuse_what_is_in_the_way(name: &Name, sets: &[&Records]) -> Result<(), Fault
     Ok(())
 }
 
-fn addresses(host: &Host) -> Vec<String> {
+pub(super) fn addresses(host: &Host) -> Vec<String> {
     host.ipv4.map(|ip| ip.to_string()).into_iter().chain(host.ipv6.map(|ip| ip.to_string())).collect()
 }
 

@@ -118,6 +118,28 @@ impl Instances {
         Ok(instances.filter_map(machine).collect())
     }
 
+    /// Those of `ids` that no longer live; one that EC2 does not know is gone, too.
+    ///
+    /// # Errors
+    /// What EC2 refuses.
+    pub async fn gone(&self, ids: &[String]) -> Result<Vec<String>, Fault> {
+        let mut living = std::collections::BTreeSet::new();
+        // A filter takes 200 values. Named otherwise, one that EC2 does not know would be an error for all of them.
+        for some in ids.chunks(200) {
+            let filter =
+                aws_sdk_ec2::types::Filter::builder().name("instance-id").set_values(Some(some.to_vec())).build();
+            let answer = self.client.describe_instances().filters(filter).send().await;
+            let answer = answer.map_err(|error| fault("asking EC2 for the hosts", "ec2:DescribeInstances", &error))?;
+            let instances = answer.reservations().iter().flat_map(|reservation| reservation.instances());
+            let lives = |instance: &&aws_sdk_ec2::types::Instance| {
+                let state = instance.state().and_then(|state| state.name());
+                matches!(state, Some(InstanceStateName::Pending | InstanceStateName::Running))
+            };
+            living.extend(instances.filter(lives).filter_map(|instance| instance.instance_id().map(str::to_owned)));
+        }
+        Ok(ids.iter().filter(|id| !living.contains(*id)).cloned().collect())
+    }
+
     /// The tags of that instance.
     ///
     /// # Errors

@@ -14,6 +14,10 @@ use super::{
 };
 use crate::fault::Fault;
 
+mod answers;
+
+pub use answers::{Answer, Many, Sets};
+
 /// A change is known to all name servers "generally within 60 seconds"; after this it is a fault.
 const LONGEST_SYNC: Duration = Duration::from_secs(180);
 
@@ -126,8 +130,12 @@ impl Zone {
     /// # Errors
     /// What Route 53 refuses, other than a zone that does not hold what the batch says.
     pub async fn change(&self, why: &str, steps: &[Step]) -> Result<Changed, Fault> {
+        self.send(batch(why, steps)).await
+    }
+
+    async fn send(&self, batch: Result<ChangeBatch, aws_sdk_route53::error::BuildError>) -> Result<Changed, Fault> {
         let doing = format!("changing records in zone {}", self.id);
-        let batch = batch(why, steps).map_err(|error| Fault::retry(&doing, error))?;
+        let batch = batch.map_err(|error| Fault::retry(&doing, error))?;
         let request = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch);
         match request.send().await {
             Ok(answer) => {
@@ -183,23 +191,22 @@ fn invalid_batch_words<R>(
 fn batch(why: &str, steps: &[Step]) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
     let mut batch = ChangeBatch::builder().comment(why);
     for step in steps {
-        let (action, records) = match step {
-            Step::Delete(records) => (ChangeAction::Delete, records),
-            Step::Create(records) => (ChangeAction::Create, records),
-            Step::Upsert(records) => (ChangeAction::Upsert, records),
-        };
-        batch = batch.changes(Change::builder().action(action).resource_record_set(set(records)?).build()?);
+        batch = batch.changes(change_of(step)?);
     }
     batch.build()
 }
 
-fn set(records: &Records) -> Result<ResourceRecordSet, aws_sdk_route53::error::BuildError> {
-    let kind = match records.kind {
-        Kind::A => RrType::A,
-        Kind::Aaaa => RrType::Aaaa,
-        Kind::Txt => RrType::Txt,
-        Kind::Cname => RrType::Cname,
+fn change_of(step: &Step) -> Result<Change, aws_sdk_route53::error::BuildError> {
+    let (action, records) = match step {
+        Step::Delete(records) => (ChangeAction::Delete, records),
+        Step::Create(records) => (ChangeAction::Create, records),
+        Step::Upsert(records) => (ChangeAction::Upsert, records),
     };
+    Change::builder().action(action).resource_record_set(set(records)?).build()
+}
+
+fn set(records: &Records) -> Result<ResourceRecordSet, aws_sdk_route53::error::BuildError> {
+    let kind = written(records.kind);
     let mut set = ResourceRecordSet::builder().name(&records.name).r#type(kind).ttl(records.ttl.unwrap_or(60).into());
     for value in &records.values {
         set = set.resource_records(ResourceRecord::builder().value(value).build()?);
@@ -207,17 +214,34 @@ fn set(records: &Records) -> Result<ResourceRecordSet, aws_sdk_route53::error::B
     set.build()
 }
 
+fn written(kind: Kind) -> RrType {
+    match kind {
+        Kind::A => RrType::A,
+        Kind::Aaaa => RrType::Aaaa,
+        Kind::Txt => RrType::Txt,
+        Kind::Cname => RrType::Cname,
+    }
+}
+
+fn kind_of(kind: &RrType) -> Option<Kind> {
+    match kind {
+        RrType::A => Some(Kind::A),
+        RrType::Aaaa => Some(Kind::Aaaa),
+        RrType::Txt => Some(Kind::Txt),
+        RrType::Cname => Some(Kind::Cname),
+        _ => None,
+    }
+}
+
+/// What is none of a-z, 0-9, - and _ is listed in octal ("DNS domain name format" of the developer guide).
+fn name_of(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase().replace("\\052", "*")
+}
+
 fn records(set: &ResourceRecordSet) -> Option<Records> {
-    let kind = match set.r#type() {
-        RrType::A => Kind::A,
-        RrType::Aaaa => Kind::Aaaa,
-        RrType::Txt => Kind::Txt,
-        RrType::Cname => Kind::Cname,
-        _ => return None,
-    };
+    let kind = kind_of(set.r#type())?;
     Some(Records {
-        // What is none of a-z, 0-9, - and _ is listed in octal ("DNS domain name format" of the developer guide).
-        name: set.name().trim_end_matches('.').to_ascii_lowercase().replace("\\052", "*"),
+        name: name_of(set.name()),
         kind,
         ttl: set.ttl().and_then(|ttl| u32::try_from(ttl).ok()),
         values: set.resource_records().iter().map(|record| record.value().to_owned()).collect(),

@@ -7,10 +7,8 @@ use comfy_table::{Cell, Color};
 use tokio::sync::watch;
 
 use super::{Configured, Kept, Log, Stop, runtime, table};
-#[cfg(feature = "fleet")]
-use crate::address;
 use crate::{
-    address::{Address, Ledger},
+    address::{self, Address, Ledger},
     aws::metadata::Metadata,
     boot::{self, Folders},
     config::{Config, Leading},
@@ -96,7 +94,12 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
             // The configuration refuses it.
             #[cfg(not(feature = "fleet"))]
             Leading::ElasticIp(..) => {}
-            Leading::Records | Leading::Multivalue => {
+            Leading::Multivalue => {
+                let waiting = watch::channel(None).1;
+                let sources = address::Sources { aws, host, answering, waiting, target };
+                drop(found(address::Multivalue::new(config, ledger, sources), &mut findings).await);
+            }
+            Leading::Records => {
                 drop(found(Address::new(config, ledger, aws, host, answering, target), &mut findings).await)
             }
         }

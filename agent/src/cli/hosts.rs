@@ -10,9 +10,8 @@ use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, rollout::Site, runtime, 
 use crate::{
     aws::{depot::Depot, instances::Instances},
     clock::moment,
-    config::{Config, PackagePlace},
+    config::{Config, Leading, PackagePlace},
     publish::Catalogue,
-    succession::Claim,
 };
 
 /// Show the hosts of the fleet.
@@ -61,22 +60,28 @@ impl Hosts {
 async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
     let site = Site::find(config).await?;
     let claim = site.ledger.claim(&site.aws).await?;
+    // Where people are led to every host, each that they are led to is an owner.
+    let led = match config.leading {
+        Leading::Multivalue => site.ledger.led(&site.aws).await?,
+        Leading::Records | Leading::ElasticIp(..) => claim.iter().map(|claim| claim.instance.clone()).collect(),
+    };
     let members = site.fleet.members().await?;
     let said = said_by_hosts(config, &site).await;
     let mut rows = Vec::new();
     for machine in Instances::new(&site.aws).described(&members).await? {
         let mine = claim.as_ref().filter(|claim| claim.instance == machine.id);
         let at = mine.and_then(|claim| claim.at).or(machine.address);
-        let answers = match (at, &claim) {
-            (Some(at), Some(claim)) => site.ledger.answers(&Claim { at: Some(at), ..claim.clone() }).await,
-            _ => false,
+        let answers = match at {
+            Some(at) => site.ledger.answers_at(at).await,
+            None => false,
         };
-        let (role, package) = said.get(&machine.id).cloned().unwrap_or_default();
+        let Said { role, package, program } = said.get(&machine.id).cloned().unwrap_or_default();
+        let owner = led.contains(&machine.id);
         rows.push(Row {
-            owner: mine.is_some(),
-            role: role.or_else(|| mine.map(|_| "owner".to_owned())),
+            owner,
+            role: role.or_else(|| owner.then(|| "owner".to_owned())),
             package: package.or_else(|| mine.and_then(|claim| claim.package.clone())),
-            program: mine.and_then(|claim| claim.version.clone()),
+            program: mine.and_then(|claim| claim.version.clone()).or(program),
             instance: machine.id,
             launched: machine.launched,
             address: at,
@@ -87,14 +92,21 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
     Ok(rows)
 }
 
-/// Role and version, as far as hosts have said so beside the packages.
-async fn said_by_hosts(config: &Config, site: &Site) -> BTreeMap<String, (Option<String>, Option<String>)> {
+/// What a host has said of itself beside the packages.
+#[derive(Clone, Default)]
+struct Said {
+    role: Option<String>,
+    package: Option<String>,
+    program: Option<String>,
+}
+
+async fn said_by_hosts(config: &Config, site: &Site) -> BTreeMap<String, Said> {
     let PackagePlace::Bucket(place) = &config.package else { return BTreeMap::new() };
     let Ok(catalogue) = Catalogue::read(&Depot::new(&site.aws, place.clone())).await else { return BTreeMap::new() };
     let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
     let said = |host: crate::publish::Serving| {
-        let version = host.version.map(|version| version.to_string()).or(host.etag);
-        (host.instance, (Some(host.role), version))
+        let package = host.version.map(|version| version.to_string()).or(host.etag);
+        (host.instance, Said { role: Some(host.role), package, program: host.program })
     };
     hosts.map(said).collect()
 }

@@ -7,11 +7,13 @@ use tokio::time::sleep;
 
 use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, runtime};
 use crate::{
+    config::Leading,
     departure::Signals,
     succession::{Goal, Phases, Progress, Sight},
 };
 
 mod display;
+mod many;
 mod site;
 
 use display::Display;
@@ -23,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Start a host more, wait until it has taken over and the old one is gone. It may be interrupted, and run again.
 #[derive(Args)]
 #[command(after_help = "\
+Where people are led to every host ([dns] mode = \"multivalue\"), each host is replaced in its turn; [fleet] target says how many there
+are at rest.
+
 Exit codes: 0 the new host owns the names, answers, and the old one is gone; 1 it came to nothing, and the fleet's target is what it
 was; 75 the time was over before the old host had gone: run it again to go on waiting.")]
 pub(super) struct Rollout {
@@ -55,7 +60,10 @@ impl Rollout {
             let mut signals = Signals::catch().map_err(|error| Stop::new(TRY_AGAIN, error))?;
             let rolled = async {
                 let site = Site::find(&config).await?;
-                self.roll(&site).await
+                match config.leading {
+                    Leading::Multivalue => self.roll_many(&site, &config).await,
+                    Leading::Records | Leading::ElasticIp(..) => self.roll(&site).await,
+                }
             };
             tokio::select! {
                 done = rolled => done,

@@ -49,9 +49,7 @@ pub(super) fn checked(
     let multivalue = mode.filter(|mode| *mode.get_ref() == Mode::Multivalue);
     match (address.elastic_ip, multivalue) {
         (None, None) => Ok(Leading::Records),
-        (None, Some(mode)) if zone => {
-            Err((Some(mode.span()), "this program keeps no multivalue answers yet".to_owned()))
-        }
+        (None, Some(_)) if zone => Ok(Leading::Multivalue),
         (None, Some(mode)) => {
             let said = "`mode = \"multivalue\"` is of records, and without `zone` there are none";
             Err((Some(mode.span()), said.to_owned()))
@@ -105,7 +103,7 @@ mod tests {
         let (bucket, disk) = ("s3://sites/www/", "file:///srv/site");
         assert_eq!(read("", disk, false), Ok(Leading::Records));
         assert_eq!(read("mode = \"simple\"", bucket, true), Ok(Leading::Records));
-        assert!(read("mode = \"multivalue\"", bucket, true).is_err(), "it would be led by simple records");
+        assert_eq!(read("mode = \"multivalue\"", bucket, true), Ok(Leading::Multivalue));
         let elastic = "[address]\nelastic_ip = \"eipalloc-0123456789abcdef0\"";
         for zone in [true, false] {
             let read = read(elastic, bucket, zone);

@@ -156,6 +156,32 @@ pub(super) const RIGHTS: &[Right] = &[
     },
     Right {
         who: Who::Host,
+        sid: "SeeHealthChecks",
+        actions: &["route53:ListHealthChecks"],
+        // This action takes no resource (Service Authorization Reference, "Amazon Route 53").
+        on: |site| site.where_many_are_led_to("*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "MakeHealthChecks",
+        actions: &["route53:CreateHealthCheck"],
+        // A check that is to be made has no id yet.
+        on: |site| site.where_many_are_led_to("*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "DeleteHealthChecks",
+        actions: &["route53:DeleteHealthCheck"],
+        on: |site| {
+            let checks = format!("arn:{}:route53:::healthcheck/*", site.place.partition());
+            site.where_many_are_led_to(&checks)
+        },
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
         sid: "ClaimTheAddress",
         actions: &["s3:PutObject"],
         on: |site| site.where_an_address_moves(site.objects(".spothost-claim.json")),

@@ -145,7 +145,16 @@ mod tests {
 
     fn host(role: &str, written: OffsetDateTime) -> Serving {
         let (version, etag) = (Some(wanted().label.version), Some("e".to_owned()));
-        Serving { instance: "i-2".into(), role: role.into(), version, etag, since: written, address: None, written }
+        Serving {
+            instance: "i-2".into(),
+            role: role.into(),
+            version,
+            etag,
+            since: written,
+            address: None,
+            program: None,
+            written,
+        }
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct Serving {
     /// Its public address.
     #[serde(default)]
     pub address: Option<String>,
+    /// Version of the program that it runs.
+    #[serde(default)]
+    pub program: Option<String>,
     /// When it said so, by S3's clock.
     #[serde(skip, default = "never")]
     pub written: OffsetDateTime,
@@ -389,6 +392,7 @@ mod tests {
             etag: None,
             since: BEGIN,
             address: None,
+            program: None,
             written: BEGIN + Duration::minutes(minute),
         };
         let all = catalogue(4, &[], &of_today(vec![host("i-1", 1), host("i-2", 3), host("i-3", 2)]));

@@ -146,7 +146,10 @@ def objects(body: bytes, account: str, bucket: str) -> list[dict[str, Any]]:
 def records(body: bytes, account: str) -> list[dict[str, Any]]:
     """Every record set of the account as Route 53 holds it, but those AWS makes by itself."""
     return [
-        {"name": record.name, "type": record.type, "ttl": int(record.ttl or 0), "values": list(record.records)}
+        {
+            "name": record.name, "type": record.type, "ttl": int(record.ttl or 0), "values": list(record.records),
+            "identifier": record.set_identifier, "check": record.health_check_id,
+        }
         for zone in route53_backends[account]["aws"].zones.values()
         for record in zone.rrsets
         if record.type not in ("NS", "SOA")
@@ -158,6 +161,14 @@ def visible(body: bytes, account: str) -> list[dict[str, Any]]:
     return [
         {"name": name, "type": kind, "ttl": ttl, "values": values}
         for name, kind, ttl, values in dns.visible(account)
+    ]
+
+
+def health_checks(body: bytes, account: str) -> list[dict[str, Any]]:
+    """Every health check of the account."""
+    return [
+        {"id": check.id, "reference": check.caller_reference} | check.health_check_config
+        for check in route53_backends[account]["aws"].health_checks.values()
     ]
 
 
@@ -302,7 +313,7 @@ def now(body: bytes) -> float:
 VERBS = {
     function.__name__: function
     for function in (
-        new_account, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
+        new_account, health_checks, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
         changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, set_address,
         allocate, associate, associated,
         fleet, new_ca, restart_ca, now, session, make_role, set_quota, delegate, set_up,

@@ -1,7 +1,8 @@
 """Route 53's rules for change batches, which moto does not hold.
 
 A batch is all or nothing; a DELETE must name the values as they are now; a CREATE must find
-nothing; a change is PENDING before it is INSYNC, and only then do name servers answer with it.
+nothing; sets of one name and type are told apart by their identifiers, and a multivalue answer
+stands beside no set of another policy; a change is PENDING before it is INSYNC, and only then do name servers answer with it.
 The rules are those of the developer guide's "ChangeResourceRecordSets"; the texts of errors are
 those that people quote in public.
 """
@@ -21,6 +22,9 @@ from moto.route53.exceptions import Route53ClientError
 
 LARGEST_BATCH = 1000
 """Values in one batch; those of an UPSERT count twice."""
+
+Key = tuple[str, str, str]
+"""Name, type and set identifier; the last is empty for a simple set."""
 
 TXT = re.compile(r'\s*"((?:[^"\\]|\\.)*)"')
 
@@ -51,6 +55,12 @@ class Propagation:
 CHANGES: dict[str, Change] = {}
 PROPAGATION: dict[str, Propagation] = {}
 
+REFERENCES: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
+"""By account and caller reference: the settings of a health check and its id, also once it is deleted."""
+
+plain_create_check = models.Route53Backend.create_health_check
+plain_delete_check = models.Route53Backend.delete_health_check
+
 
 def propagation(account: str) -> Propagation:
     return PROPAGATION.setdefault(account, Propagation())
@@ -61,6 +71,27 @@ def install() -> None:
     responses.Route53.change_resource_record_sets = respond_to_batch
     responses.Route53.get_change = respond_to_question
     models.Route53Backend.change_resource_record_sets = change
+    models.Route53Backend.create_health_check = create_check
+    models.Route53Backend.delete_health_check = delete_check
+
+
+def create_check(self: models.Route53Backend, caller_reference: str, health_check_args: dict[str, Any]) -> Any:
+    """The same reference and settings are the same check; a reference is used once ("CreateHealthCheck")."""
+    known = REFERENCES.get((self.account_id, caller_reference))
+    if known is not None:
+        settings, number = known
+        if settings != health_check_args or number not in self.health_checks:
+            raise Route53ClientError("HealthCheckAlreadyExists", f"A health check with caller reference {caller_reference} exists already")
+        return self.health_checks[number]
+    made = plain_create_check(self, caller_reference, health_check_args)
+    REFERENCES[(self.account_id, caller_reference)] = (dict(health_check_args), made.id)
+    return made
+
+
+def delete_check(self: models.Route53Backend, health_check_id: str) -> None:
+    if health_check_id not in self.health_checks:
+        raise Route53ClientError("NoSuchHealthCheck", f"A health check with id {health_check_id} does not exist.")
+    plain_delete_check(self, health_check_id)
 
 
 def respond_to_batch(self: responses.Route53) -> ActionResult:
@@ -96,7 +127,7 @@ def change(self: models.Route53Backend, zoneid: str, changes: list[dict[str, Any
     zone = self.get_hosted_zone(zoneid)
     if sum(weight(one) for one in changes) > LARGEST_BATCH:
         refuse("Number of records limit of 1000 exceeded.")
-    records = {(record.name, record.type): record for record in zone.rrsets}
+    records = {key_of(record): record for record in zone.rrsets}
     for one in changes:
         apply(records, zone.name, one)
     check_aliases(records)
@@ -108,14 +139,18 @@ def change(self: models.Route53Backend, zoneid: str, changes: list[dict[str, Any
     return number, made
 
 
+def key_of(record: models.RecordSet) -> Key:
+    return (record.name, record.type, record.set_identifier or "")
+
+
 def weight(one: dict[str, Any]) -> int:
     values = len(one["ResourceRecordSet"].get("ResourceRecords") or [])
     return values * 2 if one["Action"] == "UPSERT" else values
 
 
-def apply(records: dict[tuple[str, str], models.RecordSet], zone: str, one: dict[str, Any]) -> None:
+def apply(records: dict[Key, models.RecordSet], zone: str, one: dict[str, Any]) -> None:
     action, wanted = one["Action"], read(one["ResourceRecordSet"])
-    key = (wanted.name, wanted.type)
+    key = key_of(wanted)
     text = f"[name='{wanted.name}', type='{wanted.type}'"
     if action not in ("CREATE", "UPSERT", "DELETE"):
         raise models.InvalidActionValue(action)
@@ -125,14 +160,32 @@ def apply(records: dict[tuple[str, str], models.RecordSet], zone: str, one: dict
         found = records.get(key)
         if found is None:
             refuse(f"Tried to delete resource record set {text}] but it was not found")
-        if sorted(found.records) != sorted(wanted.records) or int(found.ttl or 0) != int(wanted.ttl or 0):
+        same = (sorted(found.records), int(found.ttl or 0), found.health_check_id or None) == (
+            sorted(wanted.records), int(wanted.ttl or 0), wanted.health_check_id or None
+        )
+        if not same:
             refuse(f"Tried to delete resource record set {text}] but the values provided do not match the current values")
         del records[key]
         return
     check_values(wanted, text)
     if action == "CREATE" and key in records:
         refuse(f"Tried to create resource record set {text}] but it already exists")
+    check_policies(records, wanted)
     records[key] = wanted
+
+
+def check_policies(records: dict[Key, models.RecordSet], wanted: models.RecordSet) -> None:
+    """Sets of one name and type have one policy ("Choosing a routing policy" of the developer guide)."""
+    if wanted.multi_value_answer and not wanted.set_identifier:
+        raise models.InvalidInput("Invalid request: Missing field 'SetIdentifier'")
+    for name, kind, identifier in records:
+        if (name, kind) != (wanted.name, wanted.type) or identifier == (wanted.set_identifier or ""):
+            continue
+        if bool(records[(name, kind, identifier)].multi_value_answer) != bool(wanted.multi_value_answer):
+            refuse(
+                f'RRSet with DNS name {name}, type {kind}, SetIdentifier "{wanted.set_identifier}" cannot be created because a '
+                "non multivalue answer rrset exists with the same name and type."
+            )
 
 
 def read(given: dict[str, Any]) -> models.RecordSet:
@@ -181,10 +234,10 @@ def fault_of(kind: str, value: str) -> str | None:
     return None
 
 
-def check_aliases(records: dict[tuple[str, str], models.RecordSet]) -> None:
+def check_aliases(records: dict[Key, models.RecordSet]) -> None:
     """RFC 1034 §3.6.2: a name with a CNAME has nothing else."""
-    for name, kind in records:
-        if kind == "CNAME" and any(other == name and type_ != "CNAME" for other, type_ in records):
+    for name, kind, _ in records:
+        if kind == "CNAME" and any(other == name and type_ != "CNAME" for other, type_, _ in records):
             refuse(f"RRSet of type CNAME with DNS name {name} is not permitted as it conflicts with other records with the same DNS name in zone")
 
 

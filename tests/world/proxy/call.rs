@@ -207,6 +207,9 @@ fn route53(parts: &Parts) -> String {
     let name = match (&parts.method, path.as_slice()) {
         (&Method::POST, ["hostedzone", _, "rrset"]) => "ChangeResourceRecordSets",
         (&Method::GET, ["hostedzone", _, "rrset"]) => "ListResourceRecordSets",
+        (&Method::POST, ["healthcheck"]) => "CreateHealthCheck",
+        (&Method::GET, ["healthcheck"]) => "ListHealthChecks",
+        (&Method::DELETE, ["healthcheck", _]) => "DeleteHealthCheck",
         (&Method::GET, ["hostedzone", _]) => "GetHostedZone",
         (&Method::GET, ["hostedzone"]) => "ListHostedZones",
         (&Method::GET, ["hostedzonesbyname"]) => "ListHostedZonesByName",

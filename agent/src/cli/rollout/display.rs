@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::succession::{Change, Phase, Progress};
+use crate::succession::{Change, Phase};
 
 /// Shows what changes.
 pub(super) struct Display {
@@ -15,7 +15,7 @@ pub(super) struct Display {
     bars: MultiProgress,
     whole: ProgressBar,
     hosts: BTreeMap<String, ProgressBar>,
-    said: Option<Progress>,
+    said: Option<String>,
 }
 
 /// One line of JSON: what has changed, and how many seconds after the beginning.
@@ -46,13 +46,14 @@ impl Display {
     }
 
     /// Shows what has changed, of hosts and of the whole.
-    pub(super) fn tell(&mut self, changes: &[Change], progress: &Progress) {
+    pub(super) fn tell(&mut self, changes: &[Change], progress: &impl ToString) {
         for change in changes {
             self.tell_change(change);
         }
-        if self.said.as_ref() != Some(progress) {
-            self.say(progress.to_string());
-            self.said = Some(progress.clone());
+        let progress = progress.to_string();
+        if self.said.as_ref() != Some(&progress) {
+            self.say(progress.clone());
+            self.said = Some(progress);
         }
     }
 
@@ -85,7 +86,7 @@ impl Display {
     }
 
     /// Says what it came to, and takes the lines away.
-    pub(super) fn done(self, progress: &Progress) {
+    pub(super) fn done(self, progress: &impl std::fmt::Display) {
         let after = self.elapsed().as_secs();
         self.clear();
         if !self.json {

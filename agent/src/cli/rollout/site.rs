@@ -9,7 +9,7 @@ use super::super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, depot::way_to_a
 use crate::{
     address::Ledger,
     aws::{Aws, fleet::Fleet, instances::Instances},
-    config::Config,
+    config::{Config, Leading},
     fault::{Cure, Fault},
     listener::Heard,
     succession::Sight,
@@ -35,8 +35,8 @@ impl Site {
         let aws = way_to_aws().await?;
         let fleet = match &config.fleet.id {
             Some(id) => Some(Fleet::named(&aws, id)),
-            None => match again(async || ledger.claim(&aws).await).await? {
-                Some(claim) => again(async || Fleet::found(&aws, &claim.instance, &BTreeMap::new()).await).await?,
+            None => match again(async || some_host(&ledger, &aws).await).await? {
+                Some(host) => again(async || Fleet::found(&aws, &host, &BTreeMap::new()).await).await?,
                 None => None,
             },
         };
@@ -92,8 +92,16 @@ impl Site {
     }
 }
 
+/// A host of the site: the owner of the names, or any of those that they all lead to.
+async fn some_host(ledger: &Ledger, aws: &Aws) -> Result<Option<String>, Fault> {
+    match ledger.leading {
+        Leading::Multivalue => Ok(ledger.led(aws).await?.into_iter().find(|host| host.starts_with("i-"))),
+        Leading::Records | Leading::ElasticIp(..) => Ok(ledger.claim(aws).await?.map(|claim| claim.instance)),
+    }
+}
+
 /// Tries again what time may cure.
-async fn again<T>(mut step: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+pub(super) async fn again<T>(mut step: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
     let mut tries = 1;
     loop {
         match step().await {

@@ -1,0 +1,339 @@
+//! What is to be done with a host's own records among those of the others. Pure.
+
+use crate::{
+    address::plan::{self, Wanted, fence, next, refuse_what_is_somebody_elses},
+    aws::zone::{Answer, Kind, Many, Records, Step},
+    fault::Fault,
+    succession::{Claim, Right, Standing, right},
+};
+
+/// What stands at all names; with the claim of hosts that move simple records, where there are any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Zoned {
+    pub(super) answers: Vec<Answer>,
+    pub(super) others: Vec<Records>,
+}
+
+/// The health checks of the host's own addresses, as far as there are any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checks {
+    pub(super) v4: Option<String>,
+    pub(super) v6: Option<String>,
+}
+
+impl Checks {
+    pub(super) fn of(&self, kind: Kind) -> Option<&String> {
+        match kind {
+            Kind::A => self.v4.as_ref(),
+            Kind::Aaaa => self.v6.as_ref(),
+            Kind::Txt | Kind::Cname => None,
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Nothing: the host's records are there, and those of no host that is gone.
+    Leads,
+    /// This batch.
+    Change {
+        /// In one phrase.
+        why: String,
+        /// The batch.
+        steps: Vec<Many>,
+    },
+    /// Nothing before this host has that.
+    Wait(String),
+    /// Nothing: a host that moves simple records, and has the right to it, holds the names.
+    StandAside(Claim),
+    /// Nothing: a person has to decide.
+    Refuse(Fault),
+}
+
+/// Plans for `wanted`, whose own addresses have those `checks`. `gone` are instances that EC2 says are gone; `claimant` is
+/// how the host stands that claims simple records. `certified`: this host has a certificate to answer with.
+pub(super) fn plan(
+    wanted: &Wanted<'_>,
+    certified: bool,
+    checks: &Checks,
+    seen: &Zoned,
+    gone: &[String],
+    claimant: Standing,
+) -> Plan {
+    let simple = simple(wanted, &seen.others);
+    let alive = |answer: &&Answer| answer.identifier != wanted.host.instance && !gone.contains(&answer.identifier);
+    if !certified && (!simple.is_empty() || seen.answers.iter().any(|answer| alive(&answer))) {
+        return Plan::Wait("a certificate: the names lead to other hosts, which serve".to_owned());
+    }
+    let cleared = match cleared(wanted, seen, &simple, claimant) {
+        Ok(Cleared::By(steps)) => steps,
+        Ok(Cleared::NotYet(claim)) => return Plan::StandAside(claim),
+        Err(fault) => return Plan::Refuse(fault),
+    };
+    let own = own(wanted, checks, &seen.answers);
+    let swept: Vec<_> = seen.answers.iter().filter(|answer| gone.contains(&answer.identifier)).cloned().collect();
+    if cleared.is_empty() && own.is_empty() && swept.is_empty() {
+        return Plan::Leads;
+    }
+    let why = why(wanted, !cleared.is_empty(), !own.is_empty(), &swept);
+    // What is deleted comes first: a multivalue answer cannot stand beside a simple set.
+    let cleared = cleared.into_iter().map(Many::Simple);
+    Plan::Change { why, steps: cleared.chain(swept.into_iter().map(Many::Delete)).chain(own).collect() }
+}
+
+/// Simple sets of addresses at the names.
+fn simple<'a>(wanted: &Wanted<'_>, others: &'a [Records]) -> Vec<&'a Records> {
+    let of_names = |set: &&Records| wanted.names.iter().any(|name| name.as_str() == set.name);
+    others.iter().filter(of_names).filter(|set| matches!(set.kind, Kind::A | Kind::Aaaa)).collect()
+}
+
+/// How the names come to be free for multivalue answers.
+enum Cleared {
+    /// By these steps, if any are needed.
+    By(Vec<Step>),
+    /// Not yet: that host holds them.
+    NotYet(Claim),
+}
+
+/// Simple records of hosts that move them are taken over by right, with their claim, so that those hosts stand aside; those
+/// of people only where that is allowed. Other routing policies, aliases and names of names are never touched.
+fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records], claimant: Standing) -> Result<Cleared, Fault> {
+    for name in wanted.names {
+        let here: Vec<_> = seen.others.iter().filter(|set| set.name == name.as_str()).collect();
+        plan::refuse_what_is_in_the_way(name, &here)?;
+        if let Some(set) = here.iter().find(|set| simple.contains(set) && set.values.is_empty()) {
+            let said = format!("an alias record of type {:?}", set.kind);
+            let remedy = "remove it: multivalue answers cannot stand beside it";
+            return Err(Fault::operator(format!("reading {name}"), said, remedy));
+        }
+    }
+    let Some(domain) = wanted.names.first().filter(|_| !simple.is_empty()) else {
+        return Ok(Cleared::By(Vec::new()));
+    };
+    let claim = plan::claim(domain, &seen.others)?;
+    let fenced = match claim {
+        None => {
+            refuse_what_is_somebody_elses(wanted, &seen.others, true)?;
+            Vec::new()
+        }
+        Some((claim, written)) => match right(wanted.host, wanted.put_aside, Some(&claim), claimant) {
+            Right::StandAside => return Ok(Cleared::NotYet(claim)),
+            right => fence(domain, Some(written), &next(wanted, Some(&claim), right, true), wanted.ttl),
+        },
+    };
+    let gone = simple.iter().map(|set| Step::Delete((*set).clone()));
+    Ok(Cleared::By(fenced.into_iter().chain(gone).collect()))
+}
+
+/// What makes the host's own records be as they should.
+fn own(wanted: &Wanted<'_>, checks: &Checks, answers: &[Answer]) -> Vec<Many> {
+    let host = wanted.host;
+    let addresses = [(Kind::A, host.ipv4.map(|ip| ip.to_string())), (Kind::Aaaa, host.ipv6.map(|ip| ip.to_string()))];
+    let mut steps = Vec::new();
+    for name in wanted.names {
+        for (kind, address) in &addresses {
+            let mine = |answer: &&Answer| {
+                answer.name == name.as_str() && answer.kind == *kind && answer.identifier == host.instance
+            };
+            let there = answers.iter().find(mine);
+            let should = address.as_ref().map(|address| Answer {
+                name: name.to_string(),
+                kind: *kind,
+                ttl: Some(wanted.ttl),
+                values: vec![address.clone()],
+                identifier: host.instance.clone(),
+                check: checks.of(*kind).cloned(),
+            });
+            match (should, there) {
+                (Some(should), there) if there != Some(&should) => steps.push(Many::Upsert(should)),
+                (None, Some(there)) => steps.push(Many::Delete(there.clone())),
+                _ => {}
+            }
+        }
+    }
+    steps
+}
+
+fn why(wanted: &Wanted<'_>, in_place: bool, own: bool, swept: &[Answer]) -> String {
+    let to = plan::addresses(wanted.host).join(" and ");
+    let leading = own.then(|| format!("leading the names to {to} as well"));
+    let in_place = in_place.then(|| "in the place of simple records".to_owned());
+    let mut ids: Vec<&str> = swept.iter().map(|answer| answer.identifier.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let gone = (!ids.is_empty()).then(|| format!("removing the records of {}, gone", ids.join(" and ")));
+    leading.into_iter().chain(in_place).chain(gone).collect::<Vec<_>>().join(", ")
+}
+
+/// The batch that takes this instance's records away; empty where there are none.
+///
+/// The last record of a name stays, as a simple one does: a resolver that is told that there is none remembers that for up
+/// to the minimum of the zone's SOA (RFC 2308 §5), longer than the next host takes to come. That host sweeps it.
+pub(super) fn withdrawal(instance: &str, answers: &[Answer]) -> Vec<Many> {
+    let others = |own: &Answer| {
+        answers
+            .iter()
+            .any(|answer| (&answer.name, answer.kind) == (&own.name, own.kind) && answer.identifier != instance)
+    };
+    let own = answers.iter().filter(|answer| answer.identifier == instance);
+    own.filter(|answer| others(answer)).cloned().map(Many::Delete).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Name,
+        host::Host,
+        succession::{claim_name, tests::host},
+    };
+
+    fn names() -> Vec<Name> {
+        vec!["www.example.org".parse().expect("a name"), "example.org".parse().expect("a name")]
+    }
+
+    fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> Wanted<'a> {
+        Wanted { host, names, ttl: 60, adopt: false, put_aside: false, target: None, package: "" }
+    }
+
+    fn answer(name: &str, instance: &str, value: &str) -> Answer {
+        Answer {
+            name: name.to_owned(),
+            kind: Kind::A,
+            ttl: Some(60),
+            values: vec![value.to_owned()],
+            identifier: instance.to_owned(),
+            check: Some(format!("check-{instance}")),
+        }
+    }
+
+    fn of(instance: &str, value: &str) -> Vec<Answer> {
+        ["www.example.org", "example.org"].map(|name| answer(name, instance, value)).into()
+    }
+
+    fn simple(name: &str, kind: Kind, values: &[&str]) -> Records {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        Records { name: name.to_owned(), kind, ttl: Some(60), values, routed: false }
+    }
+
+    fn checks() -> Checks {
+        Checks { v4: Some("check-i-me".to_owned()), v6: None }
+    }
+
+    fn seen(answers: Vec<Answer>, others: Vec<Records>) -> Zoned {
+        Zoned { answers, others }
+    }
+
+    fn planned(seen: &Zoned, gone: &[&str]) -> Plan {
+        let gone: Vec<_> = gone.iter().map(|id| (*id).to_owned()).collect();
+        plan(&wanted(&host("i-me", 5), &names()), true, &checks(), seen, &gone, Standing::Lives)
+    }
+
+    fn steps(plan: Plan) -> Vec<Many> {
+        match plan {
+            Plan::Change { steps, .. } => steps,
+            other => panic!("{other:?} is no change"),
+        }
+    }
+
+    #[test]
+    fn host_adds_its_own_records_beside_those_of_others() {
+        let mine: Vec<_> = of("i-me", "192.0.2.7").into_iter().map(Many::Upsert).collect();
+        assert_eq!(steps(planned(&seen(Vec::new(), Vec::new()), &[])), mine);
+        assert_eq!(steps(planned(&seen(of("i-a", "192.0.2.1"), Vec::new()), &[])), mine);
+        let both = [of("i-a", "192.0.2.1"), of("i-me", "192.0.2.7")].concat();
+        assert_eq!(planned(&seen(both, Vec::new()), &[]), Plan::Leads);
+    }
+
+    #[test]
+    fn own_record_that_differs_is_corrected_and_a_family_that_is_lacking_removed() {
+        let mut mine = of("i-me", "192.0.2.7");
+        mine[0].values = vec!["198.51.100.1".into()];
+        mine[1].check = None;
+        let corrected: Vec<_> = of("i-me", "192.0.2.7").into_iter().map(Many::Upsert).collect();
+        assert_eq!(steps(planned(&seen(mine, Vec::new()), &[])), corrected);
+        let v6 = Answer { kind: Kind::Aaaa, ..answer("example.org", "i-me", "2001:db8::1") };
+        let there = [of("i-me", "192.0.2.7"), vec![v6.clone()]].concat();
+        assert_eq!(steps(planned(&seen(there, Vec::new()), &[])), [Many::Delete(v6)]);
+    }
+
+    #[test]
+    fn records_of_instances_that_are_gone_are_swept_and_no_others() {
+        let theirs = of("i-gone", "192.0.2.1");
+        let by_hand = answer("www.example.org", "by-hand", "192.0.2.99");
+        let there = [theirs.clone(), of("i-lives", "192.0.2.2"), of("i-me", "192.0.2.7"), vec![by_hand]].concat();
+        let swept: Vec<_> = theirs.into_iter().map(Many::Delete).collect();
+        assert_eq!(steps(planned(&seen(there, Vec::new()), &["i-gone"])), swept);
+    }
+
+    #[test]
+    fn simple_records_of_people_are_replaced_only_where_that_is_allowed() {
+        let theirs = seen(Vec::new(), vec![simple("www.example.org", Kind::A, &["198.51.100.1"])]);
+        let Plan::Refuse(fault) = planned(&theirs, &[]) else { panic!("taken") };
+        assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
+        let (me, names) = (host("i-me", 5), names());
+        let adopting = Wanted { adopt: true, ..wanted(&me, &names) };
+        let steps = steps(plan(&adopting, true, &checks(), &theirs, &[], Standing::Lives));
+        assert_eq!(steps[0], Many::Simple(Step::Delete(theirs.others[0].clone())), "first, or it is refused");
+        assert_eq!(steps.len(), 3);
+    }
+
+    #[test]
+    fn simple_records_of_a_host_are_taken_over_with_its_claim_by_right() {
+        let claimed = |instance, minute| {
+            let value = Claim::of(&host(instance, minute), 4).value();
+            let claim = simple(&claim_name(&names()[0]), Kind::Txt, &[&value]);
+            seen(Vec::new(), vec![claim, simple("www.example.org", Kind::A, &["192.0.2.1"])])
+        };
+        let older = claimed("i-a", 1);
+        let steps = steps(planned(&older, &[]));
+        let written = simple(&claim_name(&names()[0]), Kind::Txt, &[&Claim::of(&host("i-me", 5), 5).value()]);
+        let expected =
+            [Step::Delete(older.others[0].clone()), Step::Create(written), Step::Delete(older.others[1].clone())];
+        assert_eq!(steps[..3], expected.map(Many::Simple));
+        assert!(matches!(planned(&claimed("i-z", 9), &[]), Plan::StandAside(_)), "a younger one holds them");
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_left_alone_and_shown() {
+        let routed = Records { routed: true, ..simple("example.org", Kind::A, &["192.0.2.9"]) };
+        let table = [
+            (simple("www.example.org", Kind::Cname, &["lb.example.net"]), "lb.example.net"),
+            (routed, "routing policy"),
+            (simple("example.org", Kind::A, &[]), "alias record"),
+        ];
+        for (record, reason) in table {
+            let (me, names) = (host("i-me", 5), names());
+            let adopting = Wanted { adopt: true, ..wanted(&me, &names) };
+            let planned = plan(&adopting, true, &checks(), &seen(Vec::new(), vec![record]), &[], Standing::Lives);
+            let Plan::Refuse(fault) = planned else { panic!("{reason} is not refused") };
+            assert!(fault.said.contains(reason), "{fault}");
+        }
+    }
+
+    #[test]
+    fn host_without_certificate_is_led_to_only_where_no_other_is() {
+        let (me, names) = (host("i-me", 5), names());
+        let planned =
+            |seen: &Zoned, gone: &[String]| plan(&wanted(&me, &names), false, &checks(), seen, gone, Standing::Lives);
+        assert!(matches!(planned(&seen(Vec::new(), Vec::new()), &[]), Plan::Change { .. }));
+        assert_eq!(planned(&seen(of("i-me", "192.0.2.7"), Vec::new()), &[]), Plan::Leads);
+        let others = seen(of("i-a", "192.0.2.1"), Vec::new());
+        assert!(matches!(planned(&others, &[]), Plan::Wait(_)));
+        assert!(matches!(planned(&others, &["i-a".to_owned()]), Plan::Change { .. }));
+        let people = seen(Vec::new(), vec![simple("example.org", Kind::A, &["198.51.100.1"])]);
+        assert!(matches!(planned(&people, &[]), Plan::Wait(_)));
+    }
+
+    #[test]
+    fn departing_host_takes_its_own_records_away_and_no_others() {
+        let mine = of("i-me", "192.0.2.7");
+        let all = [of("i-a", "192.0.2.1"), mine.clone()].concat();
+        assert_eq!(withdrawal("i-me", &mine), [], "nobody else is there: the next host sweeps it");
+        let mixed = [of("i-a", "192.0.2.1")[..1].to_vec(), mine.clone()].concat();
+        assert_eq!(withdrawal("i-me", &mixed), [Many::Delete(mine[0].clone())], "of the name that others have, too");
+        assert_eq!(withdrawal("i-me", &all), mine.into_iter().map(Many::Delete).collect::<Vec<_>>());
+        assert_eq!(withdrawal("i-other", &all), []);
+    }
+}

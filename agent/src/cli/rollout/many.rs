@@ -1,0 +1,150 @@
+//! `spothost rollout` where people are led to every host: each is replaced in its turn.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    time::Instant,
+};
+
+use tokio::time::sleep;
+
+use super::{
+    super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN},
+    Display, LOOK, Rollout, Site,
+    site::again,
+};
+use crate::{
+    aws::{depot::Depot, instances::Instances},
+    config::{Config, PackagePlace},
+    fault::Fault,
+    listener::Heard,
+    publish::{Catalogue, Serving},
+    succession::{Crew, Member, Phases, Sight, Turn, Turns, Waiting},
+};
+
+/// One look at the fleet.
+struct Look {
+    sight: Sight,
+    members: Vec<Member>,
+}
+
+impl Rollout {
+    pub(super) async fn roll_many(&self, site: &Site, config: &Config) -> Result<ExitCode, Stop> {
+        let unknown =
+            "where people are led to every host, nobody notes how many hosts the fleet has at rest: say [fleet] target";
+        let floor = site.floor.ok_or_else(|| Stop::new(BAD_CONFIGURATION, unknown))?;
+        let mut display = Display::new(self.json);
+        let turns = self.turns(floor, &look(site, config).await?);
+        let (mut phases, mut since) = (Phases::default(), (Waiting::Rest, Instant::now()));
+        loop {
+            let seen = look(site, config).await?;
+            let turn = turns.next(&seen.sight.crew, &seen.members);
+            display.tell(&phases.look(&seen.sight), &turn);
+            if let Turn::Wait(waiting) = &turn
+                && since.0 != *waiting
+            {
+                since = (waiting.clone(), Instant::now());
+            }
+            match turn {
+                Turn::Done(_) => {
+                    display.done(&turn);
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Turn::Failed { host, why } => return give_up(site, floor, [host].into(), why).await,
+                Turn::Wait(Waiting::Boot(host)) if since.1.elapsed() > self.boot => {
+                    let boot = humantime::format_duration(self.boot);
+                    return give_up(site, floor, [host.clone()].into(), format!("{host} did not answer within {boot}"))
+                        .await;
+                }
+                Turn::Wait(Waiting::Launch) if since.1.elapsed() > self.boot => {
+                    let boot = humantime::format_duration(self.boot);
+                    return give_up(site, floor, BTreeSet::new(), format!("the fleet started no host within {boot}"))
+                        .await;
+                }
+                _ if display.elapsed() > self.timeout => {
+                    return Err(Stop::new(TRY_AGAIN, format!("{turn}; the time is over: run it again to go on")));
+                }
+                Turn::Raise(to) | Turn::Lower(to) => site.set_target(to).await?,
+                Turn::End { host, replaced } => end(site, floor, &seen.sight.crew, &host, replaced).await?,
+                Turn::Wait(_) => {}
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// A fleet that has more hosts than at rest is in the middle of a roll-out: its youngest host need not be replaced. Nor
+    /// need those that are what is wanted already.
+    fn turns(&self, floor: u32, seen: &Look) -> Turns {
+        let (program, package) = (self.program.clone(), self.package.clone());
+        let wanted = Turns { old: BTreeSet::new(), program, package, floor };
+        let under_way = seen.sight.crew.target > floor || seen.sight.crew.members > floor;
+        let youngest = seen.members.iter().max_by_key(|member| (member.launched, member.id.clone()));
+        let youngest = youngest.filter(|_| under_way).map(|member| member.id.clone());
+        let old = seen.members.iter().filter(|member| wanted.is_wanted(member) != Some(true));
+        let old = old.map(|member| member.id.clone()).filter(|id| Some(id) != youngest.as_ref()).collect();
+        Turns { old, ..wanted }
+    }
+}
+
+/// Ends a host. One that is not replaced lowers the target of a group with it, and of another fleet before.
+async fn end(site: &Site, floor: u32, crew: &Crew, host: &str, replaced: bool) -> Result<(), Fault> {
+    if !replaced && !crew.leaves_in_one && crew.target > floor {
+        site.set_target(floor).await?;
+    }
+    // A group whose target is at rest already is to keep it: it would not start another for one that is too many.
+    let replaced = replaced || (crew.leaves_in_one && crew.target <= floor);
+    again(async || site.fleet.end(host, replaced).await).await
+}
+
+async fn look(site: &Site, config: &Config) -> Result<Look, Fault> {
+    again(async || seen(site, config).await).await
+}
+
+async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
+    let ids = site.fleet.members().await?;
+    let led = site.ledger.led(&site.aws).await?;
+    let said = said(site, config).await?;
+    let (mut members, mut hosts) = (Vec::new(), Vec::new());
+    for machine in Instances::new(&site.aws).described(&ids).await? {
+        let heard = match machine.address {
+            Some(address) => site.ledger.heard_at(address).await,
+            None => Heard::Nothing,
+        };
+        let host = said.get(&machine.id);
+        members.push(Member {
+            led: led.contains(&machine.id),
+            answers: heard == Heard::Site,
+            launched: machine.launched,
+            program: host.and_then(|host| host.program.clone()),
+            package: host.and_then(|host| host.etag.clone()),
+            id: machine.id.clone(),
+        });
+        hosts.push((machine.id, heard));
+    }
+    let sight = Sight { claim: None, answers: false, crew: site.fleet.look().await?, hosts };
+    Ok(Look { sight, members })
+}
+
+/// What hosts say of themselves beside the packages, by instance id.
+async fn said(site: &Site, config: &Config) -> Result<BTreeMap<String, Serving>, Fault> {
+    let PackagePlace::Bucket(place) = &config.package else { return Ok(BTreeMap::new()) };
+    let catalogue = Catalogue::read(&Depot::new(&site.aws, place.clone())).await?;
+    let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
+    Ok(hosts.map(|host| (host.instance.clone(), host)).collect())
+}
+
+/// Ends the `hosts` that came to nothing, and puts the target back.
+async fn give_up(site: &Site, floor: u32, hosts: BTreeSet<String>, why: String) -> Result<ExitCode, Stop> {
+    let crew = again(async || site.fleet.look().await).await?;
+    for host in &hosts {
+        end(site, floor, &crew, host, false).await?;
+    }
+    if hosts.is_empty() && crew.target > floor {
+        site.set_target(floor).await?;
+    }
+    let ended = match hosts.first() {
+        Some(host) => format!("; {host} was ended"),
+        None => String::new(),
+    };
+    Err(Stop::new(NOT_AS_IT_SHOULD_BE, format!("{why}; the fleet's target is {floor} again{ended}")))
+}
