@@ -317,11 +317,26 @@ impl Keeper for Certificates {
     }
 
     async fn woken(&mut self) {
-        match &mut self.certifier {
-            Certifier::Acme(by) if by.aws.borrow().is_none() => {
-                let _ = by.aws.changed().await;
+        // The time between looks is spread, by more than a short life bears: a certificate of a minute is renewed three seconds
+        // before its end at the latest.
+        let due = self.due_at.filter(|at| *at > Instant::now());
+        let is_due = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
             }
-            _ => self.vault.woken().await,
+        };
+        let changed = async {
+            match &mut self.certifier {
+                Certifier::Acme(by) if by.aws.borrow().is_none() => {
+                    let _ = by.aws.changed().await;
+                }
+                _ => self.vault.woken().await,
+            }
+        };
+        tokio::select! {
+            () = is_due => {}
+            () = changed => {}
         }
     }
 
@@ -457,6 +472,19 @@ mod tests {
             let names = names.iter().map(|name| name.parse().expect("a name")).collect();
             Certificates::new(names, vault, Certifier::Internal(self.folder.path().join("ca")), None)
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keeper_wakes_when_the_certificate_is_due_and_only_once() {
+        let place = Place::new();
+        let mut certificates = place.keeper(&["a.example"]);
+        let begun = Instant::now();
+        certificates.due_at = Some(begun + Duration::from_secs(57));
+        certificates.woken().await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(57));
+        // What is due goes on being due until a look has gone well.
+        let again = tokio::time::timeout(Duration::from_secs(60), certificates.woken()).await;
+        assert!(again.is_err(), "it would look without a pause");
     }
 
     async fn look(certificates: &mut Certificates) -> Judgement<Certificate, Drift> {
