@@ -111,7 +111,8 @@ async fn hosts_sit_out_a_route_53_that_is_dead() {
         host.aws.add(dead());
     }
     tokio::time::sleep(OUTAGE).await;
-    assert_eq!(owner.status()["role"], "owner", "nobody else can have taken the names");
+    let told = owner.status();
+    assert_eq!((&told["role"], &told["role_confirmed"]), (&"owner".into(), &false.into()), "nobody can have read them");
     for host in [&first, &second] {
         assert!(front(&host.visitor()).await.is_some(), "both serve meanwhile");
     }
@@ -157,10 +158,12 @@ async fn owner_that_is_cut_off_from_aws_is_not_mistaken_for_a_silent_one() {
     // No call of the owner reaches AWS any more; its visitors reach it as ever.
     second.aws.add(Rule::new(Fault::Reset));
     tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(owner.status()["role_confirmed"], false, "it cannot know");
     assert!(second.is_led_to().await);
     assert_ne!(spare.status()["role"], "owner");
     second.aws.lift();
     has_role(&mut owner, "owner").await;
+    owner.wait_for("it knows again", SOON, async |agent| agent.status()["role_confirmed"] == true).await;
     assert!(!first.is_led_to().await);
 }
 

@@ -181,6 +181,10 @@ pub struct Status {
     /// Since when; none before it was anything.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub role_since: Option<OffsetDateTime>,
+    /// Whether the last look at the records went well. If not, the role is what it was when they were last read, and another
+    /// host may own the names by now.
+    #[serde(default)]
+    pub role_confirmed: bool,
     /// Why and until when the host goes, once it does.
     pub going: Option<Going>,
     /// The parts in boot order.
@@ -254,6 +258,12 @@ impl Status {
                 format!("{phase} {}: {} {}", self.domain, part.part, part.story())
             }
         }
+    }
+
+    /// Whether the role is that of the last look, which went well.
+    fn confirmed(&self) -> bool {
+        let address = self.parts.iter().find(|part| part.part == Part::Address);
+        address.is_none_or(|part| matches!(part.phase, Phase::Kept | Phase::StandingAside))
     }
 
     fn judged(&self) -> HostPhase {

@@ -60,7 +60,9 @@ fn show(status: &Status) {
         served.cut
     );
     if let Some(since) = status.role_since {
-        anstream::println!("{} in the succession since {}", status.role, moment(since));
+        let confirmed =
+            if status.role_confirmed { "" } else { ", when the records were last read: it may be another by now" };
+        anstream::println!("{} in the succession since {}{confirmed}", status.role, moment(since));
     }
     if let Some(going) = &status.going {
         anstream::println!("going: {going}");

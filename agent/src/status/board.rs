@@ -44,6 +44,7 @@ impl Board {
             phase: HostPhase::Booting,
             role: Role::Booting,
             role_since: None,
+            role_confirmed: false,
             going: None,
             parts: Vec::new(),
             served: Served::default(),
@@ -124,6 +125,7 @@ impl Board {
             change(status, at);
             let was = status.phase;
             status.phase = status.judged();
+            status.role_confirmed = status.confirmed();
             status.updated = OffsetDateTime::now_utc();
             if was != status.phase {
                 tracing::info!(state = %status.phase, %was, "host");
@@ -364,6 +366,19 @@ mod tests {
         board.stays();
         board.role(Role::Owner, "the names lead here");
         assert_eq!(status(&board).role, Role::Owner);
+    }
+
+    #[test]
+    fn role_is_confirmed_as_long_as_looks_at_the_records_go_well() {
+        let board = Board::new("www.example.org");
+        let address = board.place(Part::Address, &[]);
+        address.kept("all names lead here", Vec::new(), NEXT);
+        board.role(Role::Owner, "the names lead here");
+        assert!(status(&board).role_confirmed);
+        address.failed(&Fault::retry("reading records", "connection refused"), 1, NEXT);
+        assert_eq!((status(&board).role, status(&board).role_confirmed), (Role::Owner, false));
+        address.kept("all names lead here", Vec::new(), NEXT);
+        assert!(status(&board).role_confirmed);
     }
 
     #[tokio::test(start_paused = true)]
