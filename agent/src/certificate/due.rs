@@ -12,6 +12,9 @@ const SHORT_LIFE: Duration = Duration::days(10);
 /// In the last part of its life a certificate is renewed whatever the CA says of it.
 const EMERGENCY: i32 = 20;
 
+/// What an order may take, a lost answer or two included: of a life of minutes, the last part is longer than a twentieth.
+const ORDER: Duration = Duration::seconds(20);
+
 /// From when to when a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
@@ -85,7 +88,8 @@ pub(super) fn due(
 impl Life {
     /// From when on it is renewed whatever the CA says.
     pub(super) fn emergency(&self) -> OffsetDateTime {
-        self.not_after - (self.not_after - self.not_before) / EMERGENCY
+        let whole = self.not_after - self.not_before;
+        self.not_after - (whole / EMERGENCY).max(ORDER.min(whole / 2))
     }
 
     /// How pressing an order in the place of a certificate with this life is. In each part of it there is time for at least
@@ -147,6 +151,15 @@ mod tests {
 
     fn names(text: &str) -> Vec<Name> {
         text.split_whitespace().map(|name| name.parse().expect(name)).collect()
+    }
+
+    #[test]
+    fn last_part_of_a_life_is_a_twentieth_and_no_shorter_than_an_order() {
+        let table = [(90 * 24 * 3600, 108 * 3600), (6 * 24 * 3600, 7 * 3600 + 720), (400, 20), (60, 20), (10, 5)];
+        for (whole, last) in table {
+            let life = Life { not_before: START, not_after: START + Duration::seconds(whole) };
+            assert_eq!(life.not_after - life.emergency(), Duration::seconds(last), "{whole} s");
+        }
     }
 
     #[test]
