@@ -134,7 +134,7 @@ async fn lost_answers_of_the_ca_cost_no_second_certificate() {
     let mut agent = instance.start();
     agent.wait_until_serving(Duration::from_secs(90)).await;
     // Pebble refuses some calls for their nonce, at random; those finalised nothing.
-    let finalized = |call: &&Call| call.operation == "finalize" && call.status.is_none_or(|status| status < 300);
+    let finalized = |call: &&Call| call.operation == "finalize" && call.carried.is_some_and(|status| status < 300);
     assert_eq!(
         instance.acme.calls().iter().filter(finalized).count(),
         1,

@@ -150,7 +150,7 @@ impl Relay {
         Some(Response::from_parts(parts, body))
     }
 
-    async fn carry_out(&self, fault: Option<Fault>, call: &Call, parts: Parts, body: Bytes) -> Outcome {
+    async fn carry_out(&self, fault: Option<Fault>, call: &mut Call, parts: Parts, body: Bytes) -> Outcome {
         match fault {
             Some(Fault::Refuse { status, code, message, retry_after }) => {
                 let mut answer = call.service.refusal(status, &code, &message, parts.method == http::Method::HEAD);
@@ -162,7 +162,7 @@ impl Relay {
             Some(Fault::Reset) => Outcome::Reset,
             Some(Fault::Hang) => Outcome::Hang,
             Some(Fault::LoseAnswer) => {
-                self.pass(parts, body).await;
+                call.carried = self.pass(parts, body).await.map(|answer| answer.status().as_u16());
                 Outcome::Close
             }
             Some(Fault::Delay(delay)) => {
@@ -216,12 +216,13 @@ impl Handler for Relay {
             call.record(configuration);
         }
         tokio::time::sleep(delay).await;
-        let outcome = self.carry_out(fault, &call, parts, body).await;
+        let outcome = self.carry_out(fault, &mut call, parts, body).await;
         call.ended = Instant::now();
         call.status = match &outcome {
             Outcome::Answer(answer) | Outcome::Cut(answer, _) => Some(answer.status().as_u16()),
             Outcome::Close | Outcome::Reset | Outcome::Hang => None,
         };
+        call.carried = call.carried.or(call.status);
         let mut state = self.state();
         state.writing -= usize::from(call.kind == Kind::Write);
         state.calls.push(call);

@@ -57,6 +57,8 @@ pub struct Call {
     pub app: Option<String>,
     /// Status of the answer; none when there was no answer.
     pub status: Option<u16>,
+    /// The same, also where the answer was lost on its way back.
+    pub carried: Option<u16>,
     /// When the request had arrived.
     pub started: Instant,
     /// When the answer was there.
@@ -95,7 +97,7 @@ impl Call {
         let agent =
             ["x-amz-user-agent", "user-agent"].iter().find_map(|name| header(parts, name)?.split("app/").nth(1));
         let app = agent.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
-        Call { service, operation, target, kind, app, status: None, started, ended: started }
+        Call { service, operation, target, kind, app, status: None, carried: None, started, ended: started }
     }
 }
 
