@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+mod archives;
 mod authorities;
 mod boots;
 mod certified;
 mod check;
 mod delivery;
 mod departs;
+mod disk;
 mod doctor;
 #[path = "restarts/drill.rs"]
 mod drill;

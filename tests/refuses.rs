@@ -1,5 +1,14 @@
 //! A broken package never replaces a working site.
 
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use world::{Agent, Entry, Site, archive};
 
@@ -10,6 +19,12 @@ fn refusal(agent: &Agent, since: OffsetDateTime) -> Option<String> {
     let fault = agent.part("package")["fault"].clone();
     let at = OffsetDateTime::parse(fault["at"].as_str()?, &Rfc3339).ok()?;
     (at > since && fault["tries"].as_u64() > Some(0)).then(|| fault["said"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Bytes that lie in a folder.
+fn size_of(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,6 +68,22 @@ async fn broken_package_is_refused_with_its_reason_and_the_site_stays() {
         ("gate that nobody can read", good.clone().with("site.toml", "[gate]\n'/x' = ").zip(), &["not understood"]),
     ];
     let mut etags = Vec::new();
+    // Somebody asks all the while, and memory and disk are watched.
+    let (asked, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let asking = {
+        let (visitor, asked, failed) = (visitor.clone(), asked.clone(), failed.clone());
+        tokio::spawn(async move {
+            loop {
+                let well = front(&visitor).await.is_some_and(|page| page.contains("good"));
+                asked.fetch_add(1, Ordering::Relaxed);
+                failed.fetch_add(usize::from(!well), Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+    };
+    let (before, shelf) = (agent.resident_kib(), instance.disk().join("state/package"));
+    let mut most = (before, size_of(&shelf));
+    let largest = table.iter().map(|(_, package, _)| package.len() as u64).max().expect("some");
     for (what, package, words) in table {
         let since = OffsetDateTime::now_utc();
         let etag = instance.account.put("site-latest.zip", package).await;
@@ -63,16 +94,23 @@ async fn broken_package_is_refused_with_its_reason_and_the_site_stays() {
         assert_eq!(verdict["verdict"], "refused", "{what}");
         agent.wait_for(what, SOON, async |agent| refusal(agent, since).is_some_and(|shown| shown.contains(said))).await;
         etags.push(etag);
+        most = (most.0.max(agent.resident_kib()), most.1.max(size_of(&shelf)));
         assert!(front(&visitor).await.is_some_and(|page| page.contains("good")), "{what}: the site is gone");
         assert_eq!(agent.part("package")["phase"], "degraded", "{what}");
     }
+    asking.abort();
+    assert_eq!(failed.load(Ordering::Relaxed), 0, "of {asked:?}");
+    assert!(asked.load(Ordering::Relaxed) > 100, "{asked:?}");
+    assert!(most.0 <= before + (64 << 10), "{} KiB, and {before} before", most.0);
+    // What is fetched is put aside until it is judged, and nothing is unpacked.
+    assert!(most.1 <= largest + (1 << 20), "{} bytes on the disk, and {largest} at most were fetched", most.1);
+    println!("{asked:?} requests, none failed; {} KiB beside {before}; {} bytes on the disk", most.0, most.1);
     instance.account.put("site-latest.zip", Site::titled("better").zip()).await;
     agent
         .wait_for("the next good one", SOON, async |_| {
             front(&visitor).await.is_some_and(|page| page.contains("better"))
         })
         .await;
-    assert!(agent.resident_kib() < 256 << 10, "{} KiB", agent.resident_kib());
     etags.sort_unstable();
     etags.dedup();
     assert_eq!(etags.len(), 24, "each was another object");

@@ -20,9 +20,16 @@ fn audited(workflow: &Path) -> crate::tools::Ran {
     run(Command::new(auditor).args(["--offline", "--no-config", "--persona=pedantic", "--no-progress"]).arg(workflow))
 }
 
+/// Whether it is a workflow as GitHub's schema has them: no key misspelt, nothing in the wrong place.
+fn understood(workflow: &Path) -> crate::tools::Ran {
+    let checker = tool("workflow/bin/check-jsonschema");
+    run(Command::new(checker).args(["--builtin-schema", "vendor.github-workflows"]).arg(workflow))
+}
+
 #[test]
 fn workflow_satisfies_its_auditor_and_script_its_judge() {
     audited(&ci("github-actions.yml")).succeeded();
+    understood(&ci("github-actions.yml")).succeeded();
     run(Command::new(tool("shellcheck/usr/bin/shellcheck")).arg("--severity=style").arg(ci("publish.sh"))).succeeded();
 }
 
@@ -34,6 +41,8 @@ fn auditor_sees_a_workflow_that_is_open_to_others() {
     let loose = text.replace("permissions: {}", "permissions: write-all").replace("persist-credentials: false", "{}");
     fs::write(&workflow, loose).expect("written");
     assert_ne!(audited(&workflow).code, Some(0));
+    fs::write(&workflow, text.replace("runs-on:", "run-on:")).expect("written");
+    assert_ne!(understood(&workflow).code, Some(0));
     fs::write(&workflow, text.replace("runs-on: ubuntu-24.04", "runs-on: [")).expect("written");
     assert_ne!(audited(&workflow).code, Some(0));
 }

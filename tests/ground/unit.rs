@@ -85,7 +85,7 @@ fn installed(edit: impl Fn(String) -> String) -> TempDir {
     fs::create_dir_all(root.path().join("bin")).expect("a folder is made");
     fs::copy("/bin/sh", root.path().join("bin/sh")).expect("a shell is placed");
     fs::copy("/bin/true", root.path().join("usr/local/bin/spothost")).expect("a binary is placed");
-    let unpacked = tool("ground/systemd");
+    let unpacked = tool("ground/systemd/tree");
     let own = ["usr/lib/systemd/system", "lib/systemd/system"].map(|path| unpacked.join(path));
     let own = own.iter().find(|path| path.join("sysinit.target").exists()).expect("systemd's own targets are there");
     for entry in fs::read_dir(own).expect("the folder can be listed") {

@@ -155,6 +155,16 @@ impl World {
         library
     }
 
+    /// A file below the folder that `tests/run` fills.
+    ///
+    /// # Panics
+    /// When it is missing, with the command that sets it up.
+    pub fn tool(path: &str) -> PathBuf {
+        let tool = tools().join(path);
+        assert!(tool.exists(), "{} is missing: tests/run sets it up", tool.display());
+        tool
+    }
+
     fn port(&self, name: &str) -> SocketAddr {
         let port = self.ready[name].as_u64().and_then(|port| u16::try_from(port).ok());
         (Ipv4Addr::LOCALHOST, port.unwrap_or_else(|| panic!("this world has no {name}"))).into()
@@ -166,7 +176,7 @@ impl World {
 }
 
 /// The folder that `tests/run` sets up.
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     let given = env::var_os("SPOTHOST_TEST_HOME").map(PathBuf::from);
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(env::var_os("HOME").expect("HOME is set")).join(".cache");
