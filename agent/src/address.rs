@@ -327,6 +327,7 @@ impl Address {
     }
 
     async fn look(&mut self) -> Result<Seen, Fault> {
+        self.claimant.looks();
         let records = self.ledger.read(&self.zone()?).await?;
         let (claimant, answers) = self.claimant(&records).await;
         Ok(Seen { records, claimant, answers })
@@ -437,6 +438,7 @@ impl Keeper for Address {
     }
 
     async fn converge(&mut self, change: Change) -> Result<(), Fault> {
+        self.claimant.is_fresh()?;
         let zone = self.zone()?;
         match zone.change(&format!("spothost: {}", change.why), &change.steps).await? {
             Changed::Accepted(id) => {

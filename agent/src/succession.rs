@@ -390,6 +390,11 @@ impl Succession {
     async fn dismiss(&mut self) -> Result<(), Fault> {
         let doing = "ending a host that has never answered";
         let Some(instance) = self.overdue() else { return Ok(()) };
+        // A host that could see nothing for a while may have been followed meanwhile, and by that very one.
+        let owner = self.fleets.claim().await?.map(|claim| claim.instance);
+        if owner != Some(self.fleets.instance()?) {
+            return Err(Fault::retry(doing, "the names lead to another host by now"));
+        }
         let others = self.fleets.others().await?;
         let Some((_, address)) = others.into_iter().find(|(other, _)| *other == instance) else { return Ok(()) };
         if let Some(address) = address

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     aws::Aws,
+    fault::Fault,
     host::Host,
     succession::{Claim, Right, Silence, Standing, right, right_without_certificate},
 };
@@ -22,12 +23,37 @@ pub(super) struct Claimant {
     patience: Duration,
     silence: Silence,
     begun: Instant,
+    /// When the last look began.
+    looked: Instant,
 }
+
+/// How old what was seen may be when something is done upon it: a host that was stopped in between knows nothing of now. A look
+/// has half of that.
+const STALE: Duration = Duration::from_secs(60);
 
 impl Claimant {
     pub(super) fn new(patience: Duration) -> Claimant {
         let (silence, begun) = (Silence::default(), Instant::now());
-        Claimant { held: None, put_aside: false, asked_in: None, patience, silence, begun }
+        Claimant { held: None, put_aside: false, asked_in: None, patience, silence, begun, looked: begun }
+    }
+
+    /// A look begins.
+    pub(super) fn looks(&mut self) {
+        self.looked = Instant::now();
+    }
+
+    /// What was seen may still be acted upon.
+    ///
+    /// # Errors
+    /// When that is too long ago.
+    pub(super) fn is_fresh(&self) -> Result<(), Fault> {
+        match self.looked.elapsed() {
+            age if age > STALE => Err(Fault::retry(
+                "moving the names",
+                format!("what was seen is {} s old: looking again", age.as_secs()),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Notes the claim that was read; whether it matters to `host` how the claimant stands. Where it makes no difference
@@ -52,8 +78,9 @@ impl Claimant {
     /// Notes whether the claimant answered while something else was reached: that is what tells its silence from our own
     /// deafness. It is gone when EC2 says so, or when it was silent for long.
     pub(super) fn asked(&mut self, claim: &Claim, answers: bool, as_ec2_has_it: Standing) -> Standing {
-        self.silence.asked(&claim.instance, claim.epoch, answers, self.begun.elapsed());
-        match self.silence.is_long(self.patience, self.begun.elapsed()) {
+        let at = self.looked.saturating_duration_since(self.begun);
+        self.silence.asked(&claim.instance, claim.epoch, answers, at);
+        match self.silence.is_long(self.patience) {
             true => Standing::Gone,
             false => as_ec2_has_it,
         }

@@ -231,6 +231,7 @@ impl Keeper for Elastic {
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
+        self.claimant.looks();
         let aws = self.aws()?;
         let host = self.sources.host.borrow().clone();
         let host = host.ok_or_else(|| Fault::retry("looking at the Elastic IP", "the host is not known yet"))?;
@@ -280,6 +281,7 @@ impl Keeper for Elastic {
     }
 
     async fn converge(&mut self, Drift(what, why): Drift) -> Result<(), Fault> {
+        self.claimant.is_fresh()?;
         match what {
             What::Address(moved, read) => self.carry_out(moved, read).await,
             What::Names(steps) => {

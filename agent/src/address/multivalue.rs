@@ -369,6 +369,7 @@ impl Keeper for Multivalue {
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
+        self.claimant.looks();
         let aws = self.aws()?;
         let host = self.sources.host.borrow().clone();
         let host = host.ok_or_else(|| Fault::retry("reading records", "the host is not known yet"))?;
@@ -423,6 +424,7 @@ impl Keeper for Multivalue {
 
     /// The checks first, so that a record is made with its own; those that are no longer needed go last.
     async fn converge(&mut self, Drift(seen, _): Drift) -> Result<(), Fault> {
+        self.claimant.is_fresh()?;
         self.make_checks(&seen.host).await?;
         let mut unneeded: BTreeSet<String> = seen.orphans.iter().cloned().collect();
         if let Plan::Change { why, steps } = self.plan(&seen, &self.package()) {

@@ -6,33 +6,41 @@
 use std::time::Duration;
 
 /// Fewer probes than these say nothing, however long ago the first was: a host that was stopped for a while has slept
-/// through the time, not watched it.
+/// through the time, not watched it. For the same reason the time between two of them counts no more than a part of the limit.
 const ENOUGH: u32 = 5;
+
+/// So many are remembered: those of an hour, at a look every three seconds.
+const MOST: usize = 1_200;
 
 /// The silence of one claimant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Silence {
     of: Option<(String, u64)>,
-    since: Option<Duration>,
-    probes: u32,
+    /// When each of its unanswered probes was sent.
+    probes: Vec<Duration>,
 }
 
 impl Silence {
-    /// The claimant, of that epoch, was asked `at` that time of this host's own clock, which only ever runs forward.
+    /// The claimant, of that epoch, was asked `at` that time of this host's own clock, which only ever runs forward: when the
+    /// probe was sent, since a host may be stopped before it hears what came of it.
     pub fn asked(&mut self, claimant: &str, epoch: u64, answers: bool, at: Duration) {
         let of = Some((claimant.to_owned(), epoch));
         if answers || self.of != of {
             *self = Silence { of, ..Silence::default() };
         }
         if !answers {
-            self.since.get_or_insert(at);
-            self.probes += 1;
+            // What is long is known from some, and does not get longer for ever.
+            if self.probes.len() >= MOST {
+                self.probes.remove(0);
+            }
+            self.probes.push(at);
         }
     }
 
-    /// Whether it has lasted for `limit`.
-    pub fn is_long(&self, limit: Duration, now: Duration) -> bool {
-        self.probes >= ENOUGH && self.since.is_some_and(|since| now.saturating_sub(since) >= limit)
+    /// Whether it has been watched for `limit`.
+    pub fn is_long(&self, limit: Duration) -> bool {
+        let gaps = self.probes.windows(2).map(|two| two[1].saturating_sub(two[0]).min(limit / (ENOUGH - 1)));
+        self.probes.len() >= ENOUGH as usize && gaps.sum::<Duration>() >= limit
     }
 }
 
@@ -47,12 +55,10 @@ mod tests {
 
     fn after(probes: &[Probe]) -> bool {
         let mut silence = Silence::default();
-        let mut now = Duration::ZERO;
         for (at, claimant, epoch, answers) in probes {
-            now = Duration::from_secs(*at);
-            silence.asked(claimant, *epoch, *answers, now);
+            silence.asked(claimant, *epoch, *answers, Duration::from_secs(*at));
         }
-        silence.is_long(LIMIT, now)
+        silence.is_long(LIMIT)
     }
 
     #[test]
@@ -72,6 +78,17 @@ mod tests {
                     (60, "a", 1, false),
                 ],
                 true,
+            ),
+            (
+                "five, and stopped between: what was slept through was not watched",
+                &[
+                    (0, "a", 1, false),
+                    (5, "a", 1, false),
+                    (10, "a", 1, false),
+                    (900, "a", 1, false),
+                    (905, "a", 1, false),
+                ],
+                false,
             ),
             (
                 "an answer between",

@@ -23,10 +23,10 @@ pub(super) enum Life {
 #[derive(Clone, Debug)]
 pub(super) enum OfNames {
     Rest,
-    /// It has read the zone, and decides next; whether the claimant answered.
-    Read(Vec<Records>, bool),
-    /// It has sent this batch, which was not carried out yet.
-    Sent(Vec<Batch>),
+    /// It has read the zone, and decides next; whether the claimant answered, and when it was asked.
+    Read(Vec<Records>, bool, Seconds),
+    /// It is sending this batch, upon what it saw then.
+    Sent(Vec<Batch>, Seconds),
 }
 
 /// What the succession keeper is in the middle of.

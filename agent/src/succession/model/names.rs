@@ -14,13 +14,17 @@ use crate::{
     aws::zone::{Records, Step as Batch},
 };
 
+/// As the keeper has it.
+const STALE: Seconds = 60;
+
 impl World {
     /// One step of it; after how long the next one comes.
     pub(super) fn step_of_names(&mut self, number: u32) -> Result<Seconds, Broken> {
         match mem::replace(&mut self.host(number).names.0, OfNames::Rest) {
             OfNames::Rest => Ok(self.read(number)),
-            OfNames::Read(records, answers) => Ok(self.decide(number, &records, answers)),
-            OfNames::Sent(batch) => self.arrive(number, &batch),
+            OfNames::Read(records, answers, at) => Ok(self.decide(number, &records, (answers, at))),
+            OfNames::Sent(_, seen) if self.is_stale(number, seen) => Ok(1),
+            OfNames::Sent(batch, _) => self.arrive(number, &batch),
         }
     }
 
@@ -37,15 +41,15 @@ impl World {
             _ => None,
         });
         let answers = at.is_some_and(|other| self.answers(other));
-        let records = self.zone.records.clone();
-        self.host(number).names.0 = OfNames::Read(records, answers);
+        let (records, now) = (self.zone.records.clone(), self.now);
+        self.host(number).names.0 = OfNames::Read(records, answers, now);
         1
     }
 
     /// What it notes of a look, and what it plans.
-    fn decide(&mut self, number: u32, records: &[Records], answers: bool) -> Seconds {
+    fn decide(&mut self, number: u32, records: &[Records], (answers, at): (bool, Seconds)) -> Seconds {
         let seen = claim(&self.zone.names[0], records).ok().flatten().map(|(claim, _)| claim);
-        let standing = self.standing(number, seen.as_ref(), answers);
+        let standing = self.standing(number, seen.as_ref(), (answers, at));
         let (now, names, flaw, seed) = (self.now, self.zone.names.clone(), self.flaw, self.seed);
         let host = self.host(number);
         let wanted = Wanted {
@@ -67,7 +71,7 @@ impl World {
                         (Names::Elsewhere { since: since(aside), held: true, answers }, false);
                     host.claim = seen;
                 }
-                host.names.0 = OfNames::Sent(change.steps);
+                host.names.0 = OfNames::Sent(change.steps, at);
                 self.say(|| format!("i-{number:04} sends: {}", change.why));
                 return self.dice.u64(1..4);
             }
@@ -84,11 +88,10 @@ impl World {
     }
 
     /// How the claimant stands, as the keeper finds out.
-    fn standing(&mut self, number: u32, seen: Option<&Claim>, answers: bool) -> Standing {
+    fn standing(&mut self, number: u32, seen: Option<&Claim>, (answers, at): (bool, Seconds)) -> Standing {
         let other = seen.and_then(|claim| number_of(&claim.instance));
         let ec2_says_gone = other.is_some_and(|other| other != number && self.hosts[&other].life == Life::Dead)
             && self.dice.u8(..4) > 0;
-        let now = Duration::from_secs(self.now);
         let host = self.host(number);
         let Some(claim) = seen else { return Standing::Lives };
         if claim.instance == host.facts.instance {
@@ -97,11 +100,16 @@ impl World {
         }
         host.put_aside |= host.held;
         host.asked_in = claim.asked.then_some(claim.epoch).or(host.asked_in);
-        host.silence.asked(&claim.instance, claim.epoch, answers, now);
-        match ec2_says_gone || host.silence.is_long(Duration::from_secs(SILENCE), now) {
+        host.silence.asked(&claim.instance, claim.epoch, answers, Duration::from_secs(at));
+        match ec2_says_gone || host.silence.is_long(Duration::from_secs(SILENCE)) {
             true => Standing::Gone,
             false => Standing::Lives,
         }
+    }
+
+    /// Whether what it saw then is too old to act upon: it was stopped meanwhile, and looks again.
+    fn is_stale(&self, number: u32, seen: Seconds) -> bool {
+        self.now > seen + STALE + 2 * self.hosts[&number].slowest
     }
 
     /// The batch arrives at Route 53, which carries it out or not.
