@@ -1,6 +1,10 @@
 //! A bare instance becomes its site's host.
 
-use std::{io::Read, os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
 
 use flate2::read::GzDecoder;
 use http::Method;
@@ -70,15 +74,21 @@ async fn address_is_published_only_after_the_host_answers() {
 async fn host_answers_503_at_once_while_s3_is_down() {
     let (instance, visitor) = published(&Site::titled("late")).await;
     instance.aws.add(Rule::new(Fault::Hang).of(Service::S3));
+    let begun = Instant::now();
     let mut agent = instance.start();
     agent
         .wait_for("an answer over HTTP", SOON, async |_| {
-            visitor.get_plain(instance.http(), "/").await.is_ok_and(|answer| answer.status != 200)
+            let answer = visitor.get_plain(instance.http(), "/").await;
+            answer.is_ok_and(|answer| answer.status == 503 && !answer.header("retry-after").is_empty())
         })
         .await;
+    println!("503 with Retry-After after {:?}", begun.elapsed());
     agent.wait_for_phase("certificate", "kept", SOON).await;
     agent.wait_for("503", SOON, async |_| visitor.get("/").await.is_ok_and(|answer| answer.status == 503)).await;
     instance.aws.lift();
+    let back = Instant::now();
+    agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
+    println!("the site {:?} after S3 was back", back.elapsed());
     agent.wait_until_serving(Duration::from_secs(60)).await;
 }
 
@@ -105,9 +115,11 @@ async fn second_start_with_s3_down_serves_the_last_good_package() {
     let (orders, changes) = (instance.acme.accepted("newOrder"), instance.account.changes().await.len());
 
     instance.aws.add(Rule::new(Fault::refuse(500, "InternalError")).of(Service::S3));
+    let begun = Instant::now();
     let mut agent = instance.start();
     let kept = async |_: &world::Agent| front(&visitor).await.is_some_and(|page| page.contains("kept"));
     agent.wait_for("the last good package", SOON, kept).await;
+    println!("the last good package without S3 after {:?}", begun.elapsed());
     agent
         .wait_for("a word about S3", SOON, async |agent| agent.part("package")["fault"]["tries"].as_u64() > Some(0))
         .await;
