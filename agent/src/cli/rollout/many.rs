@@ -101,6 +101,8 @@ async fn look(site: &Site, config: &Config) -> Result<Look, Fault> {
 }
 
 async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
+    // Counted before its hosts are named, as it is where one host leads.
+    let crew = site.fleet.look().await?;
     let ids = site.fleet.members().await?;
     let led = site.ledger.led(&site.aws).await?;
     let said = said(site, config).await?;
@@ -121,7 +123,7 @@ async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
         });
         hosts.push((machine.id, heard));
     }
-    let sight = Sight { claim: None, answers: false, crew: site.fleet.look().await?, hosts };
+    let sight = Sight { claim: None, answers: false, crew, hosts };
     Ok(Look { sight, members })
 }
 

@@ -58,6 +58,9 @@ impl Site {
 
     async fn seen(&self) -> Result<Sight, Fault> {
         let claim = self.ledger.claim(&self.aws).await?;
+        // Counted before its hosts are named: one that goes in between is then waited for once more. The other way round, it
+        // would be said that nobody is left, and never that this host is gone.
+        let crew = self.fleet.look().await?;
         let members = self.fleet.members().await?;
         let machines = Instances::new(&self.aws).described(&members).await?;
         let hosts = join_all(machines.into_iter().map(async |machine| {
@@ -77,7 +80,7 @@ impl Site {
             },
             None => false,
         };
-        Ok(Sight { claim, answers, crew: self.fleet.look().await?, hosts })
+        Ok(Sight { claim, answers, crew, hosts })
     }
 
     /// Whether that is the host which the fleet has launched last.
