@@ -14,6 +14,7 @@ pub(crate) mod plain;
 pub(crate) mod range;
 pub(crate) mod representation;
 pub(crate) mod target;
+pub(crate) mod unread;
 
 use std::sync::Arc;
 

@@ -40,14 +40,18 @@ def build():
     return target / "release" / "examples" / "serve"
 
 
-class Ours:
-    """The example server, with a page of 1 KB, a stored file of 32 MB and a deflated one."""
+def usual(package):
+    package.writestr("1k.html", b"x" * 1024)
+    package.writestr("big.bin", b"y" * (32 << 20))
+    package.writestr("deflated.txt", os.urandom(1 << 20).hex(), zipfile.ZIP_DEFLATED, 6)
 
-    def __init__(self, folder, binary, *more, files=65536):
+
+class Ours:
+    """The example server, with a page of 1 KB, a stored file of 32 MB and a deflated one, or with what `site` packs."""
+
+    def __init__(self, folder, binary, *more, files=65536, site=None):
         with zipfile.ZipFile(folder / "site.zip", "w") as package:
-            package.writestr("1k.html", b"x" * 1024)
-            package.writestr("big.bin", b"y" * (32 << 20))
-            package.writestr("deflated.txt", os.urandom(1 << 20).hex(), zipfile.ZIP_DEFLATED, 6)
+            (site or usual)(package)
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
              "/CN=localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)  # fmt: skip

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     access::Line,
     account::Account,
-    respond::{Asked, Body, answer},
+    respond::{Asked, Body, answer, unread::Unread},
 };
 
 /// Serves one connection; returns how many requests were cut.
@@ -283,6 +283,9 @@ impl Service<Request<Incoming>> for Answering {
             account.log(log.clone(), Line::begin(self.address, &request, response.status()));
         }
         response.body_mut().charge(account);
+        if request.version() == Version::HTTP_2 {
+            response.body_mut().outlast(Unread::of(request.into_body(), worker.settings.patience.close));
+        }
         ready(Ok(response))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
 
-use super::inflating::Permit;
+use super::{inflating::Permit, unread::Unread};
 use crate::{
     account::Account,
     site::{Damaged, Inflate},
@@ -23,6 +23,7 @@ pub(crate) struct Body {
     content: Content,
     left: u64,
     account: Option<Account>,
+    unread: Option<Box<Unread>>,
 }
 
 #[derive(Debug)]
@@ -85,12 +86,17 @@ impl Body {
     }
 
     fn of(content: Content, left: u64) -> Self {
-        Self { content, left, account: None }
+        Self { content, left, account: None, unread: None }
     }
 
     /// Keeps the account until the content was handed over, or is dropped.
     pub(crate) fn charge(&mut self, account: Account) {
         self.account = Some(account);
+    }
+
+    /// Ends no sooner than what is left of the request has been read.
+    pub(crate) fn outlast(&mut self, unread: Option<Unread>) {
+        self.unread = unread.map(Box::new);
     }
 
     /// How many bytes are still to come.
@@ -183,6 +189,10 @@ impl hyper::body::Body for Body {
         let this = &mut *self;
         if this.left == 0 {
             this.account = None;
+            if let Some(unread) = &mut this.unread {
+                std::task::ready!(unread.poll_over(context));
+                this.unread = None;
+            }
             return Poll::Ready(None);
         }
         let next = std::task::ready!(this.next(context));
@@ -202,7 +212,7 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left == 0 && self.unread.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -2,6 +2,7 @@
 
 mod client;
 mod conditional;
+mod content;
 mod drain;
 mod floods;
 mod gate;
