@@ -146,3 +146,22 @@ async fn faults_last_as_long_as_they_are_asked_for() {
         Some(("/latest/api/token".to_owned(), 403))
     );
 }
+
+#[tokio::test]
+async fn cloud_init_crawls_what_there_is_and_finds_its_user_data() {
+    let imds = fixture().await;
+    let (status, categories) = value(&imds, "meta-data/").await;
+    assert_eq!(status, 200);
+    let names: Vec<_> = categories.lines().collect();
+    assert!(["instance-id", "placement/", "public-ipv4"].iter().all(|name| names.contains(name)), "{categories}");
+    // Whatever is listed is there.
+    for name in names.iter().filter(|name| **name != "iam/") {
+        assert_eq!(value(&imds, &format!("meta-data/{name}")).await.0, 200, "{name}");
+    }
+    assert_eq!(value(&imds, "meta-data/placement/").await.1, "availability-zone\nregion");
+    assert_eq!(value(&imds, "meta-data/nothing/").await.0, 404);
+
+    assert_eq!(value(&imds, "user-data").await.0, 404, "there is none");
+    imds.set_user_data("#!/bin/bash\ntrue\n");
+    assert_eq!(value(&imds, "user-data").await, (200, "#!/bin/bash\ntrue\n".to_owned()));
+}

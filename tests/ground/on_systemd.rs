@@ -8,6 +8,8 @@
 //! and a debug build of `spothost`. It is a command of its own and not a test, because of the root. Nothing is
 //! changed outside the folder of the tests' tools: the systems are kept there, and each boots on a copy in memory.
 
+#[path = "newcomer.rs"]
+mod newcomer;
 #[path = "rendering.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod rendering;
@@ -16,20 +18,19 @@ mod tools;
 
 use std::{
     env, fs,
-    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use rendering::Rendering;
+use newcomer::{
+    Machine, ROOTS, comes_back, is_confined, is_host, say, stays_down, user_data, visitor, way_to_the_world,
+};
 use tools::{Ran, run, tool};
-use world::{Instance, Site, Visitor, World, eventually, eventually_some};
+use world::{Instance, Site, eventually, eventually_some};
 
 /// What an image of this release has, and a container of it would not.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,curl,ca-certificates,libnss-systemd";
-/// Where the authority of the world's CA lies in the system; the unit hides the place where it lies here.
-const ROOTS: &str = "/etc/spothost/acme-roots.pem";
 /// The `debootstrap` script for Ubuntu's releases, which an older one does not know by their names.
 const UBUNTU: &str = "/usr/share/debootstrap/scripts/gutsy";
 
@@ -45,101 +46,33 @@ async fn main() {
 async fn becomes_a_host(suite: &str) {
     let mut instance = Instance::new().await;
     instance.account.put("site-1-latest.zip", Site::titled("On systemd").zip()).await;
-    let user_data = user_data(&mut instance).await;
-    let machine = Machine::boot(suite, &instance).await;
+    let address = instance.address;
+    let user_data = user_data(&mut instance, address).await;
+    let machine = Container::boot(suite, &instance).await;
     say(suite, &machine.sh("systemctl --version | head -1").succeeded().out);
 
     machine.run_user_data(&user_data, &instance).succeeded();
-    let https = SocketAddr::new(instance.address, 443);
-    let visitor = Visitor::new(&instance.account.domain(), https, &World::shared().acme_issuer());
-    eventually("the site answers", Duration::from_secs(30), async || answers(&visitor).await).await;
-    eventually("the domain leads there", Duration::from_secs(30), async || instance.is_led_to().await).await;
+    let visitor = visitor(&instance);
+    is_host(&instance, &visitor, Duration::from_secs(30)).await;
     say(suite, "the user data makes it a host, and the domain leads to it");
 
     machine.run_user_data(&user_data, &instance).succeeded();
     assert_eq!(machine.property("NRestarts"), "0");
     say(suite, "a second run leaves it alone");
 
-    is_confined(&machine);
-    say(suite, "the agent is confined, and root reads its status");
-    comes_back(suite, &machine, &visitor).await;
-    stays_down(suite, &machine).await;
-}
-
-async fn answers(visitor: &Visitor) -> bool {
-    visitor.get("/").await.is_ok_and(|answer| answer.status == 200)
-}
-
-/// After a kill at once, and after hanging when the watchdog has noticed.
-async fn comes_back(suite: &str, machine: &Machine, visitor: &Visitor) {
-    for (signal, limit) in [("KILL", 5), ("STOP", 45)] {
-        let (before, began) = (machine.property("MainPID"), Instant::now());
-        machine.sh(&format!("kill -{signal} {before}")).succeeded();
-        let again = async || machine.property("MainPID") != before && answers(visitor).await;
-        eventually("another process answers", Duration::from_secs(limit), again).await;
-        say(suite, &format!("SIG{signal}: another process answers after {:.1} s", began.elapsed().as_secs_f32()));
-    }
-}
-
-/// When it was told to, and when its configuration is refused.
-async fn stays_down(suite: &str, machine: &Machine) {
-    let began = Instant::now();
-    machine.sh("systemctl stop spothost.socket spothost").succeeded();
-    assert!(began.elapsed() < Duration::from_secs(30), "stopping took {:?}", began.elapsed());
-    say(suite, &format!("it stops within {:.1} s", began.elapsed().as_secs_f32()));
-
-    machine.sh("echo 'domian = 1' >/etc/spothost/spothost.toml; systemctl start spothost");
-    // Longer than RestartSec: a restart would show.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let found = ["ActiveState", "ExecMainStatus"].map(|name| machine.property(name));
-    assert_eq!(found, ["failed", "64"], "a refused configuration is not tried again");
-    let ports = machine.sh("systemctl is-active spothost.socket").out;
-    assert_eq!(ports.trim(), "inactive", "visitors must not start it either");
-    say(suite, "a refused configuration waits for a person, and no visitor for it");
-}
-
-/// Uid, capabilities and filters of the agent's process, and who can read what it keeps.
-fn is_confined(machine: &Machine) {
-    let status = machine.sh(&format!("cat /proc/{}/status", machine.property("MainPID"))).succeeded().out;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
-    };
-    assert_eq!(["CapEff:", "CapPrm:", "CapBnd:"].map(field), ["0000000000000000"; 3]);
-    assert_eq!(["NoNewPrivs:", "Seccomp:"].map(field), ["1", "2"]);
-    assert_ne!(field("Uid:").split_whitespace().next(), Some("0"));
-    for folder in ["/var/lib/private/spothost", "/run/private/spothost"] {
-        assert_eq!(machine.sh(&format!("stat -c %a {folder}")).succeeded().out.trim(), "700", "{folder}");
-    }
-    machine.sh("spothost status").succeeded();
-}
-
-/// The user data of that instance, with the built program in its bucket, and with the ports that need a capability.
-async fn user_data(instance: &mut Instance) -> String {
-    let address = instance.address;
-    let listen = instance.configuration["listen"].as_table_mut().expect("the listeners are configured");
-    for (key, port) in [("http", 80), ("https", 443)] {
-        listen.insert(key.to_owned(), toml::Value::String(SocketAddr::new(address, port).to_string()));
-    }
-    instance.configuration["acme"]["roots"] = toml::Value::String(ROOTS.to_owned());
-    let configuration = toml::to_string(&instance.configuration).expect("TOML");
-    let rendering = Rendering::new(&instance.account.bucket, &world::binary()).configuration(&configuration);
-    let user_data = rendering.user_data();
-    let key = user_data.split('\'').find(|part| part.starts_with("spothost/")).expect("a key").to_owned();
-    let query = [("account", instance.account.id.as_str()), ("bucket", &instance.account.bucket), ("key", &key)];
-    let program = fs::read(world::binary()).expect("the built program can be read");
-    World::shared().control("put_object", &query, program.into()).await;
-    user_data
+    is_confined(suite, &machine);
+    comes_back(suite, &machine, &visitor, 1).await;
+    stays_down(suite, &machine, 1).await;
 }
 
 /// A booted system. It shares the network, so that the world on loopback is its AWS.
-struct Machine {
+struct Container {
     nspawn: Child,
     leader: String,
 }
 
-impl Machine {
-    async fn boot(suite: &str, instance: &Instance) -> Machine {
+impl Container {
+    async fn boot(suite: &str, instance: &Instance) -> Container {
         let nspawn = Command::new("systemd-nspawn")
             .args(["--register=no", "--keep-unit", "--quiet", "--boot", "--volatile=overlay", "--console=read-only"])
             .arg("-D")
@@ -153,21 +86,15 @@ impl Machine {
             let children = fs::read_to_string(&children).unwrap_or_default();
             children.split_whitespace().next().map(str::to_owned)
         });
-        let machine = Machine { leader: leader.await, nspawn };
+        let machine = Container { leader: leader.await, nspawn };
         let booted = async || ["running", "degraded"].contains(&machine.sh("systemctl is-system-running").out.trim());
         eventually("the system has booted", Duration::from_secs(60), booted).await;
         machine.lead_to_the_world(instance);
         machine
     }
 
-    /// What the unit takes from the agent's environment for good reason, and the world cannot be reached without.
     fn lead_to_the_world(&self, instance: &Instance) {
-        let lines = format!(
-            "[Service]\nUnsetEnvironment=\nEnvironment=AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=false\n\
-             Environment=AWS_ENDPOINT_URL={}\nEnvironment=AWS_EC2_METADATA_SERVICE_ENDPOINT={}\n",
-            instance.aws.endpoint(),
-            instance.imds.endpoint()
-        );
+        let lines = way_to_the_world(instance, &instance.imds.endpoint());
         let folder = "/run/systemd/system/spothost.service.d";
         self.sh(&format!("mkdir -p {folder} && cat >{folder}/world.conf <<'END'\n{lines}END")).succeeded();
         let roots = fs::read_to_string(instance.acme.roots()).expect("the CA's authority can be read");
@@ -182,13 +109,9 @@ impl Machine {
             instance.imds.endpoint()
         ))
     }
+}
 
-    /// A property of the unit.
-    fn property(&self, name: &str) -> String {
-        self.sh(&format!("systemctl show --property={name} --value spothost")).succeeded().out.trim().to_owned()
-    }
-
-    /// Runs a shell script in the system.
+impl Machine for Container {
     fn sh(&self, script: &str) -> Ran {
         run(Command::new("nsenter")
             .args(["--target", &self.leader, "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--root", "--wd"])
@@ -197,7 +120,7 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Drop for Container {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.sh("journalctl --unit spothost --lines 40 --no-pager").out);
@@ -226,8 +149,4 @@ fn tree(suite: &str) -> PathBuf {
     }
     run(&mut debootstrap).succeeded();
     tree
-}
-
-fn say(suite: &str, what: &str) {
-    println!("{suite}: {}", what.trim());
 }

@@ -56,6 +56,7 @@ struct State {
     notice: Option<(String, OffsetDateTime)>,
     rebalance: Option<OffsetDateTime>,
     tags: Option<HashMap<String, String>>,
+    user_data: Option<String>,
     statuses: Vec<(String, u32, u16)>,
     delay: Duration,
     silence: Option<Silence>,
@@ -83,6 +84,7 @@ impl State {
             notice: None,
             rebalance: None,
             tags: None,
+            user_data: None,
             statuses: Vec::new(),
             delay: Duration::ZERO,
             silence: None,
@@ -160,6 +162,11 @@ impl Imds {
     pub fn set_tags(&self, tags: &[(&str, &str)]) {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.state().tags = Some(tags);
+    }
+
+    /// What the instance was launched with, for its first boot.
+    pub fn set_user_data(&self, text: &str) {
+        self.state().user_data = Some(text.to_owned());
     }
 
     /// Turns the service off (403), or on.

@@ -1,12 +1,13 @@
 //! Signed requests to services of which one call is needed: another SDK would be thousands of them.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
 };
+use aws_smithy_async::time::TimeSource as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
@@ -73,7 +74,7 @@ pub(super) async fn post(
         .identity(&identity)
         .region(service.region.unwrap_or(&region))
         .name(service.name)
-        .time(SystemTime::now())
+        .time(aws.date.now())
         .settings(SigningSettings::default())
         .build()
         .map_err(|error| failed(&error))?

@@ -1,6 +1,7 @@
 //! What the service answers.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, MutexGuard},
     time::{Duration, Instant},
 };
@@ -61,7 +62,9 @@ impl Server {
         if !self.knows(request) {
             return page(StatusCode::UNAUTHORIZED);
         }
-        self.value(path).unwrap_or_else(|| page(StatusCode::NOT_FOUND))
+        let known = VERSIONS.iter().find_map(|version| path.strip_prefix(version));
+        let answer = known.and_then(|below| self.value(below).or_else(|| self.listing(below)));
+        answer.unwrap_or_else(|| page(StatusCode::NOT_FOUND))
     }
 
     fn next_status(&self, path: &str) -> Option<StatusCode> {
@@ -100,9 +103,26 @@ impl Server {
         given.and_then(|token| state.tokens.get(token)).is_some_and(|end| Instant::now() < *end)
     }
 
-    fn value(&self, path: &str) -> Option<Response<Bytes>> {
+    /// The categories below one, as cloud-init crawls them: those that have something below them end with a slash.
+    fn listing(&self, below: &str) -> Option<Response<Bytes>> {
+        let folder = if below.is_empty() { String::new() } else { format!("{below}/") };
+        let mut names = BTreeSet::new();
+        for leaf in LEAVES.iter().filter(|leaf| self.value(leaf).is_some()) {
+            if let Some(rest) = leaf.strip_prefix(folder.as_str()) {
+                names.insert(rest.split_once('/').map_or_else(|| rest.to_owned(), |(name, _)| format!("{name}/")));
+            }
+        }
+        let text = names.into_iter().collect::<Vec<_>>().join("\n");
+        let answer = Response::builder().header("content-type", "text/plain");
+        (!text.is_empty()).then(|| answer.body(text.into()).expect("a valid response"))
+    }
+
+    fn value(&self, below: &str) -> Option<Response<Bytes>> {
         let state = self.state();
-        let value = match path.strip_prefix("/latest/")? {
+        let value = match below {
+            "user-data" => state.user_data.clone()?,
+            "meta-data/ami-id" => IMAGE.to_owned(),
+            "meta-data/hostname" | "meta-data/local-hostname" => "ip-172-16-34-43.ec2.internal".to_owned(),
             "meta-data/instance-id" => self.instance_id.clone(),
             "meta-data/instance-type" => "t3.micro".to_owned(),
             "meta-data/instance-life-cycle" => "spot".to_owned(),
@@ -156,7 +176,7 @@ impl Server {
             "accountId": self.account.id,
             "architecture": "x86_64",
             "availabilityZone": "us-east-1a",
-            "imageId": "ami-0123456789abcdef0",
+            "imageId": IMAGE,
             "instanceId": self.instance_id,
             "instanceType": "t3.micro",
             "pendingTime": seconds(launched),
@@ -166,6 +186,29 @@ impl Server {
         })
     }
 }
+
+/// The versions of the interface under which all is found: the newest, the first, and the one that cloud-init asks for.
+const VERSIONS: [&str; 3] = ["/latest/", "/2009-04-04/", "/2021-03-23/"];
+
+/// What listings name, as far as there is a value.
+const LEAVES: [&str; 14] = [
+    "user-data",
+    "dynamic/instance-identity/document",
+    "meta-data/ami-id",
+    "meta-data/hostname",
+    "meta-data/iam/security-credentials/host",
+    "meta-data/instance-id",
+    "meta-data/instance-life-cycle",
+    "meta-data/instance-type",
+    "meta-data/local-hostname",
+    "meta-data/local-ipv4",
+    "meta-data/mac",
+    "meta-data/placement/availability-zone",
+    "meta-data/placement/region",
+    "meta-data/public-ipv4",
+];
+
+const IMAGE: &str = "ami-0123456789abcdef0";
 
 /// The only network interface.
 const MAC: &str = "0e:49:61:0f:c3:11";
