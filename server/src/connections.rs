@@ -18,7 +18,11 @@ use tokio_rustls::rustls::ServerConfig;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::scan::{Found, Scan};
-pub(crate) use self::{addresses::Addresses, guarded::Marks, pulse::Pulse};
+pub(crate) use self::{
+    addresses::{Addresses, payer},
+    guarded::Marks,
+    pulse::Pulse,
+};
 
 use crate::{
     Counters, Settings, Site,

@@ -1,6 +1,7 @@
 //! Asking a site for what its own `[gate]` names, before it goes live.
 
 use std::{
+    net::Ipv4Addr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -77,11 +78,11 @@ impl Visitor<'_> {
     fn ask(&self, target: &str) -> Option<Response<Body>> {
         let request = Request::get(target).header(header::HOST, &self.settings.domain).body(()).ok()?;
         let names = self.settings.names(443);
-        let inflating = Arc::new(Inflating::new(1));
+        let inflating = Arc::new(Inflating::new(&self.settings.bounds));
         let asked = Asked {
             names: &names,
             settings: &self.settings,
-            inflating: &inflating,
+            inflating: inflating.share(Ipv4Addr::LOCALHOST.into()),
             site: Some(self.site.clone()),
             secure: true,
             long_target: false,

@@ -26,7 +26,7 @@ use self::{
     page::Page,
     representation::Representation,
 };
-pub(crate) use self::{authority::Names, body::Body, inflating::Inflating};
+pub(crate) use self::{authority::Names, body::Body, inflating::Inflating, inflating::Share};
 use crate::{Settings, Site, site::Entry};
 
 /// What is known about a request beside its head.
@@ -36,8 +36,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) settings: &'a Settings,
     /// The site as it is at the request's beginning; the response keeps it.
     pub(crate) site: Option<Arc<Site>>,
-    /// How many responses are inflated.
-    pub(crate) inflating: &'a Arc<Inflating>,
+    /// What its client may have inflated.
+    pub(crate) inflating: Share<'a>,
     /// Whether it came over TLS.
     pub(crate) secure: bool,
     /// Whether its target was cut, because it is too long.
@@ -219,11 +219,7 @@ fn validate(
 }
 
 /// Everything, one part, or several parts as `multipart/byteranges` (RFC 9110 §14.6); `None` if too much is inflated already.
-fn fill(
-    representation: &Representation<'_>,
-    parts: &mut [std::ops::Range<u64>],
-    inflating: &Arc<Inflating>,
-) -> Option<Body> {
+fn fill(representation: &Representation<'_>, parts: &mut [std::ops::Range<u64>], inflating: Share<'_>) -> Option<Body> {
     match parts {
         [] => representation.body(inflating),
         [part] => representation.part(part.clone(), inflating),

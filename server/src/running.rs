@@ -64,7 +64,7 @@ impl Running {
             names: Arc::new(settings.names(https.address.port())),
             tls: tls::configuration(identity),
             addresses: Arc::new(Addresses::default()),
-            inflating: Arc::new(Inflating::new(settings.bounds.inflated)),
+            inflating: Arc::new(Inflating::new(&settings.bounds)),
             log,
             settings: Arc::new(settings),
             site,

@@ -70,6 +70,8 @@ pub struct Bounds {
     /// Responses that are inflated at once, for clients that accept no coding: each holds about 150 KiB, and the next one is
     /// answered with 503.
     pub inflated: usize,
+    /// The same of one IPv4 address or IPv6 /64.
+    pub inflated_per_address: usize,
     /// Bytes of a response a client must take within [`Patience::write`].
     pub progress: u64,
 }
@@ -124,6 +126,7 @@ impl Default for Bounds {
             resets: 20,
             errors: 1_024,
             inflated: 96,
+            inflated_per_address: 72,
             progress: 16 * 1024,
         }
     }

@@ -52,6 +52,8 @@ pub struct Limits {
     errors: usize,
     /// Responses that are inflated at once.
     inflated: usize,
+    /// The same of one address.
+    inflated_per_address: usize,
     #[serde(deserialize_with = "time")]
     handshake_time: Duration,
     #[serde(deserialize_with = "time")]
@@ -118,6 +120,7 @@ impl Limits {
             resets: self.resets,
             errors: self.errors,
             inflated: self.inflated,
+            inflated_per_address: self.inflated_per_address,
             ..Bounds::default()
         }
     }
@@ -136,6 +139,7 @@ impl Default for Limits {
             resets: bounds.resets,
             errors: bounds.errors,
             inflated: bounds.inflated,
+            inflated_per_address: bounds.inflated_per_address,
             handshake_time: patience.handshake,
             first_time: patience.first,
             head_time: patience.head,

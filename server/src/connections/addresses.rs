@@ -52,7 +52,7 @@ impl Drop for Place {
 }
 
 /// Whoever has one IPv6 address usually has the whole /64.
-fn payer(address: IpAddr) -> IpAddr {
+pub(crate) fn payer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

@@ -266,7 +266,7 @@ impl Service<Request<Incoming>> for Answering {
             names: &worker.names,
             settings: &worker.settings,
             site: worker.site.borrow().clone(),
-            inflating: &worker.inflating,
+            inflating: worker.inflating.share(self.address),
             secure: self.secure,
             long_target: self.marks.long_target(number),
             content: self.marks.content(number),

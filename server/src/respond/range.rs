@@ -1,12 +1,12 @@
 //! Range requests (RFC 9110 §14).
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range};
 
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
     body::{Body, Run},
-    inflating::Inflating,
+    inflating::Share,
     representation::Representation,
 };
 
@@ -112,7 +112,7 @@ pub(crate) fn multipart_type() -> HeaderValue {
 pub(crate) fn multipart(
     representation: &Representation<'_>,
     parts: &mut [Range<u64>],
-    inflating: &Arc<Inflating>,
+    inflating: Share<'_>,
 ) -> Option<Body> {
     if !representation.can_seek() {
         parts.sort_unstable_by_key(|part| part.start);

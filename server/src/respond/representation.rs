@@ -1,6 +1,6 @@
 //! One file in one coding: what is sent, and what tells it from others (RFC 9110 §8).
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -10,7 +10,7 @@ use super::{
     coding::Wanted,
     conditional::{self, Validators},
     field,
-    inflating::Inflating,
+    inflating::Share,
 };
 use crate::{
     Site,
@@ -137,7 +137,7 @@ impl<'a> Representation<'a> {
     }
 
     /// All of it; `None` if too much is inflated already.
-    pub(crate) fn body(&self, inflating: &Arc<Inflating>) -> Option<Body> {
+    pub(crate) fn body(&self, inflating: Share<'_>) -> Option<Body> {
         match &self.source {
             Source::Lying(segments) => Some(Body::lying(segments.clone())),
             Source::Deflated { size, .. } => self.part(0..*size, inflating),
@@ -145,13 +145,13 @@ impl<'a> Representation<'a> {
     }
 
     /// A part of it, which must lie inside; `None` if too much is inflated already.
-    pub(crate) fn part(&self, part: Range<u64>, inflating: &Arc<Inflating>) -> Option<Body> {
+    pub(crate) fn part(&self, part: Range<u64>, inflating: Share<'_>) -> Option<Body> {
         self.parts([Run::Part(part)].into(), inflating)
     }
 
     /// Parts of it, which must lie inside and behind each other, and what stands between them; `None` if too much is inflated
     /// already.
-    pub(crate) fn parts(&self, runs: VecDeque<Run>, inflating: &Arc<Inflating>) -> Option<Body> {
+    pub(crate) fn parts(&self, runs: VecDeque<Run>, inflating: Share<'_>) -> Option<Body> {
         match &self.source {
             Source::Lying(segments) => Some(Body::many(runs.into_iter().map(|run| run.of(segments)).collect())),
             Source::Deflated { packed, size } => {

@@ -8,7 +8,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{
@@ -66,9 +66,26 @@ pub(crate) async fn tls(server: &Server) -> Client<TlsStream<TcpStream>> {
     Client { stream, unread: Vec::new() }
 }
 
+/// The same from another address than all others.
+pub(crate) async fn tls_from_elsewhere(server: &Server) -> Client<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let stream = socket.connect(server.https).await.unwrap();
+    let stream = handshake_over(stream, &server.certificate, &[b"http/1.1"]).await.unwrap();
+    Client { stream, unread: Vec::new() }
+}
+
 /// A TLS connection that offers these protocols and trusts this certificate alone.
 pub(crate) async fn handshake(
     address: SocketAddr,
+    certificate: &str,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    handshake_over(TcpStream::connect(address).await?, certificate, protocols).await
+}
+
+async fn handshake_over(
+    stream: TcpStream,
     certificate: &str,
     protocols: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
@@ -80,7 +97,6 @@ pub(crate) async fn handshake(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let stream = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(DOMAIN.try_into().unwrap(), stream).await
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use spothost_server::{Access, AccessFormat, AccessTo};
 
 use crate::{
-    client::{get, h2, h2_get, h2_request, plain, tls},
+    client::{get, h2, h2_get, h2_request, plain, tls, tls_from_elsewhere},
     package::Package,
     server::Server,
 };
@@ -160,6 +160,25 @@ async fn a_request_before_a_refused_one_is_answered_as_ever() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(10), counted).await.expect("three responses are counted");
     assert_eq!((counters.responses(2), counters.responses(4)), (3, 3));
+}
+
+#[tokio::test]
+async fn whoever_has_much_inflated_and_reads_nothing_leaves_the_rest_to_others() {
+    let package = Package::new().deflated("zeros.bin", vec![0; 64 << 20]).finish();
+    let server = Server::with(package, |settings| {
+        (settings.bounds.inflated, settings.bounds.inflated_per_address) = (3, 2);
+    });
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut client = tls(&server).await;
+        client.send("GET", "/zeros.bin", &["Accept-Encoding: identity"]).await;
+        assert!(client.begins().await);
+        slow.push(client);
+    }
+    assert_eq!(get(&server, "/zeros.bin", &["Accept-Encoding: identity"]).await.status, 503);
+    let mut other = tls_from_elsewhere(&server).await;
+    other.send("GET", "/zeros.bin", &["Accept-Encoding: identity", "Range: bytes=0-9"]).await;
+    assert_eq!(other.response().await.status, 206);
 }
 
 /// Inflating costs memory that sending a stream as it lies does not: who asks for that cannot have all of it.
