@@ -4,6 +4,7 @@ mod attributes;
 mod before;
 mod content_types;
 mod directory;
+mod entity_tag;
 mod entry;
 mod fields;
 mod gate;
@@ -27,7 +28,8 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use http::HeaderValue;
 
 pub(crate) use self::{
-    entry::{Coding, EntityTag, Entry, Method},
+    entity_tag::EntityTag,
+    entry::{Coding, Entry, Method},
     fields::Fields,
     gate::{Check, Gate},
     inflate::{Damaged, Inflate},

@@ -77,6 +77,7 @@ enum Value {
 const LONGEST_NAME: usize = 17;
 const LENGTH: &[u8] = b"content-length";
 const CODING: &[u8] = b"transfer-encoding";
+const VERSION: &[u8] = b"HTTP/1.1";
 const CHUNKED: &[u8] = b"chunked";
 
 impl Scan {
@@ -150,6 +151,9 @@ impl Scan {
                 self.target += plain;
                 plain
             }
+            Place::Method => bytes.iter().position(|byte| !is_token(*byte)).unwrap_or(bytes.len()),
+            // What stands in nearly every request line; each of these bytes may stand there.
+            Place::Version if bytes.starts_with(VERSION) => VERSION.len(),
             // Names of which only the end matters: those that are watched begin otherwise.
             Place::Name if !matches!(self.name[0], b'c' | b't') => {
                 bytes.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(bytes.len())

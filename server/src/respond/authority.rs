@@ -76,10 +76,13 @@ impl Names {
         }
     }
 
-    /// The same, for the way that nearly every request has it: the domain itself, and nothing else.
+    /// The same, for the way that nearly every request has it: the domain itself, with or without a port, and nothing else.
     fn plainly<B>(&self, request: &Request<B>) -> Option<Known> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
-        let domain = |name: &[u8]| name.eq_ignore_ascii_case(self.domain.as_bytes());
+        let domain = |name: &[u8]| match name.split_at_checked(self.domain.len()) {
+            Some((host, port)) => host.eq_ignore_ascii_case(self.domain.as_bytes()) && is_port(port),
+            None => false,
+        };
         match (request.uri().authority(), hosts.next(), hosts.next()) {
             (Some(target), None, None)
                 if request.version() == Version::HTTP_2 && domain(target.as_str().as_bytes()) =>
@@ -111,6 +114,17 @@ impl Names {
     }
 }
 
+/// `[":" port]` (RFC 9110 §7.2), of a port that there can be.
+fn is_port(port: &[u8]) -> bool {
+    match port {
+        [] => true,
+        [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {
+            digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')) <= u32::from(u16::MAX)
+        }
+        _ => false,
+    }
+}
+
 /// Whether `host` is what a wildcard stands for: one label before its end (RFC 9525 §6.3).
 fn is_below(wildcard: &str, host: &str) -> bool {
     let end = wildcard.strip_prefix('*').filter(|end| end.len() < host.len() && host.is_ascii());
@@ -128,9 +142,7 @@ fn parse(field: &HeaderValue) -> Option<String> {
     }
     let authority: Authority = text.parse().ok()?;
     let port = text.strip_prefix(authority.host())?;
-    let port_is_fine =
-        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok());
-    port_is_fine.then(|| authority.host().to_owned())
+    is_port(port.as_bytes()).then(|| authority.host().to_owned())
 }
 
 #[cfg(test)]
@@ -174,6 +186,10 @@ mod tests {
         for (hosts, expected) in [
             (&["www.example.org"][..], Ok(Known::Served)),
             (&["WWW.example.ORG:8443"], Ok(Known::Served)),
+            (&["www.example.org:65535"], Ok(Known::Served)),
+            (&["www.example.org:65536"], bad),
+            (&["www.example.org:+80"], bad),
+            (&["www.example.org8443"], misdirected),
             (&["www.example.org."], Ok(Known::Served)),
             (&["www.example.org:"], Ok(Known::Served)),
             (&["127.0.0.1:1"], Ok(Known::Served)),

@@ -1,6 +1,9 @@
 //! Conditional requests (RFC 9110 §13).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use http::{HeaderMap, HeaderValue, header};
 use httpdate::HttpDate;
@@ -61,10 +64,28 @@ pub(crate) fn range_applies(headers: &HeaderMap, validators: &Validators) -> boo
     }
 }
 
+thread_local! {
+    /// Times that were written before, each where its last bits say. The files of a package share a few, and an archive
+    /// knows even seconds only.
+    static WRITTEN: RefCell<[(u64, HeaderValue); 16]> =
+        const { RefCell::new([const { (0, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT")) }; 16]) };
+}
+
 /// A time as HTTP writes it (§5.6.7); never later than now, as a `Last-Modified` must not be (§8.8.2.1).
 pub(crate) fn http_date(seconds: u64) -> Option<HeaderValue> {
-    let time = (UNIX_EPOCH + Duration::from_secs(seconds)).min(SystemTime::now());
-    field::written(&HttpDate::from(time))
+    WRITTEN.with_borrow_mut(|written| {
+        let (known, value) = &mut written[(seconds / 2 % 16) as usize];
+        if *known == seconds {
+            return Some(value.clone());
+        }
+        let (time, now) = (UNIX_EPOCH + Duration::from_secs(seconds), SystemTime::now());
+        let date = field::written(&HttpDate::from(time.min(now)))?;
+        // One that is still to come is another one in a second.
+        if time <= now {
+            (*known, *value) = (seconds, date.clone());
+        }
+        Some(date)
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -189,6 +210,14 @@ mod tests {
     #[test]
     fn last_modified_is_never_in_the_future() {
         assert_eq!(http_date(0).unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        // Again, and another one in the same place.
+        for _ in 0..2 {
+            for seconds in [784_111_777, 784_111_777 + 32] {
+                let written = http_date(seconds).unwrap();
+                let read = httpdate::parse_http_date(written.to_str().unwrap()).unwrap();
+                assert_eq!(read, UNIX_EPOCH + Duration::from_secs(seconds));
+            }
+        }
         let far = http_date(u64::from(u32::MAX)).unwrap();
         let far = httpdate::parse_http_date(far.to_str().unwrap()).unwrap();
         assert!(far <= SystemTime::now());

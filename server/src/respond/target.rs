@@ -14,11 +14,17 @@ pub(crate) fn path(raw: &str) -> Option<Cow<'_, str>> {
         return None;
     }
     let path = if raw.contains('%') { decode(raw)? } else { Cow::Borrowed(raw) };
-    if path.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control()) || path.contains(char::is_control) {
+    let bytes = path.as_bytes();
+    if bytes.iter().any(|byte| *byte == b'\\' || byte.is_ascii_control()) {
         return None;
     }
-    let dots = |segment: &str| matches!(segment, "." | "..");
-    if path.contains("./") || path.ends_with('.') {
+    // Others than those of ASCII, which cost a decoding.
+    if !path.is_ascii() && path.contains(char::is_control) {
+        return None;
+    }
+    let ends_segment = |at: usize| matches!(bytes.get(at + 1), None | Some(b'/'));
+    if memchr::memchr_iter(b'.', bytes).any(ends_segment) {
+        let dots = |segment: &str| matches!(segment, "." | "..");
         return (!path.split('/').any(dots)).then_some(path);
     }
     Some(path)

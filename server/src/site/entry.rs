@@ -1,6 +1,8 @@
 //! One file of a package.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
+
+use super::EntityTag;
 
 /// How an entry's bytes lie in the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,23 +80,5 @@ impl Entry {
     /// The strong validator of the content as gzip, re-framed: other bytes, so another tag.
     pub(crate) fn gzip_tag(&self) -> EntityTag {
         EntityTag { crc: self.crc, size: self.size, gzip: Some(self.packed) }
-    }
-}
-
-/// A strong entity tag: `"crc-size"`, or `"crc-size-g<packed>"` for the re-framed deflate stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EntityTag {
-    crc: u32,
-    size: u64,
-    gzip: Option<u64>,
-}
-
-impl fmt::Display for EntityTag {
-    /// The tag as it stands in the `ETag` field, with its quotes.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.gzip {
-            Some(packed) => write!(f, "\"{:08x}-{:x}-g{packed:x}\"", self.crc, self.size),
-            None => write!(f, "\"{:08x}-{:x}\"", self.crc, self.size),
-        }
     }
 }
