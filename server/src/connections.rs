@@ -9,6 +9,7 @@ mod inline;
 mod parked;
 mod pulse;
 mod scan;
+mod share;
 mod spliced;
 
 use std::sync::Arc;

@@ -77,7 +77,8 @@ async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
 ) -> u64 {
     let pulse = Arc::new(Pulse::new());
     let mut phases = worker.phase.clone();
-    let mut stream = Guarded::http1(stream, pulse.clone(), &worker.settings.bounds, marks.clone());
+    let stream = Guarded::http1(stream, pulse.clone(), &worker.settings.bounds, marks.clone());
+    let mut stream = if secure { stream } else { stream.plain() };
     loop {
         let answering =
             Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), address, secure };

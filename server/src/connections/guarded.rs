@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     pulse::Pulse,
     scan::{Found, Scan},
+    share::{self, Share},
 };
 use crate::{Site, settings::Bounds};
 
@@ -42,6 +43,8 @@ pub(crate) struct Guarded<S> {
     marks: Arc<Marks>,
     /// How many bytes were read in this turn of the task.
     read: (u64, usize),
+    /// How many may be written in it; all, where the kernel sends files by itself.
+    share: Option<Share>,
     ended: bool,
     shut: bool,
     /// How many bytes came after this side was closed.
@@ -105,10 +108,16 @@ impl<S> Guarded<S> {
             instead: Bytes::new(),
             marks,
             read: (0, 0),
+            share: Some(Share::default()),
             ended: false,
             shut: false,
             scrapped: 0,
         }
+    }
+
+    /// One that is not encrypted here, and may write as much as its client takes.
+    pub(super) fn plain(self) -> Self {
+        Self { share: None, ..self }
     }
 
     /// Takes back what hyper was handed and did not use. It is not looked at again.
@@ -201,7 +210,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let left = ready!(self.may_write(context));
+        let written = Pin::new(&mut self.stream).poll_write(context, &bytes[..bytes.len().min(left)]);
         self.wrote(written, bytes.len())
     }
 
@@ -210,8 +220,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let left = ready!(self.may_write(context));
         let offered = parts.iter().map(|part| part.len()).sum();
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        let fitting = share::first(parts, left);
+        let written = match parts.get(fitting.len()) {
+            // A part that is longer than the share is begun.
+            Some(part) if fitting.iter().all(|part| part.is_empty()) => {
+                Pin::new(&mut self.stream).poll_write(context, &part[..left])
+            }
+            _ => Pin::new(&mut self.stream).poll_write_vectored(context, fitting),
+        };
         self.wrote(written, offered)
     }
 
@@ -250,7 +268,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    fn wrote(&self, written: Poll<io::Result<usize>>, offered: usize) -> Poll<io::Result<usize>> {
+    /// How many bytes may be written now; when it has had its share, the task comes again after the others.
+    fn may_write(&mut self, context: &mut Context<'_>) -> Poll<usize> {
+        let Some(share) = &mut self.share else { return Poll::Ready(usize::MAX) };
+        match share.left(self.pulse.turn()) {
+            0 => {
+                // Nor is it idle: there is more to write.
+                self.pulse.took_nothing();
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            left => Poll::Ready(left),
+        }
+    }
+
+    fn wrote(&mut self, written: Poll<io::Result<usize>>, offered: usize) -> Poll<io::Result<usize>> {
+        if let (Some(share), Poll::Ready(Ok(bytes))) = (&mut self.share, &written) {
+            share.wrote(*bytes);
+        }
         match &written {
             Poll::Ready(Ok(bytes)) => self.pulse.took(*bytes as u64, *bytes == offered, &self.bounds),
             Poll::Pending => self.pulse.took_nothing(),
