@@ -99,7 +99,6 @@ async fn a_request_that_does_not_end_is_not_waited_for_any_longer_than_a_connect
     let server = Server::with(Package::example(), |settings| settings.patience.close = PATIENCE);
     let begun = std::time::Instant::now();
     let mut stream = answered_early(&server).await;
-    assert!(begun.elapsed() < PATIENCE, "the response does not wait");
     ends(&mut stream).await;
     assert_eq!(next_of_it(&mut stream).await.kind, RST_STREAM);
     assert!(begun.elapsed() >= PATIENCE);
