@@ -95,7 +95,14 @@ impl Fleet {
     /// # Errors
     /// What AWS refuses; a fleet that does not exist, or whose target does not count hosts.
     pub async fn look(&self) -> Result<Crew, Fault> {
-        let members = self.members().await?;
+        self.crew(&self.members().await?).await
+    }
+
+    /// The same, of hosts that were named already.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub async fn crew(&self, members: &[String]) -> Result<Crew, Fault> {
         let (target, settled) = match &self.kind {
             Kind::Spot(id) => self.spot(id).await?,
             Kind::Ec2(id) => self.fleet(id).await?,

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use spothost_server::{Access, AccessFormat, AccessTo};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::{
-    client::{get, h2, h2_get, h2_request, plain, tls, tls_from_elsewhere},
+    client::{Client, get, h2, h2_get, h2_request, plain, tls, tls_from_elsewhere},
     package::Package,
     server::Server,
 };
@@ -162,19 +164,25 @@ async fn a_request_before_a_refused_one_is_answered_as_ever() {
     assert_eq!((counters.responses(2), counters.responses(4)), (3, 3));
 }
 
+/// Two clients who have a large file inflated, and do not read what comes.
+async fn two_that_read_nothing(server: &Server) -> Vec<Client<TlsStream<TcpStream>>> {
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut client = tls(server).await;
+        client.send("GET", "/zeros.bin", &["Accept-Encoding: identity"]).await;
+        assert!(client.begins().await);
+        slow.push(client);
+    }
+    slow
+}
+
 #[tokio::test]
 async fn whoever_has_much_inflated_and_reads_nothing_leaves_the_rest_to_others() {
     let package = Package::new().deflated("zeros.bin", vec![0; 64 << 20]).finish();
     let server = Server::with(package, |settings| {
         (settings.bounds.inflated, settings.bounds.inflated_per_address) = (3, 2);
     });
-    let mut slow = Vec::new();
-    for _ in 0..2 {
-        let mut client = tls(&server).await;
-        client.send("GET", "/zeros.bin", &["Accept-Encoding: identity"]).await;
-        assert!(client.begins().await);
-        slow.push(client);
-    }
+    let _slow = two_that_read_nothing(&server).await;
     assert_eq!(get(&server, "/zeros.bin", &["Accept-Encoding: identity"]).await.status, 503);
     let mut other = tls_from_elsewhere(&server).await;
     other.send("GET", "/zeros.bin", &["Accept-Encoding: identity", "Range: bytes=0-9"]).await;
@@ -189,13 +197,7 @@ async fn the_newest_inflated_response_is_refused_at_the_bound_and_coded_ones_are
         settings.bounds.inflated = 2;
         settings.patience.write = Duration::from_millis(1_500);
     });
-    let mut slow = Vec::new();
-    for _ in 0..2 {
-        let mut client = tls(&server).await;
-        client.send("GET", "/zeros.bin", &["Accept-Encoding: identity"]).await;
-        assert!(client.begins().await);
-        slow.push(client);
-    }
+    let _slow = two_that_read_nothing(&server).await;
     let refused = get(&server, "/zeros.bin", &["Accept-Encoding: identity"]).await;
     assert_eq!((refused.status, refused.field("retry-after")), (503, Some("5")));
     assert_eq!(get(&server, "/zeros.bin", &["Accept-Encoding: gzip"]).await.status, 200);

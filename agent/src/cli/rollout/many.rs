@@ -101,9 +101,8 @@ async fn look(site: &Site, config: &Config) -> Result<Look, Fault> {
 }
 
 async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
-    // Counted before its hosts are named, as it is where one host leads.
-    let crew = site.fleet.look().await?;
     let ids = site.fleet.members().await?;
+    let crew = site.fleet.crew(&ids).await?;
     let led = site.ledger.led(&site.aws).await?;
     let said = said(site, config).await?;
     let (mut members, mut hosts) = (Vec::new(), Vec::new());

@@ -58,10 +58,9 @@ impl Site {
 
     async fn seen(&self) -> Result<Sight, Fault> {
         let claim = self.ledger.claim(&self.aws).await?;
-        // Counted before its hosts are named: one that goes in between is then waited for once more. The other way round, it
-        // would be said that nobody is left, and never that this host is gone.
-        let crew = self.fleet.look().await?;
+        // Asked once: a host that went between two answers would be counted out, and never said to be gone.
         let members = self.fleet.members().await?;
+        let crew = self.fleet.crew(&members).await?;
         let machines = Instances::new(&self.aws).described(&members).await?;
         let hosts = join_all(machines.into_iter().map(async |machine| {
             // Where the owner answers is for its claim to say.
