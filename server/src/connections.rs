@@ -6,6 +6,7 @@ mod batched;
 mod drive;
 mod guarded;
 mod inline;
+mod lane;
 mod parked;
 mod pulse;
 mod scan;
@@ -22,6 +23,7 @@ pub(crate) use self::scan::{Found, Scan};
 pub(crate) use self::{
     addresses::{Addresses, payer},
     guarded::Marks,
+    lane::EVENT_INTERVAL,
     pulse::Pulse,
 };
 
@@ -80,9 +82,15 @@ pub(crate) async fn run(worker: Worker, listeners: Listeners) -> u64 {
             }
         }
     }
-    let mut cut = 0;
-    while let Some(done) = ports.join_next().await {
-        cut += done.unwrap_or(0);
+    let serving = async {
+        let mut cut = 0;
+        while let Some(done) = ports.join_next().await {
+            cut += done.unwrap_or(0);
+        }
+        cut
+    };
+    tokio::select! {
+        cut = serving => cut,
+        never = lane::call() => match never {},
     }
-    cut
 }

@@ -11,7 +11,7 @@ use crate::{
     BindError, Counters, Identity, Settings, Site,
     access::{Log, Writing},
     bound::Port,
-    connections::{Addresses, Listeners, Phase, Worker, run},
+    connections::{Addresses, EVENT_INTERVAL, Listeners, Phase, Worker, run},
     respond::Inflating,
     tls,
 };
@@ -140,7 +140,8 @@ impl Running {
 
 fn spawn(number: usize, worker: Worker, listeners: Listeners) -> Result<oneshot::Receiver<u64>, ServeError> {
     let (done, receiver) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Thread)?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.event_interval(EVENT_INTERVAL).enable_all().build().map_err(ServeError::Thread)?;
     thread::Builder::new()
         .name(format!("serve-{number}"))
         .spawn(move || {

@@ -43,8 +43,8 @@ pub(crate) struct Guarded<S> {
     marks: Arc<Marks>,
     /// How many bytes were read in this turn of the task.
     read: (u64, usize),
-    /// How many may be written in it; all, where the kernel sends files by itself.
-    share: Option<Share>,
+    /// How many may be written in it.
+    share: Share,
     ended: bool,
     shut: bool,
     /// How many bytes came after this side was closed.
@@ -108,16 +108,16 @@ impl<S> Guarded<S> {
             instead: Bytes::new(),
             marks,
             read: (0, 0),
-            share: Some(Share::default()),
+            share: Share::encrypted(),
             ended: false,
             shut: false,
             scrapped: 0,
         }
     }
 
-    /// One that is not encrypted here, and may write as much as its client takes.
+    /// One that is not encrypted here, and may write more in its turn.
     pub(super) fn plain(self) -> Self {
-        Self { share: None, ..self }
+        Self { share: Share::plain(), ..self }
     }
 
     /// Takes back what hyper was handed and did not use. It is not looked at again.
@@ -222,13 +222,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let left = ready!(self.may_write(context));
         let offered = parts.iter().map(|part| part.len()).sum();
-        let fitting = share::first(parts, left);
-        let written = match parts.get(fitting.len()) {
-            // A part that is longer than the share is begun.
-            Some(part) if fitting.iter().all(|part| part.is_empty()) => {
-                Pin::new(&mut self.stream).poll_write(context, &part[..left])
-            }
-            _ => Pin::new(&mut self.stream).poll_write_vectored(context, fitting),
+        let stream = Pin::new(&mut self.stream);
+        let written = match offered > left {
+            true => stream.poll_write_vectored(context, &share::first(parts, left)),
+            false => stream.poll_write_vectored(context, parts),
         };
         self.wrote(written, offered)
     }
@@ -268,27 +265,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    /// How many bytes may be written now; when it has had its share, the task comes again after the others.
+    /// How many bytes may be written now; when it has had its share, the task comes again after others.
     fn may_write(&mut self, context: &mut Context<'_>) -> Poll<usize> {
-        let Some(share) = &mut self.share else { return Poll::Ready(usize::MAX) };
-        match share.left(self.pulse.turn()) {
-            0 => {
-                // Nor is it idle: there is more to write.
-                self.pulse.took_nothing();
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            left => Poll::Ready(left),
+        let left = self.share.poll_left(context, self.pulse.turn());
+        if left.is_pending() {
+            // Nor is it idle: there is more to write.
+            self.pulse.took_nothing();
         }
+        left
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>, offered: usize) -> Poll<io::Result<usize>> {
-        if let (Some(share), Poll::Ready(Ok(bytes))) = (&mut self.share, &written) {
-            share.wrote(*bytes);
-        }
         match &written {
-            Poll::Ready(Ok(bytes)) => self.pulse.took(*bytes as u64, *bytes == offered, &self.bounds),
-            Poll::Pending => self.pulse.took_nothing(),
+            Poll::Ready(Ok(bytes)) => {
+                self.share.wrote(*bytes, *bytes < offered);
+                self.pulse.took(*bytes as u64, *bytes == offered, &self.bounds);
+            }
+            Poll::Pending => {
+                self.share.wrote(0, true);
+                self.pulse.took_nothing();
+            }
             Poll::Ready(Err(_)) => {}
         }
         written
