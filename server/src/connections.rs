@@ -8,6 +8,7 @@ mod guarded;
 mod inline;
 mod lane;
 mod parked;
+mod preface;
 mod pulse;
 mod scan;
 mod share;

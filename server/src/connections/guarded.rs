@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
+    preface::Preface,
     pulse::Pulse,
     scan::{Found, Scan},
     share::{self, Share},
@@ -36,8 +37,7 @@ pub(crate) struct Guarded<S> {
     stream: S,
     pulse: Arc<Pulse>,
     bounds: Bounds,
-    /// `None` for HTTP/2, whose framing leaves no such questions.
-    scan: Option<Scan>,
+    watch: Watch,
     /// What hyper is handed before anything else: what stands for bytes of the client's, or bytes it was handed before.
     instead: Bytes,
     marks: Arc<Marks>,
@@ -49,6 +49,15 @@ pub(crate) struct Guarded<S> {
     shut: bool,
     /// How many bytes came after this side was closed.
     scrapped: usize,
+}
+
+/// What is looked at before hyper sees it.
+#[derive(Debug)]
+enum Watch {
+    /// All of HTTP/1, for what could be read in two ways.
+    Http1(Scan),
+    /// The beginning of HTTP/2, whose framing leaves no such questions.
+    Http2(Preface),
 }
 
 /// What the stream and the one who answers tell each other.
@@ -94,8 +103,8 @@ impl Marks {
 impl<S> Guarded<S> {
     /// An HTTP/1 stream.
     pub(crate) fn http1(stream: S, pulse: Arc<Pulse>, bounds: &Bounds, marks: Arc<Marks>) -> Self {
-        let scan = Some(Scan::new(bounds.target));
-        Self { scan, ..Self::http2(stream, pulse, bounds, marks) }
+        let watch = Watch::Http1(Scan::new(bounds.target));
+        Self { watch, ..Self::http2(stream, pulse, bounds, marks) }
     }
 
     /// An HTTP/2 stream.
@@ -104,7 +113,7 @@ impl<S> Guarded<S> {
             stream,
             pulse,
             bounds: bounds.clone(),
-            scan: None,
+            watch: Watch::Http2(Preface::default()),
             instead: Bytes::new(),
             marks,
             read: (0, 0),
@@ -134,7 +143,10 @@ impl<S> Guarded<S> {
 
     /// Looks at what was just read behind `before`, and takes back what hyper must not see.
     fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
-        let Some(scan) = &mut self.scan else { return };
+        let scan = match &mut self.watch {
+            Watch::Http1(scan) => scan,
+            Watch::Http2(preface) => return preface.look(&mut buffer.filled_mut()[before..]),
+        };
         let (at, instead) = match scan.look(&buffer.filled()[before..]) {
             Found::Fine => {
                 if scan.announced_content() {
@@ -172,7 +184,7 @@ impl<S> Guarded<S> {
 
     /// Whether the connection is to end, and nothing of a request has come.
     fn may_close(&self) -> bool {
-        let between = self.scan.as_ref().is_some_and(Scan::between_requests);
+        let between = matches!(&self.watch, Watch::Http1(scan) if scan.between_requests());
         between && self.marks.closing.load(Relaxed) && !self.pulse.busy()
     }
 }

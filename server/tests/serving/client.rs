@@ -15,7 +15,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore,
+        ClientConfig, DEFAULT_VERSIONS, RootCertStore, SupportedProtocolVersion,
         crypto::aws_lc_rs,
         pki_types::{CertificateDer, pem::PemObject},
     },
@@ -58,7 +58,11 @@ pub(crate) struct Client<S> {
 }
 
 pub(crate) async fn plain(server: &Server) -> Client<TcpStream> {
-    Client { stream: TcpStream::connect(server.http).await.unwrap(), unread: Vec::new() }
+    plain_at(server.http).await
+}
+
+pub(crate) async fn plain_at(address: SocketAddr) -> Client<TcpStream> {
+    Client::of(TcpStream::connect(address).await.unwrap())
 }
 
 pub(crate) async fn tls(server: &Server) -> Client<TlsStream<TcpStream>> {
@@ -89,15 +93,20 @@ async fn handshake_over(
     certificate: &str,
     protocols: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = trusting(certificate, DEFAULT_VERSIONS);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     TlsConnector::from(Arc::new(config)).connect(DOMAIN.try_into().unwrap(), stream).await
+}
+
+/// A client that trusts this certificate alone and speaks these versions.
+pub(crate) fn trusting(certificate: &str, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 /// One GET over TLS, with these further field lines.

@@ -3,44 +3,22 @@
 
 use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::client::TlsStream;
 
 use crate::{
-    floods::{END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, connect, fields, frame},
+    frames::{
+        ACK, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, connect, fields, frame,
+        next,
+    },
     package::Package,
     server::Server,
 };
 
-const DATA: u8 = 0;
-const ACK: u8 = 1;
 /// Pieces that the window of a connection has room for before any of it is taken.
 const PIECES: usize = 3;
 const PIECE: usize = 16384;
 const PATIENCE: Duration = Duration::from_millis(300);
-
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-async fn next(stream: &mut TlsStream<TcpStream>) -> Frame {
-    let read = async {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        stream.read_exact(&mut payload).await.unwrap();
-        Frame { kind: head[3], flags: head[4], stream: u32::from_be_bytes(head[5..9].try_into().unwrap()), payload }
-    };
-    timeout(Duration::from_secs(10), read).await.expect("a frame in time")
-}
 
 /// The next frame of the request's stream.
 async fn next_of_it(stream: &mut TlsStream<TcpStream>) -> Frame {

@@ -5,49 +5,18 @@ use std::time::{Duration, Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::client::TlsStream;
 
 use crate::{
-    client::{get, handshake},
+    client::get,
+    frames::{
+        CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, connect, fields,
+        frame,
+    },
     package::Package,
-    server::{DOMAIN, Server},
+    server::Server,
 };
-
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-pub(crate) const PING: u8 = 6;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-/// A GET as HPACK has it: three fields of the static table and the authority.
-pub(crate) fn fields(target: &str) -> Vec<u8> {
-    let mut block = vec![0x82, 0x87, 0x04, target.len() as u8];
-    block.extend(target.as_bytes());
-    block.extend([0x41, DOMAIN.len() as u8]);
-    block.extend(DOMAIN.as_bytes());
-    block
-}
-
-pub(crate) async fn connect(server: &Server) -> TlsStream<TcpStream> {
-    let mut stream = handshake(server.https, &server.certificate, &[b"h2"]).await.unwrap();
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-    stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
-    stream
-}
 
 /// Sends what `make` makes of a counter until the server lets go, or for so many seconds; nothing is read. Meanwhile others are
 /// served. Returns whether the server let go.

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use spothost_server::Identity;
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, HandshakeKind, ProtocolVersion, version},
+};
 
 use crate::{
-    client::{get, h2, h2_get, h2_request, handshake, tls},
+    client::{Client, get, h2, h2_get, h2_request, handshake, plain_at, tls, trusting},
     package::{noise, text},
-    server::{Server, identity},
+    server::{DOMAIN, Server, identity},
 };
 
 #[tokio::test]
@@ -69,6 +74,54 @@ async fn the_protocol_follows_from_alpn() {
     let mut client = tls(&server).await;
     client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     assert_eq!(client.response().await.status, 400);
+}
+
+/// Makes a request on a new connection; returns how TLS began.
+async fn begins(server: &Server, config: &Arc<ClientConfig>) -> (Option<ProtocolVersion>, Option<HandshakeKind>) {
+    let stream = TcpStream::connect(server.https).await.unwrap();
+    let connector = TlsConnector::from(config.clone());
+    let stream = connector.connect(DOMAIN.try_into().unwrap(), stream).await.unwrap();
+    let session = stream.get_ref().1;
+    let begun = (session.protocol_version(), session.handshake_kind());
+    let mut client = Client::of(stream);
+    // Tickets come with the response (RFC 8446 §4.6.1).
+    client.send("GET", "/about", &[]).await;
+    assert_eq!(client.response().await.status, 200);
+    begun
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_are_spoken_and_tickets_are_good_at_all_threads() {
+    let server = Server::start();
+    for (speaks, version) in [(&version::TLS12, ProtocolVersion::TLSv1_2), (&version::TLS13, ProtocolVersion::TLSv1_3)]
+    {
+        let config = Arc::new(trusting(&server.certificate, &[speaks]));
+        assert_eq!(begins(&server, &config).await, (Some(version), Some(HandshakeKind::Full)));
+        for _ in 0..8 {
+            assert_eq!(begins(&server, &config).await, (Some(version), Some(HandshakeKind::Resumed)));
+        }
+    }
+    // Another server has other keys for its tickets, and asks for a full handshake.
+    let config = Arc::new(trusting(&server.certificate, &[&version::TLS13]));
+    begins(&server, &config).await;
+    let other = Server::start();
+    other.identity.send_replace(server.identity.borrow().clone());
+    assert_eq!(begins(&other, &config).await.1, Some(HandshakeKind::Full));
+}
+
+#[tokio::test]
+async fn nothing_below_tls_1_2_is_spoken() {
+    let server = Server::start();
+    for minor in [0, 1, 2] {
+        let hello = [&[3, minor][..], &[7; 32], &[0, 0, 4, 0xc0, 0x13, 0, 0x2f, 1, 0]].concat();
+        let length = hello.len() as u8;
+        let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
+        let mut client = plain_at(server.https).await;
+        client.write(&record).await;
+        // A fatal alert and nothing else (RFC 8446 §6.2).
+        let said = client.rest().await;
+        assert_eq!((said[0], said[5], said.len()), (21, 2, 7), "3.{minor}: {said:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,420 @@
+//! What HTTP/2 and HPACK forbid, section by section (RFC 9113, RFC 7541): the frames that break a rule, and the error that
+//! follows. Everybody else's requests are answered meanwhile, and on a stream error those of the same connection too.
+
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    client::get,
+    frames::{
+        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PADDED, PING, PRIORITY, PUSH_PROMISE,
+        RST_STREAM, SETTINGS, WINDOW_UPDATE, connect, dial, fields, frame, next, try_next,
+    },
+    package::Package,
+    server::Server,
+};
+
+/// Error codes (RFC 9113 §7).
+const PROTOCOL_ERROR: u32 = 1;
+const FLOW_CONTROL_ERROR: u32 = 3;
+const STREAM_CLOSED: u32 = 5;
+const FRAME_SIZE_ERROR: u32 = 6;
+const REFUSED_STREAM: u32 = 7;
+const COMPRESSION_ERROR: u32 = 9;
+
+const WHOLE: u8 = END_HEADERS | END_STREAM;
+
+/// How the server takes what it is sent (RFC 9113 §5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// As an error of the connection, which ends.
+    Connection(u32),
+    /// As an error of stream 1.
+    Stream(u32),
+    /// The connection ends, without a word of why.
+    Closed,
+    /// As a request, which is answered with this status.
+    Request(u16),
+    /// As nothing wrong.
+    Well,
+}
+use Taken::{Closed, Connection, Request, Stream, Well};
+
+/// Sends the bytes, and a PING behind them; then another, as resets may follow the first one's answer.
+async fn taken(server: &Server, bytes: &[u8]) -> Taken {
+    let mut stream = connect(server).await;
+    let ping = frame(PING, 0, 0, b"first...");
+    // If the server has closed already, what it said can still be read.
+    let _ = stream.write_all(&[bytes, &ping].concat()).await;
+    let mut taken = Well;
+    loop {
+        let Ok(got) = try_next(&mut stream).await else {
+            return if taken == Well { Closed } else { taken };
+        };
+        let code = |at: usize| u32::from_be_bytes(got.payload[at..at + 4].try_into().unwrap());
+        match got.kind {
+            GOAWAY if code(4) != 0 => taken = Connection(code(4)),
+            HEADERS if got.stream == 1 => taken = Request(status(&got)),
+            RST_STREAM if got.stream == 1 => taken = Stream(code(0)),
+            PING if got.payload == b"first..." => {
+                assert_eq!(got.flags, ACK, "RFC 9113 §6.7");
+                let _ = stream.write_all(&frame(PING, 0, 0, b"the last")).await;
+            }
+            PING if got.payload == b"the last" => return taken,
+            _ => {}
+        }
+    }
+}
+
+/// The status at the beginning of a response (RFC 7541 appendix A); 0 for one that has no number of its own there.
+fn status(head: &Frame) -> u16 {
+    match head.payload[0] {
+        0x88 => 200,
+        0x8b => 304,
+        0x8c => 400,
+        0x8d => 404,
+        0x8e => 500,
+        _ => 0,
+    }
+}
+
+impl Taken {
+    /// Whether that is what was expected, or stricter. h2 has one code, that of the protocol, for most errors of a connection,
+    /// and ends the connection for some that concern a stream alone.
+    fn is(self, expected: Self) -> bool {
+        match (self, expected) {
+            (Connection(PROTOCOL_ERROR), Connection(_)) | (Connection(_), Stream(_)) => true,
+            _ => self == expected,
+        }
+    }
+}
+
+async fn all_are_taken(cases: Vec<(&str, &str, Vec<u8>, Taken)>) {
+    let server = Server::start();
+    let mut wrong = Vec::new();
+    for (section, what, bytes, expected) in cases {
+        let taken = taken(&server, &bytes).await;
+        if !taken.is(expected) {
+            wrong.push(format!("{section}, {what}: {taken:?} instead of {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(get(&server, "/about", &[]).await.status, 200);
+}
+
+fn request(stream: u32) -> Vec<u8> {
+    frame(HEADERS, WHOLE, stream, &fields("/about"))
+}
+
+/// A request with these fields after those of a GET.
+fn with(more: &[u8]) -> Vec<u8> {
+    frame(HEADERS, WHOLE, 1, &[&fields("/about")[..], more].concat())
+}
+
+/// A request with just these fields.
+fn only(block: &[u8]) -> Vec<u8> {
+    frame(HEADERS, WHOLE, 1, block)
+}
+
+/// A field as a literal without indexing (RFC 7541 §6.2.2).
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut field = vec![0, name.len() as u8];
+    field.extend(name.as_bytes());
+    field.push(value.len() as u8);
+    field.extend(value.as_bytes());
+    field
+}
+
+fn setting(id: u16, value: u32) -> Vec<u8> {
+    frame(SETTINGS, 0, 0, &[&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
+}
+
+/// A request whose content may still come.
+fn open(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &fields("/big.bin"))
+}
+
+#[tokio::test]
+async fn frames_that_break_a_rule_end_what_they_break() {
+    const MAX: u32 = (1 << 31) - 1;
+    let protocol = Connection(PROTOCOL_ERROR);
+    let size = Connection(FRAME_SIZE_ERROR);
+    let cases = vec![
+        ("§4.1", "an unknown type is ignored", frame(0xee, 0xff, 0, &[0; 8]), Well),
+        ("§4.1", "unknown flags are ignored", frame(PING, 0x16, 0, &[0; 8]), Well),
+        ("§4.1", "the reserved bit is ignored", frame(WINDOW_UPDATE, 0, 1 << 31, &[0, 0, 0, 1]), Well),
+        ("§4.2", "DATA of more than 16,384 bytes", [open(1), frame(DATA, 0, 1, &[0; 16_385])].concat(), size),
+        ("§4.2", "HEADERS of more than 16,384 bytes", frame(HEADERS, WHOLE, 1, &[0; 16_385]), size),
+        (
+            "§4.3",
+            "another frame amid a field block",
+            [frame(HEADERS, END_STREAM, 1, &fields("/")), frame(PING, 0, 0, &[0; 8])].concat(),
+            protocol,
+        ),
+        (
+            "§4.3",
+            "another stream amid a field block",
+            [frame(HEADERS, END_STREAM, 1, &fields("/")), request(3)].concat(),
+            protocol,
+        ),
+        ("§5.1", "DATA on an idle stream", frame(DATA, END_STREAM, 1, b"x"), protocol),
+        ("§5.1", "RST_STREAM on an idle stream", frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), protocol),
+        ("§5.1", "WINDOW_UPDATE on an idle stream", frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]), protocol),
+        (
+            "§5.1",
+            "DATA after the end of a request",
+            [frame(HEADERS, WHOLE, 1, &fields("/big.bin")), frame(DATA, END_STREAM, 1, b"x")].concat(),
+            Stream(STREAM_CLOSED),
+        ),
+        (
+            "§5.1",
+            "HEADERS after the end of a request",
+            [frame(HEADERS, WHOLE, 1, &fields("/big.bin")), request(1)].concat(),
+            Stream(STREAM_CLOSED),
+        ),
+        ("§5.1.1", "an even stream", request(2), protocol),
+        ("§5.1.1", "a stream below the last one", [request(5), request(3)].concat(), Connection(STREAM_CLOSED)),
+        ("§6.1", "DATA on stream 0", frame(DATA, 0, 0, b"x"), protocol),
+        (
+            "§6.1",
+            "more padding than payload",
+            [open(1), frame(DATA, PADDED | END_STREAM, 1, &[5, 0, 0])].concat(),
+            protocol,
+        ),
+        ("§6.2", "HEADERS on stream 0", request(0), protocol),
+        ("§6.2", "more padding than field block", frame(HEADERS, WHOLE | PADDED, 1, &[200, 0x82, 0x87]), protocol),
+        ("§6.3", "PRIORITY on stream 0", frame(PRIORITY, 0, 0, &[0, 0, 0, 3, 7]), protocol),
+        ("§6.3", "PRIORITY of 4 bytes", frame(PRIORITY, 0, 1, &[0, 0, 0, 3]), Stream(FRAME_SIZE_ERROR)),
+        ("§6.3", "PRIORITY is ignored", [frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7]), request(1)].concat(), Request(200)),
+        ("§6.4", "RST_STREAM on stream 0", frame(RST_STREAM, 0, 0, &[0, 0, 0, 8]), protocol),
+        ("§6.4", "RST_STREAM of 3 bytes", [open(1), frame(RST_STREAM, 0, 1, &[0, 0, 8])].concat(), size),
+        ("§6.5", "SETTINGS on a stream", frame(SETTINGS, 0, 1, &[]), protocol),
+        ("§6.5", "SETTINGS of 5 bytes", frame(SETTINGS, 0, 0, &[0; 5]), size),
+        ("§6.5", "acknowledged settings with a payload", frame(SETTINGS, ACK, 0, &[0; 6]), size),
+        ("§6.5.2", "ENABLE_PUSH of 2", setting(2, 2), protocol),
+        ("§6.5.2", "INITIAL_WINDOW_SIZE of 2^31", setting(4, 1 << 31), Connection(FLOW_CONTROL_ERROR)),
+        ("§6.5.2", "MAX_FRAME_SIZE of 16,383", setting(5, 16_383), protocol),
+        ("§6.5.2", "MAX_FRAME_SIZE of 2^24", setting(5, 1 << 24), protocol),
+        ("§6.5.2", "an unknown setting is ignored", setting(0xeeee, 1), Well),
+        ("§6.6", "PUSH_PROMISE of a client", frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2]), protocol),
+        ("§6.7", "PING on a stream", frame(PING, 0, 1, &[0; 8]), protocol),
+        ("§6.7", "PING of 7 bytes", frame(PING, 0, 0, &[0; 7]), size),
+        ("§6.8", "GOAWAY on a stream", frame(GOAWAY, 0, 1, &[0; 8]), protocol),
+        ("§6.9", "a window update of 0", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), protocol),
+        (
+            "§6.9",
+            "a window update of 0 on a stream",
+            [open(1), frame(WINDOW_UPDATE, 0, 1, &[0; 4])].concat(),
+            Stream(PROTOCOL_ERROR),
+        ),
+        ("§6.9", "a window update of 3 bytes", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 1]), size),
+        (
+            "§6.9.1",
+            "a window of more than 2^31-1",
+            frame(WINDOW_UPDATE, 0, 0, &MAX.to_be_bytes()),
+            Connection(FLOW_CONTROL_ERROR),
+        ),
+        (
+            "§6.9.1",
+            "a stream's window of more than 2^31-1",
+            [open(1), frame(WINDOW_UPDATE, 0, 1, &MAX.to_be_bytes())].concat(),
+            Stream(FLOW_CONTROL_ERROR),
+        ),
+        (
+            "§6.9.2",
+            "a window that a setting makes too large",
+            [open(1), frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 9]), setting(4, MAX)].concat(),
+            Connection(FLOW_CONTROL_ERROR),
+        ),
+        ("§6.10", "CONTINUATION without HEADERS", frame(CONTINUATION, END_HEADERS, 1, &fields("/")), protocol),
+        (
+            "§6.10",
+            "CONTINUATION after the end",
+            [request(1), frame(CONTINUATION, END_HEADERS, 1, &fields("/"))].concat(),
+            protocol,
+        ),
+        (
+            "§6.10",
+            "CONTINUATION on stream 0",
+            [frame(HEADERS, END_STREAM, 1, &fields("/")), frame(CONTINUATION, 4, 0, &[])].concat(),
+            protocol,
+        ),
+    ];
+    all_are_taken(cases).await;
+}
+
+#[tokio::test]
+async fn requests_that_break_a_rule_are_malformed() {
+    let malformed = Stream(PROTOCOL_ERROR);
+    let get = &[0x82, 0x87, 0x84][..];
+    let fields_of = |fields: &[Vec<u8>]| only(&fields.concat());
+    let cases = vec![
+        (
+            "§8.1",
+            "trailers that do not end the request",
+            [open(1), frame(HEADERS, END_HEADERS, 1, &literal("x", "y"))].concat(),
+            malformed,
+        ),
+        (
+            "§8.1.1",
+            "content that is longer than announced",
+            [
+                frame(HEADERS, END_HEADERS, 1, &[&fields("/big.bin")[..], &literal("content-length", "1")].concat()),
+                frame(DATA, END_STREAM, 1, b"xy"),
+            ]
+            .concat(),
+            malformed,
+        ),
+        (
+            "§8.1.1",
+            "content that is shorter than announced",
+            [
+                frame(HEADERS, END_HEADERS, 1, &[&fields("/big.bin")[..], &literal("content-length", "3")].concat()),
+                frame(DATA, END_STREAM, 1, b"xy"),
+            ]
+            .concat(),
+            malformed,
+        ),
+        ("§8.2.1", "a name in capitals", with(&literal("X-Y", "z")), malformed),
+        ("§8.2.1", "a name with a space", with(&literal("x y", "z")), malformed),
+        ("§8.2.1", "a value with a line feed", with(&literal("x", "a\nb")), malformed),
+        ("§8.2.1", "a value with NUL", with(&literal("x", "a\0b")), malformed),
+        ("§8.2.2", "Connection", with(&literal("connection", "close")), malformed),
+        ("§8.2.2", "Transfer-Encoding", with(&literal("transfer-encoding", "chunked")), malformed),
+        ("§8.2.2", "Upgrade", with(&literal("upgrade", "h2c")), malformed),
+        ("§8.2.2", "TE of anything but trailers", with(&literal("te", "gzip")), malformed),
+        ("§8.2.2", "TE of trailers", with(&literal("te", "trailers")), Request(200)),
+        ("§8.3", "an unknown pseudo-field", with(&literal(":x", "y")), malformed),
+        ("§8.3", "a pseudo-field of responses", with(&literal(":status", "200")), malformed),
+        (
+            "§8.3",
+            "a pseudo-field after others",
+            fields_of(&[get.to_vec(), literal("x", "y"), literal(":authority", "a")]),
+            malformed,
+        ),
+        (
+            "§8.3",
+            "a pseudo-field among trailers, which nobody reads",
+            [open(1), frame(HEADERS, WHOLE, 1, &literal(":path", "/"))].concat(),
+            Request(200),
+        ),
+        ("§8.3.1", "no method", only(&[0x87, 0x84]), malformed),
+        ("§8.3.1", "no scheme", only(&[0x82, 0x84]), malformed),
+        (
+            "§8.3.1",
+            "no path",
+            only(&[&[0x82, 0x87][..], &literal(":authority", "www.example.org")].concat()),
+            malformed,
+        ),
+        ("§8.3.1", "an empty path", only(&[&[0x82, 0x87][..], &literal(":path", "")].concat()), malformed),
+        ("§8.3.1", "two methods", only(&[&[0x82][..], get].concat()), malformed),
+        ("§8.3.1", "two schemes", only(&[&[0x82, 0x87][..], &[0x87, 0x84]].concat()), malformed),
+        ("§8.3.1", "two paths", only(&[get, &[0x84]].concat()), malformed),
+    ];
+    all_are_taken(cases).await;
+}
+
+#[tokio::test]
+async fn field_blocks_that_cannot_be_decoded_end_the_connection() {
+    let compression = Connection(COMPRESSION_ERROR);
+    let cases = vec![
+        ("RFC 7541 §2.3.3", "index 0", with(&[0x80]), compression),
+        ("RFC 7541 §2.3.3", "an index beyond both tables", with(&[0xff, 0x00]), compression),
+        ("RFC 7541 §4.2", "a size update that is not first", with(&[0x20]), compression),
+        ("RFC 7541 §5.1", "a number without end", with(&[0xff; 16]), compression),
+        ("RFC 7541 §5.2", "a string that ends early", with(&[0, 1, b'x', 9, b'y']), compression),
+        ("RFC 7541 §5.2", "padding of more than 7 bits", with(&[0, 1, b'x', 0x82, 0x1f, 0xff]), compression),
+        ("RFC 7541 §5.2", "padding of zeros", with(&[0, 1, b'x', 0x81, 0x18]), compression),
+        ("RFC 7541 §5.2", "EOS within a string", with(&[0, 1, b'x', 0x84, 0xff, 0xff, 0xff, 0xff]), compression),
+        (
+            "RFC 7541 §6.3",
+            "a table larger than allowed",
+            only(&[&[0x3f, 0xff, 0xff, 0x03][..], &fields("/")].concat()),
+            compression,
+        ),
+        ("RFC 7541 §6.3", "a smaller table", only(&[&[0x20][..], &fields("/")].concat()), Request(200)),
+    ];
+    all_are_taken(cases).await;
+}
+
+/// RFC 9113 §3.4.
+#[tokio::test]
+async fn a_connection_begins_with_the_preface_and_settings() {
+    let server = Server::start();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for bytes in [
+        b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n".to_vec(),
+        [&preface[..23], b"\r"].concat(),
+        [&preface[..], &request(1)].concat(),
+        [&preface[..], &frame(PING, 0, 0, &[0; 8])].concat(),
+    ] {
+        let mut stream = dial(&server).await;
+        stream.write_all(&bytes).await.unwrap();
+        let mut answered = false;
+        while let Ok(frame) = try_next(&mut stream).await {
+            answered |= matches!(frame.kind, HEADERS | PING);
+        }
+        assert!(!answered, "{bytes:?}");
+    }
+}
+
+/// RFC 9113 §5.1.2.
+#[tokio::test]
+async fn streams_beyond_the_bound_are_refused_and_those_below_go_on() {
+    let server = Server::with(Package::example(), |settings| settings.bounds.streams = 5);
+    let mut stream = connect(&server).await;
+    let first = next(&mut stream).await;
+    assert!(first.payload.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 5]), "it is announced: {first:?}");
+    // Nobody can be done: no window has room.
+    let mut bytes = setting(4, 0);
+    (0..7).for_each(|number| bytes.extend(frame(HEADERS, WHOLE, 1 + 2 * number, &fields("/about"))));
+    stream.write_all(&bytes).await.unwrap();
+    let (mut heads, mut refused) = (Vec::new(), Vec::new());
+    while heads.len() < 5 || refused.len() < 2 {
+        let frame = next(&mut stream).await;
+        match frame.kind {
+            HEADERS => heads.push(frame.stream),
+            RST_STREAM => refused.push((frame.stream, frame.payload)),
+            _ => {}
+        }
+    }
+    heads.sort_unstable();
+    let code = REFUSED_STREAM.to_be_bytes().to_vec();
+    assert_eq!((heads, refused), (vec![1, 3, 5, 7, 9], vec![(11, code.clone()), (13, code)]));
+}
+
+/// RFC 9113 §6.9.2: a window that a setting made smaller, below zero too, and larger again.
+#[tokio::test]
+async fn windows_follow_the_settings() {
+    let server = Server::start();
+    let mut stream = connect(&server).await;
+    let start = [setting(4, 3), frame(HEADERS, WHOLE, 1, &fields("/about.html"))].concat();
+    stream.write_all(&start).await.unwrap();
+    let mut content = Vec::new();
+    while content.len() < 3 {
+        let frame = next(&mut stream).await;
+        if frame.kind == DATA {
+            content.extend(frame.payload);
+        }
+    }
+    assert_eq!(content, b"abo");
+    let more = [setting(4, 1), frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 2]), frame(PING, 0, 0, &[7; 8])].concat();
+    stream.write_all(&more).await.unwrap();
+    loop {
+        let frame = next(&mut stream).await;
+        assert!(frame.kind != DATA, "the window is 0");
+        if frame.kind == PING {
+            break;
+        }
+    }
+    stream.write_all(&setting(4, 10_000)).await.unwrap();
+    loop {
+        let frame = next(&mut stream).await;
+        if frame.kind == DATA {
+            content.extend(frame.payload);
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+    }
+    assert_eq!(content, get(&server, "/about.html", &[]).await.content);
+}
