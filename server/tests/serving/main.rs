@@ -9,6 +9,7 @@ mod frames;
 mod gate;
 mod host;
 mod http2;
+mod listed;
 mod package;
 mod packages;
 mod pages;
