@@ -1,13 +1,13 @@
 //! One thread's connections: accepted, answered, watched, drained.
 
 mod accept;
-mod addresses;
 mod batched;
 mod drive;
 mod guarded;
 mod inline;
 mod lane;
 mod parked;
+mod place;
 mod preface;
 mod pulse;
 mod scan;
@@ -21,19 +21,9 @@ use tokio_rustls::rustls::ServerConfig;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::scan::{Found, Scan};
-pub(crate) use self::{
-    addresses::{Addresses, payer},
-    guarded::Marks,
-    lane::EVENT_INTERVAL,
-    pulse::Pulse,
-};
+pub(crate) use self::{guarded::Marks, lane::EVENT_INTERVAL, pulse::Pulse};
 
-use crate::{
-    Counters, Settings, Site,
-    access::Log,
-    bound::Port,
-    respond::{Inflating, Names},
-};
+use crate::{Counters, Settings, Site, access::Log, bound::Port, quota::Quota, respond::Names};
 
 /// How far a drain has come; it only ever advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,8 +46,10 @@ pub(crate) struct Worker {
     pub(crate) site: watch::Receiver<Option<Arc<Site>>>,
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) addresses: Arc<Addresses>,
-    pub(crate) inflating: Arc<Inflating>,
+    /// Connections that are open.
+    pub(crate) connections: Arc<Quota>,
+    /// Responses that are inflated.
+    pub(crate) inflating: Arc<Quota>,
     pub(crate) log: Option<Log>,
     pub(crate) phase: watch::Receiver<Phase>,
 }

@@ -13,7 +13,8 @@ use hyper::body::Body as _;
 
 use crate::{
     Settings, Site,
-    respond::{self, Asked, Body, Inflating},
+    quota::Quota,
+    respond::{self, Asked, Body, Share},
     site::{Check, Gate},
 };
 
@@ -78,11 +79,11 @@ impl Visitor<'_> {
     fn ask(&self, target: &str) -> Option<Response<Body>> {
         let request = Request::get(target).header(header::HOST, &self.settings.domain).body(()).ok()?;
         let names = self.settings.names(443);
-        let inflating = Arc::new(Inflating::new(&self.settings.bounds));
+        let inflating = Quota::new(1, 1);
         let asked = Asked {
             names: &names,
             settings: &self.settings,
-            inflating: inflating.share(Ipv4Addr::LOCALHOST.into()),
+            inflating: Share { inflating: &inflating, client: Ipv4Addr::LOCALHOST.into() },
             site: Some(self.site.clone()),
             secure: true,
             long_target: false,

@@ -38,6 +38,7 @@ pub mod fuzzing;
 mod gate;
 mod identity;
 pub mod metrics;
+mod quota;
 mod reach;
 mod respond;
 mod running;

@@ -26,7 +26,7 @@ use self::{
     page::Page,
     representation::Representation,
 };
-pub(crate) use self::{authority::Names, body::Body, inflating::Inflating, inflating::Share};
+pub(crate) use self::{authority::Names, body::Body, inflating::Share};
 use crate::{Settings, Site, site::Entry};
 
 /// What is known about a request beside its head.

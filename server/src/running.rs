@@ -11,8 +11,8 @@ use crate::{
     BindError, Counters, Identity, Settings, Site,
     access::{Log, Writing},
     bound::Port,
-    connections::{Addresses, EVENT_INTERVAL, Listeners, Phase, Worker, run},
-    respond::Inflating,
+    connections::{EVENT_INTERVAL, Listeners, Phase, Worker, run},
+    quota::Quota,
     tls,
 };
 
@@ -63,8 +63,8 @@ impl Running {
         let worker = Worker {
             names: Arc::new(settings.names(https.address.port())),
             tls: tls::configuration(identity),
-            addresses: Arc::new(Addresses::default()),
-            inflating: Arc::new(Inflating::new(&settings.bounds)),
+            connections: Quota::new(settings.bounds.connections, settings.bounds.connections_per_address),
+            inflating: Quota::new(settings.bounds.inflated, settings.bounds.inflated_per_address),
             log,
             settings: Arc::new(settings),
             site,

@@ -10,7 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Phase, Worker, drive};
+use super::{Phase, Worker, drive, place::Place};
 
 /// How long a listener that is about to close waits for handshakes that are under way.
 const LAST_CALL: Duration = Duration::from_millis(300);
@@ -89,9 +89,7 @@ fn refuse_syn(listener: &TcpListener) -> io::Result<()> {
 }
 
 fn admit(worker: &Arc<Worker>, stream: TcpStream, address: IpAddr, secure: bool, connections: &mut JoinSet<u64>) {
-    let Some(place) = worker.addresses.admit(address, &worker.settings.bounds, &worker.counters) else {
-        return;
-    };
+    let Some(place) = Place::take(worker, address) else { return };
     let worker = worker.clone();
     connections.spawn(async move {
         let cut = drive::connection(worker, stream, address, secure).await;

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     access::Line,
     account::Account,
-    respond::{Asked, Body, answer, unread::Unread},
+    respond::{Asked, Body, Share, answer, unread::Unread},
 };
 
 /// Serves one connection; returns how many requests were cut.
@@ -267,7 +267,7 @@ impl Service<Request<Incoming>> for Answering {
             names: &worker.names,
             settings: &worker.settings,
             site: worker.site.borrow().clone(),
-            inflating: worker.inflating.share(self.address),
+            inflating: Share { inflating: &worker.inflating, client: self.address },
             secure: self.secure,
             long_target: self.marks.long_target(number),
             content: self.marks.content(number),

@@ -1,0 +1,98 @@
+//! A bound for all clients together, and one for each, so that nobody can have everything.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// So many of a thing at most, and of one client at most so many of them.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    taken: Mutex<Taken>,
+    most: usize,
+    most_of_client: usize,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    of_client: HashMap<IpAddr, usize>,
+}
+
+/// One of the things, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    quota: Arc<Quota>,
+    client: IpAddr,
+}
+
+impl Quota {
+    pub(crate) fn new(most: usize, most_of_client: usize) -> Arc<Self> {
+        Arc::new(Self { taken: Mutex::default(), most, most_of_client })
+    }
+
+    /// One more; `None` at a bound.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Held> {
+        let client = client(address);
+        let mut taken = self.taken();
+        let of_client = taken.of_client.get(&client).copied().unwrap_or(0);
+        if taken.all >= self.most || of_client >= self.most_of_client {
+            return None;
+        }
+        taken.all += 1;
+        taken.of_client.insert(client, of_client + 1);
+        Some(Held { quota: self.clone(), client })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut taken = self.quota.taken();
+        taken.all -= 1;
+        if let Some(count) = taken.of_client.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                taken.of_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// Whoever has one IPv6 address usually has the whole /64.
+fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_at_his_bound_leaves_the_rest_to_others() {
+        let quota = Quota::new(4, 2);
+        let take = |address: &str| quota.take(address.parse().unwrap());
+        let first = take("127.0.0.1").unwrap();
+        let mapped = take("::ffff:127.0.0.1").unwrap();
+        assert!(take("127.0.0.1").is_none(), "the address is at its bound");
+        let six = take("2001:db8::1").unwrap();
+        let same = take("2001:db8::ffff").unwrap();
+        assert!(take("2001:db8::2").is_none(), "the /64 is at its bound");
+        assert!(take("2001:db8:0:1::1").is_none(), "all are");
+        drop(first);
+        let again = take("127.0.0.1").unwrap();
+        drop((mapped, six, same, again));
+        let left = quota.taken();
+        assert!(left.all == 0 && left.of_client.is_empty(), "nothing is kept of clients that have nothing");
+    }
+}
