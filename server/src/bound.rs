@@ -19,7 +19,7 @@ const BACKLOG: i32 = 4096;
 
 /// How much of what was written may wait in the kernel unsent (`TCP_NOTSENT_LOWAT`). Its default is no bound but the send
 /// buffer's, which grows to megabytes: a reader that stops would keep them, and filling it would make others wait.
-const UNSENT: u32 = 64 * 1024;
+const UNSENT: u32 = 16 * 1024;
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

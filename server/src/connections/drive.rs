@@ -46,10 +46,13 @@ pub(super) async fn connection(worker: Arc<Worker>, stream: TcpStream, address: 
         return http1(worker, Spliced::new(stream, marks.clone()), marks, address, secure).await;
     }
     // What each stage needs lies on the heap, and goes with it: an idle connection must not keep room for a handshake.
-    let Some(stream) = Box::pin(shake_hands(&worker, stream, address)).await else { return 0 };
+    let Some(mut stream) = Box::pin(shake_hands(&worker, stream, address)).await else { return 0 };
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => http2(worker, stream, address).await,
-        _ => http1(worker, stream, Arc::new(Marks::default()), address, secure).await,
+        _ => {
+            stream.get_mut().1.set_buffer_limit(Some(SEALED));
+            http1(worker, stream, Arc::new(Marks::default()), address, secure).await
+        }
     }
 }
 
@@ -92,6 +95,10 @@ async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
         worker.counters.stirs();
     }
 }
+
+/// How many bytes of records are kept for an HTTP/1 client at most. rustls keeps twice as many if nothing is said, and a reader
+/// that stops would have them.
+const SEALED: usize = 32 * 1024;
 
 /// How many fields hyper takes if nothing is said. It is not said, as hyper would allocate room for them at each request.
 const HYPER_FIELDS: usize = 100;
