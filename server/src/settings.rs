@@ -107,7 +107,7 @@ impl Default for Patience {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             rest: Duration::from_millis(250),
-            write: Duration::from_secs(25),
+            write: Duration::from_secs(22),
             close: Duration::from_secs(2),
             retry_after: Duration::from_secs(5),
         }
