@@ -75,15 +75,17 @@ pub(crate) async fn run(worker: Worker, listeners: Listeners) -> u64 {
             }
         }
     }
-    let serving = async {
-        let mut cut = 0;
-        while let Some(done) = ports.join_next().await {
-            cut += done.unwrap_or(0);
-        }
-        cut
-    };
     tokio::select! {
-        cut = serving => cut,
+        cut = all_cut(ports) => cut,
         never = lane::call() => match never {},
     }
+}
+
+/// Waits until all of them are done; returns how many requests they cut together.
+async fn all_cut(mut tasks: JoinSet<u64>) -> u64 {
+    let mut cut = 0;
+    while let Some(done) = tasks.join_next().await {
+        cut += done.unwrap_or(0);
+    }
+    cut
 }

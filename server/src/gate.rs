@@ -13,8 +13,7 @@ use hyper::body::Body as _;
 
 use crate::{
     Settings, Site,
-    quota::Quota,
-    respond::{self, Asked, Body, Share},
+    respond::{self, Asked, Body, Share, inflating},
     site::{Check, Gate},
 };
 
@@ -79,7 +78,7 @@ impl Visitor<'_> {
     fn ask(&self, target: &str) -> Option<Response<Body>> {
         let request = Request::get(target).header(header::HOST, &self.settings.domain).body(()).ok()?;
         let names = self.settings.names(443);
-        let inflating = Quota::new(1, 1);
+        let inflating = inflating::quota(&self.settings.bounds);
         let asked = Asked {
             names: &names,
             settings: &self.settings,

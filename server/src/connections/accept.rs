@@ -10,7 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Phase, Worker, drive, place::Place};
+use super::{Phase, Worker, all_cut, drive, place::Place};
 
 /// How long a listener that is about to close waits for handshakes that are under way.
 const LAST_CALL: Duration = Duration::from_millis(300);
@@ -24,11 +24,7 @@ pub(super) async fn accept(worker: Arc<Worker>, listener: TcpListener, secure: b
         empty_queue(&worker, &listener, secure, &mut connections).await;
     }
     drop(listener);
-    let mut cut = 0;
-    while let Some(done) = connections.join_next().await {
-        cut += done.unwrap_or(0);
-    }
-    cut
+    all_cut(connections).await
 }
 
 async fn accept_until_closing(

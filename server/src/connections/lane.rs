@@ -35,7 +35,7 @@ struct Lane {
 
 /// One's place among all who ever waited on the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u64);
+pub(super) struct Ticket(u64);
 
 #[derive(Debug)]
 struct Waiting {
@@ -60,27 +60,27 @@ impl Lane {
         called > 0
     }
 
-    fn wait(&self, task: Waker, bytes: usize) -> Place {
+    fn wait(&self, task: Waker, bytes: usize) -> Ticket {
         let mut waiting = self.waiting.borrow_mut();
         waiting.push_back(Waiting { task, bytes });
         self.begun.notify_one();
-        Place(self.called.get() + waiting.len() as u64)
+        Ticket(self.called.get() + waiting.len() as u64)
     }
 
-    fn was_called(&self, place: Place) -> bool {
-        place.0 <= self.called.get()
+    fn was_called(&self, ticket: Ticket) -> bool {
+        ticket.0 <= self.called.get()
     }
 }
 
 /// Lets the task come again when others had their turn; it will write about so many bytes then.
-pub(super) fn wait(task: &Waker, bytes: usize) -> Place {
+pub(super) fn wait(task: &Waker, bytes: usize) -> Ticket {
     LANE.with(|lane| lane.wait(task.clone(), bytes))
 }
 
 /// Whether whoever has this place was called. Who comes for another reason has to wait all the same, or would have more than
 /// one place.
-pub(super) fn was_called(place: Place) -> bool {
-    LANE.with(|lane| lane.was_called(place))
+pub(super) fn was_called(ticket: Ticket) -> bool {
+    LANE.with(|lane| lane.was_called(ticket))
 }
 
 /// Calls those who wait on this thread, for as long as it is polled.
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn each_is_called_in_its_place() {
         let lane = Lane::default();
-        let places: Vec<Place> = (0..60).map(|_| lane.wait(Waker::noop().clone(), 16 << 10)).collect();
+        let places: Vec<Ticket> = (0..60).map(|_| lane.wait(Waker::noop().clone(), 16 << 10)).collect();
         assert!(places.iter().all(|place| !lane.was_called(*place)));
         lane.call_some();
         let late = lane.wait(Waker::noop().clone(), 1);

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::lane::{self, Place};
+use super::lane::{self, Ticket};
 
 /// Bytes that all connections of a thread may write in one round: some milliseconds.
 const ROUND: usize = 8 << 20;
@@ -41,12 +41,12 @@ pub(super) struct Share {
     /// Whether there was more to write than the client took.
     more: bool,
     /// Where it waits for its next turn.
-    place: Option<Place>,
+    ticket: Option<Ticket>,
 }
 
 impl Share {
     pub(super) fn encrypted() -> Self {
-        Self { scale: 1, turn: 0, last: 0, size: 0, left: 0, more: false, place: None }
+        Self { scale: 1, turn: 0, last: 0, size: 0, left: 0, more: false, ticket: None }
     }
 
     pub(super) fn plain() -> Self {
@@ -55,16 +55,16 @@ impl Share {
 
     /// How many bytes may be written now, a page at least; if that is none, the task comes again when others had their turn.
     pub(super) fn poll_left(&mut self, context: &Context<'_>, turn: u64) -> Poll<usize> {
-        if self.place.is_some_and(|place| !lane::was_called(place)) {
+        if self.ticket.is_some_and(|ticket| !lane::was_called(ticket)) {
             return Poll::Pending;
         }
-        let called = self.place.take().is_some();
+        let called = self.ticket.take().is_some();
         // Where many write, the kernel may have room for all of them at once.
         let out_of_turn = self.turn != turn && self.more && !called && self.size < MOST * self.scale;
         if !out_of_turn && self.left(turn) >= PAGE {
             return Poll::Ready(self.left);
         }
-        self.place = Some(lane::wait(context.waker(), self.size / self.scale));
+        self.ticket = Some(lane::wait(context.waker(), self.size / self.scale));
         Poll::Pending
     }
 
@@ -137,10 +137,10 @@ mod tests {
         let (context, mut one) = (Context::from_waker(Waker::noop()), Share::encrypted());
         let Poll::Ready(left) = one.poll_left(&context, 1) else { panic!("nothing was written yet") };
         one.wrote(left, true);
-        let waits = |one: &mut Share, turn| one.poll_left(&context, turn).is_pending().then_some(one.place).flatten();
-        let place = waits(&mut one, 1);
-        assert!(place.is_some());
-        assert_eq!([waits(&mut one, 1), waits(&mut one, 2)], [place; 2], "it came for another reason");
+        let waits = |one: &mut Share, turn| one.poll_left(&context, turn).is_pending().then_some(one.ticket).flatten();
+        let ticket = waits(&mut one, 1);
+        assert!(ticket.is_some());
+        assert_eq!([waits(&mut one, 1), waits(&mut one, 2)], [ticket; 2], "it came for another reason");
         lane::call_some();
         (0..100).for_each(|_| assert!(Share::encrypted().left(1) > 0));
         assert!(one.poll_left(&context, 3).is_ready());

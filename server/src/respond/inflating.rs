@@ -7,7 +7,15 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::quota::{Held, Quota};
+use crate::{
+    quota::{Held, Quota},
+    settings::Bounds,
+};
+
+/// As many responses as may be inflated at once.
+pub(crate) fn quota(bounds: &Bounds) -> Arc<Quota> {
+    Quota::new(bounds.inflated, bounds.inflated_per_address)
+}
 
 /// What a client may have of the responses that are inflated at once.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,9 @@ use crate::{
     server::{DOMAIN, Server},
 };
 
+/// What a client says first (RFC 9113 §3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const PRIORITY: u8 = 2;
@@ -60,7 +63,7 @@ pub(crate) fn fields(target: &str) -> Vec<u8> {
 /// A connection that has sent the preface and empty settings.
 pub(crate) async fn connect(server: &Server) -> TlsStream<TcpStream> {
     let mut stream = dial(server).await;
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(PREFACE).await.unwrap();
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
     stream
 }

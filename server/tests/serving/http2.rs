@@ -6,8 +6,8 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     client::get,
     frames::{
-        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PADDED, PING, PRIORITY, PUSH_PROMISE,
-        RST_STREAM, SETTINGS, WINDOW_UPDATE, connect, dial, fields, frame, next, try_next,
+        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY,
+        PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, connect, dial, fields, frame, next, try_next,
     },
     package::Package,
     server::Server,
@@ -133,6 +133,12 @@ fn open(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &fields("/big.bin"))
 }
 
+/// A request with two bytes of content, which says that it has another length.
+fn two_bytes_announced_as(length: &str) -> Vec<u8> {
+    let block = [fields("/big.bin"), literal("content-length", length)].concat();
+    [frame(HEADERS, END_HEADERS, 1, &block), frame(DATA, END_STREAM, 1, b"xy")].concat()
+}
+
 #[tokio::test]
 async fn frames_that_break_a_rule_end_what_they_break() {
     const MAX: u32 = (1 << 31) - 1;
@@ -254,26 +260,8 @@ async fn requests_that_break_a_rule_are_malformed() {
             [open(1), frame(HEADERS, END_HEADERS, 1, &literal("x", "y"))].concat(),
             malformed,
         ),
-        (
-            "§8.1.1",
-            "content that is longer than announced",
-            [
-                frame(HEADERS, END_HEADERS, 1, &[&fields("/big.bin")[..], &literal("content-length", "1")].concat()),
-                frame(DATA, END_STREAM, 1, b"xy"),
-            ]
-            .concat(),
-            malformed,
-        ),
-        (
-            "§8.1.1",
-            "content that is shorter than announced",
-            [
-                frame(HEADERS, END_HEADERS, 1, &[&fields("/big.bin")[..], &literal("content-length", "3")].concat()),
-                frame(DATA, END_STREAM, 1, b"xy"),
-            ]
-            .concat(),
-            malformed,
-        ),
+        ("§8.1.1", "content that is longer than announced", two_bytes_announced_as("1"), malformed),
+        ("§8.1.1", "content that is shorter than announced", two_bytes_announced_as("3"), malformed),
         ("§8.2.1", "a name in capitals", with(&literal("X-Y", "z")), malformed),
         ("§8.2.1", "a name with a space", with(&literal("x y", "z")), malformed),
         ("§8.2.1", "a value with a line feed", with(&literal("x", "a\nb")), malformed),
@@ -340,12 +328,11 @@ async fn field_blocks_that_cannot_be_decoded_end_the_connection() {
 #[tokio::test]
 async fn a_connection_begins_with_the_preface_and_settings() {
     let server = Server::start();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     for bytes in [
         b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n".to_vec(),
-        [&preface[..23], b"\r"].concat(),
-        [&preface[..], &request(1)].concat(),
-        [&preface[..], &frame(PING, 0, 0, &[0; 8])].concat(),
+        [&PREFACE[..23], b"\r"].concat(),
+        [PREFACE, &request(1)].concat(),
+        [PREFACE, &frame(PING, 0, 0, &[0; 8])].concat(),
     ] {
         let mut stream = dial(&server).await;
         stream.write_all(&bytes).await.unwrap();

@@ -11,6 +11,7 @@ use tokio_rustls::{
 
 use crate::{
     client::{Client, get, h2, h2_get, h2_request, handshake, plain_at, tls, trusting},
+    frames::PREFACE,
     package::{noise, text},
     server::{DOMAIN, Server, identity},
 };
@@ -72,7 +73,7 @@ async fn the_protocol_follows_from_alpn() {
     assert!(handshake(server.https, &server.certificate, &[b"spdy/1"]).await.is_err());
     // The preface of HTTP/2 on a connection that chose HTTP/1.1 is a bad request.
     let mut client = tls(&server).await;
-    client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    client.write(PREFACE).await;
     assert_eq!(client.response().await.status, 400);
 }
 
