@@ -54,6 +54,10 @@ pub use turns::{Member, Turn, Turns, Waiting};
 /// How often the owner looks who else is in its fleet, at most.
 const NEWCOMERS: Duration = Duration::from_secs(300);
 
+/// What speaks for it is this old at most when a host is ended: whoever was stopped meanwhile, or had to wait for an answer,
+/// knows nothing of what has become of the others.
+const FRESH: Duration = Duration::from_secs(20);
+
 /// What a host is in the succession, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standpoint {
@@ -357,7 +361,7 @@ impl Succession {
     /// a host, and that the one which the names lead to answers and stays. The claim is read anew, since this host may just
     /// be taking the names after one that goes, and an answer that was lost would leave it unaware that it has them.
     async fn leave(&mut self) -> Result<(), Fault> {
-        let doing = "leaving the fleet";
+        let (doing, begun) = ("leaving the fleet", Instant::now());
         let elsewhere = match &*self.sources.leads.borrow() {
             Some(Leads::Elsewhere(_)) => true,
             Some(Leads::Here(_)) => return Err(Fault::retry(doing, "the names lead here again")),
@@ -372,26 +376,26 @@ impl Succession {
                 return Err(Fault::retry(doing, format!("{} says that it goes", owner.instance)));
             }
         }
-        if let Some(crew) = self.fleets.look().await?
-            && !crew.leaves_in_one
-            && crew.members <= crew.target
-        {
-            return Err(Fault::retry(doing, "the fleet needs this host by now"));
-        }
-        if let Some(owner) = owner
-            && !self.fleets.answers(&owner).await
+        if let Some(owner) = &owner
+            && !self.fleets.answers(owner).await
         {
             return Err(Fault::retry(doing, format!("{} does not answer any more", owner.instance)));
         }
+        // Last, since whoever lowers the target meanwhile may have the fleet end the owner.
+        if !self.fleet_spares_one(owner.and_then(|owner| owner.target)).await? {
+            return Err(Fault::retry(doing, "the fleet needs this host by now"));
+        }
+        still_fresh(doing, begun)?;
         self.end(false).await
     }
 
     /// Ends a host that has never answered, unless it does by now, or the fleet needs it.
     async fn dismiss(&mut self) -> Result<(), Fault> {
-        let doing = "ending a host that has never answered";
+        let (doing, begun) = ("ending a host that has never answered", Instant::now());
         let Some(instance) = self.overdue() else { return Ok(()) };
         // A host that could see nothing for a while may have been followed meanwhile, and by that very one.
-        let owner = self.fleets.claim().await?.map(|claim| claim.instance);
+        let claim = self.fleets.claim().await?;
+        let (owner, target) = claim.map(|claim| (claim.instance, claim.target)).unzip();
         if owner != Some(self.fleets.instance()?) {
             return Err(Fault::retry(doing, "the names lead to another host by now"));
         }
@@ -403,16 +407,21 @@ impl Succession {
             self.newcomers.0.seen([(instance, true)], self.begun.elapsed());
             return Ok(());
         }
-        if let Some(crew) = self.fleets.look().await?
-            && !crew.leaves_in_one
-            && crew.members <= crew.target
-        {
+        if !self.fleet_spares_one(target.flatten()).await? {
             return Err(Fault::retry(doing, "the fleet needs it by now"));
         }
+        still_fresh(doing, begun)?;
         tracing::warn!(instance, "has never answered, and the fleet has one host too many: it is ended");
         self.fleets.dismiss(&instance).await?;
         self.newcomers.0.seen([], self.begun.elapsed());
         Ok(())
+    }
+
+    /// Whether the fleet can do with one host less, now; it has as many at rest as was just `claimed`, or is known.
+    async fn fleet_spares_one(&mut self, claimed: Option<u32>) -> Result<bool, Fault> {
+        let floor = self.fleets.floor(claimed.or(self.claimed().1));
+        let crew = self.fleets.look().await?;
+        Ok(crew.is_none_or(|seen| Crew { floor, ..seen }.spares_one()))
     }
 
     async fn end(&mut self, replaced: bool) -> Result<(), Fault> {
@@ -420,6 +429,13 @@ impl Succession {
         self.effects.leaving.send_replace(Some(Going::by_leaving()));
         // From here on the runner abandons what is under way.
         std::future::pending().await
+    }
+}
+
+fn still_fresh(doing: &str, begun: Instant) -> Result<(), Fault> {
+    match begun.elapsed() <= FRESH {
+        true => Ok(()),
+        false => Err(Fault::retry(doing, "it took too long to see what speaks for it")),
     }
 }
 

@@ -81,6 +81,17 @@ pub struct Crew {
     pub leaves_in_one: bool,
 }
 
+impl Crew {
+    /// Whether it can do with one host less, now. Leaving a group is not only being too many there: it takes the target along,
+    /// which may have been lowered meanwhile, and would be below what the fleet has at rest.
+    pub fn spares_one(&self) -> bool {
+        match self.leaves_in_one {
+            true => self.floor.is_some_and(|floor| self.target > floor && self.members > floor),
+            false => self.members > self.target,
+        }
+    }
+}
+
 /// All that a decision is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Situation {
@@ -214,9 +225,8 @@ fn step(policy: &Succession, ttl: Duration, role: Role, situation: &Situation) -
 fn leave(crew: &Crew) -> Option<Step> {
     let floor = crew.floor?;
     match (crew.target > floor, crew.leaves_in_one) {
-        (true, true) => Some(Step::Leave),
         (true, false) => Some(Step::Lower { to: crew.target - 1 }),
-        (false, _) => (crew.members > crew.target && !crew.leaves_in_one).then_some(Step::Leave),
+        _ => crew.spares_one().then_some(Step::Leave),
     }
 }
 
@@ -301,6 +311,7 @@ mod tests {
             ("not without a fleet", with(None), None),
             ("group: both in one", with(Some(group(2, 2))), Some(Step::Leave)),
             ("group: never replaced", with(Some(group(1, 2))), None),
+            ("group: not the only one that is there", with(Some(group(2, 1))), None),
             ("not when the owner is silent", Situation { crew: Some(crew(2, 2)), ..late(false) }, None),
             (
                 "not while visitors come",

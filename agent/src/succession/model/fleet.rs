@@ -21,6 +21,8 @@ pub(super) struct Fleet {
     pub(super) replaced: Vec<Seconds>,
 }
 
+/// The MinSize of a group.
+const LEAST: u32 = 1;
 /// As the keeper has them.
 const TURN: Seconds = 180;
 const HOUR: Seconds = 3600;
@@ -38,6 +40,16 @@ impl Fleet {
             early: Vec::new(),
             replaced: Vec::new(),
         }
+    }
+
+    /// Lowers a group's target with a host that leaves, unless it is the group's MinSize, which EC2 Auto Scaling refuses to go
+    /// below (TerminateInstanceInAutoScalingGroup). The others have lowered it before.
+    pub(super) fn gives_back_a_place(&mut self) -> bool {
+        if self.is_group && self.target > LEAST {
+            self.target -= 1;
+            return true;
+        }
+        !self.is_group
     }
 
     /// What a host sees of it.

@@ -41,12 +41,12 @@ pub(super) enum OfPlace {
     Sets(Step),
     /// It waits for the fleet.
     Waits(Step),
-    /// It looks at the fleet once more before it leaves.
-    Spares,
-    /// It asks the owner once more.
+    /// It asks the owner once more before it leaves.
     Probes,
-    /// It ends itself; whether it is to be replaced.
-    Ends(bool),
+    /// It looks at the fleet once more; when it has begun to make sure.
+    Spares(Seconds),
+    /// It ends itself; whether it is to be replaced, and when it has begun to make sure.
+    Ends(bool, Seconds),
     /// It ends another.
     Dismisses,
 }

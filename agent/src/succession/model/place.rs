@@ -3,7 +3,7 @@
 use std::{mem, time::Duration};
 
 use super::{
-    super::{Course, Names, Role, Situation, Step, course},
+    super::{Course, FRESH, Names, Role, Situation, Step, course},
     Broken, Flaw, GIVE_UP, LINGER, Seconds, TTL,
     host::OfPlace,
     world::World,
@@ -24,9 +24,9 @@ impl World {
             OfPlace::Asks(step) => Ok(self.ask(number, step)),
             OfPlace::Sets(step) => Ok(self.set(number, step)),
             OfPlace::Waits(step) => Ok(self.wait(number, step)),
-            OfPlace::Spares => Ok(self.spare(number)),
+            OfPlace::Spares(since) => Ok(self.spare(number, since)),
             OfPlace::Probes => Ok(self.probe(number)),
-            OfPlace::Ends(replaced) => self.end(number, replaced),
+            OfPlace::Ends(replaced, since) => self.end(number, replaced, since),
             OfPlace::Dismisses => self.dismiss(number),
         }
     }
@@ -99,7 +99,7 @@ impl World {
         let course = self.course(situation);
         let below = self.flaw == Flaw::LeavesBelowTarget && course.role == Role::Superseded;
         let next = match course.step {
-            _ if below => OfPlace::Ends(false),
+            _ if below => OfPlace::Ends(false, self.now),
             Some(Step::GiveBack { .. } | Step::Dismiss { .. }) if self.flaw == Flaw::KeepsPlaces => OfPlace::Rest,
             Some(step @ Step::GiveBack { .. }) => OfPlace::Sets(step),
             Some(step) => OfPlace::Asks(step),
@@ -122,8 +122,8 @@ impl World {
             return self.dice.u64(15..60);
         }
         self.host(number).place.0 = match step {
-            Step::Leave => OfPlace::Spares,
-            Step::BeReplaced => OfPlace::Ends(true),
+            Step::Leave => OfPlace::Probes,
+            Step::BeReplaced => OfPlace::Ends(true, now),
             Step::Dismiss { to: None } => OfPlace::Dismisses,
             step => OfPlace::Sets(step),
         };
@@ -156,20 +156,26 @@ impl World {
         }
         if self.members() > self.fleet.target {
             let leaves = matches!(step, Step::Lower { .. });
-            self.host(number).place.0 = if leaves { OfPlace::Spares } else { OfPlace::Dismisses };
+            self.host(number).place.0 = if leaves { OfPlace::Probes } else { OfPlace::Dismisses };
         }
         1
     }
 
-    fn spare(&mut self, number: u32) -> Seconds {
-        let spared = self.fleet.is_group || self.members() > self.fleet.target;
+    fn spare(&mut self, number: u32, since: Seconds) -> Seconds {
+        let spared = self.spares_one(number);
         let here = self.hosts[&number].leads == Names::Here;
         if (here || !spared) && self.flaw != Flaw::LeavesAtOnce {
             self.say(|| format!("i-{number:04} stays after all"));
             return self.look();
         }
-        self.host(number).place.0 = OfPlace::Probes;
+        self.host(number).place.0 = OfPlace::Ends(false, since);
         1
+    }
+
+    /// Whether the fleet can do with one host less, as this host sees it.
+    fn spares_one(&self, number: u32) -> bool {
+        let claimed = self.zone.claimed.as_ref().filter(|_| self.now >= self.zone.down).and_then(|claim| claim.target);
+        self.fleet.seen(self.members(), claimed.or(self.claimed(number).1), self.now).spares_one()
     }
 
     fn probe(&mut self, number: u32) -> Seconds {
@@ -183,20 +189,25 @@ impl World {
             self.say(|| format!("i-{number:04} stays after all: the owner does not answer, or goes"));
             return self.look();
         }
-        self.host(number).place.0 = OfPlace::Ends(false);
+        self.host(number).place.0 = OfPlace::Spares(self.now);
         1
     }
 
-    fn end(&mut self, number: u32, replaced: bool) -> Result<Seconds, Broken> {
+    fn end(&mut self, number: u32, replaced: bool, since: Seconds) -> Result<Seconds, Broken> {
+        if !replaced && self.now > since + FRESH.as_secs() {
+            self.say(|| format!("i-{number:04} stays after all: it took too long to make sure"));
+            return Ok(self.look());
+        }
         if self.hosts[&number].leads == Names::Here && self.flaw != Flaw::LeavesAtOnce {
+            return Ok(self.look());
+        }
+        if !replaced && !self.fleet.gives_back_a_place() {
+            self.say(|| format!("i-{number:04} stays after all: the group's MinSize"));
             return Ok(self.look());
         }
         self.check_leaving(number, replaced)?;
         self.say(|| format!("i-{number:04} leaves"));
         self.kill(number);
-        if self.fleet.is_group && !replaced {
-            self.fleet.target = self.fleet.target.saturating_sub(1);
-        }
         Ok(1)
     }
 
@@ -229,14 +240,11 @@ impl World {
         if self.now < self.zone.down || self.zone.owner() != Some(number) {
             return Ok(self.look());
         }
-        let needed = !self.fleet.is_group && self.members() <= self.fleet.target;
-        if self.hosts[&other].lives() && !self.answers(other) && !needed {
+        let may = self.hosts[&other].lives() && !self.answers(other) && self.spares_one(number);
+        if may && self.fleet.gives_back_a_place() {
             self.say(|| format!("i-{number:04} ends i-{other:04}, which has never answered"));
             self.check_leaving(other, false)?;
             self.kill(other);
-            if self.fleet.is_group {
-                self.fleet.target = self.fleet.target.saturating_sub(1);
-            }
         }
         self.host(number).newcomers = Default::default();
         Ok(self.look())

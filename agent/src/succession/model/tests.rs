@@ -199,6 +199,28 @@ fn outage_of_an_hour_costs_no_move_of_the_names() {
 }
 
 #[test]
+fn group_that_ends_the_owner_while_another_leaves_keeps_a_host() {
+    for seed in seeds(300) {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
+            world.fleet.is_group = true;
+            world.run_until(300)?;
+            world.release();
+            while world.fleet.turn.is_none() && world.now < END {
+                world.run_until(world.now + 1)?;
+            }
+            let moment = world.dice.u64(0..8);
+            world.run_until(world.now + moment)?;
+            if let Some(owner) = world.zone.owner().filter(|_| world.fleet.target > 1) {
+                world.fleet.target -= 1;
+                world.die(owner);
+            }
+            world.run_until(END)?;
+            world.check_the_end()
+        }));
+    }
+}
+
+#[test]
 fn rules_catch_what_is_left_out_on_purpose() {
     let table = [
         (Flaw::NoFencing, Kind::Faults, "rule 2"),
