@@ -26,11 +26,14 @@ pub fn own_address() -> IpAddr {
     .into()
 }
 
-/// A port of `address` that nobody listens on now.
+/// Two ports of `address` that nobody listens on now.
 ///
 /// # Panics
-/// When the address has no free port.
-pub(crate) fn free_port(address: IpAddr) -> SocketAddr {
-    let listener = TcpListener::bind((address, 0)).expect("a free port of a loopback address");
-    listener.local_addr().expect("a bound listener has an address")
+/// When the address has no free ports.
+pub(crate) fn free_ports(address: IpAddr) -> (SocketAddr, SocketAddr) {
+    // Both are held until both are known: one that was let go of may be given again.
+    let [first, second] =
+        [0; 2].map(|any| TcpListener::bind((address, any)).expect("a free port of a loopback address"));
+    let port = |listener: TcpListener| listener.local_addr().expect("a bound listener has an address");
+    (port(first), port(second))
 }

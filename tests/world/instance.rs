@@ -58,7 +58,7 @@ impl Instance {
         let address = address::own_address();
         let (http, https) = match ports {
             Some((http, https)) => ((address, http).into(), (address, https).into()),
-            None => (address::free_port(address), address::free_port(address)),
+            None => address::free_ports(address),
         };
         account.locate(&id, address).await;
         let keys = account.as_instance(&id).await;

@@ -72,7 +72,7 @@ def start(
     environment: dict[str, str] | None = None,
 ) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     """Starts it; the ports and the PEM files a client needs, once it answers."""
-    listen, manage = free_port(), free_port()
+    listen, manage = free_ports()
     authority = os.path.join(folder, "ca.pem")
     write_identity(folder)
     settings = {
@@ -142,10 +142,12 @@ def answers(child: subprocess.Popen[bytes], port: int) -> bool:
     return False
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports() -> tuple[int, int]:
+    # Both are held until both are known: one that was let go of may be given again.
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]
 
 
 def write_identity(folder: str) -> None:
