@@ -1,16 +1,17 @@
 //! One thread's connections: accepted, answered, watched, drained.
 
 mod accept;
-mod batched;
+mod answering;
 mod drive;
+mod farewell;
 mod guarded;
-mod inline;
+mod http2;
 mod lane;
 mod parked;
 mod place;
-mod preface;
 mod pulse;
 mod scan;
+mod session;
 mod share;
 mod spliced;
 
@@ -19,9 +20,12 @@ use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use self::scan::{Found, Scan};
 pub(crate) use self::{guarded::Marks, lane::EVENT_INTERVAL, pulse::Pulse};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::{
+    http2::fuzzing::{field_blocks, frames},
+    scan::{Found, Scan},
+};
 
 use crate::{Counters, Settings, Site, access::Log, bound::Port, quota::Quota, respond::Names};
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     PackageLimits, Site,
-    connections::{Found, Scan},
+    connections::{self, Found, Scan},
     respond::{coding::Wanted, conditional, range, target},
     site::{Fields, Policy, Redirects},
 };
@@ -113,6 +113,16 @@ pub fn heads(data: &[u8]) {
         (Found::Fine, None) => assert_eq!(whole.between_requests(), single.between_requests()),
         (found, first) => panic!("{found:?} in one piece, {first:?} in single bytes"),
     }
+}
+
+/// The frames of an HTTP/2 connection: what comes of them does not depend on how they are cut.
+pub fn frames(data: &[u8]) {
+    connections::frames(data);
+}
+
+/// Field blocks of HPACK: what was decoded is encoded so that it is decoded alike.
+pub fn field_blocks(data: &[u8]) {
+    connections::field_blocks(data);
 }
 
 fn with_field(name: header::HeaderName, data: &[u8]) -> Option<HeaderMap> {
@@ -268,5 +278,33 @@ mod tests {
         let words: [&[u8]; 8] =
             [b"\r\n", b"\n", b":", b" ", b"Content-Length: 0\r\n", b"Transfer-Encoding:", b"\r\n\r\n", b"\0"];
         Mutations::new().run(&samples, &words, heads);
+    }
+    #[test]
+    fn mutated_frames_are_taken_alike_however_they_are_cut() {
+        let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\x10\0";
+        let get = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x87\x84\x41\x01a";
+        let post = b"\0\0\x06\x01\x04\0\0\0\x03\x83\x87\x84\x41\x01a\0\0\x02\0\x01\0\0\0\x03xy";
+        let cut = b"\0\0\x03\x01\x01\0\0\0\x05\x82\x87\x84\0\0\x03\x09\x04\0\0\0\x05\x41\x01a";
+        let others =
+            b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\x09\0\0\x08\x06\0\0\0\0\0pingpong\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+        let samples: [&[u8]; 3] = [
+            &[&settings[..], get, others].concat(),
+            &[&settings[..], post, others, get].concat(),
+            &[&settings[..], cut, post].concat(),
+        ];
+        let words: [&[u8]; 8] =
+            [settings, get, post, cut, others, b"\0\0\0\x01\x05\0\0\0\x07", b"\x7f\xff\xff\xff", b"\0\0\0\0"];
+        Mutations::new().run(&samples, &words, frames);
+    }
+
+    #[test]
+    fn mutated_field_blocks_are_decoded_or_refused() {
+        let samples: [&[u8]; 2] = [
+            b"\x11\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff\x0c\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf",
+            b"\x1e\x40\x0acustom-key\x0ccustom-value\xbe\x3f\xe1\x1f\x04\x20\x3f\x01\xbe",
+        ];
+        let words: [&[u8]; 6] =
+            [b"\xbe\xbf", b"\x40\x01x\x01y", b"\x20", b"\x3f\xe1\x1f", b"\x00\x81\x1f\x00", b"\x5f\x00\x7f"];
+        Mutations::new().run(&samples, &words, field_blocks);
     }
 }

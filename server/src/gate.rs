@@ -86,6 +86,7 @@ impl Visitor<'_> {
             site: Some(self.site.clone()),
             secure: true,
             long_target: false,
+            too_large: false,
             content: false,
         };
         Some(respond::answer(&asked, &request))

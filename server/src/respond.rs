@@ -14,7 +14,6 @@ pub(crate) mod plain;
 pub(crate) mod range;
 pub(crate) mod representation;
 pub(crate) mod target;
-pub(crate) mod unread;
 
 use std::sync::Arc;
 
@@ -42,6 +41,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) secure: bool,
     /// Whether its target was cut, because it is too long.
     pub(crate) long_target: bool,
+    /// Whether its head is larger than is wanted, and was not kept.
+    pub(crate) too_large: bool,
     /// Whether content follows its head.
     pub(crate) content: bool,
 }
@@ -74,7 +75,7 @@ fn respond<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
         return plain::response(StatusCode::URI_TOO_LONG);
     }
     // In HTTP/1 hyper has refused it by now.
-    if request.headers().len() > asked.settings.bounds.fields {
+    if asked.too_large || request.headers().len() > asked.settings.bounds.fields {
         return plain::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
     let known = match asked.names.of(request) {

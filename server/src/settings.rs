@@ -63,7 +63,8 @@ pub struct Bounds {
     pub target: usize,
     /// Concurrent HTTP/2 streams of a connection (RFC 9113 §5.1.2).
     pub streams: u32,
-    /// HTTP/2 streams that a client may have reset before they were looked at (CVE-2023-44487); the connection ends beyond.
+    /// HTTP/2 streams that a client may have reset before they were looked at (CVE-2023-44487), not counting one for each
+    /// response that was sent to its end since; the connection ends beyond.
     pub resets: usize,
     /// HTTP/2 streams of a connection that a client may have made the server reset (CVE-2025-8671); the connection ends beyond.
     pub errors: usize,

@@ -55,6 +55,22 @@ async def stopped_reader(reader, writer):
     await asyncio.sleep(LONGEST)
 
 
+async def stopped_reader_http2(reader, writer):
+    # Windows as large as can be: what holds the server up is the socket alone.
+    writer.write(PREFACE + frame(4, 0, 0, b"\0\4\x7f\xff\xff\xff") + frame(8, 0, 0, b"\x7f\xff\0\0"))
+    writer.write(frame(1, 5, 1, fields(b"/big.bin")))
+    await writer.drain()
+    await asyncio.sleep(LONGEST)
+
+
+async def closed_window(reader, writer):
+    writer.write(PREFACE + frame(1, 5, 1, fields(b"/big.bin")))
+    while await reader.read(65536):
+        pass
+
+
+STOPPED = (stopped_reader, stopped_reader_http2)
+
 # kind, behaviour, port, the protocol if TLS is spoken, the goal in seconds
 MODES = [
     ("connect and say nothing", silent, HTTP, None, 10),
@@ -65,11 +81,13 @@ MODES = [
     ("idle, HTTP/2", idle_http2, HTTPS, "h2", 75),
     ("stop reading", stopped_reader, HTTP, None, 30),
     ("stop reading, over TLS", stopped_reader, HTTPS, "http/1.1", 30),
+    ("stop reading, HTTP/2", stopped_reader_http2, HTTPS, "h2", 30),
+    ("open no window, HTTP/2", closed_window, HTTPS, "h2", 30),
 ]
 
 
 async def slow(behaviour, port, protocol, times):
-    limit = 65536 if behaviour is not stopped_reader else 1024
+    limit = 65536 if behaviour not in STOPPED else 1024
     tls = trusting(protocol) if protocol else None
     begun = time.monotonic()
     with contextlib.suppress(OSError, TimeoutError):
@@ -89,7 +107,7 @@ async def mode(server, kind, behaviour, port, protocol, goal, count):
         tasks = [asyncio.create_task(slow(behaviour, port, protocol, times)) for _ in range(count)]
         await asyncio.sleep(5)
         cost = (server.status("RssAnon") + server.unsent() - memory) / count
-        if behaviour is stopped_reader:
+        if behaviour in STOPPED:
             while server.count("connections_cut_total") - before < count and time.monotonic() - begun < LONGEST:
                 await asyncio.sleep(0.2)
             times = [time.monotonic() - begun]

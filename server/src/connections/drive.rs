@@ -1,20 +1,16 @@
 //! One connection, from the handshake to its end.
 
 use std::{
-    convert::Infallible,
-    future::{Ready, poll_fn, ready},
+    future::poll_fn,
+    io,
     net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::Service,
-};
+use http::StatusCode;
+use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -22,22 +18,19 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Marks, Phase, Worker,
-    batched::Batched,
+    answering::Answering,
     guarded::Guarded,
-    inline::Inline,
+    http2,
     parked::{Quiet, park},
     pulse::Pulse,
+    session::Session,
     spliced::Spliced,
 };
-use crate::{
-    access::Line,
-    account::Account,
-    respond::{Asked, Body, Share, answer, unread::Unread},
-};
+use crate::access::Line;
 
 /// Serves one connection; returns how many requests were cut.
 pub(super) async fn connection(worker: Arc<Worker>, stream: TcpStream, address: IpAddr, secure: bool) -> u64 {
@@ -46,23 +39,20 @@ pub(super) async fn connection(worker: Arc<Worker>, stream: TcpStream, address: 
         return http1(worker, Spliced::new(stream, marks.clone()), marks, address, secure).await;
     }
     // What each stage needs lies on the heap, and goes with it: an idle connection must not keep room for a handshake.
-    let Some(mut stream) = Box::pin(shake_hands(&worker, stream, address)).await else { return 0 };
-    match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => http2(worker, stream, address).await,
-        _ => {
-            stream.get_mut().1.set_buffer_limit(Some(SEALED));
-            http1(worker, stream, Arc::new(Marks::default()), address, secure).await
-        }
+    let Some(session) = Box::pin(shake_hands(&worker, stream, address)).await else { return 0 };
+    match session.protocol() {
+        Some(b"h2") => http2(worker, session, address).await,
+        _ => http1(worker, session, Arc::new(Marks::default()), address, secure).await,
     }
 }
 
-/// The TLS stream, unless the handshake fails or takes too long, or everything is cut: no request can have come by then.
-async fn shake_hands(worker: &Worker, stream: TcpStream, address: IpAddr) -> Option<Box<TlsStream<TcpStream>>> {
+/// The TLS session, unless the handshake fails or takes too long, or everything is cut: no request can have come by then.
+async fn shake_hands(worker: &Worker, stream: TcpStream, address: IpAddr) -> Option<Session> {
     let handshake = TlsAcceptor::from(worker.tls.clone()).accept(stream);
     let mut phase = worker.phase.clone();
     tokio::select! {
         shaken = timeout(worker.settings.patience.handshake, handshake) => match shaken {
-            Ok(Ok(stream)) => return Some(Box::new(stream)),
+            Ok(Ok(stream)) => return Some(Session::new(stream)),
             Ok(Err(error)) => tracing::debug!(%address, %error, "a TLS handshake failed"),
             Err(_) => worker.counters.cut_off(),
         },
@@ -80,7 +70,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
 ) -> u64 {
     let pulse = Arc::new(Pulse::new());
     let mut phases = worker.phase.clone();
-    let stream = Guarded::http1(stream, pulse.clone(), &worker.settings.bounds, marks.clone());
+    let stream = Guarded::new(stream, pulse.clone(), &worker.settings.bounds, marks.clone());
     let mut stream = if secure { stream } else { stream.plain() };
     loop {
         let answering =
@@ -95,10 +85,6 @@ async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
         worker.counters.stirs();
     }
 }
-
-/// How many bytes of records are kept for an HTTP/1 client at most. rustls keeps twice as many if nothing is said, and a reader
-/// that stops would have them.
-const SEALED: usize = 32 * 1024;
 
 /// How many fields hyper takes if nothing is said. It is not said, as hyper would allocate room for them at each request.
 const HYPER_FIELDS: usize = 100;
@@ -135,21 +121,18 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-async fn http2(worker: Arc<Worker>, stream: Box<TlsStream<TcpStream>>, address: IpAddr) -> u64 {
-    let (pulse, marks) = (Arc::new(Pulse::new()), Arc::new(Marks::default()));
-    let bounds = &worker.settings.bounds;
-    let io = TokioIo::new(Guarded::http2(Batched::new(stream, pulse.clone()), pulse.clone(), bounds, marks.clone()));
+async fn http2(worker: Arc<Worker>, session: Session, address: IpAddr) -> u64 {
+    let (pulse, marks) = (Arc::new(Pulse::new()), Arc::default());
     let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks, address, secure: true };
-    let connection = http2::Builder::new(Inline)
-        .max_concurrent_streams(bounds.streams)
-        .max_pending_accept_reset_streams(bounds.resets)
-        .max_local_error_reset_streams(bounds.errors)
-        .max_header_list_size(u32::try_from(bounds.head).unwrap_or(u32::MAX))
-        .max_send_buf_size(64 * 1024)
-        .serve_connection(io, answering);
+    let mut connection = match http2::Connection::new(session, answering) {
+        Ok(connection) => Box::pin(connection),
+        Err(error) => {
+            tracing::debug!(%address, %error, "a connection ended early");
+            return 0;
+        }
+    };
     // GOAWAY loses nothing: it names the last request that is answered (RFC 9113 §6.8).
-    let close = http2::Connection::graceful_shutdown;
-    let mut connection = Box::pin(connection);
+    let close = |mut connection: Pin<&mut http2::Connection>| connection.close();
     match drive(&worker, &pulse, address, connection.as_mut(), Phase::Lingering, close, false).await {
         End::Over { cut } => cut,
         End::Resting => 0,
@@ -166,7 +149,7 @@ enum End {
 
 /// Polls a connection to its end, unless its client is too slow or the drain is. From the phase `from` on it is closed as
 /// soon as nothing is lost by it; before, it may be left to rest if `rests` says so.
-async fn drive<C>(
+async fn drive<C, E>(
     worker: &Worker,
     pulse: &Pulse,
     address: IpAddr,
@@ -176,7 +159,8 @@ async fn drive<C>(
     rests: bool,
 ) -> End
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = Result<(), E>>,
+    E: Refusal,
 {
     let patience = &worker.settings.patience;
     let mut due = pin!(sleep_until(pulse.deadline(patience)));
@@ -198,7 +182,7 @@ where
         loop {
             if let Poll::Ready(done) = connection.as_mut().poll(context) {
                 if let Err(error) = done {
-                    refused(worker, address, &error);
+                    ended_early(worker, address, &error);
                 }
                 return Poll::Ready(End::Over { cut: 0 });
             }
@@ -231,13 +215,30 @@ where
     .await
 }
 
-/// A connection ended early. If that is for a head that cannot be read, hyper has answered by itself.
-fn refused(worker: &Worker, address: IpAddr, error: &hyper::Error) {
-    if error.is_parse() {
-        let status = match error.is_parse_too_large() {
+/// Why a connection ended early.
+trait Refusal: std::fmt::Display {
+    /// What was answered, if that is for a head that could not be read.
+    fn status(&self) -> Option<StatusCode>;
+}
+
+impl Refusal for hyper::Error {
+    /// hyper has answered by itself.
+    fn status(&self) -> Option<StatusCode> {
+        self.is_parse().then(|| match self.is_parse_too_large() {
             true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             false => StatusCode::BAD_REQUEST,
-        };
+        })
+    }
+}
+
+impl Refusal for io::Error {
+    fn status(&self) -> Option<StatusCode> {
+        None
+    }
+}
+
+fn ended_early(worker: &Worker, address: IpAddr, error: &impl Refusal) {
+    if let Some(status) = error.status() {
         worker.counters.answered(status.as_u16());
         if let Some(log) = &worker.log {
             log.push(Line::refused(address, status));
@@ -250,50 +251,4 @@ fn refused(worker: &Worker, address: IpAddr, error: &hyper::Error) {
 async fn next_phase(phases: &mut watch::Receiver<Phase>, current: Phase) -> (Phase, &mut watch::Receiver<Phase>) {
     let next = phases.wait_for(|phase| *phase > current).await.map_or(Phase::Cutting, |phase| *phase);
     (next, phases)
-}
-
-/// Answers the requests of one connection.
-struct Answering {
-    worker: Arc<Worker>,
-    pulse: Arc<Pulse>,
-    marks: Arc<Marks>,
-    address: IpAddr,
-    secure: bool,
-}
-
-impl Service<Request<Incoming>> for Answering {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.pulse.began();
-        let (worker, number) = (&self.worker, self.pulse.requests());
-        let closing = *worker.phase.borrow() >= Phase::Lingering;
-        let asked = Asked {
-            names: &worker.names,
-            settings: &worker.settings,
-            site: worker.site.borrow().clone(),
-            inflating: Share { inflating: &worker.inflating, client: self.address },
-            secure: self.secure,
-            long_target: self.marks.long_target(number),
-            content: self.marks.content(number),
-        };
-        if !self.secure && asked.settings.plain {
-            self.marks.serve_from(asked.site.as_ref());
-        }
-        let mut response = answer(&asked, &request);
-        if request.version() < Version::HTTP_2 && (closing || asked.content || asked.long_target) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        let mut account = Account::new(worker.counters.clone(), self.pulse.clone(), response.status());
-        if let Some(log) = &worker.log {
-            account.log(log.clone(), Line::begin(self.address, &request, response.status()));
-        }
-        response.body_mut().charge(account);
-        if request.version() == Version::HTTP_2 {
-            response.body_mut().outlast(Unread::of(request.into_body(), worker.settings.patience.close));
-        }
-        ready(Ok(response))
-    }
 }

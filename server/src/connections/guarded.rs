@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    preface::Preface,
+    farewell::Farewell,
     pulse::Pulse,
     scan::{Found, Scan},
     share::{self, Share},
@@ -28,8 +28,6 @@ const LONG_TARGET_END: &[u8] = b" HTTP/1.1\r\n\r\n";
 
 /// How much of what a client sends is looked at in one turn.
 const SHARE: usize = 64 * 1024;
-/// How much a client may still send on a connection that is being closed; a flood is not read to its end.
-const MOST_SCRAPPED: usize = 1 << 20;
 
 /// A client's stream, in plain text.
 #[derive(Debug)]
@@ -37,7 +35,8 @@ pub(crate) struct Guarded<S> {
     stream: S,
     pulse: Arc<Pulse>,
     bounds: Bounds,
-    watch: Watch,
+    /// What is looked at before hyper sees it, for what could be read in two ways.
+    scan: Scan,
     /// What hyper is handed before anything else: what stands for bytes of the client's, or bytes it was handed before.
     instead: Bytes,
     marks: Arc<Marks>,
@@ -45,19 +44,7 @@ pub(crate) struct Guarded<S> {
     read: (u64, usize),
     /// How many may be written in it.
     share: Share,
-    ended: bool,
-    shut: bool,
-    /// How many bytes came after this side was closed.
-    scrapped: usize,
-}
-
-/// What is looked at before hyper sees it.
-#[derive(Debug)]
-enum Watch {
-    /// All of HTTP/1, for what could be read in two ways.
-    Http1(Scan),
-    /// The beginning of HTTP/2, whose framing leaves no such questions.
-    Http2(Preface),
+    farewell: Farewell,
 }
 
 /// What the stream and the one who answers tell each other.
@@ -102,25 +89,17 @@ impl Marks {
 
 impl<S> Guarded<S> {
     /// An HTTP/1 stream.
-    pub(crate) fn http1(stream: S, pulse: Arc<Pulse>, bounds: &Bounds, marks: Arc<Marks>) -> Self {
-        let watch = Watch::Http1(Scan::new(bounds.target));
-        Self { watch, ..Self::http2(stream, pulse, bounds, marks) }
-    }
-
-    /// An HTTP/2 stream.
-    pub(crate) fn http2(stream: S, pulse: Arc<Pulse>, bounds: &Bounds, marks: Arc<Marks>) -> Self {
+    pub(crate) fn new(stream: S, pulse: Arc<Pulse>, bounds: &Bounds, marks: Arc<Marks>) -> Self {
         Self {
             stream,
             pulse,
             bounds: bounds.clone(),
-            watch: Watch::Http2(Preface::default()),
+            scan: Scan::new(bounds.target),
             instead: Bytes::new(),
             marks,
             read: (0, 0),
             share: Share::encrypted(),
-            ended: false,
-            shut: false,
-            scrapped: 0,
+            farewell: Farewell::default(),
         }
     }
 
@@ -143,10 +122,7 @@ impl<S> Guarded<S> {
 
     /// Looks at what was just read behind `before`, and takes back what hyper must not see.
     fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
-        let scan = match &mut self.watch {
-            Watch::Http1(scan) => scan,
-            Watch::Http2(preface) => return preface.look(&mut buffer.filled_mut()[before..]),
-        };
+        let scan = &mut self.scan;
         let (at, instead) = match scan.look(&buffer.filled()[before..]) {
             Found::Fine => {
                 if scan.announced_content() {
@@ -184,8 +160,7 @@ impl<S> Guarded<S> {
 
     /// Whether the connection is to end, and nothing of a request has come.
     fn may_close(&self) -> bool {
-        let between = matches!(&self.watch, Watch::Http1(scan) if scan.between_requests());
-        between && self.marks.closing.load(Relaxed) && !self.pulse.busy()
+        self.scan.between_requests() && self.marks.closing.load(Relaxed) && !self.pulse.busy()
     }
 }
 
@@ -209,7 +184,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             Poll::Ready(read) => {
                 read?;
                 this.read.1 += buffer.filled().len() - before;
-                this.ended = buffer.filled().len() == before;
+                if buffer.filled().len() == before {
+                    this.farewell.ended();
+                }
                 this.look(buffer, before);
                 Poll::Ready(Ok(()))
             }
@@ -256,23 +233,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         flushed
     }
 
-    /// Closes this side, then reads until the client closes its own: a socket that is dropped with unread bytes resets the
-    /// connection, and the client may lose a response it has not read yet (RFC 9112 §9.6). [`Pulse`] bounds the time.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.shut {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-            this.shut = true;
-            this.pulse.closed();
-        }
-        while !this.ended && this.scrapped < MOST_SCRAPPED {
-            let mut scrap = [0; 4096];
-            let mut scrap = ReadBuf::new(&mut scrap);
-            let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut scrap));
-            this.scrapped += scrap.filled().len();
-            this.ended = read.is_err() || scrap.filled().is_empty();
-        }
-        Poll::Ready(Ok(()))
+        this.farewell.poll(&mut this.stream, context, &this.pulse)
     }
 }
 

@@ -15,9 +15,8 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::server::TlsStream;
 
-use super::{Phase, guarded::Guarded, spliced::Spliced};
+use super::{Phase, guarded::Guarded, session::Session, spliced::Spliced};
 
 /// A stream that can be waited for without a buffer.
 pub(super) trait Quiet {
@@ -39,9 +38,9 @@ impl Quiet for Spliced {
 }
 
 /// Whoever read it last was told that nothing is left, so no content waits in the TLS session.
-impl Quiet for Box<TlsStream<TcpStream>> {
+impl Quiet for Session {
     fn poll_stirs(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.get_ref().0.poll_stirs(context)
+        self.socket().poll_stirs(context)
     }
 }
 

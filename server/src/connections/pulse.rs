@@ -87,6 +87,11 @@ impl Pulse {
         }
     }
 
+    /// No head is incomplete: one that was had no request in it.
+    pub(crate) fn no_head(&self) {
+        self.head.store(0, Relaxed);
+    }
+
     /// The client took `bytes`; `all` says whether that is all it was offered.
     pub(crate) fn took(&self, bytes: u64, all: bool, bounds: &Bounds) {
         let taken = self.taken.load(Relaxed) + bytes;

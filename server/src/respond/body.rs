@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
 
-use super::{inflating::Permit, unread::Unread};
+use super::inflating::Permit;
 use crate::{
     account::Account,
     site::{Damaged, Inflate},
@@ -23,7 +23,6 @@ pub(crate) struct Body {
     content: Content,
     left: u64,
     account: Option<Account>,
-    unread: Option<Box<Unread>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +85,7 @@ impl Body {
     }
 
     fn of(content: Content, left: u64) -> Self {
-        Self { content, left, account: None, unread: None }
+        Self { content, left, account: None }
     }
 
     /// Keeps the account until the content was handed over, or is dropped.
@@ -94,9 +93,9 @@ impl Body {
         self.account = Some(account);
     }
 
-    /// Ends no sooner than what is left of the request has been read.
-    pub(crate) fn outlast(&mut self, unread: Option<Unread>) {
-        self.unread = unread.map(Box::new);
+    /// Hands the account to whoever knows better when the content is handed over.
+    pub(crate) fn discharge(&mut self) -> Option<Account> {
+        self.account.take()
     }
 
     /// How many bytes are still to come.
@@ -189,10 +188,6 @@ impl hyper::body::Body for Body {
         let this = &mut *self;
         if this.left == 0 {
             this.account = None;
-            if let Some(unread) = &mut this.unread {
-                std::task::ready!(unread.poll_over(context));
-                this.unread = None;
-            }
             return Poll::Ready(None);
         }
         let next = std::task::ready!(this.next(context));
@@ -212,7 +207,7 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0 && self.unread.is_none()
+        self.left == 0
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -232,6 +227,15 @@ impl Segments {
     /// Length of all pieces together.
     pub(crate) fn length(&self) -> u64 {
         self.0.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// The first `length` bytes of all pieces; fewer, if there are no more.
+    pub(crate) fn first(&self, mut length: usize) -> [&[u8]; 3] {
+        self.0.each_ref().map(|piece| {
+            let here = length.min(piece.len());
+            length -= here;
+            &piece[..here]
+        })
     }
 
     /// A part, which must lie inside.
@@ -312,6 +316,7 @@ mod tests {
         for start in 0..=10 {
             for end in start..=10 {
                 assert_eq!(read(segments().slice(start..end)), &whole[start as usize..end as usize], "{start}..{end}");
+                assert_eq!(segments().first(end as usize).concat(), &whole[..end as usize]);
             }
         }
     }

@@ -46,6 +46,15 @@ impl Response {
         value
     }
 
+    /// All fields but those that say something of the connection, sorted; names in lower case.
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        let fields = lines.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
+        let mut fields: Vec<_> = fields.filter(|(name, _)| name != "connection").collect();
+        fields.sort();
+        fields
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.content).into_owned()
     }

@@ -1,0 +1,235 @@
+//! HTTP/2 (RFC 9113), written here.
+//!
+//! hyper's HTTP/2 keeps 45 KiB for a connection that waits, none of which can be given back, copies each frame into a buffer
+//! before it is sealed, and works out nothing before it has passed through queues, channels and a task for each stream. Here a
+//! connection's task reads what came where rustls has left it, answers it in the same turn, and seals content from where it
+//! lies in the package; a connection that waits holds its socket, its TLS session, and what the client's fields were.
+//!
+//! [`protocol`] is what is known of a connection, [`receiving`] what each frame does to it, [`hpack`] what field blocks say,
+//! [`request`] what makes a request, [`sending`] how responses share the connection. This file lets them take turns.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::time::{Sleep, sleep_until};
+
+use self::{frame::ErrorCode, protocol::Protocol, stream::State};
+use super::{answering::Answering, farewell::Farewell, session::Session, share::Share};
+
+mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+mod hpack;
+mod priority;
+mod protocol;
+mod receiving;
+mod request;
+mod sending;
+mod stream;
+mod window;
+
+/// How much of what a client sends is looked at in one turn: small frames cost far more than their bytes.
+const READ: usize = 64 * 1024;
+/// How much content is sealed before it is sent.
+const BATCH: usize = 64 * 1024;
+/// More room than that is given back when a turn is over.
+const KEPT: usize = 128 * 1024;
+
+thread_local! {
+    /// What the connections of this thread write frames to, one after the other.
+    static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A client's connection; as a future it is its end.
+#[derive(Debug)]
+pub(super) struct Connection {
+    session: Session,
+    protocol: Protocol,
+    answering: Answering,
+    share: Share,
+    stage: Stage,
+    farewell: Farewell,
+    /// When the content of a request has been waited for long enough.
+    waits: Option<Pin<Box<Sleep>>>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// What the client sends is looked at.
+    Open,
+    /// The client sends nothing more: what it has asked for is answered.
+    HalfClosed,
+    /// Nothing is left to be said.
+    Closing,
+}
+
+impl Connection {
+    pub(super) fn new(session: Session, answering: Answering) -> io::Result<Self> {
+        let mut session = session.unbounded();
+        let mut settings = Vec::new();
+        let protocol = Protocol::new(&answering.worker.settings, &mut settings);
+        session.seal(&[IoSlice::new(&settings)])?;
+        let share = Share::encrypted();
+        Ok(Self { session, protocol, answering, share, stage: Stage::Open, farewell: Farewell::default(), waits: None })
+    }
+
+    /// Closes the connection as soon as nothing is lost by it: GOAWAY (§6.8).
+    pub(super) fn close(&mut self) {
+        let mut out = Vec::new();
+        self.protocol.drain(&mut out);
+        // Whoever is told of an error here finds it again when it sends.
+        let _ = self.session.seal(&[IoSlice::new(&out)]);
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        // What the client does not take holds up what it asks: nobody can have more written than is looked at in a turn.
+        ready!(self.poll_sent(context))?;
+        if self.stage == Stage::Open
+            && let Err(code) = self.receive(context, out)?
+        {
+            tracing::debug!(address = %self.answering.address, ?code, "an HTTP/2 connection ends with an error");
+            self.protocol.fail(code, out);
+            self.stage = Stage::Closing;
+        }
+        self.answer(out);
+        self.wait_for_content(context);
+        ready!(self.poll_send(context, out))?;
+        let over = match self.stage {
+            Stage::Open => self.protocol.is_drained(),
+            // Nor will there be room for what is left, if there is none now.
+            Stage::HalfClosed => !self.protocol.has_to_send(),
+            Stage::Closing => true,
+        };
+        if !over {
+            return Poll::Pending;
+        }
+        self.stage = Stage::Closing;
+        self.farewell.poll(&mut self.session, context, &self.answering.pulse)
+    }
+
+    /// Looks at what has come; the error that ends the connection is in the inner result.
+    fn receive(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> io::Result<Result<(), ErrorCode>> {
+        let mut read = 0;
+        loop {
+            let received = self.session.received();
+            if !received.is_empty() {
+                let length = received.len();
+                if let Err(code) = self.protocol.receive(received, out) {
+                    return Ok(Err(code));
+                }
+                self.session.used(length);
+                continue;
+            }
+            if read >= READ {
+                context.waker().wake_by_ref();
+                break;
+            }
+            match self.session.poll_more(context)? {
+                Poll::Ready(0) => {
+                    self.stage = Stage::HalfClosed;
+                    self.farewell.ended();
+                    break;
+                }
+                Poll::Ready(bytes) => read += bytes,
+                Poll::Pending => break,
+            }
+        }
+        let pulse = &self.answering.pulse;
+        match self.protocol.is_amid_head() {
+            true => pulse.head_incomplete(pulse.requests() + 1),
+            false => pulse.no_head(),
+        }
+        Ok(Ok(()))
+    }
+
+    /// Works out the responses to what was asked in this turn.
+    fn answer(&mut self, out: &mut Vec<u8>) {
+        for at in 0..self.protocol.streams.len() {
+            let state = &mut self.protocol.streams[at].state;
+            if !matches!(state, State::Asked(_)) {
+                continue;
+            }
+            if let State::Asked(asked) = mem::replace(state, State::Over) {
+                let response = self.answering.answer(&asked.request, asked.too_large);
+                self.protocol.respond(at, asked.request.method(), response, out);
+            }
+        }
+    }
+
+    /// Comes again when enough was read of a request.
+    fn wait_for_content(&mut self, context: &mut Context<'_>) {
+        let soonest = self.protocol.streams.iter().filter_map(|stream| Some(stream.content.as_ref()?.until)).min();
+        let Some(soonest) = soonest else {
+            self.waits = None;
+            return;
+        };
+        let waits = self.waits.get_or_insert_with(|| Box::pin(sleep_until(soonest)));
+        if waits.deadline() != soonest {
+            waits.as_mut().reset(soonest);
+        }
+        // The end of it is seen by whoever looks at the time.
+        let _ = waits.as_mut().poll(context);
+    }
+
+    /// Sends what there is, up to this connection's share.
+    fn poll_send(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        loop {
+            let left = match self.protocol.has_to_send() {
+                true => self.share.poll_left(context, self.answering.pulse.turn()),
+                false => Poll::Ready(0),
+            };
+            let most = match left {
+                // What the kernel does not take now is better left where it lies.
+                Poll::Ready(left) if left > 0 && self.session.poll_room(context)?.is_ready() => left.min(BATCH),
+                _ => 0,
+            };
+            let written = self.protocol.send(context, most, out, &mut self.session)?;
+            if !out.is_empty() {
+                self.session.seal(&[IoSlice::new(out)])?;
+                out.clear();
+            }
+            let sent = self.poll_sent(context)?;
+            self.share.wrote(written, sent.is_pending() || self.protocol.has_to_send());
+            ready!(sent);
+            if left.is_pending() {
+                // Nor is it idle: there is more to write.
+                self.answering.pulse.took_nothing();
+            }
+            if written == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Sends what is sealed.
+    fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (pulse, bounds) = (&self.answering.pulse, &self.answering.worker.settings.bounds);
+        let sent = self.session.poll_send(context, |bytes| pulse.took(bytes, false, bounds));
+        match &sent {
+            Poll::Ready(_) => pulse.took_all(),
+            Poll::Pending => pulse.took_nothing(),
+        }
+        sent
+    }
+}
+
+impl Future for Connection {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut out = OUT.take();
+        let polled = self.poll_turn(context, &mut out);
+        // Unless it failed, all of it was sealed.
+        out.clear();
+        if out.capacity() <= KEPT {
+            OUT.set(out);
+        }
+        polled
+    }
+}

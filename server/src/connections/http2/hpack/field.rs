@@ -1,0 +1,195 @@
+//! A field as it is kept: parsed once, however often a client repeats it.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+
+use super::OVERHEAD;
+
+/// A field of a request, or what makes a request malformed (RFC 9113 §8.2, §8.3).
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) enum Field {
+    /// `:method`.
+    Method(Method),
+    /// `:scheme`.
+    Scheme(Scheme),
+    /// `:authority`.
+    Authority(Authority),
+    /// `:path`.
+    Path(PathAndQuery),
+    /// Any other.
+    Other(HeaderName, HeaderValue),
+    /// One that no request may have, under this name.
+    Malformed(Name),
+}
+
+/// The name of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) enum Name {
+    Method,
+    Scheme,
+    Authority,
+    Path,
+    Other(HeaderName),
+    /// No name that a request may have, of so many bytes.
+    Malformed(usize),
+}
+
+/// An entry of a table.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) field: Field,
+    /// As it counts (RFC 7541 §4.1).
+    pub(super) size: usize,
+}
+
+impl Name {
+    pub(super) fn parse(name: &[u8]) -> Self {
+        match name {
+            b":method" => Name::Method,
+            b":scheme" => Name::Scheme,
+            b":authority" => Name::Authority,
+            b":path" => Name::Path,
+            // In lower case, and a token (RFC 9113 §8.2.1): a colon is none.
+            _ => HeaderName::from_lowercase(name).map_or(Name::Malformed(name.len()), Name::Other),
+        }
+    }
+
+    fn length(&self) -> usize {
+        match self {
+            Name::Method => ":method".len(),
+            Name::Scheme => ":scheme".len(),
+            Name::Authority => ":authority".len(),
+            Name::Path => ":path".len(),
+            Name::Other(name) => name.as_str().len(),
+            Name::Malformed(length) => *length,
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(name: Name, value: Bytes) -> Self {
+        let size = name.length() + value.len() + OVERHEAD;
+        let field = Field::parse(&name, value).unwrap_or(Field::Malformed(name));
+        Self { field, size }
+    }
+
+    pub(super) fn name(&self) -> Name {
+        match &self.field {
+            Field::Method(_) => Name::Method,
+            Field::Scheme(_) => Name::Scheme,
+            Field::Authority(_) => Name::Authority,
+            Field::Path(_) => Name::Path,
+            Field::Other(name, _) => Name::Other(name.clone()),
+            Field::Malformed(name) => name.clone(),
+        }
+    }
+}
+
+impl Field {
+    fn parse(name: &Name, value: Bytes) -> Option<Self> {
+        Some(match name {
+            Name::Method => Field::Method(Method::from_bytes(&value).ok()?),
+            Name::Scheme => Field::Scheme(Scheme::try_from(&*value).ok()?),
+            Name::Authority => Field::Authority(Authority::from_maybe_shared(value).ok()?),
+            Name::Path => Field::Path(path(value)?),
+            Name::Other(name) => {
+                let value = HeaderValue::from_maybe_shared(value).ok()?;
+                (!is_of_connection(name, &value)).then(|| Field::Other(name.clone(), value))?
+            }
+            Name::Malformed(_) => return None,
+        })
+    }
+}
+
+/// `:path` is never empty; it begins with a slash, or is `*` (RFC 9113 §8.3.1).
+fn path(value: Bytes) -> Option<PathAndQuery> {
+    let begins = value.first() == Some(&b'/') || &*value == b"*";
+    begins.then(|| PathAndQuery::from_maybe_shared(value).ok())?
+}
+
+/// Whether that says something of a connection, which HTTP/2 has frames for (RFC 9113 §8.2.2).
+fn is_of_connection(name: &HeaderName, value: &HeaderValue) -> bool {
+    match *name {
+        header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE => true,
+        header::TE => value != "trailers",
+        _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+    }
+}
+
+/// The static table (RFC 7541 appendix A); its first entry has number 1.
+pub(super) const STATIC: [(&str, &str); 61] = [
+    (":authority", ""),
+    (":method", "GET"),
+    (":method", "POST"),
+    (":path", "/"),
+    (":path", "/index.html"),
+    (":scheme", "http"),
+    (":scheme", "https"),
+    (":status", "200"),
+    (":status", "204"),
+    (":status", "206"),
+    (":status", "304"),
+    (":status", "400"),
+    (":status", "404"),
+    (":status", "500"),
+    ("accept-charset", ""),
+    ("accept-encoding", "gzip, deflate"),
+    ("accept-language", ""),
+    ("accept-ranges", ""),
+    ("accept", ""),
+    ("access-control-allow-origin", ""),
+    ("age", ""),
+    ("allow", ""),
+    ("authorization", ""),
+    ("cache-control", ""),
+    ("content-disposition", ""),
+    ("content-encoding", ""),
+    ("content-language", ""),
+    ("content-length", ""),
+    ("content-location", ""),
+    ("content-range", ""),
+    ("content-type", ""),
+    ("cookie", ""),
+    ("date", ""),
+    ("etag", ""),
+    ("expect", ""),
+    ("expires", ""),
+    ("from", ""),
+    ("host", ""),
+    ("if-match", ""),
+    ("if-modified-since", ""),
+    ("if-none-match", ""),
+    ("if-range", ""),
+    ("if-unmodified-since", ""),
+    ("last-modified", ""),
+    ("link", ""),
+    ("location", ""),
+    ("max-forwards", ""),
+    ("proxy-authenticate", ""),
+    ("proxy-authorization", ""),
+    ("range", ""),
+    ("referer", ""),
+    ("refresh", ""),
+    ("retry-after", ""),
+    ("server", ""),
+    ("set-cookie", ""),
+    ("strict-transport-security", ""),
+    ("transfer-encoding", ""),
+    ("user-agent", ""),
+    ("vary", ""),
+    ("via", ""),
+    ("www-authenticate", ""),
+];
+
+/// The same, parsed.
+pub(super) static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let entry = |(name, value): &(&'static str, &'static str)| {
+        Entry::new(Name::parse(name.as_bytes()), Bytes::from_static(value.as_bytes()))
+    };
+    STATIC.iter().map(entry).collect()
+});

@@ -1,0 +1,211 @@
+//! What each type of frame does (RFC 9113 §6).
+
+use tokio::time::Instant;
+
+use super::{
+    frame::{self, ErrorCode, Head, LONGEST, flag, setting},
+    priority::Urgency,
+    protocol::{Block, CONTINUATIONS, DRAINING, Drain, Protocol},
+    request::Fields,
+    stream::{Content, ROOM, State, Stream},
+    window::Overflow,
+};
+
+impl Protocol {
+    pub(super) fn data(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        self.check_begun(head.stream)?;
+        // Padding counts, and so does what comes for a stream that is gone (§6.9.1).
+        self.room = self.room.checked_sub(payload.len() as u32).ok_or(ErrorCode::FlowControl)?;
+        if self.room < ROOM / 2 {
+            frame::write_window_update(0, ROOM - self.room, out);
+            self.room = ROOM;
+        }
+        let content = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?.len();
+        let Some(at) = self.find(head.stream) else {
+            return match self.was_reset(head.stream) {
+                true => Ok(()),
+                false => self.reset(head.stream, ErrorCode::StreamClosed, out),
+            };
+        };
+        let Some(coming) = &mut self.streams[at].content else {
+            return self.reset(head.stream, ErrorCode::StreamClosed, out);
+        };
+        if let Err(code) = coming.take(content, payload.len()) {
+            return self.reset(head.stream, code, out);
+        }
+        if head.has(flag::END_STREAM) {
+            return self.content_ends(at, out);
+        }
+        if let Some(more) = coming.more_room() {
+            frame::write_window_update(head.stream, more, out);
+        }
+        Ok(())
+    }
+
+    fn content_ends(&mut self, at: usize, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let stream = &mut self.streams[at];
+        match stream.content.take() {
+            Some(content) if !content.may_end() => {
+                let id = stream.id;
+                self.reset(id, ErrorCode::Protocol, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn headers(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        if head.stream.is_multiple_of(2) {
+            return Err(ErrorCode::Protocol);
+        }
+        let mut block = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?;
+        if head.has(flag::PRIORITY) {
+            block = block.split_at_checked(5).ok_or(ErrorCode::FrameSize)?.1;
+        }
+        let ends = head.has(flag::END_STREAM);
+        if head.has(flag::END_HEADERS) {
+            return self.fields(head.stream, ends, block, out);
+        }
+        self.block = Some(Block { stream: head.stream, ends, bytes: block.to_vec(), frames: 0 }.into());
+        Ok(())
+    }
+
+    pub(super) fn continuation(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let mut block = self.block.take().ok_or(ErrorCode::Protocol)?;
+        block.bytes.extend_from_slice(payload);
+        block.frames += 1;
+        // A head that is somewhat too large is answered; what goes on for longer is meant to.
+        if block.bytes.len() > 2 * self.bounds.head.max(LONGEST) || block.frames > CONTINUATIONS {
+            return Err(ErrorCode::EnhanceYourCalm);
+        }
+        if head.has(flag::END_HEADERS) {
+            return self.fields(block.stream, block.ends, &block.bytes, out);
+        }
+        self.block = Some(block);
+        Ok(())
+    }
+
+    /// A whole field block: a request, or its trailers (§8.1).
+    fn fields(&mut self, id: u32, ends: bool, block: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let mut fields = Fields::new(self.bounds.head);
+        self.decoder.decode(block, &mut fields)?;
+        if id > self.last {
+            self.last = id;
+            return self.request(id, ends, fields, out);
+        }
+        let Some(at) = self.find(id) else {
+            return if self.was_reset(id) { Ok(()) } else { Err(ErrorCode::StreamClosed) };
+        };
+        match &self.streams[at].content {
+            None => self.reset(id, ErrorCode::StreamClosed, out),
+            Some(_) if !ends || !fields.are_trailers() => self.reset(id, ErrorCode::Protocol, out),
+            Some(_) => self.content_ends(at, out),
+        }
+    }
+
+    fn request(&mut self, id: u32, ends: bool, fields: Fields, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        if matches!(self.drain, Drain::After(last) if id > last) {
+            return Ok(());
+        }
+        if self.streams.len() >= self.bounds.streams {
+            return self.reset(id, ErrorCode::RefusedStream, out);
+        }
+        let Ok(head) = fields.head() else { return self.reset(id, ErrorCode::Protocol, out) };
+        let content = (!ends).then(|| Content::new(head.announced, Instant::now() + self.bounds.content));
+        if ends && head.announced.is_some_and(|announced| announced > 0) {
+            return self.reset(id, ErrorCode::Protocol, out);
+        }
+        self.streams.push(Stream::new(id, self.initial, head, content));
+        Ok(())
+    }
+
+    /// The priorities of old, which nobody follows any more (§5.3.2).
+    pub(super) fn priority(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        match (payload.len(), self.find(head.stream)) {
+            (5, _) => Ok(()),
+            (_, Some(_)) => self.reset(head.stream, ErrorCode::FrameSize, out),
+            (_, None) => Err(ErrorCode::FrameSize),
+        }
+    }
+
+    /// A stream that has not begun says later how urgent it is, and one that is over does not matter (RFC 9218 §7.1).
+    pub(super) fn priority_update(&mut self, payload: &[u8]) -> Result<(), ErrorCode> {
+        let (id, value) = payload.split_at_checked(4).ok_or(ErrorCode::FrameSize)?;
+        let id = frame::number(id).filter(|id| *id > 0).ok_or(ErrorCode::Protocol)?;
+        if let Some(at) = self.find(id) {
+            self.streams[at].urgency = str::from_utf8(value).ok().and_then(Urgency::said).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    pub(super) fn rst_stream(&mut self, head: Head, payload: &[u8]) -> Result<(), ErrorCode> {
+        if payload.len() != 4 {
+            return Err(ErrorCode::FrameSize);
+        }
+        self.check_begun(head.stream)?;
+        let Some(at) = self.find(head.stream) else { return Ok(()) };
+        let stream = self.streams.remove(at);
+        if matches!(stream.state, State::Asked(_)) {
+            self.resets += 1;
+            if self.resets > self.bounds.resets {
+                return Err(ErrorCode::EnhanceYourCalm);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn settings(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        if head.has(flag::ACK) {
+            return if payload.is_empty() { Ok(()) } else { Err(ErrorCode::FrameSize) };
+        }
+        if !payload.len().is_multiple_of(6) {
+            return Err(ErrorCode::FrameSize);
+        }
+        for (id, value) in frame::settings(payload) {
+            match id {
+                setting::HEADER_TABLE_SIZE => self.encoder.resize(value as usize),
+                setting::ENABLE_PUSH if value > 1 => return Err(ErrorCode::Protocol),
+                setting::INITIAL_WINDOW_SIZE => {
+                    let change = self.initial.set(value)?;
+                    self.streams.iter_mut().try_for_each(|stream| stream.window.change(change))?;
+                }
+                // Frames are no longer than the least that this can be.
+                setting::MAX_FRAME_SIZE if !(LONGEST as u32..1 << 24).contains(&value) => {
+                    return Err(ErrorCode::Protocol);
+                }
+                _ => {}
+            }
+        }
+        frame::write_settings_ack(out);
+        Ok(())
+    }
+
+    pub(super) fn ping(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let payload: [u8; 8] = payload.try_into().map_err(|_| ErrorCode::FrameSize)?;
+        if !head.has(flag::ACK) {
+            frame::write_ping(flag::ACK, payload, out);
+        } else if payload == DRAINING && self.drain == Drain::Told {
+            self.drain = Drain::After(self.last);
+            frame::write_goaway(self.last, ErrorCode::No, out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn window_update(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let more = frame::number(payload).filter(|_| payload.len() == 4).ok_or(ErrorCode::FrameSize)?;
+        if head.stream == 0 {
+            return match more {
+                0 => Err(ErrorCode::Protocol),
+                more => Ok(self.window.grow(more)?),
+            };
+        }
+        self.check_begun(head.stream)?;
+        let Some(at) = self.find(head.stream) else { return Ok(()) };
+        if more == 0 {
+            return self.reset(head.stream, ErrorCode::Protocol, out);
+        }
+        match self.streams[at].window.grow(more) {
+            Ok(()) => Ok(()),
+            Err(Overflow) => self.reset(head.stream, ErrorCode::FlowControl, out),
+        }
+    }
+}

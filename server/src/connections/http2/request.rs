@@ -1,0 +1,215 @@
+//! From fields to a request (RFC 9113 §8).
+
+use http::{
+    HeaderMap, Method, Request, Uri, Version, header,
+    uri::{Authority, Parts, PathAndQuery, Scheme},
+};
+
+use super::hpack::{Field, Refused, Sink};
+
+/// A head that is so many times larger than is wanted is not answered: to unpack it is what it was sent for.
+const BOMB: usize = 16;
+
+/// A request that breaks the rules of its form (§8.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// The fields of a request, as far as they came.
+#[derive(Debug)]
+pub(super) struct Fields {
+    method: Option<Method>,
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
+    path: Option<PathAndQuery>,
+    others: HeaderMap,
+    malformed: bool,
+    /// Whether a field came that is no pseudo-field; none of these may follow.
+    begun: bool,
+    /// How many bytes came, as fields count (§6.5.2), and how many are wanted.
+    size: usize,
+    most: usize,
+}
+
+/// A request's head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) request: Request<()>,
+    /// Whether it had more fields than are wanted.
+    pub(super) too_large: bool,
+    /// How long its content is, as it says.
+    pub(super) announced: Option<u64>,
+}
+
+impl Fields {
+    /// Takes fields of up to `most` bytes.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            method: None,
+            scheme: None,
+            authority: None,
+            path: None,
+            others: HeaderMap::with_capacity(12),
+            malformed: false,
+            begun: false,
+            size: 0,
+            most,
+        }
+    }
+
+    /// Whether these are trailers as they should be: without pseudo-fields (§8.1).
+    pub(super) fn are_trailers(&self) -> bool {
+        let pseudo = self.method.is_some() || self.scheme.is_some() || self.authority.is_some() || self.path.is_some();
+        !pseudo && !self.malformed
+    }
+
+    /// The request that they make (§8.3.1).
+    ///
+    /// # Errors
+    /// A request that is malformed.
+    pub(super) fn head(self) -> Result<Head, Malformed> {
+        let method = self.method.filter(|_| !self.malformed).ok_or(Malformed)?;
+        let mut parts = Parts::default();
+        if method == Method::CONNECT {
+            // It names an authority alone (§8.5).
+            if self.scheme.is_some() || self.path.is_some() {
+                return Err(Malformed);
+            }
+            parts.authority = Some(self.authority.ok_or(Malformed)?);
+        } else {
+            let scheme = self.scheme.ok_or(Malformed)?;
+            let path = self.path.ok_or(Malformed)?;
+            if path == "*" && method != Method::OPTIONS {
+                return Err(Malformed);
+            }
+            parts.path_and_query = Some(path);
+            if let Some(authority) = self.authority {
+                parts.scheme = Some(scheme);
+                parts.authority = Some(authority);
+            }
+        }
+        let announced = match self.others.get(header::CONTENT_LENGTH) {
+            Some(length) => Some(length.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Malformed)?),
+            None => None,
+        };
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed)?;
+        *request.headers_mut() = self.others;
+        Ok(Head { request, too_large: self.size > self.most, announced })
+    }
+
+    fn set<T>(slot: &mut Option<T>, value: T, malformed: &mut bool) {
+        *malformed |= slot.replace(value).is_some();
+    }
+}
+
+impl Sink for Fields {
+    fn wants(&mut self, size: usize) -> Result<bool, Refused> {
+        self.size += size;
+        match self.size > self.most.saturating_mul(BOMB) {
+            true => Err(Refused::Bomb),
+            false => Ok(self.size <= self.most),
+        }
+    }
+
+    fn take(&mut self, field: Field) {
+        let malformed = &mut self.malformed;
+        *malformed |= self.begun && !matches!(field, Field::Other(..));
+        match field {
+            Field::Method(method) => Self::set(&mut self.method, method, malformed),
+            Field::Scheme(scheme) => Self::set(&mut self.scheme, scheme, malformed),
+            Field::Authority(authority) => Self::set(&mut self.authority, authority, malformed),
+            Field::Path(path) => Self::set(&mut self.path, path, malformed),
+            Field::Other(name, value) => {
+                self.begun = true;
+                // No more of them than a map can hold were wanted.
+                let _ = self.others.try_append(name, value);
+            }
+            Field::Malformed(_) => *malformed = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::{super::hpack::Name, *};
+
+    fn other(name: &'static str, value: &'static str) -> Field {
+        Field::Other(HeaderName::from_static(name), HeaderValue::from_static(value))
+    }
+
+    fn head(fields: impl IntoIterator<Item = Field>) -> Result<Head, Malformed> {
+        let mut all = Fields::new(100);
+        for field in fields {
+            if all.wants(10) == Ok(true) {
+                all.take(field);
+            }
+        }
+        all.head()
+    }
+
+    fn get() -> Vec<Field> {
+        vec![
+            Field::Method(Method::GET),
+            Field::Scheme(Scheme::HTTPS),
+            Field::Authority("www.example.org".parse().unwrap()),
+            Field::Path("/a?b".parse().unwrap()),
+        ]
+    }
+
+    #[test]
+    fn fields_make_a_request() {
+        let whole = head(get().into_iter().chain([other("content-length", "7"), other("x", "1"), other("x", "2")]));
+        let Head { request, too_large, announced } = whole.unwrap();
+        assert_eq!(request.uri(), "https://www.example.org/a?b");
+        assert_eq!((request.method(), request.version()), (&Method::GET, Version::HTTP_2));
+        assert_eq!(request.headers().get_all("x").iter().count(), 2);
+        assert_eq!((too_large, announced), (false, Some(7)));
+        let without_authority = get().into_iter().filter(|field| !matches!(field, Field::Authority(_)));
+        assert_eq!(head(without_authority).unwrap().request.uri(), "/a?b");
+    }
+
+    #[test]
+    fn too_many_fields_are_counted_and_the_first_ones_kept() {
+        let many = (0..7).map(|_| other("x", "y"));
+        let Head { request, too_large, .. } = head(get().into_iter().chain(many)).unwrap();
+        assert_eq!((request.headers().len(), too_large), (6, true));
+        assert_eq!(
+            (0..161).try_fold(Fields::new(100), |mut all, _| all.wants(10).map(|_| all)).err(),
+            Some(Refused::Bomb)
+        );
+    }
+
+    #[test]
+    fn what_makes_no_request_is_malformed() {
+        let without = |at: usize| {
+            let mut fields = get();
+            fields.remove(at);
+            fields
+        };
+        let twice = |at: usize| [get(), vec![get().remove(at)]].concat();
+        let connect = |more: Vec<Field>| [vec![Field::Method(Method::CONNECT)], more].concat();
+        for (what, fields) in [
+            ("nothing", vec![]),
+            ("no method", without(0)),
+            ("no scheme", without(1)),
+            ("no path", without(3)),
+            ("two methods", twice(0)),
+            ("two schemes", twice(1)),
+            ("two authorities", twice(2)),
+            ("two paths", twice(3)),
+            ("a field before the path", [without(3), vec![other("x", "y"), get().remove(3)]].concat()),
+            ("a field that may not be", [get(), vec![Field::Malformed(Name::Malformed(1))]].concat()),
+            ("a length that is none", [get(), vec![other("content-length", "-1")]].concat()),
+            ("an asterisk", [without(3), vec![Field::Path("*".parse().unwrap())]].concat()),
+            ("CONNECT to nobody", connect(vec![])),
+            ("CONNECT with a path", connect(get().split_off(2))),
+        ] {
+            assert!(head(fields).is_err(), "{what}");
+        }
+        assert!(head(connect(vec![get().remove(2)])).is_ok());
+    }
+}

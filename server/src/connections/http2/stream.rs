@@ -1,0 +1,119 @@
+//! One request and its response.
+
+use http::Request;
+use tokio::time::Instant;
+
+use super::{frame::ErrorCode, priority::Urgency, request::Head, window::Window};
+use crate::{
+    account::Account,
+    respond::{Body, body::Segments},
+};
+
+/// The most that is read of a request's content, which no page wants; as much as over HTTP/1.1.
+const MOST: u64 = 1 << 20;
+
+/// A stream that is not closed (RFC 9113 §5.1).
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: u32,
+    /// What the client has room for.
+    pub(super) window: Window,
+    pub(super) urgency: Urgency,
+    /// What still comes of the request; none if it has ended.
+    pub(super) content: Option<Content>,
+    pub(super) state: State,
+}
+
+/// How far a request is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// It waits for its response.
+    Asked(Asked),
+    /// Its response is being sent.
+    Answered(Answer),
+    /// Nothing is left of it.
+    Over,
+}
+
+/// A request that waits for its response.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request<()>,
+    /// Whether it had more fields than are wanted.
+    pub(super) too_large: bool,
+}
+
+/// What is left of a response.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) body: Body,
+    /// What the body has given last, and is not sent yet.
+    pub(super) piece: Segments,
+    pub(super) account: Option<Account>,
+}
+
+/// The content of a request: read to its end within bounds.
+///
+/// A response may end before its request does, and the stream is reset without an error then (§8.1). Widespread versions of
+/// curl take that reset for a failure, and never show the response. Over HTTP/1.1 the connection is closed instead, in stages
+/// (RFC 9112 §9.6).
+#[derive(Debug)]
+pub(super) struct Content {
+    announced: Option<u64>,
+    came: u64,
+    /// What the client may still send.
+    room: u32,
+    /// When that is enough.
+    pub(super) until: Instant,
+}
+
+/// What the client may send before it is told of more room (§6.9.2).
+pub(super) const ROOM: u32 = 65_535;
+
+impl Stream {
+    /// A request that has come, with the content that is to follow.
+    pub(super) fn new(id: u32, window: Window, head: Head, content: Option<Content>) -> Self {
+        let urgency = Urgency::of(head.request.headers());
+        let asked = Asked { request: head.request, too_large: head.too_large };
+        Self { id, window, urgency, content, state: State::Asked(asked) }
+    }
+}
+
+impl Content {
+    pub(super) fn new(announced: Option<u64>, until: Instant) -> Self {
+        Self { announced, came: 0, room: ROOM, until }
+    }
+
+    /// Takes `content`, which counts `length` with its padding.
+    ///
+    /// # Errors
+    /// The stream error, of content that is longer than announced (§8.1.1) or than there was room for (§6.9.1).
+    pub(super) fn take(&mut self, content: usize, length: usize) -> Result<(), ErrorCode> {
+        self.came += content as u64;
+        if self.announced.is_some_and(|announced| self.came > announced) {
+            return Err(ErrorCode::Protocol);
+        }
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.room = self.room.checked_sub(length).ok_or(ErrorCode::FlowControl)?;
+        Ok(())
+    }
+
+    /// Whether it may end here.
+    pub(super) fn may_end(&self) -> bool {
+        self.announced.is_none_or(|announced| announced == self.came)
+    }
+
+    /// How much more room the client is to be told of.
+    pub(super) fn more_room(&mut self) -> Option<u32> {
+        let more = ROOM - self.room;
+        (more > ROOM / 2 && self.came < MOST).then(|| {
+            self.room = ROOM;
+            more
+        })
+    }
+
+    /// Whether enough was read of it.
+    pub(super) fn is_enough(&self, now: Instant) -> bool {
+        self.came >= MOST || now >= self.until
+    }
+}
