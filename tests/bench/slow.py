@@ -90,11 +90,17 @@ async def slow(behaviour, port, protocol, times):
     limit = 65536 if behaviour not in STOPPED else 1024
     tls = trusting(protocol) if protocol else None
     begun = time.monotonic()
-    with contextlib.suppress(OSError, TimeoutError):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit, ssl=tls)
-        begun = time.monotonic()
-        await asyncio.wait_for(behaviour(reader, writer), LONGEST)
-    times.append(time.monotonic() - begun)
+    writer = None
+    try:
+        with contextlib.suppress(OSError, TimeoutError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit, ssl=tls)
+            begun = time.monotonic()
+            await asyncio.wait_for(behaviour(reader, writer), LONGEST)
+        times.append(time.monotonic() - begun)
+    finally:
+        # Or the kernel would hold what was sent to it beyond the end of its connection.
+        if writer:
+            writer.transport.abort()
 
 
 
@@ -102,7 +108,7 @@ async def slow(behaviour, port, protocol, times):
 async def mode(server, kind, behaviour, port, protocol, goal, count):
     """All connections of one kind at once. A stopped reader is counted as cut when the server says so."""
     times, before, begun = [], server.count("connections_cut_total"), time.monotonic()
-    memory = server.status("RssAnon")
+    memory = server.status("RssAnon") + server.unsent()
     with Visitor() as visitor:
         tasks = [asyncio.create_task(slow(behaviour, port, protocol, times)) for _ in range(count)]
         await asyncio.sleep(5)

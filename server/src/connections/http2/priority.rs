@@ -27,7 +27,7 @@ impl Urgency {
     /// That of a request.
     pub(super) fn of(fields: &HeaderMap) -> Self {
         let said = fields.get_all(PRIORITY).iter().filter_map(|value| value.to_str().ok());
-        said.filter_map(Self::said).last().unwrap_or_default()
+        said.filter_map(Self::said).next_back().unwrap_or_default()
     }
 
     /// What a priority field says of it, the last time it does: `u=1, i`, a dictionary (RFC 8941 §3.2). What is wrong says
@@ -37,7 +37,7 @@ impl Urgency {
             [digit @ b'0'..=b'7'] | [digit @ b'0'..=b'7', b';', ..] => Some(Self(digit - b'0')),
             _ => None,
         };
-        value.split(',').filter_map(urgency).last()
+        value.split(',').filter_map(urgency).next_back()
     }
 }
 
