@@ -26,7 +26,7 @@
 //! ```
 //!
 //! Where to look: [`Site`] is the package, `respond` turns a request into its response, `connections` accepts, watches and
-//! drains.
+//! drains; HTTP/1.1 is hyper's behind a stricter reader, HTTP/2 is written in `connections/http2`.
 
 mod access;
 mod account;

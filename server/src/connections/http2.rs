@@ -158,6 +158,7 @@ impl Connection {
             if let State::Asked(asked) = mem::replace(state, State::Over) {
                 let response = self.answering.answer(&asked.request, asked.too_large);
                 self.protocol.respond(at, asked.request.method(), response, out);
+                request::leave(asked.request);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{
     priority::Urgency,
     protocol::{Block, CONTINUATIONS, DRAINING, Drain, Protocol},
     request::Fields,
-    stream::{Content, ROOM, State, Stream},
+    stream::{self, Content, ROOM, State, Stream},
     window::Overflow,
 };
 
@@ -113,6 +113,9 @@ impl Protocol {
         let content = (!ends).then(|| Content::new(head.announced, Instant::now() + self.bounds.content));
         if ends && head.announced.is_some_and(|announced| announced > 0) {
             return self.reset(id, ErrorCode::Protocol, out);
+        }
+        if self.streams.is_empty() {
+            self.streams = stream::room();
         }
         self.streams.push(Stream::new(id, self.initial, head, content));
         Ok(())

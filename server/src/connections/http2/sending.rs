@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     task::{Context, Poll},
     time::{SystemTime, UNIX_EPOCH},
@@ -16,7 +17,7 @@ use super::{
     frame::{self, ErrorCode, HEAD, Head, LONGEST, flag, kind},
     priority::Urgency,
     protocol::Protocol,
-    stream::{Answer, State},
+    stream::{self, Answer, State},
 };
 use crate::{
     connections::session::Session,
@@ -94,8 +95,7 @@ impl Protocol {
         }
         self.streams.retain(|stream| !matches!(stream.state, State::Over));
         if self.streams.is_empty() {
-            // A connection that waits keeps no room for what it may be asked.
-            self.streams = Vec::new();
+            stream::leave(mem::take(&mut self.streams));
         }
         Ok(written)
     }

@@ -1,5 +1,7 @@
 //! One request and its response.
 
+use std::cell::RefCell;
+
 use http::Request;
 use tokio::time::Instant;
 
@@ -69,6 +71,26 @@ pub(super) struct Content {
 
 /// What the client may send before it is told of more room (§6.9.2).
 pub(super) const ROOM: u32 = 65_535;
+
+thread_local! {
+    /// Room for the streams of a connection, which one that waits does not keep.
+    static SPARE: RefCell<Vec<Stream>> = const { RefCell::new(Vec::new()) };
+}
+
+/// More room than for so many is given back.
+const MOST_SPARE: usize = 32;
+
+/// Room for streams where there was none.
+pub(super) fn room() -> Vec<Stream> {
+    SPARE.take()
+}
+
+/// Leaves room that is not needed any more to the next one.
+pub(super) fn leave(room: Vec<Stream>) {
+    if room.is_empty() && room.capacity() <= MOST_SPARE {
+        SPARE.set(room);
+    }
+}
 
 impl Stream {
     /// A request that has come, with the content that is to follow.

@@ -77,11 +77,8 @@ impl Encoder {
 
     /// One more field of it.
     pub(in super::super) fn field(&mut self, name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
-        if is_of_one_response(name) {
-            number(NAMES.get(name).copied().unwrap_or(0), 4, 0, out);
-            if !NAMES.contains_key(name) {
-                plain(name.as_str().as_bytes(), out);
-            }
+        if let Some(index) = of_one_response(name) {
+            number(index, 4, 0, out);
             plain(value.as_bytes(), out);
             return;
         }
@@ -126,17 +123,17 @@ impl Entry {
     }
 }
 
-/// Whether another response will hardly have the same, so that it would only push out what others have.
-fn is_of_one_response(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::CONTENT_LENGTH
-            | header::ETAG
-            | header::CONTENT_RANGE
-            | header::LOCATION
-            | header::SET_COOKIE
-            | header::AGE
-    )
+/// The number of a name whose value another response will hardly have, so that it would only push out what others have.
+fn of_one_response(name: &HeaderName) -> Option<usize> {
+    match *name {
+        header::AGE => Some(21),
+        header::CONTENT_LENGTH => Some(28),
+        header::CONTENT_RANGE => Some(30),
+        header::ETAG => Some(34),
+        header::LOCATION => Some(46),
+        header::SET_COOKIE => Some(55),
+        _ => None,
+    }
 }
 
 /// A number whose first bits are the last of an octet (§5.1) that begins with `first`.
@@ -238,6 +235,13 @@ mod tests {
             assert_eq!(taken.0, fields, "{number}");
             assert!(encoder.size <= encoder.most);
         }
+    }
+
+    #[test]
+    fn numbers_of_names_are_those_of_the_table() {
+        let numbered = NAMES.iter().filter_map(|(name, number)| Some((of_one_response(name)?, *number)));
+        let numbered: Vec<_> = numbered.collect();
+        assert!(numbered.len() == 6 && numbered.iter().all(|(said, is)| said == is), "{numbered:?}");
     }
 
     #[test]
