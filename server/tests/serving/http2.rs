@@ -195,6 +195,11 @@ async fn frames_that_break_a_rule_end_what_they_break() {
         ("§6.5.2", "INITIAL_WINDOW_SIZE of 2^31", setting(4, 1 << 31), Connection(FLOW_CONTROL_ERROR)),
         ("§6.5.2", "MAX_FRAME_SIZE of 16,383", setting(5, 16_383), protocol),
         ("§6.5.2", "MAX_FRAME_SIZE of 2^24", setting(5, 1 << 24), protocol),
+        ("RFC 9218 §2.1", "NO_RFC7540_PRIORITIES of 2", setting(9, 2), protocol),
+        ("RFC 9218 §7.1", "PRIORITY_UPDATE on a stream", frame(16, 0, 1, b"\0\0\0\x01u=1"), protocol),
+        ("RFC 9218 §7.1", "PRIORITY_UPDATE of stream 0", frame(16, 0, 0, b"\0\0\0\0u=1"), protocol),
+        ("RFC 9218 §7.1", "PRIORITY_UPDATE of 3 bytes", frame(16, 0, 0, b"\0\0\0"), size),
+        ("RFC 9218 §7.1", "PRIORITY_UPDATE of an idle stream", frame(16, 0, 0, b"\0\0\0\x09u=1"), Well),
         ("§6.5.2", "an unknown setting is ignored", setting(0xeeee, 1), Well),
         ("§6.6", "PUSH_PROMISE of a client", frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2]), protocol),
         ("§6.7", "PING on a stream", frame(PING, 0, 1, &[0; 8]), protocol),
@@ -346,6 +351,7 @@ async fn streams_beyond_the_bound_are_refused_and_those_below_go_on() {
     let mut stream = connect(&server).await;
     let first = next(&mut stream).await;
     assert!(first.payload.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 5]), "it is announced: {first:?}");
+    assert!(first.payload.chunks(6).any(|setting| setting == [0, 9, 0, 0, 0, 1]), "RFC 9218 §2.1: {first:?}");
     // Nobody can be done: no window has room.
     let mut bytes = setting(4, 0);
     (0..7).for_each(|number| bytes.extend(frame(HEADERS, WHOLE, 1 + 2 * number, &fields("/about"))));

@@ -89,7 +89,11 @@ impl Protocol {
     pub(super) fn new(settings: &Settings, out: &mut Vec<u8>) -> Self {
         let bounds = &settings.bounds;
         let head = u32::try_from(bounds.head).unwrap_or(u32::MAX);
-        let said = [(setting::MAX_CONCURRENT_STREAMS, bounds.streams), (setting::MAX_HEADER_LIST_SIZE, head)];
+        let said = [
+            (setting::MAX_CONCURRENT_STREAMS, bounds.streams),
+            (setting::MAX_HEADER_LIST_SIZE, head),
+            (setting::NO_RFC7540_PRIORITIES, 1),
+        ];
         frame::write_settings(&said, out);
         Self {
             bounds: Bounds {

@@ -166,7 +166,7 @@ impl Protocol {
         for (id, value) in frame::settings(payload) {
             match id {
                 setting::HEADER_TABLE_SIZE => self.encoder.resize(value as usize),
-                setting::ENABLE_PUSH if value > 1 => return Err(ErrorCode::Protocol),
+                setting::ENABLE_PUSH | setting::NO_RFC7540_PRIORITIES if value > 1 => return Err(ErrorCode::Protocol),
                 setting::INITIAL_WINDOW_SIZE => {
                     let change = self.initial.set(value)?;
                     self.streams.iter_mut().try_for_each(|stream| stream.window.change(change))?;
