@@ -2,7 +2,11 @@
 
 use std::cell::Cell;
 
-use super::{Broken, END, Flaw, Kind, LOOK, SILENCE, Seconds, host::Life, world::World};
+use super::{
+    Broken, END, Flaw, Kind, LOOK, SILENCE, Seconds,
+    host::{Host, Life, OfPlace},
+    world::World,
+};
 
 /// The first rule that is broken in history `seed`, with what led there.
 fn broken(seed: u64, flaw: Flaw, kind: Kind) -> Option<String> {
@@ -214,6 +218,33 @@ fn group_that_ends_the_owner_while_another_leaves_keeps_a_host() {
                 world.fleet.target -= 1;
                 world.die(owner);
             }
+            world.run_until(END)?;
+            world.check_the_end()
+        }));
+    }
+}
+
+#[test]
+fn host_that_is_stopped_while_it_leaves_does_not_go_by_what_it_saw_before() {
+    for seed in seeds(300) {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
+            world.fleet.is_group = false;
+            world.run_until(300)?;
+            world.release();
+            let about_to = |world: &World| {
+                let ends = |host: &Host| host.lives() && matches!(host.place.0, OfPlace::Ends(false, _));
+                world.hosts.iter().find(|(_, host)| ends(host)).map(|(number, _)| *number)
+            };
+            while about_to(world).is_none() && world.now < END / 2 {
+                world.run_until(world.now + 1)?;
+            }
+            let (Some(leaving), Some(owner)) = (about_to(world), world.zone.owner()) else {
+                return Err(Broken("nobody leaves".to_owned()));
+            };
+            world.stop_or_go_on(leaving);
+            world.die(owner);
+            world.run_until(world.now + 100)?;
+            world.stop_or_go_on(leaving);
             world.run_until(END)?;
             world.check_the_end()
         }));
