@@ -14,6 +14,7 @@ mod scan;
 mod session;
 mod share;
 mod spliced;
+mod writable;
 
 use std::sync::Arc;
 

@@ -113,10 +113,12 @@ def wait_for(port, server):
             time.sleep(0.05)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports():
+    # Both are held until both are known: one that was let go of may be given again.
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]
 
 
 def make_files():
@@ -170,7 +172,7 @@ def make_identity():
 
 
 def start(name, files, threads=1):
-    http, https = free_port(), free_port()
+    http, https = free_ports()
     cert, key = WORK / "cert.pem", WORK / "key.pem"
     if name == "nginx":
         config = WORK / "nginx.conf"
@@ -391,7 +393,7 @@ def growth():
             zipped.writestr("1k.html", b"<p>" + b"x" * 1017 + b"</p>")
             for number in range(count - 1):
                 zipped.writestr(f"folder-{number % 100}/page-{number}.html", f"page {number}\n" * 10, zipfile.ZIP_DEFLATED)
-        http, https = free_port(), free_port()
+        http, https = free_ports()
         server = start_ours(package, http, https)
         try:
             text = opened(package)

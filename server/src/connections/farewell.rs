@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::pulse::Pulse;
 
 /// How much a client may still send on a connection that is being closed; a flood is not read to its end.
-const MOST_SCRAPPED: usize = 1 << 20;
+pub(super) const MOST_SCRAPPED: usize = 1 << 20;
 
 /// Closes this side, then reads until the client closes its own: a socket that is dropped with unread bytes resets the
 /// connection, and the client may lose a response it has not read yet (RFC 9112 §9.6). [`Pulse`] bounds the time.

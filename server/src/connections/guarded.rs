@@ -26,9 +26,6 @@ const POISON: &[u8] = b"\0\r\n\r\n";
 /// What ends a head whose target became too long, so that it can be answered.
 const LONG_TARGET_END: &[u8] = b" HTTP/1.1\r\n\r\n";
 
-/// How much of what a client sends is looked at in one turn.
-const SHARE: usize = 64 * 1024;
-
 /// A client's stream, in plain text.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
@@ -149,13 +146,13 @@ impl<S> Guarded<S> {
         buffer.put_slice(&now);
     }
 
-    /// Whether so much was read in this turn that others should have theirs: small frames cost far more than their bytes.
+    /// Whether so much was read in this turn that others should have theirs.
     fn had_its_share(&mut self) -> bool {
         let turn = self.pulse.turn();
         if self.read.0 != turn {
             self.read = (turn, 0);
         }
-        self.read.1 >= SHARE
+        self.read.1 >= share::READ
     }
 
     /// Whether the connection is to end, and nothing of a request has come.

@@ -11,15 +11,19 @@
 use std::{
     cell::RefCell,
     io::{self, IoSlice},
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use tokio::time::{Sleep, sleep_until};
 
-use self::{frame::ErrorCode, protocol::Protocol, stream::State};
-use super::{answering::Answering, farewell::Farewell, session::Session, share::Share};
+use self::{frame::ErrorCode, protocol::Protocol};
+use super::{
+    answering::Answering,
+    farewell::Farewell,
+    session::Session,
+    share::{self, Share},
+};
 
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -33,8 +37,6 @@ mod sending;
 mod stream;
 mod window;
 
-/// How much of what a client sends is looked at in one turn: small frames cost far more than their bytes.
-const READ: usize = 64 * 1024;
 /// How much content is sealed before it is sent.
 const BATCH: usize = 64 * 1024;
 /// More room than that is given back when a turn is over.
@@ -126,7 +128,7 @@ impl Connection {
                 self.session.used(length);
                 continue;
             }
-            if read >= READ {
+            if read >= share::READ {
                 context.waker().wake_by_ref();
                 break;
             }
@@ -151,15 +153,10 @@ impl Connection {
     /// Works out the responses to what was asked in this turn.
     fn answer(&mut self, out: &mut Vec<u8>) {
         for at in 0..self.protocol.streams.len() {
-            let state = &mut self.protocol.streams[at].state;
-            if !matches!(state, State::Asked(_)) {
-                continue;
-            }
-            if let State::Asked(asked) = mem::replace(state, State::Over) {
-                let response = self.answering.answer(&asked.request, asked.too_large);
-                self.protocol.respond(at, asked.request.method(), response, out);
-                request::leave(asked.request);
-            }
+            let Some(asked) = self.protocol.streams[at].asked() else { continue };
+            let response = self.answering.answer(&asked.request, asked.too_large);
+            self.protocol.respond(at, asked.request.method(), response, out);
+            request::leave(asked.request);
         }
     }
 
@@ -180,8 +177,9 @@ impl Connection {
 
     /// Sends what there is, up to this connection's share.
     fn poll_send(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        let mut more = self.protocol.has_to_send();
         loop {
-            let left = match self.protocol.has_to_send() {
+            let left = match more {
                 true => self.share.poll_left(context, self.answering.pulse.turn()),
                 false => Poll::Ready(0),
             };
@@ -196,7 +194,8 @@ impl Connection {
                 out.clear();
             }
             let sent = self.poll_sent(context)?;
-            self.share.wrote(written, sent.is_pending() || self.protocol.has_to_send());
+            more = self.protocol.has_to_send();
+            self.share.wrote(written, sent.is_pending() || more);
             ready!(sent);
             if left.is_pending() {
                 // Nor is it idle: there is more to write.

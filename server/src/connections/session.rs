@@ -11,10 +11,12 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{rustls::ServerConnection, server::TlsStream};
+
+use super::writable::poll_writable;
 
 /// How many bytes are sealed before the kernel is asked whether it takes more. Once it does, it takes that much at least.
 const UNASKED: usize = 32 * 1024;
@@ -26,9 +28,7 @@ pub(super) struct Session {
     tls: Box<ServerConnection>,
     /// Bytes that were sealed since the kernel was asked.
     unasked: usize,
-    /// Whether the client will send nothing more.
-    ended: bool,
-    /// Whether it was told that nothing more comes.
+    /// Whether the client was told that nothing more comes.
     shut: bool,
 }
 
@@ -40,7 +40,7 @@ impl Session {
         let (socket, mut tls) = stream.into_inner();
         // What is written is taken when nothing waits, and in so large pieces.
         tls.set_buffer_limit(Some(UNASKED));
-        Self { socket, tls: Box::new(tls), unasked: 0, ended: false, shut: false }
+        Self { socket, tls: Box::new(tls), unasked: 0, shut: false }
     }
 
     /// Takes all that is to be sealed, however much.
@@ -72,14 +72,8 @@ impl Session {
 
     /// Waits for more; ready with how many bytes were read, 0 for the end.
     pub(super) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.ended {
-            return Poll::Ready(Ok(0));
-        }
         match self.tls.read_tls(&mut Socket(&mut self.socket, context)) {
-            Ok(0) => {
-                self.ended = true;
-                Poll::Ready(Ok(0))
-            }
+            Ok(0) => Poll::Ready(Ok(0)),
             Ok(bytes) => {
                 if let Err(error) = self.tls.process_new_packets() {
                     // An alert says so to the client, if it can be sent at once.
@@ -98,21 +92,14 @@ impl Session {
         if self.unasked < UNASKED {
             return Poll::Ready(Ok(()));
         }
-        loop {
-            ready!(self.socket.poll_write_ready(context))?;
-            // Tokio knows only that it did so at the last write.
-            let asked = self.socket.try_io(Interest::WRITABLE, || match takes_more(&self.socket) {
-                true => Ok(()),
-                false => Err(io::ErrorKind::WouldBlock.into()),
-            });
-            match asked {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                asked => {
-                    self.unasked = 0;
-                    return Poll::Ready(asked);
-                }
-            }
-        }
+        // Tokio knows only that it did so at the last write.
+        let ask = || match takes_more(&self.socket) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        ready!(poll_writable(&self.socket, context, ask))?;
+        self.unasked = 0;
+        Poll::Ready(Ok(()))
     }
 
     /// Seals these bytes, to be sent with the next [`poll_send`](Self::poll_send); returns how many were taken.

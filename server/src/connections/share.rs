@@ -87,6 +87,9 @@ impl Share {
     }
 }
 
+/// How much of what a client sends is looked at in one turn: small requests and frames cost far more than their bytes.
+pub(super) const READ: usize = 64 * 1024;
+
 /// At most so many parts are written at once if they are more than may be written.
 const PARTS: usize = 16;
 

@@ -10,11 +10,11 @@ use std::{
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use super::Marks;
+use super::{Marks, writable::poll_writable};
 
 /// From this length on, a system call of its own is cheaper than a copy.
 const WORTH_IT: usize = 32 * 1024;
@@ -62,7 +62,7 @@ impl Spliced {
             let mut at = offset;
             Ok(rustix::fs::sendfile(&self.stream, file, Some(&mut at), part.len())?)
         };
-        self.try_write(context, send).map(Some)
+        poll_writable(&self.stream, context, send).map(Some)
     }
 
     fn has_taken(&mut self, sent: usize) {
@@ -88,21 +88,7 @@ impl Spliced {
                 SendFlags::MORE | SendFlags::NOSIGNAL,
             )?)
         };
-        self.try_write(context, send)
-    }
-
-    fn try_write(
-        &self,
-        context: &mut Context<'_>,
-        mut write: impl FnMut() -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(context))?;
-            match self.stream.try_io(Interest::WRITABLE, &mut write) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
-        }
+        poll_writable(&self.stream, context, send)
     }
 }
 

@@ -92,6 +92,20 @@ impl Head {
     }
 }
 
+/// The heads of all frames in `bytes`, which must be whole.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn heads(mut bytes: &[u8]) -> impl Iterator<Item = Head> {
+    std::iter::from_fn(move || {
+        let head = Head::read(bytes);
+        bytes = match head {
+            Some(head) => &bytes[HEAD + head.length..],
+            None => bytes,
+        };
+        assert!(head.is_some() || bytes.is_empty(), "{bytes:?} begin no frame");
+        head
+    })
+}
+
 /// A number of 32 bits, the first of which is reserved, that `payload` begins with.
 pub(super) fn number(payload: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*payload.first_chunk()?) & 0x7fff_ffff)
@@ -213,14 +227,11 @@ mod tests {
         ] {
             let mut out = vec![1, 2, 3];
             write_headers(7, true, &mut out, |out| out.resize(out.len() + length, b'x'));
-            let (mut rest, mut frames) = (&out[3..], Vec::new());
-            while let Some(head) = Head::read(rest) {
-                assert_eq!(head.stream, 7);
-                frames.push((head.kind, head.flags, head.length));
-                rest = &rest[HEAD + head.length..];
-            }
+            let frames: Vec<_> = heads(&out[3..])
+                .inspect(|head| assert_eq!(head.stream, 7))
+                .map(|head| (head.kind, head.flags, head.length))
+                .collect();
             assert_eq!(frames, expected, "{length}");
-            assert!(rest.is_empty());
         }
     }
 }

@@ -1,33 +1,16 @@
 //! What must hold whatever a client sends; see [`crate::fuzzing`].
 
-use std::{
-    io::{self, IoSlice},
-    mem,
-    task::{Context, Waker},
-};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
 
 use super::{
-    frame::{ErrorCode, HEAD, Head, LONGEST, flag, kind},
+    frame::{self, ErrorCode, LONGEST, flag, kind},
     hpack::{Decoder, Encoder, Field, Refused, Sink},
     protocol::{PREFACE, Protocol},
-    sending::Records,
-    stream::State,
 };
 use crate::{Settings, respond::Body};
-
-/// What would be sent.
-#[derive(Default)]
-struct Sent(Vec<u8>);
-
-impl Records for Sent {
-    fn seal(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        parts.iter().for_each(|part| self.0.extend_from_slice(part));
-        Ok(())
-    }
-}
 
 /// The frames behind the preface: what comes of them does not depend on how they are cut, and is well formed; no client has
 /// more sent than it has room for.
@@ -40,24 +23,22 @@ pub(crate) fn frames(data: &[u8]) {
     }
     let content = Bytes::from(vec![b'x'; 40_000]);
     for at in 0..protocol.streams.len() {
-        let State::Asked(asked) = mem::replace(&mut protocol.streams[at].state, State::Over) else { continue };
+        let asked = protocol.streams[at].asked().expect("nothing was answered yet");
         let body = if at % 2 == 0 { Body::lying(content.clone()) } else { Body::empty() };
         protocol.respond(at, asked.request.method(), Response::new(body), &mut said);
     }
-    let (mut sent, mut context) = (Sent::default(), Context::from_waker(Waker::noop()));
+    let (mut sent, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
     let room = protocol.window.room();
     let written = protocol.send(&mut context, 100_000, &mut said, &mut sent).unwrap();
     assert!(written <= room.min(100_000));
-    sent.0.append(&mut said);
-    let mut rest = &sent.0[..];
+    sent.append(&mut said);
     let mut content = 0;
-    while let Some(head) = Head::read(rest) {
+    for head in frame::heads(&sent) {
         assert!(head.length <= LONGEST, "{head:?}");
         content += if head.kind == kind::DATA { head.length } else { 0 };
         assert!(head.kind != kind::HEADERS || head.has(flag::END_HEADERS), "{head:?}");
-        rest = &rest[HEAD + head.length..];
     }
-    assert_eq!((rest.len(), content), (0, written));
+    assert_eq!(content, written);
 }
 
 /// A connection that has received `data` in pieces of `size`, what it has said, and why it ended.

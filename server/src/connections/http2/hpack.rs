@@ -7,6 +7,7 @@ mod decoder;
 mod encoder;
 mod field;
 mod huffman;
+mod table;
 
 pub(super) use self::{
     decoder::{Decoder, Sink},

@@ -110,10 +110,10 @@ impl Protocol {
             return self.reset(id, ErrorCode::RefusedStream, out);
         }
         let Ok(head) = fields.head() else { return self.reset(id, ErrorCode::Protocol, out) };
-        let content = (!ends).then(|| Content::new(head.announced, Instant::now() + self.bounds.content));
         if ends && head.announced.is_some_and(|announced| announced > 0) {
             return self.reset(id, ErrorCode::Protocol, out);
         }
+        let content = (!ends).then(|| Content::new(head.announced, Instant::now() + self.bounds.content));
         if self.streams.is_empty() {
             self.streams = stream::room();
         }

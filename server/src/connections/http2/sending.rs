@@ -9,9 +9,8 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use hyper::body::Body as _;
-use tokio::time::Instant;
 
 use super::{
     frame::{self, ErrorCode, HEAD, Head, LONGEST, flag, kind},
@@ -42,6 +41,14 @@ impl Records for Session {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl Records for Vec<u8> {
+    fn seal(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        parts.iter().for_each(|part| self.extend_from_slice(part));
+        Ok(())
+    }
+}
+
 impl Protocol {
     /// Writes the head of the response to the request at that place.
     pub(super) fn respond(&mut self, at: usize, method: &Method, mut response: Response<Body>, out: &mut Vec<u8>) {
@@ -53,9 +60,8 @@ impl Protocol {
         let encoder = &mut self.encoder;
         frame::write_headers(stream.id, ends, out, |out| {
             encoder.begin(response.status(), out);
-            for (name, value) in response.headers().iter().filter(|(name, _)| !is_of_connection(name)) {
-                encoder.field(name, value, out);
-            }
+            // None is of the connection (RFC 9113 §8.2.2): a package cannot set those.
+            response.headers().iter().for_each(|(name, value)| encoder.field(name, value, out));
         });
         if ends {
             stream.state = State::Over;
@@ -78,8 +84,11 @@ impl Protocol {
     ) -> io::Result<usize> {
         let (mut written, many) = (0, self.streams.len());
         for urgency in Urgency::all() {
+            if self.streams.iter().all(|stream| stream.urgency != urgency) {
+                continue;
+            }
             // How many had nothing to write since one had.
-            let mut without = if self.streams.iter().any(|stream| stream.urgency == urgency) { 0 } else { many };
+            let mut without = 0;
             while without < many && written < most {
                 self.next = if self.next < many { self.next } else { 0 };
                 let turn = match self.streams[self.next].urgency == urgency {
@@ -103,9 +112,7 @@ impl Protocol {
     /// Whether a stream has content that the client has room for.
     pub(super) fn has_to_send(&self) -> bool {
         self.streams.iter().any(|stream| match &stream.state {
-            State::Answered(answer) if answer.is_sent() => {
-                stream.content.as_ref().is_none_or(|content| content.is_enough(Instant::now()))
-            }
+            State::Answered(answer) if answer.is_sent() => stream.is_read(),
             State::Answered(_) => stream.window.room().min(self.window.room()) > 0,
             _ => false,
         })
@@ -180,15 +187,14 @@ impl Protocol {
     /// Ends a stream whose response is sent, if its request has ended, or enough was read of it.
     fn end(&mut self, at: usize, out: &mut Vec<u8>) -> bool {
         let stream = &mut self.streams[at];
-        let enough = stream.content.as_ref().is_some_and(|content| content.is_enough(Instant::now()));
-        if stream.content.is_some() && !enough {
+        if !stream.is_read() {
             return false;
         }
-        let id = stream.id;
+        let (id, unread) = (stream.id, stream.content.is_some());
         Head { length: 0, kind: kind::DATA, flags: flag::END_STREAM, stream: id }.write(out);
         stream.state = State::Over;
         self.made_up();
-        if enough {
+        if unread {
             self.forget(id, ErrorCode::No, out);
         }
         true
@@ -208,18 +214,12 @@ fn complete(status: StatusCode, method: &Method, length: u64, headers: &mut Head
     if (length > 0 || !without) && !headers.contains_key(header::CONTENT_LENGTH) {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
     if !headers.contains_key(header::DATE)
-        && let Some(date) = now.and_then(|now| http_date(now.as_secs()))
+        && let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
+        && let Some(date) = http_date(now.as_secs())
     {
         headers.insert(header::DATE, date);
     }
-}
-
-/// Whether HTTP/2 has frames for what that says (RFC 9113 §8.2.2).
-fn is_of_connection(name: &HeaderName) -> bool {
-    matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
 #[cfg(test)]
@@ -230,16 +230,6 @@ mod tests {
 
     use super::{super::protocol::PREFACE, *};
     use crate::Settings;
-
-    #[derive(Default)]
-    struct Sent(Vec<u8>);
-
-    impl Records for Sent {
-        fn seal(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-            parts.iter().for_each(|part| self.0.extend_from_slice(part));
-            Ok(())
-        }
-    }
 
     /// A connection that has asked for content of this length on each stream, 1, 3 and so on, as urgently as that says.
     fn asked(length: usize, priorities: &[&str]) -> Protocol {
@@ -265,16 +255,11 @@ mod tests {
 
     /// Streams and lengths of the frames with content that are sent, up to `most` bytes.
     fn sent(protocol: &mut Protocol, most: usize) -> Vec<(u32, usize)> {
-        let (mut out, mut sent) = (Vec::new(), Sent::default());
+        let (mut out, mut sent) = (Vec::new(), Vec::new());
         protocol.send(&mut Context::from_waker(Waker::noop()), most, &mut out, &mut sent).unwrap();
-        sent.0.append(&mut out);
-        let (mut rest, mut frames) = (&sent.0[..], Vec::new());
-        while let Some(head) = Head::read(rest) {
-            assert_eq!(head.kind, kind::DATA);
-            frames.push((head.stream, head.length));
-            rest = &rest[HEAD + head.length..];
-        }
-        frames
+        sent.append(&mut out);
+        let frames = frame::heads(&sent).inspect(|head| assert_eq!(head.kind, kind::DATA));
+        frames.map(|head| (head.stream, head.length)).collect()
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! One request and its response.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, mem};
 
-use http::Request;
 use tokio::time::Instant;
 
 use super::{frame::ErrorCode, priority::Urgency, request::Head, window::Window};
 use crate::{
     account::Account,
+    connections::farewell::MOST_SCRAPPED,
     respond::{Body, body::Segments},
 };
 
-/// The most that is read of a request's content, which no page wants; as much as over HTTP/1.1.
-const MOST: u64 = 1 << 20;
+/// The most that is read of a request's content, which no page wants.
+const MOST: u64 = MOST_SCRAPPED as u64;
 
 /// A stream that is not closed (RFC 9113 §5.1).
 #[derive(Debug)]
@@ -30,19 +30,11 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) enum State {
     /// It waits for its response.
-    Asked(Asked),
+    Asked(Head),
     /// Its response is being sent.
     Answered(Answer),
     /// Nothing is left of it.
     Over,
-}
-
-/// A request that waits for its response.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) request: Request<()>,
-    /// Whether it had more fields than are wanted.
-    pub(super) too_large: bool,
 }
 
 /// What is left of a response.
@@ -96,8 +88,23 @@ impl Stream {
     /// A request that has come, with the content that is to follow.
     pub(super) fn new(id: u32, window: Window, head: Head, content: Option<Content>) -> Self {
         let urgency = Urgency::of(head.request.headers());
-        let asked = Asked { request: head.request, too_large: head.too_large };
-        Self { id, window, urgency, content, state: State::Asked(asked) }
+        Self { id, window, urgency, content, state: State::Asked(head) }
+    }
+
+    /// The request, once, if it waits for its response.
+    pub(super) fn asked(&mut self) -> Option<Head> {
+        if !matches!(self.state, State::Asked(_)) {
+            return None;
+        }
+        match mem::replace(&mut self.state, State::Over) {
+            State::Asked(head) => Some(head),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing more is waited for of the request.
+    pub(super) fn is_read(&self) -> bool {
+        self.content.as_ref().is_none_or(Content::is_enough)
     }
 }
 
@@ -135,7 +142,7 @@ impl Content {
     }
 
     /// Whether enough was read of it.
-    pub(super) fn is_enough(&self, now: Instant) -> bool {
-        self.came >= MOST || now >= self.until
+    fn is_enough(&self) -> bool {
+        self.came >= MOST || Instant::now() >= self.until
     }
 }

@@ -1,22 +1,18 @@
 //! From a field block to fields (RFC 7541 §3, §6).
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
 use super::{
     Field, Malformed, Refused, TABLE,
     field::{ENTRIES, Entry, Name},
     huffman,
+    table::Table,
 };
 
 /// The client's side of a connection's compression.
 #[derive(Debug)]
 pub(in super::super) struct Decoder {
-    /// The dynamic table, the newest entry first.
-    table: VecDeque<Entry>,
-    size: usize,
-    most: usize,
+    table: Table<Entry>,
 }
 
 /// Takes the fields of a block.
@@ -35,7 +31,7 @@ struct Rest<'a>(&'a [u8]);
 
 impl Decoder {
     pub(in super::super) fn new() -> Self {
-        Self { table: VecDeque::new(), size: 0, most: TABLE }
+        Self { table: Table::new() }
     }
 
     /// Decodes a whole block. It is decoded to its end even if a field is not wanted: the table follows from all.
@@ -60,7 +56,7 @@ impl Decoder {
                     if sink.wants(entry.size)? {
                         sink.take(entry.field.clone());
                     }
-                    self.insert(entry);
+                    self.table.insert(entry);
                 }
                 // A new size of the table, at the beginning of a block (§4.2, §6.3).
                 0x20.. => {
@@ -68,8 +64,7 @@ impl Decoder {
                     if !first || most > TABLE {
                         return Err(Malformed.into());
                     }
-                    self.most = most;
-                    self.evict(most);
+                    self.table.resize(most);
                     continue;
                 }
                 // A literal that is not, or never, to be indexed (§6.2.2, §6.2.3).
@@ -88,8 +83,7 @@ impl Decoder {
     /// What always holds.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(in super::super) fn check(&self) {
-        assert!(self.size <= self.most && self.most <= TABLE);
-        assert_eq!(self.size, self.table.iter().map(|entry| entry.size).sum::<usize>());
+        self.table.check();
     }
 
     fn literal(&self, rest: &mut Rest<'_>, prefix: u8) -> Result<Entry, Malformed> {
@@ -103,24 +97,7 @@ impl Decoder {
     /// The entry of that number, in both tables (§2.3.3).
     fn entry(&self, index: usize) -> Result<&Entry, Malformed> {
         let at = index.checked_sub(1).ok_or(Malformed)?;
-        ENTRIES.get(at).or_else(|| self.table.get(at - ENTRIES.len())).ok_or(Malformed)
-    }
-
-    /// One that is larger than the table empties it (§4.4).
-    fn insert(&mut self, entry: Entry) {
-        self.evict(self.most.saturating_sub(entry.size));
-        if entry.size <= self.most {
-            self.size += entry.size;
-            self.table.push_front(entry);
-        }
-    }
-
-    fn evict(&mut self, most: usize) {
-        while self.size > most
-            && let Some(oldest) = self.table.pop_back()
-        {
-            self.size -= oldest.size;
-        }
+        ENTRIES.get(at).or_else(|| self.table.entries().get(at - ENTRIES.len())).ok_or(Malformed)
     }
 }
 
@@ -230,7 +207,7 @@ mod tests {
             ];
             for (block, (expected, size)) in blocks.iter().zip(expected) {
                 assert_eq!(decoded(&mut decoder, &bytes(block)), Ok(expected));
-                assert_eq!(decoder.size, size);
+                assert_eq!(decoder.table.check(), size);
             }
         }
     }
@@ -249,15 +226,15 @@ mod tests {
         for name in b'a'..b'f' {
             decoded(&mut decoder, &field(name, 1000)).unwrap();
         }
-        let names: Vec<_> = decoder.table.iter().map(Entry::name).collect();
+        let names: Vec<_> = decoder.table.entries().iter().map(Entry::name).collect();
         assert_eq!(names, [b'e', b'd', b'c'].map(|name| Name::parse(&[name])));
-        assert_eq!(decoder.size, 3 * 1033);
+        assert_eq!(decoder.table.check(), 3 * 1033);
         assert_eq!(decoded(&mut decoder, &[0x20]), Ok(vec![]), "a table without room");
-        assert_eq!((decoder.size, decoder.table.len()), (0, 0));
+        assert_eq!((decoder.table.check(), decoder.table.entries().len()), (0, 0));
         decoded(&mut decoder, &[&[0x3f, 0xe1, 0x1f][..], &field(b'g', 200)].concat()).unwrap();
-        assert_eq!(decoder.table.len(), 1, "it has its room again");
+        assert_eq!(decoder.table.entries().len(), 1, "it has its room again");
         decoded(&mut decoder, &field(b'h', 5000)).unwrap();
-        assert_eq!((decoder.size, decoder.table.len()), (0, 0));
+        assert_eq!((decoder.table.check(), decoder.table.entries().len()), (0, 0));
     }
 
     #[test]
@@ -266,6 +243,6 @@ mod tests {
         let mut taken = Taken(Vec::new(), 40);
         decoder.decode(&[0x82, 0x40, 1, b'x', 1, b'y'], &mut taken).unwrap();
         assert_eq!(taken.0, []);
-        assert_eq!(decoder.table.len(), 1);
+        assert_eq!(decoder.table.entries().len(), 1);
     }
 }

@@ -1,21 +1,20 @@
 //! From fields to a field block (RFC 7541 §6).
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::LazyLock,
-};
+use std::{collections::HashMap, sync::LazyLock};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::{OVERHEAD, TABLE, field::STATIC, huffman};
+use super::{
+    OVERHEAD, TABLE,
+    field::STATIC,
+    huffman,
+    table::{Counted, Table},
+};
 
 /// This side of a connection's compression.
 #[derive(Debug)]
 pub(in super::super) struct Encoder {
-    /// The dynamic table, the newest entry first.
-    table: VecDeque<Entry>,
-    size: usize,
-    most: usize,
+    table: Table<Entry>,
     /// The smallest size since the last block, and whether the size has changed: both are said in the next one (§4.2).
     least: Option<usize>,
 }
@@ -38,26 +37,25 @@ static NAMES: LazyLock<HashMap<HeaderName, usize>> = LazyLock::new(|| {
 
 impl Encoder {
     pub(in super::super) fn new() -> Self {
-        Self { table: VecDeque::new(), size: 0, most: TABLE, least: None }
+        Self { table: Table::new(), least: None }
     }
 
     /// The client has room for a table of that size (RFC 9113 §6.5.2); no more of it is used than anybody has by default.
     pub(in super::super) fn resize(&mut self, most: usize) {
         let most = most.min(TABLE);
-        if most != self.most {
+        if most != self.table.most() {
             self.least = Some(self.least.unwrap_or(most).min(most));
-            self.most = most;
-            self.evict(most);
+            self.table.resize(most);
         }
     }
 
     /// Begins a response's block.
     pub(in super::super) fn begin(&mut self, status: StatusCode, out: &mut Vec<u8>) {
         if let Some(least) = self.least.take() {
-            if least < self.most {
+            if least < self.table.most() {
                 number(least, 5, 0x20, out);
             }
-            number(self.most, 5, 0x20, out);
+            number(self.table.most(), 5, 0x20, out);
         }
         match status.as_u16() {
             200 => out.push(0x88),
@@ -84,7 +82,7 @@ impl Encoder {
         }
         let digest = digest(name, value.as_bytes());
         let same = |entry: &Entry| entry.digest == digest && entry.value == *value && entry.name == *name;
-        if let Some(at) = self.table.iter().position(same) {
+        if let Some(at) = self.table.entries().iter().position(same) {
             number(DYNAMIC + at, 7, 0x80, out);
             return;
         }
@@ -96,28 +94,11 @@ impl Encoder {
             }
         }
         string(value.as_bytes(), out);
-        self.insert(Entry { digest, name: name.clone(), value: value.clone() });
-    }
-
-    fn insert(&mut self, entry: Entry) {
-        let size = entry.size();
-        self.evict(self.most.saturating_sub(size));
-        if size <= self.most {
-            self.size += size;
-            self.table.push_front(entry);
-        }
-    }
-
-    fn evict(&mut self, most: usize) {
-        while self.size > most
-            && let Some(oldest) = self.table.pop_back()
-        {
-            self.size -= oldest.size();
-        }
+        self.table.insert(Entry { digest, name: name.clone(), value: value.clone() });
     }
 }
 
-impl Entry {
+impl Counted for Entry {
     fn size(&self) -> usize {
         self.name.as_str().len() + self.value.len() + OVERHEAD
     }
@@ -233,7 +214,7 @@ mod tests {
             fields.iter().for_each(|(name, value)| encoder.field(name, value, &mut block));
             decoder.decode(&block, &mut taken).unwrap();
             assert_eq!(taken.0, fields, "{number}");
-            assert!(encoder.size <= encoder.most);
+            encoder.table.check();
         }
     }
 

@@ -8,7 +8,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::OVERHEAD;
+use super::{OVERHEAD, table::Counted};
 
 /// A field of a request, or what makes a request malformed (RFC 9113 §8.2, §8.3).
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +68,12 @@ impl Name {
             Name::Other(name) => name.as_str().len(),
             Name::Malformed(length) => *length,
         }
+    }
+}
+
+impl Counted for Entry {
+    fn size(&self) -> usize {
+        self.size
     }
 }
 
