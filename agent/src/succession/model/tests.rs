@@ -202,6 +202,14 @@ fn outage_of_an_hour_costs_no_move_of_the_names() {
     }
 }
 
+/// Lets a release go on until something is so, which is within half a history.
+fn run_while(world: &mut World, goes_on: impl Fn(&World) -> bool) -> Result<(), Broken> {
+    while goes_on(world) && world.now < END / 2 {
+        world.run_until(world.now + 1)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn group_that_ends_the_owner_while_another_leaves_keeps_a_host() {
     for seed in seeds(300) {
@@ -209,9 +217,7 @@ fn group_that_ends_the_owner_while_another_leaves_keeps_a_host() {
             world.fleet.is_group = true;
             world.run_until(300)?;
             world.release();
-            while world.fleet.turn.is_none() && world.now < END {
-                world.run_until(world.now + 1)?;
-            }
+            run_while(world, |world| world.fleet.turn.is_none())?;
             let moment = world.dice.u64(0..8);
             world.run_until(world.now + moment)?;
             if let Some(owner) = world.zone.owner().filter(|_| world.fleet.target > 1) {
@@ -235,9 +241,7 @@ fn host_that_is_stopped_while_it_leaves_does_not_go_by_what_it_saw_before() {
                 let ends = |host: &Host| host.lives() && matches!(host.place.0, OfPlace::Ends(false, _));
                 world.hosts.iter().find(|(_, host)| ends(host)).map(|(number, _)| *number)
             };
-            while about_to(world).is_none() && world.now < END / 2 {
-                world.run_until(world.now + 1)?;
-            }
+            run_while(world, |world| about_to(world).is_none())?;
             let (Some(leaving), Some(owner)) = (about_to(world), world.zone.owner()) else {
                 return Err(Broken("nobody leaves".to_owned()));
             };
