@@ -43,6 +43,8 @@ holds_here_and_not_in_plain_moto! {
     body_with_another_checksum_is_refused: checks_digests;
     copy_heeds_its_conditions: heeds_copy_conditions;
     part_of_an_upload_is_listed_with_its_checksum: lists_checksums_of_parts;
+    key_that_is_not_there_is_hidden_from_who_may_not_list: hides_missing_keys;
+    bucket_of_another_region_tells_where_it_is: redirects_between_regions;
 }
 
 fn name(account: &Account) -> String {
@@ -250,6 +252,49 @@ async fn lists_checksums_of_parts(world: &World) -> bool {
     let (_, listed) = object(at, &account, Method::GET, &format!("k?uploadId={upload}"), &[], "").await;
     // Of "part".
     element(&listed, "ChecksumSHA256") == "N6aAEzvQk0L5NK+43Sx9nhtiTaXzXjo4rbED43wFXtE="
+}
+
+async fn hides_missing_keys(world: &World) -> bool {
+    let account = Account::of(world).await;
+    let at = world.aws();
+    object(at, &account, Method::PUT, "gone", &[], "x").await;
+    object(at, &account, Method::DELETE, "gone", &[], "").await;
+    for key in ["never", "gone"] {
+        let head = object(at, &account, Method::HEAD, key, &[], "").await.0;
+        let (get, body) = object(at, &account, Method::GET, key, &[], "").await;
+        if [head, get] != [StatusCode::FORBIDDEN; 2] || element(&body, "Code") != "AccessDenied" {
+            return false;
+        }
+    }
+    let from = format!("/{}/never", account.bucket);
+    let copied = object(at, &account, Method::PUT, "copy", &[("x-amz-copy-source", &from)], "").await.0;
+    world.control("show_missing", &[("account", &account.id)], bytes::Bytes::new()).await;
+    let (shown, body) = object(at, &account, Method::GET, "never", &[], "").await;
+    copied == StatusCode::FORBIDDEN && shown == StatusCode::NOT_FOUND && element(&body, "Code") == "NoSuchKey"
+}
+
+async fn redirects_between_regions(world: &World) -> bool {
+    let account = Account::of(world).await;
+    let at = world.aws();
+    for (status, code, names_it) in [
+        (301, "PermanentRedirect", "s3.eu-west-1.amazonaws.com"),
+        (400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),
+    ] {
+        let status_text = status.to_string();
+        let to = [("account", &*account.id), ("bucket", &*account.bucket), ("region", "eu-west-1")];
+        let to: Vec<_> = to.into_iter().chain([("refused_with", &*status_text)]).collect();
+        world.control("move_bucket", &to, bytes::Bytes::new()).await;
+        for (method, key) in [(Method::PUT, "k"), (Method::GET, "k"), (Method::GET, "?list-type=2")] {
+            let (said, body) = object(at, &account, method, key, &[], "").await;
+            if said.as_u16() != status || element(&body, "Code") != code || !body.contains(names_it) {
+                return false;
+            }
+        }
+        if object(at, &account, Method::HEAD, "k", &[], "").await.0.as_u16() != status {
+            return false;
+        }
+    }
+    true
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -119,7 +119,7 @@ async fn missing_binary_is_reported_in_the_words_of_s3() {
     assert!(host.files().is_empty(), "{:?}", host.files().keys());
     let reports = bucket.reports();
     assert!(
-        matches!(reports.as_slice(), [report] if report.contains("could not be fetched") && report.contains("NoSuchKey")),
+        matches!(reports.as_slice(), [report] if report.contains("could not be fetched") && report.contains("AccessDenied")),
         "{reports:?}"
     );
 }

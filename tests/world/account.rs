@@ -127,6 +127,25 @@ impl Account {
         answer["etag"].as_str().expect("an ETag").to_owned()
     }
 
+    /// Puts an object under any key of the bucket; its ETag.
+    pub async fn put_at(&self, key: &str, body: impl Into<Bytes>) -> String {
+        let answer = self.ask("put_object", &[("bucket", &self.bucket), ("key", key)], body.into()).await;
+        answer["etag"].as_str().expect("an ETag").to_owned()
+    }
+
+    /// Gives everybody with keys of the account the right to list its buckets: who has it is told by 404 that a key is not
+    /// there, and everybody else is refused with 403.
+    pub async fn show_missing(&self) {
+        self.ask("show_missing", &[], Bytes::new()).await;
+    }
+
+    /// Makes the bucket one of another region: calls that are signed for any other are refused with that status, 301 or 400.
+    pub async fn move_bucket(&self, region: &str, refused_with: u16) {
+        let status = refused_with.to_string();
+        let query = [("bucket", &*self.bucket), ("region", region), ("refused_with", &status)];
+        self.ask("move_bucket", &query, Bytes::new()).await;
+    }
+
     /// An object under the prefix as JSON; none if it is not there.
     ///
     /// # Panics

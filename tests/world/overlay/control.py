@@ -22,6 +22,7 @@ import iam
 import pebble
 import quotas
 import route53
+import s3
 
 REGION = "us-east-1"
 NUMBERS = itertools.count(1)
@@ -97,6 +98,19 @@ def delegate(body: bytes, zone: str, servers: str) -> dict[str, str]:
 def set_up(body: bytes, account: str, instance: str, options: str, domain: str) -> dict[str, str]:
     """Sets an instance's metadata options (JSON), and its tag of the site; an empty domain takes the tag away."""
     ec2.set_up(account, instance, json.loads(options), domain)
+    return {}
+
+
+def show_missing(body: bytes, account: str) -> dict[str, str]:
+    """Gives the callers of the account the right to list: from now on they are told that a key is not there."""
+    s3.LISTABLE.add(account)
+    return {}
+
+
+def move_bucket(body: bytes, account: str, bucket: str, region: str, refused_with: str) -> dict[str, str]:
+    """Makes a bucket one of that region, which requests of other regions are refused by with that status (301 or 400)."""
+    s3_backends[account]["aws"].head_bucket(bucket).region_name = region
+    s3.REFUSED_WITH[bucket] = refused_with
     return {}
 
 
@@ -313,7 +327,7 @@ def now(body: bytes) -> float:
 VERBS = {
     function.__name__: function
     for function in (
-        new_account, health_checks, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
+        new_account, health_checks, show_missing, move_bucket, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
         changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, set_address,
         allocate, associate, associated,
         fleet, new_ca, restart_ca, now, session, make_role, set_quota, delegate, set_up,

@@ -1,4 +1,4 @@
-"""S3's checks of what was sent, and of conditions on a copy, which moto does not make."""
+"""What S3 checks and hides, and moto does not: checksums, conditions on a copy, keys that are not there, and regions."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from moto.s3 import responses
-from moto.s3.exceptions import MissingKey, PreconditionFailed, S3ClientError
+from moto.s3.exceptions import MissingBucket, MissingKey, MissingVersion, PreconditionFailed, S3AccessDeniedError, S3ClientError
 
 DIGESTS: dict[str, Callable[[bytes], bytes]] = {
     "Content-MD5": lambda body: hashlib.md5(body, usedforsecurity=False).digest(),
@@ -18,6 +18,19 @@ DIGESTS: dict[str, Callable[[bytes], bytes]] = {
 }
 """By the header that announces it. A checksum in the trailer of a chunked body is not looked at."""
 
+READS = ("GET", "HEAD")
+
+LISTABLE: set[str] = set()
+"""Accounts whose callers may list every bucket: they are told that a key is not there."""
+
+REDIRECTS = {"301": "PermanentRedirect", "400": "AuthorizationHeaderMalformed"}
+"""How S3 refuses a request that was sent, or signed, for another region than the bucket's; by the status."""
+
+REFUSED_WITH: dict[str, str] = {}
+"""The status that a bucket of another region is refused with; 301 where nothing is said."""
+
+plain_bucket = responses.S3Response._bucket_response
+plain_key = responses.S3Response._key_response
 plain_put = responses.S3Response.put_object
 plain_copy = responses.S3Response.copy_object
 plain_part = responses.S3Response.upload_part
@@ -26,10 +39,56 @@ plain_parts = responses.S3Response.list_parts
 
 def install() -> None:
     """Puts these checks in front of moto's."""
+    responses.S3Response._bucket_response = bucket
+    responses.S3Response._key_response = key
     responses.S3Response.put_object = put
     responses.S3Response.copy_object = copy
     responses.S3Response.list_parts = parts
     responses.S3Response.upload_part = part
+
+
+def bucket(self: responses.S3Response, request: Any, full_url: str) -> Any:
+    return elsewhere(self) or plain_bucket(self, request, full_url)
+
+
+def key(self: responses.S3Response, request: Any, full_url: str) -> Any:
+    """A caller who may not list a key is not told that it is not there: 403 instead of 404 (API reference of GetObject and HeadObject)."""
+    if redirect := elsewhere(self):
+        return redirect
+    hides = request.method in READS and not may_list(self, self.parse_key_name())
+    try:
+        answer = plain_key(self, request, full_url)
+    except (MissingKey, MissingVersion) as missing:
+        raise S3AccessDeniedError if hides else missing
+    if hides and isinstance(answer, tuple) and answer[0] == 404:
+        return 403, {"content-type": "application/xml"}, ""
+    return answer
+
+
+def may_list(self: responses.S3Response, key: str) -> bool:
+    """Whether the caller has `s3:ListBucket` for that key."""
+    return self.current_account in LISTABLE
+
+
+def elsewhere(self: responses.S3Response) -> Any:
+    """The refusal of a request that was signed for another region than the bucket's; None where it was not."""
+    try:
+        region = self.backend.head_bucket(self.bucket_name).region_name
+    except MissingBucket:
+        return None
+    if self.region == region:
+        return None
+    status = REFUSED_WITH.get(self.bucket_name, "301")
+    if self.request.method == "HEAD":
+        return int(status), {"x-amz-bucket-region": region}, ""
+    code = REDIRECTS[status]
+    if status == "400":
+        said = f"The authorization header is malformed; the region '{self.region}' is wrong; expecting '{region}'"
+        return 400, {}, f"<Error><Code>{code}</Code><Message>{said}</Message><Region>{region}</Region></Error>"
+    said = "The bucket you are attempting to access must be addressed using the specified endpoint."
+    endpoint = f"{self.bucket_name}.s3.{region}.amazonaws.com"
+    body = f"<Error><Code>{code}</Code><Message>{said}</Message><Endpoint>{endpoint}</Endpoint></Error>"
+    return 301, {"x-amz-bucket-region": region}, body
 
 
 def put(self: responses.S3Response) -> Any:
@@ -69,6 +128,8 @@ def copy(self: responses.S3Response) -> Any:
     bucket, key = unquote(urlparse(self.headers["x-amz-copy-source"]).path).lstrip("/").split("/", 1)
     wanted = self.headers.get("x-amz-copy-source-if-match")
     source = self.backend.get_object(bucket, key)
+    if source is None and not may_list(self, key):
+        raise S3AccessDeniedError
     if wanted and source is not None and wanted.strip('"') != source.etag.strip('"'):
         raise PreconditionFailed("x-amz-copy-source-If-Match")
     there = self.backend.get_object(self.bucket_name, self.parse_key_name())
