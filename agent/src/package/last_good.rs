@@ -8,11 +8,11 @@ pub(super) const MOST: usize = 64;
 /// The release to take instead of a refused one: of those that were found good the newest, else the newest that nobody has
 /// refused. Objects under keys of their own come before older versions of the one that is refused now.
 ///
-/// `own` are the other packages under the prefix, `before` the versions of the refused one's key, both in any order.
+/// `own` are the other packages in the folder, `before` the versions of the refused one's key, both in any order.
 pub(super) fn instead(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> Option<Release> {
     let newest_first = |releases: &[Release]| {
         let mut releases: Vec<_> = releases.to_vec();
-        releases.sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| b.key.cmp(&a.key)));
+        releases.sort_by(newer_first);
         releases.truncate(MOST);
         releases
     };
@@ -22,6 +22,12 @@ pub(super) fn instead(own: &[Release], before: &[Release], verdicts: &[Verdict])
     };
     let allowed = || candidates.iter().filter(|release| !on(release, true));
     allowed().find(|release| on(release, false)).or_else(|| allowed().next()).cloned()
+}
+
+/// The order of packages, the newest first: by when S3 has written them, which it tells to the second; those of one second
+/// by their versions, whose names sort by time.
+pub(super) fn newer_first(a: &Release, b: &Release) -> std::cmp::Ordering {
+    b.modified.cmp(&a.modified).then_with(|| b.key.cmp(&a.key))
 }
 
 #[cfg(test)]
@@ -58,6 +64,13 @@ mod tests {
             let taken = instead(&own, &before, &verdicts);
             assert_eq!(taken.as_ref().map(|r| r.etag.as_str()), expected, "good {good:?}, refused {refused:?}");
         }
+    }
+
+    #[test]
+    fn versions_of_one_second_are_told_apart_by_their_names() {
+        let key = |second: u32| format!("www/site-20261121T1200{second:02}Z-0123456789ab.zip");
+        let own = [release(&key(6), "6", 5), release(&key(5), "5", 5), release(&key(7), "7", 5)];
+        assert_eq!(instead(&own, &[], &[]).map(|r| r.etag), Some("7".to_owned()));
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use time::{
-    OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::BorrowedFormatItem, macros::format_description,
+    Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::BorrowedFormatItem,
+    macros::format_description,
 };
 
 const STAMP: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 /// How many digits of the hash are in the name.
 const DIGITS: usize = 12;
+/// Versions that follow each other faster than one a second run ahead of the clock by less than this.
+const CROWD: Duration = Duration::minutes(1);
 
 /// The name of a version, `20261121T120000Z-0123456789ab`: when it was published, then the first digits of its package's
 /// SHA-256. Names sort by time.
@@ -22,6 +25,14 @@ impl Version {
     pub fn new(at: OffsetDateTime, sha256: &str) -> Version {
         let stamp = at.to_offset(UtcOffset::UTC).format(STAMP).unwrap_or_default();
         Version(format!("{stamp}-{}", sha256.get(..DIGITS).unwrap_or(sha256)))
+    }
+
+    /// The same for a package that is published after `last`: a name tells the second, so one of the same second gets the
+    /// next, and names go on sorting by time. Where `last` is of a clock that is far ahead, the time of this one counts.
+    pub fn following(last: Option<&Version>, at: OffsetDateTime, sha256: &str) -> Version {
+        let second = at.replace_nanosecond(0).unwrap_or(at);
+        let taken = last.map(Version::at).filter(|last| *last >= second && *last - second < CROWD);
+        Version::new(taken.map_or(at, |last| last + Duration::SECOND), sha256)
     }
 
     /// When it was published.
@@ -84,6 +95,29 @@ mod tests {
         assert!(version.is_of(HASH) && !version.is_of(&HASH.replace('0', "1")));
         assert_eq!("20261121T120005Z-0123456789ab".parse(), Ok(version.clone()));
         assert!(version < Version::new(datetime!(2026-11-21 12:00:06 UTC), "0000"));
+    }
+
+    #[test]
+    fn versions_of_one_second_sort_in_the_order_in_which_they_were_published() {
+        let at = datetime!(2026-11-21 12:00:05.9 UTC);
+        let hashes = ["ffff", "8888", "0000"].map(|digits| digits.repeat(16));
+        let mut published: Vec<Version> = Vec::new();
+        for hash in &hashes {
+            published.push(Version::following(published.last(), at, hash));
+        }
+        assert!(published.is_sorted(), "{published:?}");
+        assert_eq!(published[0], Version::new(at, &hashes[0]));
+        let table = [
+            (datetime!(2026-11-21 11:59:59 UTC), "20261121T120005Z"),
+            (datetime!(2026-11-21 12:00:05 UTC), "20261121T120006Z"),
+            (datetime!(2026-11-21 12:01:04 UTC), "20261121T120105Z"),
+            // Of a clock that was far ahead.
+            (datetime!(2027-11-21 12:00:05 UTC), "20261121T120005Z"),
+        ];
+        for (last, expected) in table {
+            let next = Version::following(Some(&Version::new(last, HASH)), at, HASH);
+            assert!(next.to_string().starts_with(expected), "{next} after {last}");
+        }
     }
 
     #[test]
