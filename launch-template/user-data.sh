@@ -141,14 +141,27 @@ s3_cli() {
 # s3_curl KEY OPTION…: one request, signed by curl with the instance profile's credentials (AWS Signature Version 4).
 # The path style works for bucket names with dots too, and the dual-stack end point from instances without IPv4.
 s3_curl() {
-    local service=${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-https://s3.dualstack.$region.amazonaws.com}} role keys
+    local role keys there
+    there=$(bucket_region)
     role=$(imds iam/security-credentials/) && keys=$(imds "iam/security-credentials/${role%%[[:space:]]*}") || return
     curl --config - --silent --show-error --fail-with-body --connect-timeout 5 --speed-limit 1024 --speed-time 30 \
-        --max-time 600 --aws-sigv4 "aws:amz:$region:s3" --header 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "${@:2}" \
-        "$service/$bucket/$1" <<END
+        --max-time 600 --aws-sigv4 "aws:amz:$there:s3" --header 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "${@:2}" \
+        "$(s3_service "$there")/$bucket/$1" <<END
 user = "$(field AccessKeyId "$keys"):$(field SecretAccessKey "$keys")"
 header = "x-amz-security-token: $(field Token "$keys")"
 END
+}
+
+s3_service() {
+    echo "${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-https://s3.dualstack.$1.amazonaws.com}}"
+}
+
+# The region of the bucket, which S3 tells anybody; where it does not, that of the instance. (The AWS CLI finds it itself.)
+bucket_region() {
+    local told
+    told=$(curl --silent --head --connect-timeout 5 --max-time 10 "$(s3_service "$region")/$bucket" |
+        sed -n 's/^x-amz-bucket-region: *\([a-z0-9-]*\).*/\1/Ip') || true
+    echo "${told:-$region}"
 }
 
 # field NAME JSON: the string NAME of a flat JSON object. What IMDS gives as credentials needs no escapes.

@@ -14,6 +14,7 @@ mod doctor;
 #[path = "restarts/drill.rs"]
 mod drill;
 mod elastic;
+mod folders;
 mod forged;
 mod heals;
 mod hosts;
@@ -23,6 +24,7 @@ mod notices;
 mod outages;
 mod publish;
 mod refuses;
+mod regions;
 mod restarts;
 mod rivals;
 mod rollout;

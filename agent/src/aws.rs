@@ -13,6 +13,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 pub mod attempt;
 pub mod bucket;
+mod bucket_region;
 pub mod caller;
 pub mod checksum;
 mod credentials;
@@ -39,6 +40,7 @@ pub mod upload;
 pub mod zone;
 pub mod zones;
 
+use bucket_region::BucketRegions;
 use credentials::Warmed;
 use metadata::Metadata;
 
@@ -47,6 +49,7 @@ use metadata::Metadata;
 pub struct Aws {
     config: SdkConfig,
     date: date::Date,
+    bucket_regions: BucketRegions,
 }
 
 impl Aws {
@@ -96,7 +99,7 @@ async fn in_region_with(loader: ConfigLoader, credentials: SharedCredentialsProv
         .time_source(date.clone())
         .load()
         .await;
-    Aws { config, date }
+    Aws { config, date, bucket_regions: BucketRegions::default() }
 }
 
 impl Aws {

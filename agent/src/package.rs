@@ -5,7 +5,7 @@
 //! verdict is left beside the package, so that no other host takes it either, until somebody lifts it. A host that holds
 //! nothing takes the last good one instead. A fault on the way is never the package's: it is fetched again.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use spothost_server::{PackageLimits, Site};
@@ -53,6 +53,8 @@ use source::Fetched;
 const SERVED_FIRST: Duration = Duration::from_secs(1);
 /// How long to wait before a verdict is tried to be written again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// Of how many packages is remembered that they were told of.
+const MOST_TOLD: usize = 64;
 
 /// A published object, pinned: two releases are the same if and only if all of this is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,14 +135,61 @@ pub struct Packages {
     progress: Progress,
 }
 
-/// A verdict that is still to be left beside its package.
+/// Verdicts that are still to be left beside their packages.
 #[derive(Default)]
 struct Telling {
-    verdict: Option<(Verdict, Instant)>,
-    /// Tag of what was found good last, be it that this could be told or not.
-    done: Option<String>,
+    /// Each with the time at which it is due. Every package that was judged has its own: a bad one that follows at once
+    /// takes nothing from the good one before it.
+    due: Vec<(Verdict, Instant)>,
+    /// Tags of the packages that were told of, or that cannot be told of; the last [`MOST_TOLD`].
+    done: VecDeque<String>,
     /// A keeper that only looks once tells nothing.
     runs: bool,
+    /// Something was corrected since the last look.
+    corrected: bool,
+    /// A look that verifies a correction finds nothing to tell: what became due meanwhile is told by the next one.
+    rests: bool,
+    /// The latest due time that a look was made for at once. Where that look fails, the next one comes at its own pace.
+    rung: Option<Instant>,
+}
+
+impl Telling {
+    /// The verdict whose time has come.
+    fn next(&self) -> Option<&Verdict> {
+        let now = Instant::now();
+        self.due.iter().find(|(_, at)| self.runs && !self.rests && *at <= now).map(|(verdict, _)| verdict)
+    }
+
+    /// Resolves when the next one is due.
+    async fn rings(&mut self) {
+        let at = self.due.iter().map(|(_, at)| *at).filter(|at| self.rung.is_none_or(|rung| *at > rung)).min();
+        let Some(at) = at else { return std::future::pending().await };
+        tokio::time::sleep_until(at).await;
+        self.rung = Some(at);
+    }
+
+    fn knows(&self, etag: &str) -> bool {
+        self.done.iter().any(|done| done == etag) || self.due.iter().any(|(verdict, _)| verdict.etag == etag)
+    }
+
+    /// Has `verdict` told at that time, and no other on the same package.
+    fn later(&mut self, verdict: Verdict, at: Instant) {
+        self.due.retain(|(other, _)| other.etag != verdict.etag);
+        self.due.push((verdict, at));
+    }
+
+    fn done(&mut self, etag: &str) {
+        self.due.retain(|(verdict, _)| verdict.etag != etag);
+        self.forget(etag);
+        self.done.push_back(etag.to_owned());
+        if self.done.len() > MOST_TOLD {
+            self.done.pop_front();
+        }
+    }
+
+    fn forget(&mut self, etag: &str) {
+        self.done.retain(|done| done != etag);
+    }
 }
 
 /// What a look found.
@@ -201,26 +250,24 @@ impl Packages {
         host.unwrap_or_else(|| "unknown".to_owned())
     }
 
-    /// The verdict that is due to be told.
-    fn to_tell(&self) -> Option<&Verdict> {
-        let (verdict, at) = self.telling.verdict.as_ref()?;
-        (self.telling.runs && *at <= Instant::now()).then_some(verdict)
-    }
-
-    /// What is held and is the newest is good, which every host should know: also what an earlier life of the process
-    /// has found good and not come to tell.
+    /// What is held is good, which every host should know, whatever the bucket shows by now: also what an earlier life of
+    /// the process has found good and not come to tell.
     fn remember_to_tell(&mut self) {
-        let (Some(held), Some((newest, None))) = (&self.held, &self.newest) else { return };
-        let told = self.telling.done.as_ref() == Some(&newest.etag) || self.telling.verdict.is_some();
-        if !told && held.release.is(newest) && self.source.verdict_key(newest).is_some() {
+        let Some(held) = &self.held else { return };
+        let is_judged = match &self.newest {
+            Some((newest, verdict)) if held.release.is(newest) => verdict.is_some(),
+            _ => self.source.has_verdict_on(&held.release),
+        };
+        let tells = self.source.verdict_key(&held.release).is_some();
+        if tells && !is_judged && !self.telling.knows(&held.release.etag) {
             let good = Verdict::on(&held.release, Outcome::Good, &self.judge_by(), OffsetDateTime::now_utc(), &[]);
-            self.telling.verdict = Some((good, Instant::now() + SERVED_FIRST));
+            self.telling.later(good, Instant::now() + SERVED_FIRST);
         }
     }
 
     async fn fetch(&mut self, release: &Release) -> Result<(), Fault> {
         let incoming = self.shelf.incoming()?;
-        self.make_room(&incoming, release.length)?;
+        self.make_room(&incoming, self.source.length_on_disk(release))?;
         let fetched = self.fetch_into(&incoming, release).await?;
         let judged = self.judged(&incoming, &fetched).await?;
         if judged == Judged::Good {
@@ -324,7 +371,6 @@ impl Packages {
     /// Leaves a verdict beside its package. Nothing depends on it here: what stands in the way is noted, and tried again
     /// if time may cure it.
     async fn tell(&mut self, verdict: Verdict) {
-        self.telling.verdict = None;
         match self.source.tell(&verdict).await {
             Ok(()) => {
                 tracing::info!(key = verdict.key, etag = verdict.etag, %verdict, "told");
@@ -333,17 +379,17 @@ impl Packages {
             Err(fault) if fault.cure == Cure::Operator => {
                 tracing::warn!(%fault, "what was found out about the package is not told to other hosts");
                 self.note(format!("no verdict was left beside {}: {fault}", verdict.key));
-                self.telling.done = Some(verdict.etag);
+                self.telling.done(&verdict.etag);
             }
             Err(fault) => {
                 tracing::info!(%fault, "a verdict is told later");
-                self.telling.verdict = Some((verdict, Instant::now() + TELL_AGAIN));
+                self.telling.later(verdict, Instant::now() + TELL_AGAIN);
             }
         }
     }
 
     fn told(&mut self, verdict: Verdict) {
-        self.telling.done = Some(verdict.etag.clone());
+        self.telling.done(&verdict.etag);
         let Some((newest, None)) = &self.newest else { return };
         if newest.etag == verdict.etag && self.source.verdict_key(newest).is_some() {
             self.newest = Some((newest.clone(), Some(verdict)));
@@ -379,16 +425,9 @@ impl Keeper for Packages {
 
     async fn woken(&mut self) {
         self.telling.runs = true;
-        let due = self.telling.verdict.as_ref().map(|(_, at)| *at);
-        let due = async {
-            match due {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.source.woken() => {}
-            () = due => {}
+            () = self.telling.rings() => {}
         }
     }
 
@@ -401,6 +440,7 @@ impl Keeper for Packages {
         if let Some(held) = &self.held {
             held.site.forget_expired();
         }
+        self.telling.rests = std::mem::take(&mut self.telling.corrected);
         let known = self.known().cloned();
         match (self.source.look(known.as_ref()).await?, known) {
             (Found::None(fault), _) => return Ok(Seen { none: Some(fault), instead: None }),
@@ -413,7 +453,7 @@ impl Keeper for Packages {
                 // what comes of it is to be told.
                 if verdict.is_none() && self.newest.as_ref().is_some_and(was_refused) {
                     self.refusals.lift(&release);
-                    self.telling.done = None;
+                    self.telling.forget(&release.etag);
                 }
                 self.newest = Some((release, verdict));
             }
@@ -432,7 +472,7 @@ impl Keeper for Packages {
             Some(held) => Judgement::KeptDespite { held, fault },
             None => Judgement::Refused(fault),
         };
-        if let Some(verdict) = self.to_tell() {
+        if let Some(verdict) = self.telling.next() {
             return Judgement::Drifted { drift: Drift::Tell(verdict.clone()), meanwhile: self.held.clone() };
         }
         if let Some(fault) = seen.none {
@@ -455,12 +495,16 @@ impl Keeper for Packages {
         match drift {
             // Where it is refused, the look that follows says so, and goes on at its usual pace: the next release may be
             // a good one.
-            Drift::Fetch(release) => self.fetch(&release).await,
-            Drift::Tell(verdict) => {
-                self.tell(verdict).await;
-                Ok(())
+            Drift::Fetch(release) => self.fetch(&release).await?,
+            Drift::Tell(_) => {
+                // Each is told, or put off.
+                while let Some(verdict) = self.telling.next().cloned() {
+                    self.tell(verdict).await;
+                }
             }
         }
+        self.telling.corrected = true;
+        Ok(())
     }
 
     fn progress(&self) -> Option<Kept<String>> {

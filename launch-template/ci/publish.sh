@@ -6,7 +6,7 @@
 #
 # The environment says what is meant; credentials come from where the AWS SDKs look for them:
 #
-#   AWS_REGION         region of the bucket
+#   AWS_REGION         any region of the partition, best that of the bucket
 #   SPOTHOST_PLACE     where hosts look for packages, such as s3://example-sites/www/
 #   SPOTHOST_PROGRAM   the program in the bucket, such as s3://example-sites/spothost/HASH/spothost-x86_64
 #   SPOTHOST_SHA256    SHA-256 of the program, as launch-template/render says it

@@ -5,6 +5,7 @@
 Listens on a free port of 127.0.0.1 and prints it. A request is passed on to UPSTREAM when its signature is the one
 that botocore computes from SECRET_KEY, and answered 403 SignatureDoesNotMatch otherwise. The first REFUSALS requests
 are answered 503 SlowDown. Each request is printed as `METHOD PATH STATUS CLIENT`. Ends when its standard input does.
+A HEAD of the bucket is passed on without any of this.
 """
 
 import contextlib
@@ -61,12 +62,18 @@ class Front(http.server.BaseHTTPRequestHandler):
     def answer_any(self):
         length = self.headers.get("Content-Length")
         body = self.rfile.read(int(length)) if length else b""
+        if self.asks_for_the_region():
+            return self.pass_on(body)
         if Front.refusals > 0:
             Front.refusals -= 1
             return self.say(503, "SlowDown", "Please reduce your request rate.")
         if why := refusal(self, body, Front.secret_key):
             return self.say(403, "SignatureDoesNotMatch", why)
         return self.pass_on(body)
+
+    def asks_for_the_region(self):
+        """Whether it is a HEAD of the bucket, by which anybody is told its region (API reference, "HeadBucket")."""
+        return self.command == "HEAD" and self.path.count("/") == 1 and "Authorization" not in self.headers
 
     def pass_on(self, body):
         with contextlib.closing(http.client.HTTPConnection(Front.upstream, timeout=30)) as connection:
@@ -84,7 +91,8 @@ class Front(http.server.BaseHTTPRequestHandler):
 
     def send_answer(self, status, headers, body):
         client = self.headers.get("User-Agent", "none").split("/")[0]
-        print(self.command, self.path, status, client, flush=True)
+        if not self.asks_for_the_region():
+            print(self.command, self.path, status, client, flush=True)
         self.send_response_only(status)
         length = str(len(body))
         for name, value in headers:

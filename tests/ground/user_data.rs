@@ -213,6 +213,17 @@ async fn aws_cli_that_fails_is_done_without() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn bucket_of_another_region_is_asked_there() {
+    let bucket = Bucket::new().await;
+    bucket.account().move_bucket("eu-west-1", 301).await;
+    let host = Host::new();
+    host.boot(&uploaded(&bucket).await, &bucket).succeeded();
+    assert!(host.placed(BINARY).is_some());
+    let statuses: Vec<_> = bucket.requests().iter().map(|request| request.status).collect();
+    assert_eq!(statuses, [200]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn front_refuses_a_wrong_signature() {
     let bucket = Bucket::of_somebody_else().await;
     let host = Host::new().impatient();

@@ -60,7 +60,7 @@ impl Attempts {
     pub fn new(aws: &Aws, instance: &str, prefix: &str) -> Attempts {
         Attempts {
             prefix: prefix.to_owned(),
-            s3: aws_sdk_s3::Client::new(&aws.config),
+            s3: aws_sdk_s3::Client::from_conf(aws.s3().build()),
             route53: aws_sdk_route53::Client::new(&aws.config),
             secrets: aws_sdk_secretsmanager::Client::new(&aws.config),
             #[cfg(feature = "fleet")]

@@ -4,7 +4,7 @@ use std::{ops::Range, time::Duration};
 
 use aws_sdk_s3::{
     Client,
-    config::retry::RetryConfig,
+    error::{ProvideErrorMetadata, SdkError},
     primitives::{ByteStream, DateTimeFormat},
     types::{ChecksumMode, Object as Listed},
 };
@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::{
     Aws,
     checksum::Checksum,
-    refusal::{code, fault},
+    refusal::{DENIED, code, fault},
 };
 use crate::{config::Bucket as Place, fault::Fault, package::Release};
 
@@ -56,14 +56,27 @@ pub enum Head {
     Other,
     /// No such key any more.
     Gone,
+    /// Gone, or not allowed to be read, as the fault says: to a caller who may list only some prefixes S3 answers 403 for
+    /// both (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>). A listing tells which.
+    Hidden(Fault),
+}
+
+/// Why exactly one release could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfetched {
+    /// Another object lies under its key by now, or none.
+    Replaced(Fault),
+    /// It is gone, or may not be read, as the fault says; see [`Head::Hidden`].
+    Hidden(Fault),
+    /// Anything else.
+    Failed(Fault),
 }
 
 impl Bucket {
     /// The bucket and prefix that the configuration names.
     pub fn new(aws: &Aws, place: Place) -> Bucket {
         // The keeper decides when to look again: an S3 that is down is not to be asked twice as often.
-        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled());
-        Bucket { client: Client::from_conf(config.interceptor(aws.date.clone()).build()), place }
+        Bucket { client: Client::from_conf(aws.s3_once().build()), place }
     }
 
     /// The same with a client that is there already.
@@ -71,23 +84,32 @@ impl Bucket {
         Bucket { client, place }
     }
 
-    /// Every object under the prefix (`ListObjectsV2`, all pages).
+    /// Every object in the folder and below it (`ListObjectsV2`, all pages).
     ///
     /// # Errors
-    /// What S3 refuses; more pages than a prefix of packages has.
+    /// What S3 refuses; more pages than a folder of packages has.
     pub async fn list(&self) -> Result<Vec<Release>, Fault> {
-        let doing = format!("listing {}", self.place);
-        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(&self.place.prefix);
+        self.list_keys(&self.place.prefix).await
+    }
+
+    /// Every object whose key begins so.
+    ///
+    /// # Errors
+    /// As [`Bucket::list`].
+    pub(super) async fn list_keys(&self, begin: &str) -> Result<Vec<Release>, Fault> {
+        let doing = format!("listing {}", self.named(begin));
+        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(begin);
         let mut pages = request.into_paginator().send();
         let mut found = Vec::new();
         for _ in 0..MOST_PAGES {
             let Some(page) = pages.next().await else {
                 return Ok(found);
             };
-            let page = page.map_err(|error| fault(&doing, "s3:ListBucket", &error))?;
+            let permission = format!("s3:ListBucket of `{begin}`, as `spothost policy` prints it,");
+            let page = page.map_err(|error| fault(&doing, &permission, &error))?;
             found.extend(page.contents().iter().filter_map(release));
         }
-        let remedy = "keep packages under a prefix of their own, and remove old ones";
+        let remedy = "keep packages in a folder of their own, and remove old ones";
         Err(Fault::operator(doing, format!("more than {MOST_PAGES} pages of objects"), remedy))
     }
 
@@ -100,11 +122,13 @@ impl Bucket {
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => {
-                // 304 and 404 of a HEAD carry no body and so no code.
-                return match error.raw_response().map(|r| r.status().as_u16()) {
+                let doing = format!("looking at {}", self.named(&known.key));
+                // The answer to a HEAD carries no body and so no code.
+                return match status(&error) {
                     Some(304) => Ok(Head::Same),
                     Some(404) => Ok(Head::Gone),
-                    _ => Err(fault(&format!("looking at {}", self.named(&known.key)), "s3:GetObject", &error)),
+                    Some(403) => Ok(Head::Hidden(denied(&doing, "s3:GetObject"))),
+                    _ => Err(fault(&doing, "s3:GetObject", &error)),
                 };
             }
         };
@@ -121,14 +145,11 @@ impl Bucket {
     ///
     /// # Errors
     /// What S3 refuses; another object under the key by now.
-    pub async fn about(&self, release: &Release) -> Result<About, Fault> {
+    pub async fn about(&self, release: &Release) -> Result<About, Unfetched> {
         let request = self.client.head_object().bucket(&self.place.bucket).key(&release.key);
         let request = request.if_match(&release.etag).set_version_id(release.version.clone());
         let answer = request.checksum_mode(ChecksumMode::Enabled).send().await;
-        let answer = answer.map_err(|error| match error.raw_response().map(|r| r.status().as_u16()) {
-            Some(404 | 412) => replaced(&self.fetching(release)),
-            _ => fault(&self.fetching(release), "s3:GetObject and s3:GetObjectVersion", &error),
-        })?;
+        let answer = answer.map_err(|error| self.unfetched(release, &error))?;
         let said = |name: &str| answer.metadata().and_then(|all| all.get(name)).cloned();
         Ok(About {
             version: answer.version_id().map(str::to_owned).or_else(|| release.version.clone()),
@@ -143,20 +164,18 @@ impl Bucket {
     ///
     /// # Errors
     /// What S3 refuses; another object under the key by now.
-    pub async fn part(&self, release: &Release, part: Range<u64>) -> Result<Content, Fault> {
+    pub async fn part(&self, release: &Release, part: Range<u64>) -> Result<Content, Unfetched> {
         let request = self.client.get_object().bucket(&self.place.bucket).key(&release.key);
         let mut request = request.if_match(&release.etag).set_version_id(release.version.clone());
         if part != (0..release.length) {
             request = request.range(format!("bytes={}-{}", part.start, part.end.saturating_sub(1)));
         }
-        let answer = request.send().await.map_err(|error| match code(&error) {
-            Some("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion") => replaced(&self.fetching(release)),
-            _ => fault(&self.fetching(release), "s3:GetObject and s3:GetObjectVersion", &error),
-        })?;
+        let answer = request.send().await.map_err(|error| self.unfetched(release, &error))?;
         let begins =
             answer.content_range().and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
         if begins.unwrap_or(0) != part.start {
-            return Err(Fault::retry(self.fetching(release), "another part of it was sent than was asked for"));
+            let said = "another part of it was sent than was asked for";
+            return Err(Unfetched::Failed(Fault::retry(self.fetching(release), said)));
         }
         Ok(Content(answer.body))
     }
@@ -175,6 +194,22 @@ impl Bucket {
             Some(Release { version: version.version_id().filter(|id| *id != "null").map(str::to_owned), ..plain })
         });
         Ok(kept.collect())
+    }
+
+    fn unfetched<E>(&self, release: &Release, error: &SdkError<E>) -> Unfetched
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let (doing, permission) = (self.fetching(release), "s3:GetObject and s3:GetObjectVersion");
+        // The answer to a HEAD carries no body and so no code.
+        match (code(error), status(error)) {
+            (Some("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion" | "NotFound"), _) | (None, Some(404 | 412)) => {
+                Unfetched::Replaced(Fault::retry(doing, "it was replaced between look and fetch"))
+            }
+            (None, Some(403)) => Unfetched::Hidden(denied(&doing, permission)),
+            (Some(code), _) if DENIED.contains(&code) => Unfetched::Hidden(fault(&doing, permission, error)),
+            _ => Unfetched::Failed(fault(&doing, permission, error)),
+        }
     }
 
     fn fetching(&self, release: &Release) -> String {
@@ -199,8 +234,23 @@ impl Content {
     }
 }
 
-fn replaced(doing: &str) -> Fault {
-    Fault::retry(doing, "it was replaced between look and fetch")
+impl Unfetched {
+    /// The fault, where it does not matter which.
+    pub fn fault(self) -> Fault {
+        match self {
+            Unfetched::Replaced(fault) | Unfetched::Hidden(fault) | Unfetched::Failed(fault) => fault,
+        }
+    }
+}
+
+/// The status of the answer; none when there was no answer.
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    error.raw_response().map(|answer| answer.status().as_u16())
+}
+
+/// A refusal without a body, which could say more.
+fn denied(doing: &str, permission: &str) -> Fault {
+    Fault::operator(doing, "403 Forbidden", format!("allow {permission} to the role of the host"))
 }
 
 fn release(listed: &Listed) -> Option<Release> {

@@ -15,7 +15,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     Aws,
     bucket::Bucket,
-    refusal::{code, fault},
+    refusal::{DENIED, code, fault},
 };
 use crate::{
     config::Bucket as Place,
@@ -63,7 +63,8 @@ impl Depot {
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(300))
             .build();
-        let mut config = aws_sdk_s3::config::Builder::from(&aws.config)
+        let mut config = aws
+            .s3()
             .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(300)))
             .timeout_config(timeouts);
         // So that who reads the bucket's own log can tell publishers from hosts, where nobody has said who this is.
@@ -83,8 +84,11 @@ impl Depot {
     /// # Errors
     /// What S3 refuses.
     pub async fn list(&self, under: &str) -> Result<Vec<Release>, Fault> {
-        let place = Place { prefix: format!("{}{under}", self.place.prefix), ..self.place.clone() };
-        Bucket::with(self.client.clone(), place).list().await
+        self.list_keys(&format!("{}{under}", self.place.prefix)).await
+    }
+
+    async fn list_keys(&self, begin: &str) -> Result<Vec<Release>, Fault> {
+        Bucket::with(self.client.clone(), self.place.clone()).list_keys(begin).await
     }
 
     /// The object under that key (`HeadObject`); none when there is none.
@@ -96,14 +100,11 @@ impl Depot {
         let answer = match self.client.head_object().bucket(&self.place.bucket).key(key).send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let status = error.raw_response().map(|answer| answer.status().as_u16());
-                let refused = || refused(&doing, "s3:GetObject", &error);
-                return match status {
+                let refused = refused(&doing, "s3:GetObject", &error);
+                return match error.raw_response().map(|answer| answer.status().as_u16()) {
                     Some(404) => Ok(None),
-                    // Whoever may list only some prefixes is not told that there is no such object
-                    // (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
-                    Some(403) if !self.lists(key).await.unwrap_or(true) => Ok(None),
-                    _ => Err(refused()),
+                    Some(403) => self.is_not_there(key, refused).await.map(|()| None),
+                    _ => Err(refused),
                 };
             }
         };
@@ -126,7 +127,13 @@ impl Depot {
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
-            Err(error) => return Err(refused(&doing, "s3:GetObject", &error)),
+            Err(error) => {
+                let refused = refused(&doing, "s3:GetObject", &error);
+                return match code(&error) {
+                    Some(code) if DENIED.contains(&code) => self.is_not_there(key, refused).await.map(|()| None),
+                    _ => Err(refused),
+                };
+            }
         };
         let body = answer.body.collect().await.map_err(|error| Fault::retry(&doing, super::refusal::words(&error)))?;
         Ok(Some(body.into_bytes().to_vec()))
@@ -173,7 +180,17 @@ impl Depot {
             Err(error) if code(&error) == Some("NoSuchKey") && was.is_some() => Ok(Moved::NotAsSeen),
             Err(error) => {
                 let doing = format!("making {} a copy of {}", self.named(to), self.named(from));
-                Err(refused(&doing, "s3:PutObject and s3:GetObject", &error))
+                let refused = refused(&doing, "s3:PutObject and s3:GetObject", &error);
+                let denied = code(&error).is_some_and(|code| DENIED.contains(&code));
+                // What was copied from, or the pointer that was seen, may be gone.
+                if denied && self.look(from).await?.is_none() {
+                    let remedy = "somebody has removed it meanwhile: publish again";
+                    return Err(Fault::operator(doing, format!("{} is gone", self.named(from)), remedy));
+                }
+                match denied && was.is_some() && self.look(to).await?.is_none() {
+                    true => Ok(Moved::NotAsSeen),
+                    false => Err(refused),
+                }
             }
         }
     }
@@ -187,11 +204,23 @@ impl Depot {
         removed.map(drop).map_err(|error| refused(&format!("removing {}", self.named(key)), "s3:DeleteObject", &error))
     }
 
-    /// Whether there is an object under that key, as a listing tells it.
-    async fn lists(&self, key: &str) -> Result<bool, Fault> {
-        let place = Place { prefix: key.to_owned(), ..self.place.clone() };
-        let found = Bucket::with(self.client.clone(), place).list().await?;
-        Ok(found.iter().any(|object| object.key == key))
+    /// Holds a refusal (403) of a read against a listing: a caller who may list only some prefixes is not told that there
+    /// is no such object (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>).
+    ///
+    /// # Errors
+    /// The refusal, if the object is there, or may not be listed either.
+    async fn is_not_there(&self, key: &str, refused: Fault) -> Result<(), Fault> {
+        match self.list_keys(key).await {
+            Ok(found) if found.iter().all(|object| object.key != key) => Ok(()),
+            Ok(_) => Err(refused),
+            Err(fault) if fault.cure == Cure::Operator => {
+                let remedy = refused.remedy.unwrap_or_default();
+                let remedy =
+                    format!("{remedy}; and s3:ListBucket of `{key}`, without which S3 hides whether it is there");
+                Err(Fault { remedy: Some(remedy), ..refused })
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     pub(super) fn named(&self, key: &str) -> String {

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::{
     Client,
-    config::retry::RetryConfig,
     error::{ProvideErrorMetadata, SdkError},
     primitives::ByteStream,
 };
@@ -63,9 +62,7 @@ struct Written {
 impl LeaseObject {
     /// The lease under that key.
     pub fn new(aws: &Aws, bucket: String, key: String) -> LeaseObject {
-        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled());
-        let config = config.interceptor(aws.date.clone()).build();
-        LeaseObject { client: Client::from_conf(config), bucket, key }
+        LeaseObject { client: Client::from_conf(aws.s3_once().build()), bucket, key }
     }
 
     /// Asks for the lease for `holder`; one that was not refreshed for `life` has run out.

@@ -44,6 +44,7 @@ struct Inner {
     calls: Vec<(Instant, String)>,
     down: bool,
     read_only: bool,
+    unreadable: bool,
     shuffles: bool,
     meanwhile: Option<Meanwhile>,
 }
@@ -93,6 +94,16 @@ impl Memory {
     /// Whether nothing may be written.
     pub(crate) fn set_read_only(&self, read_only: bool) {
         self.inner().read_only = read_only;
+    }
+
+    /// Whether no object may be read.
+    pub(crate) fn set_unreadable(&self, unreadable: bool) {
+        self.inner().unreadable = unreadable;
+    }
+
+    /// The content of an object, if it is there.
+    pub(crate) fn body(&self, key: &str) -> Option<Bytes> {
+        self.inner().objects.get(key).map(|object| object.body.clone())
     }
 
     /// Listings come in any order from now on.
@@ -149,7 +160,17 @@ impl Memory {
                 HttpResponse::new(200.try_into().expect("a status"), SdkBody::empty())
             }
             (method, _) => {
-                let Some(object) = inner.objects.get(&key) else { return refused(404, "NoSuchKey") };
+                let refuses = |status, code| match method {
+                    // The answer to a HEAD has no body.
+                    "HEAD" => HttpResponse::new(u16::try_into(status).expect("a status"), SdkBody::empty()),
+                    _ => refused(status, code),
+                };
+                let object = match inner.objects.get(&key) {
+                    Some(_) if inner.unreadable => return refuses(403, "AccessDenied"),
+                    Some(object) => object,
+                    // As to a caller who may not list it.
+                    None => return refuses(403, "AccessDenied"),
+                };
                 if header("if-match").is_some_and(|etag| etag != object.etag) {
                     return refused(412, "PreconditionFailed");
                 }

@@ -1,27 +1,40 @@
 //! Small objects that hosts leave beside the packages for each other and for people: JSON, read and written whole.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use aws_sdk_s3::{
     Client,
-    config::retry::RetryConfig,
     error::{ProvideErrorMetadata, SdkError},
     primitives::ByteStream,
 };
 
 use super::{
     Aws,
-    refusal::{code, fault},
+    refusal::{DENIED, code, fault},
 };
-use crate::fault::Fault;
+use crate::fault::{Cure, Fault};
 
 /// A larger object is none of these.
 const LARGEST: i64 = 64 << 10;
+
+/// How often in a row an object may be hidden that something else shows to be there, before that is a missing permission
+/// and no coincidence: it may have been written or deleted between two calls.
+pub const HIDDEN_AT_MOST: u32 = 3;
 
 /// The bucket that they lie in.
 #[derive(Clone)]
 pub struct Papers {
     client: Client,
     bucket: String,
+    hidden: Hidden,
 }
+
+/// The keys that S3 refused to be read, how often each was seen to be there all the same, and the last refusal.
+#[derive(Clone, Default)]
+struct Hidden(Arc<Mutex<HashMap<String, (u32, Fault)>>>);
 
 /// What came of writing an object that must not be there yet, or must be as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +48,31 @@ pub enum Written {
 impl Papers {
     /// Those in `bucket`.
     pub fn new(aws: &Aws, bucket: String) -> Papers {
-        let config = aws_sdk_s3::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled());
-        let config = config.interceptor(aws.date.clone()).build();
-        Papers { client: Client::from_conf(config), bucket }
+        Papers { client: Client::from_conf(aws.s3_once().build()), bucket, hidden: Hidden::default() }
     }
 
     /// Reads an object; none if it is not there.
     ///
-    /// Without `s3:ListBucket` on the very key, S3 answers 403 where nothing is: so a refusal reads as nothing too.
+    /// Without `s3:ListBucket` on the very key, S3 answers 403 where nothing is: so a refusal reads as nothing too, until
+    /// something else shows that the object is there ([`Papers::read_listed`], [`Papers::write_new`]).
     ///
     /// # Errors
     /// What S3 refuses otherwise; an object that is too large.
     pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
         Ok(self.read_tagged(key).await?.map(|(body, _)| body))
+    }
+
+    /// Reads an object that a listing has shown; none if it is not there any more.
+    ///
+    /// # Errors
+    /// As [`Papers::read`]; a refusal: first as something that time may cure, since the object may just have been deleted,
+    /// and as a missing permission when it is refused [`HIDDEN_AT_MOST`] times in a row.
+    pub async fn read_listed(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+        let read = self.read(key).await?;
+        match self.hidden.is_there(key) {
+            Some(fault) => Err(fault),
+            None => Ok(read),
+        }
     }
 
     /// The same with its entity tag, by which it can be replaced.
@@ -58,9 +83,17 @@ impl Papers {
         let doing = self.doing("reading", key);
         let answer = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(answer) => answer,
-            Err(error) if matches!(code(&error), Some("NoSuchKey" | "AccessDenied")) => return Ok(None),
+            Err(error) if code(&error) == Some("NoSuchKey") => {
+                self.hidden.forget(key);
+                return Ok(None);
+            }
+            Err(error) if code(&error).is_some_and(|code| DENIED.contains(&code)) => {
+                self.hidden.note(key, fault(&doing, "s3:GetObject", &error));
+                return Ok(None);
+            }
             Err(error) => return Err(fault(&doing, "s3:GetObject", &error)),
         };
+        self.hidden.forget(key);
         if answer.content_length().unwrap_or(0) > LARGEST {
             return Err(Fault::retry(doing, format!("it is larger than {LARGEST} bytes")));
         }
@@ -72,11 +105,15 @@ impl Papers {
     /// Writes an object that must not be there yet (`If-None-Match: *`).
     ///
     /// # Errors
-    /// What S3 refuses; two such writes that met (409), which may be tried again.
+    /// What S3 refuses; two such writes that met (409), which may be tried again; an object that is there, and was refused
+    /// to be read each time before.
     pub async fn write_new(&self, key: &str, body: Vec<u8>) -> Result<Written, Fault> {
         match self.put(key, body).if_none_match("*").send().await {
             Ok(_) => Ok(Written::Ours),
-            Err(error) if code(&error) == Some("PreconditionFailed") => Ok(Written::AnOthers),
+            Err(error) if code(&error) == Some("PreconditionFailed") => match self.hidden.is_there(key) {
+                Some(fault) if fault.cure == Cure::Operator => Err(fault),
+                _ => Ok(Written::AnOthers),
+            },
             Err(error) => Err(self.refused(key, &error)),
         }
     }
@@ -89,6 +126,11 @@ impl Papers {
         match self.put(key, body).if_match(etag).send().await {
             Ok(_) => Ok(Written::Ours),
             Err(error) if matches!(code(&error), Some("PreconditionFailed" | "NoSuchKey")) => Ok(Written::AnOthers),
+            // Refused like what is not there: whoever reads it next, and makes it anew, hears of a missing permission.
+            Err(error) if code(&error).is_some_and(|code| DENIED.contains(&code)) => match self.read(key).await? {
+                None => Ok(Written::AnOthers),
+                Some(_) => Err(self.refused(key, &error)),
+            },
             Err(error) => Err(self.refused(key, &error)),
         }
     }
@@ -115,5 +157,53 @@ impl Papers {
 
     fn doing(&self, what: &str, key: &str) -> String {
         format!("{what} s3://{}/{key}", self.bucket)
+    }
+}
+
+impl Hidden {
+    /// Notes that `key` was refused to be read.
+    fn note(&self, key: &str, fault: Fault) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(key) {
+            Some((_, last)) => *last = fault,
+            None => drop(all.insert(key.to_owned(), (0, fault))),
+        }
+    }
+
+    /// Forgets what was noted of `key`, which was read, or is not there.
+    fn forget(&self, key: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Hears that `key` is there. None if it was not refused to be read.
+    fn is_there(&self, key: &str) -> Option<Fault> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (times, fault) = all.get_mut(key)?;
+        *times += 1;
+        let said = format!("{}: it is gone by now, or may not be read", fault.said);
+        let passing = Fault::retry(fault.doing.clone(), said);
+        Some(if *times < HIDDEN_AT_MOST { passing } else { fault.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_that_lasts_is_told_as_one() {
+        let (hidden, denied) = (Hidden::default(), Fault::operator("reading k", "AccessDenied: no", "allow it"));
+        assert_eq!(hidden.is_there("k"), None, "nothing was refused");
+        for _ in 0..2 {
+            let mut cures = Vec::new();
+            for _ in 0..4 {
+                hidden.note("k", denied.clone());
+                cures.extend(hidden.is_there("k").map(|fault| fault.cure));
+            }
+            assert_eq!(cures, [Cure::Retry, Cure::Retry, Cure::Operator, Cure::Operator]);
+            hidden.note("other", denied.clone());
+            hidden.forget("k");
+            assert_eq!(hidden.is_there("k"), None, "it was read in between");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 /// Codes that only a person can cure, with what cures them. The permission that was missing is said by the caller.
 const FOR_A_PERSON: &[(&str, &str)] = &[
     ("NoSuchBucket", "correct `package` in the configuration, or make the bucket"),
-    ("PermanentRedirect", "the bucket is in another region: set AWS_REGION, or use a bucket of this region"),
+    ("PermanentRedirect", "the bucket is in another region, and S3 does not say in which: use one of this region"),
     ("NoSuchHostedZone", "correct `zone` in the configuration: it is the id of the public hosted zone"),
     ("InvalidAccessKeyId", "give the host credentials that exist: an instance profile"),
     ("SignatureDoesNotMatch", "give the host credentials that are right, and check its clock"),

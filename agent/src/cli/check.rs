@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use super::{Configured, Kept, Log, Stop, runtime, table};
 use crate::{
     address::{self, Address, Ledger},
-    aws::metadata::Metadata,
+    aws::{Aws, metadata::Metadata},
     boot::{self, Folders},
-    config::{Config, Leading},
+    config::{Config, Leading, PackagePlace},
     departure::Notices,
     fault::Fault,
     host::Facts,
@@ -77,6 +77,7 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
     let host = config.needs_aws().then_some(host);
     let (packages, certificates) = boot::stores(config, folders, &aws, host.clone());
     let package = watch::channel(found(packages, &mut findings).await).1;
+    tell_region(config, &aws, &mut findings);
     let certificate = watch::channel(found(certificates, &mut findings).await).1;
     let feeds = Feeds { site: watch::Sender::new(None), identity: watch::Sender::new(None) };
     let listener = Listener::new(config.domain.clone(), config.listen.https, feeds, package, certificate, host.clone());
@@ -106,6 +107,17 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| finding.part);
     findings
+}
+
+/// Adds to what was found of the package where its bucket is, if that is another region than the host's.
+fn tell_region(config: &Config, aws: &crate::keeper::Kept<Aws>, findings: &mut [Finding]) {
+    let PackagePlace::Bucket(place) = &config.package else { return };
+    let Some(aws) = aws.borrow().clone() else { return };
+    let Some(region) = aws.region_of_bucket(&place.bucket) else { return };
+    if let Some(finding) = findings.iter_mut().find(|finding| finding.part == Part::Package) {
+        let told = format!("; the bucket {} is in {region}, and the host in {}", place.bucket, aws.region());
+        finding.says.push_str(&told);
+    }
 }
 
 /// Lets `keeper` look, and yields what it holds.

@@ -21,7 +21,7 @@ pub(super) struct Print {
     /// For whom: the instances, whoever publishes packages, or the person who sets up and looks after the site.
     #[arg(long = "for", value_enum, value_name = "WHO", default_value = "host")]
     who: Who,
-    /// Region of the secret and the instances; `*` allows the same in any.
+    /// Region of the secret and the instances; `*` allows the same in any. The bucket may be in any region.
     #[arg(long, env = "AWS_REGION", default_value = "*")]
     region: String,
     /// Number of the AWS account.

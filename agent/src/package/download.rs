@@ -23,7 +23,7 @@ use tokio::{
 
 use super::Release;
 use crate::{
-    aws::bucket::Bucket,
+    aws::bucket::{Bucket, Content, Unfetched},
     fault::{Cure, Fault},
 };
 
@@ -90,8 +90,8 @@ pub(super) async fn download(
     release: &Release,
     incoming: &Path,
     progress: &Progress,
-) -> Result<bool, Fault> {
-    let on_disk = |error: io::Error| Fault::retry(format!("writing {}", incoming.display()), error);
+) -> Result<bool, Unfetched> {
+    let on_disk = |error: io::Error| Unfetched::Failed(Fault::retry(format!("writing {}", incoming.display()), error));
     let mut note = Note::found(release, incoming);
     let resumed = !note.done.is_empty();
     prepare(incoming, release.length, resumed).map_err(on_disk)?;
@@ -135,42 +135,53 @@ async fn fetch_part(
     part: Range<u64>,
     incoming: &Path,
     progress: &Progress,
-) -> Result<(), Fault> {
+) -> Result<(), Unfetched> {
     let (mut at, mut fruitless) = (part.start, 0);
     for _ in 0..MOST_CUTS {
         let before = at;
-        let fault = match bucket.part(release, at..part.end).await {
+        let content = match bucket.part(release, at..part.end).await {
+            Ok(content) => Ok(content),
+            Err(Unfetched::Failed(fault)) if fault.cure == Cure::Retry => Err(fault),
+            // Asking again for the same would not cure it.
+            Err(other) => return Err(other),
+        };
+        let fault = match content {
             Ok(content) => match take(content, release, &mut at, part.end, incoming, progress).await {
                 Ok(()) => return Ok(()),
-                Err(fault) => fault,
+                Err(Cut::Answer(fault)) => fault,
+                Err(Cut::Disk(fault)) => return Err(Unfetched::Failed(fault)),
             },
             Err(fault) => fault,
         };
         fruitless = if at > before { 0 } else { fruitless + 1 };
-        if fruitless >= TRIES || fault.cure != Cure::Retry || is_final(&fault) {
-            return Err(fault);
+        if fruitless >= TRIES {
+            return Err(Unfetched::Failed(fault));
         }
         tokio::time::sleep(Duration::from_millis(200) * fruitless).await;
     }
-    Err(Fault::retry(format!("fetching {}", release.key), format!("it was cut {MOST_CUTS} times")))
+    let said = format!("it was cut {MOST_CUTS} times");
+    Err(Unfetched::Failed(Fault::retry(format!("fetching {}", release.key), said)))
 }
 
-/// What asking again for the same would not cure: the disk, and another object under the key.
-fn is_final(fault: &Fault) -> bool {
-    fault.doing.starts_with("writing ") || fault.said.starts_with("it was replaced")
+/// Why a part ended before its end.
+enum Cut {
+    /// The answer did, or holds more than it should: it is asked for again.
+    Answer(Fault),
+    /// It cannot be written.
+    Disk(Fault),
 }
 
 /// Writes what comes to where it belongs; `at` is how far that went.
 async fn take(
-    mut content: crate::aws::bucket::Content,
+    mut content: Content,
     release: &Release,
     at: &mut u64,
     end: u64,
     incoming: &Path,
     progress: &Progress,
-) -> Result<(), Fault> {
-    let on_disk = |error: io::Error| Fault::retry(format!("writing {}", incoming.display()), error);
-    let cut = |said: String| Fault::retry(format!("fetching {}", release.key), said);
+) -> Result<(), Cut> {
+    let on_disk = |error: io::Error| Cut::Disk(Fault::retry(format!("writing {}", incoming.display()), error));
+    let cut = |said: String| Cut::Answer(Fault::retry(format!("fetching {}", release.key), said));
     let mut file = OpenOptions::new().write(true).open(incoming).await.map_err(on_disk)?;
     file.seek(io::SeekFrom::Start(*at)).await.map_err(on_disk)?;
     let mut file = BufWriter::with_capacity(1 << 17, file);

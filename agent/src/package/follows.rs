@@ -48,19 +48,27 @@ impl Followed {
     }
 
     async fn keeper(&self) -> Packages {
+        self.keeper_that_looks(Duration::from_secs(10)).await
+    }
+
+    async fn keeper_that_looks(&self, look: Duration) -> Packages {
         let place = Bucket { bucket: BUCKET.to_owned(), prefix: "www/".to_owned() };
         let source = Source::new(PackagePlace::Bucket(place), watch::channel(Some(self.bucket.aws().await)).1);
         let shelf = Shelf::new(self.shelf(), "www".to_owned());
-        let following = Following { look: Duration::from_secs(10), skew: Duration::from_secs(60), keys: Vec::new() };
+        let following = Following { look, skew: Duration::from_secs(60), keys: Vec::new() };
         Packages::new(source, shelf, following, None)
     }
 
     async fn run(&self) -> Running {
+        self.run_looking(Duration::from_secs(10)).await
+    }
+
+    async fn run_looking(&self, look: Duration) -> Running {
         let board = Board::new("www.example.org");
         let (yields, kept) = watch::channel(None);
         let (depart, departing) = watch::channel(None);
         let place = board.place(Part::Package, &[]);
-        tokio::spawn(keep(self.keeper().await, place, yields, departing));
+        tokio::spawn(keep(self.keeper_that_looks(look).await, place, yields, departing));
         Running { board, kept, _depart: depart }
     }
 
@@ -127,6 +135,75 @@ async fn store_that_is_down_for_a_day_is_asked_no_more_than_once_a_minute_and_th
     running.kept.changed().await.expect("it runs");
     assert!(back.elapsed() <= Duration::from_secs(91), "{:?}", back.elapsed());
     assert!(followed.on_disk() == version(2));
+}
+
+/// What hosts have said of that body, if anything.
+fn verdict_on(bucket: &Memory, body: &Bytes) -> Option<Outcome> {
+    let key = format!("www/.spothost/verdicts/{:08x}{:08x}-1.json", crc32fast::hash(body), body.len());
+    bucket.body(&key).and_then(|text| Verdict::read(&text)).map(|verdict| verdict.verdict)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_package_that_was_served_is_called_good_however_soon_a_bad_one_follows() {
+    for (case, after) in [0, 300, 900, 2_000].into_iter().enumerate() {
+        // Where the verdict cannot be written at once, it is told a minute later, whatever came in between.
+        for hinders in [false, true] {
+            let followed = Followed::new();
+            let mut running = followed.run_looking(Duration::from_millis(500)).await;
+            let (good, bad) = (version(case), Bytes::from(format!("<html>no zip {case}</html>")));
+            followed.bucket.put(LATEST, good.clone(), 1);
+            running.next().await;
+            followed.bucket.set_down(hinders);
+            sleep(Duration::from_millis(after)).await;
+            followed.bucket.put(LATEST, bad.clone(), 1);
+            sleep(Duration::from_millis(1_200)).await;
+            followed.bucket.set_down(false);
+            sleep(Duration::from_secs(150)).await;
+            let said = [&good, &bad].map(|body| verdict_on(&followed.bucket, body));
+            assert_eq!(said, [Some(Outcome::Good), Some(Outcome::Refused)], "{after} ms, hindered: {hinders}");
+            assert!(followed.on_disk() == good);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn verdict_that_is_due_while_the_store_is_down_wakes_the_keeper_once() {
+    let followed = Followed::new();
+    followed.bucket.put(LATEST, version(1), 1);
+    let mut running = followed.run().await;
+    running.next().await;
+    followed.bucket.set_down(true);
+    let before = followed.bucket.calls("").len();
+    sleep(Duration::from_secs(3_600)).await;
+    let calls = followed.bucket.calls("").len() - before;
+    assert!(calls < 100, "{calls} calls in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_hidden_are_gone_and_a_permission_that_is_missing_is_told_soon() {
+    let followed = Followed::new();
+    followed.bucket.put(LATEST, version(1), 1);
+    let mut running = followed.run().await;
+    running.next().await;
+    running.kept.borrow_and_update();
+    sleep(Duration::from_secs(90)).await;
+    // Renamed: the look that finds it gone lists at once.
+    followed.bucket.delete(LATEST);
+    followed.bucket.put("www/other-latest.zip", version(2), 2);
+    let renamed = Instant::now();
+    running.kept.changed().await.expect("it runs");
+    assert!(renamed.elapsed() <= Duration::from_secs(13), "{:?}", renamed.elapsed());
+    // Denied: what is listed and cannot be read is a matter for a person, and is told within a few looks.
+    followed.bucket.set_unreadable(true);
+    let denied = Instant::now();
+    let mut board = running.board.watch();
+    let fault =
+        board.wait_for(|status| status.parts[0].fault.as_ref().is_some_and(|fault| fault.remedy.is_some())).await;
+    drop(fault.expect("it runs"));
+    assert!(denied.elapsed() <= Duration::from_secs(60), "{:?}", denied.elapsed());
+    followed.bucket.set_unreadable(false);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(running.phase(), Phase::Kept);
 }
 
 #[tokio::test(start_paused = true)]

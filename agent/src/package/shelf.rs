@@ -110,7 +110,10 @@ impl Shelf {
             text => text?,
         };
         let note: Note = serde_json::from_slice(&text)?;
-        if note.source != self.source || note.file != file_name(&note.release) {
+        // A folder is written with or without a slash at its end.
+        if note.source.trim_end_matches('/') != self.source.trim_end_matches('/')
+            || note.file != file_name(&note.release)
+        {
             return Ok(None);
         }
         let path = self.folder.join(&note.file);
@@ -171,8 +174,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let shelf = Shelf::new(folder.path().into(), "s3://b/p/".into());
         shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
-        let other = Shelf::new(folder.path().into(), "s3://b/q/".into());
-        assert!(other.last_good().await.is_none());
+        for (source, served) in [("s3://b/q/", false), ("s3://b/p-staging/", false), ("s3://b/p", true)] {
+            let other = Shelf::new(folder.path().into(), source.into());
+            assert_eq!(other.last_good().await.is_some(), served, "{source}");
+        }
     }
 
     #[tokio::test]

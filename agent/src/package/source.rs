@@ -19,16 +19,16 @@ use super::{
     Release,
     download::{Progress, download},
     last_good::{self, instead},
-    newest::{Found, is_latest, newest},
+    newest::{Found, is_latest, newest, none},
     pack::{pack, served},
     verdict::{self, Verdict},
 };
 use crate::{
     aws::{
         Aws,
-        bucket::{About, Bucket, Head},
+        bucket::{About, Bucket, Head, Unfetched},
         checksum::{Bytes, sha256},
-        papers::Papers,
+        papers::{HIDDEN_AT_MOST, Papers},
     },
     config::{self, PackagePlace},
     fault::{Cure, Fault},
@@ -62,6 +62,8 @@ pub struct FromBucket {
     fresh: bool,
     /// The objects beside each other that say they are the latest, as they were told of last.
     rivals: Vec<String>,
+    /// The release that S3 refused last, and how often in a row.
+    hidden: Option<(Release, u32)>,
 }
 
 /// What the last listing found, as much of it as can matter.
@@ -102,6 +104,7 @@ impl Source {
                     read,
                     fresh: false,
                     rivals: Vec::new(),
+                    hidden: None,
                 }))
             }
         }
@@ -136,6 +139,14 @@ impl Source {
         }
     }
 
+    /// How many bytes `release` will have on this disk at least: those of a folder that is packed are not known before.
+    pub(super) fn length_on_disk(&self, release: &Release) -> u64 {
+        match self {
+            Source::Disk(path) if path.is_dir() => 0,
+            Source::Disk(_) | Source::Bucket(_) => release.length,
+        }
+    }
+
     /// Fetches exactly `release` into `incoming`; with its signature if it has to be `signed`.
     pub(super) async fn fetch(
         &mut self,
@@ -162,7 +173,8 @@ impl Source {
     pub(super) async fn signature_of(&mut self, release: &Release) -> Result<Option<String>, Fault> {
         match self {
             Source::Bucket(from) => {
-                let about = from.clients()?.0.about(release).await?;
+                let about = from.clients()?.0.about(release).await;
+                let about = about.map_err(|unfetched| from.fault_of(release, unfetched))?;
                 from.signature(release, &about).await
             }
             Source::Disk(path) => Ok(signature_beside(path)),
@@ -185,7 +197,14 @@ impl Source {
         }
     }
 
-    /// The same for people.
+    /// Whether the last listing has shown a verdict on `release`.
+    pub(super) fn has_verdict_on(&self, release: &Release) -> bool {
+        let Source::Bucket(from) = self else { return false };
+        let key = verdict::key(&from.place.prefix, &release.etag);
+        from.listing.iter().flat_map(|listing| &listing.verdicts).any(|verdict| verdict.key == key)
+    }
+
+    /// Where a verdict on `release` lies, or would, for people.
     pub(super) fn verdict_place(&self, release: &Release) -> Option<String> {
         match self {
             Source::Bucket(from) => self.verdict_key(release).map(|key| format!("s3://{}/{key}", from.place.bucket)),
@@ -216,34 +235,62 @@ impl FromBucket {
         }
         let listed_lately = self.listing.as_ref().is_some_and(|listing| listing.at.elapsed() < LIST_EVERY);
         // Whatever else was found, the listing tells more: which package is the newest, and whether it was judged.
-        if let (Some(known), true) = (known, listed_lately)
-            && self.clients()?.0.head(known).await? == Head::Same
-        {
-            return Ok(Found::Same);
+        let mut refused = None;
+        if let (Some(known), true) = (known, listed_lately) {
+            match self.clients()?.0.head(known).await? {
+                Head::Same => {
+                    self.hidden = None;
+                    return Ok(Found::Same);
+                }
+                Head::Hidden(fault) => refused = Some((known, fault)),
+                Head::Other | Head::Gone => {}
+            }
         }
-        self.list().await
+        let found = self.list().await?;
+        match (refused, &found) {
+            (Some((known, fault)), Found::Newest(newest, _)) if newest.is(known) => match self.hides(known, fault) {
+                fault if fault.cure == Cure::Operator => Err(fault),
+                _ => Ok(found),
+            },
+            _ => Ok(found),
+        }
+    }
+
+    /// What a refusal of `release` means, which a listing has shown: it may have been replaced a moment ago, and if it is
+    /// refused a few times in a row, the permission is missing.
+    fn hides(&mut self, release: &Release, fault: Fault) -> Fault {
+        let before = self.hidden.take().filter(|(hidden, _)| hidden.is(release)).map_or(0, |(_, times)| times);
+        self.hidden = Some((release.clone(), before + 1));
+        if before + 1 < HIDDEN_AT_MOST {
+            return Fault::retry(fault.doing, format!("{}: it is gone by now, or may not be read", fault.said));
+        }
+        fault
     }
 
     async fn list(&mut self) -> Result<Found, Fault> {
         let releases = self.clients()?.0.list().await?;
-        let newest = newest(releases.clone());
+        let newest = newest(&releases, &self.place).cloned();
         self.tell_of_rivals(&releases, newest.as_ref());
-        let folder = verdict::folder(&self.place.prefix);
-        let listing = Listing::of(releases, &folder, newest.as_ref());
-        self.read.retain(|key, _| listing.verdicts.iter().any(|verdict| verdict.key == *key));
-        self.listing = Some(listing);
         let Some(release) = newest else {
-            let remedy = "publish one: aws s3 cp site.zip s3://BUCKET/PREFIX/site-latest.zip";
-            let said = "no object whose key ends in -latest or -latest.zip";
-            return Ok(Found::None(Fault::operator(format!("looking for a package in {}", self.place), said, remedy)));
+            let fault = none(&releases, &self.place);
+            self.listed(Listing::of(releases, &self.place, None));
+            return Ok(Found::None(fault));
         };
+        self.listed(Listing::of(releases, &self.place, Some(&release)));
         let verdict = self.verdict_on(&release).await?;
         Ok(Found::Newest(release, verdict))
     }
 
+    /// Remembers what a listing has shown, and forgets verdicts that are not there any more.
+    fn listed(&mut self, listing: Listing) {
+        self.read.retain(|key, _| listing.verdicts.iter().any(|verdict| verdict.key == *key));
+        self.listing = Some(listing);
+    }
+
     /// Warns of several objects that say they are the latest, once as long as they are the same ones.
     fn tell_of_rivals(&mut self, releases: &[Release], newest: Option<&Release>) {
-        let mut latest: Vec<_> = releases.iter().filter(|r| is_latest(&r.key)).map(|r| r.key.clone()).collect();
+        let latest = releases.iter().filter(|r| is_latest(&r.key) && self.place.holds(&r.key));
+        let mut latest: Vec<_> = latest.map(|r| r.key.clone()).collect();
         latest.sort_unstable();
         if latest.len() > 1 && latest != self.rivals {
             let taken = newest.map(|newest| newest.key.as_str());
@@ -269,16 +316,22 @@ impl FromBucket {
         let unread: Vec<_> = listed.iter().filter(is_read).cloned().collect();
         let reading = unread.into_iter().map(|object| {
             let papers = papers.clone();
-            async move { papers.read(&object.key).await.map(|text| (object, text)) }
+            async move { (papers.read_listed(&object.key).await, object) }
         });
         let mut reading = stream::iter(reading).buffer_unordered(8);
-        while let Some(read) = reading.next().await {
-            let (object, text) = read?;
-            let verdict = text.as_deref().and_then(Verdict::read);
-            if verdict.is_none() {
-                tracing::warn!(key = object.key, "this is no verdict that can be read, and counts as none");
+        while let Some((read, object)) = reading.next().await {
+            let verdict = match read {
+                // It was deleted since it was listed: a person has lifted it.
+                Ok(None) => continue,
+                Ok(Some(text)) => Verdict::read(&text).ok_or_else(|| "it is no verdict".to_owned()),
+                // A host that may not read verdicts serves all the same: its own gate judges, too.
+                Err(fault) if fault.cure == Cure::Operator => Err(fault.to_string()),
+                Err(fault) => return Err(fault),
+            };
+            if let Err(why) = &verdict {
+                tracing::warn!(key = object.key, why, "this verdict cannot be read, and counts as none");
             }
-            self.read.insert(object.key, (object.etag, verdict));
+            self.read.insert(object.key, (object.etag, verdict.ok()));
         }
         Ok(listed.iter().filter_map(|object| self.read.get(&object.key)?.1.clone()).collect())
     }
@@ -323,19 +376,32 @@ impl FromBucket {
         signed: bool,
         progress: &Progress,
     ) -> Result<Fetched, Fault> {
-        let about = self.clients()?.0.about(release).await?;
+        let about = self.clients()?.0.about(release).await;
+        let about = about.map_err(|unfetched| self.fault_of(release, unfetched))?;
         let signature = if signed { self.signature(release, &about).await? } else { None };
         if signed && signature.is_none() && OffsetDateTime::now_utc() - release.modified < SIGNATURE_COMES_WITHIN {
-            let said = format!("there is none yet, neither in its metadata nor as {}", signature_key(release));
+            let said = format!(
+                "there is none yet that may be read, neither in its metadata nor as {}",
+                signature_key(release)
+            );
             return Err(Fault::retry(format!("looking for the signature of {}", release.key), said));
         }
         let release = Release { version: about.version.clone(), named: about.named.clone(), ..release.clone() };
-        let resumed = download(&self.clients()?.0, &release, incoming, progress).await?;
+        let resumed = download(&self.clients()?.0, &release, incoming, progress).await;
+        let resumed = resumed.map_err(|unfetched| self.fault_of(&release, unfetched))?;
+        self.hidden = None;
         let file = incoming.to_owned();
         let compared = tokio::task::spawn_blocking(move || compare(&about, &file)).await;
         let compared = compared.map_err(|error| Fault::retry("comparing checksums", error))?;
         let bytes = compared.map_err(|error| Fault::retry(format!("reading {}", incoming.display()), error))?;
         Ok(Fetched { release, bytes, resumed, signature })
+    }
+
+    fn fault_of(&mut self, release: &Release, unfetched: Unfetched) -> Fault {
+        match unfetched {
+            Unfetched::Hidden(fault) => self.hides(release, fault),
+            Unfetched::Replaced(fault) | Unfetched::Failed(fault) => fault,
+        }
     }
 
     /// The signature in the object's metadata, else the one that lies beside it.
@@ -386,10 +452,12 @@ impl FromBucket {
 }
 
 impl Listing {
-    /// What matters of a listing: of a prefix with very many objects the newest ones.
-    fn of(releases: Vec<Release>, verdicts: &str, newest: Option<&Release>) -> Listing {
-        let (mut judged, others): (Vec<_>, Vec<_>) = releases.into_iter().partition(|r| r.key.starts_with(verdicts));
-        let mut own: Vec<_> = others.into_iter().filter(|r| r.key.ends_with(".zip") && !is_latest(&r.key)).collect();
+    /// What matters of a listing: of a folder with very many objects the newest ones.
+    fn of(releases: Vec<Release>, place: &config::Bucket, newest: Option<&Release>) -> Listing {
+        let verdicts = verdict::folder(&place.prefix);
+        let (mut judged, others): (Vec<_>, Vec<_>) = releases.into_iter().partition(|r| r.key.starts_with(&verdicts));
+        let is_own = |r: &Release| place.holds(&r.key) && r.key.ends_with(".zip") && !is_latest(&r.key);
+        let mut own: Vec<_> = others.into_iter().filter(is_own).collect();
         // The one on the newest package is always among them.
         let on_newest = newest.map(|newest| format!("{verdicts}{}.json", newest.etag.trim_matches('"')));
         judged.sort_by_key(|r| std::cmp::Reverse((Some(&r.key) == on_newest.as_ref(), r.modified)));
@@ -439,8 +507,13 @@ fn fingerprint(path: &Path) -> Result<Release, Fault> {
     Ok(Release::plain(&path.display().to_string(), &etag, length, newest))
 }
 
-/// Copies a zip or packs a folder; a zip that is written to while it is copied is found out by its CRCs.
+/// Copies a zip or packs a folder; a zip that is written to while it is copied is found out by its CRCs. What did not
+/// become whole is removed: a disk that it filled is needed for other things.
 fn copy(path: &Path, release: Release, incoming: &Path) -> Result<Release, Fault> {
+    copy_whole(path, release, incoming).inspect_err(|_| drop(fs::remove_file(incoming)))
+}
+
+fn copy_whole(path: &Path, release: Release, incoming: &Path) -> Result<Release, Fault> {
     let doing = || format!("packing {}", path.display());
     let failed = |error: io::Error| Fault::retry(doing(), error);
     if path.is_dir() {
