@@ -167,6 +167,57 @@ async fn package_that_vanishes_between_look_and_fetch_leaves_the_site() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn package_that_is_renamed_is_followed_at_once_where_s3_hides_what_is_gone() {
+    let (instance, visitor, mut agent) = serving(&version("first", 1)).await;
+    instance.account.copy("site-latest.zip", "site-1.zip").await;
+    instance.account.delete("site-latest.zip").await;
+    instance.account.put("site-2-latest.zip", version("second", 2).zip()).await;
+    // A listing is made once a minute, and at once when the package is not there any more.
+    agent.wait_for("the second", Duration::from_secs(15), async |_| shows(&visitor, "second").await).await;
+    let denied = instance.aws.calls().iter().filter(|call| call.status == Some(403)).count();
+    assert!(denied > 0, "the world hides nothing: {:?}", instance.aws.calls());
+    agent.wait_for_phase("package", "kept", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn permission_to_read_that_is_missing_for_good_is_told_as_one() {
+    let (instance, visitor, mut agent) = serving(&version("first", 1)).await;
+    for operation in ["HeadObject", "GetObject"] {
+        instance.aws.add(Rule::new(Fault::denied()).on(operation).about("-latest.zip"));
+        if operation == "GetObject" {
+            instance.account.put("site-latest.zip", version("second", 2).zip()).await;
+        }
+        let told = async |agent: &Agent| agent.part("package")["fault"]["remedy"].to_string().contains("s3:GetObject");
+        agent.wait_for("the permission", SOON, told).await;
+        assert!(shows(&visitor, "first").await);
+        instance.aws.lift();
+        agent.wait_for_phase("package", "kept", Duration::from_secs(90)).await;
+    }
+    assert!(shows(&visitor, "second").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn good_verdict_is_told_though_a_bad_package_follows_within_a_second() {
+    let (instance, visitor, mut agent) = serving(&version("first", 1)).await;
+    let account = &instance.account;
+    account.put("site-20260101T000001Z-ffffffffffff.zip", version("first", 1).zip()).await;
+    let second = version("second", 2).zip();
+    account.put("site-20260101T000002Z-000000000000.zip", second.clone()).await;
+    let good = account.put("site-latest.zip", second).await;
+    agent.wait_for("the second", SOON, async |_| shows(&visitor, "second").await).await;
+    let bad = account.put("site-latest.zip", boasting("bad").zip()).await;
+    agent.wait_for("the bad one is refused", SOON, async |_| refused(&instance, &bad).await).await;
+    let told = async |_: &Agent| account.verdict(&good).await.is_some_and(|verdict| verdict["verdict"] == "good");
+    agent.wait_for("the good one is called good", SOON, told).await;
+    assert!(!agent.log().contains("a second look finds: telling"), "{}", agent.last_lines());
+    // A host that comes now takes what was served, and not the version before.
+    let younger = instance.successor().await;
+    let (mut successor, fresh) = (younger.start(), younger.visitor());
+    successor.wait_for("the last good one", SOON, async |_| front(&fresh).await.is_some()).await;
+    assert!(shows(&fresh, "second").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agent_that_is_killed_at_any_step_of_a_swap_serves_at_its_next_start() {
     let (instance, visitor, mut agent) = serving(&version("0", 1)).await;
     let steps = [

@@ -298,7 +298,7 @@ fn checked_upgrade(written: WrittenUpgrade) -> Result<Upgrade, Wrong> {
     let PackagePlace::Bucket(from) = written.from.into_inner() else {
         return Err((
             span,
-            "newer versions of the program are taken from a bucket alone: s3://bucket/prefix/".to_owned(),
+            "newer versions of the program are taken from a bucket alone: s3://bucket/folder/".to_owned(),
         ));
     };
     Ok(Upgrade { from, keys: checked_keys(written.key)? })

@@ -14,7 +14,7 @@ use crate::{
 /// Where packages are published.
 #[derive(Args)]
 pub(super) struct Published {
-    /// Where packages are published, such as s3://bucket/prefix/; by default what the configuration says.
+    /// Where packages are published, such as s3://bucket/folder/; by default what the configuration says.
     #[arg(long, value_name = "PLACE", value_parser = place, conflicts_with = "config")]
     at: Option<PackagePlace>,
     /// The configuration of the hosts that serve them.
@@ -25,7 +25,7 @@ pub(super) struct Published {
 /// Where a package is to be published.
 #[derive(Args)]
 pub(super) struct Target {
-    /// Where to publish, such as s3://bucket/prefix/, or file:///srv/site.zip; by default what the configuration says.
+    /// Where to publish, such as s3://bucket/folder/, or file:///srv/site.zip; by default what the configuration says.
     #[arg(long, value_name = "PLACE", value_parser = place, conflicts_with = "config")]
     to: Option<PackagePlace>,
     /// The configuration of the hosts that are to serve it.
@@ -52,7 +52,7 @@ impl Published {
         }
         let config = Config::load(&self.config).map_err(|error| {
             let hint =
-                if self.config == Path::new(CONFIGURATION) { " (or name the place: s3://bucket/prefix/)" } else { "" };
+                if self.config == Path::new(CONFIGURATION) { " (or name the place: s3://bucket/folder/)" } else { "" };
             Stop::new(BAD_CONFIGURATION, format!("{error}{hint}"))
         })?;
         Ok((config.package, Some(config.domain)))

@@ -1,4 +1,4 @@
-//! Everything that is published under a prefix, what hosts said of it, and who serves what.
+//! Everything that is published in a folder, what hosts said of it, and who serves what.
 
 use std::collections::BTreeMap;
 
@@ -145,12 +145,12 @@ impl Catalogue {
         let verdicts: Vec<Verdict> =
             beside(depot, objects.iter().filter(|object| keys.is_verdict(&object.key))).await?;
         let hosts: Vec<Serving> = beside(depot, objects.iter().filter(|object| keys.is_host(&object.key))).await?;
-        let latest = newest(objects.clone());
-        let pointed = match &latest {
+        let pointed = match newest(&objects, depot.place()) {
             Some(latest) => depot.look(&latest.key).await?.map(|object| (latest.clone(), object)),
             None => None,
         };
-        Ok(Catalogue::of(&keys, &objects, pointed.as_ref(), &verdicts, &of_today(hosts)))
+        let packages: Vec<_> = objects.into_iter().filter(|object| depot.place().holds(&object.key)).collect();
+        Ok(Catalogue::of(&keys, &packages, pointed.as_ref(), &verdicts, &of_today(hosts)))
     }
 
     fn of(

@@ -1,18 +1,18 @@
-//! Where things lie under the prefix that packages are published at.
+//! Where things lie in the folder that packages are published in.
 
 use super::Version;
 
 /// What publishers and hosts agree on beside the packages.
 pub(super) const BESIDE: &str = ".spothost/";
 
-/// The keys under one prefix.
+/// The keys of one folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     prefix: String,
 }
 
 impl Keys {
-    /// The keys under that prefix.
+    /// The keys of the folder with that prefix, as [`crate::config::Bucket`] has it.
     pub fn new(prefix: &str) -> Keys {
         Keys { prefix: prefix.to_owned() }
     }
@@ -53,8 +53,8 @@ impl Keys {
     }
 
     fn is_beside(&self, key: &str, folder: &str) -> bool {
-        let rest = key.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(BESIDE));
-        rest.is_some_and(|rest| rest.starts_with(folder) && rest.ends_with(".json"))
+        let rest = key.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(BESIDE)?.strip_prefix(folder));
+        rest.is_some_and(|name| name.ends_with(".json") && !name.contains('/'))
     }
 }
 
