@@ -39,11 +39,14 @@ enum Source {
 /// gzip's header (RFC 1952 §2.3): deflate, no name, no time, unknown system.
 const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
+/// Bytes of the header and of the trailer behind the stream.
+const GZIP_FRAMING: u64 = GZIP_HEADER.len() as u64 + 8;
+
 impl<'a> Representation<'a> {
     /// The representation of `entry` for these request fields; `None` if the package does not hold what it declares.
     pub(crate) fn choose(site: &'a Site, entry: &'a Entry, headers: &HeaderMap) -> Option<Self> {
         let codings = Coding::ALL.map(|coding| site.coded(entry, coding));
-        let deflated = entry.method == Method::Deflated;
+        let deflated = entry.method == Method::Deflated && Self::is_smaller_as_gzip(entry);
         let varies = deflated || codings.iter().any(Option::is_some);
         if !varies {
             return Self::identity(site, entry, varies);
@@ -67,6 +70,11 @@ impl<'a> Representation<'a> {
             (Some(2), None) if best > 0 => Self::reframed(site, entry),
             _ => Self::identity(site, entry, varies),
         }
+    }
+
+    /// Whether a deflate stream, with what makes gzip of it, is shorter than the file: nobody is sent more bytes than it has.
+    fn is_smaller_as_gzip(entry: &Entry) -> bool {
+        entry.packed.saturating_add(GZIP_FRAMING) < entry.size
     }
 
     /// The file as it is.

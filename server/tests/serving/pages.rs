@@ -38,6 +38,27 @@ async fn a_deflated_file_is_served_as_gzip_or_inflated() {
     }
 }
 
+/// Zip tools deflate files that are hardly longer than gzip's frame, or that are compressed already.
+#[tokio::test]
+async fn a_deflated_file_is_never_sent_as_more_bytes_than_it_has() {
+    let (small, image) = ("a page of twenty-six bytes".to_owned(), noise(70_000));
+    let package = Package::new().deflated("small.txt", &small).deflated("image.jpg", &image);
+    let package = package.deflated("index.html", text("home", 200)).deflated("none.txt", "");
+    let server = Server::with(package.finish(), |_| {});
+    for accepted in ["gzip", "gzip, identity;q=0", "*"] {
+        let accepted = format!("Accept-Encoding: {accepted}");
+        for (target, content) in [("/small.txt", small.as_bytes()), ("/image.jpg", &image), ("/none.txt", b"")] {
+            let response = get(&server, target, &[&accepted]).await;
+            assert_eq!((response.status, response.field("content-encoding")), (200, None), "{target} {accepted}");
+            assert_eq!(response.field("vary"), None, "nobody gets anything else");
+            assert!(response.content == content, "{target} {accepted}");
+            let tag = format!("If-None-Match: {}", response.field("etag").unwrap());
+            assert_eq!(get(&server, target, &[&tag]).await.status, 304);
+        }
+        assert_eq!(get(&server, "/", &[&accepted]).await.field("content-encoding"), Some("gzip"));
+    }
+}
+
 #[tokio::test]
 async fn a_stored_file_is_served_as_it_lies_whatever_is_accepted() {
     let server = Server::start();
