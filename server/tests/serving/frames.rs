@@ -60,6 +60,46 @@ pub(crate) fn fields(target: &str) -> Vec<u8> {
     block
 }
 
+/// A field as a literal without indexing (RFC 7541 §6.2.2).
+pub(crate) fn literal(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut field = vec![0];
+    for text in [name.as_ref(), value.as_ref()] {
+        // A length of seven bits, and what is beyond them (§5.1).
+        match u8::try_from(text.len()) {
+            Ok(length @ ..=126) => field.push(length),
+            _ => {
+                field.push(0x7f);
+                let mut rest = text.len() - 0x7f;
+                while rest >= 0x80 {
+                    field.push(rest as u8 | 0x80);
+                    rest >>= 7;
+                }
+                field.push(rest as u8);
+            }
+        }
+        field.extend(text);
+    }
+    field
+}
+
+/// The status at the beginning of a response (RFC 7541 appendix A).
+pub(crate) fn status(head: &Frame) -> u16 {
+    match head.payload[..] {
+        [0x88, ..] => 200,
+        [0x89, ..] => 204,
+        [0x8a, ..] => 206,
+        [0x8b, ..] => 304,
+        [0x8c, ..] => 400,
+        [0x8d, ..] => 404,
+        [0x8e, ..] => 500,
+        // The value for the name with number 8.
+        [8, 3, hundreds, tens, ones, ..] => {
+            [hundreds, tens, ones].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
+        }
+        _ => panic!("a response without a status: {head:?}"),
+    }
+}
+
 /// A connection that has sent the preface and empty settings.
 pub(crate) async fn connect(server: &Server) -> TlsStream<TcpStream> {
     let mut stream = dial(server).await;

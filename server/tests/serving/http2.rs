@@ -6,8 +6,9 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     client::get,
     frames::{
-        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY,
-        PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, connect, dial, fields, frame, next, try_next,
+        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY,
+        PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, connect, dial, fields, frame, literal, next, status,
+        try_next,
     },
     package::Package,
     server::Server,
@@ -65,18 +66,6 @@ async fn taken(server: &Server, bytes: &[u8]) -> Taken {
     }
 }
 
-/// The status at the beginning of a response (RFC 7541 appendix A); 0 for one that has no number of its own there.
-fn status(head: &Frame) -> u16 {
-    match head.payload[0] {
-        0x88 => 200,
-        0x8b => 304,
-        0x8c => 400,
-        0x8d => 404,
-        0x8e => 500,
-        _ => 0,
-    }
-}
-
 async fn all_are_taken(cases: Vec<(&str, &str, Vec<u8>, Taken)>) {
     let server = Server::start();
     let mut wrong = Vec::new();
@@ -102,15 +91,6 @@ fn with(more: &[u8]) -> Vec<u8> {
 /// A request with just these fields.
 fn only(block: &[u8]) -> Vec<u8> {
     frame(HEADERS, WHOLE, 1, block)
-}
-
-/// A field as a literal without indexing (RFC 7541 §6.2.2).
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let mut field = vec![0, name.len() as u8];
-    field.extend(name.as_bytes());
-    field.push(value.len() as u8);
-    field.extend(value.as_bytes());
-    field
 }
 
 fn setting(id: u16, value: u32) -> Vec<u8> {
@@ -199,6 +179,19 @@ async fn frames_that_break_a_rule_end_what_they_break() {
         ("RFC 9218 §7.1", "PRIORITY_UPDATE on a stream", frame(16, 0, 1, b"\0\0\0\x01u=1"), protocol),
         ("RFC 9218 §7.1", "PRIORITY_UPDATE of stream 0", frame(16, 0, 0, b"\0\0\0\0u=1"), protocol),
         ("RFC 9218 §7.1", "PRIORITY_UPDATE of 3 bytes", frame(16, 0, 0, b"\0\0\0"), size),
+        ("RFC 9218 §7.1", "PRIORITY_UPDATE of a pushed stream", frame(16, 0, 0, b"\0\0\0\x02u=1"), protocol),
+        (
+            "RFC 9218 §7.1",
+            "PRIORITY_UPDATE of as many idle streams as may be open",
+            (0..128).flat_map(|stream| frame(16, 0, 0, &[0, 0, 1, 2 * stream as u8 + 1])).collect(),
+            Well,
+        ),
+        (
+            "RFC 9218 §7.1",
+            "PRIORITY_UPDATE of more idle streams than may be open",
+            (0..129_u32).flat_map(|stream| frame(16, 0, 0, &(2 * stream + 1).to_be_bytes())).collect(),
+            protocol,
+        ),
         ("RFC 9218 §7.1", "PRIORITY_UPDATE of an idle stream", frame(16, 0, 0, b"\0\0\0\x09u=1"), Well),
         ("§6.5.2", "an unknown setting is ignored", setting(0xeeee, 1), Well),
         ("§6.6", "PUSH_PROMISE of a client", frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2]), protocol),

@@ -1,10 +1,15 @@
 //! What a client's frames mean, without its socket (RFC 9113 §5, §6).
 
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    time::Duration,
+};
 
 use super::{
     frame::{self, ErrorCode, HEAD, Head, LONGEST, flag, kind, setting},
     hpack::{Decoder, Encoder, Refused},
+    priority::Priority,
     stream::{ROOM, Stream},
     window::{Overflow, Window},
 };
@@ -29,8 +34,13 @@ pub(super) struct Protocol {
     pub(super) encoder: Encoder,
     /// By their number, which only ever grows.
     pub(super) streams: Vec<Stream>,
-    /// Which one is the next to send.
+    /// Which one is the next to send: 0 for the first of those that follow each other, else one more than its place among
+    /// all for one that shares.
     pub(super) next: usize,
+    /// How much that one has sent in its turn.
+    pub(super) spent: usize,
+    /// What was said of streams that have not begun.
+    pub(super) early: BTreeMap<u32, Priority>,
     /// The last one that began.
     pub(super) last: u32,
     /// What the client has room for on all streams, and at first on each.
@@ -107,6 +117,8 @@ impl Protocol {
             encoder: Encoder::new(),
             streams: Vec::new(),
             next: 0,
+            spent: 0,
+            early: BTreeMap::new(),
             last: 0,
             window: Window::new(),
             initial: Window::new(),
@@ -257,6 +269,7 @@ impl Protocol {
     pub(super) fn check(&self) {
         assert!(self.partial.len() < HEAD + LONGEST && self.reset.len() <= REMEMBERED);
         assert!(self.streams.len() <= self.bounds.streams && self.streams.is_sorted_by_key(|stream| stream.id));
+        assert!(self.early.len() <= self.bounds.streams && self.early.keys().all(|id| *id > self.last));
         assert!(self.block.as_ref().is_none_or(|block| block.bytes.len() <= 2 * self.bounds.head.max(LONGEST)));
         assert!(self.errors <= self.bounds.errors && self.resets <= self.bounds.resets);
         self.decoder.check();

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     frame::{self, ErrorCode, Head, LONGEST, flag, setting},
-    priority::Urgency,
+    priority::Priority,
     protocol::{Block, CONTINUATIONS, DRAINING, Drain, Protocol},
     request::Fields,
     stream::{self, Content, ROOM, State, Stream},
@@ -90,7 +90,8 @@ impl Protocol {
         self.decoder.decode(block, &mut fields)?;
         if id > self.last {
             self.last = id;
-            return self.request(id, ends, fields, out);
+            let priority = self.early_priority(id);
+            return self.request(id, ends, fields, priority, out);
         }
         let Some(at) = self.find(id) else {
             return if self.was_reset(id) { Ok(()) } else { Err(ErrorCode::StreamClosed) };
@@ -102,7 +103,15 @@ impl Protocol {
         }
     }
 
-    fn request(&mut self, id: u32, ends: bool, fields: Fields, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    /// A request, whose priority was said before it or is said by its fields.
+    fn request(
+        &mut self,
+        id: u32,
+        ends: bool,
+        fields: Fields,
+        priority: Option<Priority>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ErrorCode> {
         if matches!(self.drain, Drain::After(last) if id > last) {
             return Ok(());
         }
@@ -117,7 +126,9 @@ impl Protocol {
         if self.streams.is_empty() {
             self.streams = stream::room();
         }
-        self.streams.push(Stream::new(id, self.initial, head, content));
+        let mut stream = Stream::new(id, self.initial, head, content);
+        stream.priority = priority.unwrap_or(stream.priority);
+        self.streams.push(stream);
         Ok(())
     }
 
@@ -130,14 +141,37 @@ impl Protocol {
         }
     }
 
-    /// A stream that has not begun says later how urgent it is, and one that is over does not matter (RFC 9218 §7.1).
+    /// What is said of a stream before it begins is kept until then; one that is over does not matter (RFC 9218 §7.1).
     pub(super) fn priority_update(&mut self, payload: &[u8]) -> Result<(), ErrorCode> {
         let (id, value) = payload.split_at_checked(4).ok_or(ErrorCode::FrameSize)?;
-        let id = frame::number(id).filter(|id| *id > 0).ok_or(ErrorCode::Protocol)?;
+        // Those of the server are even, and there are none.
+        let id = frame::number(id).filter(|id| !id.is_multiple_of(2)).ok_or(ErrorCode::Protocol)?;
+        let priority = Priority::updated(value);
         if let Some(at) = self.find(id) {
-            self.streams[at].urgency = str::from_utf8(value).ok().and_then(Urgency::said).unwrap_or_default();
+            self.streams[at].priority = priority;
+        } else if id > self.last {
+            return self.keep_early(id, priority);
         }
         Ok(())
+    }
+
+    /// No more of them are kept than could begin (RFC 9218 §7.1).
+    fn keep_early(&mut self, id: u32, priority: Priority) -> Result<(), ErrorCode> {
+        if !self.early.contains_key(&id) && self.streams.len() + self.early.len() >= self.bounds.streams {
+            return Err(ErrorCode::Protocol);
+        }
+        self.early.insert(id, priority);
+        Ok(())
+    }
+
+    /// What was said of the stream that begins now. Those before it will never begin (RFC 9113 §5.1.1).
+    fn early_priority(&mut self, id: u32) -> Option<Priority> {
+        if self.early.is_empty() {
+            return None;
+        }
+        let priority = self.early.remove(&id);
+        self.early = self.early.split_off(&id);
+        priority
     }
 
     pub(super) fn rst_stream(&mut self, head: Head, payload: &[u8]) -> Result<(), ErrorCode> {

@@ -14,7 +14,7 @@ use hyper::body::Body as _;
 
 use super::{
     frame::{self, ErrorCode, HEAD, Head, LONGEST, flag, kind},
-    priority::Urgency,
+    priority::{Priority, Urgency},
     protocol::Protocol,
     stream::{self, Answer, State},
 };
@@ -27,6 +27,8 @@ use crate::{
 const COPIED: usize = 2048;
 /// What is left of a record is not worth a frame if it is less than that.
 const LEAST: usize = 1024;
+/// How much each of those that share a connection sends in its turn, at least: a frame, or what a head leaves of it.
+const TURN: usize = LONGEST - HEAD - LEAST;
 
 /// Takes what is to be sent.
 pub(super) trait Records {
@@ -73,8 +75,8 @@ impl Protocol {
         stream.state = State::Answered(Answer { body: response.into_body(), piece: Segments::default(), account });
     }
 
-    /// Lets streams write, the most urgent first and those that are as urgent in turn, until they have written `most` bytes of
-    /// content, behind what is in `out` already; returns how many they wrote. What is left in `out` is to be sealed.
+    /// Lets streams write, the most urgent first, until they have written `most` bytes of content, behind what is in `out`
+    /// already; returns how many they wrote. What is left in `out` is to be sealed.
     pub(super) fn send(
         &mut self,
         context: &mut Context<'_>,
@@ -82,31 +84,100 @@ impl Protocol {
         out: &mut Vec<u8>,
         records: &mut impl Records,
     ) -> io::Result<usize> {
-        let (mut written, many) = (0, self.streams.len());
+        let mut written = 0;
         for urgency in Urgency::all() {
-            if self.streams.iter().all(|stream| stream.urgency != urgency) {
+            let mut of_it = self.streams.iter().filter(|stream| stream.priority.urgency == urgency).peekable();
+            if of_it.peek().is_none() {
                 continue;
             }
-            // How many had nothing to write since one had.
-            let mut without = 0;
-            while without < many && written < most {
-                self.next = if self.next < many { self.next } else { 0 };
-                let turn = match self.streams[self.next].urgency == urgency {
-                    true => self.turn(self.next, context, most - written, out, records)?,
-                    false => None,
-                };
-                match turn {
-                    Some(bytes) => (written, without) = (written + bytes, 0),
-                    None => without += 1,
-                }
-                self.next += 1;
-            }
+            written += match of_it.any(|stream| stream.priority.incremental) {
+                true => self.send_in_turn(urgency, context, most - written, out, records)?,
+                false => self.send_in_order(urgency, context, most - written, out, records)?,
+            };
         }
         self.streams.retain(|stream| !matches!(stream.state, State::Over));
         if self.streams.is_empty() {
             stream::leave(mem::take(&mut self.streams));
         }
         Ok(written)
+    }
+
+    /// What is of no use in part is sent one after the other, in the order in which it was asked for (RFC 9218 §10).
+    fn send_in_order(
+        &mut self,
+        urgency: Urgency,
+        context: &mut Context<'_>,
+        most: usize,
+        out: &mut Vec<u8>,
+        records: &mut impl Records,
+    ) -> io::Result<usize> {
+        let (mut written, mut first) = (0, 0);
+        while written < most
+            && let Some(bytes) = self.first_turn(urgency, &mut first, context, most - written, out, records)?
+        {
+            written += bytes;
+        }
+        Ok(written)
+    }
+
+    /// Each response that is of use in part has its turn, and so has the first of those that are not. A turn that is cut
+    /// short here goes on next time: else it would always be the same one that has the rest of a batch.
+    fn send_in_turn(
+        &mut self,
+        urgency: Urgency,
+        context: &mut Context<'_>,
+        most: usize,
+        out: &mut Vec<u8>,
+        records: &mut impl Records,
+    ) -> io::Result<usize> {
+        let turns = self.streams.len() + 1;
+        let (mut written, mut first) = (0, 0);
+        // How many had nothing to write since one had.
+        let mut without = 0;
+        while without < turns && written < most {
+            let at = if self.next < turns { self.next } else { 0 };
+            let left = most - written;
+            let turn = match at.checked_sub(1) {
+                None => self.first_turn(urgency, &mut first, context, left, out, records)?,
+                Some(at) if self.streams[at].priority == (Priority { urgency, incremental: true }) => {
+                    self.turn(at, context, left, out, records)?
+                }
+                Some(_) => None,
+            };
+            match turn {
+                Some(bytes) => {
+                    written += bytes;
+                    without = 0;
+                    self.spent += bytes;
+                }
+                None => without += 1,
+            }
+            let is_over = turn.is_none() || self.spent >= TURN;
+            self.next = if is_over { at + 1 } else { at };
+            self.spent = if is_over { 0 } else { self.spent };
+        }
+        Ok(written)
+    }
+
+    /// One frame of the first stream that follows others and has something to write; those before `first` have nothing.
+    fn first_turn(
+        &mut self,
+        urgency: Urgency,
+        first: &mut usize,
+        context: &mut Context<'_>,
+        most: usize,
+        out: &mut Vec<u8>,
+        records: &mut impl Records,
+    ) -> io::Result<Option<usize>> {
+        while let Some(stream) = self.streams.get(*first) {
+            if stream.priority == (Priority { urgency, incremental: false })
+                && let Some(bytes) = self.turn(*first, context, most, out, records)?
+            {
+                return Ok(Some(bytes));
+            }
+            *first += 1;
+        }
+        Ok(None)
     }
 
     /// Whether a stream has content that the client has room for.
@@ -263,23 +334,103 @@ mod tests {
     }
 
     #[test]
-    fn the_most_urgent_come_first_and_others_take_turns() {
-        let mut protocol = asked(20_000, &["u=5", "u=1", "", "i"]);
-        let streams: Vec<_> = sent(&mut protocol, usize::MAX).iter().map(|(stream, _)| *stream).collect();
-        assert_eq!(streams, [3, 3, 5, 7, 5, 7, 1, 1]);
-        assert!(protocol.streams.is_empty());
+    fn the_most_urgent_come_first_then_those_that_follow_each_other_and_others_share() {
+        for (priorities, expected) in [
+            (&["u=5", "u=1", "", "i"][..], &[3, 3, 5, 7, 5, 7, 1, 1][..]),
+            (&["", "", ""], &[1, 1, 3, 3, 5, 5]),
+            (&["i", "i", "i"], &[1, 3, 5, 1, 3, 5]),
+            (&["", "", "i"], &[1, 5, 1, 3, 5, 3]),
+            (&["i", "", "i", ""], &[3, 1, 5, 3, 7, 1, 5, 7]),
+            (&["u=4, i", "u=4", "u=2, i=?0"], &[5, 5, 3, 1, 3, 1]),
+        ] {
+            let mut protocol = asked(20_000, priorities);
+            let streams: Vec<_> = sent(&mut protocol, usize::MAX).iter().map(|(stream, _)| *stream).collect();
+            assert_eq!(streams, expected, "{priorities:?}");
+            assert!(protocol.streams.is_empty());
+        }
+    }
+
+    /// However much or little is sent at once.
+    #[test]
+    fn shares_are_alike_whatever_the_size_of_a_batch() {
+        for batch in [1_000, 10_000, 20_000, 65_536] {
+            let mut protocol = asked(100_000, &["", "i", "i", "i", "i", ""]);
+            let mut sent_of = [0; 12];
+            while sent_of.iter().sum::<usize>() < 300_000 {
+                for (stream, length) in sent(&mut protocol, batch) {
+                    sent_of[stream as usize] += length;
+                }
+            }
+            let shares = [1, 3, 5, 7, 9].map(|stream| sent_of[stream]);
+            let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+            assert!(most - least < 2 * LONGEST && sent_of[11] == 0, "{batch}: {sent_of:?}");
+        }
     }
 
     #[test]
-    fn urgency_may_change_on_the_way() {
-        let mut protocol = asked(20_000, &["", ""]);
-        assert_eq!(sent(&mut protocol, 1), [(1, 1)]);
+    fn who_has_no_room_for_the_first_response_gets_the_next_one() {
+        let mut protocol = asked(20_000, &["", "", "i"]);
+        protocol.streams[0].window.take(1 << 30);
+        let streams: Vec<_> = sent(&mut protocol, usize::MAX).iter().map(|(stream, _)| *stream).collect();
+        assert_eq!(streams, [3, 5, 3, 5]);
         let mut bytes = Vec::new();
-        Head { length: 7, kind: kind::PRIORITY_UPDATE, flags: 0, stream: 0 }.write(&mut bytes);
-        bytes.extend_from_slice(b"\0\0\0\x01u=0");
+        frame::write_window_update(1, 1 << 20, &mut bytes);
         protocol.receive(&bytes, &mut Vec::new()).unwrap();
         let streams: Vec<_> = sent(&mut protocol, usize::MAX).iter().map(|(stream, _)| *stream).collect();
-        assert_eq!(streams, [1, 1, 3, 3]);
+        assert_eq!(streams, [1, 1]);
+    }
+
+    fn priority_update(stream: u32, value: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Head { length: 4 + value.len(), kind: kind::PRIORITY_UPDATE, flags: 0, stream: 0 }.write(&mut bytes);
+        bytes.extend_from_slice(&stream.to_be_bytes());
+        bytes.extend_from_slice(value);
+        bytes
+    }
+
+    #[test]
+    fn priority_may_change_on_the_way() {
+        let mut protocol = asked(40_000, &["", ""]);
+        assert_eq!(sent(&mut protocol, 1), [(1, 1)]);
+        protocol.receive(&priority_update(1, b"i"), &mut Vec::new()).unwrap();
+        protocol.receive(&priority_update(3, b"i"), &mut Vec::new()).unwrap();
+        let streams: Vec<_> = sent(&mut protocol, 4 * LONGEST).iter().map(|(stream, _)| *stream).collect();
+        assert_eq!(streams[..4], [1, 3, 1, 3]);
+        protocol.receive(&priority_update(3, b"u=0"), &mut Vec::new()).unwrap();
+        let streams: Vec<_> = sent(&mut protocol, usize::MAX).iter().map(|(stream, _)| *stream).collect();
+        assert_eq!(streams, [3, 1]);
+    }
+
+    /// RFC 9218 §7.1.
+    #[test]
+    fn priority_said_before_a_stream_begins_counts_and_no_more_is_kept_than_could_begin() {
+        let mut out = Vec::new();
+        let mut settings = Settings::default();
+        settings.bounds.streams = 3;
+        let mut protocol = Protocol::new(&settings, &mut out);
+        let mut bytes = PREFACE.to_vec();
+        frame::write_settings(&[], &mut bytes);
+        for (stream, value) in [(7, &b"u=7"[..]), (3, b"u=1"), (3, b"u=2, i"), (5, b"u=6")] {
+            bytes.extend(priority_update(stream, value));
+        }
+        protocol.receive(&bytes, &mut out).unwrap();
+        let request = |stream: u32| {
+            let mut bytes = Vec::new();
+            frame::write_headers(stream, true, &mut bytes, |out| {
+                out.extend_from_slice(b"\x82\x87\x84\x41\x01a\x00\x08priority\x03u=0");
+            });
+            bytes
+        };
+        protocol.receive(&request(3), &mut out).unwrap();
+        assert_eq!(protocol.streams[0].priority, Priority::updated(b"u=2, i"));
+        protocol.receive(&request(7), &mut out).unwrap();
+        assert_eq!(protocol.streams[1].priority, Priority::updated(b"u=7"));
+        assert!(protocol.early.is_empty(), "stream 5 never begins");
+        protocol.receive(&priority_update(5, b"u=1"), &mut out).unwrap();
+        assert!(protocol.early.is_empty());
+        protocol.receive(&priority_update(9, b"u=1"), &mut out).unwrap();
+        protocol.receive(&priority_update(9, b"u=2"), &mut out).unwrap();
+        assert_eq!(protocol.receive(&priority_update(11, b"u=1"), &mut out), Err(ErrorCode::Protocol));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{cell::RefCell, mem};
 
 use tokio::time::Instant;
 
-use super::{frame::ErrorCode, priority::Urgency, request::Head, window::Window};
+use super::{frame::ErrorCode, priority::Priority, request::Head, window::Window};
 use crate::{
     account::Account,
     connections::farewell::MOST_SCRAPPED,
@@ -20,7 +20,7 @@ pub(super) struct Stream {
     pub(super) id: u32,
     /// What the client has room for.
     pub(super) window: Window,
-    pub(super) urgency: Urgency,
+    pub(super) priority: Priority,
     /// What still comes of the request; none if it has ended.
     pub(super) content: Option<Content>,
     pub(super) state: State,
@@ -87,8 +87,8 @@ pub(super) fn leave(room: Vec<Stream>) {
 impl Stream {
     /// A request that has come, with the content that is to follow.
     pub(super) fn new(id: u32, window: Window, head: Head, content: Option<Content>) -> Self {
-        let urgency = Urgency::of(head.request.headers());
-        Self { id, window, urgency, content, state: State::Asked(head) }
+        let priority = Priority::of(head.request.headers());
+        Self { id, window, priority, content, state: State::Asked(head) }
     }
 
     /// The request, once, if it waits for its response.
