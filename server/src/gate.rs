@@ -87,7 +87,7 @@ impl Visitor<'_> {
             secure: true,
             long_target: false,
             too_large: false,
-            content: false,
+            broken: false,
         };
         Some(respond::answer(&asked, &request))
     }

@@ -43,8 +43,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) long_target: bool,
     /// Whether its head is larger than is wanted, and was not kept.
     pub(crate) too_large: bool,
-    /// Whether content follows its head.
-    pub(crate) content: bool,
+    /// Whether its content is not framed as it must be.
+    pub(crate) broken: bool,
 }
 
 /// The response to a request.
@@ -78,12 +78,23 @@ fn respond<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
     if asked.too_large || request.headers().len() > asked.settings.bounds.fields {
         return plain::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
+    if asked.broken {
+        return plain::response(StatusCode::BAD_REQUEST);
+    }
     let known = match asked.names.of(request) {
         Ok(known) => known,
         Err(status) => return plain::response(status),
     };
-    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-        return plain::method_not_allowed();
+    if !target::has_its_form(request) {
+        return plain::response(StatusCode::BAD_REQUEST);
+    }
+    match *request.method() {
+        Method::GET | Method::HEAD | Method::OPTIONS => {}
+        // What HTTP knows (RFC 9110 §9.3, RFC 5789), but no file bears.
+        Method::POST | Method::PUT | Method::DELETE | Method::PATCH | Method::CONNECT | Method::TRACE => {
+            return plain::method_not_allowed();
+        }
+        _ => return plain::response(StatusCode::NOT_IMPLEMENTED),
     }
     let Some(site) = &asked.site else {
         return plain::no_site_yet(asked.settings.patience.retry_after);

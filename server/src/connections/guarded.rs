@@ -50,8 +50,6 @@ pub(crate) struct Marks {
     /// The number of the request whose target was too long, and was cut; 0 for none. Bytes are looked at before the requests
     /// before them are answered, so it must be said which one is meant.
     long_target: AtomicU64,
-    /// The number of the request that announced content, and is the last one; 0 for none.
-    content: AtomicU64,
     /// The connection is to end as soon as nothing is under way.
     closing: AtomicBool,
     /// The package that the last response comes from, where its file may be sent as it is.
@@ -62,11 +60,6 @@ impl Marks {
     /// Whether this is the number of the request whose target was too long.
     pub(crate) fn long_target(&self, request: u64) -> bool {
         self.long_target.load(Relaxed) == request
-    }
-
-    /// Whether this is the number of the request that announced content.
-    pub(crate) fn content(&self, request: u64) -> bool {
-        self.content.load(Relaxed) == request
     }
 
     /// The next response comes from this package.
@@ -122,9 +115,6 @@ impl<S> Guarded<S> {
         let scan = &mut self.scan;
         let (at, instead) = match scan.look(&buffer.filled()[before..]) {
             Found::Fine => {
-                if scan.announced_content() {
-                    self.marks.content.store(scan.begun(), Relaxed);
-                }
                 if scan.inside_head() {
                     self.pulse.head_incomplete(scan.begun());
                 }

@@ -4,6 +4,14 @@
 //! `Content-Length` beside a `Transfer-Encoding`. Each such leniency is one half of request smuggling (RFC 9112 §11.2), so
 //! every byte is looked at here before hyper sees it. A fault ends the requests of a connection: hyper is handed a byte
 //! that no parser takes, answers 400 in its turn, and closes.
+//!
+//! Content is followed to its end, as the next request begins there. All that is taken here means the same to hyper, which
+//! takes more.
+
+use crate::respond::{
+    field::{Length, is_token},
+    target,
+};
 
 /// Looks at the bytes of an HTTP/1 connection, however they are cut.
 #[derive(Debug)]
@@ -16,8 +24,16 @@ pub(crate) struct Scan {
     name: [u8; LONGEST_NAME],
     name_length: usize,
     value: Value,
-    length: Option<Framing>,
+    /// What `Content-Length` says.
+    length: Option<u64>,
+    /// Whether `Transfer-Encoding` says `chunked`.
     coded: bool,
+    /// How much of the content, or of the chunk, is still to come.
+    left: u64,
+    /// Digits of the chunk's size.
+    digits: u8,
+    /// Whether the field lines are trailers.
+    trailers: bool,
 }
 
 /// What was found in some bytes.
@@ -46,26 +62,27 @@ enum Place {
     Value,
     ValueLf,
     EndLf,
-    /// Behind a head that announced a body: what follows is content, and the last request of this connection.
+    /// Inside content of a length that was announced.
     Content,
+    /// Inside the size of a chunk (RFC 9112 §7.1).
+    Size,
+    /// Behind it, before an extension.
+    SizeBlank,
+    Extension,
+    SizeLf,
+    Chunk,
+    ChunkCr,
+    ChunkLf,
     Faulty,
-}
-
-/// What a `Content-Length` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Empty,
-    Content,
 }
 
 /// The values that matter are watched while they pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
     Other,
-    /// `Content-Length`: so many digits so far, and whether one of them was not 0, and whether white space followed.
+    /// `Content-Length`: as far as it came, and whether white space followed.
     Length {
-        digits: usize,
-        zero: bool,
+        length: Length,
         ended: bool,
     },
     /// `Transfer-Encoding`: how much of `chunked` was read.
@@ -79,6 +96,8 @@ const LENGTH: &[u8] = b"content-length";
 const CODING: &[u8] = b"transfer-encoding";
 const VERSION: &[u8] = b"HTTP/1.1";
 const CHUNKED: &[u8] = b"chunked";
+/// Digits of a chunk's size: no chunk is larger than 2^60 bytes.
+const SIZE_DIGITS: u8 = 15;
 
 impl Scan {
     pub(crate) fn new(target_limit: usize) -> Self {
@@ -92,6 +111,9 @@ impl Scan {
             value: Value::Other,
             length: None,
             coded: false,
+            left: 0,
+            digits: 0,
+            trailers: false,
         }
     }
 
@@ -100,14 +122,21 @@ impl Scan {
         matches!(self.place, Place::Before | Place::BeforeLf)
     }
 
-    /// Whether part of a head has come.
+    /// Whether part of a head has come, and nothing of the content behind it.
     pub(crate) fn inside_head(&self) -> bool {
-        !self.between_requests() && !self.exhausted()
-    }
-
-    /// Whether no further request can come.
-    pub(crate) fn exhausted(&self) -> bool {
-        matches!(self.place, Place::Content | Place::Faulty)
+        let head = matches!(
+            self.place,
+            Place::Method
+                | Place::Target
+                | Place::Version
+                | Place::LineLf
+                | Place::Field
+                | Place::Name
+                | Place::Value
+                | Place::ValueLf
+                | Place::EndLf
+        );
+        head && !self.trailers
     }
 
     /// How many heads have begun: the number of the request that the last one is of.
@@ -115,16 +144,11 @@ impl Scan {
         self.begun
     }
 
-    /// Whether the last head announced content.
-    pub(crate) fn announced_content(&self) -> bool {
-        self.place == Place::Content
-    }
-
     /// Looks at the next bytes.
     pub(crate) fn look(&mut self, bytes: &[u8]) -> Found {
         let mut at = 0;
         while at < bytes.len() {
-            if self.exhausted() {
+            if self.place == Place::Faulty {
                 return Found::Fine;
             }
             at += self.skip(&bytes[at..]);
@@ -146,7 +170,7 @@ impl Scan {
     fn skip(&mut self, bytes: &[u8]) -> usize {
         match self.place {
             Place::Target => {
-                let plain = bytes.iter().position(|byte| *byte <= b' ').unwrap_or(bytes.len());
+                let plain = bytes.iter().position(|byte| !TARGET[usize::from(*byte)]).unwrap_or(bytes.len());
                 let plain = plain.min(self.target_limit.saturating_sub(self.target));
                 self.target += plain;
                 plain
@@ -160,8 +184,19 @@ impl Scan {
             }
             // Other control characters are no matter of framing, and hyper refuses them.
             Place::Value if self.value == Value::Other => memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len()),
+            Place::Content | Place::Chunk => self.skip_content(bytes.len()),
             _ => 0,
         }
+    }
+
+    /// How many of so many bytes are content.
+    fn skip_content(&mut self, bytes: usize) -> usize {
+        let content = usize::try_from(self.left).map_or(bytes, |left| left.min(bytes));
+        self.left -= content as u64;
+        if self.left == 0 {
+            self.place = if self.place == Place::Chunk { Place::ChunkCr } else { Place::Before };
+        }
+        content
     }
 
     /// `None` for a byte that may not stand here.
@@ -173,7 +208,7 @@ impl Scan {
             (Place::Method, b' ') => Place::Target,
             (Place::Method, byte) if is_token(byte) => Place::Method,
             (Place::Target, b' ') if self.target > 0 => Place::Version,
-            (Place::Target, 0x21..=0x7e | 0x80..) => self.lengthen_target(),
+            (Place::Target, byte) if target::may_hold(byte) => self.lengthen_target(),
             (Place::Version, b'\r') => Place::LineLf,
             (Place::Version, b'H' | b'T' | b'P' | b'/' | b'.' | b'0'..=b'9') => Place::Version,
             (Place::LineLf | Place::ValueLf, b'\n') => Place::Field,
@@ -184,6 +219,15 @@ impl Scan {
             (Place::Value, b'\r') => self.end_value()?,
             (Place::Value, b'\t' | 0x20..=0x7e | 0x80..) => self.watch(byte)?,
             (Place::EndLf, b'\n') => self.end()?,
+            (Place::Size, byte) if byte.is_ascii_hexdigit() => self.lengthen_chunk(byte)?,
+            (Place::Size | Place::SizeBlank, b' ' | b'\t') if self.digits > 0 => Place::SizeBlank,
+            (Place::Size | Place::SizeBlank, b';') if self.digits > 0 => Place::Extension,
+            (Place::Size, b'\r') if self.digits > 0 => Place::SizeLf,
+            (Place::Extension, b'\r') => Place::SizeLf,
+            (Place::Extension, b'\t' | 0x20..=0x7e | 0x80..) => Place::Extension,
+            (Place::SizeLf, b'\n') => self.begin_chunk(),
+            (Place::ChunkCr, b'\r') => Place::ChunkLf,
+            (Place::ChunkLf, b'\n') => self.begin_size(),
             _ => return None,
         };
         Some(())
@@ -212,12 +256,14 @@ impl Scan {
         Place::Name
     }
 
-    /// A second length is refused even if it says the same (RFC 9112 §6.3 allows to), and so is a second coding.
+    /// A second length is refused even if it says the same (RFC 9112 §6.3 allows to), and so is a second coding. Among
+    /// trailers neither says anything of the content (RFC 9110 §6.5.1), and nobody has a reason to send it there.
     fn begin_value(&mut self) -> Option<Place> {
         let name = self.name.get(..self.name_length).unwrap_or_default();
         self.value = match name {
+            LENGTH | CODING if self.trailers => return None,
             LENGTH if self.length.is_some() => return None,
-            LENGTH => Value::Length { digits: 0, zero: true, ended: false },
+            LENGTH => Value::Length { length: Length::default(), ended: false },
             CODING if self.coded => return None,
             CODING => Value::Coding { matched: 0 },
             _ => Value::Other,
@@ -228,14 +274,9 @@ impl Scan {
     fn watch(&mut self, byte: u8) -> Option<Place> {
         let blank = matches!(byte, b' ' | b'\t');
         match &mut self.value {
-            Value::Length { digits, ended, .. } if blank => *ended = *digits > 0,
-            Value::Length { digits, zero, ended } => {
-                if !byte.is_ascii_digit() || *ended || *digits == 18 {
-                    return None;
-                }
-                *digits += 1;
-                *zero &= byte == b'0';
-            }
+            Value::Length { length, ended } if blank => *ended = length.end().is_some(),
+            Value::Length { ended: true, .. } => return None,
+            Value::Length { length, .. } => length.push(byte)?,
             // White space inside the word is caught, as a letter must follow; around it it is allowed.
             Value::Coding { matched: 0 } if blank => {}
             Value::Coding { matched } if blank && *matched == CHUNKED.len() => {}
@@ -252,9 +293,7 @@ impl Scan {
 
     fn end_value(&mut self) -> Option<Place> {
         match self.value {
-            Value::Length { digits: 0, .. } => return None,
-            Value::Length { zero: true, .. } => self.length = Some(Framing::Empty),
-            Value::Length { .. } => self.length = Some(Framing::Content),
+            Value::Length { length, .. } => self.length = Some(length.end()?),
             Value::Coding { matched } if matched == CHUNKED.len() => self.coded = true,
             Value::Coding { .. } => return None,
             Value::Other => {}
@@ -264,13 +303,54 @@ impl Scan {
 
     /// `Content-Length` beside `Transfer-Encoding` is how requests are smuggled (RFC 9112 §6.1).
     fn end(&mut self) -> Option<Place> {
+        if self.trailers {
+            return Some(Place::Before);
+        }
         match (self.length, self.coded) {
             (Some(_), true) => None,
-            (_, true) | (Some(Framing::Content), _) => Some(Place::Content),
-            _ => Some(Place::Before),
+            (None, true) => Some(self.begin_size()),
+            (Some(1..), false) => Some(self.begin_content()),
+            (Some(0) | None, false) => Some(Place::Before),
         }
     }
+
+    fn begin_content(&mut self) -> Place {
+        self.left = self.length.unwrap_or(0);
+        Place::Content
+    }
+
+    fn begin_size(&mut self) -> Place {
+        self.left = 0;
+        self.digits = 0;
+        Place::Size
+    }
+
+    fn lengthen_chunk(&mut self, byte: u8) -> Option<Place> {
+        if self.digits == SIZE_DIGITS {
+            return None;
+        }
+        self.digits += 1;
+        self.left = self.left * 16 + u64::from((byte as char).to_digit(16)?);
+        Some(Place::Size)
+    }
+
+    /// The last chunk is empty, and trailers follow it (RFC 9112 §7.1.2).
+    fn begin_chunk(&mut self) -> Place {
+        self.trailers = self.left == 0;
+        if self.trailers { Place::Field } else { Place::Chunk }
+    }
 }
+
+/// Which bytes a target may hold, looked up for each of them.
+const TARGET: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = target::may_hold(byte as u8);
+        byte += 1;
+    }
+    table
+};
 
 /// Which bytes a token may hold, looked up for each byte of a head.
 const TOKEN: [bool; 256] = {
@@ -282,13 +362,6 @@ const TOKEN: [bool; 256] = {
     }
     table
 };
-
-/// RFC 9110 §5.6.2.
-const fn is_token(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
-        | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
-}
 
 #[cfg(test)]
 mod tests {
@@ -326,16 +399,66 @@ mod tests {
         }
     }
 
+    /// Where it ends, the next request begins.
     #[test]
-    fn content_makes_a_request_the_last_one() {
-        for head in [
-            "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET x",
-            "POST / HTTP/1.1\r\ncontent-length:\t05 \r\n\r\n\n\n",
-            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0;\n\r\n",
-            "POST / HTTP/1.1\r\ntransfer-encoding:CHUNKED\t\r\n\r\n",
+    fn content_is_followed_to_its_end() {
+        let next = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for (content, inside) in [
+            ("Content-Length: 5\r\n\r\nGET x", "GET "),
+            ("content-length:\t05 \r\n\r\n\n\r\n\0\r", "\n\r\n\0"),
+            ("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "0\r\n\r"),
+            ("transfer-encoding:CHUNKED\t\r\n\r\n1\r\nx\r\n0\r\n\r\n", "1\r\nx"),
+            ("Transfer-Encoding: chunked\r\n\r\n0000A\r\n0123\r\n6789\r\n00\r\n\r\n", "0000A\r\n0123\r\n6"),
+            ("Transfer-Encoding: chunked\r\n\r\n1;a=b;c=\"d\";e\r\nx\r\n0\t ;y\r\n\r\n", "1;a=b;c=\"d\""),
+            ("Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\nC:\r\n\r\n", "0\r\nA: b\r\n"),
         ] {
-            let (found, scan) = look(head.as_bytes());
-            assert_eq!((found, scan.announced_content()), (Found::Fine, true), "{head:?}");
+            let head = format!("POST / HTTP/1.1\r\n{content}");
+            let (found, scan) = look(format!("{head}{next}{next}").as_bytes());
+            assert_eq!((found, scan.begun(), scan.between_requests()), (Found::Fine, 3, true), "{content:?}");
+            let cut = head.find("\r\n\r\n").unwrap() + 4 + inside.len();
+            let (found, scan) = look(&head.as_bytes()[..cut]);
+            assert_eq!((found, scan.between_requests(), scan.inside_head()), (Found::Fine, false, false), "{inside:?}");
+            let faulty = format!("{head}\0");
+            assert_eq!(look(faulty.as_bytes()).0, Found::Fault(head.len()), "{content:?}");
+        }
+    }
+
+    /// RFC 9112 §7.1: what some take for a chunk, and others for something else.
+    #[test]
+    fn chunks_that_can_be_read_in_two_ways_are_faults() {
+        for chunks in [
+            "\r\n",
+            ";a\r\n",
+            " 1\r\nx\r\n",
+            "+1\r\nx\r\n",
+            "-1\r\nx\r\n",
+            "0x1\r\nx\r\n",
+            "1 \r\nx\r\n",
+            "1 1\r\nx\r\n",
+            "1_0\r\nx\r\n",
+            "g\r\n",
+            "1\nx\r\n",
+            "1\r\nx\n",
+            "1\r\nxx\r\n",
+            "1\r\n\r\n",
+            "1\rx\r\n",
+            "1;a\nb\r\nx\r\n",
+            "1;a\rb\r\nx\r\n",
+            "1;\0\r\nx\r\n",
+            "1\r\nx0\r\n",
+            "1000000000000000\r\nx",
+            "fffffffffffffffff\r\nx",
+            "0\r\nno colon\r\n\r\n",
+            "0\r\n folded: x\r\n\r\n",
+            "0\r\nX : y\r\n\r\n",
+            "0\r\nX: y\n\r\n",
+            "0\r\nX: y\r\n\n",
+            "0\r\nContent-Length: 5\r\n\r\n",
+            "0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            let head = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+            let (found, _) = look(head.as_bytes());
+            assert!(matches!(found, Found::Fault(_)), "{chunks:?}: {found:?}");
         }
     }
 
@@ -357,6 +480,8 @@ mod tests {
             "GET\t/ HTTP/1.1\r\n\r\n",
             "GET / extra HTTP/1.1\r\n\r\n",
             "GET /\0 HTTP/1.1\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\n\r\n",
+            "GET /?a\u{7f}b HTTP/1.1\r\n\r\n",
             "GET /\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
@@ -376,7 +501,7 @@ mod tests {
             "\u{16}\u{3}\u{1}",
         ] {
             let (found, scan) = look(head.as_bytes());
-            assert!(matches!(found, Found::Fault(_)) && scan.exhausted(), "{head:?}: {found:?}");
+            assert!(matches!(found, Found::Fault(_)) && scan.place == Place::Faulty, "{head:?}: {found:?}");
         }
     }
 

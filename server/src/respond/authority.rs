@@ -1,7 +1,11 @@
 //! For whom a request is: `Host` and `:authority` (RFC 9110 §7.2, RFC 9112 §3.2, RFC 9113 §8.3.1).
 
-use http::{HeaderValue, Request, StatusCode, Version, header, uri::Authority};
+use http::{
+    HeaderValue, Request, StatusCode, Uri, Version, header,
+    uri::{Authority, Scheme},
+};
 
+use super::target;
 use crate::Settings;
 
 /// The names that are served, and what follows from them.
@@ -47,9 +51,10 @@ impl Names {
     /// How the name that a request is for is served.
     ///
     /// # Errors
-    /// 400 where HTTP demands it: `Host` missing in HTTP/1.1, repeated, invalid, or contradicting the target (RFC 9112
-    /// §3.2); 421 for a name that is not served here (RFC 9110 §15.5.20). That is so on both ports: somebody else's name
-    /// that leads here by mistake, or a scanner with an address, is not sent on to the domain.
+    /// 400 where HTTP demands it: `Host` missing, repeated, invalid, or contradicting the target (RFC 9112 §3.2, RFC 9113
+    /// §8.3.1); 421 for a scheme or a name that is not served here (RFC 9110 §15.5.20), and for whoever speaks HTTP/1.0 and
+    /// names nobody. That is so on both ports: somebody else's name that leads here by mistake, or a scanner with an
+    /// address, is not sent on to the domain.
     pub(crate) fn of<B>(&self, request: &Request<B>) -> Result<Known, StatusCode> {
         if let Some(known) = self.plainly(request) {
             return Ok(known);
@@ -57,21 +62,21 @@ impl Names {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (_, Some(_)) => return Err(StatusCode::BAD_REQUEST),
-            (Some(host), None) => Some(parse(host).ok_or(StatusCode::BAD_REQUEST)?),
+            (Some(host), None) => Some(authority(host).ok_or(StatusCode::BAD_REQUEST)?),
             (None, None) => None,
         };
-        let target = request.uri().authority();
-        if target.is_some_and(|target| target.as_str().contains('@')) {
-            return Err(StatusCode::BAD_REQUEST);
-        }
+        let host = host.as_ref().map(|host| HostPort::of(host).ok_or(StatusCode::BAD_REQUEST)).transpose()?;
+        let uri = request.uri();
+        let target = uri.authority().map(|target| HostPort::of(target).ok_or(StatusCode::BAD_REQUEST)).transpose()?;
+        check_scheme(uri)?;
         match (target, host) {
-            (None, None) if request.version() == Version::HTTP_11 => Err(StatusCode::BAD_REQUEST),
-            (None, None) => Err(StatusCode::MISDIRECTED_REQUEST),
-            (None, Some(host)) => self.known(&host),
+            (None, None) if request.version() < Version::HTTP_11 => Err(StatusCode::MISDIRECTED_REQUEST),
+            (None, None) => Err(StatusCode::BAD_REQUEST),
+            (None, Some(host)) => self.known(host.host),
             // RFC 9112 §3.2 demands Host beside an absolute target too.
             (Some(_), None) if request.version() == Version::HTTP_11 => Err(StatusCode::BAD_REQUEST),
-            (Some(target), None) => self.known(target.host()),
-            (Some(target), Some(host)) if target.host().eq_ignore_ascii_case(&host) => self.known(&host),
+            (Some(target), None) => self.known(target.host),
+            (Some(target), Some(host)) if target.is(host, uri.scheme()) => self.known(host.host),
             (Some(_), Some(_)) => Err(StatusCode::BAD_REQUEST),
         }
     }
@@ -85,7 +90,9 @@ impl Names {
         };
         match (request.uri().authority(), hosts.next(), hosts.next()) {
             (Some(target), None, None)
-                if request.version() == Version::HTTP_2 && domain(target.as_str().as_bytes()) =>
+                if request.version() == Version::HTTP_2
+                    && check_scheme(request.uri()).is_ok()
+                    && domain(target.as_str().as_bytes()) =>
             {
                 Some(Known::Served)
             }
@@ -114,6 +121,52 @@ impl Names {
     }
 }
 
+/// The host and the port that an authority names: `uri-host [":" port]` (RFC 9110 §7.2), without userinfo (§4.2.4).
+///
+/// The one reader of `Host`, of `:authority` and of absolute targets: two that differ somewhere are how a request is for
+/// one site to a cache, and for another one to its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort<'a> {
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> HostPort<'a> {
+    /// `None` if the authority names no host, or a port that there cannot be.
+    pub(crate) fn of(authority: &'a Authority) -> Option<Self> {
+        let host = authority.host();
+        // Userinfo would stand before the host.
+        let port = authority.as_str().strip_prefix(host)?;
+        if host.is_empty() || !is_port(port.as_bytes()) {
+            return None;
+        }
+        Some(Self { host, port: port.strip_prefix(':').and_then(|digits| digits.parse().ok()) })
+    }
+
+    /// Whether that is the same place, where a port that is not said is that of the scheme (RFC 9110 §4.2.3).
+    fn is(self, other: Self, scheme: Option<&Scheme>) -> bool {
+        let unsaid = if scheme == Some(&Scheme::HTTP) { 80 } else { 443 };
+        let port = |place: Self| place.port.unwrap_or(unsaid);
+        self.host.eq_ignore_ascii_case(other.host) && port(self) == port(other)
+    }
+}
+
+/// Refuses a target that is for another protocol: what is no scheme is bad, and what is one is misdirected (RFC 9110 §7.4).
+/// The scheme is not compared with the port: whoever ends TLS before this server says `http` here, or `https` there.
+fn check_scheme(uri: &Uri) -> Result<(), StatusCode> {
+    match uri.scheme() {
+        None => Ok(()),
+        Some(scheme) if *scheme == Scheme::HTTPS || *scheme == Scheme::HTTP => Ok(()),
+        Some(scheme) if target::is_scheme(scheme.as_str()) => Err(StatusCode::MISDIRECTED_REQUEST),
+        Some(_) => Err(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// The authority that a `Host` field holds.
+fn authority(field: &HeaderValue) -> Option<Authority> {
+    field.to_str().ok()?.parse().ok()
+}
+
 /// `[":" port]` (RFC 9110 §7.2), of a port that there can be.
 fn is_port(port: &[u8]) -> bool {
     match port {
@@ -132,17 +185,6 @@ fn is_below(wildcard: &str, host: &str) -> bool {
         let (label, rest) = host.split_at(host.len() - end.len());
         rest.eq_ignore_ascii_case(end) && !label.contains('.')
     })
-}
-
-/// The host of a valid `Host` field: `uri-host [":" port]` (RFC 9110 §7.2).
-fn parse(field: &HeaderValue) -> Option<String> {
-    let text = field.to_str().ok()?;
-    if text.contains('@') {
-        return None;
-    }
-    let authority: Authority = text.parse().ok()?;
-    let port = text.strip_prefix(authority.host())?;
-    is_port(port.as_bytes()).then(|| authority.host().to_owned())
 }
 
 #[cfg(test)]
@@ -175,56 +217,97 @@ mod tests {
     fn request(version: Version, target: &str, hosts: &[&str]) -> Request<()> {
         let mut request = Request::builder().version(version).uri(target);
         for host in hosts {
-            request = request.header(header::HOST, *host);
+            request = request.header(header::HOST, host.as_bytes());
         }
         request.body(()).unwrap()
     }
 
+    const BAD: Result<Known, StatusCode> = Err(StatusCode::BAD_REQUEST);
+    const MISDIRECTED: Result<Known, StatusCode> = Err(StatusCode::MISDIRECTED_REQUEST);
+    const SERVED: Result<Known, StatusCode> = Ok(Known::Served);
+
+    /// Wherever an authority stands, it is judged alike.
     #[test]
     fn the_host_decides_how_a_request_is_served() {
-        let (bad, misdirected) = (Err(StatusCode::BAD_REQUEST), Err(StatusCode::MISDIRECTED_REQUEST));
-        for (hosts, expected) in [
-            (&["www.example.org"][..], Ok(Known::Served)),
-            (&["WWW.example.ORG:8443"], Ok(Known::Served)),
-            (&["www.example.org:65535"], Ok(Known::Served)),
-            (&["www.example.org:65536"], bad),
-            (&["www.example.org:+80"], bad),
-            (&["www.example.org8443"], misdirected),
-            (&["www.example.org."], Ok(Known::Served)),
-            (&["www.example.org:"], Ok(Known::Served)),
-            (&["127.0.0.1:1"], Ok(Known::Served)),
-            (&["[::1]:1"], Ok(Known::Served)),
-            (&["example.org"], Ok(Known::Alias)),
-            (&["169.254.169.254"], misdirected),
-            (&["other.example"], misdirected),
-            (&["www.example.org.evil.example"], misdirected),
-            (&[], bad),
-            (&[""], bad),
-            (&["www.example.org", "www.example.org"], bad),
-            (&["www.example.org, other.example"], bad),
-            (&["user@www.example.org"], bad),
-            (&["www.example.org/path"], bad),
-            (&["www.example.org:port"], bad),
-            (&["www.example.org:65536"], bad),
-            (&["www.exa mple.org"], bad),
+        for (host, expected) in [
+            ("www.example.org", SERVED),
+            ("WWW.example.ORG:8443", SERVED),
+            ("www.example.org:65535", SERVED),
+            ("www.example.org:65536", BAD),
+            ("www.example.org:4294967376", BAD),
+            ("www.example.org:+80", BAD),
+            ("www.example.org:-1", BAD),
+            ("www.example.org:port", BAD),
+            ("www.example.org:80:80", BAD),
+            ("www.example.org: 80", BAD),
+            ("www.example.org8443", MISDIRECTED),
+            ("www.example.org.", SERVED),
+            ("www.example.org:", SERVED),
+            ("127.0.0.1:1", SERVED),
+            ("[::1]:1", SERVED),
+            ("[::1]x", BAD),
+            ("[::1", BAD),
+            ("::1", BAD),
+            ("example.org", Ok(Known::Alias)),
+            ("169.254.169.254", MISDIRECTED),
+            ("other.example", MISDIRECTED),
+            ("www.example.org.evil.example", MISDIRECTED),
+            ("", BAD),
+            (":8443", BAD),
+            ("www.example.org,other.example", MISDIRECTED),
+            ("www.example.org, other.example", BAD),
+            ("user@www.example.org", BAD),
+            ("user:password@www.example.org:8443", BAD),
+            ("@www.example.org", BAD),
+            ("www.example.org/path", BAD),
+            ("www.example.org?query", BAD),
+            ("www.example.org#fragment", BAD),
+            ("www.example.org\\x", BAD),
+            ("www.ex%61mple.org", BAD),
+            ("www.exa mple.org", BAD),
+            ("www.ex\u{e4}mple.org", BAD),
         ] {
-            assert_eq!(names().of(&request(Version::HTTP_11, "/", hosts)), expected, "{hosts:?}");
+            assert_eq!(names().of(&request(Version::HTTP_11, "/", &[host])), expected, "Host: {host}");
+            assert_eq!(names().of(&request(Version::HTTP_2, "/", &[host])), expected, "Host: {host} in HTTP/2");
+            // What cannot even be part of a target is refused before it gets here.
+            let target = host.parse::<Authority>().ok().and_then(|authority| {
+                Uri::builder().scheme("https").authority(authority).path_and_query("/").build().ok()
+            });
+            let judged = target.map_or(BAD, |target| names().of(&request(Version::HTTP_2, &target.to_string(), &[])));
+            assert_eq!(judged, expected, ":authority: {host}");
+        }
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            for hosts in [&[][..], &["www.example.org", "www.example.org"], &["www.example.org", ""]] {
+                assert_eq!(names().of(&request(version, "/", hosts)), BAD, "{version:?} {hosts:?}");
+            }
         }
     }
 
     #[test]
     fn an_absolute_target_must_agree_with_the_host() {
+        const HTTP_11: Version = Version::HTTP_11;
+        const HTTP_2: Version = Version::HTTP_2;
         for (version, target, hosts, expected) in [
-            (Version::HTTP_11, "http://www.example.org/", &["www.example.org"][..], Ok(Known::Served)),
-            (Version::HTTP_11, "http://other.example/", &["www.example.org"], Err(StatusCode::BAD_REQUEST)),
-            (Version::HTTP_11, "http://www.example.org/", &["169.254.169.254"], Err(StatusCode::BAD_REQUEST)),
-            (Version::HTTP_11, "http://www.example.org/", &[], Err(StatusCode::BAD_REQUEST)),
-            (Version::HTTP_11, "http://u@www.example.org/", &["www.example.org"], Err(StatusCode::BAD_REQUEST)),
-            (Version::HTTP_2, "https://www.example.org/", &[], Ok(Known::Served)),
-            (Version::HTTP_2, "https://other.example/", &[], Err(StatusCode::MISDIRECTED_REQUEST)),
-            (Version::HTTP_2, "https://www.example.org/", &["other.example"], Err(StatusCode::BAD_REQUEST)),
-            (Version::HTTP_10, "/", &["www.example.org"], Ok(Known::Served)),
-            (Version::HTTP_10, "/", &[], Err(StatusCode::MISDIRECTED_REQUEST)),
+            (HTTP_11, "http://www.example.org/", &["www.example.org"][..], SERVED),
+            (HTTP_11, "http://www.example.org:80/", &["www.example.org"], SERVED),
+            (HTTP_11, "http://www.example.org/", &["www.example.org:443"], BAD),
+            (HTTP_11, "http://other.example/", &["www.example.org"], BAD),
+            (HTTP_11, "http://www.example.org/", &["169.254.169.254"], BAD),
+            (HTTP_11, "http://www.example.org/", &[], BAD),
+            (HTTP_11, "http://u@www.example.org/", &["www.example.org"], BAD),
+            (HTTP_11, "http://www.example.org:65536/", &["www.example.org:65536"], BAD),
+            (HTTP_11, "ftp://www.example.org/", &["www.example.org"], MISDIRECTED),
+            (HTTP_11, "1ftp://www.example.org/", &["www.example.org"], BAD),
+            (HTTP_2, "https://www.example.org/", &[], SERVED),
+            (HTTP_2, "http://www.example.org/", &[], SERVED),
+            (HTTP_2, "ftp://www.example.org/", &[], MISDIRECTED),
+            (HTTP_2, "https://www.example.org:443/", &["WWW.example.org"], SERVED),
+            (HTTP_2, "https://www.example.org:8443/", &["www.example.org:9443"], BAD),
+            (HTTP_2, "https://other.example/", &[], MISDIRECTED),
+            (HTTP_2, "https://www.example.org/", &["other.example"], BAD),
+            (HTTP_2, "https://www.example.org/", &["www.example.org", "www.example.org"], BAD),
+            (Version::HTTP_10, "/", &["www.example.org"], SERVED),
+            (Version::HTTP_10, "/", &[], MISDIRECTED),
         ] {
             assert_eq!(names().of(&request(version, target, hosts)), expected, "{version:?} {target} {hosts:?}");
         }

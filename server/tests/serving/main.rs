@@ -1,5 +1,6 @@
 //! The server as its clients see it, over real sockets, and the packages it takes and refuses.
 
+mod alike;
 mod client;
 mod conditional;
 mod content;

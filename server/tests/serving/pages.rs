@@ -146,9 +146,13 @@ async fn methods_are_those_of_files() {
         let options = request(&server, "OPTIONS", target, &[]).await;
         assert_eq!((options.status, options.field("allow")), (204, Some("GET, HEAD, OPTIONS")), "{target}");
     }
-    for method in ["POST", "PUT", "DELETE", "TRACE", "PATCH", "BREW"] {
+    for method in ["POST", "PUT", "DELETE", "TRACE", "PATCH"] {
         let refused = request(&server, method, "/", &[]).await;
         assert_eq!((refused.status, refused.field("allow")), (405, Some("GET, HEAD, OPTIONS")), "{method}");
+    }
+    for method in ["BREW", "PROPFIND", "get"] {
+        let unknown = request(&server, method, "/", &[]).await;
+        assert_eq!((unknown.status, unknown.field("allow")), (501, None), "{method}");
     }
 }
 

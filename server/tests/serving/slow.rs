@@ -122,6 +122,19 @@ async fn a_client_that_sends_content_slowly_is_answered_at_once_and_let_go() {
     ends_after(client, begun, 0).await;
 }
 
+#[tokio::test]
+async fn a_client_that_keeps_its_small_content_is_answered_and_let_go() {
+    let server = impatient();
+    for field in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+        let mut client = tls(&server).await;
+        client.send("POST", "/about", &[field]).await;
+        let begun = Instant::now();
+        let response = client.response().await;
+        assert_eq!((response.status, response.field("connection")), (405, Some("close")));
+        ends_after(client, begun, 200).await;
+    }
+}
+
 /// What the kernel holds for a reader that stops is bounded too: its send buffers would grow to megabytes each.
 #[tokio::test]
 async fn little_waits_for_a_reader_that_stops() {

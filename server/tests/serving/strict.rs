@@ -47,6 +47,8 @@ async fn what_could_smuggle_a_request_is_refused_and_the_connection_closed() {
         "GET / HTTP/1.2\r\nHost: www.example.org\r\n\r\n".into(),
         "GET / http/1.1\r\nHost: www.example.org\r\n\r\n".into(),
         "GET /a b HTTP/1.1\r\nHost: www.example.org\r\n\r\n".into(),
+        "GET /a#b HTTP/1.1\r\nHost: www.example.org\r\n\r\n".into(),
+        "GET /a HTTP/1.0\r\nHost: www.example.org\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
         "G@T / HTTP/1.1\r\nHost: www.example.org\r\n\r\n".into(),
         "\u{16}\u{3}\u{1}\u{2}".into(),
     ] {
@@ -58,22 +60,119 @@ async fn what_could_smuggle_a_request_is_refused_and_the_connection_closed() {
 async fn content_is_never_taken_for_a_request() {
     let server = Server::start();
     let inner = "GET /nothing HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
-    for (bytes, status) in [
-        (format!("GET / HTTP/1.1\r\nHost: www.example.org\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()), 200),
+    for (bytes, expected) in [
+        (
+            format!("GET / HTTP/1.1\r\nHost: www.example.org\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()),
+            &[200, 200][..],
+        ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nHost: www.example.org\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{inner}\r\n0\r\n\r\n",
+                inner.len()
+            ),
+            &[405, 200],
+        ),
         (
             format!(
                 "POST / HTTP/1.1\r\nHost: www.example.org\r\nTransfer-Encoding: chunked\r\n\r\n1;{inner}\r\n0\r\n\r\n"
             ),
-            405,
+            &[400],
         ),
         (
             format!(
                 "GET / HTTP/1.1\r\nHost: www.example.org\r\nExpect: 100-continue\r\nContent-Length: 9999\r\n\r\n{inner}"
             ),
-            200,
+            &[200],
         ),
     ] {
-        assert_eq!(statuses(&server, &bytes).await, [status], "{bytes:?}");
+        assert_eq!(statuses(&server, &bytes).await, expected, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_behind_content_that_is_small() {
+    let server = Server::start();
+    let post = |fields: &str, content: &str| {
+        format!("POST /about HTTP/1.1\r\nHost: www.example.org\r\n{fields}\r\n\r\n{content}")
+    };
+    let of = |length: usize| post(&format!("Content-Length: {length}"), &"x".repeat(length));
+    let chunk = |length: usize| format!("{length:X}\r\n{}\r\n", "x".repeat(length));
+    let chunked = |chunks: &str| post("Transfer-Encoding: chunked", chunks);
+    for (what, bytes, expected) in [
+        ("a little", of(3), &[405, 200][..]),
+        ("64 KiB", of(65_536), &[405, 200]),
+        ("more", of(65_537), &[405]),
+        ("twice", of(3) + &of(5), &[405, 405, 200]),
+        ("after a page", format!("GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n{}", of(3)), &[200, 405, 200]),
+        ("no chunk", chunked("0\r\n\r\n"), &[405, 200]),
+        ("two chunks", chunked(&format!("{}{}000\r\n\r\n", chunk(1), chunk(5_000))), &[405, 200]),
+        ("extensions", chunked("3;a=b ; c = \"d;e\"\r\nabc\r\n0 ;f\r\n\r\n"), &[405, 200]),
+        ("trailers", chunked("3\r\nabc\r\n0\r\nX: y\r\nZ:\r\n\r\n"), &[405, 200]),
+        ("many trailers", chunked(&format!("0\r\n{}\r\n", "X: y\r\n".repeat(101))), &[400]),
+        ("chunks of 64 KiB", chunked(&format!("{}0\r\n\r\n", chunk(32_768).repeat(2))), &[405, 200]),
+        ("more chunks", chunked(&format!("{}0\r\n\r\n", chunk(32_768).repeat(3))), &[405]),
+        ("a huge chunk", chunked("fffffffffffffff\r\nabc"), &[405]),
+        ("a chunk that no number holds", chunked("10000000000000000\r\nabc"), &[400]),
+        ("one that is asked for", post("Content-Length: 3\r\nExpect: 100-continue", "abc"), &[405]),
+        ("another expectation", post("Content-Length: 3\r\nExpect: 200-ok", "abc"), &[405]),
+        (
+            "HTTP/1.0",
+            "POST / HTTP/1.0\r\nHost: www.example.org\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nabc".into(),
+            &[405, 200],
+        ),
+        (
+            "HTTP/1.0 without a word",
+            "POST / HTTP/1.0\r\nHost: www.example.org\r\nContent-Length: 3\r\n\r\nabc".into(),
+            &[405],
+        ),
+    ] {
+        assert_eq!(statuses(&server, &bytes).await, expected, "{what}");
+    }
+}
+
+/// However it is cut, and even if the connection would rest meanwhile.
+#[tokio::test]
+async fn content_that_comes_late_is_waited_for() {
+    let server = Server::with(Package::example(), |settings| settings.patience.rest = Duration::from_millis(1));
+    let mut client = tls(&server).await;
+    client.send("GET", "/about", &[]).await;
+    assert_eq!(client.response().await.status, 200);
+    for (field, pieces) in [
+        ("Content-Length: 5", &["ab", "cde"][..]),
+        ("Transfer-Encoding: chunked", &["5", "\r\nab", "cde\r\n0\r", "\n", "\r", "\n"]),
+    ] {
+        client.send("POST", "/about", &[field]).await;
+        for piece in pieces {
+            assert!(client.silent_for(Duration::from_millis(30)).await, "the content is not here yet");
+            client.write(piece.as_bytes()).await;
+        }
+        let response = client.response().await;
+        assert_eq!((response.status, response.field("connection")), (405, None), "{field}");
+    }
+    client.send("GET", "/about", &[]).await;
+    assert_eq!(client.response().await.status, 200);
+}
+
+/// Nobody knows what its next bytes are meant to be (RFC 9112 §9.3).
+#[tokio::test]
+async fn a_bad_host_or_target_ends_the_connection_and_a_stream_alone() {
+    let server = Server::start();
+    for head in [
+        "GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n",
+        "GET / HTTP/1.1\r\nHost: a@www.example.org\r\n",
+        "GET / HTTP/1.1\r\nHost: www.example.org\r\nHost: www.example.org\r\n",
+        "GET http://a/ HTTP/1.1\r\nHost: www.example.org\r\n",
+        "GET www.example.org HTTP/1.1\r\nHost: www.example.org\r\n",
+        "GET * HTTP/1.1\r\nHost: www.example.org\r\n",
+        "GET /%zz HTTP/1.1\r\nHost: www.example.org\r\n",
+        "GET /../x HTTP/1.1\r\nHost: www.example.org\r\n",
+    ] {
+        assert_eq!(statuses(&server, &format!("{head}\r\n")).await, [400], "{head:?}");
+    }
+    let mut sender = h2(&server).await;
+    for (target, status) in [("/../x", 400), ("/about", 200), ("/%zz", 400), ("/about", 200)] {
+        assert_eq!(h2_get(&mut sender, h2_request("GET", target)).await.unwrap().0.status, status, "{target}");
     }
 }
 
@@ -147,7 +246,7 @@ async fn a_request_before_a_refused_one_is_answered_as_ever() {
     let server = Server::start();
     let first = "GET /about HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
     for (second, status) in [
-        ("POST / HTTP/1.1\r\nHost: www.example.org\r\nContent-Length: 3\r\n\r\nabc".to_owned(), 405),
+        ("POST / HTTP/1.1\r\nHost: www.example.org\r\nContent-Length: 99999\r\n\r\nabc".to_owned(), 405),
         (format!("GET /{} HTTP/1.1\r\nHost: www.example.org\r\n\r\n", "a".repeat(9000)), 414),
         ("GET / HTTP/1.1\r\nHost : www.example.org\r\n\r\n".to_owned(), 400),
     ] {

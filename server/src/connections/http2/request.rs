@@ -8,6 +8,7 @@ use http::{
 };
 
 use super::hpack::{Field, Refused, Sink};
+use crate::respond::field::Length;
 
 /// A head that is so many times larger than is wanted is not answered: to unpack it is what it was sent for.
 const BOMB: usize = 16;
@@ -77,10 +78,11 @@ impl Fields {
         }
     }
 
-    /// Whether these are trailers as they should be: without pseudo-fields (§8.1).
+    /// Whether these are trailers as they should be: without pseudo-fields (§8.1), and without a length, as it could only
+    /// contradict the content before them (RFC 9110 §6.5.1).
     pub(super) fn are_trailers(&self) -> bool {
         let pseudo = self.method.is_some() || self.scheme.is_some() || self.authority.is_some() || self.path.is_some();
-        !pseudo && !self.malformed
+        !pseudo && !self.malformed && !self.others.contains_key(header::CONTENT_LENGTH)
     }
 
     /// The request that they make (§8.3.1).
@@ -103,15 +105,17 @@ impl Fields {
                 return Err(Malformed);
             }
             parts.path_and_query = Some(path);
-            if let Some(authority) = self.authority {
-                parts.scheme = Some(scheme);
-                parts.authority = Some(authority);
+            match self.authority {
+                Some(authority) => {
+                    parts.scheme = Some(scheme);
+                    parts.authority = Some(authority);
+                }
+                // `Host` may say it instead, but only of a scheme that has one.
+                None if scheme != Scheme::HTTPS && scheme != Scheme::HTTP => return Err(Malformed),
+                None => {}
             }
         }
-        let announced = match self.others.get(header::CONTENT_LENGTH) {
-            Some(length) => Some(length.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Malformed)?),
-            None => None,
-        };
+        let announced = announced(&self.others)?;
         let mut request = Request::new(());
         *request.method_mut() = method;
         *request.version_mut() = Version::HTTP_2;
@@ -123,6 +127,16 @@ impl Fields {
     fn set<T>(slot: &mut Option<T>, value: T, malformed: &mut bool) {
         *malformed |= slot.replace(value).is_some();
     }
+}
+
+/// How long the content is, as the request says: once, as in HTTP/1.1 (RFC 9110 §8.6).
+fn announced(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(None) };
+    if lengths.next().is_some() {
+        return Err(Malformed);
+    }
+    Length::read(length.as_bytes()).map(Some).ok_or(Malformed)
 }
 
 impl Sink for Fields {
@@ -212,6 +226,7 @@ mod tests {
             fields
         };
         let twice = |at: usize| [get(), vec![get().remove(at)]].concat();
+        let ftp = || Field::Scheme("ftp".parse().unwrap());
         let connect = |more: Vec<Field>| [vec![Field::Method(Method::CONNECT)], more].concat();
         for (what, fields) in [
             ("nothing", vec![]),
@@ -225,6 +240,11 @@ mod tests {
             ("a field before the path", [without(3), vec![other("x", "y"), get().remove(3)]].concat()),
             ("a field that may not be", [get(), vec![Field::Malformed(Name::Malformed(1))]].concat()),
             ("a length that is none", [get(), vec![other("content-length", "-1")]].concat()),
+            ("a length with a sign", [get(), vec![other("content-length", "+1")]].concat()),
+            ("a list of lengths", [get(), vec![other("content-length", "1, 1")]].concat()),
+            ("two lengths", [get(), vec![other("content-length", "1"), other("content-length", "2")]].concat()),
+            ("one length twice", [get(), vec![other("content-length", "1"), other("content-length", "1")]].concat()),
+            ("another scheme, and no authority", [without(2)[..1].to_vec(), vec![ftp(), get().remove(3)]].concat()),
             ("an asterisk", [without(3), vec![Field::Path("*".parse().unwrap())]].concat()),
             ("CONNECT to nobody", connect(vec![])),
             ("CONNECT with a path", connect(get().split_off(2))),

@@ -9,6 +9,7 @@ use http::{
 };
 
 use super::{OVERHEAD, table::Counted};
+use crate::respond::{authority::HostPort, field, target};
 
 /// A field of a request, or what makes a request malformed (RFC 9113 §8.2, §8.3).
 #[derive(Clone, Debug, PartialEq)]
@@ -54,8 +55,7 @@ impl Name {
             b":scheme" => Name::Scheme,
             b":authority" => Name::Authority,
             b":path" => Name::Path,
-            // In lower case, and a token (RFC 9113 §8.2.1): a colon is none.
-            _ => HeaderName::from_lowercase(name).map_or(Name::Malformed(name.len()), Name::Other),
+            _ => other(name).map_or(Name::Malformed(name.len()), Name::Other),
         }
     }
 
@@ -69,6 +69,12 @@ impl Name {
             Name::Malformed(length) => *length,
         }
     }
+}
+
+/// In lower case, and a token (RFC 9113 §8.2.1): a colon is none, nor is a quotation mark, which `http` takes.
+fn other(name: &[u8]) -> Option<HeaderName> {
+    let is_token = name.iter().all(|byte| field::is_token(*byte));
+    is_token.then(|| HeaderName::from_lowercase(name).ok())?
 }
 
 impl Counted for Entry {
@@ -100,11 +106,11 @@ impl Field {
     fn parse(name: &Name, value: Bytes) -> Option<Self> {
         Some(match name {
             Name::Method => Field::Method(Method::from_bytes(&value).ok()?),
-            Name::Scheme => Field::Scheme(Scheme::try_from(&*value).ok()?),
-            Name::Authority => Field::Authority(Authority::from_maybe_shared(value).ok()?),
+            Name::Scheme => Field::Scheme(scheme(&value)?),
+            Name::Authority => Field::Authority(authority(value)?),
             Name::Path => Field::Path(path(value)?),
             Name::Other(name) => {
-                let value = HeaderValue::from_maybe_shared(value).ok()?;
+                let value = field::value(value)?;
                 (!is_of_connection(name, &value)).then(|| Field::Other(name.clone(), value))?
             }
             Name::Malformed(_) => return None,
@@ -112,17 +118,33 @@ impl Field {
     }
 }
 
+/// `:scheme`, in letters of any case (RFC 3986 §3.1).
+fn scheme(value: &[u8]) -> Option<Scheme> {
+    let text = str::from_utf8(value).ok().filter(|text| target::is_scheme(text))?;
+    match text.to_ascii_lowercase().as_str() {
+        "https" => Some(Scheme::HTTPS),
+        "http" => Some(Scheme::HTTP),
+        other => Scheme::try_from(other).ok(),
+    }
+}
+
+/// `:authority` names a host, without userinfo (RFC 9113 §8.3.1).
+fn authority(value: Bytes) -> Option<Authority> {
+    Authority::from_maybe_shared(value).ok().filter(|authority| HostPort::of(authority).is_some())
+}
+
 /// `:path` is never empty; it begins with a slash, or is `*` (RFC 9113 §8.3.1).
 fn path(value: Bytes) -> Option<PathAndQuery> {
     let begins = value.first() == Some(&b'/') || &*value == b"*";
-    begins.then(|| PathAndQuery::from_maybe_shared(value).ok())?
+    let holds = value.iter().all(|byte| target::may_hold(*byte));
+    (begins && holds).then(|| PathAndQuery::from_maybe_shared(value).ok())?
 }
 
 /// Whether that says something of a connection, which HTTP/2 has frames for (RFC 9113 §8.2.2).
 fn is_of_connection(name: &HeaderName, value: &HeaderValue) -> bool {
     match *name {
         header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE => true,
-        header::TE => value != "trailers",
+        header::TE => !value.as_bytes().eq_ignore_ascii_case(b"trailers"),
         _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
     }
 }
