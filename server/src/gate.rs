@@ -57,7 +57,7 @@ impl Visitor<'_> {
     }
 
     fn answers(&self, check: &Check) -> Result<(), String> {
-        let answer = self.ask(&check.target).ok_or("is no target of a request")?;
+        let answer = self.ask_page(check).ok_or("is no target of a request")?;
         if answer.status() != check.status {
             return Err(format!("answers {}, not {}", answer.status().as_u16(), check.status.as_u16()));
         }
@@ -72,6 +72,20 @@ impl Visitor<'_> {
         match memchr::memmem::find(&content, wanted.as_bytes()) {
             Some(_) => Ok(()),
             None => Err(format!("does not contain {wanted:?}")),
+        }
+    }
+
+    /// The answer to a check. `/docs` may stand for the page at `/docs/`, and `/about/` for the one at `/about`: whoever asks
+    /// for the page is led there, unless the check is for the redirect itself.
+    fn ask_page(&self, check: &Check) -> Option<Response<Body>> {
+        let answer = self.ask(&check.target)?;
+        if check.status.is_redirection() || answer.status() != StatusCode::PERMANENT_REDIRECT {
+            return Some(answer);
+        }
+        let address = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+        match address.filter(|address| differ_by_a_slash(&check.target, address)) {
+            Some(address) => self.ask(address),
+            None => Some(answer),
         }
     }
 
@@ -91,6 +105,15 @@ impl Visitor<'_> {
         };
         Some(respond::answer(&asked, &request))
     }
+}
+
+/// Whether two targets are the same but for a slash at the end of their paths.
+fn differ_by_a_slash(one: &str, other: &str) -> bool {
+    let parts = |target: &str| {
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        (path.trim_end_matches('/').to_owned(), query.map(str::to_owned))
+    };
+    parts(one) == parts(other)
 }
 
 /// The first bytes of the content. It never waits for anything but its turn.

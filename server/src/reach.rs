@@ -24,18 +24,39 @@ impl Site {
     /// another address by one of the package's own rules.
     pub fn leads_somewhere(&self, path: &str) -> bool {
         let Some(decoded) = target::path(path) else { return false };
-        let found = page::find(self, &decoded, path, fallback::wanted(&decoded, &HeaderMap::new()));
+        let found = page::find(self, &decoded, fallback::wanted(&decoded, &HeaderMap::new()));
         matches!(found, Page::File(_) | Page::Fallback(_) | Page::Moved(..))
+    }
+
+    /// The address at which visitors get the file of this name: percent-encoded, with its first slash. From there a browser
+    /// resolves the relative links of a page. `None` for a file that nobody gets.
+    ///
+    /// With `slash = "auto"` (see `site.toml`) that is where the relative links of a page work: `/docs/` for
+    /// `docs/index.html`, `/about` for `about.html`. With `add` and `strip` it may be another (`/docs`, `/about/`), and links
+    /// that are relative to the file lead elsewhere.
+    pub fn address(&self, name: &str) -> Option<String> {
+        let stem = name.strip_suffix(".html");
+        let folder = name.strip_suffix("index.html").filter(|folder| folder.is_empty() || folder.ends_with('/'));
+        let addresses = match (folder, stem) {
+            (Some(folder), _) => vec![folder.to_owned(), folder.trim_end_matches('/').to_owned()],
+            (None, Some(stem)) => vec![stem.to_owned(), format!("{stem}/")],
+            (None, None) => Vec::new(),
+        };
+        let mut paths = addresses.into_iter().chain([name.to_owned()]).map(|address| format!("/{address}"));
+        let is_there =
+            |path: &String| matches!(page::find(self, path, false), Page::File(entry) if self.name(entry) == name);
+        paths.find(is_there).map(|path| target::encode(&path))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::{Cursor, Write as _};
 
     use super::*;
 
-    fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+    /// A zip of these files.
+    pub(crate) fn zip(files: &[(&str, &str)]) -> Vec<u8> {
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (name, content) in files {
             zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
@@ -50,6 +71,7 @@ mod tests {
             ("index.html", "i"),
             ("a/b.html", "b"),
             ("ä.txt", "t"),
+            ("docs/index.html", "d"),
             ("_redirects", "/old /a/b 301\n"),
             ("404.html", "n"),
         ];
@@ -61,6 +83,8 @@ mod tests {
             ("/a/b/", true),
             ("/%C3%A4.txt", true),
             ("/old", true),
+            ("/docs", true),
+            ("/docs/", true),
             ("/a", false),
             ("/A/b", false),
             ("/_redirects", false),
@@ -68,6 +92,45 @@ mod tests {
             ("x", false),
         ] {
             assert_eq!(site.leads_somewhere(path), leads, "{path}");
+        }
+    }
+
+    #[test]
+    fn address_of_a_file_is_where_visitors_get_it() {
+        for (slash, docs, about) in [
+            ("auto", "/docs/", "/about"),
+            ("add", "/docs/", "/about/"),
+            ("strip", "/docs", "/about"),
+            ("keep", "/docs/", "/about"),
+        ] {
+            let policy = format!("slash = '{slash}'");
+            let files = [
+                ("index.html", "i"),
+                ("about.html", "a"),
+                ("docs/index.html", "d"),
+                ("both.html", "b"),
+                ("both/index.html", "b"),
+                ("ä b.html", "u"),
+                ("logo.png", "l"),
+                ("moved.html", "m"),
+                ("site.toml", &policy),
+                ("_redirects", "/moved* /about 301!\n"),
+            ];
+            let site = Site::from_bytes(zip(&files).into(), &PackageLimits::default()).unwrap();
+            for (name, address) in [
+                ("index.html", Some("/")),
+                ("about.html", Some(about)),
+                ("docs/index.html", Some(docs)),
+                ("both.html", Some("/both")),
+                ("both/index.html", Some("/both/")),
+                ("ä b.html", Some(if slash == "add" { "/%C3%A4%20b/" } else { "/%C3%A4%20b" })),
+                ("logo.png", Some("/logo.png")),
+                ("moved.html", None),
+                ("site.toml", None),
+                ("nothing.html", None),
+            ] {
+                assert_eq!(site.address(name).as_deref(), address, "{slash} {name}");
+            }
         }
     }
 

@@ -121,18 +121,20 @@ fn serve<B>(asked: &Asked<'_>, site: &Arc<Site>, request: &Request<B>) -> Respon
 
 /// What one package holds for a path, with the fields that it adds.
 fn serve_path<B>(asked: &Asked<'_>, site: &Arc<Site>, path: &str, request: &Request<B>) -> Response<Body> {
-    let mut response = match page::find(site, path, request.uri().path(), fallback::wanted(path, request.headers())) {
-        Page::File(entry) => file(asked, site, entry, request, caching::of(&site.rules().policy, entry)),
+    let policy = &site.rules().policy;
+    let page = page::find(site, path, fallback::wanted(path, request.headers()));
+    let mut response = match &page {
+        Page::File(entry) => file(asked, site, entry, request, caching::of(policy, entry)),
         // What stands in for something else must never be kept as if it were that.
         Page::Fallback(entry) => file(asked, site, entry, request, HeaderValue::from_static(caching::REVALIDATE)),
-        Page::Missing(entry) => missing(asked, site, entry, request),
-        Page::Moved(status, to) => return plain::redirect(status, plain::with_query(to, request.uri())),
-        Page::Nothing => plain::response(StatusCode::NOT_FOUND),
+        Page::Error(status, Some(entry)) => error_page(asked, site, *status, entry, request),
+        Page::Error(status, None) => plain::response(*status),
+        Page::Moved(status, to) => return plain::moved(*status, to, request.uri(), policy.pages.clone()),
     };
     let fields = &site.rules().fields;
     if !fields.is_empty() && !response.status().is_server_error() {
         fields.apply(path, response.headers_mut());
-        if response.status() == StatusCode::NOT_FOUND {
+        if !matches!(page, Page::File(_)) {
             caching::never_immutable(response.headers_mut());
         }
     }
@@ -177,15 +179,21 @@ fn file<B>(
 }
 
 /// The package's own page for what is not there.
-fn missing<B>(asked: &Asked<'_>, site: &Site, entry: &Entry, request: &Request<B>) -> Response<Body> {
+fn error_page<B>(
+    asked: &Asked<'_>,
+    site: &Site,
+    status: StatusCode,
+    entry: &Entry,
+    request: &Request<B>,
+) -> Response<Body> {
     let Some(representation) = Representation::choose(site, entry, request.headers()) else {
-        return plain::response(StatusCode::NOT_FOUND);
+        return plain::response(status);
     };
     let Some(body) = representation.body(asked.inflating) else {
-        return plain::response(StatusCode::NOT_FOUND);
+        return plain::response(status);
     };
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::NOT_FOUND;
+    *response.status_mut() = status;
     describe(response.headers_mut(), &representation);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching::REVALIDATE));
     response

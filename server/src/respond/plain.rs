@@ -48,11 +48,23 @@ pub(crate) fn redirect(status: StatusCode, location: String) -> Response<Body> {
     response
 }
 
-/// A target of a redirect with the request's query, unless it has one of its own.
-pub(crate) fn with_query(to: String, uri: &Uri) -> String {
+/// A redirect that the package asks for, with the request's query unless the target has one of its own. Browsers keep a
+/// permanent redirect without end if nobody says how long it is good for (RFC 9110 §15.4.2), so that no later package could
+/// mend it: `caching` says so.
+pub(crate) fn moved(status: StatusCode, to: &str, uri: &Uri, caching: HeaderValue) -> Response<Body> {
+    let mut response = redirect(status, with_query(to, uri));
+    if response.status().is_redirection() {
+        response.headers_mut().insert(header::CACHE_CONTROL, caching);
+    }
+    response
+}
+
+/// A target with the request's query before its fragment, unless it has a query of its own.
+fn with_query(to: &str, uri: &Uri) -> String {
+    let (place, fragment) = to.split_at(to.find('#').unwrap_or(to.len()));
     match uri.query() {
-        Some(query) if !to.contains(['?', '#']) => format!("{to}?{query}"),
-        _ => to,
+        Some(query) if !place.contains('?') => format!("{place}?{query}{fragment}"),
+        _ => to.to_owned(),
     }
 }
 
@@ -75,4 +87,24 @@ pub(crate) fn range_not_satisfiable(length: u64) -> Response<Body> {
         response.headers_mut().insert(header::CONTENT_RANGE, range);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_passed_on_before_the_fragment_unless_the_target_has_one() {
+        for (to, target, expected) in [
+            ("/new", "/old", "/new"),
+            ("/new", "/old?a=b", "/new?a=b"),
+            ("/new", "/old?", "/new?"),
+            ("/help/#faq", "/r/faq?utm_source=n", "/help/?utm_source=n#faq"),
+            ("/help/#faq?x", "/r/faq?a", "/help/?a#faq?x"),
+            ("/q?x=1#y", "/old?a=b", "/q?x=1#y"),
+            ("https://example.com/#top", "/old?a=b", "https://example.com/?a=b#top"),
+        ] {
+            assert_eq!(with_query(to, &target.parse().unwrap()), expected, "{to} {target}");
+        }
+    }
 }

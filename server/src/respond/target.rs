@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use http::{Method, Request};
-use percent_encoding::percent_decode_str;
 
 /// Whether a target may hold that byte. A fragment never comes with one (RFC 9112 §3.2), and blanks and control characters
 /// end it for some. Bytes beyond ASCII are borne, as there are clients who send them as they were typed.
@@ -30,43 +29,84 @@ pub(crate) fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(rest)
 }
 
-/// The path, which begins with a slash, percent-decoded exactly once.
+/// Stands in a decoded path for a slash that was percent-encoded. It ends no segment for this server and is part of no
+/// file's name, because neither a name nor a path may hold a control character; others might read it as a segment's end.
+pub(crate) const ENCODED_SLASH: char = '\u{1}';
+
+/// The path, which begins with a slash, percent-decoded exactly once; an encoded slash becomes [`ENCODED_SLASH`].
 ///
 /// `None` for what no honest client sends: dot segments (clients remove them, RFC 3986 §5.2.4), backslashes, control
-/// characters and NUL, bytes that are not UTF-8 (overlong forms among them), `%` without two digits, and an encoded slash,
-/// which some would read as a segment's end. It could not lead outside anyway: only names of the directory are looked up.
+/// characters and NUL, bytes that are not UTF-8 (overlong forms among them), and `%` without two digits. It could not lead
+/// outside anyway: only names of the directory are looked up.
 pub(crate) fn path(raw: &str) -> Option<Cow<'_, str>> {
-    if !raw.starts_with('/') {
+    if !raw.starts_with('/') || raw.bytes().any(refused) {
         return None;
     }
-    let path = if raw.contains('%') { decode(raw)? } else { Cow::Borrowed(raw) };
-    let bytes = path.as_bytes();
-    if bytes.iter().any(|byte| *byte == b'\\' || byte.is_ascii_control()) {
-        return None;
-    }
+    let path = if raw.contains('%') { Cow::Owned(decode(raw)?) } else { Cow::Borrowed(raw) };
     // Others than those of ASCII, which cost a decoding.
-    if !path.is_ascii() && path.contains(char::is_control) {
+    if !path.is_ascii() && path.contains(|c: char| c.is_control() && c != ENCODED_SLASH) {
         return None;
     }
-    let ends_segment = |at: usize| matches!(bytes.get(at + 1), None | Some(b'/'));
+    let bytes = path.as_bytes();
+    let ends_segment = |at: usize| matches!(bytes.get(at + 1), None | Some(b'/' | 1));
     if memchr::memchr_iter(b'.', bytes).any(ends_segment) {
         let dots = |segment: &str| matches!(segment, "." | "..");
-        return (!path.split('/').any(dots)).then_some(path);
+        return (!path.split(['/', ENCODED_SLASH]).any(dots)).then_some(path);
     }
     Some(path)
 }
 
-fn decode(raw: &str) -> Option<Cow<'_, str>> {
-    let mut rest = raw;
-    while let Some(at) = rest.find('%') {
-        let digits = rest.as_bytes().get(at + 1..at + 3)?;
-        if !digits.iter().all(u8::is_ascii_hexdigit) || digits.eq_ignore_ascii_case(b"2f") {
+/// A decoded path as it stands in a URL: the inverse of [`path`].
+pub(crate) fn encode(path: &str) -> String {
+    let parts = path.split(ENCODED_SLASH).map(|part| percent_encoding::utf8_percent_encode(part, PATH).to_string());
+    parts.collect::<Vec<_>>().join("%2F")
+}
+
+fn decode(raw: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        bytes.extend_from_slice(&rest[..at]);
+        let byte = octet(rest.get(at + 1..at + 3)?)?;
+        if refused(byte) {
             return None;
         }
+        bytes.push(if byte == b'/' { ENCODED_SLASH as u8 } else { byte });
         rest = &rest[at + 3..];
     }
-    percent_decode_str(raw).decode_utf8().ok()
+    bytes.extend_from_slice(rest);
+    String::from_utf8(bytes).ok()
 }
+
+/// The octet that two hexadecimal digits stand for (RFC 3986 §2.1).
+fn octet(digits: &[u8]) -> Option<u8> {
+    let [high, low] = digits else { return None };
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    u8::try_from(value(*high)? * 16 + value(*low)?).ok()
+}
+
+/// Whether no path may hold this byte, encoded or not.
+fn refused(byte: u8) -> bool {
+    byte == b'\\' || byte.is_ascii_control()
+}
+
+/// What must be encoded in a path (RFC 3986 §3.3).
+const PATH: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 #[cfg(test)]
 mod tests {
@@ -133,8 +173,25 @@ mod tests {
             ("/..a/b../...", "/..a/b../..."),
             ("/a//b/", "/a//b/"),
             ("/.well-known/x", "/.well-known/x"),
+            ("/a%2Fb", "/a\u{1}b"),
+            ("/a%2fb/c%2F", "/a\u{1}b/c\u{1}"),
+            ("/a%252Fb", "/a%2Fb"),
         ] {
             assert_eq!(path(raw).as_deref(), Some(decoded), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_encoded_so_that_it_is_decoded_alike() {
+        for (decoded, raw) in [
+            ("/a b/ä", "/a%20b/%C3%A4"),
+            ("/100%?#", "/100%25%3F%23"),
+            ("/a\u{1}b", "/a%2Fb"),
+            ("/a%2Fb", "/a%252Fb"),
+            ("/~user/a:b@c,d;e=f", "/~user/a:b@c,d;e=f"),
+        ] {
+            assert_eq!(encode(decoded), raw);
+            assert_eq!(path(raw).as_deref(), Some(decoded));
         }
     }
 
@@ -156,10 +213,15 @@ mod tests {
             "/.%2e",
             "/a/%2e",
             "/..%2fx",
-            "/a%2Fb",
+            "/a%2F..",
+            "/a%2f%2e%2e%2Fb",
+            "/.%2Fx",
             "/..%5cx",
             "/a\\b",
             "/%00",
+            "/%01",
+            "/\u{1}",
+            "/a\u{1}%20",
             "/a%0ab",
             "/%7f",
             "/%c2%85",
@@ -170,6 +232,7 @@ mod tests {
             "/%",
             "/%2",
             "/%zz",
+            "/%+1",
             "/%u002e",
             "/a%2",
             "/\u{85}",

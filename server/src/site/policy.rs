@@ -1,7 +1,7 @@
 //! `site.toml`: what a package wants of its server. All of it is optional.
 //!
 //! ```toml
-//! slash    = "keep"          # or "add", "strip": where /about and /about/ mean the same page, which is its address
+//! slash    = "auto"          # or "add", "strip", "keep": see [`Slash`]
 //! fallback = "app.html"      # served with 200 where nothing is found, for single-page applications
 //!
 //! [cache]
@@ -33,17 +33,22 @@ pub(crate) struct Policy {
     pub(crate) gate: Gate,
 }
 
-/// What becomes of a slash at the end of a page's address.
+/// Which addresses a page has, that of `docs/index.html` and that of `about.html`. It is redirected from the others, but
+/// for its own name.
+///
+/// Where there are both `docs.html` and `docs/index.html`, the slash always tells the two apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Slash {
-    /// It may be there or not.
+    /// `/docs/` and `/about`: each where its relative links work.
     #[default]
-    Keep,
-    /// Pages end in one; without it they are redirected.
+    Auto,
+    /// `/docs/` and `/about/`.
     Add,
-    /// Pages end in none; with it they are redirected.
+    /// `/docs` and `/about`.
     Strip,
+    /// With and without a slash alike; nothing is redirected.
+    Keep,
 }
 
 #[derive(Default, Deserialize)]
@@ -68,7 +73,7 @@ struct Cache {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            slash: Slash::Keep,
+            slash: Slash::Auto,
             fallback: None,
             pages: HeaderValue::from_static(caching::REVALIDATE),
             fingerprinted: HeaderValue::from_static(caching::IMMUTABLE),
@@ -125,7 +130,7 @@ mod tests {
     #[test]
     fn everything_is_optional_and_may_be_said() {
         let (policy, notes) = parse("");
-        assert_eq!((policy.slash, policy.fallback, notes.len()), (Slash::Keep, None, 0));
+        assert_eq!((policy.slash, policy.fallback, notes.len()), (Slash::Auto, None, 0));
         let (policy, notes) = parse(
             "slash = 'strip'\nfallback = '/app.html'\n[cache]\npages = 'max-age=60'\nfingerprinted = 'max-age=61'",
         );
@@ -140,7 +145,7 @@ mod tests {
     #[test]
     fn what_is_at_fault_is_noted_and_the_defaults_hold() {
         for (text, begins) in [
-            ("slash = 'keep'\nslahs = 'add'", "site.toml:2: unknown field `slahs`"),
+            ("slash = 'auto'\nslahs = 'add'", "site.toml:2: unknown field `slahs`"),
             ("slash = 'maybe'", "site.toml:1: unknown variant `maybe`"),
             ("slash = ", "site.toml:1: "),
             ("fallback = '../x'", "site.toml: fallback "),
@@ -148,7 +153,7 @@ mod tests {
         ] {
             let (policy, notes) = parse(text);
             assert!(notes.len() == 1 && notes[0].starts_with(begins), "{text}: {notes:?}");
-            assert_eq!((policy.slash, policy.fallback), (Slash::Keep, None));
+            assert_eq!((policy.slash, policy.fallback), (Slash::Auto, None));
         }
     }
 }

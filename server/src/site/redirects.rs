@@ -23,6 +23,7 @@ use super::{
     note::Note,
     pattern::{Captures, Pattern, name_length},
 };
+use crate::respond::target;
 
 const FILE: &str = "_redirects";
 const MOST_PLAIN: usize = 2_000;
@@ -174,7 +175,7 @@ fn fill(target: &str, captures: &Captures<'_>) -> String {
         let length = name_length(&rest[at + 1..]);
         let name = &rest[at + 1..at + 1 + length];
         match captures.of(name) {
-            Some(value) => filled.extend(percent_encoding::utf8_percent_encode(value, PATH)),
+            Some(value) => filled.push_str(&target::encode(value)),
             None => filled.push_str(&rest[at..at + 1 + length]),
         }
         rest = &rest[at + 1 + length..];
@@ -185,24 +186,6 @@ fn fill(target: &str, captures: &Captures<'_>) -> String {
     }
     filled
 }
-
-/// What must be encoded in a path (RFC 3986 §3.3).
-const PATH: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 fn without_slash(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)

@@ -6,6 +6,7 @@ fn package(policy: &str) -> Vec<u8> {
     Package::new()
         .deflated("index.html", "<h1>Home</h1>")
         .deflated("about.html", "<h1>About us</h1>")
+        .deflated("docs/index.html", "<h1>Docs</h1>")
         .deflated("_redirects", "/old /about 301\n")
         .stored("site.toml", policy)
         .finish()
@@ -17,6 +18,9 @@ fn package_that_answers_as_it_says_passes() {
         "",
         "[gate]\n'/about' = 200",
         "[gate]\n'/' = { contains = 'Home' }\n'/about' = { status = 200, header = { content-type = 'text/html' } }",
+        // Whoever asks for a page is led to its address, and whoever asks for the redirect gets that.
+        "[gate]\n'/docs' = 200\n'/docs/' = 200\n'/docs?a=b' = { contains = 'Docs' }\n'/about/' = { contains = 'About us' }",
+        "[gate]\n'/docs' = { status = 308, header = { location = '/docs/' } }",
         "[gate]\n'/old' = { status = 301, header = { location = '/about' } }\n'/nowhere' = 404",
     ] {
         assert_eq!(site(package(policy)).gate(), Vec::<String>::new(), "{policy}");
@@ -29,6 +33,10 @@ fn everything_that_does_not_answer_so_is_told_at_once() {
         (
             "[gate]\n'/nowhere' = 200\n'/about' = 404",
             vec!["\"/about\" answers 200, not 404", "\"/nowhere\" answers 404"],
+        ),
+        (
+            "[gate]\n'/docs' = 404\n'/old' = 200",
+            vec!["\"/docs\" answers 200, not 404", "\"/old\" answers 301, not 200"],
         ),
         ("[gate]\n'/about' = { contains = 'Impressum' }", vec!["\"/about\" does not contain \"Impressum\""]),
         ("[gate]\n'/about' = { header = { x-a = 'b' } }", vec!["has no field x-a"]),

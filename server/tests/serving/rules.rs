@@ -43,6 +43,9 @@ async fn redirects_and_rewrites_are_followed() {
         let response = get(&server, target, &[]).await;
         assert_eq!((response.status, response.field("location")), (status, location), "{target}");
         assert_eq!(response.text(), text, "{target}");
+        if location.is_some() {
+            assert_eq!(response.field("cache-control"), Some("no-cache"), "{target}: no package could mend it");
+        }
     }
     let rewritten = get(&server, "/bundle", &[]).await;
     assert_eq!(
@@ -72,39 +75,134 @@ async fn fields_of_the_package_are_added_to_files_and_errors() {
 
 #[tokio::test]
 async fn the_slash_policy_leads_to_one_address_in_one_hop_with_the_query() {
-    for (policy, target, expected) in [
+    let rows = [
         ("", "/about", Ok("about")),
-        ("", "/about/", Ok("about")),
-        ("", "/docs", Ok("docs")),
+        ("", "/about/", Err("/about")),
+        ("", "/about/?", Err("/about?")),
+        ("", "/docs?x=1", Err("/docs/?x=1")),
+        ("", "/docs/?x=1", Ok("docs")),
+        ("", "/%64ocs", Err("/docs/")),
+        ("", "/both", Ok("both")),
+        ("", "/both/", Ok("both's folder")),
+        ("", "/%C3%A4%20b", Err("/%C3%A4%20b/")),
+        ("", "/index", Err("/")),
+        ("", "/docs/index", Err("/docs/")),
+        ("", "/docs/index/", Err("/docs/")),
+        ("", "/index.html", Ok("home")),
+        ("", "/about.html", Ok("about")),
+        ("", "/docs/index.html?a", Ok("docs")),
+        ("slash = 'auto'", "/docs", Err("/docs/")),
+        ("slash = 'keep'", "/docs", Ok("docs")),
+        ("slash = 'keep'", "/docs/", Ok("docs")),
+        ("slash = 'keep'", "/about/", Ok("about")),
+        ("slash = 'keep'", "/docs/index", Ok("docs")),
         ("slash = 'add'", "/about?a=b", Err("/about/?a=b")),
         ("slash = 'add'", "/about/", Ok("about")),
         ("slash = 'add'", "/docs", Err("/docs/")),
+        ("slash = 'add'", "/docs/index", Err("/docs/")),
+        ("slash = 'add'", "/both", Ok("both")),
         ("slash = 'add'", "/about.html", Ok("about")),
         ("slash = 'add'", "/", Ok("home")),
         ("slash = 'strip'", "/about/?a=b", Err("/about?a=b")),
         ("slash = 'strip'", "/docs/", Err("/docs")),
         ("slash = 'strip'", "/docs", Ok("docs")),
+        ("slash = 'strip'", "/docs/index", Err("/docs")),
+        ("slash = 'strip'", "/both/", Ok("both's folder")),
         ("slash = 'strip'", "/docs/index.html", Ok("docs")),
         ("slash = 'strip'", "/", Ok("home")),
-    ] {
-        let server = Server::with(package("", "", policy), |_| {});
-        let response = get(&server, target, &[]).await;
-        match expected {
-            Ok(text) => assert_eq!((response.status, &response.text()[..]), (200, text), "{policy} {target}"),
-            Err(location) => {
-                assert_eq!((response.status, response.field("location")), (308, Some(location)), "{policy} {target}");
+    ];
+    for (policy, target, expected) in rows {
+        let package = Package::new()
+            .deflated("index.html", "home")
+            .deflated("about.html", "about")
+            .deflated("docs/index.html", "docs")
+            .deflated("both.html", "both")
+            .deflated("both/index.html", "both's folder")
+            .deflated("ä b/index.html", "encoded")
+            .stored("site.toml", policy);
+        let server = Server::with(package.finish(), |_| {});
+        for method in ["GET", "HEAD"] {
+            let response = request(&server, method, target, &[]).await;
+            let text = response.text();
+            match expected {
+                Ok(expected) => {
+                    let text = if method == "HEAD" { expected } else { &text };
+                    assert_eq!((response.status, text), (200, expected), "{policy} {method} {target}");
+                }
+                Err(location) => {
+                    let moved = (response.status, response.field("location"), response.field("cache-control"));
+                    assert_eq!(moved, (308, Some(location), Some("no-cache")), "{policy} {method} {target}");
+                }
             }
         }
+        let refused = request(&server, "POST", target, &[]).await;
+        assert_eq!((refused.status, refused.field("location")), (405, None), "{policy} {target}");
+    }
+}
+
+#[tokio::test]
+async fn no_slash_leads_to_another_host() {
+    for policy in ["", "slash = 'add'", "slash = 'strip'"] {
+        let server = Server::with(package("", "", policy), |_| {});
+        for (target, status) in [
+            ("//docs", 404),
+            ("//evil.example/..", 400),
+            ("//evil.example/%2e%2e", 400),
+            ("/%2Fevil.example/", 404),
+            ("/%5Cevil.example", 400),
+            ("//evil.example/docs", 404),
+            ("/docs//", 404),
+            ("//", 404),
+        ] {
+            let response = get(&server, target, &[]).await;
+            assert_eq!((response.status, response.field("location")), (status, None), "{policy} {target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rules_come_before_the_slash_if_forced_and_after_it_if_not() {
+    let rules = "/docs /forced 302!\n/about/ /never\n/docs/ /docs 301!\n/old /docs\n";
+    let server = Server::with(package(rules, "", ""), |_| {});
+    for (target, status, location) in [
+        ("/docs", 302, Some("/forced")),
+        ("/docs/", 302, Some("/forced")),
+        ("/about/", 308, Some("/about")),
+        ("/old", 301, Some("/docs")),
+    ] {
+        let response = get(&server, target, &[]).await;
+        assert_eq!((response.status, response.field("location")), (status, location), "{target}");
     }
 }
 
 #[tokio::test]
 async fn a_single_page_application_answers_for_its_paths_but_not_for_assets() {
     let server = Server::with(package("", "", "fallback = 'app.html'\n[cache]\npages = 'max-age=5'"), |_| {});
-    let page = get(&server, "/users/7", &["Accept: text/html"]).await;
-    assert_eq!((page.status, &page.text()[..], page.field("cache-control")), (200, "app", Some("no-cache")));
-    assert_eq!(get(&server, "/app.0000000a.js", &["Accept: */*"]).await.status, 404);
+    for target in ["/users/7", "/items/a%2Fb", "/docs%2Findex.html/", "/%2F", "/users%2F7/"] {
+        let page = get(&server, target, &["Accept: text/html"]).await;
+        let seen = (page.status, &page.text()[..], page.field("cache-control"));
+        assert_eq!(seen, (200, "app", Some("no-cache")), "{target}");
+    }
+    // An encoded slash is none, whatever lies at the path with one.
+    for (target, status) in [("/app.0000000a.js", 404), ("/docs%2Findex.html", 404), ("/..%2Fx", 400)] {
+        assert_eq!(get(&server, target, &["Accept: */*"]).await.status, status, "{target}");
+    }
     assert_eq!(get(&server, "/about", &[]).await.field("cache-control"), Some("max-age=5"));
+}
+
+#[tokio::test]
+async fn what_stands_in_for_something_else_is_never_immutable_whatever_the_fields_say() {
+    let fields = "/*\n  Cache-Control: public, max-age=31536000, immutable\n";
+    let rules = "/rewritten /about.html 200\n";
+    let server = Server::with(package(rules, fields, "fallback = 'app.html'"), |_| {});
+    for (target, caching) in [
+        ("/about", "public, max-age=31536000, immutable"),
+        ("/users/7", "no-cache"),
+        ("/rewritten", "no-cache"),
+        ("/lost.js", "no-cache"),
+    ] {
+        assert_eq!(get(&server, target, &[]).await.field("cache-control"), Some(caching), "{target}");
+    }
 }
 
 #[test]
