@@ -1,5 +1,7 @@
 //! For whom a request is: `Host` and `:authority` (RFC 9110 §7.2, RFC 9112 §3.2, RFC 9113 §8.3.1).
 
+use std::borrow::Cow;
+
 use http::{
     HeaderValue, Request, StatusCode, Uri, Version, header,
     uri::{Authority, Scheme},
@@ -106,6 +108,23 @@ impl Names {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let target = if target.starts_with('/') { target } else { "/" };
         format!("{}{target}", self.origin)
+    }
+
+    /// The name to which a request came that is `known` here, in lower case, for rules of the package that are for one host
+    /// alone. Names that are served as if they were the domain are the domain.
+    pub(crate) fn host<B>(&self, known: Known, request: &Request<B>) -> Cow<'_, str> {
+        if known == Known::Served {
+            return Cow::Borrowed(&self.domain);
+        }
+        let field = || request.headers().get(header::HOST).and_then(authority);
+        let host = request.uri().authority().cloned().or_else(field);
+        let host = host.as_ref().map_or("", Authority::host);
+        Cow::Owned(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
+    }
+
+    /// Whether this is a name that is served, with the site or with a redirect to it.
+    pub(crate) fn is_own(&self, host: &str) -> bool {
+        self.known(host).is_ok()
     }
 
     fn known(&self, host: &str) -> Result<Known, StatusCode> {

@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::target;
 use crate::{
     Site,
-    site::{Entry, Slash, Target},
+    site::{Among, Entry, Place, Slash, Target},
 };
 
 /// What a path leads to.
@@ -25,9 +25,9 @@ pub(crate) enum Page<'a> {
 /// Rules of the package that are forced come first; then a file of that name, which is always served as it is; then the
 /// page with this clean URL (`/about` for `about.html`, `/docs/` for `docs/index.html`), or a redirect to its address; then
 /// the other rules; then the fallback of a single-page application; else the nearest `404.html` up the tree.
-pub(crate) fn find<'a>(site: &'a Site, path: &str, may_fall_back: bool) -> Page<'a> {
+pub(crate) fn find<'a>(site: &'a Site, path: &str, place: &Place<'_>, may_fall_back: bool) -> Page<'a> {
     let redirects = &site.rules().redirects;
-    if let Some(target) = redirects.find(path, true) {
+    if let Some(target) = redirects.find(path, place, Among::Forced) {
         return follow(site, path, target);
     }
     let name = &path[1..];
@@ -42,7 +42,7 @@ pub(crate) fn find<'a>(site: &'a Site, path: &str, may_fall_back: bool) -> Page<
             false => Page::Moved(StatusCode::PERMANENT_REDIRECT, format!("/{}", target::encode(&address))),
         };
     }
-    if let Some(target) = redirects.find(path, false) {
+    if let Some(target) = redirects.find(path, place, Among::All) {
         return follow(site, path, target);
     }
     let fallback = site.rules().policy.fallback.as_deref().filter(|_| may_fall_back);
@@ -50,6 +50,13 @@ pub(crate) fn find<'a>(site: &'a Site, path: &str, may_fall_back: bool) -> Page<
         Some(entry) => Page::Fallback(entry),
         None => Page::Error(StatusCode::NOT_FOUND, nearest_404(site, name)),
     }
+}
+
+/// What the package has for a name of the site that is not where the site is, or for a request without TLS: only rules for
+/// that host say so. Without TLS nothing but a redirect is answered.
+pub(crate) fn elsewhere<'a>(site: &'a Site, path: &str, place: &Place<'_>) -> Option<Page<'a>> {
+    let target = site.rules().redirects.find(path, place, Among::ForHost)?;
+    (place.secure || target.status.is_redirection()).then(|| follow(site, path, target))
 }
 
 /// Where a rule leads. A rewrite is to a file of the package; rules are not applied to it again.
@@ -173,12 +180,15 @@ mod tests {
             let stems = ["", "index", "about", "docs", "docs/index", "both", "both/index", "ä b/c", "index/index"];
             let mut direct = std::collections::BTreeMap::<&str, Vec<String>>::new();
             for name in stems.iter().flat_map(|stem| [format!("/{stem}"), format!("/{stem}/")]) {
-                match find(&site, &name, false) {
+                match find(&site, &name, &Place::unknown(), false) {
                     Page::File(entry) => direct.entry(site.name(entry)).or_default().push(name),
                     Page::Moved(status, to) => {
                         assert_eq!(status, StatusCode::PERMANENT_REDIRECT);
                         let path = target::path(&to).unwrap();
-                        assert!(matches!(find(&site, &path, false), Page::File(_)), "{slash}: {name} to {to}");
+                        assert!(
+                            matches!(find(&site, &path, &Place::unknown(), false), Page::File(_)),
+                            "{slash}: {name} to {to}"
+                        );
                     }
                     Page::Error(..) => assert_eq!(name, "//", "{slash}"),
                     Page::Fallback(_) => panic!("{slash}: {name}"),

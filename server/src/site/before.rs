@@ -11,6 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::Site;
+use crate::respond::fingerprint::Fingerprint;
 
 /// How many versions before are kept: each keeps its package on disk, and a page rarely outlives more.
 const MOST: usize = 4;
@@ -51,13 +52,13 @@ impl Site {
         self.before.retain(|_| false);
     }
 
-    /// The version before this one that holds a fingerprinted file of this name, which this one has not.
+    /// The version before this one that holds a file of this name, which this one has not and which could have a fingerprint.
     pub(crate) fn before(&self, name: &str) -> Option<Arc<Self>> {
         if !self.before.any.load(Ordering::Relaxed) || self.file(name).is_some() {
             return None;
         }
         let now = Instant::now();
-        let holds = |site: &Self| site.file(name).is_some_and(|entry| entry.fingerprinted);
+        let holds = |site: &Self| site.file(name).is_some_and(|entry| entry.fingerprint != Fingerprint::None);
         let sites = self.before.read();
         sites.iter().find(|(site, until)| *until > now && holds(site)).map(|(site, _)| site.clone())
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::EntityTag;
+use crate::respond::fingerprint::Fingerprint;
 
 /// How an entry's bytes lie in the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(crate) struct Entry {
     /// How it lies.
     pub(crate) method: Method,
     /// Whether the name says that a change of content changes the name too.
-    pub(crate) fingerprinted: bool,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 impl Entry {

@@ -13,7 +13,7 @@ use super::{
     refused::{Reason, Refused},
     rules,
 };
-use crate::respond::caching;
+use crate::respond::fingerprint::{self, Fingerprint};
 
 /// Opens a package; see [`Site::open`].
 pub(super) fn open(zip: Bytes, limits: &PackageLimits) -> Result<Site, Refused> {
@@ -107,7 +107,7 @@ impl<'a> Opening<'a> {
             content_type: self.types.of(&name.text),
             siblings: [0; 3],
             method,
-            fingerprinted: caching::fingerprinted(&name.text),
+            fingerprint: Fingerprint::None,
         });
         Ok(())
     }
@@ -146,6 +146,10 @@ impl<'a> Opening<'a> {
             return Err(Reason::Empty.into());
         }
         self.names.shrink_to_fit();
+        let bundled = fingerprint::bundled(self.entries.iter().map(|entry| &self.names[entry.name()]));
+        for entry in &mut self.entries {
+            entry.fingerprint = fingerprint::of(&self.names[entry.name()], &bundled);
+        }
         let mut site = Site {
             zip,
             file: None,
