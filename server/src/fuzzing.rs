@@ -10,7 +10,7 @@ use crate::{
     PackageLimits, Site,
     connections::{self, Found, Scan},
     respond::{coding::Wanted, conditional, range, target},
-    site::{Fields, Policy, Redirects},
+    site::{Among, Fields, Place, Policy, Redirects},
 };
 
 /// A whole package: what is opened and verified can be read to the end, under names that lead nowhere else.
@@ -75,8 +75,10 @@ pub fn redirects(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let redirects = Redirects::parse(text, &mut Vec::new());
     for path in ["/", "//evil.example", "/a/b//c/", "/a:b/ä %", "/x/\u{2028}"] {
-        for forced in [false, true] {
-            let Some(target) = redirects.find(path, forced) else { continue };
+        let elsewhere = Place { secure: false, host: "a.example", canonical: false, is_own: &|_| true };
+        let asked = [(Place::unknown(), Among::All), (Place::unknown(), Among::Forced), (elsewhere, Among::ForHost)];
+        for (place, among) in asked {
+            let Some(target) = redirects.find(path, &place, among) else { continue };
             assert!(!target.to.starts_with("//") && HeaderValue::from_str(&target.to).is_ok(), "{target:?}");
         }
     }
@@ -88,7 +90,7 @@ pub fn fields(data: &[u8]) {
     let fields = Fields::parse(text, &mut Vec::new());
     let mut headers = HeaderMap::new();
     for path in ["/", "/a/b"] {
-        fields.apply(path, &mut headers);
+        fields.apply(path, &Place::unknown(), &mut headers);
     }
     assert!(!headers.contains_key(header::TRANSFER_ENCODING) && !headers.contains_key(header::CONTENT_LENGTH));
 }
@@ -267,7 +269,8 @@ mod tests {
 
     #[test]
     fn mutated_settings_are_read_or_noted() {
-        let words: [&[u8]; 8] = [b"*", b":a", b"/", b"200!", b"https://", b"\n", b": ", b"\"\"\""];
+        let words: [&[u8]; 10] =
+            [b"*", b":a", b"/", b"200!", b"https://", b"\n", b": ", b"\"\"\"", b"%2F", b"http://a.example"];
         Mutations::new().run(&[b"/a/* /b/:splat 302\n/:a/x /:a 200!\n/s/* /:splat"], &words, redirects);
         Mutations::new().run(&[b"/*\n  X: y\n  ! Z\n/a\n  Vary: b"], &words, fields);
         Mutations::new().run(&[b"slash = 'add'\nfallback = 'x'\n[cache]\npages = 'y'"], &words, policy);

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use crate::{
     PackageLimits, Reason, Site,
     respond::{fallback, page, page::Page, target},
-    site::normalise,
+    site::{Place, normalise},
 };
 
 impl Site {
@@ -24,7 +24,7 @@ impl Site {
     /// another address by one of the package's own rules.
     pub fn leads_somewhere(&self, path: &str) -> bool {
         let Some(decoded) = target::path(path) else { return false };
-        let found = page::find(self, &decoded, fallback::wanted(&decoded, &HeaderMap::new()));
+        let found = page::find(self, &decoded, &Place::unknown(), fallback::wanted(&decoded, &HeaderMap::new()));
         matches!(found, Page::File(_) | Page::Fallback(_) | Page::Moved(..))
     }
 
@@ -43,8 +43,7 @@ impl Site {
             (None, None) => Vec::new(),
         };
         let mut paths = addresses.into_iter().chain([name.to_owned()]).map(|address| format!("/{address}"));
-        let is_there =
-            |path: &String| matches!(page::find(self, path, false), Page::File(entry) if self.name(entry) == name);
+        let is_there = |path: &String| matches!(page::find(self, path, &Place::unknown(), false), Page::File(entry) if self.name(entry) == name);
         paths.find(is_there).map(|path| target::encode(&path))
     }
 }

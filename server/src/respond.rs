@@ -8,6 +8,7 @@ pub(crate) mod conditional;
 pub(crate) mod content_type;
 pub(crate) mod fallback;
 pub(crate) mod field;
+pub(crate) mod fingerprint;
 pub(crate) mod inflating;
 pub(crate) mod page;
 pub(crate) mod plain;
@@ -26,7 +27,10 @@ use self::{
     representation::Representation,
 };
 pub(crate) use self::{authority::Names, body::Body, inflating::Share};
-use crate::{Settings, Site, site::Entry};
+use crate::{
+    Settings, Site,
+    site::{Entry, Place},
+};
 
 /// What is known about a request beside its head.
 pub(crate) struct Asked<'a> {
@@ -99,30 +103,53 @@ fn respond<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
     let Some(site) = &asked.site else {
         return plain::no_site_yet(asked.settings.patience.retry_after);
     };
-    if known == Known::Alias || !(asked.secure || asked.settings.plain) {
-        return plain::redirect(StatusCode::PERMANENT_REDIRECT, asked.names.canonical(request));
+    let host = asked.names.host(known, request);
+    let canonical = known == Known::Served && (asked.secure || asked.settings.plain);
+    let is_own = |name: &str| asked.names.is_own(name);
+    let place = Place { secure: asked.secure, host: &host, canonical, is_own: &is_own };
+    if !canonical {
+        let moved = || plain::redirect(StatusCode::PERMANENT_REDIRECT, asked.names.canonical(request));
+        return elsewhere(asked, site, &place, request).unwrap_or_else(moved);
     }
     if request.method() == Method::OPTIONS {
         return plain::options();
     }
-    serve(asked, site, request)
+    serve(asked, site, &place, request)
+}
+
+/// What the package holds for a request that came where the site is not; see [`page::elsewhere`].
+fn elsewhere<B>(
+    asked: &Asked<'_>,
+    site: &Arc<Site>,
+    place: &Place<'_>,
+    request: &Request<B>,
+) -> Option<Response<Body>> {
+    let path = target::path(request.uri().path())?;
+    let page = page::elsewhere(site, &path, place)?;
+    Some(serve_page(asked, site, &path, place, page, request))
 }
 
 /// What the package holds for this target, or the one before it for a fingerprinted file that is no longer there.
-fn serve<B>(asked: &Asked<'_>, site: &Arc<Site>, request: &Request<B>) -> Response<Body> {
+fn serve<B>(asked: &Asked<'_>, site: &Arc<Site>, place: &Place<'_>, request: &Request<B>) -> Response<Body> {
     let Some(path) = target::path(request.uri().path()) else {
         return plain::response(StatusCode::BAD_REQUEST);
     };
-    match site.before(&path[1..]) {
-        Some(before) => serve_path(asked, &before, &path, request),
-        None => serve_path(asked, site, &path, request),
-    }
+    let before = site.before(&path[1..]);
+    let site = before.as_ref().unwrap_or(site);
+    let page = page::find(site, &path, place, fallback::wanted(&path, request.headers()));
+    serve_page(asked, site, &path, place, page, request)
 }
 
-/// What one package holds for a path, with the fields that it adds.
-fn serve_path<B>(asked: &Asked<'_>, site: &Arc<Site>, path: &str, request: &Request<B>) -> Response<Body> {
+/// A page of a package, with the fields that it adds.
+fn serve_page<B>(
+    asked: &Asked<'_>,
+    site: &Site,
+    path: &str,
+    place: &Place<'_>,
+    page: Page<'_>,
+    request: &Request<B>,
+) -> Response<Body> {
     let policy = &site.rules().policy;
-    let page = page::find(site, path, fallback::wanted(path, request.headers()));
     let mut response = match &page {
         Page::File(entry) => file(asked, site, entry, request, caching::of(policy, entry)),
         // What stands in for something else must never be kept as if it were that.
@@ -133,7 +160,7 @@ fn serve_path<B>(asked: &Asked<'_>, site: &Arc<Site>, path: &str, request: &Requ
     };
     let fields = &site.rules().fields;
     if !fields.is_empty() && !response.status().is_server_error() {
-        fields.apply(path, response.headers_mut());
+        fields.apply(path, place, response.headers_mut());
         if !matches!(page, Page::File(_)) {
             caching::never_immutable(response.headers_mut());
         }

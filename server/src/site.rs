@@ -15,6 +15,7 @@ mod name;
 mod note;
 mod open;
 mod pattern;
+mod place;
 mod policy;
 mod redirects;
 mod refused;
@@ -34,8 +35,9 @@ pub(crate) use self::{
     gate::{Check, Gate},
     inflate::{Damaged, Inflate},
     name::normalise,
+    place::Place,
     policy::{Policy, Slash},
-    redirects::{Redirects, Target},
+    redirects::{Among, Redirects, Target},
     rules::Rules,
 };
 pub use self::{

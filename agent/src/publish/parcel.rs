@@ -147,9 +147,17 @@ impl Recipe {
                 return vec![Problem::stops(about, refused.reason())];
             }
         };
-        let notes = site.notes().iter().map(|note| match note.line {
-            0 => Problem::wrong(note.file, &note.text),
-            line => Problem::wrong(format!("{}:{line}", note.file), &note.text),
+        // Rules for another host are no fault of the site's; those for its own name need no word.
+        let own = |host: &String| self.domain.as_ref() == Some(host);
+        let notes = site.notes().iter().filter(|note| !note.host.as_ref().is_some_and(own)).map(|note| {
+            let about = match note.line {
+                0 => note.file.to_owned(),
+                line => format!("{}:{line}", note.file),
+            };
+            match note.host {
+                Some(_) => Problem::doubtful(about, &note.text),
+                None => Problem::wrong(about, &note.text),
+            }
         });
         // What hosts hold against a package before it goes live.
         let gate = site.gate().into_iter().map(|said| Problem::stops("the gate", said));

@@ -1,11 +1,14 @@
 //! `_headers`, as Netlify and Cloudflare Pages read it.
 //!
-//! A path, then indented lines `Name: value`; `#` begins a comment; all paths that match count, in their order. Where the two
-//! differ, this is what holds here:
+//! A path, then lines `Name: value`; a line that begins with `#` is a comment; all paths that match count, in their order. A
+//! line that begins with `/` or a scheme is a path, any other a field, however far either is indented. Where the two differ,
+//! this is what holds here:
 //!
 //! | | Netlify | Cloudflare Pages | here |
 //! |---|---|---|---|
-//! | said by several paths | joined with a comma | joined with a comma | joined with a comma |
+//! | indentation | makes no difference | makes no difference | makes no difference |
+//! | said by several paths | joined with a comma | joined with a comma | joined with a comma; `Set-Cookie` sent again; of fields that hold one value the last |
+//! | other hosts | not supported | supported | the site's own name and its aliases; for others a note |
 //! | what the server says itself | mostly kept | replaced | replaced; `Vary` is added to |
 //! | `! Name` | not supported | takes the field away | takes the field away |
 //! | placeholders in values | not supported | filled in | not supported: text |
@@ -16,7 +19,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{note::Note, pattern::Pattern};
+use super::{
+    note::Note,
+    pattern::Pattern,
+    place::{ForHost, Place, scheme},
+};
 
 const FILE: &str = "_headers";
 const MOST_PATHS: usize = 500;
@@ -25,7 +32,15 @@ const LONGEST_LINE: usize = 4_000;
 
 /// The fields that a package adds to its responses.
 #[derive(Debug, Default)]
-pub(crate) struct Fields(Vec<(Pattern, Vec<Change>)>);
+pub(crate) struct Fields(Vec<Block>);
+
+/// A path, and what its responses have.
+#[derive(Debug)]
+struct Block {
+    host: Option<ForHost>,
+    path: Pattern,
+    changes: Vec<Change>,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
@@ -39,25 +54,29 @@ impl Fields {
         let mut fields = Self::default();
         // Fields below a path that is left out are left out with it.
         let mut open = None;
-        for (at, line) in text.lines().enumerate() {
+        // Some editors put a byte order mark before the first line.
+        for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let line_number = at + 1;
             let trimmed = line.trim();
             if trimmed.is_empty() || trimmed.starts_with('#') {
                 continue;
             }
-            let indented = line.starts_with([' ', '\t']);
-            let result = match indented {
+            let is_path = trimmed.starts_with('/') || scheme(trimmed).is_some();
+            let result = match open {
                 _ if line.len() > LONGEST_LINE => Err(format!("the line is longer than {LONGEST_LINE} bytes")),
-                true if open == Some(true) => fields.add_change(trimmed),
-                true if open.is_none() => Err("there is no path above this field".into()),
-                true => continue,
-                false => {
+                _ if is_path => {
                     let added = fields.add_path(trimmed);
                     open = Some(added.is_ok());
                     added
                 }
+                Some(true) => fields.add_change(trimmed).map(|()| None),
+                Some(false) => continue,
+                None => Err("there is no path above this field".into()),
             };
-            if let Err(text) = result {
-                notes.push(Note { file: FILE, line: at + 1, text });
+            match result {
+                Ok(None) => {}
+                Ok(Some(host)) => notes.push(Note::of_host(FILE, line_number, &host)),
+                Err(text) => notes.push(Note::fault(FILE, line_number, text)),
             }
         }
         fields
@@ -68,36 +87,48 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// Makes the changes for this decoded path (with its first slash).
-    pub(crate) fn apply(&self, path: &str, headers: &mut HeaderMap) {
+    /// Makes the changes for this decoded path (with its first slash) at this place.
+    pub(crate) fn apply(&self, path: &str, place: &Place<'_>, headers: &mut HeaderMap) {
         let mut said: Vec<&HeaderName> = Vec::new();
-        let changes =
-            self.0.iter().filter(|(pattern, _)| pattern.matches(path).is_some()).flat_map(|(_, changes)| changes);
-        for change in changes {
+        let is_for = |block: &&Block| block.host.as_ref().is_none_or(|host| host.is_for(place));
+        let blocks = self.0.iter().filter(is_for).filter(|block| block.path.matches(path).is_some());
+        for change in blocks.flat_map(|block| &block.changes) {
             match change {
                 Change::Remove(name) => {
                     headers.remove(name);
                 }
                 Change::Set(name, value) => {
-                    let add = *name == header::VARY || said.contains(&name);
+                    let again = said.contains(&name);
+                    said.push(name);
+                    if *name == header::SET_COOKIE && again {
+                        headers.append(name, value.clone());
+                        continue;
+                    }
+                    let add = *name == header::VARY || (again && !holds_one_value(name));
                     let joined = if add { headers.get(name).and_then(|old| join(old, value)) } else { None };
                     headers.insert(name, joined.unwrap_or_else(|| value.clone()));
-                    said.push(name);
                 }
             }
         }
     }
 
-    fn add_path(&mut self, path: &str) -> Result<(), String> {
+    /// Adds a path; the host, if it is for one alone.
+    fn add_path(&mut self, line: &str) -> Result<Option<String>, String> {
         if self.0.len() >= MOST_PATHS {
             return Err(format!("there are more than {MOST_PATHS} paths"));
         }
-        self.0.push((Pattern::parse(path)?, Vec::new()));
-        Ok(())
+        let line = line
+            .split_once([' ', '\t'])
+            .filter(|(_, rest)| rest.trim_start().starts_with('#'))
+            .map_or(line, |(path, _)| path);
+        let (host, path) = ForHost::take(line)?;
+        let said = host.as_ref().map(|host| host.host().to_owned());
+        self.0.push(Block { host, path: Pattern::parse(path)?, changes: Vec::new() });
+        Ok(said)
     }
 
     fn add_change(&mut self, line: &str) -> Result<(), String> {
-        let Some((_, changes)) = self.0.last_mut() else { return Ok(()) };
+        let Some(Block { changes, .. }) = self.0.last_mut() else { return Ok(()) };
         if changes.len() >= MOST_FIELDS {
             return Err(format!("there are more than {MOST_FIELDS} fields for this path"));
         }
@@ -112,7 +143,38 @@ fn change(line: &str) -> Result<Change, String> {
     }
     let (name, value) = line.split_once(':').ok_or("write `Name: value`, or `! Name` to take a field away")?;
     let value = HeaderValue::from_str(value.trim()).map_err(|_| "the value has characters that are not allowed")?;
-    Ok(Change::Set(field_name(name)?, value))
+    Ok(Change::Set(field_name(name.trim_end())?, value))
+}
+
+/// Whether a field holds one value and no list, so that two of them joined would be none (RFC 9110 §5.3).
+fn holds_one_value(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "access-control-allow-credentials"
+            | "access-control-allow-origin"
+            | "access-control-max-age"
+            | "age"
+            | "content-disposition"
+            | "content-location"
+            | "content-type"
+            | "cross-origin-embedder-policy"
+            | "cross-origin-opener-policy"
+            | "cross-origin-resource-policy"
+            | "expires"
+            | "last-modified"
+            | "location"
+            | "origin-agent-cluster"
+            | "refresh"
+            | "retry-after"
+            | "server"
+            | "service-worker-allowed"
+            | "sourcemap"
+            | "strict-transport-security"
+            | "x-content-type-options"
+            | "x-dns-prefetch-control"
+            | "x-frame-options"
+            | "x-xss-protection"
+    )
 }
 
 /// A field whose value is the server's own business is refused: it frames the message, or says what the package cannot know.
@@ -166,11 +228,72 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-            fields.apply(path, &mut headers);
+            fields.apply(path, &Place::unknown(), &mut headers);
             assert_eq!(headers.len(), expected.len(), "{path}: {headers:?}");
             for (name, value) in expected {
                 assert_eq!(headers[*name], value, "{path}");
             }
+        }
+    }
+
+    /// What `/a` gets by this file, with its names in lower case.
+    fn said(text: &str, path: &str) -> Vec<(String, String)> {
+        let (fields, notes) = parse(text);
+        assert_eq!(notes, Vec::<String>::new(), "{text}");
+        let mut headers = HeaderMap::new();
+        fields.apply(path, &Place::unknown(), &mut headers);
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+    }
+
+    #[test]
+    fn indentation_means_nothing_and_paths_are_decoded_once() {
+        for (text, path) in [
+            ("/*\nX: y", "/a"),
+            ("\u{feff}/*\nX: y", "/a"),
+            ("  /*\n      X: y", "/a"),
+            ("\t/*\n\tX : y", "/a"),
+            ("/*\r\nX: y\r\n", "/a"),
+            ("/b\n  Z: z\n  /a\nX: y", "/a"),
+            ("/a # comment\n  X: y", "/a"),
+            ("/my%20page\n  X: y", "/my page"),
+            ("/my page\n  X: y", "/my page"),
+            ("/caf%C3%A9/*\n  X: y", "/caf\u{e9}/x"),
+            ("/caf\u{e9}\n  X: y", "/caf\u{e9}"),
+            ("/wiki/Talk:Main\n  X: y", "/wiki/Talk:Main"),
+        ] {
+            assert_eq!(said(text, path), [("x".to_owned(), "y".to_owned())], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_joined_is_not() {
+        for (name, joined) in [
+            ("X-Robots-Tag", true),
+            ("Content-Security-Policy", true),
+            ("X-Frame-Options", false),
+            ("Access-Control-Allow-Origin", false),
+        ] {
+            let values: Vec<_> = said(&format!("/*\n  {name}: a\n/a\n  {name}: b"), "/a");
+            let expected = if joined { "a, b" } else { "b" };
+            assert_eq!(values, [(name.to_ascii_lowercase(), expected.to_owned())]);
+        }
+        let cookies = said("/*\n  Set-Cookie: a=1; Path=/\n  Set-Cookie: b=2\n/a\n  Set-Cookie: c=3", "/a");
+        let cookies: Vec<_> = cookies.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+        assert_eq!(cookies, [("set-cookie", "a=1; Path=/"), ("set-cookie", "b=2"), ("set-cookie", "c=3")]);
+    }
+
+    #[test]
+    fn fields_for_a_host_are_added_there_alone_and_noted() {
+        let (fields, notes) = parse("https://:project.pages.dev/*\n  X-Robots-Tag: noindex\n/*\n  A: b\n");
+        assert!(
+            notes.len() == 1 && notes[0].starts_with("_headers:1: this is for :project.pages.dev alone"),
+            "{notes:?}"
+        );
+        for (host, expected) in [("x.pages.dev", 2), ("www.example.org", 1)] {
+            let place = Place { secure: true, host, canonical: true, is_own: &|_| true };
+            let mut headers = HeaderMap::new();
+            fields.apply("/a", &place, &mut headers);
+            assert_eq!(headers.len(), expected, "{host}");
         }
     }
 
@@ -184,7 +307,10 @@ mod tests {
             ("/x\n  B@d: 1\n/fine\n  A: b", 2, "no field name"),
             ("/x\n  Good: \u{7}\n/fine\n  A: b", 2, "not allowed"),
             ("/x\n  Basic-Auth: a:b\n/fine\n  A: b", 2, "public"),
-            ("https://example.org/*\n  X: y\n/fine\n  A: b", 1, "other hosts"),
+            ("https://m\u{fc}ller.example/*\n  X: y\n/fine\n  A: b", 1, "xn--"),
+            ("/a?b\n  X: y\n/fine\n  A: b", 1, "'?'"),
+            ("X: y\n/fine\n  A: b", 1, "no path above"),
+            ("x/y\n/fine\n  A: b", 1, "no path above"),
         ] {
             let (fields, notes) = parse(text);
             assert_eq!(notes.len(), 1, "{text}: {notes:?}");
@@ -194,7 +320,7 @@ mod tests {
                 notes[0]
             );
             let mut headers = HeaderMap::new();
-            fields.apply("/fine", &mut headers);
+            fields.apply("/fine", &Place::unknown(), &mut headers);
             assert_eq!(headers.len(), 1, "{text}");
         }
     }

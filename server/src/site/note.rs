@@ -1,8 +1,9 @@
-//! Faults in a package's own settings.
+//! Faults in a package's own settings, and what else should be known of them.
 
 use std::fmt;
 
-/// A fault in `_redirects`, `_headers` or `site.toml`: the line is left out, the rest holds, the site is served.
+/// What somebody should know of a line of `_redirects`, `_headers` or `site.toml`: mostly a fault; then the line is left out,
+/// the rest holds, the site is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The file at fault, as it is named in the package.
@@ -11,6 +12,22 @@ pub struct Note {
     pub line: usize,
     /// What is wrong, and what would cure it.
     pub text: String,
+    /// The host for which alone the line is, in lower case; labels that begin with `*` or `:` stand for any. Nothing is wrong
+    /// with such a line: it is obeyed where that is the site's own name or an alias.
+    pub host: Option<String>,
+}
+
+impl Note {
+    /// A line at fault, or with 0 a file.
+    pub(crate) fn fault(file: &'static str, line: usize, text: impl Into<String>) -> Self {
+        Self { file, line, text: text.into(), host: None }
+    }
+
+    /// A line that is for one host alone.
+    pub(crate) fn of_host(file: &'static str, line: usize, host: &str) -> Self {
+        let text = format!("this is for {host} alone, and obeyed if that is the site's domain or an alias");
+        Self { file, line, text, host: Some(host.to_owned()) }
+    }
 }
 
 impl fmt::Display for Note {

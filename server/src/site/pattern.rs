@@ -1,5 +1,7 @@
 //! Paths with placeholders, as `_redirects` and `_headers` have them.
 
+use crate::respond::target::ENCODED_SLASH;
+
 /// A path in which `*` stands for anything and `:name` for one segment, or the part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern(Vec<Piece>);
@@ -16,20 +18,23 @@ enum Piece {
 pub(crate) struct Captures<'a>(Vec<(&'a str, &'a str)>);
 
 impl Pattern {
-    /// Reads a pattern. Matching takes time linear in the path: there is one `*` at most, and only text behind it.
+    /// Reads a pattern: a path, percent-encoded or not, that is decoded once like that of a request. A colon begins a
+    /// placeholder at the beginning of a segment, and again in a segment that begins with one; elsewhere it is text, as in
+    /// `/wiki/Talk:Main`. Matching takes time linear in the path: there is one `*` at most, and only text behind it.
     ///
     /// # Errors
     /// What is wrong, for a [`Note`](crate::Note).
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         if !text.starts_with('/') {
-            return Err("a path must begin with '/'; rules for other hosts are not supported");
+            return Err("a path must begin with '/'");
         }
+        refuse(text)?;
         let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['*', ':']) {
-            push_text(&mut pieces, &rest[..at]);
-            rest = &rest[at..];
-            let (piece, length) = placeholder(rest);
+        let mut done = 0;
+        while let Some(found) = text[done..].find(['*', ':']) {
+            let at = done + found;
+            push_text(&mut pieces, &text[done..at])?;
+            let (piece, length) = placeholder(text, at);
             if pieces.contains(&Piece::Splat) && !matches!(piece, Piece::Text(_)) {
                 return Err("behind '*' there may be no further placeholder");
             }
@@ -37,13 +42,26 @@ impl Pattern {
                 return Err("a placeholder is there twice");
             }
             match piece {
-                Piece::Text(text) => push_text(&mut pieces, &text),
+                Piece::Text(text) => push_text(&mut pieces, &text)?,
                 piece => pieces.push(piece),
             }
-            rest = &rest[length..];
+            done = at + length;
         }
-        push_text(&mut pieces, rest);
-        Ok(Self(pieces))
+        push_text(&mut pieces, &text[done..])?;
+        let pattern = Self(pieces);
+        match pattern.has_dots() {
+            true => Err("no request has the segment '.' or '..'; browsers take them away"),
+            false => Ok(pattern),
+        }
+    }
+
+    /// Whether a segment of its text is a dot segment.
+    fn has_dots(&self) -> bool {
+        let text = self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => text,
+            Piece::Name(_) | Piece::Splat => "*",
+        });
+        text.collect::<String>().split(['/', ENCODED_SLASH]).any(|segment| matches!(segment, "." | ".."))
     }
 
     /// The path, if it holds no placeholder.
@@ -109,25 +127,60 @@ impl Captures<'_> {
     }
 }
 
-fn push_text(pieces: &mut Vec<Piece>, text: &str) {
-    if text.is_empty() {
-        return;
+/// What no path of a request can hold, so that the pattern would never match.
+fn refuse(text: &str) -> Result<(), &'static str> {
+    if text.contains('?') {
+        return Err("'?' and what follows is no part of a path; write the path alone, a query is passed on");
     }
-    if let Some(Piece::Text(before)) = pieces.last_mut() {
-        *before = format!("{before}{text}").into();
-        return;
+    if text.contains('#') {
+        return Err("'#' and what follows never reaches a server; write the path alone");
     }
-    pieces.push(Piece::Text(text.into()));
+    Ok(())
 }
 
-/// The placeholder at the start of `rest`, which begins with `*` or `:`, and its length. A colon without a name is text.
-fn placeholder(rest: &str) -> (Piece, usize) {
+/// Adds text, percent-decoded once.
+fn push_text(pieces: &mut Vec<Piece>, text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let text = decode(text)?;
+    match pieces.last_mut() {
+        Some(Piece::Text(before)) => *before = format!("{before}{text}").into(),
+        _ => pieces.push(Piece::Text(text.into())),
+    }
+    Ok(())
+}
+
+/// The text as the path of a request has it once it is decoded. A `%` that encodes nothing is itself.
+fn decode(text: &str) -> Result<String, &'static str> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let encoded = behind.get(..2).filter(|digits| byte == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let decoded = encoded.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(match decoded.unwrap_or(byte) {
+            b'/' if decoded.is_some() => ENCODED_SLASH as u8,
+            b'\\' => return Err("no request has a backslash in its path"),
+            control if control.is_ascii_control() => return Err("no request has a control character in its path"),
+            other => other,
+        });
+        rest = if decoded.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8(bytes).map_err(|_| "what is percent-encoded is not UTF-8")
+}
+
+/// The placeholder at this place, where `*` or `:` stands, and its length. A colon that begins none is text.
+fn placeholder(text: &str, at: usize) -> (Piece, usize) {
+    let rest = &text[at..];
     if rest.starts_with('*') {
         return (Piece::Splat, 1);
     }
+    let segment = &text[text[..at].rfind('/').map_or(0, |slash| slash + 1)..at];
+    let again = segment.strip_prefix(':').is_some_and(|name| name_length(name) > 0)
+        && !segment.ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_');
     match name_length(&rest[1..]) {
-        0 => (Piece::Text(":".into()), 1),
-        length => (Piece::Name(rest[1..=length].into()), length + 1),
+        length if length > 0 && (segment.is_empty() || again) => (Piece::Name(rest[1..=length].into()), length + 1),
+        _ => (Piece::Text(":".into()), 1),
     }
 }
 
@@ -166,7 +219,14 @@ mod tests {
             ("/:year/:slug", "/2026/x/y", None),
             ("/:year/*", "/2026", Some(&[("year", "2026"), ("splat", "")])),
             ("/:id.html", "/7.html", Some(&[("id", "7")])),
-            ("/a:b", "/ax", Some(&[("b", "x")])),
+            ("/a:b", "/a:b", Some(&[])),
+            ("/a:b", "/ax", None),
+            ("/wiki/Talk:Main", "/wiki/Talk:Main", Some(&[])),
+            ("/:lang/Talk:Main", "/de/Talk:Main", Some(&[("lang", "de")])),
+            ("/:year-:month", "/2026-11", Some(&[("year", "2026"), ("month", "11")])),
+            ("/my%20page/:id", "/my page/7", Some(&[("id", "7")])),
+            ("/%3Aid", "/:id", Some(&[])),
+            ("/%3Aid", "/7", None),
             ("/a: b", "/a: b", Some(&[])),
         ] {
             let parsed = Pattern::parse(pattern).unwrap();
@@ -177,7 +237,8 @@ mod tests {
 
     #[test]
     fn what_could_be_read_in_two_ways_is_no_pattern() {
-        for text in ["", "a", "https://example.org/*", "/*/*", "/*/:a", "/:a/:a"] {
+        for text in ["", "a", "https://example.org/*", "/*/*", "/*/:a", "/:a/:a", "/a?b", "/a#b", "/a/%2e%2E/b", "/./a"]
+        {
             assert!(Pattern::parse(text).is_err(), "{text}");
         }
     }

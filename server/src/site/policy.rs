@@ -85,14 +85,16 @@ impl Default for Policy {
 impl Policy {
     /// Reads the file. If it is at fault as a whole, the defaults hold and it is noted.
     pub(crate) fn parse(text: &str, notes: &mut Vec<Note>) -> Self {
+        // Some editors put a byte order mark before the first line.
+        let text = text.trim_start_matches('\u{feff}');
         let mut unreadable = None;
         let file: File = toml::from_str(text).unwrap_or_else(|error| {
             unreadable = Some(Gate::unreadable(text, error.message()));
             let line = error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            notes.push(Note { file: FILE, line, text: format!("{}; none of it is used", error.message()) });
+            notes.push(Note::fault(FILE, line, format!("{}; none of it is used", error.message())));
             File::default()
         });
-        let mut note = |text: String| notes.push(Note { file: FILE, line: 0, text });
+        let mut note = |text: String| notes.push(Note::fault(FILE, 0, text));
         let defaults = Self::default();
         let mut field = |key: &str, value: Option<String>, default: HeaderValue| match value.map(HeaderValue::try_from)
         {
@@ -131,6 +133,8 @@ mod tests {
     fn everything_is_optional_and_may_be_said() {
         let (policy, notes) = parse("");
         assert_eq!((policy.slash, policy.fallback, notes.len()), (Slash::Auto, None, 0));
+        let (policy, notes) = parse("\u{feff}slash = 'add'");
+        assert_eq!((policy.slash, notes.len()), (Slash::Add, 0));
         let (policy, notes) = parse(
             "slash = 'strip'\nfallback = '/app.html'\n[cache]\npages = 'max-age=60'\nfingerprinted = 'max-age=61'",
         );

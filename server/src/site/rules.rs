@@ -23,7 +23,7 @@ pub(super) fn read(site: &mut Site) {
     let mut notes = Vec::new();
     let mut read = |file| {
         site.setting(file).unwrap_or_else(|text| {
-            notes.push(Note { file, line: 0, text });
+            notes.push(Note::fault(file, 0, text));
             String::new()
         })
     };
@@ -39,7 +39,7 @@ pub(super) fn read(site: &mut Site) {
     if let Some(fallback) = &site.rules.policy.fallback
         && site.file(fallback).is_none()
     {
-        notes.push(Note { file: "site.toml", line: 0, text: format!("fallback {fallback:?} is not in the package") });
+        notes.push(Note::fault("site.toml", 0, format!("fallback {fallback:?} is not in the package")));
     }
     notes.truncate(MOST_NOTES);
     site.notes = notes;

@@ -1,7 +1,7 @@
 //! What a package says about how it is served: `_redirects`, `_headers`, `site.toml`.
 
 use crate::{
-    client::{get, request},
+    client::{get, h2, h2_get, h2_request, plain, request},
     package::Package,
     server::{Server, site},
 };
@@ -24,7 +24,8 @@ fn package(redirects: &str, fields: &str, policy: &str) -> Vec<u8> {
 #[tokio::test]
 async fn redirects_and_rewrites_are_followed() {
     let rules = "/old/* /about?from=:splat 302\n/moved /about\n/about /never\n/docs /forced 307!\n/app/* /app.html 200\n\
-                 /bundle /app.3f9c1a7b.js 200\n/gone/* /gone.html 404\n/broken /nothing.html 200\n/away https://example.com/\n";
+                 /bundle /app.3f9c1a7b.js 200\n/gone/* /gone.html 404\n/left/* /gone.html 410\n/lost /nothing.html 410\n\
+                 /help /about#faq\n/my%20page /about\n/broken /nothing.html 200\n/away https://example.com/\n";
     let server = Server::with(package(rules, "", ""), |_| {});
     for (target, status, location, text) in [
         ("/old/x%20y", 302, Some("/about?from=x%20y"), ""),
@@ -35,6 +36,10 @@ async fn redirects_and_rewrites_are_followed() {
         ("/app/any/where", 200, None, "app"),
         ("/bundle", 200, None, "js"),
         ("/gone/x", 404, None, "gone"),
+        ("/left/x", 410, None, "gone"),
+        ("/lost", 410, None, "no such page"),
+        ("/help?utm_source=n", 301, Some("/about?utm_source=n#faq"), ""),
+        ("/my%20page", 301, Some("/about"), ""),
         ("/broken", 404, None, "no such page"),
         ("/_redirects", 404, None, "no such page"),
         ("/_headers", 404, None, "no such page"),
@@ -71,6 +76,63 @@ async fn fields_of_the_package_are_added_to_files_and_errors() {
         (lost.status, lost.field("x-frame-options"), lost.field("cache-control")),
         (404, Some("DENY"), Some("no-cache"))
     );
+}
+
+/// Rules for one host alone, where `example.org` is an alias of `www.example.org`.
+#[tokio::test]
+async fn rules_for_a_host_are_obeyed_where_it_is_the_domain_or_an_alias() {
+    let rules = "https://example.org/blog/* https://www.example.org/news/:splat 302\nhttps://example.org/gone /gone.html 410\n\
+                 http://example.org/old /new\nhttps://other.example/* /never\nhttps://www.example.org/here /there\n\
+                 https://www.example.org/about /never\nhttps://www.example.org/docs/* /forced 302!\n/loop/* https://example.org/loop/:splat\n";
+    let fields = "https://example.org/*\n  X-Alias: yes\nhttps://www.example.org/*\n  X-Domain: yes\n";
+    let package = package(rules, fields, "");
+    assert_eq!(site(package.clone()).notes().iter().filter(|note| note.host.is_some()).count(), 9);
+    let server = Server::with(package, |_| {});
+    let alias = &["Host: example.org"][..];
+    for (target, host, status, location) in [
+        ("/blog/a?b=c", alias, 302, Some("https://www.example.org/news/a?b=c")),
+        ("/gone", alias, 410, None),
+        ("/about", alias, 308, Some("/about")),
+        ("/here", alias, 308, Some("/here")),
+        ("/here", &[], 301, Some("/there")),
+        ("/about", &[], 200, None),
+        ("/docs/x", &[], 302, Some("/forced")),
+        ("/blog/a", &[], 404, None),
+        ("/loop/x", &[], 404, None),
+    ] {
+        let response = get(&server, target, host).await;
+        let place = response.field("location").map(|place| match place.strip_prefix("https://www.example.org:") {
+            Some(with_port) => &with_port[with_port.find('/').unwrap()..],
+            None => place,
+        });
+        assert_eq!((response.status, place), (status, location), "{host:?} {target}");
+        let said = (response.field("x-alias"), response.field("x-domain"));
+        let expected = match (status, host.is_empty()) {
+            (301..=308, _) => (None, None),
+            (_, true) => (None, Some("yes")),
+            (_, false) => (Some("yes"), None),
+        };
+        assert_eq!(said, expected, "{host:?} {target}");
+    }
+    // Without TLS nothing is answered but redirects.
+    let mut client = plain(&server).await;
+    for (target, status, location) in [("/old", 301, "/new"), ("/gone", 308, "https://www.example.org")] {
+        client.send("GET", target, alias).await;
+        let response = client.response().await;
+        assert!(response.status == status && response.field("location").unwrap().starts_with(location), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn every_cookie_has_a_field_of_its_own() {
+    let fields = "/*\nSet-Cookie: a=1; Path=/\nSet-Cookie: b=2; Expires=Wed, 01 Dec 2027 00:00:00 GMT\n";
+    let server = Server::with(package("", fields, ""), |_| {});
+    let expected = ["a=1; Path=/", "b=2; Expires=Wed, 01 Dec 2027 00:00:00 GMT"];
+    let response = get(&server, "/about", &[]).await;
+    let cookies: Vec<_> = response.fields().into_iter().filter(|(name, _)| name == "set-cookie").collect();
+    assert_eq!(cookies.iter().map(|(_, value)| &value[..]).collect::<Vec<_>>(), expected);
+    let (head, _) = h2_get(&mut h2(&server).await, h2_request("GET", "/about")).await.unwrap();
+    assert_eq!(head.headers.get_all("set-cookie").iter().collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
@@ -207,9 +269,12 @@ async fn what_stands_in_for_something_else_is_never_immutable_whatever_the_field
 
 #[test]
 fn faults_in_the_settings_are_noted_and_the_site_is_served() {
-    let site = site(package("/a /b 999\n", "  X: y\n", "slash = 7"));
+    let many: String = (1..=12).map(|number| format!("/{number} /b 999\n")).collect();
+    let site = site(package(&many, "  X: y\n", "slash = 7"));
     let notes: Vec<_> = site.notes().iter().map(|note| format!("{}:{}", note.file, note.line)).collect();
-    assert_eq!(notes, ["_redirects:1", "_headers:1", "site.toml:1"]);
+    let mut expected: Vec<_> = (1..=12).map(|line| format!("_redirects:{line}")).collect();
+    expected.extend(["_headers:1".to_owned(), "site.toml:1".to_owned()]);
+    assert_eq!(notes, expected);
     let unknown = crate::server::site(package("", "", "fallback = 'nothing.html'"));
     assert!(unknown.notes()[0].text.contains("not in the package"));
 }
