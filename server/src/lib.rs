@@ -53,5 +53,5 @@ pub use self::{
     identity::{BadIdentity, Identity},
     running::{Drained, Running, ServeError},
     settings::{Bounds, Patience, Settings},
-    site::{Note, PackageLimits, Reason, Refused, Site},
+    site::{Hidden, Note, PackageLimits, Reason, Refused, Site},
 };

@@ -8,6 +8,7 @@ mod entity_tag;
 mod entry;
 mod fields;
 mod gate;
+mod hidden;
 mod inflate;
 mod limits;
 mod map;
@@ -41,6 +42,7 @@ pub(crate) use self::{
     rules::Rules,
 };
 pub use self::{
+    hidden::Hidden,
     limits::PackageLimits,
     note::Note,
     refused::{Reason, Refused},

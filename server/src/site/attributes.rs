@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::{Method, directory::Header, refused::Reason};
 
 /// The entry's name as text. Names without the UTF-8 flag are taken if they are valid UTF-8 all the same; else the
-/// Unicode path field (APPNOTE §4.6.9) counts, if its checksum shows that it belongs to this name.
+/// Unicode path field (APPNOTE §4.6.9) counts, if its checksum shows that it belongs to this name; else they are in code page
+/// 437 (APPNOTE D.1).
 ///
 /// Old writers on Windows separate by backslashes, against APPNOTE §4.4.17; where they have put nothing else, as they do,
 /// slashes are meant.
@@ -25,8 +26,23 @@ fn text_name<'a>(header: &Header<'a>) -> Result<Cow<'a, str>, Reason> {
         (Ok(name), Some(unicode)) if name != unicode => Err(Reason::Name("it has two different ones")),
         (Ok(name), _) => Ok(name.into()),
         (Err(_), Some(unicode)) => Ok(unicode.into()),
-        (Err(_), None) => Err(Reason::Name("it is not UTF-8")),
+        (Err(_), None) if header.flags & UTF8 != 0 => Err(Reason::Name("it is not UTF-8, as it is said to be")),
+        (Err(_), None) => Ok(from_code_page_437(header.name).into()),
     }
+}
+
+/// The flag of a name in UTF-8 (APPNOTE §4.4.4).
+const UTF8: u16 = 1 << 11;
+
+/// What the bytes from 128 on stand for in code page 437, that of the IBM PC.
+const CODE_PAGE_437: &str = "\
+    ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
+    └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
+
+/// A name in code page 437. The library's own table is not public, and a crate for 128 characters would be larger than they.
+pub(super) fn from_code_page_437(name: &[u8]) -> String {
+    let high = |byte: u8| CODE_PAGE_437.chars().nth(usize::from(byte & 0x7f)).unwrap_or(char::REPLACEMENT_CHARACTER);
+    name.iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { high(byte) }).collect()
 }
 
 /// Whether the entry is a directory; refuses everything that is neither that nor a regular file.
@@ -94,6 +110,12 @@ fn days_since_1970(year: u32, month: u32, day: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_page_437_has_a_character_for_each_byte() {
+        assert_eq!(CODE_PAGE_437.chars().count(), 128);
+        assert_eq!(from_code_page_437(b"caf\x82 \x80\x9b\xa0\xb0\xc4\xe1\xf1\xfd\xff~"), "caf\u{e9} Ç¢á░─ß±²\u{a0}~");
+    }
 
     #[test]
     fn days_are_counted_as_the_calendar_does() {

@@ -97,15 +97,18 @@ impl Declared {
     }
 }
 
-/// The end record whose comment reaches exactly to the end of the file, and is no second end record.
+/// The end record whose comment reaches exactly to the end of the file, and is no second end record. Only zeros may follow
+/// it: writers into a pipe fill their last block with them, as bsdtar does.
 fn end_record(zip: &[u8]) -> Result<usize, Refused> {
     let last = zip.len().checked_sub(END_LENGTH).ok_or(Reason::NotAZip("the file is shorter than an end record"))?;
-    let first = last.saturating_sub(usize::from(u16::MAX));
-    let at = (first..=last)
+    let filled = zip.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    let first = filled.saturating_sub(END_LENGTH + usize::from(u16::MAX));
+    let at = (first..=last.min(filled))
         .rev()
         .find(|&at| u32_at(zip, at) == END)
         .ok_or(Reason::NotAZip("it was cut short, or is something else"))?;
-    if at + END_LENGTH + usize::from(u16_at(zip, at + 20)) != zip.len() {
+    let end = at + END_LENGTH + usize::from(u16_at(zip, at + 20));
+    if end > zip.len() || end < filled {
         return Err(Reason::NotAZip("bytes were cut off or added behind its end record").into());
     }
     Ok(at)

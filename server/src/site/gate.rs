@@ -79,10 +79,10 @@ impl Gate {
         gate
     }
 
-    /// The gate of a `site.toml` that cannot be read: closed, if it speaks of one at all.
+    /// The gate of a `site.toml` that cannot be read: closed, if it speaks of one at all, or of files that nobody may see.
     pub(crate) fn unreadable(text: &str, why: &str) -> Self {
-        let speaks =
-            text.lines().any(|line| line.trim_start().trim_start_matches('[').trim_start().starts_with("gate"));
+        let begins = |line: &str| line.trim_start().trim_start_matches('[').trim_start().to_owned();
+        let speaks = text.lines().map(begins).any(|line| line.starts_with("gate") || line.starts_with("hide"));
         let faults = if speaks { vec![format!("site.toml cannot be read: {why}")] } else { Vec::new() };
         Self { faults, ..Self::default() }
     }
@@ -158,5 +158,6 @@ mod tests {
         assert_eq!(Gate::unreadable("slash = ", "x").faults.len(), 0);
         assert_eq!(Gate::unreadable("slash = \n[ gate ]", "x").faults.len(), 1);
         assert_eq!(Gate::unreadable("gate.'/a' = = 1", "x").faults.len(), 1);
+        assert_eq!(Gate::unreadable("hide = ['drafts'", "x").faults.len(), 1);
     }
 }

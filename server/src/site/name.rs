@@ -43,16 +43,6 @@ pub(crate) struct Name {
     pub(crate) directory: bool,
 }
 
-/// Whether visitors may never see this file: dotfiles outside `.well-known`, and the files that are settings.
-pub(crate) fn hidden(name: &str) -> bool {
-    if matches!(name, "_redirects" | "_headers" | "site.toml") {
-        return true;
-    }
-    name.split('/')
-        .enumerate()
-        .any(|(depth, segment)| segment.starts_with('.') && !(depth == 0 && segment == ".well-known"))
-}
-
 fn refuse_characters(raw: &str) -> Result<(), Reason> {
     if raw.starts_with('/') {
         return Err(Reason::Name("it is absolute"));
@@ -113,25 +103,6 @@ mod tests {
             ".",
         ] {
             assert!(normalise(raw).is_err(), "{raw:?}");
-        }
-    }
-
-    #[test]
-    fn dotfiles_and_settings_are_hidden_but_well_known_is_not() {
-        for (name, is) in [
-            (".env", true),
-            (".git/config", true),
-            ("a/.htaccess", true),
-            (".well-known/security.txt", false),
-            ("a/.well-known/x", true),
-            (".well-known/.x", true),
-            ("_redirects", true),
-            ("_headers", true),
-            ("site.toml", true),
-            ("a/_redirects", false),
-            ("a.b", false),
-        ] {
-            assert_eq!(hidden(name), is, "{name:?}");
         }
     }
 }

@@ -142,9 +142,6 @@ impl<'a> Opening<'a> {
     fn finish(mut self, zip: Bytes, directory: &Directory) -> Result<Site, Refused> {
         let hasher = DefaultHashBuilder::default();
         let index = self.index(&hasher)?;
-        if index.is_empty() {
-            return Err(Reason::Empty.into());
-        }
         self.names.shrink_to_fit();
         let bundled = fingerprint::bundled(self.entries.iter().map(|entry| &self.names[entry.name()]));
         for entry in &mut self.entries {
@@ -164,10 +161,13 @@ impl<'a> Opening<'a> {
             before: Before::default(),
         };
         rules::read(&mut site);
-        Ok(site)
+        match site.index.is_empty() {
+            true => Err(Reason::Empty.into()),
+            false => Ok(site),
+        }
     }
 
-    /// Indexes the files that visitors may see, refuses duplicates among all, and marries files to their codings.
+    /// Indexes all files, refuses duplicates, and marries files to their codings.
     fn index(&mut self, hasher: &DefaultHashBuilder) -> Result<HashTable<u32>, Refused> {
         use std::hash::BuildHasher;
         let (entries, names) = (&mut self.entries, &self.names);
@@ -193,7 +193,6 @@ impl<'a> Opening<'a> {
                 }
             }
         }
-        all.retain(|index| !name::hidden(&names[entries[*index as usize].name()]));
         Ok(all)
     }
 }

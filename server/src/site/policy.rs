@@ -3,6 +3,8 @@
 //! ```toml
 //! slash    = "auto"          # or "add", "strip", "keep": see [`Slash`]
 //! fallback = "app.html"      # served with 200 where nothing is found, for single-page applications
+//! hide     = ["drafts"]      # further files and folders that visitors never see, see [`Hidden`]
+//! show     = [".nojekyll"]   # such as they see although they are hidden otherwise
 //!
 //! [cache]
 //! pages         = "no-cache"                             # everything whose name does not change with its content
@@ -14,7 +16,7 @@
 use http::HeaderValue;
 use serde::Deserialize;
 
-use super::{gate::Gate, name, note::Note};
+use super::{gate::Gate, hidden::Hidden, name, note::Note};
 use crate::respond::caching;
 
 const FILE: &str = "site.toml";
@@ -29,6 +31,8 @@ pub(crate) struct Policy {
     pub(crate) pages: HeaderValue,
     /// `Cache-Control` of what never changes.
     pub(crate) fingerprinted: HeaderValue,
+    /// Which files visitors never see.
+    pub(crate) hidden: Hidden,
     /// What has to answer before the package goes live.
     pub(crate) gate: Gate,
 }
@@ -58,6 +62,10 @@ struct File {
     slash: Slash,
     fallback: Option<String>,
     #[serde(default)]
+    hide: Vec<String>,
+    #[serde(default)]
+    show: Vec<String>,
+    #[serde(default)]
     cache: Cache,
     #[serde(default)]
     gate: toml::Table,
@@ -77,6 +85,7 @@ impl Default for Policy {
             fallback: None,
             pages: HeaderValue::from_static(caching::REVALIDATE),
             fingerprinted: HeaderValue::from_static(caching::IMMUTABLE),
+            hidden: Hidden::default(),
             gate: Gate::default(),
         }
     }
@@ -114,8 +123,13 @@ impl Policy {
                 None
             }
         });
-        let gate = unreadable.unwrap_or_else(|| Gate::parse(&file.gate));
-        Self { slash: file.slash, fallback, pages, fingerprinted, gate }
+        let mut gate = unreadable.unwrap_or_else(|| Gate::parse(&file.gate));
+        let hidden = Hidden::parse(&file.hide, &file.show, |fault| {
+            note(fault.clone());
+            // Whoever meant to hide something would not want it seen.
+            gate.faults.push(fault);
+        });
+        Self { slash: file.slash, fallback, pages, fingerprinted, hidden, gate }
     }
 }
 
@@ -154,6 +168,8 @@ mod tests {
             ("slash = ", "site.toml:1: "),
             ("fallback = '../x'", "site.toml: fallback "),
             ("[cache]\npages = \"a\\nb\"", "site.toml: cache.pages "),
+            ("hide = ['a//b']", "site.toml: hide \"a//b\" "),
+            ("show = '.x'", "site.toml:1: "),
         ] {
             let (policy, notes) = parse(text);
             assert!(notes.len() == 1 && notes[0].starts_with(begins), "{text}: {notes:?}");

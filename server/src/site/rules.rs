@@ -36,6 +36,7 @@ pub(super) fn read(site: &mut Site) {
         policy: Policy::parse(&policy, &mut notes),
     };
     site.rules.policy.gate.faults.extend(closed);
+    site.hide();
     if let Some(fallback) = &site.rules.policy.fallback
         && site.file(fallback).is_none()
     {
@@ -46,6 +47,12 @@ pub(super) fn read(site: &mut Site) {
 }
 
 impl Site {
+    /// Takes the files out of the index that visitors never see.
+    fn hide(&mut self) {
+        let Self { index, entries, names, rules, .. } = self;
+        index.retain(|index| rules.policy.hidden.file(&names[entries[*index as usize].name()]).is_none());
+    }
+
     /// The text of a file at the package's root that is a setting; empty if there is none.
     fn setting(&self, file: &str) -> Result<String, String> {
         let Some(entry) = self.entries.iter().find(|entry| self.names[entry.name()] == *file) else {

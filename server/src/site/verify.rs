@@ -52,8 +52,8 @@ fn records(site: &Site, entry: &Entry, end: u64) -> Result<Bytes, Reason> {
     Ok(packed)
 }
 
-/// A name in a legacy code page cannot be compared; the directory's Unicode name was taken, and its checksum held. A name
-/// within ASCII is the same in every code page.
+/// A name in a code page may be another than 437; then it cannot be compared: the directory's Unicode name was taken, and its
+/// checksum held. A name within ASCII is the same in every code page.
 fn same_name(local: &[u8], name: &str) -> bool {
     match std::str::from_utf8(local) {
         // With backslashes as Windows wrote them, see `raw_name`.

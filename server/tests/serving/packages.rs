@@ -45,7 +45,11 @@ fn a_hostile_package_is_refused_with_the_reason() {
         ("NUL", named(b"a\0b"), "Name"),
         ("line feed", named(b"a\nb"), "Name"),
         ("C1 control", named("a\u{9b}b".as_bytes()), "Name"),
-        ("no UTF-8", named(b"\xff\xfe"), "Name"),
+        (
+            "no UTF-8, but it is said so",
+            vec![good(), Raw { name: b"\xff\xfe".to_vec(), flags: 1 << 11, ..stored("x", "y") }],
+            "Name",
+        ),
         ("empty name", named(b""), "Name"),
         ("empty segment", named(b"a//b"), "Name"),
         ("very long name", named(&[b'a'; 5000]), "Name"),
@@ -102,6 +106,17 @@ fn a_file_that_is_no_whole_zip_is_refused() {
         ("empty", Vec::new(), "NotAZip"),
         ("HTML", b"<!DOCTYPE html><title>Error</title><p>NoSuchKey and so on and so on</p>".to_vec(), "NotAZip"),
         ("bytes added", [&good[..], b"x"].concat(), "NotAZip"),
+        ("bytes added behind zeros", [&good[..], &[0; 600], b"x"].concat(), "NotAZip"),
+        ("bytes added before zeros", [&good[..], b"x", &[0; 600]].concat(), "NotAZip"),
+        ("nothing but zeros", vec![0; 10_240], "NotAZip"),
+        (
+            "an end record cut short, and zeros",
+            {
+                let whole = zip_with(b"", &[stored("a", "b")], b"a comment");
+                [&whole[..whole.len() - 20], &[0; 11]].concat()
+            },
+            "Directory",
+        ),
         (
             "an end record in its comment",
             zip_with(b"", &[stored("a", "b")], b"PK\x05\x06 and more of it than a record"),
@@ -200,6 +215,12 @@ fn odd_but_good_packages_are_taken() {
         ("data descriptor", zip(&[described, good()])),
         ("prefix", zip_with(b"#!/bin/sh\nexit\n", &[good()], b"")),
         ("comment", zip_with(b"", &[good()], b"made by hand")),
+        ("zeros behind its end", [&zip(&[good()])[..], &[0]].concat()),
+        ("the last block filled with zeros, as bsdtar does", [&zip(&[good()])[..], &[0; 10_240]].concat()),
+        ("more zeros than a comment is long", [&zip(&[good()])[..], &[0; 200_000]].concat()),
+        ("zeros behind a comment", [&zip_with(b"", &[good()], b"made by hand")[..], &[0; 512]].concat()),
+        ("zeros behind Zip64", [&zip64((0xffff, u32::MAX, u32::MAX), 1, 0)[..], &[0; 512]].concat()),
+        ("a name in code page 437", zip(&[Raw { name: b"caf\x82.html".to_vec(), ..good() }])),
         ("dot names", zip(&[stored("./index.html", "hello"), stored("./", ""), stored("./a/./b", "x")])),
         ("UTF-8 without the flag", zip(&[stored("ä/ö.txt", "hello")])),
         ("a Unicode name beside one in a code page", zip(&[code_page])),

@@ -8,6 +8,7 @@ use crate::{
     client::{get, plain, request},
     package::{Package, noise, text},
     server::Server,
+    zips::{Raw, stored, zip},
 };
 
 fn gunzip(bytes: &[u8]) -> String {
@@ -131,6 +132,61 @@ async fn only_fingerprinted_names_are_immutable_and_never_a_fallback() {
     assert_eq!(immutable.field("cache-control"), Some("public, max-age=31536000, immutable"));
     let gone = get(&server, "/app.000000a.js", &[]).await;
     assert_eq!((gone.status, gone.field("cache-control"), gone.field("etag")), (404, Some("no-cache"), None));
+}
+
+#[tokio::test]
+async fn a_name_in_code_page_437_is_found_by_its_characters() {
+    let page = Raw { name: b"caf\x82.html".to_vec(), ..stored("x", "coffee") };
+    let windows = Raw { name: b"men\x81\\\x84.html".to_vec(), made_by: 20, attributes: 0, ..stored("x", "menu") };
+    let server = Server::with(zip(&[stored("index.html", "home"), page, windows]), |_| {});
+    for (target, text) in [("/caf%C3%A9.html", "coffee"), ("/caf%C3%A9", "coffee"), ("/men%C3%BC/%C3%A4", "menu")] {
+        let response = get(&server, target, &[]).await;
+        assert_eq!((response.status, &response.text()[..]), (200, text), "{target}");
+    }
+    assert_eq!(get(&server, "/caf%82.html", &[]).await.status, 400);
+}
+
+#[tokio::test]
+async fn what_tools_leave_and_what_the_package_says_is_hidden() {
+    let files = [
+        "index.html",
+        "tags/.net/index.html",
+        ".git/config",
+        ".env",
+        ".DS_Store",
+        ".htaccess",
+        ".nojekyll",
+        "drafts/a.html",
+        ".well-known/x",
+        "secret.html",
+        "secret.html.br",
+        "a/Thumbs.db",
+    ];
+    for (policy, seen) in [
+        ("", &["/", "/tags/.net/", "/drafts/a", "/.well-known/x", "/secret", "/secret.html.br"][..]),
+        ("hide = ['drafts', 'secret.html', '.*']\nshow = ['.nojekyll']", &["/", "/.nojekyll", "/.well-known/x"]),
+    ] {
+        let package = files.iter().fold(Package::new(), |package, name| package.stored(name, name));
+        let server = Server::with(package.stored("site.toml", policy).finish(), |_| {});
+        for target in [
+            "/",
+            "/tags/.net/",
+            "/.git/config",
+            "/.env",
+            "/.DS_Store",
+            "/.htaccess",
+            "/.nojekyll",
+            "/drafts/a",
+            "/.well-known/x",
+            "/secret",
+            "/secret.html.br",
+            "/a/Thumbs.db",
+            "/site.toml",
+        ] {
+            let status = get(&server, target, &["Accept-Encoding: br"]).await.status;
+            assert_eq!(status, if seen.contains(&target) { 200 } else { 404 }, "{policy}: {target}");
+        }
+    }
 }
 
 #[tokio::test]
