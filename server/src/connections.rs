@@ -28,7 +28,13 @@ pub(crate) use self::{
     scan::{Found, Scan},
 };
 
-use crate::{Counters, Settings, Site, access::Log, bound::Port, quota::Quota, respond::Names};
+use crate::{
+    Counters, Settings, Site,
+    access::Log,
+    bound::Port,
+    quota::Quota,
+    respond::{Names, Places},
+};
 
 /// How far a drain has come; it only ever advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +59,8 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     /// Connections that are open.
     pub(crate) connections: Arc<Quota>,
-    /// Responses that are inflated.
-    pub(crate) inflating: Arc<Quota>,
+    /// Where responses are inflated.
+    pub(crate) inflating: Arc<Places>,
     pub(crate) log: Option<Log>,
     pub(crate) phase: watch::Receiver<Phase>,
 }

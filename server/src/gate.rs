@@ -13,7 +13,7 @@ use hyper::body::Body as _;
 
 use crate::{
     Settings, Site,
-    respond::{self, Asked, Body, Share, inflating},
+    respond::{self, Asked, Body, Places, Share},
     site::{Check, Gate},
 };
 
@@ -92,11 +92,11 @@ impl Visitor<'_> {
     fn ask(&self, target: &str) -> Option<Response<Body>> {
         let request = Request::get(target).header(header::HOST, &self.settings.domain).body(()).ok()?;
         let names = self.settings.names(443);
-        let inflating = inflating::quota(&self.settings.bounds);
+        let places = Places::new(&self.settings.bounds);
         let asked = Asked {
             names: &names,
             settings: &self.settings,
-            inflating: Share { inflating: &inflating, client: Ipv4Addr::LOCALHOST.into() },
+            inflating: Share { places: &places, client: Ipv4Addr::LOCALHOST.into() },
             site: Some(self.site.clone()),
             secure: true,
             long_target: false,

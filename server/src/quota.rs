@@ -32,12 +32,12 @@ impl Quota {
         Arc::new(Self { taken: Mutex::default(), most, most_of_client })
     }
 
-    /// One more; `None` at a bound.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Held> {
+    /// One more, where all together may have `reserve` beyond their bound; `None` at a bound.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr, reserve: usize) -> Option<Held> {
         let client = client(address);
         let mut taken = self.taken();
         let of_client = taken.of_client.get(&client).copied().unwrap_or(0);
-        if taken.all >= self.most || of_client >= self.most_of_client {
+        if taken.all >= self.most.saturating_add(reserve) || of_client >= self.most_of_client {
             return None;
         }
         taken.all += 1;
@@ -64,7 +64,7 @@ impl Drop for Held {
 }
 
 /// Whoever has one IPv6 address usually has the whole /64.
-fn client(address: IpAddr) -> IpAddr {
+pub(crate) fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {
@@ -79,9 +79,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_reserve_is_for_those_who_may_use_it() {
+        let (quota, address) = (Quota::new(1, 9), IpAddr::from([192, 0, 2, 1]));
+        let _stranger = quota.take(address, 0).unwrap();
+        let own: Vec<_> = (0..3).map_while(|_| quota.take(address, 2)).collect();
+        assert_eq!((own.len(), quota.take(address, 0).is_none()), (2, true));
+    }
+
+    #[test]
     fn whoever_is_at_his_bound_leaves_the_rest_to_others() {
         let quota = Quota::new(4, 2);
-        let take = |address: &str| quota.take(address.parse().unwrap());
+        let take = |address: &str| quota.take(address.parse().unwrap(), 0);
         let first = take("127.0.0.1").unwrap();
         let mapped = take("::ffff:127.0.0.1").unwrap();
         assert!(take("127.0.0.1").is_none(), "the address is at its bound");

@@ -26,7 +26,11 @@ use self::{
     page::Page,
     representation::Representation,
 };
-pub(crate) use self::{authority::Names, body::Body, inflating::Share};
+pub(crate) use self::{
+    authority::Names,
+    body::Body,
+    inflating::{Places, Share},
+};
 use crate::{
     Settings, Site,
     site::{Entry, Place},

@@ -13,7 +13,7 @@ use crate::{
     bound::Port,
     connections::{EVENT_INTERVAL, Listeners, Phase, Worker, run},
     quota::Quota,
-    respond::inflating,
+    respond::Places,
     tls,
 };
 
@@ -65,7 +65,7 @@ impl Running {
             names: Arc::new(settings.names(https.address.port())),
             tls: tls::configuration(identity),
             connections: Quota::new(settings.bounds.connections, settings.bounds.connections_per_address),
-            inflating: inflating::quota(&settings.bounds),
+            inflating: Places::new(&settings.bounds),
             log,
             settings: Arc::new(settings),
             site,

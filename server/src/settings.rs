@@ -68,8 +68,9 @@ pub struct Bounds {
     pub resets: usize,
     /// HTTP/2 streams of a connection that a client may have made the server reset (CVE-2025-8671); the connection ends beyond.
     pub errors: usize,
-    /// Responses that are inflated at once, for clients that accept no coding: each holds about 150 KiB, and the next one is
-    /// answered with 503.
+    /// Responses of more than 32 KiB that are inflated at once, for clients that accept no coding: each holds about 75 KiB. One
+    /// that gives nothing for a second makes room for others, and so does one of a client that has more of them than another;
+    /// the next one is answered with 503.
     pub inflated: usize,
     /// The same of one IPv4 address or IPv6 /64.
     pub inflated_per_address: usize,

@@ -34,7 +34,7 @@ pub(crate) use self::{
     entry::{Coding, Entry, Method},
     fields::Fields,
     gate::{Check, Gate},
-    inflate::{Damaged, Inflate},
+    inflate::{Damaged, Inflate, PIECE},
     name::normalise,
     place::Place,
     policy::{Policy, Slash},

@@ -85,7 +85,8 @@ fn refuse_syn(listener: &TcpListener) -> io::Result<()> {
 }
 
 fn admit(worker: &Arc<Worker>, stream: TcpStream, address: IpAddr, secure: bool, connections: &mut JoinSet<u64>) {
-    let Some(place) = Place::take(worker, address) else { return };
+    let local = stream.local_addr().ok().map(|local| local.ip());
+    let Some(place) = Place::take(worker, address, local) else { return };
     let worker = worker.clone();
     connections.spawn(async move {
         let cut = drive::connection(worker, stream, address, secure).await;

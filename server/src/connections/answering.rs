@@ -62,7 +62,7 @@ impl Answering {
             names: &worker.names,
             settings: &worker.settings,
             site: worker.site.borrow().clone(),
-            inflating: Share { inflating: &worker.inflating, client: self.address },
+            inflating: Share { places: &worker.inflating, client: self.address },
             secure: self.secure,
             long_target: self.marks.long_target(number),
             too_large,

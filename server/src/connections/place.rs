@@ -5,6 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 use super::Worker;
 use crate::{Counters, quota::Held};
 
+/// How many connections beyond the bound for all may come from this machine: whoever asks it how it is doing must be heard
+/// however many strangers there are.
+const RESERVE: usize = 16;
+
 /// The place of one open connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -13,10 +17,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// A place for one more connection from `address`; `None` at a bound.
-    pub(super) fn take(worker: &Worker, address: IpAddr) -> Option<Self> {
+    /// A place for one more connection from `peer` to `local`; `None` at a bound.
+    pub(super) fn take(worker: &Worker, peer: IpAddr, local: Option<IpAddr>) -> Option<Self> {
         let counters = worker.counters.clone();
-        let Some(held) = worker.connections.take(address) else {
+        let reserve = if is_this_machine(peer, local) { RESERVE } else { 0 };
+        let Some(held) = worker.connections.take(peer, reserve) else {
             counters.turn_away();
             return None;
         };
@@ -28,5 +33,32 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.counters.closed();
+    }
+}
+
+/// Whether the other side is this machine, asking itself from the address that it asks. No stranger can say so: the kernel takes nothing from outside that comes from one
+/// of its own addresses.
+fn is_this_machine(peer: IpAddr, local: Option<IpAddr>) -> bool {
+    local.is_some_and(|local| local.to_canonical() == peer.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_asks_itself_from_the_address_that_it_asks() {
+        let table = [
+            ("127.0.0.1", Some("127.0.0.1"), true),
+            ("::ffff:127.0.0.1", Some("::ffff:127.0.0.1"), true),
+            ("::1", Some("::1"), true),
+            ("10.0.0.7", Some("::ffff:10.0.0.7"), true),
+            ("10.0.0.8", Some("10.0.0.7"), false),
+            ("10.0.0.8", None, false),
+        ];
+        for (peer, local, expected) in table {
+            let local = local.map(|local| local.parse().unwrap());
+            assert_eq!(is_this_machine(peer.parse().unwrap(), local), expected, "{peer} at {local:?}");
+        }
     }
 }

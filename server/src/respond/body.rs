@@ -5,17 +5,16 @@ use std::{
     io::{self, IoSlice},
     ops::Range,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 
-use super::inflating::Permit;
-use crate::{
-    account::Account,
-    site::{Damaged, Inflate},
-};
+use super::inflating::{Full, Room};
+use crate::{account::Account, site::Damaged};
 
 /// The content of a response. Its length is always known.
 #[derive(Debug)]
@@ -36,13 +35,14 @@ enum Content {
 /// A response that is inflated while it is sent.
 #[derive(Debug)]
 struct Inflated {
-    inflate: Inflate,
-    permit: Permit,
+    packed: Bytes,
+    /// Of all that it inflates to.
+    size: u64,
+    room: Room,
     /// What is still to be sent.
     runs: VecDeque<Run>,
-    /// What was inflated last and not used yet, and where it stands in the content.
-    held: Bytes,
-    at: u64,
+    /// Until it looks again whether there is room.
+    waits: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a response is made of, one after the other.
@@ -56,6 +56,8 @@ pub(crate) enum Run {
 
 /// How many pieces are inflated and thrown away at once, before others get their turn.
 const SKIP_AT_ONCE: usize = 8;
+/// How long a response waits where there is no room for it, before it looks again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 impl Body {
     pub(crate) fn empty() -> Self {
@@ -77,10 +79,11 @@ impl Body {
         Self::of(Content::Many(parts), length)
     }
 
-    /// Parts of what is inflated, which must lie inside and behind each other, and what stands between them.
-    pub(crate) fn inflated(inflate: Inflate, permit: Permit, runs: VecDeque<Run>) -> Self {
+    /// Parts of what `packed` inflates to, `size` bytes in all, which must lie inside and behind each other, and what stands
+    /// between them.
+    pub(crate) fn inflated((packed, size): (Bytes, u64), room: Room, runs: VecDeque<Run>) -> Self {
         let length = runs.iter().map(Run::length).sum();
-        let inflated = Inflated { inflate, permit, runs, held: Bytes::new(), at: 0 };
+        let inflated = Inflated { packed, size, room, runs, waits: None };
         Self::of(Content::Inflated(inflated.into()), length)
     }
 
@@ -103,17 +106,45 @@ impl Body {
         self.left
     }
 
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Segments>>> {
+    /// The next bytes; of what is inflated no more than `most`, since what is inflated and not sent is memory. What lies
+    /// somewhere is not cut.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Option<io::Result<Segments>>> {
+        if self.left == 0 {
+            self.account = None;
+            return Poll::Ready(None);
+        }
+        let next = ready!(self.next(context, most));
+        let Some(Ok(segments)) = next else {
+            self.account = None;
+            return Poll::Ready(next);
+        };
+        let length = segments.length();
+        self.left = self.left.saturating_sub(length);
+        if let Some(account) = &mut self.account {
+            account.add(length);
+        }
+        if self.left == 0 {
+            self.account = None;
+        }
+        Poll::Ready(Some(Ok(segments)))
+    }
+
+    fn next(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Option<io::Result<Segments>>> {
         Poll::Ready(match &mut self.content {
             Content::Empty => None,
             Content::Lying(segments) => Some(Ok(std::mem::take(segments))),
             Content::Many(parts) => parts.pop_front().map(Ok),
             Content::Inflated(inflated) => {
                 for _ in 0..SKIP_AT_ONCE {
-                    match inflated.step() {
+                    match inflated.step(most) {
                         Ok(Step::Skipped) => {}
                         Ok(Step::Piece(piece)) => return Poll::Ready(Some(Ok(piece.into()))),
                         Ok(Step::Over) => return Poll::Ready(None),
+                        Ok(Step::NoRoom) => {
+                            let waits = inflated.waits.get_or_insert_with(|| Box::pin(sleep(AGAIN)));
+                            ready!(waits.as_mut().poll(context));
+                            inflated.waits = None;
+                        }
                         Err(damaged) => return Poll::Ready(Some(Err(io::Error::other(damaged)))),
                     }
                 }
@@ -129,30 +160,28 @@ enum Step {
     Piece(Bytes),
     /// Content that nobody asked for.
     Skipped,
+    /// Nothing yet: others inflate.
+    NoRoom,
     Over,
 }
 
 impl Inflated {
-    fn step(&mut self) -> Result<Step, Damaged> {
+    fn step(&mut self, most: usize) -> Result<Step, Damaged> {
         let part = match self.runs.front_mut() {
             None => return Ok(Step::Over),
             Some(Run::Between(bytes)) => {
-                let bytes = std::mem::take(bytes);
-                self.runs.pop_front();
-                return Ok(Step::Piece(bytes));
+                let now = bytes.split_to(bytes.len().min(most));
+                if bytes.is_empty() {
+                    self.runs.pop_front();
+                }
+                return Ok(Step::Piece(now));
             }
             Some(Run::Part(part)) => part,
         };
-        if self.held.is_empty() {
-            self.held = self.permit.of(self.inflate.piece().ok_or(Damaged)??);
-        }
-        let before = part.start.saturating_sub(self.at).min(self.held.len() as u64);
-        self.held.advance(before as usize);
-        self.at += before;
-        let length = part.end.saturating_sub(self.at).min(self.held.len() as u64);
-        let piece = self.held.split_to(length as usize);
-        self.at += length;
-        part.start = self.at.max(part.start);
+        let piece = match self.room.next((&self.packed, self.size), part, most) {
+            Ok(piece) => piece?,
+            Err(Full) => return Ok(Step::NoRoom),
+        };
         if part.is_empty() {
             self.runs.pop_front();
         }
@@ -185,25 +214,7 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Segments>, io::Error>>> {
-        let this = &mut *self;
-        if this.left == 0 {
-            this.account = None;
-            return Poll::Ready(None);
-        }
-        let next = std::task::ready!(this.next(context));
-        let Some(Ok(segments)) = next else {
-            this.account = None;
-            return Poll::Ready(next.map(|failed| failed.map(Frame::data)));
-        };
-        let length = segments.length();
-        this.left = this.left.saturating_sub(length);
-        if let Some(account) = &mut this.account {
-            account.add(length);
-        }
-        if this.left == 0 {
-            this.account = None;
-        }
-        Poll::Ready(Some(Ok(Frame::data(segments))))
+        self.poll_next(context, usize::MAX).map(|next| next.map(|segments| segments.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

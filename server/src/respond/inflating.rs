@@ -1,74 +1,344 @@
 //! Inflating a response takes memory, so not everybody may have that at once.
 //!
-//! Each response that is inflated holds about 150 KiB (deflate's window, a piece, and what HTTP/2 keeps for a client that takes
-//! nothing), where one that is sent as it lies holds none.
+//! A response that is inflated holds about 75 KiB (deflate's window, the decoder, a piece of 32 KiB) from one piece to the next,
+//! where one that is sent as it lies holds none. So there is a bound on how many hold that, and on how many of one client. What
+//! may not happen is that somebody has it who does not use it, while others need it:
+//!
+//! * What fits one piece needs no place at all: it is inflated when it can be sent, and nothing of it is kept.
+//! * A place belongs to whoever moves bytes. One that gave no piece for [`IDLE`] is anybody's, and a client that has more places
+//!   than another gives one to that other at once. Whoever lost a place inflates again up to where it was, once it goes on.
+//!
+//! So a client that opens streams and takes nothing keeps nobody from anything, with whatever windows it has.
 
-use std::{net::IpAddr, sync::Arc};
-
-use bytes::Bytes;
-
-use crate::{
-    quota::{Held, Quota},
-    settings::Bounds,
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-/// As many responses as may be inflated at once.
-pub(crate) fn quota(bounds: &Bounds) -> Arc<Quota> {
-    Quota::new(bounds.inflated, bounds.inflated_per_address)
+use bytes::{Buf, Bytes};
+use tokio::time::Instant;
+
+use crate::{
+    quota::client,
+    settings::Bounds,
+    site::{Damaged, Inflate, PIECE},
+};
+
+/// After how long without a piece a place is anybody's. Whoever takes less than a piece in that time is slow enough for its
+/// next piece to cost more.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// All places there are.
+#[derive(Debug)]
+pub(crate) struct Places {
+    table: Mutex<Table>,
+    most: usize,
+    most_of_client: usize,
 }
 
-/// What a client may have of the responses that are inflated at once.
+#[derive(Debug, Default)]
+struct Table {
+    /// The number of the next place that is taken.
+    next: u64,
+    taken: HashMap<u64, Taken>,
+    of_client: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    client: IpAddr,
+    /// When it last gave a piece.
+    moved: Instant,
+    /// None while its holder inflates: then nobody can take it away.
+    begun: Option<Box<Begun>>,
+}
+
+/// What a client may have of the places.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share<'a> {
-    pub(crate) inflating: &'a Arc<Quota>,
+    pub(crate) places: &'a Arc<Places>,
     pub(crate) client: IpAddr,
 }
 
-/// The right to inflate one response, until it and all its pieces are gone.
-#[derive(Clone, Debug)]
-pub(crate) struct Permit {
-    _held: Arc<Held>,
+/// Where one response is inflated.
+#[derive(Debug)]
+pub(crate) enum Room {
+    /// It fits one piece.
+    OnePiece,
+    /// At a place, while it has one.
+    Place(Place),
+}
+
+/// The place of one response, from the first piece on and for as long as nobody else needs it more.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    client: IpAddr,
+    number: Option<u64>,
+}
+
+/// A content that is being inflated.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    inflate: Inflate,
+    /// What was inflated last and not used yet, and where it stands in the content.
+    held: Bytes,
+    at: u64,
+}
+
+impl Places {
+    /// As many as these bounds say.
+    pub(crate) fn new(bounds: &Bounds) -> Arc<Self> {
+        let (most, most_of_client) = (bounds.inflated, bounds.inflated_per_address);
+        Arc::new(Self { table: Mutex::default(), most, most_of_client })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which place is to be given up for one more of `client`'s; an error where none is.
+    fn victim(&self, table: &Table, client: IpAddr, now: Instant) -> Result<Option<u64>, Full> {
+        let of_client = |client: &IpAddr| table.of_client.get(client).copied().unwrap_or(0);
+        let mine = of_client(&client);
+        let idle = |taken: &Taken| now.saturating_duration_since(taken.moved) >= IDLE;
+        if mine >= self.most_of_client {
+            return table.longest_unmoved(|taken| taken.client == client && idle(taken)).map(Some);
+        }
+        if table.taken.len() < self.most {
+            return Ok(None);
+        }
+        let of_the_greedier = |taken: &Taken| of_client(&taken.client) > mine + 1;
+        let most = table.of_client.values().copied().max().unwrap_or(0);
+        let of_the_greediest = |taken: &Taken| of_the_greedier(taken) && of_client(&taken.client) == most;
+        table.longest_unmoved(idle).or_else(|_| table.longest_unmoved(of_the_greediest)).map(Some)
+    }
+}
+
+/// Every place moves bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Table {
+    fn longest_unmoved(&self, may: impl Fn(&Taken) -> bool) -> Result<u64, Full> {
+        let may = self.taken.iter().filter(|(_, taken)| taken.begun.is_some() && may(taken));
+        may.min_by_key(|(_, taken)| taken.moved).map(|(number, _)| *number).ok_or(Full)
+    }
+
+    fn take(&mut self, client: IpAddr, now: Instant) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.taken.insert(number, Taken { client, moved: now, begun: None });
+        *self.of_client.entry(client).or_default() += 1;
+        number
+    }
+
+    fn give_up(&mut self, number: u64) {
+        let Some(taken) = self.taken.remove(&number) else { return };
+        if let Some(count) = self.of_client.get_mut(&taken.client) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_client.remove(&taken.client);
+            }
+        }
+    }
 }
 
 impl Share<'_> {
-    /// One more; `None` at a bound.
-    pub(crate) fn begin(self) -> Option<Permit> {
-        Some(Permit { _held: Arc::new(self.inflating.take(self.client)?) })
+    /// Where content of that size can be inflated. Nothing is taken before the first piece of it is.
+    ///
+    /// # Errors
+    /// [`Full`] where no place is to be had now.
+    pub(crate) fn room(self, size: u64) -> Result<Room, Full> {
+        if size <= PIECE as u64 {
+            return Ok(Room::OnePiece);
+        }
+        let client = client(self.client);
+        self.places.victim(&self.places.table(), client, Instant::now())?;
+        Ok(Room::Place(Place { places: self.places.clone(), client, number: None }))
     }
 }
 
-impl Permit {
-    /// A piece that keeps the permit until it was sent.
-    pub(crate) fn of(&self, piece: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Piece { piece, _permit: self.clone() })
+impl Room {
+    /// Takes up to `most` bytes from the beginning of `part` of what `packed` holds, `size` bytes in all, and from `part` what
+    /// was taken; empty where it has not come to the part yet.
+    ///
+    /// # Errors
+    /// In the outer result [`Full`], where there is no place now; in the inner one what is no deflate stream.
+    pub(crate) fn next(
+        &mut self,
+        (packed, size): (&Bytes, u64),
+        part: &mut Range<u64>,
+        most: usize,
+    ) -> Result<Result<Bytes, Damaged>, Full> {
+        match self {
+            Self::OnePiece => Ok(Begun::new(packed, size).next(part, most)),
+            Self::Place(place) => {
+                let mut begun = place.take()?.unwrap_or_else(|| Begun::new(packed, size).into());
+                let was = begun.inflate.left();
+                let next = begun.next(part, most);
+                let moved = begun.inflate.left() < was;
+                place.leave(begun, moved);
+                Ok(next)
+            }
+        }
     }
 }
 
-struct Piece {
-    piece: Vec<u8>,
-    _permit: Permit,
+impl Place {
+    /// What was begun here, if it was not taken away meanwhile.
+    fn take(&mut self) -> Result<Option<Box<Begun>>, Full> {
+        let mut table = self.places.table();
+        if let Some(taken) = self.number.and_then(|number| table.taken.get_mut(&number)) {
+            return Ok(taken.begun.take());
+        }
+        let now = Instant::now();
+        if let Some(victim) = self.places.victim(&table, self.client, now)? {
+            table.give_up(victim);
+        }
+        self.number = Some(table.take(self.client, now));
+        Ok(None)
+    }
+
+    fn leave(&self, begun: Box<Begun>, moved: bool) {
+        let mut table = self.places.table();
+        if let Some(taken) = self.number.and_then(|number| table.taken.get_mut(&number)) {
+            taken.begun = Some(begun);
+            if moved {
+                taken.moved = Instant::now();
+            }
+        }
+    }
 }
 
-impl AsRef<[u8]> for Piece {
-    fn as_ref(&self) -> &[u8] {
-        &self.piece
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.places.table().give_up(number);
+        }
+    }
+}
+
+impl Begun {
+    fn new(packed: &Bytes, size: u64) -> Self {
+        Self { inflate: Inflate::new(packed.clone(), size), held: Bytes::new(), at: 0 }
+    }
+
+    fn next(&mut self, part: &mut Range<u64>, most: usize) -> Result<Bytes, Damaged> {
+        if self.held.is_empty() {
+            self.held = self.inflate.piece().ok_or(Damaged)??.into();
+        }
+        let before = part.start.saturating_sub(self.at).min(self.held.len() as u64);
+        self.held.advance(before as usize);
+        self.at += before;
+        let length = part.end.saturating_sub(self.at).min(self.held.len() as u64).min(most as u64);
+        let piece = self.held.split_to(length as usize);
+        self.at += length;
+        part.start = self.at.max(part.start);
+        Ok(piece)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
-    #[test]
-    fn a_permit_lasts_as_long_as_its_pieces() {
-        let inflating = Quota::new(2, 2);
-        let begin = || Share { inflating: &inflating, client: IpAddr::from([192, 0, 2, 1]) }.begin();
-        let (one, _two) = (begin().unwrap(), begin().unwrap());
-        assert!(begin().is_none());
-        let piece = one.of(vec![1, 2, 3]).slice(1..);
+    const SIZE: u64 = 10 * PIECE as u64;
+
+    fn packed() -> Bytes {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        let content: Vec<u8> = (0..SIZE).map(|at| (at / 1000) as u8).collect();
+        encoder.write_all(&content).unwrap();
+        encoder.finish().unwrap().into()
+    }
+
+    fn places(most: usize, most_of_client: usize) -> Arc<Places> {
+        Places::new(&Bounds { inflated: most, inflated_per_address: most_of_client, ..Bounds::default() })
+    }
+
+    /// The content of one response.
+    struct Response {
+        packed: Bytes,
+        room: Room,
+        part: Range<u64>,
+    }
+
+    impl Response {
+        fn of(places: &Arc<Places>, client: u8) -> Result<Self, Full> {
+            let room = Share { places, client: IpAddr::from([192, 0, 2, client]) }.room(SIZE)?;
+            Ok(Self { packed: packed(), room, part: 0..SIZE })
+        }
+
+        fn take(&mut self, most: usize) -> Result<usize, Full> {
+            let start = self.part.start;
+            loop {
+                let next = self.room.next((&self.packed, SIZE), &mut self.part, most)?.unwrap();
+                let expected = (start..).take(next.len()).map(|at| (at / 1000) as u8);
+                assert!(next.iter().copied().eq(expected), "at {start}");
+                if !next.is_empty() {
+                    return Ok(next.len());
+                }
+            }
+        }
+    }
+
+    fn taken(places: &Places) -> usize {
+        places.table().taken.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_taken_with_the_first_piece_and_given_up_with_the_response() {
+        let places = places(2, 2);
+        let mut one = Response::of(&places, 1).unwrap();
+        assert_eq!(taken(&places), 0);
+        assert_eq!(one.take(10), Ok(10));
+        assert_eq!(taken(&places), 1);
         drop(one);
-        assert!(begin().is_none(), "a piece of it is still to be sent");
-        drop(piece);
-        assert!(begin().is_some());
+        assert_eq!((taken(&places), places.table().of_client.len()), (0, 0));
+        assert!(matches!(
+            Share { places: &places, client: [1, 2, 3, 4].into() }.room(PIECE as u64),
+            Ok(Room::OnePiece)
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_of_those_who_take_nothing_are_anybodys_and_nobody_loses_a_byte() {
+        let places = places(3, 2);
+        let mut slow: Vec<_> = [1, 1, 2].map(|client| Response::of(&places, client).unwrap()).into();
+        slow.iter_mut().for_each(|response| assert_eq!(response.take(1), Ok(1)));
+        assert!(Response::of(&places, 1).is_err(), "a client that is at its bound");
+        let mut other = Response::of(&places, 3).expect("whoever has most gives one");
+        assert_eq!(other.take(usize::MAX), Ok(PIECE));
+        let mut late = Response::of(&places, 4);
+        assert!(late.is_err(), "each has one, and none was idle yet");
+        tokio::time::advance(IDLE).await;
+        late = Response::of(&places, 4);
+        assert_eq!(late.map(|mut late| late.take(10)), Ok(Ok(10)));
+        for response in &mut slow {
+            tokio::time::advance(IDLE).await;
+            assert_eq!(response.take(usize::MAX).map(|length| length > 0), Ok(true), "it goes on where it was");
+        }
+        assert_eq!(taken(&places), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_moves_bytes_keeps_its_place_and_a_trickle_is_no_movement() {
+        let places = places(2, 1);
+        let (mut reader, mut trickle) = (Response::of(&places, 1).unwrap(), Response::of(&places, 2).unwrap());
+        assert_eq!((reader.take(PIECE), trickle.take(1)), (Ok(PIECE), Ok(1)));
+        for _ in 0..3 {
+            tokio::time::advance(IDLE / 2).await;
+            assert_eq!((reader.take(PIECE), trickle.take(1)), (Ok(PIECE), Ok(1)));
+        }
+        let mut other = Response::of(&places, 3).unwrap();
+        assert_eq!(other.take(PIECE), Ok(PIECE));
+        assert!(Response::of(&places, 4).is_err());
+        assert_eq!(trickle.take(1), Err(Full));
+        assert_eq!(reader.take(PIECE), Ok(PIECE));
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Site,
-    site::{Coding, EntityTag, Entry, Inflate, Method},
+    site::{Coding, EntityTag, Entry, Method},
 };
 
 /// A file in the coding that a client wants most.
@@ -163,7 +163,7 @@ impl<'a> Representation<'a> {
         match &self.source {
             Source::Lying(segments) => Some(Body::many(runs.into_iter().map(|run| run.of(segments)).collect())),
             Source::Deflated { packed, size } => {
-                Some(Body::inflated(Inflate::new(packed.clone(), *size), inflating.begin()?, runs))
+                Some(Body::inflated((packed.clone(), *size), inflating.room(*size).ok()?, runs))
             }
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// How much of the content is inflated at once.
-const PIECE: usize = 32 * 1024;
+pub(crate) const PIECE: usize = 32 * 1024;
 
 /// A deflate stream being read (RFC 1951).
 #[derive(Debug)]
@@ -40,6 +40,11 @@ impl Inflate {
                 Some(Err(damaged))
             }
         }
+    }
+
+    /// How many bytes of content are still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
     }
 
     /// Whether the stream ends where its content and its bytes end. Call it after the last piece.

@@ -232,6 +232,22 @@ pub(crate) async fn h2(server: &Server) -> http2::SendRequest<Empty<Bytes>> {
     sender
 }
 
+/// An HTTP/2 connection from that address, which makes room for so many bytes of each response.
+pub(crate) async fn h2_with_room(server: &Server, from: &str, room: u32) -> http2::SendRequest<Empty<Bytes>> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    let stream = socket.connect(server.https).await.unwrap();
+    let stream = handshake_over(stream, &server.certificate, &[b"h2"]).await.unwrap();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(room);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(async move {
+        // How it ends is seen by who sends.
+        let _ = connection.await;
+    });
+    sender
+}
+
 /// A request as HTTP/2 has it.
 pub(crate) fn h2_request(method: &str, target: &str) -> http::Request<Empty<Bytes>> {
     let uri = format!("https://{DOMAIN}{target}");

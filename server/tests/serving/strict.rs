@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::{
-    client::{Client, get, h2, h2_get, h2_request, plain, tls, tls_from_elsewhere},
+    client::{Client, get, h2, h2_get, h2_request, h2_with_room, plain, tls, tls_from_elsewhere},
     package::Package,
     server::Server,
 };
@@ -291,22 +291,58 @@ async fn whoever_has_much_inflated_and_reads_nothing_leaves_the_rest_to_others()
 /// Inflating costs memory that sending a stream as it lies does not: who asks for that cannot have all of it.
 #[tokio::test]
 async fn the_newest_inflated_response_is_refused_at_the_bound_and_coded_ones_are_served() {
-    let package = Package::new().deflated("zeros.bin", vec![0; 64 << 20]).finish();
-    let server = Server::with(package, |settings| {
-        settings.bounds.inflated = 2;
-        settings.patience.write = Duration::from_millis(1_500);
-    });
-    let _slow = two_that_read_nothing(&server).await;
+    let package = Package::new().deflated("zeros.bin", vec![0; 32 << 20]).deflated("small.txt", "small").finish();
+    let server = Server::with(package, |settings| settings.bounds.inflated = 2);
+    let slow = two_that_read_nothing(&server).await;
     let refused = get(&server, "/zeros.bin", &["Accept-Encoding: identity"]).await;
     assert_eq!((refused.status, refused.field("retry-after")), (503, Some("5")));
     assert_eq!(get(&server, "/zeros.bin", &["Accept-Encoding: gzip"]).await.status, 200);
+    assert_eq!(get(&server, "/small.txt", &["Accept-Encoding: identity"]).await.text(), "small");
     let begun = Instant::now();
-    while server.running().counters().cut() < 2 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the slow ones were never cut");
+    let served = loop {
+        assert!(begun.elapsed() < Duration::from_secs(20), "whoever takes nothing keeps others out");
+        let served = get(&server, "/zeros.bin", &["Accept-Encoding: identity", "Range: bytes=0-9"]).await;
+        if served.status != 503 {
+            break served;
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let served = get(&server, "/zeros.bin", &["Accept-Encoding: identity", "Range: bytes=0-9"]).await;
+    };
     assert_eq!((served.status, &served.content[..]), (206, &[0; 10][..]));
+    assert_eq!(server.running().counters().cut(), 0, "they are still there");
+    for mut slow in slow {
+        let whole = slow.response().await;
+        assert_eq!((whole.status, whole.content == vec![0; 32 << 20]), (200, true), "and go on where they were");
+    }
+}
+
+/// As many streams of two clients as there are places, of a file that must be inflated, with no room for any of it or with room
+/// for a byte at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_without_room_keep_nobody_from_anything() {
+    let package = Package::new().deflated("zeros.bin", vec![0; 8 << 20]).deflated("small.txt", "small").finish();
+    for room in [0, 1] {
+        let server = Server::with(package.clone(), |settings| {
+            (settings.bounds.inflated, settings.bounds.inflated_per_address) = (8, 6);
+        });
+        let mut streams = Vec::new();
+        for (from, many) in [("127.0.0.2", 6), ("127.0.0.3", 2)] {
+            let mut stingy = h2_with_room(&server, from, room).await;
+            for _ in 0..many {
+                let mut request = h2_request("GET", "/zeros.bin");
+                request.headers_mut().insert("accept-encoding", http::HeaderValue::from_static("identity"));
+                let answer = stingy.send_request(request).await.unwrap();
+                assert_eq!(answer.status(), 200);
+                streams.push((stingy.clone(), answer));
+            }
+        }
+        for _ in 0..3 {
+            let large = get(&server, "/zeros.bin", &["Accept-Encoding: identity"]).await;
+            assert_eq!((large.status, large.content.len()), (200, 8 << 20), "room for {room}");
+            let small = get(&server, "/small.txt", &["Accept-Encoding: identity"]).await;
+            assert_eq!((small.status, small.text()), (200, "small".to_owned()), "room for {room}");
+        }
+        assert_eq!((server.running().counters().responses(5), streams.len()), (0, 8));
+    }
 }
 
 #[tokio::test]

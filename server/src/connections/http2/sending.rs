@@ -3,14 +3,12 @@
 use std::{
     io::{self, IoSlice},
     mem,
-    pin::Pin,
     task::{Context, Poll},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Buf;
 use http::{HeaderMap, Method, Response, StatusCode, header};
-use hyper::body::Body as _;
 
 use super::{
     frame::{self, ErrorCode, HEAD, Head, LONGEST, flag, kind},
@@ -203,10 +201,18 @@ impl Protocol {
         if answer.is_sent() {
             return Ok(self.end(at, out).then_some(0));
         }
+        let room = most.min(stream.window.room()).min(self.window.room());
+        if room == 0 {
+            return Ok(None);
+        }
+        // Full records, of whole frames.
+        let left_of_record = LONGEST - (out.len() + HEAD) % LONGEST;
+        let longest = if left_of_record < LEAST { LONGEST } else { left_of_record }.min(room);
         if !answer.piece.has_remaining() {
-            answer.piece = match Pin::new(&mut answer.body).poll_frame(context) {
+            // No more than is sent at once: a client that makes no room must not have anything inflated that waits for it.
+            answer.piece = match answer.body.poll_next(context, longest) {
                 Poll::Pending => return Ok(None),
-                Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Poll::Ready(Some(Ok(piece))) => piece,
                 // The package does not hold what it declares.
                 Poll::Ready(_) => {
                     stream.state = State::Over;
@@ -216,14 +222,7 @@ impl Protocol {
                 }
             };
         }
-        let room = most.min(stream.window.room()).min(self.window.room());
-        if room == 0 {
-            return Ok(None);
-        }
-        // Full records, of whole frames.
-        let left_of_record = LONGEST - (out.len() + HEAD) % LONGEST;
-        let longest = if left_of_record < LEAST { LONGEST } else { left_of_record };
-        let length = answer.piece.remaining().min(room).min(longest);
+        let length = answer.piece.remaining().min(longest);
         let all = length == answer.piece.remaining() && answer.body.left() == 0;
         let ends = all && stream.content.is_none();
         let flags = if ends { flag::END_STREAM } else { 0 };
