@@ -202,9 +202,10 @@ impl Ledger {
         }
     }
 
-    /// Whether whoever is at that address answers for the domain.
+    /// Whether whoever is at that address answers for the domain. One that turns a probe away has all the connections it may
+    /// have: that is visitors' doing, or strangers', and no reason to move the names.
     pub async fn answers_at(&self, ip: IpAddr) -> bool {
-        self.heard_at(ip).await == Heard::Site
+        matches!(self.heard_at(ip).await, Heard::Site | Heard::Full)
     }
 
     /// What is heard from whoever is at that address.

@@ -128,9 +128,10 @@ impl Listener {
         let (inside, there) = tokio::join!(inside, there);
         match (there, inside) {
             (Ok(()), _) => Ok(self.answering(own, outside, package, certificate)),
-            // Where hairpin traffic is not possible, nothing is heard from the public address at all.
-            (Err(silent), Ok(())) if probe::is_silence(&silent) => {
-                tracing::debug!(fault = %silent, "the public address cannot be reached from here");
+            // Where hairpin traffic is not possible, nothing is heard from the public address at all. And where strangers have
+            // all the connections there are, this host still answers itself.
+            (Err(unreached), Ok(())) if probe::is_silence(&unreached) || probe::is_full(&unreached) => {
+                tracing::debug!(fault = %unreached, "the public address cannot be reached from here");
                 Ok(self.answering(home, false, package, certificate))
             }
             (Err(fault), Ok(())) | (_, Err(fault)) => Err(fault),
@@ -149,6 +150,8 @@ pub enum Heard {
     Nothing,
     /// Something that is no answer of a site, such as 503 while there is none.
     Somebody,
+    /// That it has as many connections as it may have: it lives, and serves others.
+    Full,
     /// A site.
     Site,
 }
@@ -158,6 +161,7 @@ pub async fn heard(address: SocketAddr, domain: &Name, limit: Duration) -> Heard
     match within(limit, address, probe::answers(address, domain)).await {
         Ok(()) => Heard::Site,
         Err(fault) if probe::is_silence(&fault) => Heard::Nothing,
+        Err(fault) if probe::is_full(&fault) => Heard::Full,
         Err(_) => Heard::Somebody,
     }
 }
@@ -269,7 +273,39 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
     use super::*;
+
+    /// What is heard from a server that says `answer` to whatever it hears, or nothing and closes, or nothing at all.
+    async fn heard_from(answer: Option<&'static [u8]>) -> Heard {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            match answer {
+                Some(&[]) => {}
+                Some(answer) => {
+                    stream.write_all(answer).await.expect("written");
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }
+                None => std::future::pending().await,
+            }
+        });
+        heard(address, &"a.example".parse().expect("a name"), Duration::from_millis(300)).await
+    }
+
+    #[tokio::test]
+    async fn whoever_turns_away_lives_and_whoever_says_nothing_may_not() {
+        let alert = b"\x15\x03\x03\x00\x02\x02\x50";
+        let table = [(None, Heard::Nothing), (Some(&b""[..]), Heard::Full), (Some(&alert[..]), Heard::Somebody)];
+        for (answer, expected) in table {
+            assert_eq!(heard_from(answer).await, expected, "{answer:?}");
+        }
+    }
 
     #[test]
     fn listener_on_every_address_is_reached_at_home() {

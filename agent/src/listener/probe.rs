@@ -1,16 +1,20 @@
 //! Asking a host for its site as a visitor would: over TLS, with the real name.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use http_body_util::Empty;
 use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1,
-    header::{HOST, RETRY_AFTER},
+    header::{ACCEPT_ENCODING, HOST, RETRY_AFTER},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
@@ -24,8 +28,9 @@ use tokio_rustls::{
 use crate::{config::Name, fault::Fault};
 
 const SILENCE: &str = "nothing is heard";
+const FULL: &str = "it takes no more connections";
 
-/// Asks the host at `address` for `/` of `domain` and expects the certificate `leaf`.
+/// Asks this host at `address` for `/` of `domain` and expects the certificate `leaf`.
 ///
 /// # Errors
 /// When nothing is heard ([`is_silence`]); when another certificate is shown; when the answer is not one of a site.
@@ -67,18 +72,37 @@ fn doing(address: SocketAddr, domain: &Name) -> String {
 
 async fn asked(address: SocketAddr, domain: &Name, leaf: Option<&[u8]>) -> Result<Response<Incoming>, Fault> {
     let failed = |said: String| Fault::retry(doing(address, domain), said);
-    let stream = TcpStream::connect(address).await.map_err(|error| silence(address, &error.to_string()))?;
+    let stream = match leaf {
+        Some(_) => connect_to_itself(address).await,
+        None => TcpStream::connect(address).await,
+    };
+    let stream = stream.map_err(|error| silence(address, &error.to_string()))?;
     let name = ServerName::try_from(domain.to_string()).map_err(|error| failed(error.to_string()))?;
     let tls = TlsConnector::from(expecting(leaf)?).connect(name, stream).await;
-    let tls = tls.map_err(|error| failed(format!("TLS: {error}")))?;
+    let tls = tls.map_err(|error| match is_closed(&error) {
+        true => failed(FULL.to_owned()),
+        false => failed(format!("TLS: {error}")),
+    })?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(tls)).await.map_err(|error| failed(error.to_string()))?;
     let connection = tokio::spawn(connection);
     let request = Request::get("/").header(HOST, domain.as_str()).header("user-agent", "spothost-probe");
+    // As it lies in the package: what has to be inflated is what strangers can use up.
+    let request = request.header(ACCEPT_ENCODING, "gzip, br, zstd");
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(error.to_string()))?;
     let answer = sender.send_request(request).await.map_err(|error| failed(error.to_string()));
     connection.abort();
     answer
+}
+
+/// Connects from the address that is asked, where that is one of this machine: by that the server knows that no stranger asks,
+/// and answers however many of them there are.
+async fn connect_to_itself(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    match socket.bind(SocketAddr::new(address.ip(), 0)) {
+        Ok(()) => socket.connect(address).await,
+        Err(_) => TcpStream::connect(address).await,
+    }
 }
 
 /// The fault of an address that nothing is heard from.
@@ -89,6 +113,18 @@ pub(super) fn silence(address: SocketAddr, said: &str) -> Fault {
 /// Whether a probe failed because nothing was heard, rather than because of what was.
 pub(super) fn is_silence(fault: &Fault) -> bool {
     fault.said.starts_with(SILENCE)
+}
+
+/// Whether a probe was turned away: accepted, and closed before a word was said, as a server does that has as many connections
+/// as it may have. Whoever does that lives.
+pub(super) fn is_full(fault: &Fault) -> bool {
+    fault.said.starts_with(FULL)
+}
+
+/// Whether the other side has closed the connection, rather than said that it wants none.
+fn is_closed(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 /// A page, a redirect, or that there is no such page: the site decides. 421 and 5xx do not come from a site.

@@ -68,6 +68,6 @@ async fn says_so(domain: &Name, https: SocketAddr, public: Option<IpAddr>) -> bo
     match within(HAIRPIN, public, probe::waits(public, domain)).await {
         Ok(()) => true,
         // Where hairpin traffic is not possible, nothing is heard from the public address at all.
-        Err(fault) => probe::is_silence(&fault),
+        Err(fault) => probe::is_silence(&fault) || probe::is_full(&fault),
     }
 }

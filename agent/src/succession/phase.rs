@@ -84,13 +84,15 @@ impl Phases {
     fn phase(&self, host: &str, heard: Heard, owns: bool, departs: bool) -> Phase {
         let answered = self.owners.contains(host)
             || self.hosts.get(host).is_some_and(|was| !matches!(was, Phase::Starting | Phase::Booting | Phase::Gone));
+        // Whoever has too many visitors has answered some.
+        let heard = if heard == Heard::Full && answered { Heard::Site } else { heard };
         match heard {
             Heard::Site if owns && departs => Phase::Departing,
             Heard::Site if owns => Phase::Owner,
             Heard::Site if self.owners.contains(host) => Phase::Superseded,
             Heard::Site => Phase::Ready,
-            Heard::Nothing | Heard::Somebody if answered => Phase::Silent,
-            Heard::Somebody => Phase::Booting,
+            Heard::Nothing | Heard::Somebody | Heard::Full if answered => Phase::Silent,
+            Heard::Somebody | Heard::Full => Phase::Booting,
             Heard::Nothing => Phase::Starting,
         }
     }
@@ -115,7 +117,7 @@ mod tests {
     #[test]
     fn phases_of_a_release_are_told_once_each() {
         let (nothing, somebody, site) = (Heard::Nothing, Heard::Somebody, Heard::Site);
-        let table: [(Sight, &[(&str, Phase)]); 9] = [
+        let table: [(Sight, &[(&str, Phase)]); 11] = [
             (sight("i-old", &[("i-old", site)]), &[("i-old", Phase::Owner)]),
             (sight("i-old", &[("i-old", site), ("i-new", nothing)]), &[("i-new", Phase::Starting)]),
             (sight("i-old", &[("i-old", site), ("i-new", somebody)]), &[("i-new", Phase::Booting)]),
@@ -127,7 +129,9 @@ mod tests {
             ),
             (sight("i-new", &[("i-old", nothing), ("i-new", site)]), &[("i-old", Phase::Silent)]),
             (sight("i-new", &[("i-new", site)]), &[("i-old", Phase::Gone)]),
-            (sight("i-new", &[("i-new", somebody)]), &[("i-new", Phase::Silent)]),
+            (sight("i-new", &[("i-new", Heard::Full)]), &[]),
+            (sight("i-new", &[("i-new", site), ("i-next", Heard::Full)]), &[("i-next", Phase::Booting)]),
+            (sight("i-new", &[("i-new", somebody), ("i-next", Heard::Full)]), &[("i-new", Phase::Silent)]),
         ];
         let mut phases = Phases::default();
         for (number, (sight, expected)) in table.iter().enumerate() {
