@@ -29,6 +29,9 @@ mod restarts;
 mod rivals;
 mod rollout;
 mod serves;
+#[path = "besieged/siege.rs"]
+mod siege;
+mod strangers;
 mod succession;
 mod up;
 mod vault;

@@ -12,14 +12,20 @@ use std::{
 
 use spothost_server::{Bound, Counters, Drained, Identity, Listen, Running, Settings, Site, metrics};
 use time::OffsetDateTime;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     address::{self, Address, Ledger, Multivalue, withdraw_when_departing},
     aws::{self, Aws, Login, metadata::Metadata},
-    certificate::{AtHand, Certificates, Certifier, Vault, self_made},
-    config::{Config, Leading, PackagePlace, Succession as Policy, VaultPlace},
-    departure::{self, Going, Notices, Signals},
+    certificate::{AtHand, Certificate, Certificates, Certifier, Vault, self_made},
+    config::{Authority, Config, Leading, PackagePlace, Succession as Policy, VaultPlace},
+    departure::{
+        self, Going, Notices, Signals,
+        supervisor::{self, Released},
+    },
     host::{Facts, Host},
     keeper::{Keeper, Kept, keep},
     listener::{Feeds, Listener, watch_waiting},
@@ -31,8 +37,15 @@ use crate::{
 
 /// How often what was served is counted for the status.
 const COUNTED: Duration = Duration::from_secs(5);
-/// How long a disk may take to say what was served before.
+/// How long a disk may take to say what was served before, and a CA on this host to make the first certificate.
 const REMEMBERED: Duration = Duration::from_secs(1);
+/// Of the time that a process has to drain beside its successor, what is left for the last who came if no successor ever
+/// accepts.
+const LAST: Duration = Duration::from_secs(2);
+/// How long a process may drain once its successor accepts, when nobody waits for it any more.
+const BESIDE: Duration = Duration::from_secs(300);
+/// Signals within this time after the first are the same one: systemd may send it to a process and to its supervisor.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// How long the end waits for records that a host takes with it.
 const TAKE_AWAY: Duration = Duration::from_secs(10);
@@ -100,7 +113,8 @@ pub fn stores(
     (packages, Certificates::new(config.names(), vault, certifier, folders.at_hand(&config.vault)))
 }
 
-/// Runs the host until it departs. It answers to `also` too, and uses listeners that are `lent` to it.
+/// Runs the host until it departs. It answers to `also` too, and uses listeners that are `lent` to it. Where it may drain
+/// `beside` a successor it returns without having drained.
 ///
 /// # Errors
 /// Only what keeps it from ever being one: ports that are taken, folders that cannot be made.
@@ -110,13 +124,27 @@ pub async fn run(
     also: Vec<String>,
     lent: Vec<TcpListener>,
     board: Board,
-) -> Result<End, Fatal> {
+    beside: bool,
+) -> Result<Departed, Fatal> {
     let signals = Signals::catch().map_err(|error| Fatal(format!("catching signals: {error}")))?;
     let bound = bind(config, lent)?;
     let listen = Listen { http: bound.http(), https: bound.https() };
     let remembered = Remembered::of(config, folders).await;
-    let (running, feeds) = serve(config, also, bound, remembered)?;
+    let (feeds, fed) = feeds(config, remembered)?;
+
+    let (departing, departs) = watch::channel(None);
+    let hands = Hands { board: board.clone(), departs: departs.clone() };
+    let (manner, manners) = watch::channel(Manner::Serve);
+    let (withdrawn, mut away) = watch::channel(false);
+    let ((drained_by_now, drains), (owing, owes)) = (watch::channel(false), watch::channel(false));
+    let shown = feeds.identity.clone();
+    let ways = Ways { bound: listen, feeds, signals, departing, manner, withdrawn, drains, owing };
+    keep_all(config, folders, &hands, ways);
+
+    show_something(config, &shown).await?;
+    let running = serve(config, also, bound, fed)?;
     tracing::info!(http = %listen.http, https = %listen.https, "listening");
+    supervisor::accepts(&folders.runtime);
     let file = folders.status_file();
     let writer = tokio::spawn({
         let (file, changes) = (file.clone(), board.watch());
@@ -129,16 +157,16 @@ pub async fn run(
         tokio::spawn(tell_metrics(address, running.counters()));
     }
 
-    let (departing, departs) = watch::channel(None);
-    let hands = Hands { board: board.clone(), departs: departs.clone() };
-    let (manner, manners) = watch::channel(Manner::Serve);
-    let (withdrawn, mut away) = watch::channel(false);
-    let ((drained_by_now, drains), (owing, owes)) = (watch::channel(false), watch::channel(false));
-    let ways = Ways { bound: listen, feeds, signals, departing, manner, withdrawn, drains, owing };
-    keep_all(config, folders, &hands, ways);
-
-    let (going, hurried) = serve_until_gone(&running, manners, departs).await;
-    let drained = drain(running, &going, hurried).await;
+    let (going, hurried) = serve_until_gone(&running, manners, departs, beside).await;
+    let (_, hard) = going.deadlines(OffsetDateTime::now_utc());
+    let until = Instant::now() + hard.min(LONGEST_SOFT);
+    let mut running = Some(running);
+    let mut drained = None;
+    if !(beside && going.is_followed_here())
+        && let Some(running) = running.take()
+    {
+        drained = Some(drain(running, &going, hurried).await);
+    }
     drained_by_now.send_replace(true);
     // Where there are none to be taken away, nobody says so.
     let _ = timeout(TAKE_AWAY, away.wait_for(|away| *away)).await;
@@ -149,7 +177,66 @@ pub async fn run(
     if let Err(error) = status::write(&file, &last) {
         tracing::debug!(%error, "the last status was not written");
     }
-    Ok(End { drained, taken: going.is_the_end() })
+    Ok(match (running, drained) {
+        (Some(running), _) => Departed::Undrained(Undrained { running, until }),
+        (None, drained) => {
+            let drained = drained.unwrap_or(Drained { requests_cut: 0 });
+            Departed::Gone(End { drained, taken: going.is_the_end() })
+        }
+    })
+}
+
+/// What a host has become.
+pub enum Departed {
+    /// It has drained.
+    Gone(End),
+    /// It serves, and does nothing else of a host any more.
+    Undrained(Undrained),
+}
+
+/// What is left of a host that a successor follows in another process: it accepts and answers, as it last did.
+pub struct Undrained {
+    running: Running,
+    until: Instant,
+}
+
+impl Undrained {
+    /// How much time it takes at most, however it drains.
+    pub fn most(&self) -> Duration {
+        self.time() + BESIDE
+    }
+
+    fn time(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Accepts until the successor does, and drains; if it was not `released` no successor comes before it has ended, so it
+    /// drains at once.
+    pub async fn drain(self, released: Option<Released>) -> Drained {
+        let hurried = async {
+            sleep(SAME_SIGNAL).await;
+            match Signals::catch() {
+                Ok(mut signals) => drop(signals.next().await),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let counters = self.running.counters();
+        let time = self.time();
+        let drained = async {
+            let succeeded = async {
+                match &released {
+                    Some(released) => timeout(time.saturating_sub(LAST), released.succeeded()).await.is_ok(),
+                    None => false,
+                }
+            };
+            let left = if succeeded.await { BESIDE } else { self.time() };
+            self.running.drain(Duration::ZERO, left).await
+        };
+        tokio::select! {
+            drained = drained => drained,
+            () = hurried => Drained { requests_cut: counters.in_flight() },
+        }
+    }
 }
 
 /// How a host ended.
@@ -196,14 +283,26 @@ struct Remembered {
 impl Remembered {
     async fn of(config: &Config, folders: &Folders) -> Remembered {
         let package = async { folders.shelf(&config.package).last_good().await };
-        let package = timeout(REMEMBERED, package).await.unwrap_or_default();
-        let at_hand = folders.at_hand(&config.vault);
-        let certificate = at_hand.and_then(|at_hand| at_hand.read(&config.names(), OffsetDateTime::now_utc()));
+        let certificate = async { timeout(REMEMBERED, certificate_at_hand(config, folders)).await.unwrap_or_default() };
+        let (package, certificate) = tokio::join!(timeout(REMEMBERED, package), certificate);
+        let package = package.unwrap_or_default();
         Remembered {
             site: package.map(|package| package.site),
             identity: certificate.map(|certificate| certificate.identity),
         }
     }
+}
+
+/// The certificate that is as near as a file: in the vault, if that is one, else as the process before this one kept it.
+async fn certificate_at_hand(config: &Config, folders: &Folders) -> Option<Certificate> {
+    let (names, now) = (config.names(), OffsetDateTime::now_utc());
+    let (at_hand, vault) = (folders.at_hand(&config.vault), config.vault.clone());
+    let read = move || match (at_hand, vault) {
+        (Some(at_hand), _) => at_hand.read(&names, now),
+        (None, VaultPlace::Disk(path)) => AtHand::in_vault(&path, &names, now),
+        (None, VaultPlace::Secret(_)) => None,
+    };
+    tokio::task::spawn_blocking(read).await.ok().flatten()
 }
 
 /// The ends of what the keepers are connected by.
@@ -307,6 +406,7 @@ async fn serve_until_gone(
     running: &Running,
     mut manners: watch::Receiver<Manner>,
     mut departs: watch::Receiver<Option<Going>>,
+    beside: bool,
 ) -> (Going, bool) {
     loop {
         match *manners.borrow_and_update() {
@@ -318,6 +418,9 @@ async fn serve_until_gone(
             Ok(()) = manners.changed() => continue,
         };
         running.linger();
+        if beside && gone.is_followed_here() {
+            return (gone, false);
+        }
         let (soft, _) = gone.deadlines(OffsetDateTime::now_utc());
         tokio::select! {
             () = tokio::time::sleep(soft.min(LONGEST_SOFT)) => return (gone, false),
@@ -361,8 +464,51 @@ fn bind(config: &Config, mut lent: Vec<TcpListener>) -> Result<Bound, Fatal> {
     Ok(bound)
 }
 
+/// What the servers are fed with.
+struct Fed {
+    sites: watch::Receiver<Option<Arc<Site>>>,
+    identities: watch::Receiver<Option<Arc<Identity>>>,
+}
+
+/// Feeds the servers with what is remembered. Without a certificate they begin with one that this host makes itself, unless the
+/// CA is here, too, and makes a better one as fast.
+fn feeds(config: &Config, remembered: Remembered) -> Result<(Feeds, Fed), Fatal> {
+    // What waits for its certificate says so, whatever site it has.
+    let certified = remembered.identity.is_some();
+    let shown = match remembered.identity {
+        Some(identity) => Some(identity),
+        None if config.authority == Authority::Internal => None,
+        None => Some(placeholder(config)?),
+    };
+    let (site, sites) = watch::channel(remembered.site.filter(|_| certified));
+    let (identity, identities) = watch::channel(shown);
+    Ok((Feeds { site, identity }, Fed { sites, identities }))
+}
+
+fn placeholder(config: &Config) -> Result<Arc<Identity>, Fatal> {
+    self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))
+}
+
+/// Waits for the certificate that the CA on this host makes; who connects meanwhile waits, too. Only where none is to be had they
+/// are shown a placeholder.
+async fn show_something(config: &Config, shown: &watch::Sender<Option<Arc<Identity>>>) -> Result<(), Fatal> {
+    let mut identities = shown.subscribe();
+    if timeout(REMEMBERED, identities.wait_for(Option::is_some)).await.is_ok() {
+        return Ok(());
+    }
+    let placeholder = placeholder(config)?;
+    shown.send_if_modified(|shown| {
+        let none = shown.is_none();
+        if none {
+            *shown = Some(placeholder);
+        }
+        none
+    });
+    Ok(())
+}
+
 /// Answers at once, with 503 until there is a site.
-fn serve(config: &Config, also: Vec<String>, bound: Bound, remembered: Remembered) -> Result<(Running, Feeds), Fatal> {
+fn serve(config: &Config, also: Vec<String>, bound: Bound, fed: Fed) -> Result<Running, Fatal> {
     let settings = Settings {
         aliases: config.aliases.iter().map(ToString::to_string).collect(),
         also,
@@ -372,16 +518,7 @@ fn serve(config: &Config, also: Vec<String>, bound: Bound, remembered: Remembere
         bounds: config.limits.bounds(),
         ..Settings::new(config.domain.as_str())
     };
-    // What waits for its certificate says so, whatever site it has.
-    let certified = remembered.identity.is_some();
-    let shown = match remembered.identity {
-        Some(identity) => identity,
-        None => self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))?,
-    };
-    let (site, sites) = watch::channel(remembered.site.filter(|_| certified));
-    let (identity, identities) = watch::channel(Some(shown));
-    let running = bound.serve(settings, sites, identities).map_err(|error| Fatal(error.to_string()))?;
-    Ok((running, Feeds { site, identity }))
+    bound.serve(settings, fed.sites, fed.identities).map_err(|error| Fatal(error.to_string()))
 }
 
 /// The way to AWS: at once where the environment names a region, else once the host has said where it is.

@@ -13,6 +13,8 @@ use tokio::{
     sync::watch,
 };
 
+pub mod supervisor;
+
 use crate::{
     aws::{
         Aws,
@@ -70,6 +72,11 @@ impl Going {
     /// Whether the instance is about to end, so that nobody should start the agent again.
     pub fn is_the_end(&self) -> bool {
         self.until.is_some() || *self == Going::by_leaving()
+    }
+
+    /// Whether somebody starts the agent again here: a signal says no more than that this process is to end.
+    pub fn is_followed_here(&self) -> bool {
+        !self.is_the_end() && !self.returns
     }
 
     /// How long to go on accepting, and how long answers under way may take, both from `now` on.

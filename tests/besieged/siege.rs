@@ -9,6 +9,9 @@ const SOON: Duration = Duration::from_secs(60);
 /// So many connections the owner may have, which the strangers use up.
 const CONNECTIONS: usize = 48;
 
+/// It is looked at so often at least, however slow the machine is.
+const LOOKS: usize = 20;
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Besieged {
@@ -43,7 +46,7 @@ pub(crate) async fn besieged(long: Duration) -> Besieged {
     let mut besieged = Besieged::default();
     eventually("they have what there is", SOON, async || strangers.did().1 > CONNECTIONS).await;
     let (begun, mut published) = (Instant::now(), false);
-    while begun.elapsed() < long {
+    while begun.elapsed() < long || besieged.looks < LOOKS {
         if !published && begun.elapsed() > long / 4 {
             // After a swap a host asks itself at once.
             first.account.put("site-latest.zip", site.clone().with("more.txt", "more").zip()).await;

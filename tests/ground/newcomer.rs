@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use world::{Instance, Visitor, World, eventually};
+use world::{Burden, Instance, Site, Visitor, World, eventually};
 
 use crate::{rendering::Rendering, tools::Ran};
 
@@ -58,6 +58,15 @@ pub(crate) fn way_to_the_world(instance: &Instance, imds: &str) -> String {
     )
 }
 
+/// How long the file is that a slow reader takes.
+const LARGE: usize = 24 << 20;
+
+/// A site with a front page of that title and a large file.
+pub(crate) fn site(title: &str) -> Site {
+    let large: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(LARGE).collect();
+    Site::titled(title).with("large.bin", large)
+}
+
 /// Somebody who visits the site at its usual port.
 pub(crate) fn visitor(instance: &Instance) -> Visitor {
     let https = SocketAddr::new(instance.address, 443);
@@ -82,6 +91,27 @@ pub(crate) async fn comes_back(what: &str, machine: &impl Machine, visitor: &Vis
         let again = async || machine.property("MainPID") != before && answers(visitor).await;
         eventually("another process answers", Duration::from_secs(limit) * slowness, again).await;
         say(what, &format!("SIG{signal}: another process answers after {:.1} s", began.elapsed().as_secs_f32()));
+    }
+}
+
+/// A restart beside a slow reader, a slow sender and an idle HTTP/2 connection: systemd starts the next process at once, new
+/// visitors do not notice, and the reader gets all. Stopped, it drains before its network goes.
+pub(crate) async fn restarts_beside_readers(what: &str, machine: &impl Machine, visitor: &Visitor, slowness: u32) {
+    for how in ["systemctl restart spothost", "kill $(systemctl show --property=MainPID --value spothost)"] {
+        let burden = Burden::lay(visitor, "/large.bin").await;
+        let (before, began) = (machine.property("MainPID"), Instant::now());
+        machine.sh(how).succeeded();
+        let again = async || machine.property("MainPID") != before && answers(visitor).await;
+        eventually("another process answers", Duration::from_secs(5) * slowness, again).await;
+        assert!(burden.weighs(), "the reader was not served any more");
+        say(
+            what,
+            &format!(
+                "{how}: another process answers after {:.2} s, beside a slow reader",
+                began.elapsed().as_secs_f32()
+            ),
+        );
+        assert_eq!(burden.lift().await, Ok(LARGE));
     }
 }
 

@@ -24,10 +24,11 @@ use std::{
 };
 
 use newcomer::{
-    Machine, ROOTS, comes_back, is_confined, is_host, say, stays_down, user_data, visitor, way_to_the_world,
+    Machine, ROOTS, comes_back, is_confined, is_host, restarts_beside_readers, say, site, stays_down, user_data,
+    visitor, way_to_the_world,
 };
 use tools::{Ran, run, tool};
-use world::{Instance, Site, eventually, eventually_some};
+use world::{Instance, eventually, eventually_some};
 
 /// What an image of this release has, and a container of it would not.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,curl,ca-certificates,libnss-systemd";
@@ -45,7 +46,7 @@ async fn main() {
 
 async fn becomes_a_host(suite: &str) {
     let mut instance = Instance::new().await;
-    instance.account.put("site-1-latest.zip", Site::titled("On systemd").zip()).await;
+    instance.account.put("site-1-latest.zip", site("On systemd").zip()).await;
     let address = instance.address;
     let user_data = user_data(&mut instance, address).await;
     let machine = Container::boot(suite, &instance).await;
@@ -61,6 +62,7 @@ async fn becomes_a_host(suite: &str) {
     say(suite, "a second run leaves it alone");
 
     is_confined(suite, &machine);
+    restarts_beside_readers(suite, &machine, &visitor, 1).await;
     comes_back(suite, &machine, &visitor, 1).await;
     stays_down(suite, &machine, 1).await;
 }

@@ -30,12 +30,12 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use minisign::KeyPair;
 use newcomer::{
-    Machine, ROOTS, answers, comes_back, is_confined, is_host, put, say, stays_down, user_data, visitor,
-    way_to_the_world,
+    Machine, ROOTS, answers, comes_back, is_confined, is_host, put, restarts_beside_readers, say, site, stays_down,
+    user_data, visitor, way_to_the_world,
 };
 use tempfile::TempDir;
 use tools::{Ran, repository, run, tool};
-use world::{Gateway, Instance, Site, eventually};
+use world::{Gateway, Instance, eventually};
 
 /// What an image of a cloud has.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,iproute2,curl,ca-certificates,libnss-systemd,cloud-init,socat,\
@@ -51,7 +51,7 @@ async fn main() {
     let suite = env::args().nth(1).unwrap_or_else(|| "bookworm".to_owned());
     let disk = Disk::made(&suite);
     let mut instance = Instance::new().await;
-    instance.account.put("site-1-latest.zip", Site::titled("Under qemu").zip()).await;
+    instance.account.put("site-1-latest.zip", site("Under qemu").zip()).await;
     let user_data = user_data(&mut instance, Ipv4Addr::UNSPECIFIED.into()).await;
     instance.imds.set_user_data(&user_data);
     let keys = KeyPair::generate_unencrypted_keypair().expect("a key");
@@ -80,6 +80,7 @@ async fn main() {
     assert_eq!(instance.acme.accepted("newOrder"), 1, "the certificate is used again");
     say(&suite, "it is a host again after a reboot, with the same certificate");
 
+    restarts_beside_readers(&suite, &machine, &visitor, SLOWNESS).await;
     comes_back(&suite, &machine, &visitor, SLOWNESS).await;
     upgrades(&suite, &machine, &instance, &keys).await;
     assert!(answers(&visitor).await);

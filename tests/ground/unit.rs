@@ -50,6 +50,9 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
         "MemoryMax=60%",
         "CapabilityBoundingSet=",
         "Requires=spothost.socket",
+        // These two belong together: with another mode systemd kills the agent that drains.
+        "Environment=SPOTHOST_DRAIN=beside",
+        "KillMode=process",
     ] {
         assert!(has(line), "the unit has no line {line}");
     }

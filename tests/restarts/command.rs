@@ -2,12 +2,12 @@
 //!
 //! ```sh
 //! tests/run --no-run && cargo build --release -p spothost
-//! SPOTHOST_BIN=target/release/spothost cargo run --release -p spothost-tests --example restarts -- [KILLS [STOPS [VISITORS]]]
+//! SPOTHOST_BIN=target/release/spothost cargo run --release -p spothost-tests --example restarts -- [KILLS [STOPS [VISITORS [BURDENED]]]]
 //! ```
 
 use std::time::Duration;
 
-use crate::drill::{Drilled, Ending, drill};
+use crate::drill::{Burdened, Drilled, Ending, burdened, drill};
 
 mod drill;
 
@@ -15,7 +15,7 @@ mod drill;
 async fn main() {
     let given: Vec<usize> = std::env::args().skip(1).map(|number| number.parse().expect("a number")).collect();
     let given = |index: usize, default| given.get(index).copied().unwrap_or(default);
-    let (kills, stops, visitors) = (given(0, 100), given(1, 20), given(2, 16));
+    let (kills, stops, visitors, burdens) = (given(0, 100), given(1, 20), given(2, 16), given(3, 10));
     println!(
         "{:8} {:>5} {:>9} {:>8} {:>7} {:>10} {:>8} {:>8}",
         "", "times", "answered", "refused", "failed", "gap median", "longest", "changes"
@@ -24,6 +24,27 @@ async fn main() {
         if times > 0 {
             show(name, &drill(ending, times, visitors).await);
         }
+    }
+    if burdens > 0 {
+        show_burdened(&burdened(burdens).await);
+    }
+}
+
+/// Restarts with a slow reader, a slow sender and an idle HTTP/2 connection, as new visitors see them.
+fn show_burdened(burdened: &Burdened) {
+    let ms = |gaps: &[Duration]| {
+        let mut gaps = gaps.to_vec();
+        gaps.sort();
+        let of = |gap: Option<&Duration>| gap.map_or(0.0, |gap| gap.as_secs_f64() * 1e3);
+        format!("{:.1} ms in the median, {:.1} at most", of(gaps.get(gaps.len() / 2)), of(gaps.last()))
+    };
+    println!("SIGTERM beside a slow reader, a slow sender and idle HTTP/2, {} times:", burdened.gaps.len());
+    println!("  without an answer to a new visitor {}", ms(&burdened.gaps));
+    println!("  until the main process had ended   {}", ms(&burdened.ends));
+    println!("  new visitors answered beside them  {}, failed {}", burdened.answered, burdened.failures.len());
+    println!("  readers cut {}, changes {}", burdened.cut.len(), burdened.changes);
+    for failure in burdened.failures.iter().chain(&burdened.cut) {
+        println!("         {failure}");
     }
 }
 

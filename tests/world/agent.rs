@@ -85,7 +85,13 @@ impl Agent {
     pub fn status(&self) -> Value {
         let text = fs::read(&self.status).unwrap_or_default();
         let status: Value = serde_json::from_slice(&text).unwrap_or_default();
-        if status["pid"] == self.pid() { status } else { Value::Null }
+        let pid = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        if pid.is_some_and(|pid| pid == self.pid() || parent(pid) == Some(self.pid())) { status } else { Value::Null }
+    }
+
+    /// The id of the process that serves: its own, or that of the one it supervises.
+    pub fn serving_pid(&self) -> Option<i32> {
+        self.status()["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
     }
 
     /// What its status says about one part, such as `package`.
@@ -182,4 +188,10 @@ impl Agent {
         })
         .await
     }
+}
+
+/// The process that started that one, if it is there.
+fn parent(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }

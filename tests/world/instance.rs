@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-use crate::{Account, AcmeProxy, Agent, Ended, FaultProxy, Gateway, Imds, Sockets, Visitor, World, address};
+use crate::{Account, AcmeProxy, Agent, Ended, FaultProxy, Gateway, Imds, Sockets, Unit, Visitor, World, address};
 
 /// One instance of an account. Its disk is gone when it is.
 #[derive(Debug)]
@@ -87,6 +87,20 @@ impl Instance {
         let path = self.config_path();
         let arguments = ["run", "--config", path.to_str().expect("UTF-8")];
         Agent::start_on(sockets, &arguments, &self.variables(), self.disk.path())
+    }
+
+    /// The same as the next main process of that unit.
+    pub fn start_in(&self, unit: &Unit) -> Agent {
+        self.write_configuration();
+        let path = self.config_path();
+        let arguments = ["run", "--config", path.to_str().expect("UTF-8")];
+        let variables: Vec<_> = self.variables().into_iter().chain(unit.variables()).collect();
+        Agent::start_on(Some(&unit.sockets), &arguments, &variables, self.disk.path())
+    }
+
+    /// Holds its ports and listens to its agents, as systemd does.
+    pub fn unit(&self) -> Unit {
+        Unit::new(self.sockets(), &self.disk.path().join("notify"))
     }
 
     /// Holds its ports for its agents.

@@ -66,6 +66,13 @@ pub(crate) enum Line {
     Two(http2::SendRequest<Empty<Bytes>>),
 }
 
+/// A TLS session with the server.
+pub(crate) struct Opened {
+    pub(crate) stream: TlsStream<TcpStream>,
+    /// Whom it is with, as a URI has it.
+    pub(crate) authority: String,
+}
+
 impl Visitor {
     /// Somebody who asks for `domain` at `address` and trusts the roots in the file `roots`.
     pub fn new(domain: &str, address: SocketAddr, roots: &Path) -> Visitor {
@@ -188,8 +195,14 @@ impl Visitor {
         self.greet(stream, h2).await
     }
 
-    /// Opens a line over a connection that is there already.
-    pub(crate) async fn greet(&self, stream: TcpStream, h2: bool) -> Result<(Line, Vec<u8>), String> {
+    /// Opens a TLS session on a connection of its own.
+    pub(crate) async fn open(&self, h2: bool) -> Result<Opened, String> {
+        let stream = TcpStream::connect(self.address).await.map_err(|error| format!("connecting: {error}"))?;
+        let authority = format!("{}:{}", self.domain, self.address.port());
+        Ok(Opened { stream: self.shake_hands(stream, h2).await?, authority })
+    }
+
+    pub(crate) async fn shake_hands(&self, stream: TcpStream, h2: bool) -> Result<TlsStream<TcpStream>, String> {
         let protocol: &[u8] = if h2 { b"h2" } else { b"http/1.1" };
         let mut tls = ClientConfig::clone(&self.tls);
         tls.alpn_protocols = vec![protocol.to_vec()];
@@ -197,9 +210,15 @@ impl Visitor {
         let name = ServerName::try_from(self.domain.clone()).map_err(|error| error.to_string())?;
         let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await;
         let stream = stream.map_err(|error| format!("TLS: {error}"))?;
-        if stream.get_ref().1.alpn_protocol() != Some(protocol) {
-            return Err(format!("{} was not agreed on", String::from_utf8_lossy(protocol)));
+        match stream.get_ref().1.alpn_protocol() == Some(protocol) {
+            true => Ok(stream),
+            false => Err(format!("{} was not agreed on", String::from_utf8_lossy(protocol))),
         }
+    }
+
+    /// Opens a line over a connection that is there already.
+    pub(crate) async fn greet(&self, stream: TcpStream, h2: bool) -> Result<(Line, Vec<u8>), String> {
+        let stream = self.shake_hands(stream, h2).await?;
         let certificate = certificate(&stream);
         let line = if h2 {
             let (send, connection) =

@@ -3,16 +3,25 @@
 //! It lies in the runtime folder, which is memory and ends with the instance, in the one file on a host that holds a
 //! private key. A site on a vault that is a file needs none: that file is as near.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::{Certificate, document::Issued, local_ca::private};
+use super::{
+    Certificate,
+    document::{Document, Issued, Parsed},
+    local_ca::private,
+};
 use crate::{config::Name, keeper::Kept};
 
 /// A certificate is a few KiB; what is larger is none of ours.
 const LARGEST: u64 = 64 << 10;
+/// Beside it a vault keeps accounts, an order and a ledger; a secret in AWS is no larger than 64 KiB.
+const LARGEST_VAULT: u64 = 1 << 20;
 
 /// Where the certificate in use is kept for the next process on this host.
 #[derive(Clone, Debug)]
@@ -26,13 +35,17 @@ impl AtHand {
 
     /// What the process before this one served with, if it is still good for `names` at `now`.
     pub fn read(&self, names: &[Name], now: OffsetDateTime) -> Option<Certificate> {
-        if fs::metadata(&self.0).ok()?.len() > LARGEST {
-            return None;
+        let text = read(&self.0, LARGEST)?;
+        good(&serde_json::from_slice::<Issued>(&text).ok()?, names, now)
+    }
+
+    /// The certificate in the vault that is the file at `path`, if it is good for `names` at `now`.
+    pub fn in_vault(path: &Path, names: &[Name], now: OffsetDateTime) -> Option<Certificate> {
+        let bytes = read(path, LARGEST_VAULT)?;
+        match Document::parse(std::str::from_utf8(&bytes).ok()?) {
+            Parsed::Whole(document) | Parsed::Damaged(document, _) => good(&document.certificate?, names, now),
+            Parsed::Foreign(_) | Parsed::Newer(_) => None,
         }
-        let text = Zeroizing::new(fs::read(&self.0).ok()?);
-        let certificate = serde_json::from_slice::<Issued>(&text).ok()?.read().ok()?;
-        let good = certificate.life.not_before <= now && now < certificate.life.not_after;
-        (good && names.iter().all(|name| certificate.names.contains(name))).then_some(certificate)
     }
 
     /// Keeps every certificate that is held from now on. That it cannot be kept costs the next start a call, no more.
@@ -54,6 +67,19 @@ impl AtHand {
         let text = serde_json::to_vec(&*held.issued).map(Zeroizing::new)?;
         private(&self.0, &text)
     }
+}
+
+fn read(path: &Path, largest: u64) -> Option<Zeroizing<Vec<u8>>> {
+    if fs::metadata(path).ok()?.len() > largest {
+        return None;
+    }
+    fs::read(path).ok().map(Zeroizing::new)
+}
+
+fn good(issued: &Issued, names: &[Name], now: OffsetDateTime) -> Option<Certificate> {
+    let certificate = issued.read().ok()?;
+    let valid = certificate.life.not_before <= now && now < certificate.life.not_after;
+    (valid && names.iter().all(|name| certificate.names.contains(name))).then_some(certificate)
 }
 
 #[cfg(test)]
