@@ -109,6 +109,7 @@ pub fn heads(data: &[u8]) {
     let first = (0..data.len()).map(|at| (at, single.look(&data[at..=at]))).find(|(_, found)| *found != Found::Fine);
     match (found, first) {
         (Found::Fault(at), Some((other, Found::Fault(0))))
+        | (Found::Broken(at), Some((other, Found::Broken(0))))
         | (Found::LongTarget(at), Some((other, Found::LongTarget(0)))) => {
             assert_eq!(at, other);
         }

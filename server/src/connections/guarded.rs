@@ -121,6 +121,8 @@ impl<S> Guarded<S> {
                 return;
             }
             Found::Fault(at) => (at, POISON),
+            // No byte is wrong in every place of content: to hyper the client is done too early.
+            Found::Broken(at) => (at, &b""[..]),
             Found::LongTarget(at) => {
                 self.marks.long_target.store(scan.begun(), Relaxed);
                 (at, LONG_TARGET_END)
@@ -160,6 +162,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         let this = &mut *self;
         if !this.instead.is_empty() {
             this.hand_over(buffer);
+            return Poll::Ready(Ok(()));
+        }
+        if this.scan.is_faulty() {
             return Poll::Ready(Ok(()));
         }
         if this.had_its_share() {

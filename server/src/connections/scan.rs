@@ -41,8 +41,10 @@ pub(crate) struct Scan {
 pub(crate) enum Found {
     /// Nothing wrong so far.
     Fine,
-    /// The byte at this offset may not stand there; hyper must not see it.
+    /// The byte at this offset may not stand in a head; hyper must not see it.
     Fault(usize),
+    /// The byte at this offset may not stand in content; hyper must not see it, nor anything behind it.
+    Broken(usize),
     /// The byte at this offset makes the target longer than allowed.
     LongTarget(usize),
 }
@@ -124,19 +126,28 @@ impl Scan {
 
     /// Whether part of a head has come, and nothing of the content behind it.
     pub(crate) fn inside_head(&self) -> bool {
-        let head = matches!(
+        !self.between_requests() && !self.inside_content() && !self.is_faulty()
+    }
+
+    /// Whether the last head announced content that has not come to its end, trailers included.
+    fn inside_content(&self) -> bool {
+        let content = matches!(
             self.place,
-            Place::Method
-                | Place::Target
-                | Place::Version
-                | Place::LineLf
-                | Place::Field
-                | Place::Name
-                | Place::Value
-                | Place::ValueLf
-                | Place::EndLf
+            Place::Content
+                | Place::Size
+                | Place::SizeBlank
+                | Place::Extension
+                | Place::SizeLf
+                | Place::Chunk
+                | Place::ChunkCr
+                | Place::ChunkLf
         );
-        head && !self.trailers
+        content || (self.trailers && !self.between_requests() && !self.is_faulty())
+    }
+
+    /// Whether nothing of what comes is looked at any more.
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.place == Place::Faulty
     }
 
     /// How many heads have begun: the number of the request that the last one is of.
@@ -148,14 +159,15 @@ impl Scan {
     pub(crate) fn look(&mut self, bytes: &[u8]) -> Found {
         let mut at = 0;
         while at < bytes.len() {
-            if self.place == Place::Faulty {
+            if self.is_faulty() {
                 return Found::Fine;
             }
             at += self.skip(&bytes[at..]);
             let Some(&byte) = bytes.get(at) else { break };
+            let content = self.inside_content();
             if self.step(byte).is_none() {
                 self.place = Place::Faulty;
-                return Found::Fault(at);
+                return if content { Found::Broken(at) } else { Found::Fault(at) };
             }
             if self.target > self.target_limit {
                 self.place = Place::Faulty;
@@ -377,6 +389,7 @@ mod tests {
             match single.look(&[*byte]) {
                 Found::Fine => continue,
                 Found::Fault(_) => found_single = Found::Fault(at),
+                Found::Broken(_) => found_single = Found::Broken(at),
                 Found::LongTarget(_) => found_single = Found::LongTarget(at),
             }
             break;
@@ -458,7 +471,7 @@ mod tests {
         ] {
             let head = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
             let (found, _) = look(head.as_bytes());
-            assert!(matches!(found, Found::Fault(_)), "{chunks:?}: {found:?}");
+            assert!(matches!(found, Found::Broken(_)), "{chunks:?}: {found:?}");
         }
     }
 

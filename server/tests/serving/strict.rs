@@ -107,6 +107,8 @@ async fn a_connection_goes_on_behind_content_that_is_small() {
         ("no chunk", chunked("0\r\n\r\n"), &[405, 200]),
         ("two chunks", chunked(&format!("{}{}000\r\n\r\n", chunk(1), chunk(5_000))), &[405, 200]),
         ("extensions", chunked("3;a=b ; c = \"d;e\"\r\nabc\r\n0 ;f\r\n\r\n"), &[405, 200]),
+        ("an extension with a line feed", chunked("3;\nx\r\nabc\r\n0\r\n\r\n"), &[400]),
+        ("an extension with NUL", chunked("3;\0\r\nabc\r\n0\r\n\r\n"), &[400]),
         ("trailers", chunked("3\r\nabc\r\n0\r\nX: y\r\nZ:\r\n\r\n"), &[405, 200]),
         ("many trailers", chunked(&format!("0\r\n{}\r\n", "X: y\r\n".repeat(101))), &[400]),
         ("chunks of 64 KiB", chunked(&format!("{}0\r\n\r\n", chunk(32_768).repeat(2))), &[405, 200]),
@@ -151,6 +153,21 @@ async fn content_that_comes_late_is_waited_for() {
     }
     client.send("GET", "/about", &[]).await;
     assert_eq!(client.response().await.status, 200);
+}
+
+/// Nothing that comes behind a fault is read as a part of content, or as a request.
+#[tokio::test]
+async fn content_that_breaks_the_rules_is_the_last_that_is_read() {
+    let server = Server::start();
+    for broken in ["3;\n", "3;a\0", "3\n", "3\r\nabc\n", "0\r\nX\n", "0\r\nX: y\n", "0\r\n\n"] {
+        let mut client = tls(&server).await;
+        client.send("POST", "/about", &["Transfer-Encoding: chunked"]).await;
+        client.write(broken.as_bytes()).await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.field("connection")), (400, Some("close")), "{broken:?}");
+        client.send("GET", "/about", &[]).await;
+        assert_eq!(client.rest().await, b"", "{broken:?}");
+    }
 }
 
 /// Nobody knows what its next bytes are meant to be (RFC 9112 §9.3).
