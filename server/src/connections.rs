@@ -4,6 +4,8 @@ mod accept;
 mod answering;
 mod drive;
 mod farewell;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod guarded;
 mod http2;
 mod lane;
@@ -21,12 +23,13 @@ use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
-pub(crate) use self::{guarded::Marks, lane::EVENT_INTERVAL, pulse::Pulse};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
+    fuzzing::requests,
     http2::fuzzing::{field_blocks, frames},
     scan::{Found, Scan},
 };
+pub(crate) use self::{guarded::Marks, lane::EVENT_INTERVAL, pulse::Pulse};
 
 use crate::{
     Counters, Settings, Site,

@@ -123,6 +123,11 @@ pub fn heads(data: &[u8]) {
     }
 }
 
+/// The bytes of an HTTP/1 connection: hyper finds the requests in them that the scan finds, and no others.
+pub fn requests(data: &[u8]) {
+    connections::requests(data);
+}
+
 /// The frames of an HTTP/2 connection: what comes of them does not depend on how they are cut.
 pub fn frames(data: &[u8]) {
     connections::frames(data);
@@ -278,16 +283,28 @@ mod tests {
     }
 
     #[test]
-    fn mutated_heads_are_judged_alike_however_they_are_cut() {
+    fn mutated_requests_are_judged_alike_however_they_are_cut_and_by_hyper() {
         let samples: [&[u8]; 3] = [
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             b"POST /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n",
             b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\nabcd\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\n",
         ];
-        let words: [&[u8]; 8] =
-            [b"\r\n", b"\n", b":", b" ", b"Content-Length: 0\r\n", b"Transfer-Encoding:", b"\r\n\r\n", b"\0"];
+        let words: [&[u8]; 10] = [
+            b"\r\n",
+            b"\n",
+            b":",
+            b" ",
+            b";",
+            b"0\r\n",
+            b"Content-Length: 0\r\n",
+            b"Transfer-Encoding:",
+            b"\r\n\r\n",
+            b"\0",
+        ];
         Mutations::new().run(&samples, &words, heads);
+        Mutations::new().run(&samples, &words, requests);
     }
+
     #[test]
     fn mutated_frames_are_taken_alike_however_they_are_cut() {
         let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\x10\0";
