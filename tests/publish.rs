@@ -194,6 +194,25 @@ async fn long_upload_that_was_cut_off_is_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publisher_who_may_not_see_unfinished_uploads_sends_everything() {
+    let publisher = publisher().await;
+    for (operation, megabytes) in [("ListMultipartUploads", 1), ("ListMultipartUploads", 20), ("ListParts", 21)] {
+        publisher.write(&long(megabytes));
+        publisher.aws.add(Rule::new(Fault::denied()).on(operation));
+        if operation == "ListParts" {
+            publisher.aws.add(Rule::new(Fault::refuse(400, "RequestTimeout")).on("UploadPart").about("partNumber=3"));
+            assert_eq!(publisher.publish(&[]).await.code, Some(75));
+            publisher.aws.lift();
+            publisher.aws.add(Rule::new(Fault::denied()).on(operation));
+        }
+        let ended = publisher.publish(&["--json"]).await;
+        publisher.aws.lift();
+        assert_eq!(ended.code, Some(0), "{operation}: {ended:?}");
+        assert_eq!(publisher.latest().await.as_deref(), json(&ended)["version"].as_str());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_package_goes_live_whole() {
     let publisher = publisher().await;
     publisher.write(&long(20));

@@ -58,6 +58,11 @@ where
     }
 }
 
+/// Whether AWS says that the caller may not.
+pub(super) fn is_denied<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
+    code(error).is_some_and(|code| DENIED.contains(&code))
+}
+
 /// The error code that the service gave.
 pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)

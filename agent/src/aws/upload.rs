@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     depot::{Depot, Object, is_condition, is_conflict, refused},
-    refusal::code,
+    refusal::{code, is_denied},
 };
 use crate::fault::Fault;
 
@@ -88,7 +88,7 @@ impl Depot {
         }
     }
 
-    /// The keys under `prefix` that an upload in parts is under way for.
+    /// The keys under `prefix` that an upload in parts is under way for; none to whoever may not see that.
     ///
     /// # Errors
     /// What S3 refuses.
@@ -200,21 +200,28 @@ impl Depot {
         }
     }
 
+    /// Unfinished uploads below `prefix`. Going on with one saves bytes and no more, so whoever may not look finds none.
     async fn uploads(&self, prefix: &str) -> Result<Vec<MultipartUpload>, Fault> {
         let request = self.client.list_multipart_uploads().bucket(&self.place.bucket).prefix(prefix);
-        let answer = request.send().await.map_err(|error| {
-            let doing = format!("looking for unfinished uploads to {}", self.named(prefix));
-            refused(&doing, "s3:ListBucketMultipartUploads", &error)
-        })?;
-        Ok(answer.uploads.unwrap_or_default())
+        match request.send().await {
+            Ok(answer) => Ok(answer.uploads.unwrap_or_default()),
+            Err(error) if is_denied(&error) => Ok(Vec::new()),
+            Err(error) => {
+                let doing = format!("looking for unfinished uploads to {}", self.named(prefix));
+                Err(refused(&doing, "s3:ListBucketMultipartUploads", &error))
+            }
+        }
     }
 
-    /// What is there of an upload.
+    /// What is there of an upload; nothing to whoever may not look, who then sends all of it.
     async fn parts(&self, key: &str, upload: &str) -> Result<Vec<Part>, Fault> {
         let request = self.client.list_parts().bucket(&self.place.bucket).key(key).upload_id(upload);
         let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;
-        let pages = pages.map_err(|error| refused(&self.writing(key), "s3:ListMultipartUploadParts", &error))?;
-        Ok(pages.into_iter().flat_map(|page| page.parts.unwrap_or_default()).collect())
+        match pages {
+            Ok(pages) => Ok(pages.into_iter().flat_map(|page| page.parts.unwrap_or_default()).collect()),
+            Err(error) if is_denied(&error) => Ok(Vec::new()),
+            Err(error) => Err(refused(&self.writing(key), "s3:ListMultipartUploadParts", &error)),
+        }
     }
 
     fn writing(&self, key: &str) -> String {
