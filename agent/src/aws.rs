@@ -31,6 +31,7 @@ pub mod lease;
 pub(crate) mod memory;
 pub mod metadata;
 pub mod papers;
+pub mod partition;
 pub mod quota;
 mod refusal;
 pub mod secret;
@@ -108,11 +109,6 @@ impl Aws {
     pub fn ahead(&self) -> Option<time::Duration> {
         self.date.told().map(|(theirs, ours)| ours - theirs)
     }
-}
-
-/// What the names of AWS's end points in that region end in (AWS General Reference, "Service endpoints").
-fn suffix(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
 }
 
 /// The region that the environment or the profile names, if one does; an instance need not say it.

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     Aws,
+    partition::Partition,
     signed::{Service, post},
 };
 use crate::fault::Fault;
@@ -15,8 +16,8 @@ const STANDARD_SPOT: &str = "L-34B43A08";
 
 const QUOTAS: Service = Service {
     name: "servicequotas",
-    host: |region| format!("servicequotas.{region}.{}", super::suffix(region)),
-    region: None,
+    host: |region| format!("servicequotas.{region}.{}", Partition::of(region).suffix),
+    region: str::to_owned,
 };
 
 #[derive(Deserialize)]

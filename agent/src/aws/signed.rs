@@ -32,8 +32,8 @@ pub(super) struct Service {
     pub(super) name: &'static str,
     /// Its end point in a region.
     pub(super) host: fn(region: &str) -> String,
-    /// The region that signatures name, where it is not that of the caller.
-    pub(super) region: Option<&'static str>,
+    /// The region that signatures name, for a caller of a region.
+    pub(super) region: fn(region: &str) -> String,
 }
 
 /// What a service answered.
@@ -54,6 +54,7 @@ pub(super) async fn post(
 ) -> Result<Answer, Fault> {
     let failed = |said: &dyn std::fmt::Display| Fault::retry(doing, said);
     let region = aws.config.region().map(|region| region.as_ref().to_owned()).unwrap_or_default();
+    let signed_for = (service.region)(&region);
     let url = match aws.config.endpoint_url() {
         Some(given) => format!("{}/", given.trim_end_matches('/')),
         None => format!("https://{}/", (service.host)(&region)),
@@ -72,7 +73,7 @@ pub(super) async fn post(
     let identity = credentials.into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
-        .region(service.region.unwrap_or(&region))
+        .region(&signed_for)
         .name(service.name)
         .time(aws.date.now())
         .settings(SigningSettings::default())

@@ -7,19 +7,16 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     Aws,
+    partition::Partition,
     signed::{Service, post},
 };
 use crate::fault::Fault;
 
-/// IAM has one end point in each partition (AWS General Reference, "AWS Identity and Access Management endpoints").
+/// IAM has one end point in each partition, whose signatures name one region.
 const IAM: Service = Service {
     name: "iam",
-    host: |region| match region {
-        region if region.starts_with("cn-") => "iam.cn-north-1.amazonaws.com.cn".to_owned(),
-        region if region.starts_with("us-gov-") => "iam.us-gov.amazonaws.com".to_owned(),
-        _ => "iam.amazonaws.com".to_owned(),
-    },
-    region: Some("us-east-1"),
+    host: |region| Partition::of(region).iam.0.to_owned(),
+    region: |region| Partition::of(region).iam.1.to_owned(),
 };
 
 /// What is asked: may this be done there?
