@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    aws::{attempt::ANY, simulation::Question},
-    config::{Authority, Bucket, Config, Leading, PackagePlace, VaultPlace},
+    aws::{attempt::ANY, partition::Partition, simulation::Question},
+    config::{Authority, Bucket, Config, Leading, PackagePlace, Upgrade, VaultPlace},
 };
 
 mod rights;
@@ -28,8 +28,30 @@ pub enum Who {
     Operator,
 }
 
+/// A kind of fleet, as far as rights differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FleetKind {
+    /// An Auto Scaling group.
+    AutoScalingGroup,
+    /// An EC2 Fleet, `fleet-…`.
+    Ec2Fleet,
+    /// A Spot Fleet request, `sfr-…`.
+    SpotFleet,
+}
+
+impl FleetKind {
+    /// The kind of the fleet of that id or name.
+    fn of(id: &str) -> FleetKind {
+        match id {
+            id if id.starts_with("sfr-") => FleetKind::SpotFleet,
+            id if id.starts_with("fleet-") => FleetKind::Ec2Fleet,
+            _ => FleetKind::AutoScalingGroup,
+        }
+    }
+}
+
 /// Where the resources of a configuration are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Place {
     /// Region of the secret and of the instances, or `*`.
     pub region: String,
@@ -37,18 +59,26 @@ pub struct Place {
     pub account: String,
     /// Bucket of the program and of the reports of failed boots, if the user data is used.
     pub ground: Option<String>,
+    /// ARNs of the customer-managed KMS keys that bucket and secret are encrypted with.
+    pub keys: Vec<String>,
+    /// The kind of the fleet, where the configuration does not name the fleet; none: any.
+    pub fleet: Option<FleetKind>,
 }
 
 impl Place {
-    /// Partition of the region, the first part of every ARN (AWS General Reference, "Amazon Resource Names").
+    /// Partition of the region, the first part of every ARN.
     pub fn partition(&self) -> &'static str {
-        match self.region.split('-').next() {
-            Some("cn") => "aws-cn",
-            Some("us") if self.region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        Partition::of(&self.region).name
     }
 }
+
+/// Characters, without white space, of all policies that are embedded in one user
+/// (IAM User Guide, "IAM and AWS STS quotas").
+pub const OF_A_USER: usize = 2_048;
+/// The same of one managed policy.
+pub const MANAGED: usize = 6_144;
+/// The same of all policies that are embedded in one role.
+pub const OF_A_ROLE: usize = 10_240;
 
 /// An IAM policy document.
 #[derive(Clone, Debug, Serialize)]
@@ -77,6 +107,32 @@ impl Policy {
         let used = RIGHTS.iter().filter(|right| right.who == who).filter_map(|right| right.of(&site));
         // The language of policies has had this version since 2012 (IAM User Guide, "IAM JSON policy elements: Version").
         Policy { version: "2012-10-17", statement: used.collect() }
+    }
+
+    /// Its size as IAM counts it, in characters: white space is none.
+    pub fn size(&self) -> usize {
+        // Text and numbers alone: it cannot fail. No value of a policy has white space in it.
+        serde_json::to_string(self).unwrap_or_default().chars().filter(|one| !one.is_whitespace()).count()
+    }
+
+    /// What has to be done about its size before it can be used; nothing, if it can be embedded in a role or a user alike.
+    pub fn too_long(&self) -> Option<String> {
+        let size = self.size();
+        let said = match size {
+            0..=OF_A_USER => return None,
+            0..=MANAGED => {
+                "more than the 2,048 that a user may have inline: for a user, or a group, make it a managed policy \
+                 (aws iam create-policy, attach-user-policy); for a role it is short enough"
+            }
+            0..=OF_A_ROLE => {
+                "more than the 6,144 of a managed policy: embed it in a role (aws iam put-role-policy), which may have 10,240"
+            }
+            _ => {
+                "more than the 10,240 of a role: every name stands in it up to three times, so lead some of the aliases by \
+                 another site, or by a wildcard (*.example.org)"
+            }
+        };
+        Some(format!("the policy has {size} characters without white space, {said}"))
     }
 
     /// What has to be answered with yes where this policy is in force: of each statement its name, and one question for
@@ -172,52 +228,79 @@ impl Site<'_> {
         self.place.ground.as_ref().map(arn).into_iter().collect()
     }
 
+    /// The bucket that the user data uses.
+    fn ground_itself(&self) -> Vec<String> {
+        let arn = |bucket: &String| format!("arn:{}:s3:::{bucket}", self.place.partition());
+        self.place.ground.as_ref().map(arn).into_iter().collect()
+    }
+
     /// Newer versions of the program.
     fn upgrades(&self) -> Vec<String> {
-        let arn = |upgrade: &crate::config::Upgrade| {
+        let arn = |upgrade: &Upgrade| {
             format!("arn:{}:s3:::{}/{}*", self.place.partition(), upgrade.from.bucket, upgrade.from.prefix)
         };
         self.config.upgrade.as_ref().map(arn).into_iter().collect()
     }
 
-    /// Only names below the prefix may be listed.
+    /// The bucket that they are in.
+    fn bucket_of_upgrades(&self) -> Vec<String> {
+        let arn = |upgrade: &Upgrade| format!("arn:{}:s3:::{}", self.place.partition(), upgrade.from.bucket);
+        self.config.upgrade.as_ref().map(arn).into_iter().collect()
+    }
+
+    /// Only names below the prefix of the packages may be listed.
     fn below_the_prefix(&self) -> Option<Value> {
-        let prefix = &self.package()?.prefix;
-        let condition = json!({ "StringEquals": { "s3:prefix": prefix } });
-        (!prefix.is_empty()).then_some(condition)
+        below(&self.package()?.prefix)
     }
 
-    /// The same for whoever lists what is further below, too.
-    fn anything_below_the_prefix(&self) -> Option<Value> {
-        let prefix = &self.package()?.prefix;
-        let condition = json!({ "StringLike": { "s3:prefix": format!("{prefix}*") } });
-        (!prefix.is_empty()).then_some(condition)
+    /// Only names below the prefix of newer versions may be listed.
+    fn below_the_upgrades(&self) -> Option<Value> {
+        below(&self.config.upgrade.as_ref()?.from.prefix)
     }
 
-    /// The secret; Secrets Manager ends ARNs with six characters of its own choice.
-    fn secret(&self, end: &str) -> Vec<String> {
-        match &self.config.vault {
-            VaultPlace::Secret(name) => vec![self.arn("secretsmanager", &format!("secret:{name}{end}"))],
+    /// The ARNs of a secret. Secrets Manager ends them with six characters of its own choice; who asks for one that is not
+    /// there may be judged by the bare name, which is the ARN of none. An ARN is used as it is.
+    fn arns_of(&self, secret: &VaultPlace) -> Vec<String> {
+        match secret {
+            VaultPlace::Secret(arn) if arn.starts_with("arn:") => vec![arn.clone()],
+            VaultPlace::Secret(name) => {
+                let bare = self.arn("secretsmanager", &format!("secret:{name}"));
+                vec![format!("{bare}-??????"), bare]
+            }
             VaultPlace::Disk(_) => Vec::new(),
         }
     }
 
-    /// The secrets that keep the keys of external accounts; they have those six characters, too.
-    fn secrets_of_accounts(&self) -> Vec<String> {
-        let Authority::Acme(authorities) = &self.config.authority else { return Vec::new() };
-        let keys = authorities.iter().filter_map(|ca| ca.eab.as_ref()).map(|eab| &eab.key);
-        let named = keys.filter_map(|key| match key {
-            VaultPlace::Secret(name) => Some(self.arn("secretsmanager", &format!("secret:{name}-??????"))),
+    /// The secret that keeps the identity.
+    fn secret(&self) -> Vec<String> {
+        self.arns_of(&self.config.vault)
+    }
+
+    /// The same before it is there; nothing for one with an ARN, which is there.
+    fn secret_to_be_made(&self) -> Vec<String> {
+        self.name_of_the_secret()
+            .map(|name| self.arn("secretsmanager", &format!("secret:{name}*")))
+            .into_iter()
+            .collect()
+    }
+
+    fn name_of_the_secret(&self) -> Option<&str> {
+        match &self.config.vault {
+            VaultPlace::Secret(name) => (!name.starts_with("arn:")).then_some(name),
             VaultPlace::Disk(_) => None,
-        });
-        named.collect()
+        }
     }
 
     fn secret_of_that_name(&self) -> Option<Value> {
-        match &self.config.vault {
-            VaultPlace::Secret(name) => Some(json!({ "StringEquals": { "secretsmanager:Name": name } })),
-            VaultPlace::Disk(_) => None,
-        }
+        let name = self.name_of_the_secret()?;
+        Some(json!({ "StringEquals": { "secretsmanager:Name": name } }))
+    }
+
+    /// The secrets that keep the keys of external accounts.
+    fn secrets_of_accounts(&self) -> Vec<String> {
+        let Authority::Acme(authorities) = &self.config.authority else { return Vec::new() };
+        let keys = authorities.iter().filter_map(|ca| ca.eab.as_ref()).map(|eab| &eab.key);
+        keys.flat_map(|key| self.arns_of(key)).collect()
     }
 
     fn zone(&self) -> Vec<String> {
@@ -257,19 +340,17 @@ impl Site<'_> {
         self.config.zone.is_some() || self.config.leading != Leading::Records
     }
 
-    /// The Elastic IP, and the interfaces of hosts that it is led to.
+    /// The Elastic IP.
     fn elastic_ip(&self) -> Vec<String> {
         match &self.config.leading {
-            Leading::ElasticIp(id, _) => {
-                vec![self.arn("ec2", &format!("elastic-ip/{id}")), self.arn("ec2", "network-interface/*")]
-            }
+            Leading::ElasticIp(id, _) => vec![self.arn("ec2", &format!("elastic-ip/{id}"))],
             Leading::Records | Leading::Multivalue => Vec::new(),
         }
     }
 
     /// `what`, where an Elastic IP moves.
     fn where_an_address_moves(&self, what: Vec<String>) -> Vec<String> {
-        if matches!(self.config.leading, Leading::ElasticIp(..)) { what } else { Vec::new() }
+        if self.elastic_ip().is_empty() { Vec::new() } else { what }
     }
 
     /// `what`, where every host is led to, each with a health check.
@@ -286,23 +367,44 @@ impl Site<'_> {
         }
     }
 
-    /// The fleet of that id or name; any, where it is found by the tags of the instance.
-    fn fleets(&self) -> Vec<String> {
-        if !self.follows() {
+    /// Fleets of that kind that the site may be of: the one that the configuration names, or any.
+    fn fleets(&self, kind: FleetKind) -> Vec<String> {
+        let named = self.config.fleet.id.as_deref();
+        let is = named.map(FleetKind::of).or(self.place.fleet);
+        if !self.follows() || is.is_some_and(|is| is != kind) {
             return Vec::new();
         }
-        let ec2 = |kind: &str, id: &str| self.arn("ec2", &format!("{kind}/{id}"));
-        let group = |name: &str| self.arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{name}"));
-        match self.config.fleet.id.as_deref() {
-            Some(id) if id.starts_with("sfr-") => vec![ec2("spot-fleet-request", id)],
-            Some(id) if id.starts_with("fleet-") => vec![ec2("fleet", id)],
-            Some(name) => vec![group(name)],
-            None => vec![ec2("spot-fleet-request", "*"), ec2("fleet", "*"), group("*")],
+        let id = named.unwrap_or("*");
+        vec![match kind {
+            FleetKind::AutoScalingGroup => {
+                self.arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{id}"))
+            }
+            FleetKind::Ec2Fleet => self.arn("ec2", &format!("fleet/{id}")),
+            FleetKind::SpotFleet => self.arn("ec2", &format!("spot-fleet-request/{id}")),
+        }]
+    }
+
+    /// What takes no resource, where the site may be of a fleet of that kind.
+    fn where_a_fleet_may_be(&self, kind: FleetKind) -> Vec<String> {
+        if self.fleets(kind).is_empty() { Vec::new() } else { everything() }
+    }
+
+    /// Hosts that are ended by themselves: a group ends its own.
+    fn hosts_to_end(&self) -> Vec<String> {
+        let kinds = [FleetKind::Ec2Fleet, FleetKind::SpotFleet];
+        match kinds.into_iter().any(|kind| !self.fleets(kind).is_empty()) {
+            true => vec![self.arn("ec2", "instance/*")],
+            false => Vec::new(),
         }
     }
 
-    /// Instances that the launch template of this site has started.
-    fn tagged_as_a_host(&self) -> Option<Value> {
+    /// One of this site, by its tag; no condition where the ARN is exact already.
+    fn fleet_of_the_site(&self) -> Option<Value> {
+        if self.config.fleet.id.is_some() { None } else { self.tagged_as_of_the_site() }
+    }
+
+    /// Instances and interfaces that the launch template of this site has made, and fleets that are tagged like them.
+    fn tagged_as_of_the_site(&self) -> Option<Value> {
         Some(json!({ "StringEquals": { "aws:ResourceTag/spothost:domain": self.config.domain.to_string() } }))
     }
 
@@ -317,6 +419,17 @@ impl Site<'_> {
     }
 }
 
+/// Every resource, for actions that take none.
+fn everything() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+/// Only names that begin with `prefix` may be listed; all, where it is empty.
+fn below(prefix: &str) -> Option<Value> {
+    let condition = json!({ "StringLike": { "s3:prefix": format!("{prefix}*") } });
+    (!prefix.is_empty()).then_some(condition)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,7 +442,8 @@ mod tests {
         std::fs::write(&path, config).expect("written");
         let config = Config::load(&path).expect("valid");
         let [region, account] = PLACE.map(str::to_owned);
-        serde_json::to_value(Policy::new(&config, &Place { region, account, ground: None }, who)).expect("JSON")
+        let place = Place { region, account, ..Place::default() };
+        serde_json::to_value(Policy::new(&config, &place, who)).expect("JSON")
     }
 
     fn sids(policy: &Value) -> Vec<&str> {
@@ -348,7 +462,7 @@ mod tests {
             ),
             (
                 "package = \"s3://sites/p/\"\nvault = \"file:///srv/vault\"\n[acme]\ndirectory = \"internal\"\n",
-                vec!["FindThePackage", "FindOlderVersions", "FetchThePackage", "LeaveVerdicts", "SayWhatIsServed"],
+                vec!["FindThePackage", "FetchThePackage", "LeaveVerdicts", "SayWhatIsServed"],
             ),
             (
                 "package = \"file:///srv/site\"\nvault = \"v\"\n[acme]\ndirectory = \"internal\"\n",
@@ -357,7 +471,7 @@ mod tests {
             (
                 "package = \"file:///srv/site\"\nvault = \"file:///srv/vault\"\n[acme]\ndirectory = \"internal\"\n\
                  [upgrade]\nfrom = \"s3://sites/spothost/\"\nkey = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\n",
-                vec!["FetchUpgrades"],
+                vec!["FindUpgrades", "FetchUpgrades"],
             ),
         ];
         for (more, expected) in table {
@@ -382,10 +496,16 @@ mod tests {
 
     #[test]
     fn partition_follows_the_region() {
-        let table =
-            [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("us-east-1", "aws")];
+        let table = [
+            ("eu-central-1", "aws"),
+            ("*", "aws"),
+            ("cn-north-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("eusc-de-east-1", "aws-eusc"),
+            ("us-iso-east-1", "aws-iso"),
+        ];
         for (region, partition) in table {
-            let place = Place { region: region.to_owned(), account: String::new(), ground: None };
+            let place = Place { region: region.to_owned(), ..Place::default() };
             assert_eq!(place.partition(), partition, "{region}");
         }
     }

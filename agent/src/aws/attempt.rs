@@ -23,6 +23,9 @@ use crate::fault::Fault;
 /// The name that stands for any, where a permission is for any.
 pub const ANY: &str = "doctor";
 
+/// What a question has in the place of the hyphen and the six characters with which Secrets Manager ends ARNs.
+pub const SECRETS_MANAGERS: &str = "-aaaaaa";
+
 /// A tag that no object has.
 const NOBODYS: &str = "\"00000000000000000000000000000000\"";
 
@@ -150,9 +153,9 @@ impl Attempts {
     }
 
     async fn secret(&self, action: &str, question: &Question) -> Tried {
-        let arn = question.resource.split(":secret:").nth(1).unwrap_or_default();
-        // Behind a hyphen six characters of Secrets Manager's own choice.
-        let name = arn.get(..arn.len().saturating_sub(7)).unwrap_or_default();
+        // A secret is asked for by its name, where the pattern has that and the six characters that follow it, else by its ARN.
+        let named = question.resource.strip_suffix(SECRETS_MANAGERS).and_then(|arn| arn.split_once(":secret:"));
+        let name = named.map_or(question.resource.as_str(), |(_, name)| name);
         let secrets = &self.secrets;
         let version = async {
             let read = secrets.get_secret_value().secret_id(name).version_stage("AWSCURRENT").send().await;

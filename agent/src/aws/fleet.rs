@@ -14,7 +14,10 @@ use aws_sdk_ec2::types::{
     TargetCapacitySpecificationRequest, TargetCapacityUnitType,
 };
 
-use super::{Aws, refusal::fault};
+use super::{
+    Aws,
+    refusal::{DENIED, fault},
+};
 use crate::{fault::Fault, succession::Crew};
 
 /// A fleet of this account and region.
@@ -53,6 +56,27 @@ impl Kind {
     /// A group started by an EC2 Fleet of its own has the tags of both: the group is the one to be asked.
     fn tagged(tags: &BTreeMap<String, String>) -> Option<Kind> {
         TAGS.iter().rev().find_map(|(key, kind)| tags.get(*key).map(|id| kind(id.clone())))
+    }
+
+    /// The command that gives it a tag.
+    fn command_to_tag(&self, key: &str, value: &str) -> String {
+        match self {
+            Kind::Spot(id) | Kind::Ec2(id) => {
+                format!("aws ec2 create-tags --resources {id} --tags Key={key},Value={value}")
+            }
+            Kind::Group(name) => format!(
+                "aws autoscaling create-or-update-tags --tags ResourceId={name},ResourceType=auto-scaling-group,Key={key},\
+                 Value={value},PropagateAtLaunch=false"
+            ),
+        }
+    }
+
+    /// The same fault; where the caller may not, with the tag by which the policy knows the fleets of the site.
+    fn perhaps_untagged(&self, fault: Fault) -> Fault {
+        let denied = DENIED.iter().any(|code| fault.said.starts_with(code));
+        let Some(remedy) = fault.remedy.as_ref().filter(|_| denied) else { return fault };
+        let tag = self.command_to_tag("spothost:domain", "DOMAIN-OF-THE-SITE");
+        Fault { remedy: Some(format!("{remedy}; it is allowed on fleets with the tag of the site: {tag}")), ..fault }
     }
 }
 
@@ -187,6 +211,41 @@ impl Fleet {
         }
     }
 
+    /// Its tags.
+    ///
+    /// # Errors
+    /// What AWS refuses; a fleet that does not exist.
+    pub async fn tags(&self) -> Result<BTreeMap<String, String>, Fault> {
+        let doing = self.doing("looking at the tags of");
+        let pair =
+            |key: Option<&str>, value: Option<&str>| Some((key?.to_owned(), value.unwrap_or_default().to_owned()));
+        match &self.kind {
+            Kind::Spot(id) => {
+                let answer = self.ec2.describe_spot_fleet_requests().spot_fleet_request_ids(id).send().await;
+                let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeSpotFleetRequests", &error))?;
+                let request = answer.spot_fleet_request_configs().first().ok_or_else(|| missing(&doing))?;
+                Ok(request.tags().iter().filter_map(|tag| pair(tag.key(), tag.value())).collect())
+            }
+            Kind::Ec2(id) => {
+                let answer = self.ec2.describe_fleets().fleet_ids(id).send().await;
+                let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeFleets", &error))?;
+                let fleet = answer.fleets().first().ok_or_else(|| missing(&doing))?;
+                Ok(fleet.tags().iter().filter_map(|tag| pair(tag.key(), tag.value())).collect())
+            }
+            Kind::Group(name) => {
+                let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
+                let answer = answer.map_err(|error| fault(&doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
+                let group = answer.auto_scaling_groups().first().ok_or_else(|| missing(&doing))?;
+                Ok(group.tags().iter().filter_map(|tag| pair(tag.key(), tag.value())).collect())
+            }
+        }
+    }
+
+    /// The command that gives it a tag.
+    pub fn command_to_tag(&self, key: &str, value: &str) -> String {
+        self.kind.command_to_tag(key, value)
+    }
+
     /// Sets how many hosts it is to have; none is ended for it.
     ///
     /// # Errors
@@ -194,24 +253,28 @@ impl Fleet {
     pub async fn set_target(&self, target: u32) -> Result<(), Fault> {
         let doing = format!("{} to {target}", self.doing("setting the target of"));
         let number = i32::try_from(target).unwrap_or(i32::MAX);
+        self.send_target(number, &doing).await.map_err(|fault| self.kind.perhaps_untagged(fault))
+    }
+
+    async fn send_target(&self, number: i32, doing: &str) -> Result<(), Fault> {
         match &self.kind {
             Kind::Spot(id) => {
                 let request = self.ec2.modify_spot_fleet_request().spot_fleet_request_id(id).target_capacity(number);
                 let request =
                     request.excess_capacity_termination_policy(ExcessCapacityTerminationPolicy::NoTermination);
-                request.send().await.map_err(|error| fault(&doing, "ec2:ModifySpotFleetRequest", &error))?;
+                request.send().await.map_err(|error| fault(doing, "ec2:ModifySpotFleetRequest", &error))?;
             }
             Kind::Ec2(id) => {
                 let target = TargetCapacitySpecificationRequest::builder().total_target_capacity(number).build();
                 let request = self.ec2.modify_fleet().fleet_id(id).target_capacity_specification(target);
                 let policy = FleetExcessCapacityTerminationPolicy::NoTermination;
                 let request = request.excess_capacity_termination_policy(policy);
-                request.send().await.map_err(|error| fault(&doing, "ec2:ModifyFleet", &error))?;
+                request.send().await.map_err(|error| fault(doing, "ec2:ModifyFleet", &error))?;
             }
             Kind::Group(name) => {
                 let request = self.groups.set_desired_capacity().auto_scaling_group_name(name).desired_capacity(number);
                 let sent = request.honor_cooldown(false).send().await;
-                sent.map_err(|error| fault(&doing, "autoscaling:SetDesiredCapacity", &error))?;
+                sent.map_err(|error| fault(doing, "autoscaling:SetDesiredCapacity", &error))?;
             }
         }
         Ok(())
@@ -227,7 +290,7 @@ impl Fleet {
             let request = self.groups.terminate_instance_in_auto_scaling_group().instance_id(instance);
             let sent = request.should_decrement_desired_capacity(!replaced).send().await;
             let sent = sent.map_err(|error| fault(&doing, "autoscaling:TerminateInstanceInAutoScalingGroup", &error));
-            return sent.map(drop);
+            return sent.map(drop).map_err(|fault| self.kind.perhaps_untagged(fault));
         }
         let sent = self.ec2.terminate_instances().instance_ids(instance).send().await;
         sent.map(drop).map_err(|error| fault(&doing, "ec2:TerminateInstances", &error))
@@ -290,6 +353,22 @@ mod tests {
                 (Err(fault), Some(why)) => assert!(fault.said.contains(why), "{fault}"),
                 (counted, refused) => panic!("{weights:?} in {unit:?}: {counted:?}, not {refused:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn refused_change_of_a_fleet_names_the_tag_that_the_policy_looks_at() {
+        let denied = Fault::operator("setting", "UnauthorizedOperation: no", "allow ec2:ModifyFleet to the role");
+        let other = Fault::operator("setting", "InvalidFleetId: no", "correct it");
+        for (id, command) in [
+            ("fleet-1", "create-tags --resources fleet-1 --tags Key=spothost:domain"),
+            ("sfr-1", "create-tags --resources sfr-1"),
+            ("www", "create-or-update-tags --tags ResourceId=www,ResourceType=auto-scaling-group,Key=spothost:domain"),
+        ] {
+            let kind = Kind::named(id);
+            let remedy = kind.perhaps_untagged(denied.clone()).remedy.expect("a remedy");
+            assert!(remedy.starts_with("allow ec2:ModifyFleet") && remedy.contains(command), "{remedy}");
+            assert_eq!(kind.perhaps_untagged(other.clone()), other);
         }
     }
 

@@ -7,13 +7,14 @@ use clap::Args;
 use super::{CANNOT_RUN, Configured, Stop};
 use crate::{
     config::PackagePlace,
-    policy::{Place, Policy, Who},
+    policy::{FleetKind, Place, Policy, Who},
 };
 
 /// Print the IAM policy that this configuration needs, and nothing more.
 ///
-/// For `aws iam put-role-policy --policy-document`. A bucket or secret under a customer-managed KMS key needs kms:Decrypt
-/// (and for the secret kms:GenerateDataKey) on that key besides.
+/// For `aws iam put-role-policy --policy-document`. Where bucket or secret are encrypted with a customer-managed KMS key, name
+/// it with --key: whoever reads needs kms:Decrypt on it, and whoever writes kms:GenerateDataKey. What the policy is too long
+/// for is said on standard error.
 #[derive(Args)]
 pub(super) struct Print {
     #[command(flatten)]
@@ -30,6 +31,12 @@ pub(super) struct Print {
     /// Bucket that the user data takes the program from and reports failed boots to; by default that of the packages.
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
+    /// ARN of a customer-managed KMS key of bucket or secret; may be given several times.
+    #[arg(long, value_name = "ARN")]
+    key: Vec<String>,
+    /// Kind of the fleet, where the configuration does not name the fleet; by default rights for each kind are printed.
+    #[arg(long, value_enum, value_name = "KIND")]
+    fleet: Option<FleetKind>,
 }
 
 impl Print {
@@ -40,8 +47,13 @@ impl Print {
             PackagePlace::Disk(_) => None,
         };
         let ground = self.bucket.clone().or(of_the_package);
-        let place = Place { region: self.region.clone(), account: self.account.clone(), ground };
-        let text = serde_json::to_string_pretty(&Policy::new(&config, &place, self.who));
+        let (region, account) = (self.region.clone(), self.account.clone());
+        let place = Place { region, account, ground, keys: self.key.clone(), fleet: self.fleet };
+        let policy = Policy::new(&config, &place, self.who);
+        if let Some(said) = policy.too_long() {
+            anstream::eprintln!("{said}");
+        }
+        let text = serde_json::to_string_pretty(&policy);
         anstream::println!("{}", text.map_err(|error| Stop::new(CANNOT_RUN, error))?);
         Ok(ExitCode::SUCCESS)
     }

@@ -1,8 +1,14 @@
 //! The instance as EC2 knows it: its metadata service, its tags, its fleet (feature `fleet`).
 
+use std::collections::BTreeMap;
+
 use super::{Case, Line, Subject};
 use crate::{
-    aws::instances::{Instances, Settings},
+    aws::{
+        Aws,
+        fleet::Fleet,
+        instances::{Instances, Settings},
+    },
     config::Name,
     succession::Claim,
 };
@@ -18,12 +24,41 @@ pub(super) async fn examined(case: &Case<'_>, claim: Option<&Claim>) -> Vec<Line
     let (Some(id), Some(aws)) = (own.or(claim.map(|claim| claim.instance.as_str())), &case.aws) else {
         return Vec::new();
     };
-    match Instances::new(aws).settings(id).await {
-        Ok(Some(settings)) => judged(id, &settings, &case.config.domain),
+    let settings = match Instances::new(aws).settings(id).await {
+        Ok(Some(settings)) => settings,
         // That it is gone is told of the records.
-        Ok(None) => Vec::new(),
-        Err(fault) => vec![Line::unseen(Subject::Instance, &fault)],
+        Ok(None) => return Vec::new(),
+        Err(fault) => return vec![Line::unseen(Subject::Instance, &fault)],
+    };
+    let mut lines = judged(id, &settings, &case.config.domain);
+    // One that the configuration names stands in the policy itself.
+    if case.config.fleet.id.is_none() {
+        lines.extend(fleet_examined(aws, id, &settings, &case.config.domain).await);
     }
+    lines
+}
+
+/// Looks at the tag of the fleet that the instance is of.
+async fn fleet_examined(aws: &Aws, id: &str, settings: &Settings, domain: &Name) -> Option<Line> {
+    let fleet = match Fleet::found(aws, id, &settings.tags).await {
+        Ok(fleet) => fleet?,
+        Err(fault) => return Some(Line::unseen(Subject::Instance, &fault)),
+    };
+    match fleet.tags().await {
+        Ok(tags) => fleet_judged(fleet.id(), &tags, domain, &fleet.command_to_tag(DOMAIN, domain.as_str())),
+        Err(fault) => Some(Line::unseen(Subject::Instance, &fault)),
+    }
+}
+
+/// A fleet without the tag of the site is none of it, as far as the policy goes.
+fn fleet_judged(fleet: &str, tags: &BTreeMap<String, String>, domain: &Name, mend: &str) -> Option<Line> {
+    let tagged = tags.get(DOMAIN).map(String::as_str);
+    if tagged == Some(domain.as_str()) {
+        return None;
+    }
+    let is = tagged.map_or_else(|| "no tag".to_owned(), |tagged| format!("{tagged} in the tag"));
+    let said = format!("the fleet {fleet} has {is} {DOMAIN}: hosts of {domain} may not set its target");
+    Some(Line::warning(Subject::Instance, said, mend))
 }
 
 fn judged(id: &str, settings: &Settings, domain: &Name) -> Vec<Line> {
@@ -67,6 +102,17 @@ fn judged(id: &str, settings: &Settings, domain: &Name) -> Vec<Line> {
 mod tests {
     use super::*;
     use crate::doctor::Is;
+
+    #[test]
+    fn fleet_without_the_tag_of_the_site_is_named() {
+        let domain = "a.example".parse().expect("a name");
+        let tags = |value: &str| BTreeMap::from([(DOMAIN.to_owned(), value.to_owned())]);
+        assert_eq!(fleet_judged("www", &tags("a.example"), &domain, "mend"), None);
+        for (tags, is) in [(BTreeMap::new(), "no tag"), (tags("b.example"), "b.example in the tag")] {
+            let line = fleet_judged("www", &tags, &domain, "mend").expect("a line");
+            assert!(line.is == Is::Warning && line.said.contains(is) && line.said.contains("www"), "{line:?}");
+        }
+    }
 
     #[test]
     fn each_setting_that_is_off_has_its_line() {

@@ -6,12 +6,12 @@ use super::{Case, Line, Subject};
 use crate::{
     aws::{
         Aws,
-        attempt::{Attempts, Outcome},
+        attempt::{Attempts, Outcome, SECRETS_MANAGERS},
         simulation::{Question, denied},
     },
     config::PackagePlace,
     fault::Fault,
-    policy::{Place, Policy, Who},
+    policy::{OF_A_ROLE, Place, Policy, Who},
 };
 
 /// So many questions are under way at once: IAM answers few a second.
@@ -34,8 +34,10 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
         PackagePlace::Disk(_) => (None, ""),
     };
     let region = aws.region();
-    let place = Place { region, account: caller.account.clone(), ground };
-    let questions = Policy::new(case.config, &place, Who::Host).questions();
+    let place = Place { region, account: caller.account.clone(), ground, ..Place::default() };
+    let policy = Policy::new(case.config, &place, Who::Host);
+    let mut lines: Vec<Line> = size_judged(policy.size()).into_iter().collect();
+    let questions = policy.questions();
     let mend = |role: &str| {
         format!(
             "spothost policy --region {} --account {}{} >host-policy.json; aws iam put-role-policy --role-name {role} \
@@ -50,15 +52,14 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
         let attempts = Attempts::new(aws, instance, prefix);
         let asked = questions.into_iter().map(async |(sid, questions)| (sid, tried(&attempts, &questions).await));
         let found: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
-        return found.into_iter().map(|(sid, found)| judged(sid, &found, &mend(role))).collect();
+        lines.extend(found.into_iter().map(|(sid, found)| judged(sid, &found, &mend(role))));
+        return lines;
     }
     let Some(role) = &case.told.role else {
         let said = "this is no host, so what hosts may do cannot be tried here";
-        return vec![Line::warning(
-            Subject::Rights,
-            said,
-            "let IAM reckon it: spothost doctor --role ROLE-OF-THE-HOSTS",
-        )];
+        let mend = "let IAM reckon it: spothost doctor --role ROLE-OF-THE-HOSTS";
+        lines.push(Line::warning(Subject::Rights, said, mend));
+        return lines;
     };
     let name = role.rsplit('/').next().unwrap_or(role);
     let arn = match role.starts_with("arn:") {
@@ -69,14 +70,32 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
     let found: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
     // What keeps one question from being answered keeps all of them.
     if let Some(fault) = found.iter().find_map(|(_, found)| found.failed.as_ref()) {
-        return vec![Line::unseen(Subject::Rights, fault)];
+        lines.push(Line::unseen(Subject::Rights, fault));
+        return lines;
     }
-    found.into_iter().map(|(sid, found)| judged(sid, &found, &mend(name))).collect()
+    lines.extend(found.into_iter().map(|(sid, found)| judged(sid, &found, &mend(name))));
+    lines
+}
+
+/// A policy of so many characters does not fit into a role, or hardly; nothing where it does.
+fn size_judged(size: usize) -> Option<Line> {
+    let said = format!("the policy of the hosts has {size} characters, and a role may have {OF_A_ROLE} inline");
+    let mend = "lead some of the aliases by another site, or by a wildcard (*.example.org)";
+    match size {
+        size if size > OF_A_ROLE => Some(Line::wrong(Subject::Rights, said, mend)),
+        size if size > OF_A_ROLE / 10 * 9 => Some(Line::warning(Subject::Rights, said, mend)),
+        _ => None,
+    }
 }
 
 async fn tried(attempts: &Attempts, questions: &[Question]) -> Found {
     let mut found = Found::default();
-    for question in questions {
+    // A secret's name without those characters is the same secret: asked for once.
+    let further = |question: &&Question| {
+        let whole = format!("{}{SECRETS_MANAGERS}", question.resource);
+        !questions.iter().any(|other| other.resource == whole)
+    };
+    for question in questions.iter().filter(further) {
         for action in &question.actions {
             match attempts.attempt(action, question).await {
                 Ok(Outcome::Allowed) => {}
@@ -127,6 +146,20 @@ fn judged(sid: &str, found: &Found, mend: &str) -> Line {
 mod tests {
     use super::*;
     use crate::doctor::Is;
+
+    #[test]
+    fn policy_that_no_role_takes_is_told_before_it_is_put_there() {
+        let table = [
+            (3_000, None),
+            (9_216, None),
+            (9_300, Some(Is::Warning)),
+            (10_240, Some(Is::Warning)),
+            (10_241, Some(Is::Wrong)),
+        ];
+        for (size, is) in table {
+            assert_eq!(size_judged(size).map(|line| line.is), is, "{size}");
+        }
+    }
 
     #[test]
     fn statement_is_judged_by_the_worst_of_its_actions() {

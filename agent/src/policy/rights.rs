@@ -1,40 +1,33 @@
 //! The table of rights: who may do what on what.
 
-use super::{Right, Who};
+use super::{FleetKind, Right, Who, below, everything};
 
-/// What it takes to see a fleet of any kind.
-const SEES_FLEETS: &[&str] = &[
-    "ec2:DescribeInstances",
-    "ec2:DescribeSpotFleetRequests",
-    "ec2:DescribeSpotFleetInstances",
-    "ec2:DescribeFleets",
-    "ec2:DescribeFleetInstances",
-    "autoscaling:DescribeAutoScalingGroups",
-];
+/// What is asked of fleets of a kind.
+const SEES_GROUPS: &[&str] = &["autoscaling:DescribeAutoScalingGroups"];
+const SEES_EC2_FLEETS: &[&str] = &["ec2:DescribeFleets", "ec2:DescribeFleetInstances"];
+const SEES_SPOT_FLEETS: &[&str] = &["ec2:DescribeSpotFleetRequests", "ec2:DescribeSpotFleetInstances"];
 
-/// What it takes to change its target, or to let one of its hosts go.
-const SETS_TARGETS: &[&str] = &[
-    "ec2:ModifySpotFleetRequest",
-    "ec2:ModifyFleet",
-    "autoscaling:SetDesiredCapacity",
-    "autoscaling:TerminateInstanceInAutoScalingGroup",
-];
+/// What changes the target of fleets of a kind. A group lets its hosts go itself.
+const SETS_GROUPS: &[&str] = &["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"];
+const SETS_EC2_FLEETS: &[&str] = &["ec2:ModifyFleet"];
+const SETS_SPOT_FLEETS: &[&str] = &["ec2:ModifySpotFleetRequest"];
+
+/// What keeps an identity that is there.
+const KEEPS_SECRETS: &[&str] =
+    &["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"];
+
+/// What reads and writes under a customer-managed key (Amazon S3 User Guide, "Using server-side encryption with AWS KMS
+/// keys"; AWS Secrets Manager User Guide, "Secret encryption and decryption").
+const USES_KEYS: &[&str] = &["kms:Decrypt", "kms:GenerateDataKey"];
 
 /// Every right that some configuration needs.
 pub(super) const RIGHTS: &[Right] = &[
     Right {
         who: Who::Host,
         sid: "FindThePackage",
-        actions: &["s3:ListBucket"],
+        actions: &["s3:ListBucket", "s3:ListBucketVersions"],
         on: |site| site.bucket(),
         only: |site| site.below_the_prefix(),
-    },
-    Right {
-        who: Who::Host,
-        sid: "FindOlderVersions",
-        actions: &["s3:ListBucketVersions"],
-        on: |site| site.bucket(),
-        only: |site| site.anything_below_the_prefix(),
     },
     Right {
         who: Who::Host,
@@ -71,6 +64,14 @@ pub(super) const RIGHTS: &[Right] = &[
         on: |site| site.ground("spothost/*"),
         only: |_| None,
     },
+    // Who may not list is told that it may not read what is not there.
+    Right {
+        who: Who::Host,
+        sid: "FindUpgrades",
+        actions: &["s3:ListBucket"],
+        on: |site| site.bucket_of_upgrades(),
+        only: |site| site.below_the_upgrades(),
+    },
     Right {
         who: Who::Host,
         sid: "FetchUpgrades",
@@ -85,22 +86,12 @@ pub(super) const RIGHTS: &[Right] = &[
         on: |site| site.ground("failed/*"),
         only: |_| None,
     },
-    Right {
-        who: Who::Host,
-        sid: "KeepTheIdentity",
-        actions: &[
-            "secretsmanager:GetSecretValue",
-            "secretsmanager:PutSecretValue",
-            "secretsmanager:UpdateSecretVersionStage",
-        ],
-        on: |site| site.secret("-??????"),
-        only: |_| None,
-    },
+    Right { who: Who::Host, sid: "KeepTheIdentity", actions: KEEPS_SECRETS, on: |site| site.secret(), only: |_| None },
     Right {
         who: Who::Host,
         sid: "CreateTheIdentity",
         actions: &["secretsmanager:CreateSecret"],
-        on: |site| site.secret("*"),
+        on: |site| site.secret_to_be_made(),
         only: |site| site.secret_of_that_name(),
     },
     Right {
@@ -110,6 +101,7 @@ pub(super) const RIGHTS: &[Right] = &[
         on: |site| site.secrets_of_accounts(),
         only: |_| None,
     },
+    Right { who: Who::Host, sid: "UseTheKeys", actions: USES_KEYS, on: |site| site.place.keys.clone(), only: |_| None },
     Right {
         who: Who::Host,
         sid: "SeeWhereTheNamesLead",
@@ -138,38 +130,80 @@ pub(super) const RIGHTS: &[Right] = &[
         on: |site| site.turns_in_the_fleet(),
         only: |_| None,
     },
+    // What describes takes no resource (Service Authorization Reference, "Amazon EC2", "Amazon EC2 Auto Scaling").
     Right {
         who: Who::Host,
-        sid: "SeeTheFleet",
-        actions: SEES_FLEETS,
-        // These actions take no resource (Service Authorization Reference, "Amazon EC2").
-        on: |site| if site.follows() { vec!["*".to_owned()] } else { Vec::new() },
+        sid: "SeeTheHosts",
+        actions: &["ec2:DescribeInstances"],
+        on: |site| if site.follows() { everything() } else { Vec::new() },
         only: |_| None,
     },
-    Right { who: Who::Host, sid: "SetItsTarget", actions: SETS_TARGETS, on: |site| site.fleets(), only: |_| None },
+    Right {
+        who: Who::Host,
+        sid: "SeeTheGroup",
+        actions: SEES_GROUPS,
+        on: |site| site.where_a_fleet_may_be(FleetKind::AutoScalingGroup),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "SeeTheEc2Fleet",
+        actions: SEES_EC2_FLEETS,
+        on: |site| site.where_a_fleet_may_be(FleetKind::Ec2Fleet),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "SeeTheSpotFleet",
+        actions: SEES_SPOT_FLEETS,
+        on: |site| site.where_a_fleet_may_be(FleetKind::SpotFleet),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Host,
+        sid: "SetTheGroup",
+        actions: SETS_GROUPS,
+        on: |site| site.fleets(FleetKind::AutoScalingGroup),
+        only: |site| site.fleet_of_the_site(),
+    },
+    Right {
+        who: Who::Host,
+        sid: "SetTheEc2Fleet",
+        actions: SETS_EC2_FLEETS,
+        on: |site| site.fleets(FleetKind::Ec2Fleet),
+        only: |site| site.fleet_of_the_site(),
+    },
+    Right {
+        who: Who::Host,
+        sid: "SetTheSpotFleet",
+        actions: SETS_SPOT_FLEETS,
+        on: |site| site.fleets(FleetKind::SpotFleet),
+        only: |site| site.fleet_of_the_site(),
+    },
     Right {
         who: Who::Host,
         sid: "EndAHostOfTheSite",
         actions: &["ec2:TerminateInstances"],
-        on: |site| if site.follows() { vec![site.arn("ec2", "instance/*")] } else { Vec::new() },
-        only: |site| site.tagged_as_a_host(),
+        on: |site| site.hosts_to_end(),
+        only: |site| site.tagged_as_of_the_site(),
     },
+    // This action takes no resource (Service Authorization Reference, "Amazon Route 53").
     Right {
         who: Who::Host,
         sid: "SeeHealthChecks",
         actions: &["route53:ListHealthChecks"],
-        // This action takes no resource (Service Authorization Reference, "Amazon Route 53").
         on: |site| site.where_many_are_led_to("*"),
         only: |_| None,
     },
+    // A check that is to be made has no id yet.
     Right {
         who: Who::Host,
         sid: "MakeHealthChecks",
         actions: &["route53:CreateHealthCheck"],
-        // A check that is to be made has no id yet.
         on: |site| site.where_many_are_led_to("*"),
         only: |_| None,
     },
+    // Its condition keys are none that could tell one's own from others' (the same reference).
     Right {
         who: Who::Host,
         sid: "DeleteHealthChecks",
@@ -191,8 +225,7 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Host,
         sid: "SeeWhereTheAddressLeads",
         actions: &["ec2:DescribeAddresses"],
-        // This action takes no resource (Service Authorization Reference, "Amazon EC2").
-        on: |site| site.where_an_address_moves(vec!["*".to_owned()]),
+        on: |site| site.where_an_address_moves(everything()),
         only: |_| None,
     },
     Right {
@@ -202,25 +235,45 @@ pub(super) const RIGHTS: &[Right] = &[
         on: |site| site.elastic_ip(),
         only: |_| None,
     },
+    // AWS asks for the instance and for its interface.
     Right {
         who: Who::Host,
         sid: "MoveItToAHostOfTheSite",
         actions: &["ec2:AssociateAddress"],
-        on: |site| site.where_an_address_moves(vec![site.arn("ec2", "instance/*")]),
-        only: |site| site.tagged_as_a_host(),
+        on: |site| {
+            let kinds = ["instance/*", "network-interface/*"];
+            site.where_an_address_moves(kinds.map(|kind| site.arn("ec2", kind)).to_vec())
+        },
+        only: |site| site.tagged_as_of_the_site(),
     },
     Right {
         who: Who::Publisher,
         sid: "FindThePackages",
-        actions: &["s3:ListBucket", "s3:ListBucketMultipartUploads"],
+        actions: &["s3:ListBucket"],
         on: |site| site.bucket(),
-        only: |site| site.anything_below_the_prefix(),
+        only: |site| site.below_the_prefix(),
+    },
+    // This action knows no `s3:prefix` (Service Authorization Reference, "Amazon S3").
+    Right {
+        who: Who::Publisher,
+        sid: "FindUnfinishedUploads",
+        actions: &["s3:ListBucketMultipartUploads"],
+        on: |site| site.bucket(),
+        only: |_| None,
     },
     Right {
         who: Who::Publisher,
-        sid: "PublishPackages",
-        actions: &["s3:GetObject", "s3:PutObject"],
+        sid: "FetchPackages",
+        actions: &["s3:GetObject"],
         on: |site| site.objects("*"),
+        only: |_| None,
+    },
+    // Nothing that hosts write for each other begins so.
+    Right {
+        who: Who::Publisher,
+        sid: "PublishPackages",
+        actions: &["s3:PutObject"],
+        on: |site| site.objects("site-*"),
         only: |_| None,
     },
     Right {
@@ -239,11 +292,25 @@ pub(super) const RIGHTS: &[Right] = &[
         only: |_| None,
     },
     Right {
+        who: Who::Publisher,
+        sid: "FetchTheProgram",
+        actions: &["s3:GetObject"],
+        on: |site| site.ground("spothost/*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Publisher,
+        sid: "UseTheKeys",
+        actions: USES_KEYS,
+        on: |site| site.place.keys.clone(),
+        only: |_| None,
+    },
+    Right {
         who: Who::Operator,
         sid: "FindThePackages",
         actions: &["s3:ListBucket"],
         on: |site| site.bucket(),
-        only: |site| site.anything_below_the_prefix(),
+        only: |site| site.below_the_prefix(),
     },
     Right {
         who: Who::Operator,
@@ -254,21 +321,52 @@ pub(super) const RIGHTS: &[Right] = &[
     },
     Right {
         who: Who::Operator,
+        sid: "DeleteAVerdict",
+        actions: &["s3:DeleteObject"],
+        on: |site| site.objects(".spothost/verdicts/*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "FindReportsOfFailedBoots",
+        actions: &["s3:ListBucket"],
+        on: |site| site.ground_itself(),
+        only: |_| below("failed/"),
+    },
+    Right {
+        who: Who::Operator,
+        sid: "ReadReportsOfFailedBoots",
+        actions: &["s3:GetObject"],
+        on: |site| site.ground("failed/*"),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "ReadTheConsole",
+        actions: &["ec2:GetConsoleOutput"],
+        on: |site| if site.follows() { vec![site.arn("ec2", "instance/*")] } else { Vec::new() },
+        only: |site| site.tagged_as_of_the_site(),
+    },
+    Right {
+        who: Who::Operator,
         sid: "MendTheIdentity",
-        actions: &[
-            "secretsmanager:GetSecretValue",
-            "secretsmanager:PutSecretValue",
-            "secretsmanager:UpdateSecretVersionStage",
-        ],
-        on: |site| site.secret("-??????"),
+        actions: KEEPS_SECRETS,
+        on: |site| site.secret(),
         only: |_| None,
     },
     Right {
         who: Who::Operator,
         sid: "CreateTheIdentity",
         actions: &["secretsmanager:CreateSecret"],
-        on: |site| site.secret("*"),
+        on: |site| site.secret_to_be_made(),
         only: |site| site.secret_of_that_name(),
+    },
+    Right {
+        who: Who::Operator,
+        sid: "UseTheKeys",
+        actions: USES_KEYS,
+        on: |site| site.place.keys.clone(),
+        only: |_| None,
     },
     Right {
         who: Who::Operator,
@@ -277,36 +375,77 @@ pub(super) const RIGHTS: &[Right] = &[
         on: |site| site.zone(),
         only: |_| None,
     },
+    // It takes no resource (Service Authorization Reference, "Amazon Route 53").
     Right {
         who: Who::Operator,
         sid: "FindTheZone",
         actions: &["route53:ListHostedZonesByName"],
-        // It takes no resource (Service Authorization Reference, "Amazon Route 53").
-        on: |site| if site.config.zone.is_some() { vec!["*".to_owned()] } else { Vec::new() },
+        on: |site| if site.config.zone.is_some() { everything() } else { Vec::new() },
+        only: |_| None,
+    },
+    // What describes takes no resource (Service Authorization Reference, "Amazon EC2", "Amazon EC2 Auto Scaling").
+    Right {
+        who: Who::Operator,
+        sid: "SeeTheHosts",
+        actions: &["ec2:DescribeInstances"],
+        on: |site| if site.follows() { everything() } else { Vec::new() },
         only: |_| None,
     },
     Right {
         who: Who::Operator,
-        sid: "SeeTheFleet",
-        actions: SEES_FLEETS,
-        on: |site| if site.config.zone.is_some() { vec!["*".to_owned()] } else { Vec::new() },
+        sid: "SeeTheGroup",
+        actions: SEES_GROUPS,
+        on: |site| site.where_a_fleet_may_be(FleetKind::AutoScalingGroup),
         only: |_| None,
     },
-    Right { who: Who::Operator, sid: "SetItsTarget", actions: SETS_TARGETS, on: |site| site.fleets(), only: |_| None },
+    Right {
+        who: Who::Operator,
+        sid: "SeeTheEc2Fleet",
+        actions: SEES_EC2_FLEETS,
+        on: |site| site.where_a_fleet_may_be(FleetKind::Ec2Fleet),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SeeTheSpotFleet",
+        actions: SEES_SPOT_FLEETS,
+        on: |site| site.where_a_fleet_may_be(FleetKind::SpotFleet),
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SetTheGroup",
+        actions: SETS_GROUPS,
+        on: |site| site.fleets(FleetKind::AutoScalingGroup),
+        only: |site| site.fleet_of_the_site(),
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SetTheEc2Fleet",
+        actions: SETS_EC2_FLEETS,
+        on: |site| site.fleets(FleetKind::Ec2Fleet),
+        only: |site| site.fleet_of_the_site(),
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SetTheSpotFleet",
+        actions: SETS_SPOT_FLEETS,
+        on: |site| site.fleets(FleetKind::SpotFleet),
+        only: |site| site.fleet_of_the_site(),
+    },
     Right {
         who: Who::Operator,
         sid: "EndAHostOfTheSite",
         actions: &["ec2:TerminateInstances"],
-        on: |site| if site.config.zone.is_some() { vec![site.arn("ec2", "instance/*")] } else { Vec::new() },
-        only: |site| site.tagged_as_a_host(),
+        on: |site| site.hosts_to_end(),
+        only: |site| site.tagged_as_of_the_site(),
     },
+    // Older editions of the Service Authorization Reference know no resource of this action, newer ones the quota.
     Right {
         who: Who::Operator,
         sid: "SeeTheQuota",
         actions: &["servicequotas:GetServiceQuota"],
-        on: |site| {
-            if site.config.zone.is_some() { vec![site.arn("servicequotas", "ec2/L-34B43A08")] } else { Vec::new() }
-        },
+        on: |site| if site.config.zone.is_some() { everything() } else { Vec::new() },
         only: |_| None,
     },
     Right {
