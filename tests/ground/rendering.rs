@@ -84,7 +84,7 @@ impl Rendering {
             .arg(repository().join("launch-template/render"))
             .arg("--config")
             .arg(self.files.path().join("spothost.toml"))
-            .args(["--bucket", &self.bucket, "--image", "ami-0123456789abcdef0"])
+            .args(["--bucket", &self.bucket, "--image", "ami-0123456789abcdef0", "--root-device", "/dev/xvda"])
             .args(["--instance-profile", "spothost-www", "--security-group", "sg-0123456789abcdef0"])
             .arg(format!("--{machine}"))
             .arg(binary)
