@@ -123,7 +123,21 @@ impl Answers {
     ) -> Vec<(&'static str, String)> {
         let machine = if self.program.architecture == "arm64" { "arm64" } else { "x86_64" };
         let (configuration, program) = (configuration.display(), program.display());
-        vec![
+        let mut commands = Vec::new();
+        // A group makes its service-linked roles itself.
+        let service = match self.fleet.as_str() {
+            "ec2-fleet" => Some("ec2fleet"),
+            "spot-fleet" => Some("spotfleet"),
+            _ => None,
+        };
+        if let Some(service) = service {
+            let role = |service: &str| {
+                format!("aws iam create-service-linked-role --aws-service-name {service}.amazonaws.com")
+            };
+            let both = format!("{}; {}", role("spot"), role(service));
+            commands.push(("in a fresh account, make the roles that this fleet expects", both));
+        }
+        commands.extend([
             (
                 "make the stack",
                 format!(
@@ -142,7 +156,8 @@ impl Answers {
                 "see how it is",
                 format!("spothost doctor --config {configuration}; spothost hosts --config {configuration}"),
             ),
-        ]
+        ]);
+        commands
     }
 }
 
@@ -187,6 +202,17 @@ mod tests {
             assert!(stack.contains(&format!("\n  {key}:\n    Type: ")), "{key} is no parameter of the stack");
         }
         assert_eq!(parameters.len(), 8);
+    }
+
+    #[test]
+    fn fleets_made_through_the_api_want_their_service_linked_roles_first() {
+        let roles = |fleet: &str| {
+            let answers = Answers { fleet: fleet.into(), ..answers() };
+            let [parameters, configuration, program] = ["p.json", "c.toml", "spothost"].map(Path::new);
+            let first = answers.next("www", parameters, configuration, program).remove(0).1;
+            first.matches("create-service-linked-role").count()
+        };
+        assert_eq!(["auto-scaling-group", "ec2-fleet", "spot-fleet"].map(roles), [0, 2, 2]);
     }
 
     #[test]

@@ -115,21 +115,22 @@ impl Policy {
         serde_json::to_string(self).unwrap_or_default().chars().filter(|one| !one.is_whitespace()).count()
     }
 
-    /// What has to be done about its size before it can be used; nothing, if it can be embedded in a role or a user alike.
-    pub fn too_long(&self) -> Option<String> {
+    /// What has to be known about its size before it can be used; nothing, where it fits. Hosts have a role, everybody else
+    /// may be a user.
+    pub fn too_long(&self, who: Who) -> Option<String> {
         let size = self.size();
-        let said = match size {
-            0..=OF_A_USER => return None,
-            0..=MANAGED => {
-                "more than the 2,048 that a user may have inline: for a user, or a group, make it a managed policy \
-                 (aws iam create-policy, attach-user-policy); for a role it is short enough"
+        let said = match (who, size) {
+            (Who::Host, 0..=OF_A_ROLE) | (_, 0..=OF_A_USER) => return None,
+            (_, 0..=MANAGED) => {
+                "more than the 2,048 that a user may have inline: make it a managed policy (aws iam create-policy, \
+                 attach-user-policy); a role may have it inline"
             }
-            0..=OF_A_ROLE => {
-                "more than the 6,144 of a managed policy: embed it in a role (aws iam put-role-policy), which may have 10,240"
+            (_, 0..=OF_A_ROLE) => {
+                "more than the 6,144 of a managed policy: give it to a role (aws iam put-role-policy)"
             }
             _ => {
-                "more than the 10,240 of a role: every name stands in it up to three times, so lead some of the aliases by \
-                 another site, or by a wildcard (*.example.org)"
+                "more than the 10,240 that a role may have inline: names of the site stand in it up to three times, so lead \
+                 some of the aliases by another site, or by a wildcard (*.example.org)"
             }
         };
         Some(format!("the policy has {size} characters without white space, {said}"))
@@ -436,11 +437,15 @@ mod tests {
 
     const PLACE: [&str; 2] = ["eu-central-1", "123456789012"];
 
-    fn policy(config: &str, who: Who) -> Value {
+    fn config(text: &str) -> Config {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("spothost.toml");
-        std::fs::write(&path, config).expect("written");
-        let config = Config::load(&path).expect("valid");
+        std::fs::write(&path, text).expect("written");
+        Config::load(&path).expect("valid")
+    }
+
+    fn policy(text: &str, who: Who) -> Value {
+        let config = config(text);
         let [region, account] = PLACE.map(str::to_owned);
         let place = Place { region, account, ..Place::default() };
         serde_json::to_value(Policy::new(&config, &place, who)).expect("JSON")
@@ -492,6 +497,46 @@ mod tests {
                 assert!(!everywhere || only_lists, "{statement}");
             }
         }
+    }
+
+    #[test]
+    fn policy_that_does_not_fit_says_where_it_would() {
+        let aliases = |number: usize| {
+            let names: Vec<_> = (0..number).map(|n| format!("\"alias-{n}.of-some-length.example.org\"")).collect();
+            let text = format!(
+                "{LEAST}aliases = [{}]\npackage = \"s3://sites/p/\"\nvault = \"v\"\nzone = \"Z1\"\n",
+                names.join(", ")
+            );
+            config(&text)
+        };
+        let table = [
+            (0, Who::Host, None),
+            (0, Who::Publisher, None),
+            (0, Who::Operator, Some("managed policy")),
+            (60, Who::Host, None),
+            (95, Who::Host, Some("10,240 that a role may have")),
+        ];
+        for (number, who, said) in table {
+            let place = Place { region: PLACE[0].into(), account: PLACE[1].into(), ..Place::default() };
+            let policy = Policy::new(&aliases(number), &place, who);
+            let told = policy.too_long(who);
+            assert_eq!(told.is_some(), said.is_some(), "{number} {who:?}: {} {told:?}", policy.size());
+            assert!(said.is_none_or(|said| told.is_some_and(|told| told.contains(said))), "{number} {who:?}");
+        }
+    }
+
+    #[test]
+    fn secret_is_allowed_by_both_names_and_an_arn_as_it_is() {
+        let resources = |vault: &str| {
+            let text = format!(
+                "{LEAST}package = \"file:///srv/site\"\nvault = \"{vault}\"\n[acme]\ndirectory = \"internal\"\n"
+            );
+            policy(&text, Who::Host)["Statement"][0]["Resource"].clone()
+        };
+        let begin = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:";
+        assert_eq!(resources("v"), json!([format!("{begin}v-??????"), format!("{begin}v")]));
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shared/v-AbCdEf";
+        assert_eq!(resources(arn), json!([arn]));
     }
 
     #[test]

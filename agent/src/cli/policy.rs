@@ -50,7 +50,7 @@ impl Print {
         let (region, account) = (self.region.clone(), self.account.clone());
         let place = Place { region, account, ground, keys: self.key.clone(), fleet: self.fleet };
         let policy = Policy::new(&config, &place, self.who);
-        if let Some(said) = policy.too_long() {
+        if let Some(said) = policy.too_long(self.who) {
             anstream::eprintln!("{said}");
         }
         let text = serde_json::to_string_pretty(&policy);
