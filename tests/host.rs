@@ -8,6 +8,7 @@ mod boots;
 mod certified;
 mod check;
 mod delivery;
+mod denied;
 mod departs;
 mod disk;
 mod doctor;

@@ -1,6 +1,7 @@
 //! The bucket of one test behind a front that checks signatures, and the IMDS that gives the keys to it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     path::Path,
@@ -9,7 +10,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use world::{Account, Imds, Recorded, Service, World};
+use world::{Account, Imds, Need, Recorded, World};
 
 use crate::{
     rendering::CONFIGURATION,
@@ -155,16 +156,15 @@ impl Drop for Bucket {
 
 /// The user data puts and gets objects, and does nothing else.
 fn record(method: &str, path: &str, bucket: &str) {
-    let operation = match method {
-        "GET" => "GetObject",
-        "HEAD" => "HeadObject",
-        "PUT" => "PutObject",
+    let action = match method {
+        "GET" | "HEAD" => "s3:GetObject",
+        "PUT" => "s3:PutObject",
         other => panic!("the user data asks {other} {path}"),
     };
-    let (service, who) = (Service::S3, "host".to_owned());
-    let (operation, target) = (operation.to_owned(), path.to_owned());
-    let ground = Some(bucket.to_owned());
-    Recorded { configuration: CONFIGURATION.to_owned(), who, ground, service, operation, target }.write();
+    let object = path.trim_start_matches('/').split('?').next().unwrap_or_default();
+    let need = Need { action: action.to_owned(), resource: format!("arn:aws:s3:::{object}"), keys: BTreeMap::new() };
+    let (who, ground) = ("host".to_owned(), Some(bucket.to_owned()));
+    Recorded { configuration: CONFIGURATION.to_owned(), who, ground, needs: vec![need] }.write();
 }
 
 /// Reads what the front prints: `METHOD PATH STATUS CLIENT`.

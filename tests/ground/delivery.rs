@@ -52,24 +52,30 @@ async fn script_publishes_what_hosts_look_for() {
     let publisher = Publisher::of(&world::Account::new().await).await;
     let noise: Vec<u8> = (0..17_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 15) as u8).collect();
     publisher.write(&Site::titled("from a shell").with("noise.png", noise));
-    let program = PathBuf::from(std::env::var_os("SPOTHOST_BIN").expect("tests/run says where the program is"));
-    let home = publisher.home().to_owned();
-    let sum = run(Command::new("sha256sum").arg(&program)).succeeded().out[..64].to_owned();
+    // The program in the bucket leads to the built one, which is large.
+    let program = format!("#!/bin/sh\nexec {} \"$@\"\n", world::binary().display());
+    let file = publisher.home().join("program");
+    fs::write(&file, &program).expect("written");
+    let sum = run(Command::new("sha256sum").arg(&file)).succeeded().out[..64].to_owned();
+    let key = format!("spothost/{sum}/spothost-x86_64");
+    publisher.account.put_at(&key, program).await;
+    let fetched = publisher.home().join(".cache/spothost/program").join(&sum);
     let ran = tokio::task::spawn_blocking({
         let (variables, place, folder) = (publisher.variables(), publisher.place(), publisher.folder());
-        let fetched = home.join(".cache/spothost/program").join(&sum);
-        fs::create_dir_all(fetched.parent().expect("a parent")).expect("a folder");
-        fs::copy(&program, &fetched).expect("the program");
-        assert_ne!(fs::metadata(&fetched).expect("there").permissions().mode() & 0o100, 0);
+        let from = format!("s3://{}/{key}", publisher.account.bucket);
         move || {
             let mut script = Command::new(ci("publish.sh"));
             script.arg(folder).args(["--timeout", "1s", "--brotli", "1"]).env_clear().envs(variables);
-            script.env("PATH", std::env::var_os("PATH").expect("PATH")).env("SPOTHOST_PLACE", place);
-            run(script.env("SPOTHOST_PROGRAM", "s3://not/asked").env("SPOTHOST_SHA256", sum))
+            // The AWS command line fetches the program with the rights of a publisher.
+            let path = std::env::var_os("PATH").expect("PATH is set");
+            let path = [tool("ground/bin")].into_iter().chain(std::env::split_paths(&path));
+            script.env("PATH", std::env::join_paths(path).expect("no colons")).env("AWS_SDK_UA_APP_ID", "publisher");
+            run(script.env("SPOTHOST_PLACE", place).env("SPOTHOST_PROGRAM", from).env("SPOTHOST_SHA256", sum))
         }
     })
     .await
     .expect("it ran");
+    assert_ne!(fs::metadata(&fetched).expect("it was fetched").permissions().mode() & 0o100, 0);
     // Nobody serves it here, so the end is that of an owner who was not heard.
     assert_eq!(ran.code, Some(75), "{ran:#?}");
     assert!(publisher.latest().await.is_some());

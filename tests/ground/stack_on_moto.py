@@ -39,6 +39,9 @@ def made(stack, region, parameters):
     named = {resource["LogicalResourceId"]: resource.get("PhysicalResourceId") for resource in resources}
     role = named["Role"].split("/")[-1]
     policy = boto3.client("iam").get_role_policy(RoleName=role, PolicyName="host")["PolicyDocument"]
+    # moto's CloudFormation keeps the document as Python would write it, and AWS::NoValue in a list as None.
+    policy = ast.literal_eval(policy) if isinstance(policy, str) else policy
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement]
     versions = ec2.describe_launch_template_versions(LaunchTemplateId=named["LaunchTemplate"])
     template = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     groups = boto3.client("autoscaling", region).describe_auto_scaling_groups()["AutoScalingGroups"]
@@ -48,8 +51,7 @@ def made(stack, region, parameters):
         "status": described["StackStatus"],
         "outputs": outputs,
         "types": sorted({resource["ResourceType"] for resource in resources}),
-        # moto's CloudFormation keeps the document as Python would write it.
-        "policy": ast.literal_eval(policy) if isinstance(policy, str) else policy,
+        "policy": policy,
         "user_data": base64.b64decode(template.pop("UserData")).decode(),
         "template": template,
         "groups": groups,

@@ -295,6 +295,11 @@ impl Account {
         self.ask("set_up", &query, Bytes::new()).await;
     }
 
+    /// Takes the tag of the site from a fleet or an instance.
+    pub async fn untag(&self, id: &str) {
+        self.ask("untag", &[("id", id)], Bytes::new()).await;
+    }
+
     /// Launches an instance of no fleet, as far as EC2 knows; its id.
     pub async fn launch(&self) -> String {
         self.ask("launch", &[], Bytes::new()).await.as_str().expect("an id").to_owned()

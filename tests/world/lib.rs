@@ -9,7 +9,7 @@
 //!
 //! [`World`] is shared by the tests of one binary: it owns AWS, DNS and the CA. An [`Account`] belongs to one test, so
 //! that tests run beside each other. An [`Instance`] is a machine in that account: its metadata, its address, its disk,
-//! and the proxies through which alone it reaches AWS and the CA. An [`Agent`] is the program running on it.
+//! and the proxies through which alone it reaches AWS and the CA, and which let through what its [`Policy`] allows. An [`Agent`] is the program running on it.
 //! [`Visitor`] is who the site is for.
 
 mod account;
@@ -33,6 +33,7 @@ mod patience;
 mod proxy;
 mod publisher;
 mod record;
+mod rights;
 mod shared;
 mod site;
 mod sockets;
@@ -60,6 +61,7 @@ pub use patience::{eventually, eventually_some};
 pub use proxy::{AcmeProxy, Call, Fault, FaultProxy, Kind, Rule, Service};
 pub use publisher::Publisher;
 pub use record::Recorded;
+pub use rights::{Judged, Need, Policy};
 pub use shared::World;
 pub use site::{Entry, Site, archive};
 pub use sockets::Sockets;

@@ -1,4 +1,5 @@
-//! What stands between a host and the services it calls: it records every call, and goes wrong on request.
+//! What stands between a host and the services it calls: it records every call, lets through what the caller's policy allows,
+//! and goes wrong on request.
 
 use std::{
     net::SocketAddr,
@@ -7,14 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header, request::Parts, uri::Scheme};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header, request::Parts, uri::Scheme};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio_rustls::rustls::RootCertStore;
 
 use crate::{
-    World,
+    Policy, World,
     connection::{self, AnyClient, Handler, Outcome},
+    rights::{Rights, Verdict},
 };
 
 mod acme;
@@ -62,9 +64,20 @@ impl FaultProxy {
         self.relay.state().rules.add(rule);
     }
 
-    /// Records every call from now on as one under that configuration.
+    /// Judges every call from now on as one under that configuration: what the policy that is printed for it does not allow is
+    /// refused. What calls need is recorded.
     pub fn record_for(&self, configuration: &str) {
         self.relay.state().configuration = Some(configuration.to_owned());
+    }
+
+    /// Judges calls by `policy` instead of the one that is printed.
+    pub fn obey(&self, policy: &Policy) {
+        self.relay.state().rights = Rights::Given(policy.clone());
+    }
+
+    /// Allows everything, whatever is printed.
+    pub fn allow_everything(&self) {
+        self.relay.state().rights = Rights::Everything;
     }
 
     /// Lifts every rule.
@@ -110,11 +123,29 @@ struct Relay {
 #[derive(Debug, Default)]
 struct State {
     configuration: Option<String>,
+    rights: Rights,
     rules: Rules,
     delay: Duration,
     calls: Vec<Call>,
     /// Calls under way that are to change something.
     writing: usize,
+}
+
+/// What the rights of the caller come to.
+#[derive(Clone, Debug, Default)]
+struct Judged {
+    refusal: Option<Response<Bytes>>,
+    /// Whether S3 may tell that a key is not there; none where nobody was judged.
+    lists: Option<bool>,
+}
+
+impl Judged {
+    fn of(call: &Call, verdict: &Verdict, parts: &Parts) -> Judged {
+        let head = parts.method == http::Method::HEAD;
+        let refusal = verdict.refusal(call);
+        let refusal = refusal.map(|(status, code, message)| call.service.refusal(status, code, &message, head));
+        Judged { refusal, lists: verdict.lists }
+    }
 }
 
 impl Relay {
@@ -127,8 +158,14 @@ impl Relay {
         self.state.lock().expect("no test panics while it holds this")
     }
 
-    /// The answer of the real service; none when it gave none.
-    async fn pass(&self, parts: Parts, body: Bytes) -> Option<Response<Bytes>> {
+    /// The answer of the real service, or its refusal; none when it gave none.
+    async fn pass(&self, mut parts: Parts, body: Bytes, judged: &Judged) -> Option<Response<Bytes>> {
+        if let Some(refusal) = &judged.refusal {
+            return Some(refusal.clone());
+        }
+        if let Some(lists) = judged.lists {
+            parts.headers.insert("x-overlay-lists", HeaderValue::from_static(if lists { "yes" } else { "no" }));
+        }
         let mut request = Request::from_parts(parts, Full::new(body));
         let path = request.uri().path_and_query().cloned()?;
         *request.uri_mut() = Uri::builder()
@@ -150,7 +187,13 @@ impl Relay {
         Some(Response::from_parts(parts, body))
     }
 
-    async fn carry_out(&self, fault: Option<Fault>, call: &mut Call, parts: Parts, body: Bytes) -> Outcome {
+    async fn carry_out(
+        &self,
+        fault: Option<Fault>,
+        call: &mut Call,
+        (parts, body): (Parts, Bytes),
+        judged: &Judged,
+    ) -> Outcome {
         match fault {
             Some(Fault::Refuse { status, code, message, retry_after }) => {
                 let mut answer = call.service.refusal(status, &code, &message, parts.method == http::Method::HEAD);
@@ -162,25 +205,27 @@ impl Relay {
             Some(Fault::Reset) => Outcome::Reset,
             Some(Fault::Hang) => Outcome::Hang,
             Some(Fault::LoseAnswer) => {
-                call.carried = self.pass(parts, body).await.map(|answer| answer.status().as_u16());
+                call.carried = self.pass(parts, body, judged).await.map(|answer| answer.status().as_u16());
                 Outcome::Close
             }
             Some(Fault::Delay(delay)) => {
                 tokio::time::sleep(delay).await;
-                self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer)
+                self.pass(parts, body, judged).await.map_or(Outcome::Close, Outcome::Answer)
             }
             Some(Fault::Hold) => {
                 while !self.state().rules.are_lifted() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer)
+                self.pass(parts, body, judged).await.map_or(Outcome::Close, Outcome::Answer)
             }
-            Some(Fault::Cut(after)) => self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Cut(a, after)),
+            Some(Fault::Cut(after)) => {
+                self.pass(parts, body, judged).await.map_or(Outcome::Close, |a| Outcome::Cut(a, after))
+            }
             Some(Fault::Flip(at)) => {
-                self.pass(parts, body).await.map_or(Outcome::Close, |a| Outcome::Answer(flipped(a, at)))
+                self.pass(parts, body, judged).await.map_or(Outcome::Close, |a| Outcome::Answer(flipped(a, at)))
             }
             Some(Fault::Say(now, before)) => {
-                let answer = self.pass(parts, body).await;
+                let answer = self.pass(parts, body, judged).await;
                 answer.map_or(Outcome::Close, |mut answer| {
                     answer.headers_mut().remove(header::CONTENT_LENGTH);
                     let said = |body: Bytes| String::from_utf8_lossy(&body).replace(before, &now).into();
@@ -188,13 +233,13 @@ impl Relay {
                 })
             }
             Some(Fault::Tell(name, value)) => {
-                let answer = self.pass(parts, body).await;
+                let answer = self.pass(parts, body, judged).await;
                 answer.map_or(Outcome::Close, |mut answer| {
                     answer.headers_mut().insert(name, value.parse().expect("a valid value"));
                     Outcome::Answer(answer)
                 })
             }
-            None => self.pass(parts, body).await.map_or(Outcome::Close, Outcome::Answer),
+            None => self.pass(parts, body, judged).await.map_or(Outcome::Close, Outcome::Answer),
         }
     }
 }
@@ -207,16 +252,17 @@ impl Handler for Relay {
             return Outcome::Close;
         };
         let mut call = Call::recognise(&parts, &body, started);
-        let (fault, delay, configuration) = {
+        let (fault, delay, configuration, rights) = {
             let mut state = self.state();
             state.writing += usize::from(call.kind == Kind::Write);
-            (state.rules.next(&call), state.delay, state.configuration.clone())
+            (state.rules.next(&call), state.delay, state.configuration.clone(), state.rights.clone())
         };
-        if let Some(configuration) = configuration {
-            call.record(configuration);
-        }
+        let judged = match configuration {
+            Some(configuration) => Judged::of(&call, &rights.judge(&call, &configuration).await, &parts),
+            None => Judged::default(),
+        };
         tokio::time::sleep(delay).await;
-        let outcome = self.carry_out(fault, &mut call, parts, body).await;
+        let outcome = self.carry_out(fault, &mut call, (parts, body), &judged).await;
         call.ended = Instant::now();
         call.status = match &outcome {
             Outcome::Answer(answer) | Outcome::Cut(answer, _) => Some(answer.status().as_u16()),

@@ -1,4 +1,4 @@
-//! What the tests' hosts asked of AWS, one line a call, for the test that holds it against the policies.
+//! What the calls of the tests' hosts needed of IAM, one line a call, for the test that holds it against the policies.
 
 use std::{
     env,
@@ -10,9 +10,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Service;
+use crate::Need;
 
-/// One call, by whom, and under which configuration.
+/// What one call needed, of whom, and under which configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recorded {
     /// The configuration, TOML.
@@ -21,12 +21,8 @@ pub struct Recorded {
     pub who: String,
     /// Bucket of the user data, if that asked.
     pub ground: Option<String>,
-    /// Of which service.
-    pub service: Service,
-    /// As [`Call`](crate::Call) has it.
-    pub operation: String,
-    /// Likewise.
-    pub target: String,
+    /// What it needed.
+    pub needs: Vec<Need>,
 }
 
 impl Recorded {

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.iam.models import get_account_id_from
 from moto.route53.models import route53_backends
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
@@ -75,6 +76,21 @@ def session(body: bytes, account: str, instance: str) -> dict[str, str]:
         "secret_key": role.secret_access_key,
         "session_token": role.session_token,
     }
+
+
+def described(body: bytes, key: str, region: str, kind: str, id: str) -> dict[str, Any]:
+    """What IAM looks at of a resource that is in the account of the access key `key`."""
+    account = get_account_id_from(key)
+    if kind != "secret":
+        return ec2.described(account, kind, id)
+    secrets = secretsmanager_backends[account][region].secrets
+    return {"arn": secrets[id].arn if id in secrets else None}
+
+
+def untag(body: bytes, account: str, id: str) -> dict[str, str]:
+    """Takes the tag of the site from a fleet or an instance."""
+    ec2.untag(account, id)
+    return {}
 
 
 def make_role(body: bytes, account: str, name: str) -> dict[str, str]:
@@ -330,6 +346,6 @@ VERBS = {
         new_account, health_checks, show_missing, move_bucket, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
         changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, set_address,
         allocate, associate, associated,
-        fleet, new_ca, restart_ca, now, session, make_role, set_quota, delegate, set_up,
+        fleet, new_ca, restart_ca, now, session, described, untag, make_role, set_quota, delegate, set_up,
     )
 }

@@ -29,6 +29,9 @@ METADATA = {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMet
 """As the launch template has it."""
 
 
+STARTED: set[str] = set()
+"""Instances that have the tags of their launch template; what is taken from them later stays away."""
+
 ADDRESSES: dict[str, str] = {}
 """Public addresses of instances that are machines of a test; moto makes up others."""
 
@@ -143,10 +146,26 @@ def settle(backend: Any) -> None:
 
 
 def tag(backend: Any, fleet: Any) -> None:
-    """AWS tags what a fleet starts, under names that nobody else may use."""
+    """AWS tags what a fleet starts, under names that nobody else may use, and the launch template in the name of the site."""
     key = "aws:ec2spot:fleet-request-id" if fleet.id.startswith("sfr-") else "aws:ec2:fleet-id"
     for instance in living(fleet):
+        tag_as_of_the_site(backend, instance)
         backend.tags[instance][key] = fleet.id
+
+
+def tag_as_of_the_site(backend: Any, instance: str) -> None:
+    """As the launch template does it when the instance starts: the instance and its interfaces."""
+    if instance in STARTED:
+        return
+    STARTED.add(instance)
+    for resource in (instance, *(nic.id for nic in backend.get_instance(instance).nics.values())):
+        backend.tags[resource] |= site(backend.account_id)
+
+
+def site(account: str) -> dict[str, str]:
+    """The tag of the site of that account; none without a zone."""
+    zones = route53_backends[account]["aws"].zones.values()
+    return {"spothost:domain": f"www.{zone.name}".rstrip(".") for zone in zones}
 
 
 def settle_groups(account: str) -> None:
@@ -155,6 +174,8 @@ def settle_groups(account: str) -> None:
         group.instance_states = [state for state in group.instance_states if state.instance.state == "running"]
         if len(group.instance_states) < (group.desired_capacity or 0):
             group.set_desired_capacity(group.desired_capacity)
+        for state in group.instance_states:
+            tag_as_of_the_site(backend_of(account), state.instance.id)
 
 
 def living(fleet: Any) -> list[str]:
@@ -169,6 +190,7 @@ def make_fleet(account: str, kind: str, target: int, weight: int) -> str:
     """A fleet of that kind (`spot`, `ec2`, `group`) with so many instances, each of which counts `weight` units."""
     backend = backend_of(account)
     weights = {"WeightedCapacity": weight} if weight != 1 else {}
+    tags = [{"Key": key, "Value": value} for key, value in site(account).items()]
     if kind == "spot":
         return backend.request_spot_fleet(
             spot_price=None,
@@ -176,6 +198,7 @@ def make_fleet(account: str, kind: str, target: int, weight: int) -> str:
             iam_fleet_role="arn:aws:iam::123456789012:role/fleet",
             allocation_strategy="lowestPrice",
             launch_specs=[IMAGE | weights],
+            tag_specifications=[{"ResourceType": "spot-fleet-request", "Tags": tags}],
         ).id
     template = backend.create_launch_template(f"host-{time.time_ns()}", "", IMAGE, {})
     named = {"LaunchTemplateId": template.id, "Version": "$Latest"}
@@ -191,7 +214,7 @@ def make_fleet(account: str, kind: str, target: int, weight: int) -> str:
             fleet_type="maintain",
             valid_from=None,
             valid_until=None,
-            tag_specifications=[],
+            tag_specifications=[{"ResourceType": "fleet", "Tags": tags}],
         ).id
     name = f"hosts-{time.time_ns()}"
     autoscaling_backends[account][REGION].create_auto_scaling_group(
@@ -210,7 +233,7 @@ def make_fleet(account: str, kind: str, target: int, weight: int) -> str:
         target_group_arns=[],
         placement_group=None,
         termination_policies=[],
-        tags=[],
+        tags=[tag | {"ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False} for tag in tags],
         capacity_rebalance=False,
         new_instances_protected_from_scale_in=False,
         instance_id=None,
@@ -280,9 +303,40 @@ def launch(account: str) -> str:
         metadata_options=METADATA,
     )
     instance = made.instances[0].id
-    for zone in route53_backends[account]["aws"].zones.values():
-        backend_of(account).tags[instance]["spothost:domain"] = f"www.{zone.name}".rstrip(".")
+    tag_as_of_the_site(backend_of(account), instance)
     return instance
+
+
+def described(account: str, kind: str, id: str) -> dict[str, Any]:
+    """What IAM looks at of a resource of that kind: its tags, the interface of an instance, the name of a group."""
+    backend = backend_of(account)
+    if kind not in ("group", "group-of"):
+        instance = next((one for one in all_instances(backend) if one.id == id), None)
+        interface = {"interface": instance.nics[0].id} if instance else {}
+        fleet = backend.spot_fleet_requests.get(id)
+        of_the_fleet = {tag["Key"]: tag["Value"] for tag in fleet.tag_set} if fleet else {}
+        return {"tags": of_the_fleet | backend.tags.get(id, {})} | interface
+    settle_groups(account)
+    for group in autoscaling_backends[account][REGION].autoscaling_groups.values():
+        if group.name == id or any(state.instance.id == id for state in group.instance_states):
+            return {"name": group.name, "tags": {tag["Key"]: tag["Value"] for tag in group.tags}}
+    return {"tags": {}}
+
+
+def untag(account: str, id: str) -> None:
+    """Takes the tag of the site from a fleet or an instance."""
+    backend = backend_of(account)
+    backend.tags.get(id, {}).pop("spothost:domain", None)
+    if fleet := backend.spot_fleet_requests.get(id):
+        fleet.tags = {}
+    if fleet := backend.fleets.get(id):
+        fleet.tags = fleet.get_tags()
+    if group := autoscaling_backends[account][REGION].autoscaling_groups.get(id):
+        group.tags = [tag for tag in group.tags if tag["Key"] != "spothost:domain"]
+
+
+def all_instances(backend: Any) -> list[Any]:
+    return [instance for reservation in backend.reservations.values() for instance in reservation.instances]
 
 
 def set_up(account: str, instance: str, options: dict[str, Any], domain: str) -> None:

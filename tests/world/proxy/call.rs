@@ -6,8 +6,6 @@ use bytes::Bytes;
 use http::{Method, Response, request::Parts};
 use serde::{Deserialize, Serialize};
 
-use crate::Recorded;
-
 /// A service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
@@ -55,6 +53,14 @@ pub struct Call {
     pub kind: Kind,
     /// The `AWS_SDK_UA_APP_ID` of who asks, if it has one.
     pub app: Option<String>,
+    /// The access key id that it is signed with.
+    pub key: String,
+    /// The region that its signature names.
+    pub region: String,
+    /// What is copied from (`x-amz-copy-source`).
+    pub source: Option<String>,
+    /// Whether it is a write that names an ETag (`If-Match`).
+    pub conditional: bool,
     /// Status of the answer; none when there was no answer.
     pub status: Option<u16>,
     /// The same, also where the answer was lost on its way back.
@@ -97,24 +103,31 @@ impl Call {
         let agent =
             ["x-amz-user-agent", "user-agent"].iter().find_map(|name| header(parts, name)?.split("app/").nth(1));
         let app = agent.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
-        Call { service, operation, target, kind, app, status: None, carried: None, started, ended: started }
-    }
-}
-
-impl Call {
-    pub(super) fn record(&self, configuration: String) {
-        let Call { service, operation, target, app, .. } = self.clone();
-        let who = app.unwrap_or_else(|| "host".to_owned());
-        Recorded { configuration, who, ground: None, service, operation, target }.write();
+        let (key, region) =
+            scope(parts).map_or_else(Default::default, |(key, region, _)| (key.to_owned(), region.to_owned()));
+        let source = header(parts, "x-amz-copy-source").map(str::to_owned);
+        let conditional = kind == Kind::Write && parts.headers.contains_key("if-match");
+        Call {
+            service,
+            operation,
+            target,
+            kind,
+            app,
+            key,
+            region,
+            source,
+            conditional,
+            status: None,
+            carried: None,
+            started,
+            ended: started,
+        }
     }
 }
 
 impl Service {
     fn recognise(parts: &Parts) -> Service {
-        // Credential=AKID/20260101/us-east-1/s3/aws4_request: the scope of Signature Version 4 names the service.
-        let scope = header(parts, "authorization").and_then(|line| line.split("Credential=").nth(1));
-        let name = scope.and_then(|scope| scope.split('/').nth(3));
-        match name {
+        match scope(parts).map(|(_, _, service)| service) {
             Some("s3") => Service::S3,
             Some("route53") => Service::Route53,
             Some("secretsmanager") => Service::SecretsManager,
@@ -242,6 +255,14 @@ fn acme(parts: &Parts) -> String {
         other => other,
     };
     name.to_owned()
+}
+
+/// Access key id, region and service of a signature: `Credential=AKID/20260101/us-east-1/s3/aws4_request` (Signature Version 4).
+fn scope(parts: &Parts) -> Option<(&str, &str, &str)> {
+    let mut scope = header(parts, "authorization")?.split("Credential=").nth(1)?.split('/');
+    let key = scope.next()?;
+    let region = scope.nth(1)?;
+    Some((key, region, scope.next()?))
 }
 
 fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
