@@ -36,11 +36,14 @@ async fn package_that_lies_where_a_prefix_was_text_is_named_with_the_command_tha
     let instance = without_slash().await;
     instance.account.put_at("wwwsite-latest.zip", Site::titled("before").zip()).await;
     let mut agent = instance.start();
-    agent.wait_for_phase("package", "degraded", SOON).await;
+    agent.wait_for_phase("package", "failing", SOON).await;
     let remedy = agent.part("package")["fault"]["remedy"].to_string();
     let bucket = &instance.account.bucket;
     let moved = format!("aws s3 mv s3://{bucket}/wwwsite-latest.zip s3://{bucket}/www/site-latest.zip");
     assert!(remedy.contains(&moved), "{remedy}");
+    let publisher = Publisher::of(&instance.account).await;
+    let releases = publisher.run(&["releases", "--at", &format!("s3://{bucket}/www")]).await;
+    assert!(releases.stdout.contains(&moved), "{releases:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

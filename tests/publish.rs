@@ -229,9 +229,6 @@ async fn releases_are_told_compared_gone_back_to_and_pruned() {
     let publisher = publisher().await;
     let mut versions = Vec::new();
     for number in 0..5 {
-        // Versions are told apart by the second.
-        let last = versions.last().map(|version: &String| version[..16].to_owned()).unwrap_or_default();
-        eventually("the next second", SOON, async || now() > last).await;
         publisher.write(&Site::titled(&format!("site {number}")).with(&format!("only-{number}.txt"), "x"));
         versions.push(json(&publisher.publish(&["--json"]).await)["version"].as_str().expect("a version").to_owned());
     }
@@ -296,11 +293,6 @@ async fn signature_travels_beside_the_package_and_in_its_metadata() {
 }
 
 /// The time as versions begin with it.
-fn now() -> String {
-    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
-    time::OffsetDateTime::now_utc().format(format).expect("a time")
-}
-
 fn signed_key(told: &Value) -> String {
     format!("www/site-{}.zip.minisig", told["version"].as_str().expect("a version"))
 }

@@ -15,6 +15,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     Aws,
     bucket::Bucket,
+    papers::HIDDEN_AT_MOST,
     refusal::{DENIED, code, fault},
 };
 use crate::{
@@ -97,15 +98,18 @@ impl Depot {
     /// What S3 refuses.
     pub async fn look(&self, key: &str) -> Result<Option<Object>, Fault> {
         let doing = format!("looking at {}", self.named(key));
-        let answer = match self.client.head_object().bucket(&self.place.bucket).key(key).send().await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let refused = refused(&doing, "s3:GetObject", &error);
-                return match error.raw_response().map(|answer| answer.status().as_u16()) {
-                    Some(404) => Ok(None),
-                    Some(403) => self.is_not_there(key, refused).await.map(|()| None),
-                    _ => Err(refused),
-                };
+        let mut times = 0;
+        let answer = loop {
+            let error = match self.client.head_object().bucket(&self.place.bucket).key(key).send().await {
+                Ok(answer) => break answer,
+                Err(error) => error,
+            };
+            let refused = refused(&doing, "s3:GetObject", &error);
+            match error.raw_response().map(|answer| answer.status().as_u16()) {
+                Some(404) => return Ok(None),
+                Some(403) if self.is_there(key, refused, &mut times).await? => {}
+                Some(403) => return Ok(None),
+                _ => return Err(refused),
             }
         };
         Ok(Some(Object {
@@ -122,17 +126,23 @@ impl Depot {
     /// What S3 refuses; a body that is cut.
     pub async fn read(&self, key: &str, tail: Option<u64>) -> Result<Option<Vec<u8>>, Fault> {
         let doing = format!("reading {}", self.named(key));
-        let request = self.client.get_object().bucket(&self.place.bucket).key(key);
-        let request = request.set_range(tail.map(|bytes| format!("bytes=-{bytes}")));
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
-            Err(error) => {
-                let refused = refused(&doing, "s3:GetObject", &error);
-                return match code(&error) {
-                    Some(code) if DENIED.contains(&code) => self.is_not_there(key, refused).await.map(|()| None),
-                    _ => Err(refused),
-                };
+        let mut times = 0;
+        let answer = loop {
+            let request = self.client.get_object().bucket(&self.place.bucket).key(key);
+            let request = request.set_range(tail.map(|bytes| format!("bytes=-{bytes}")));
+            let error = match request.send().await {
+                Ok(answer) => break answer,
+                Err(error) => error,
+            };
+            let refused = refused(&doing, "s3:GetObject", &error);
+            match code(&error) {
+                Some("NoSuchKey") => return Ok(None),
+                Some(code) if DENIED.contains(&code) => {
+                    if !self.is_there(key, refused, &mut times).await? {
+                        return Ok(None);
+                    }
+                }
+                _ => return Err(refused),
             }
         };
         let body = answer.body.collect().await.map_err(|error| Fault::retry(&doing, super::refusal::words(&error)))?;
@@ -204,15 +214,19 @@ impl Depot {
         removed.map(drop).map_err(|error| refused(&format!("removing {}", self.named(key)), "s3:DeleteObject", &error))
     }
 
-    /// Holds a refusal (403) of a read against a listing: a caller who may list only some prefixes is not told that there
-    /// is no such object (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>).
+    /// Holds a refusal (403) of a read against a listing, as a caller who may list only some prefixes is not told that
+    /// there is no such object (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>). If there is one, it
+    /// may have been written in between, and is worth another read.
     ///
     /// # Errors
-    /// The refusal, if the object is there, or may not be listed either.
-    async fn is_not_there(&self, key: &str, refused: Fault) -> Result<(), Fault> {
+    /// The refusal, if the object may not be listed either, or was there [`HIDDEN_AT_MOST`] `times`.
+    async fn is_there(&self, key: &str, refused: Fault, times: &mut u32) -> Result<bool, Fault> {
         match self.list_keys(key).await {
-            Ok(found) if found.iter().all(|object| object.key != key) => Ok(()),
-            Ok(_) => Err(refused),
+            Ok(found) if found.iter().all(|object| object.key != key) => Ok(false),
+            Ok(_) => {
+                *times += 1;
+                if *times < HIDDEN_AT_MOST { Ok(true) } else { Err(refused) }
+            }
             Err(fault) if fault.cure == Cure::Operator => {
                 let remedy = refused.remedy.unwrap_or_default();
                 let remedy =

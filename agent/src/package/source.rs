@@ -62,9 +62,15 @@ pub struct FromBucket {
     fresh: bool,
     /// The objects beside each other that say they are the latest, as they were told of last.
     rivals: Vec<String>,
-    /// The release that S3 refused last, and how often in a row.
-    hidden: Option<(Release, u32)>,
+    /// What looks were refused.
+    unseen: Hidden,
+    /// What fetches were refused: a key of KMS may allow the one and not the other.
+    unfetched: Hidden,
 }
+
+/// The release that S3 refused last although it is listed, and how often in a row.
+#[derive(Default)]
+struct Hidden(Option<(Release, u32)>);
 
 /// What the last listing found, as much of it as can matter.
 struct Listing {
@@ -104,7 +110,8 @@ impl Source {
                     read,
                     fresh: false,
                     rivals: Vec::new(),
-                    hidden: None,
+                    unseen: Hidden::default(),
+                    unfetched: Hidden::default(),
                 }))
             }
         }
@@ -239,7 +246,7 @@ impl FromBucket {
         if let (Some(known), true) = (known, listed_lately) {
             match self.clients()?.0.head(known).await? {
                 Head::Same => {
-                    self.hidden = None;
+                    self.unseen = Hidden::default();
                     return Ok(Found::Same);
                 }
                 Head::Hidden(fault) => refused = Some((known, fault)),
@@ -248,23 +255,14 @@ impl FromBucket {
         }
         let found = self.list().await?;
         match (refused, &found) {
-            (Some((known, fault)), Found::Newest(newest, _)) if newest.is(known) => match self.hides(known, fault) {
-                fault if fault.cure == Cure::Operator => Err(fault),
-                _ => Ok(found),
-            },
+            (Some((known, fault)), Found::Newest(newest, _)) if newest.is(known) => {
+                match self.unseen.again(known, fault) {
+                    fault if fault.cure == Cure::Operator => Err(fault),
+                    _ => Ok(found),
+                }
+            }
             _ => Ok(found),
         }
-    }
-
-    /// What a refusal of `release` means, which a listing has shown: it may have been replaced a moment ago, and if it is
-    /// refused a few times in a row, the permission is missing.
-    fn hides(&mut self, release: &Release, fault: Fault) -> Fault {
-        let before = self.hidden.take().filter(|(hidden, _)| hidden.is(release)).map_or(0, |(_, times)| times);
-        self.hidden = Some((release.clone(), before + 1));
-        if before + 1 < HIDDEN_AT_MOST {
-            return Fault::retry(fault.doing, format!("{}: it is gone by now, or may not be read", fault.said));
-        }
-        fault
     }
 
     async fn list(&mut self) -> Result<Found, Fault> {
@@ -389,7 +387,7 @@ impl FromBucket {
         let release = Release { version: about.version.clone(), named: about.named.clone(), ..release.clone() };
         let resumed = download(&self.clients()?.0, &release, incoming, progress).await;
         let resumed = resumed.map_err(|unfetched| self.fault_of(&release, unfetched))?;
-        self.hidden = None;
+        self.unfetched = Hidden::default();
         let file = incoming.to_owned();
         let compared = tokio::task::spawn_blocking(move || compare(&about, &file)).await;
         let compared = compared.map_err(|error| Fault::retry("comparing checksums", error))?;
@@ -399,7 +397,7 @@ impl FromBucket {
 
     fn fault_of(&mut self, release: &Release, unfetched: Unfetched) -> Fault {
         match unfetched {
-            Unfetched::Hidden(fault) => self.hides(release, fault),
+            Unfetched::Hidden(fault) => self.unfetched.again(release, fault),
             Unfetched::Replaced(fault) | Unfetched::Failed(fault) => fault,
         }
     }
@@ -448,6 +446,19 @@ impl FromBucket {
             self.clients = Some((Bucket::new(&aws, self.place.clone()), papers));
         }
         self.clients.as_ref().ok_or_else(|| Fault::retry("looking for a package", "there is no client"))
+    }
+}
+
+impl Hidden {
+    /// What one more refusal of `release` means, which a listing has shown: it may have been replaced a moment ago, and if
+    /// it is refused a few times in a row, the permission is missing.
+    fn again(&mut self, release: &Release, fault: Fault) -> Fault {
+        let before = self.0.take().filter(|(hidden, _)| hidden.is(release)).map_or(0, |(_, times)| times);
+        self.0 = Some((release.clone(), before + 1));
+        if before + 1 < HIDDEN_AT_MOST {
+            return Fault::retry(fault.doing, format!("{}: it is gone by now, or may not be read", fault.said));
+        }
+        fault
     }
 }
 

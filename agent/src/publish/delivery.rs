@@ -138,7 +138,7 @@ impl<'a> Delivery<'a> {
         }
         let pending = self.depot.pending(&self.keys.versions()).await?;
         let pending = pending.iter().filter_map(|key| self.keys.version_of(key)).filter(fits).max();
-        Ok(pending.unwrap_or_else(|| Version::following(catalogue.versions().max(), self.begun, &parcel.sha256)))
+        Ok(pending.unwrap_or_else(|| Version::new(self.begun, &parcel.sha256)))
     }
 
     /// Writes the version's own object, if it is not there; its ETag, and how many bytes were sent.

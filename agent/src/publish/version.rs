@@ -4,18 +4,18 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use time::{
-    Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::BorrowedFormatItem,
-    macros::format_description,
+    OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::BorrowedFormatItem, macros::format_description,
 };
 
-const STAMP: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
+const STAMP: &[BorrowedFormatItem<'_>] =
+    format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
+/// As it was before versions of one second were told apart.
+const SECONDS: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 /// How many digits of the hash are in the name.
 const DIGITS: usize = 12;
-/// Versions that follow each other faster than one a second run ahead of the clock by less than this.
-const CROWD: Duration = Duration::minutes(1);
 
-/// The name of a version, `20261121T120000Z-0123456789ab`: when it was published, then the first digits of its package's
-/// SHA-256. Names sort by time.
+/// The name of a version, `20261121T120000.123Z-0123456789ab`: when it was published, to the millisecond, then the first
+/// digits of its package's SHA-256. Names sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version(String);
@@ -27,18 +27,10 @@ impl Version {
         Version(format!("{stamp}-{}", sha256.get(..DIGITS).unwrap_or(sha256)))
     }
 
-    /// The same for a package that is published after `last`: a name tells the second, so one of the same second gets the
-    /// next, and names go on sorting by time. Where `last` is of a clock that is far ahead, the time of this one counts.
-    pub fn following(last: Option<&Version>, at: OffsetDateTime, sha256: &str) -> Version {
-        let second = at.replace_nanosecond(0).unwrap_or(at);
-        let taken = last.map(Version::at).filter(|last| *last >= second && *last - second < CROWD);
-        Version::new(taken.map_or(at, |last| last + Duration::SECOND), sha256)
-    }
-
     /// When it was published.
     pub fn at(&self) -> OffsetDateTime {
         let stamp = self.0.split('-').next().unwrap_or_default();
-        PrimitiveDateTime::parse(stamp, STAMP).map_or(OffsetDateTime::UNIX_EPOCH, PrimitiveDateTime::assume_utc)
+        parsed(stamp).map_or(OffsetDateTime::UNIX_EPOCH, PrimitiveDateTime::assume_utc)
     }
 
     /// Whether a package of that hash has this version, as far as the name tells.
@@ -47,13 +39,17 @@ impl Version {
     }
 }
 
+fn parsed(stamp: &str) -> Option<PrimitiveDateTime> {
+    PrimitiveDateTime::parse(stamp, STAMP).or_else(|_| PrimitiveDateTime::parse(stamp, SECONDS)).ok()
+}
+
 impl FromStr for Version {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Version, String> {
-        let wrong = || format!("`{text}` is not a version such as 20261121T120000Z-0123456789ab");
+        let wrong = || format!("`{text}` is not a version such as 20261121T120000.123Z-0123456789ab");
         let (stamp, digits) = text.split_once('-').ok_or_else(wrong)?;
-        PrimitiveDateTime::parse(stamp, STAMP).map_err(|_| wrong())?;
+        parsed(stamp).ok_or_else(wrong)?;
         let fits = digits.len() == DIGITS && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if fits { Ok(Version(text.to_owned())) } else { Err(wrong()) }
     }
@@ -90,34 +86,22 @@ mod tests {
     #[test]
     fn version_tells_when_and_what() {
         let version = Version::new(datetime!(2026-11-21 13:00:05 +1), HASH);
-        assert_eq!(version.to_string(), "20261121T120005Z-0123456789ab");
+        assert_eq!(version.to_string(), "20261121T120005.000Z-0123456789ab");
         assert_eq!(version.at(), datetime!(2026-11-21 12:00:05 UTC));
         assert!(version.is_of(HASH) && !version.is_of(&HASH.replace('0', "1")));
-        assert_eq!("20261121T120005Z-0123456789ab".parse(), Ok(version.clone()));
+        assert_eq!("20261121T120005.000Z-0123456789ab".parse(), Ok(version.clone()));
         assert!(version < Version::new(datetime!(2026-11-21 12:00:06 UTC), "0000"));
     }
 
     #[test]
     fn versions_of_one_second_sort_in_the_order_in_which_they_were_published() {
-        let at = datetime!(2026-11-21 12:00:05.9 UTC);
-        let hashes = ["ffff", "8888", "0000"].map(|digits| digits.repeat(16));
-        let mut published: Vec<Version> = Vec::new();
-        for hash in &hashes {
-            published.push(Version::following(published.last(), at, hash));
-        }
-        assert!(published.is_sorted(), "{published:?}");
-        assert_eq!(published[0], Version::new(at, &hashes[0]));
-        let table = [
-            (datetime!(2026-11-21 11:59:59 UTC), "20261121T120005Z"),
-            (datetime!(2026-11-21 12:00:05 UTC), "20261121T120006Z"),
-            (datetime!(2026-11-21 12:01:04 UTC), "20261121T120105Z"),
-            // Of a clock that was far ahead.
-            (datetime!(2027-11-21 12:00:05 UTC), "20261121T120005Z"),
-        ];
-        for (last, expected) in table {
-            let next = Version::following(Some(&Version::new(last, HASH)), at, HASH);
-            assert!(next.to_string().starts_with(expected), "{next} after {last}");
-        }
+        let at = [datetime!(2026-11-21 12:00:05.001 UTC), datetime!(2026-11-21 12:00:05.020 UTC)];
+        let versions = [Version::new(at[0], &"f".repeat(64)), Version::new(at[1], &"0".repeat(64))];
+        assert!(versions[0] < versions[1], "{versions:?}");
+        assert_eq!(versions.map(|version| version.at()), at);
+        let before: Version = "20261121T120004Z-ffffffffffff".parse().expect("as it was written before");
+        assert!(before < Version::new(at[0], HASH));
+        assert_eq!(before.at(), datetime!(2026-11-21 12:00:04 UTC));
     }
 
     #[test]
@@ -130,6 +114,8 @@ mod tests {
             "20261321T120005Z-0123456789ab",
             "20261121T120005Z-0123456789AB",
             "20261121T120005Z-0123456789ab.zip",
+            "20261121T120005.1Z-0123456789ab",
+            "20261121T120005.1234Z-0123456789ab",
         ] {
             assert!(text.parse::<Version>().is_err(), "{text}");
         }
