@@ -44,7 +44,7 @@ pub use verdict::{Outcome, Verdict};
 use download::{Progress, note_of};
 use gate::Judged;
 use newest::Found;
-pub(crate) use newest::{is_latest, newest};
+pub(crate) use newest::{is_latest, moved, newest};
 pub(crate) use pack::served;
 use refusals::Refusals;
 use source::Fetched;

@@ -78,7 +78,7 @@ pub(super) async fn way_to_aws() -> Result<crate::aws::Aws, Stop> {
         Some(region) => Some(region),
         None => metadata.host().await.ok().map(|host| host.region),
     };
-    let no_region = || Stop::new(BAD_CONFIGURATION, "the region of the bucket is not known: set AWS_REGION");
+    let no_region = || Stop::new(BAD_CONFIGURATION, "no region is known: set AWS_REGION, best to that of the bucket");
     Ok(login.in_region(region.ok_or_else(no_region)?).await)
 }
 

@@ -9,6 +9,7 @@ use indicatif::HumanBytes;
 use super::{Stop, depot, runtime, table};
 use crate::{
     clock::moment,
+    package::moved,
     publish::{Catalogue, Finding, Published},
 };
 
@@ -24,9 +25,9 @@ pub(super) struct Releases {
 
 impl Releases {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
-        let catalogue = runtime()?.block_on(async {
+        let (place, catalogue) = runtime()?.block_on(async {
             let depot = self.published.depot().await?;
-            Ok::<_, Stop>(Catalogue::read(&depot).await?)
+            Ok::<_, Stop>((depot.place().clone(), Catalogue::read(&depot).await?))
         })?;
         for rival in &catalogue.rivals {
             anstream::eprintln!("warning: {rival} says that it is the latest too, and is older");
@@ -35,7 +36,10 @@ impl Releases {
             let text = serde_json::to_string_pretty(&catalogue.packages);
             anstream::println!("{}", text.map_err(|error| Stop::new(1, error))?);
         } else if catalogue.packages.is_empty() {
-            anstream::println!("nothing is published yet");
+            anstream::println!("nothing is published yet in {place}");
+            if let Some(hint) = moved(&place) {
+                anstream::println!("{hint}");
+            }
         } else {
             anstream::println!("{}", drawn(&catalogue.packages));
         }

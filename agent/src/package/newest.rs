@@ -38,15 +38,16 @@ pub(super) fn none(releases: &[Release], place: &Bucket) -> Fault {
         }
         None => publish,
     };
-    // A prefix was text before: `s3://bucket/www` and `site-latest.zip` made `wwwsite-latest.zip`.
-    let before = match place.prefix.trim_end_matches('/') {
-        "" => String::new(),
-        prefix => {
-            let was = format!("s3://{}/{prefix}site-latest.zip", place.bucket);
-            format!(" (a prefix names a folder: if it lies at {was}, aws s3 mv {was} {place}site-latest.zip)")
-        }
-    };
+    let before = moved(place).map(|hint| format!(" ({hint})")).unwrap_or_default();
     Fault::operator(format!("looking for a package in {place}"), said, remedy + &before)
+}
+
+/// Where a package may lie that was published when a prefix was text, `s3://bucket/www` and `site-latest.zip` making
+/// `wwwsite-latest.zip`, and the command that moves it into the folder.
+pub(crate) fn moved(place: &Bucket) -> Option<String> {
+    let prefix = place.prefix.strip_suffix('/')?;
+    let was = format!("s3://{}/{prefix}site-latest.zip", place.bucket);
+    Some(format!("a prefix names a folder: if the site lies at {was}, aws s3 mv {was} {place}site-latest.zip"))
 }
 
 #[cfg(test)]

@@ -129,6 +129,11 @@ impl Shelf {
     }
 }
 
+/// Whether it is a name that this program gives. Another build of it may give the same release another one.
+fn is_file_name(name: &str) -> bool {
+    name.strip_suffix(".zip").is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// A name that no other release has; keys and tags hold characters that file names should not.
 fn file_name(release: &Release) -> String {
     let mut name = DefaultHasher::new();
@@ -177,6 +182,19 @@ mod tests {
         for (source, served) in [("s3://b/q/", false), ("s3://b/p-staging/", false), ("s3://b/p", true)] {
             let other = Shelf::new(folder.path().into(), source.into());
             assert_eq!(other.last_good().await.is_some(), served, "{source}");
+        }
+    }
+
+    #[tokio::test]
+    async fn package_is_found_under_the_name_that_another_build_gave_it_and_under_no_path() {
+        let above = tempfile::tempdir().expect("a temporary folder");
+        let folder = above.path().join("package");
+        let shelf = Shelf::new(folder.clone(), "s3://b/p/".into());
+        let path = shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
+        for (name, found) in [("0123456789abcdef.zip", true), ("../0123456789abcdef.zip", false), ("x.zip", false)] {
+            fs::copy(&path, folder.join(name)).expect("copied");
+            shelf.note(name, release("\"1\"")).expect("noted");
+            assert_eq!(shelf.last_good().await.is_some(), found, "{name}");
         }
     }
 
