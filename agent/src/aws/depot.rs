@@ -107,7 +107,7 @@ impl Depot {
             let refused = refused(&doing, "s3:GetObject", &error);
             match error.raw_response().map(|answer| answer.status().as_u16()) {
                 Some(404) => return Ok(None),
-                Some(403) if self.is_there(key, refused, &mut times).await? => {}
+                Some(403) if self.is_there(key, &refused, &mut times).await? => {}
                 Some(403) => return Ok(None),
                 _ => return Err(refused),
             }
@@ -138,7 +138,7 @@ impl Depot {
             match code(&error) {
                 Some("NoSuchKey") => return Ok(None),
                 Some(code) if DENIED.contains(&code) => {
-                    if !self.is_there(key, refused, &mut times).await? {
+                    if !self.is_there(key, &refused, &mut times).await? {
                         return Ok(None);
                     }
                 }
@@ -220,18 +220,18 @@ impl Depot {
     ///
     /// # Errors
     /// The refusal, if the object may not be listed either, or was there [`HIDDEN_AT_MOST`] `times`.
-    async fn is_there(&self, key: &str, refused: Fault, times: &mut u32) -> Result<bool, Fault> {
+    async fn is_there(&self, key: &str, refused: &Fault, times: &mut u32) -> Result<bool, Fault> {
         match self.list_keys(key).await {
             Ok(found) if found.iter().all(|object| object.key != key) => Ok(false),
             Ok(_) => {
                 *times += 1;
-                if *times < HIDDEN_AT_MOST { Ok(true) } else { Err(refused) }
+                if *times < HIDDEN_AT_MOST { Ok(true) } else { Err(refused.clone()) }
             }
             Err(fault) if fault.cure == Cure::Operator => {
-                let remedy = refused.remedy.unwrap_or_default();
+                let remedy = refused.remedy.clone().unwrap_or_default();
                 let remedy =
                     format!("{remedy}; and s3:ListBucket of `{key}`, without which S3 hides whether it is there");
-                Err(Fault { remedy: Some(remedy), ..refused })
+                Err(Fault { remedy: Some(remedy), ..refused.clone() })
             }
             Err(fault) => Err(fault),
         }

@@ -111,9 +111,7 @@ impl Shelf {
         };
         let note: Note = serde_json::from_slice(&text)?;
         // A folder is written with or without a slash at its end.
-        if note.source.trim_end_matches('/') != self.source.trim_end_matches('/')
-            || note.file != file_name(&note.release)
-        {
+        if note.source.trim_end_matches('/') != self.source.trim_end_matches('/') || !is_file_name(&note.file) {
             return Ok(None);
         }
         let path = self.folder.join(&note.file);
