@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use spothost_server::{Bound, Counters, Drained, Identity, Listen, Running, Settings, Site, metrics};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use spothost_server::{Bound, Bounds, Counters, Drained, Identity, Listen, Running, Settings, Site, metrics};
 use time::OffsetDateTime;
 use tokio::{
     sync::watch,
@@ -44,6 +45,8 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(2);
 /// How long a process may drain once its successor accepts, when nobody waits for it any more.
 const BESIDE: Duration = Duration::from_secs(300);
+/// Descriptors for everything but visitors: listeners, the disk, AWS, the CA, other hosts, and this host asking itself.
+const OTHER_DESCRIPTORS: usize = 256;
 /// Signals within this time after the first are the same one: systemd may send it to a process and to its supervisor.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
@@ -489,6 +492,30 @@ fn placeholder(config: &Config) -> Result<Arc<Identity>, Fatal> {
     self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))
 }
 
+/// How many descriptors this process may have: as many as it is allowed to, which is often more than it begins with. None where
+/// there is no limit.
+fn descriptors() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // A sandbox may forbid it, and then gives enough.
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if raised.is_ok() { limit.maximum } else { limit.current }
+}
+
+/// No more connections than leave descriptors for everything else: strangers who use up all of them would keep the host from its
+/// disk, from AWS and from asking itself.
+fn within_descriptors(bounds: Bounds, descriptors: Option<u64>) -> Bounds {
+    let most = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let left = most.saturating_sub(OTHER_DESCRIPTORS).max(1);
+    if left < bounds.connections {
+        tracing::warn!(
+            connections = left,
+            "[limits] connections is {}; for that raise LimitNOFILE",
+            bounds.connections
+        );
+    }
+    Bounds { connections: bounds.connections.min(left), ..bounds }
+}
+
 /// Waits for the certificate that the CA on this host makes; who connects meanwhile waits, too. Only where none is to be had they
 /// are shown a placeholder.
 async fn show_something(config: &Config, shown: &watch::Sender<Option<Arc<Identity>>>) -> Result<(), Fatal> {
@@ -515,7 +542,7 @@ fn serve(config: &Config, also: Vec<String>, bound: Bound, fed: Fed) -> Result<R
         hsts: config.serve.hsts,
         access: config.serve.access(),
         patience: config.limits.patience(),
-        bounds: config.limits.bounds(),
+        bounds: within_descriptors(config.limits.bounds(), descriptors()),
         ..Settings::new(config.domain.as_str())
     };
     bound.serve(settings, fed.sites, fed.identities).map_err(|error| Fatal(error.to_string()))
@@ -577,5 +604,19 @@ async fn gone(departs: &mut watch::Receiver<Option<Going>>) -> Going {
     match departs.wait_for(Option::is_some).await {
         Ok(going) => going.clone().unwrap_or_else(|| Going::by_signal("the end")),
         Err(_) => Going::by_signal("the end"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visitors_never_have_the_last_descriptors() {
+        let table = [(None, 16_384), (Some(524_288), 16_384), (Some(1024), 768), (Some(100), 1)];
+        for (descriptors, expected) in table {
+            let bounds = within_descriptors(Bounds::default(), descriptors);
+            assert_eq!(bounds.connections, expected, "{descriptors:?}");
+        }
     }
 }
