@@ -84,9 +84,18 @@ pub fn is_wanted() -> bool {
 /// # Errors
 /// When the agent cannot be started or listened to; nothing runs then.
 pub async fn supervise(runtime: &Path) -> io::Result<ExitCode> {
-    let mut signals = Signals::catch()?;
+    let signals = Signals::catch()?;
     let messages = Messages::listen(runtime)?;
     let mut agent = messages.start()?;
+    let ended = follow(&mut agent, &messages, signals).await;
+    if ended.is_err() {
+        // It would go on unheard.
+        let _ = agent.start_kill();
+    }
+    ended
+}
+
+async fn follow(agent: &mut Child, messages: &Messages, mut signals: Signals) -> io::Result<ExitCode> {
     let mut buffer = [0; LONGEST];
     loop {
         tokio::select! {
@@ -97,7 +106,7 @@ pub async fn supervise(runtime: &Path) -> io::Result<ExitCode> {
                 Err(_) => {}
             },
             ended = agent.wait() => return Ok(ends_like(ended?)),
-            _ = signals.next() => pass_on(&agent),
+            _ = signals.next() => pass_on(agent),
         }
     }
 }
