@@ -165,7 +165,7 @@ fn serve_page<B>(
     let fields = &site.rules().fields;
     if !fields.is_empty() && !response.status().is_server_error() {
         fields.apply(path, place, response.headers_mut());
-        if !matches!(page, Page::File(_)) {
+        if !matches!(page, Page::File(_)) || response.status().is_client_error() {
             caching::never_immutable(response.headers_mut());
         }
     }

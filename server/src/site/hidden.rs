@@ -19,7 +19,6 @@ const LEFT: &[(&str, &str)] = &[
     (".svn", "a repository, with everything that was ever in it"),
     (".bzr", "a repository, with everything that was ever in it"),
     (".jj", "a repository, with everything that was ever in it"),
-    ("CVS", "a repository's bookkeeping"),
     (".github", "workflows of a forge"),
     (".gitlab", "workflows of a forge"),
     (".gitea", "workflows of a forge"),
@@ -316,7 +315,7 @@ mod tests {
             "a.b",
             "environment/env",
             "git/config",
-            "cvs.html",
+            "cvs/index.html",
             "curriculum/~me/index.html",
         ] {
             assert_eq!(hidden.file(name), None, "{name:?}");

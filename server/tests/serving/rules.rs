@@ -265,6 +265,10 @@ async fn what_stands_in_for_something_else_is_never_immutable_whatever_the_field
     ] {
         assert_eq!(get(&server, target, &[]).await.field("cache-control"), Some(caching), "{target}");
     }
+    for (fields, status) in [("If-Match: \"other\"", 412), ("Range: bytes=1000000-", 416)] {
+        let refused = get(&server, "/about", &[fields]).await;
+        assert_eq!((refused.status, refused.field("cache-control")), (status, Some("no-cache")), "{fields}");
+    }
 }
 
 #[test]
