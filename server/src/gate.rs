@@ -35,6 +35,40 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Why there is no front page, as far as the names of the files tell, and what would cure it.
+    fn without_index(&self) -> String {
+        let names = || self.visible();
+        if let Some(folder) = only(names().map(|name| name.split_once('/').map(|(folder, _)| folder))) {
+            return format!(
+                "all of the package lies in {folder}/: package what is in that folder, not the folder itself \
+                 (spothost publish {folder}, or cd {folder} && zip -r ../site.zip .)"
+            );
+        }
+        let is_index = |name: &str| {
+            let (stem, extension) = name.rsplit_once('.').unwrap_or_default();
+            matches!(stem.to_ascii_lowercase().as_str(), "index" | "default" | "home")
+                && matches!(extension.to_ascii_lowercase().as_str(), "html" | "htm" | "xhtml")
+        };
+        if let Some(name) = names().filter(|name| is_index(name)).min() {
+            return format!("the front page is index.html, and there is {name}: rename it");
+        }
+        let below = names().filter_map(|name| name.strip_suffix("/index.html").filter(|folder| !folder.contains('/')));
+        if let Some(folder) = only(below.map(Some)) {
+            return format!(
+                "index.html lies in {folder}/: package what is in that folder, or redirect to it in _redirects (/ /{folder}/ 302)"
+            );
+        }
+        "the package has no index page: add index.html, or, where none is meant, say index = false under [gate] of site.toml".into()
+    }
+}
+
+/// What all of them are, if it is the same and there are any.
+fn only<'a>(mut all: impl Iterator<Item = Option<&'a str>>) -> Option<&'a str> {
+    let first = all.next()??;
+    all.all(|other| other == Some(first)).then_some(first)
+}
+
 /// Somebody who asks before everybody else may.
 struct Visitor<'a> {
     site: &'a Arc<Site>,
@@ -48,8 +82,7 @@ impl Visitor<'_> {
         }
         let status = self.ask("/").map_or(StatusCode::BAD_REQUEST, |answer| answer.status());
         let fine = status.is_success() || status.is_redirection();
-        let said = "the package has no index page; where that is meant, say index = false under [gate] of site.toml";
-        (!fine).then(|| format!("\"/\" answers {}: {said}", status.as_u16()))
+        (!fine).then(|| format!("\"/\" answers {}: {}", status.as_u16(), self.site.without_index()))
     }
 
     fn check(&self, check: &Check) -> Option<String> {

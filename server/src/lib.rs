@@ -32,6 +32,7 @@ mod access;
 mod account;
 mod bound;
 mod connections;
+mod contents;
 mod counters;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -49,6 +50,7 @@ mod tls;
 pub use self::{
     access::{Access, AccessFormat, AccessTo},
     bound::{BindError, Bound, Listen},
+    contents::Content,
     counters::Counters,
     identity::{BadIdentity, Identity},
     running::{Drained, Running, ServeError},

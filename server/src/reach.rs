@@ -8,6 +8,9 @@ use crate::{
     site::{Place, normalise},
 };
 
+/// How many redirects a visitor is followed through: browsers give up at twenty (Fetch §4.4, "HTTP-redirect fetch").
+const MOST_REDIRECTS: usize = 20;
+
 impl Site {
     /// Whether a package within `limits` may hold a file of this name.
     ///
@@ -15,17 +18,25 @@ impl Site {
     /// [`Reason::Name`], which is what a package with it would be refused for.
     pub fn may_hold(name: &str, limits: &PackageLimits) -> Result<(), Reason> {
         if name.len() > limits.name {
-            return Err(Reason::Name("it is too long"));
+            return Err(Reason::Name("it is too long; shorten it"));
         }
         normalise(name).map(drop)
     }
 
-    /// Whether a path, percent-encoded and with its first slash, leads a visitor to something: a file, a fallback, or
-    /// another address by one of the package's own rules.
+    /// Whether a path, percent-encoded and with its first slash, leads a visitor to something: a file, a fallback, or by the
+    /// package's own rules in the end to one of these, or to another site.
     pub fn leads_somewhere(&self, path: &str) -> bool {
-        let Some(decoded) = target::path(path) else { return false };
-        let found = page::find(self, &decoded, &Place::unknown(), fallback::wanted(&decoded, &HeaderMap::new()));
-        matches!(found, Page::File(_) | Page::Fallback(_) | Page::Moved(..))
+        let mut path = path.to_owned();
+        for _ in 0..MOST_REDIRECTS {
+            let Some(decoded) = target::path(&path) else { return false };
+            match page::find(self, &decoded, &Place::unknown(), fallback::wanted(&decoded, &HeaderMap::new())) {
+                Page::File(_) | Page::Fallback(_) => return true,
+                Page::Error(..) => return false,
+                Page::Moved(_, to) if !to.starts_with('/') => return true,
+                Page::Moved(_, to) => to.split(['?', '#']).next().unwrap_or_default().clone_into(&mut path),
+            }
+        }
+        false
     }
 
     /// The address at which visitors get the file of this name: percent-encoded, with its first slash. From there a browser
@@ -71,7 +82,10 @@ pub(crate) mod tests {
             ("a/b.html", "b"),
             ("ä.txt", "t"),
             ("docs/index.html", "d"),
-            ("_redirects", "/old /a/b 301\n"),
+            (
+                "_redirects",
+                "/old /a/b?x#y 301\n/older /old\n/away https://example.org/\n/gone /nowhere\n/round /again\n/again /round\n",
+            ),
             ("404.html", "n"),
         ];
         let site = Site::from_bytes(zip(&files).into(), &PackageLimits::default()).unwrap();
@@ -82,6 +96,10 @@ pub(crate) mod tests {
             ("/a/b/", true),
             ("/%C3%A4.txt", true),
             ("/old", true),
+            ("/older", true),
+            ("/away", true),
+            ("/gone", false),
+            ("/round", false),
             ("/docs", true),
             ("/docs/", true),
             ("/a", false),

@@ -69,6 +69,8 @@ pub struct Site {
     types: Vec<HeaderValue>,
     rules: Rules,
     notes: Vec<Note>,
+    /// When the package was published, in seconds since 1970; 0 where nobody has said so.
+    published: u32,
     before: before::Before,
 }
 
@@ -98,6 +100,13 @@ impl Site {
         open::open(zip, limits)
     }
 
+    /// This site, published at that time, in seconds since 1970. It is what visitors are told of a file (`Last-Modified`) whose
+    /// time the package does not say: where the same files are to be the same bytes whenever they are packed, none has one.
+    #[must_use]
+    pub fn published(self, at: u32) -> Self {
+        Self { published: at, ..self }
+    }
+
     /// Reads every entry once, as a stream with bounded memory: its records must agree, its bytes must inflate to the
     /// declared size, and their CRC-32 must hold. Blocking: call it where that is allowed.
     ///
@@ -123,7 +132,6 @@ impl Site {
     }
 
     /// All entries, those that visitors may not see too.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -141,6 +149,11 @@ impl Site {
         Some(&self.entries[*found as usize])
     }
 
+    /// The names of all files that visitors may see, in no order.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = &str> {
+        self.index.iter().map(|index| self.name(&self.entries[*index as usize]))
+    }
+
     /// The entry that holds `entry` in this content coding.
     pub(crate) fn coded(&self, entry: &Entry, coding: Coding) -> Option<&Entry> {
         self.entries.get(entry.sibling(coding)?)
@@ -149,6 +162,12 @@ impl Site {
     /// The normalised name of an entry.
     pub(crate) fn name(&self, entry: &Entry) -> &str {
         &self.names[entry.name()]
+    }
+
+    /// When an entry was last changed, in seconds since 1970, where the package says so, or else when that was published.
+    pub(crate) fn modified(&self, entry: &Entry) -> Option<u64> {
+        let at = if entry.modified > 0 { entry.modified } else { self.published };
+        (at > 0).then_some(at.into())
     }
 
     /// The content type of an entry.

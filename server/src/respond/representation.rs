@@ -136,12 +136,12 @@ impl<'a> Representation<'a> {
     pub(crate) fn validators(&self) -> Validators {
         // What is written there is visible ASCII, and short.
         let tag = field::written(&self.tag).unwrap_or(HeaderValue::from_static("\"\""));
-        Validators { tag, modified: (self.entry.modified > 0).then(|| u64::from(self.entry.modified)) }
+        Validators { tag, modified: self.site.modified(self.entry) }
     }
 
-    /// When it was last changed, where the package says.
+    /// When it was last changed, where that is known.
     pub(crate) fn last_modified(&self) -> Option<HeaderValue> {
-        (self.entry.modified > 0).then(|| conditional::http_date(u64::from(self.entry.modified)))?
+        conditional::http_date(self.site.modified(self.entry)?)
     }
 
     /// All of it; `None` if too much is inflated already.

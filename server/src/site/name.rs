@@ -19,8 +19,16 @@ pub(crate) fn normalise(raw: &str) -> Result<Name, Reason> {
     for segment in path.split('/') {
         match segment {
             "." => continue,
-            ".." => return Err(Reason::Name("it climbs with '..'")),
-            "" => return Err(Reason::Name("it has an empty segment")),
+            ".." => {
+                return Err(Reason::Name(
+                    "it climbs with '..'; pack it from within its folder: cd site && zip -r ../site.zip .",
+                ));
+            }
+            "" => {
+                return Err(Reason::Name(
+                    "it has an empty segment; pack it from within its folder: cd site && zip -r ../site.zip .",
+                ));
+            }
             _ => {}
         }
         if !name.is_empty() {
@@ -29,7 +37,7 @@ pub(crate) fn normalise(raw: &str) -> Result<Name, Reason> {
         name.push_str(segment);
     }
     if name.is_empty() && !directory {
-        return Err(Reason::Name("it is empty"));
+        return Err(Reason::Name("it is empty; pack the folder anew"));
     }
     Ok(Name { text: name, directory })
 }
@@ -45,17 +53,21 @@ pub(crate) struct Name {
 
 fn refuse_characters(raw: &str) -> Result<(), Reason> {
     if raw.starts_with('/') {
-        return Err(Reason::Name("it is absolute"));
+        return Err(Reason::Name("it is absolute; pack it from within its folder: cd site && zip -r ../site.zip ."));
     }
     if raw.contains('\\') {
-        return Err(Reason::Name("it has a backslash"));
+        return Err(Reason::Name(
+            "it has a backslash; pack it with a slash between folders, as PowerShell 7, 7-Zip and tar -a -cf do",
+        ));
     }
     if raw.contains(char::is_control) {
-        return Err(Reason::Name("it has a control character"));
+        return Err(Reason::Name("it has a control character; rename it"));
     }
     let bytes = raw.as_bytes();
     if bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' {
-        return Err(Reason::Name("it starts with a drive"));
+        return Err(Reason::Name(
+            "it starts with a drive; pack it from within its folder: cd site && zip -r ../site.zip .",
+        ));
     }
     Ok(())
 }

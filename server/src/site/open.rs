@@ -75,7 +75,7 @@ impl<'a> Opening<'a> {
 
     fn add_named(&mut self, header: &Header<'_>, raw: &str) -> Result<(), Reason> {
         if raw.len() > self.limits.name {
-            return Err(Reason::Name("it is too long"));
+            return Err(Reason::Name("it is too long; shorten it"));
         }
         let name = name::normalise(raw)?;
         let directory = kind(header, name.directory)?;
@@ -158,6 +158,7 @@ impl<'a> Opening<'a> {
             types: self.types.values,
             rules: Rules::default(),
             notes: Vec::new(),
+            published: 0,
             before: Before::default(),
         };
         rules::read(&mut site);

@@ -48,43 +48,45 @@ pub enum Reason {
     #[error("it cannot be read: {0}")]
     Unreadable(String),
     /// No end record: not a zip, or the end is missing.
-    #[error("it is not a whole zip: no end record was found ({0})")]
+    #[error("it is not a whole zip: no end record was found ({0}); copy it anew, or pack the folder anew")]
     NotAZip(&'static str),
     /// The records of the directory contradict each other or the file.
-    #[error("its directory is damaged: {0}")]
+    #[error("its directory is damaged: {0}; pack the folder anew")]
     Directory(&'static str),
     /// A limit of [`PackageLimits`](crate::PackageLimits) is exceeded.
-    #[error("it is over a limit: {0}")]
+    #[error("it is over a limit: {0}; leave out what is no part of the site, or split it")]
     TooMuch(String),
     /// Nothing in it could be served.
-    #[error("it holds no file that could be served")]
+    #[error("it holds no file that could be served: package the folder that the site was built into")]
     Empty,
     /// The entry's name could lead outside, or is not a name.
     #[error("has a name that is not allowed: {0}")]
     Name(&'static str),
     /// Two entries have the same name once both are normalised.
-    #[error("is there twice")]
+    #[error("is there twice: pack the folder anew, without adding to an archive that is there")]
     Duplicate,
     /// The entry is neither a file nor a directory.
-    #[error("is not a regular file but {0}")]
+    #[error("is not a regular file but {0}: put a file in its place, or leave it out")]
     Kind(&'static str),
     /// The entry is encrypted.
-    #[error("is encrypted")]
+    #[error("is encrypted: pack it without a password")]
     Encrypted,
     /// The entry uses a compression method other than stored and deflate.
-    #[error("uses compression method {0}; only stored (0) and deflate (8) are served")]
+    #[error(
+        "uses compression method {0}; only stored (0) and deflate (8) are served: pack it with zip, or 7z a -mm=Deflate"
+    )]
     Method(u16),
     /// Two entries share bytes of the package.
-    #[error("overlaps another entry")]
+    #[error("overlaps another entry: the archive is damaged or made to mislead; pack the folder anew")]
     Overlap,
     /// The entry's records contradict each other.
-    #[error("contradicts itself: {0}")]
+    #[error("contradicts itself: {0}; pack the folder anew")]
     Contradiction(&'static str),
     /// The entry's bytes do not inflate.
-    #[error("does not inflate: its deflate stream is damaged")]
+    #[error("does not inflate: its deflate stream is damaged; pack the folder anew")]
     Deflate,
     /// The entry's content is not what the directory declares.
-    #[error("is damaged: {0}")]
+    #[error("is damaged: {0}; pack the folder anew")]
     Damaged(&'static str),
 }
 

@@ -65,3 +65,27 @@ fn package_without_an_index_page_passes_only_if_it_says_so() {
     assert!(with(&[("en.html", "about"), ("_redirects", "/ /en 302\n")]).is_empty(), "a redirect is an answer");
     assert!(with(&[("app.html", "app"), ("_redirects", "/* /app.html 200\n")]).is_empty(), "so is a rewrite");
 }
+
+#[test]
+fn package_without_an_index_page_is_told_where_it_may_be() {
+    for (names, said) in [
+        // As GitHub packs a branch, and macOS a folder.
+        (
+            &["site-gh-pages/index.html", "site-gh-pages/a.css"][..],
+            "all of the package lies in site-gh-pages/: package what is in",
+        ),
+        (&["site/index.html", "__MACOSX/site/._index.html", ".DS_Store"], "all of the package lies in site/: package"),
+        (&["site/about.html"], "all of the package lies in site/"),
+        (&["Index.html", "a.css"], "the front page is index.html, and there is Index.html: rename it"),
+        (&["index.htm", "docs/index.html"], "there is index.htm: rename it"),
+        (
+            &["README.md", "public/index.html", "src/page.md"],
+            "index.html lies in public/: package what is in that folder, or redirect",
+        ),
+        (&["README.md", "a/index.html", "b/index.html"], "no index page: add index.html"),
+    ] {
+        let package = names.iter().fold(Package::new(), |package, name| package.stored(name, "x"));
+        let refused = site(package.finish()).gate();
+        assert!(refused.len() == 1 && refused[0].contains(said), "{names:?}: {refused:?}");
+    }
+}

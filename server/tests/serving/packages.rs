@@ -291,6 +291,7 @@ fn a_refusal_names_the_entry_and_the_reason() {
     assert_eq!(refused.entry(), Some("../evil"));
     assert_eq!(
         refused.to_string(),
-        "the package is refused: entry \"../evil\" has a name that is not allowed: it climbs with '..'"
+        "the package is refused: entry \"../evil\" has a name that is not allowed: it climbs with '..'; \
+         pack it from within its folder: cd site && zip -r ../site.zip ."
     );
 }

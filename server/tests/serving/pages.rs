@@ -61,6 +61,31 @@ async fn a_deflated_file_is_never_sent_as_more_bytes_than_it_has() {
 }
 
 #[tokio::test]
+async fn file_whose_time_the_package_does_not_say_was_changed_when_that_was_published() {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let [none, own] = [(1980, 1, 1), (2026, 11, 21)].map(|(year, month, day)| {
+        zip::DateTime::from_date_and_time(year, month, day, 12 * u8::from(year > 1980), 0, 0).unwrap()
+    });
+    for (name, time) in [("index.html", none), ("dated.html", own)] {
+        let options = zip::write::SimpleFileOptions::default().last_modified_time(time);
+        zip.start_file(name, options).unwrap();
+        std::io::Write::write_all(&mut zip, b"<h1>x</h1>").unwrap();
+    }
+    let package = bytes::Bytes::from(zip.finish().unwrap().into_inner());
+    let site = || Site::from_bytes(package.clone(), &PackageLimits::default()).unwrap();
+    let server = Server::without_site(|_| {});
+    for (site, expected) in [(site(), None), (site().published(1_795_003_200), Some("Wed, 18 Nov 2026 12:00:00 GMT"))] {
+        server.site.send_replace(Some(Arc::new(site)));
+        let page = get(&server, "/", &[]).await;
+        assert_eq!((page.status, page.field("last-modified")), (200, expected));
+        let dated = get(&server, "/dated.html", &[]).await;
+        assert_eq!(dated.field("last-modified"), Some("Sat, 21 Nov 2026 12:00:00 GMT"));
+    }
+    let again = get(&server, "/", &["If-Modified-Since: Wed, 18 Nov 2026 12:00:00 GMT"]).await;
+    assert_eq!(again.status, 304);
+}
+
+#[tokio::test]
 async fn a_stored_file_is_served_as_it_lies_whatever_is_accepted() {
     let server = Server::start();
     let image = get(&server, "/logo.png", &["Accept-Encoding: gzip"]).await;
