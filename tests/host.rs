@@ -7,6 +7,7 @@ mod authorities;
 mod boots;
 mod certified;
 mod check;
+mod codes;
 mod delivery;
 mod denied;
 mod departs;

@@ -62,7 +62,7 @@ async fn everything_that_is_wrong_with_a_site_is_told_before_anything_is_asked()
             .with("_redirects", "/a /b 999\n")
             .with("page.html", "<a href=/gone>gone</a>"),
     );
-    std::os::unix::fs::symlink("index.html", publisher.folder().join("link.html")).expect("a link");
+    std::os::unix::fs::symlink("/etc/hostname", publisher.folder().join("link.html")).expect("a link");
     let ended = publisher.publish(&["--lenient"]).await;
     assert_eq!(ended.code, Some(65), "{ended:?}");
     for told in ["Style.css, style.css", "back\\slash.html", "_redirects:1", "link.html", "links to /gone"] {
@@ -289,10 +289,48 @@ async fn signature_travels_beside_the_package_and_in_its_metadata() {
     let again = publisher.publish(&["--sign", &key]).await;
     assert!(again.stdout.contains("nothing was uploaded"), "{again:?}");
     fs::write(&key, "no key").expect("written");
-    assert_eq!(publisher.publish(&["--sign", &key]).await.code, Some(1));
+    assert_eq!(publisher.publish(&["--sign", &key]).await.code, Some(64), "1 is a host's refusal");
 }
 
-/// The time as versions begin with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn package_on_disk_is_signed_too() {
+    let publisher = publisher().await;
+    publisher.write(&Site::titled("signed"));
+    let (key, zip) = (publisher.home().join("key"), publisher.home().join("latest.zip"));
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().expect("a key");
+    fs::write(&key, pair.sk.to_box(None).expect("a key").into_string()).expect("written");
+    let (folder, place) = (publisher.folder().display().to_string(), format!("file://{}", zip.display()));
+    let ended = publisher.run(&["publish", &folder, "--to", &place, "--sign", &key.display().to_string()]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let text = fs::read_to_string(publisher.home().join("latest.zip.minisig")).expect("a signature beside it");
+    let signature = minisign::SignatureBox::from_string(&text).expect("a signature");
+    minisign::verify(&pair.pk, &signature, fs::File::open(&zip).expect("the package"), true, false, false)
+        .expect("signed by that key");
+    assert!(publisher.aws.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zip_is_published_as_the_folder_that_it_was_made_of() {
+    let publisher = publisher().await;
+    let site = Site::titled("zipped").with("v2/a.txt", "a".repeat(5_000));
+    publisher.write(&site);
+    std::os::unix::fs::symlink("v2", publisher.folder().join("latest")).expect("a link");
+    let of_folder = json(&publisher.publish(&["--json"]).await);
+    let zip = publisher.home().join("site.zip");
+    fs::write(&zip, site.with("latest/a.txt", "a".repeat(5_000)).with("__MACOSX/._a", "x").zip()).expect("written");
+    let (zip, place) = (zip.display().to_string(), publisher.place());
+    let again = publisher.run(&["publish", &zip, "--to", &place, "--brotli", "4", "--json"]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let again = json(&again);
+    assert_eq!((&again["unchanged"], &again["version"]), (&Value::Bool(true), &of_folder["version"]));
+}
+
+/// A time as versions begin with it, to the second.
+fn stamp(at: time::OffsetDateTime) -> String {
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]");
+    at.format(format).expect("a time")
+}
+
 fn signed_key(told: &Value) -> String {
     format!("www/site-{}.zip.minisig", told["version"].as_str().expect("a version"))
 }
@@ -303,11 +341,16 @@ async fn published_folder_goes_live_and_back_on_a_running_host() {
     let publisher = Publisher::of(&instance.account).await;
     for title in ["published", "published again"] {
         publisher.write(&Site::titled(title));
-        let ended = publisher.publish(&[]).await;
+        let ended = publisher.publish(&["--json"]).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let live =
             async |_: &world::Agent| front(&visitor).await.is_some_and(|page| page.contains(&format!(">{title}<")));
         agent.wait_for("the new site", SOON, live).await;
+        let page = visitor.get("/").await.expect("the page");
+        let told = page.headers.get("last-modified").and_then(|at| httpdate::parse_http_date(at.to_str().ok()?).ok());
+        let told = time::OffsetDateTime::from(told.expect("a time"));
+        let version = json(&ended)["version"].as_str().expect("a version").to_owned();
+        assert_eq!(stamp(told), version[..15], "visitors are told the time of the version");
     }
     assert_eq!(publisher.command(&["rollback"]).await.code, Some(0));
     let live = async |_: &world::Agent| front(&visitor).await.is_some_and(|page| page.contains(">published<"));

@@ -97,3 +97,42 @@ async fn up_keeps_its_keys_from_others() {
     }
     assert!(keys > 0, "no key was found at all");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_tells_who_edits_the_site_of_settings_that_are_not_understood_and_of_what_is_left_out() {
+    let laptop = Laptop::new();
+    let put = |name: &str, content: &str| fs::write(laptop.site().join(name), content).expect("a file");
+    put("_redirects", "/a /b 999\n/c /d\n/e /f 998\n");
+    put("_headers", "/x\n  no colon\n");
+    put("site.toml", "slahs = 'add'\n");
+    put(".env", "SECRET=1");
+    put("v1.html", "<h1>v1</h1>");
+    std::os::unix::fs::symlink("v1.html", laptop.site().join("latest.html")).expect("a link");
+    std::os::unix::fs::symlink("/etc/hostname", laptop.site().join("host.html")).expect("a link");
+    let (mut agent, visitor, _) = laptop.up(&laptop.site()).await;
+    agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
+    for line in [
+        "_redirects:1: ",
+        "_redirects:3: ",
+        "_headers:2: ",
+        "site.toml:1: ",
+        "host.html: is a symbolic link",
+        "because hidden: .env",
+    ] {
+        agent.wait_for_line(line, SOON).await;
+    }
+    let log = agent.log();
+    assert!(log.find("_redirects:1: ") < log.find("_redirects:3: "), "in the order of lines:\n{log}");
+    assert_eq!(visitor.get("/latest").await.expect("an answer").text(), "<h1>v1</h1>");
+    assert_eq!(visitor.get("/host").await.expect("an answer").status, 404);
+    // What is mended is no longer told, and what is new is told at once.
+    put("_redirects", "/a /b\n/e /f 997\n");
+    agent.wait_for_line("_redirects:2: ", SOON).await;
+    // Beside it the ports are taken: nothing is served, and nobody says so.
+    let (https, http) = (laptop.https.to_string(), laptop.http.to_string());
+    let site = laptop.site().display().to_string();
+    let state = laptop.folder.path().join("other").display().to_string();
+    let arguments = ["up", &site, "--https", &https, "--http", &http, "--state-dir", &state];
+    let ended = world::Ended::of(&arguments, &[]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(71), ""), "{ended:?}");
+}

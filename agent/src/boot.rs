@@ -116,8 +116,8 @@ pub fn stores(
     (packages, Certificates::new(config.names(), vault, certifier, folders.at_hand(&config.vault)))
 }
 
-/// Runs the host until it departs. It answers to `also` too, and uses listeners that are `lent` to it. Where it may drain
-/// `beside` a successor it returns without having drained.
+/// Runs the host until it departs. It answers to `also` too, and uses listeners that are `lent` to it; `listening` is called
+/// once it has its ports. Where it may drain `beside` a successor it returns without having drained.
 ///
 /// # Errors
 /// Only what keeps it from ever being one: ports that are taken, folders that cannot be made.
@@ -128,6 +128,7 @@ pub async fn run(
     lent: Vec<TcpListener>,
     board: Board,
     beside: bool,
+    listening: impl FnOnce(),
 ) -> Result<Departed, Fatal> {
     let signals = Signals::catch().map_err(|error| Fatal(format!("catching signals: {error}")))?;
     let bound = bind(config, lent)?;
@@ -148,6 +149,7 @@ pub async fn run(
     let running = serve(config, also, bound, fed)?;
     tracing::info!(http = %listen.http, https = %listen.https, "listening");
     supervisor::accepts(&folders.runtime);
+    listening();
     let file = folders.status_file();
     let writer = tokio::spawn({
         let (file, changes) = (file.clone(), board.watch());

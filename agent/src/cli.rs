@@ -29,6 +29,7 @@ mod rollback;
 #[cfg(feature = "fleet")]
 mod rollout;
 mod run;
+mod source_date;
 mod status;
 mod table;
 mod timeline;
@@ -69,45 +70,29 @@ struct Cli {
     command: Command,
 }
 
+/// The commands. What each is for stands at its own type: a docstring here would take the place of all of it, and the long
+/// help would never be shown.
 #[derive(Subcommand)]
 enum Command {
-    /// Be the host that the configuration describes, until a signal or a spot notice ends it.
     Run(run::Run),
-    /// Serve a folder or a zip from this machine: the same keepers on local stores, with no cloud at all.
     Up(up::Up),
-    /// Write the configuration of a new site and the parameters of its stack.
     Init(init::Init),
-    /// Look at everything, change nothing, and say what is as it should be and what is not.
     Check(check::Check),
-    /// Say of the site and all that it stands on what is as it should be, and what mends what is not.
     Doctor(doctor::Doctor),
-    /// Show what the running agent is doing.
     Status(status::Show),
-    /// Show the hosts of the fleet, who owns the names, and what each serves.
     #[cfg(feature = "fleet")]
     Hosts(hosts::Hosts),
-    /// Let a new host take the place of the old one, and watch it to its end.
     #[cfg(feature = "fleet")]
     Rollout(rollout::Rollout),
-    /// Show what is left of the limits of the CAs, when it is more, and what is planned.
     Budget(budget::Show),
-    /// Look into the vault that keeps certificate and accounts, and mend it.
     Vault(vault::Vault),
-    /// Print the IAM policy that the configuration needs, and nothing more.
     Policy(policy::Print),
-    /// Make a package of a folder, and let hosts serve it.
     Publish(publish::Publish),
-    /// Show what is published, what hosts found of it, and who serves it.
     Releases(releases::Releases),
-    /// Let hosts serve a version that was published before.
     Rollback(rollback::Rollback),
-    /// Show what differs between two releases, zips or folders.
     Diff(diff::Diff),
-    /// Remove old versions, but never one that could still be needed.
     Prune(prune::Prune),
-    /// Take a newer version of the program, if the configuration says from where.
     Upgrade(upgrade::Upgrade),
-    /// Write manual pages and shell completions, for who makes packages.
     #[command(hide = true)]
     Manual(manual::Manual),
 }
@@ -172,7 +157,7 @@ impl Configured {
 #[derive(Args)]
 struct Kept {
     /// Folder for what survives the process: the last good package, a local CA.
-    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "/var/lib/spothost")]
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "/var/lib/spothost", global = true)]
     state_dir: PathBuf,
     #[command(flatten)]
     runtime: Runtime,
@@ -182,7 +167,7 @@ struct Kept {
 #[derive(Args)]
 struct Runtime {
     /// Folder for what does not survive: the state file that `spothost status` reads.
-    #[arg(long, value_name = "DIR", env = "RUNTIME_DIRECTORY", default_value = "/run/spothost")]
+    #[arg(long, value_name = "DIR", env = "RUNTIME_DIRECTORY", default_value = "/run/spothost", global = true)]
     runtime_dir: PathBuf,
 }
 
@@ -203,7 +188,7 @@ fn first(folders: &Path) -> PathBuf {
 #[derive(Args)]
 struct Log {
     /// Write the log as JSON, a line an event.
-    #[arg(long)]
+    #[arg(long, global = true)]
     log_json: bool,
 }
 
@@ -236,6 +221,60 @@ mod tests {
     #[test]
     fn command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// Every command below `command`, with its own name behind those that lead to it.
+    fn each(command: &clap::Command, path: &str, look: &mut impl FnMut(&str, &clap::Command)) {
+        for below in command.get_subcommands() {
+            let path = format!("{path} {}", below.get_name());
+            look(&path, below);
+            each(below, &path, look);
+        }
+    }
+
+    #[test]
+    fn every_command_says_in_one_line_what_it_is_for() {
+        each(&Cli::command(), "spothost", &mut |path, command| {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!((20..110).contains(&about.len()), "{path}: {about:?}");
+        });
+    }
+
+    #[test]
+    fn long_help_of_a_command_is_shown() {
+        for (name, shown) in [
+            ("doctor", "its role has to allow is tried, harmlessly"),
+            ("doctor", "Exit codes: 0 nothing is wrong"),
+            ("init", "Nothing is made at AWS"),
+            ("policy", "customer-managed KMS key"),
+            ("upgrade", "For spothost-upgrade.timer"),
+            ("vault", "compare-and-swap"),
+            ("publish", "Exit codes: 0 published"),
+            ("up", "Ctrl-C"),
+        ] {
+            let mut all = Cli::command();
+            let command = all.find_subcommand_mut(name).expect(name);
+            let help = command.render_long_help().to_string();
+            let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains(shown), "{name} says nothing of {shown:?}:\n{help}");
+        }
+    }
+
+    /// What the help of a command lists is taken behind its verbs, too: nobody knows on which side a flag belongs.
+    #[test]
+    fn verb_takes_every_option_of_its_command() {
+        each(&Cli::command(), "spothost", &mut |path, command| {
+            let options = command.get_opts().filter(|_| command.has_subcommands());
+            for option in options {
+                assert!(option.is_global_set(), "{path} lists --{}, and its verbs refuse it", option.get_id());
+            }
+        });
+        for line in
+            ["vault show --config x --state-dir y --runtime-dir z --log-json", "vault --state-dir y verify --json"]
+        {
+            let parsed = Cli::try_parse_from(std::iter::once("spothost").chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {:?}", parsed.err().map(|error| error.to_string()));
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     fault::{Cure, Fault},
     host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
+    publish::Version,
     status::Part,
 };
 
@@ -33,6 +34,7 @@ mod room;
 mod shelf;
 mod signature;
 mod source;
+mod tree;
 pub mod verdict;
 
 pub use shelf::Shelf;
@@ -45,9 +47,9 @@ use download::{Progress, note_of};
 use gate::Judged;
 use newest::Found;
 pub(crate) use newest::{is_latest, moved, newest};
-pub(crate) use pack::served;
 use refusals::Refusals;
 use source::Fetched;
+pub(crate) use tree::{Leaf, LeftOut, TOO_MANY, Tree, Why};
 
 /// A new package is served for this long before it is called good.
 const SERVED_FIRST: Duration = Duration::from_secs(1);
@@ -81,6 +83,14 @@ impl Release {
         Release { key: key.to_owned(), etag: etag.to_owned(), version: None, named: None, length, modified }
     }
 
+    /// When it was published, in seconds since 1970: as its version says, which every host that serves it reads alike, else
+    /// when the store took it.
+    fn published(&self) -> u32 {
+        let version = self.named.as_ref().and_then(|named| named.parse::<Version>().ok());
+        let at = version.map_or(self.modified, |version| version.at());
+        u32::try_from(at.unix_timestamp()).unwrap_or(0)
+    }
+
     /// Whether both are the same object with the same content, however much is known of their versions.
     pub fn is(&self, other: &Release) -> bool {
         self.key == other.key && self.etag == other.etag
@@ -99,7 +109,8 @@ pub struct Package {
 }
 
 impl Package {
-    fn of(release: Release, site: Arc<Site>) -> Package {
+    fn of(release: Release, site: Site) -> Package {
+        let site = Arc::new(site.published(release.published()));
         Package { release, site, notes: Vec::new() }
     }
 }
@@ -353,7 +364,7 @@ impl Packages {
             site = site.after(&before.site, self.following.skew);
         }
         self.refusals.lift(&release);
-        self.held = Some(Package::of(release, Arc::new(site)));
+        self.held = Some(Package::of(release, site));
         self.source.fetched();
         self.remember_to_tell();
         Ok(())
@@ -460,6 +471,9 @@ impl Keeper for Packages {
             (Found::Same, Some(known)) if self.newest.is_none() => self.newest = Some((known, None)),
             (Found::Same, _) => {}
         }
+        if let (Some(left_out), Some(held)) = (self.source.left_out(), &mut self.held) {
+            held.notes = left_out.to_vec();
+        }
         self.remember_to_tell();
         let Some((newest, verdict)) = self.newest.clone() else { return Ok(Seen { none: None, instead: None }) };
         let wants = self.held.is_none() && self.condemned(&newest, verdict.as_ref()).is_some();
@@ -561,6 +575,22 @@ mod tests {
         keeper::keep,
         status::{Board, Phase},
     };
+
+    #[test]
+    fn package_was_published_when_its_version_says_or_else_when_the_store_took_it() {
+        let modified = time::macros::datetime!(2026-11-22 08:00 UTC);
+        let plain = Release::plain("www/site-latest.zip", "\"1\"", 1, modified);
+        for (named, expected) in [
+            (None, modified),
+            (Some("20261121T120000Z-0123456789ab"), time::macros::datetime!(2026-11-21 12:00 UTC)),
+            (Some("by hand"), modified),
+        ] {
+            let release = Release { named: named.map(str::to_owned), ..plain.clone() };
+            assert_eq!(i64::from(release.published()), expected.unix_timestamp(), "{named:?}");
+        }
+        let before = Release { modified: OffsetDateTime::UNIX_EPOCH - time::Duration::DAY, ..plain };
+        assert_eq!(before.published(), 0);
+    }
 
     /// A site on disk, as a folder or zip that a test writes to.
     struct OnDisk {

@@ -1,4 +1,4 @@
-//! From a folder to the package that hosts serve, and back to the one before.
+//! From a folder, or a zip of one, to the package that hosts serve, and back to the one before.
 //!
 //! ```text
 //!   folder ── entries ── archive ── parcel ──┬── site-<version>.zip        never overwritten
@@ -23,6 +23,7 @@ mod pointer;
 mod problem;
 mod progress;
 mod signature;
+mod unpack;
 mod version;
 
 pub use self::{

@@ -11,7 +11,9 @@ use crate::{
     clock::moment,
 };
 
-/// Show what is left of the limits of the CAs, and what is planned. Reads the vault; changes nothing and asks no CA.
+/// Show what is left of the limits of the CAs, when it is more, and what is planned.
+///
+/// It reads the vault, changes nothing and asks no CA.
 #[derive(Args)]
 pub(super) struct Show {
     #[command(flatten)]

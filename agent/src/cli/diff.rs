@@ -16,7 +16,7 @@ use crate::{
 /// How much of a package's end is read first; its directory mostly lies in that.
 const FIRST_TAIL: u64 = 1 << 20;
 
-/// Show what differs.
+/// Show what differs between two releases, zips or folders.
 #[derive(Args)]
 pub(super) struct Diff {
     /// A version, `latest`, `previous`, a zip, or a folder.

@@ -8,10 +8,9 @@ use comfy_table::{Cell, Color};
 use super::{BAD_CONFIGURATION, Configured, Kept, Log, NOT_AS_IT_SHOULD_BE, Stop, runtime, table};
 use crate::doctor::{self, Is, Line, Subject, Told};
 
-/// Look at the site and everything that it stands on, from a host or from anywhere else, before the first launch and after;
-/// change nothing.
+/// Say of the site and all that it stands on what is as it should be, and what mends what is not.
 ///
-/// On a host what its role has to allow is tried, harmlessly. Elsewhere the credentials at hand are used to look, and with
+/// It looks from a host or from anywhere else, before the first launch and after, and changes nothing. On a host what its role has to allow is tried, harmlessly. Elsewhere the credentials at hand are used to look, and with
 /// --role IAM is asked what the role of the hosts may do: `spothost policy --for operator` prints the rights that this needs.
 #[derive(Args)]
 #[command(after_help = "Exit codes: 0 nothing is wrong; 1 something is; 64 the configuration cannot be used.")]

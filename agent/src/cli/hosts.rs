@@ -14,7 +14,7 @@ use crate::{
     publish::Catalogue,
 };
 
-/// Show the hosts of the fleet.
+/// Show the hosts of the fleet, who owns the names, and what each serves.
 #[derive(Args)]
 #[command(after_help = "Exit codes: 0 the owner of the names answers; 1 it does not, or there is none.")]
 pub(super) struct Hosts {

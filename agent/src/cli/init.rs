@@ -23,9 +23,9 @@ use crate::{
 /// GiB of the root volume, as the stack has it.
 const ROOT: u32 = 8;
 
-/// Write the configuration of a new site and the parameters of its stack, and say what it will cost and what comes next.
+/// Write the configuration of a new site and the parameters of its stack.
 ///
-/// What no flag says is found at AWS (zone, region, account) or asked for. Nothing is made at AWS.
+/// It says what the site will cost and what comes next. What no flag says is found at AWS (zone, region, account) or asked for. Nothing is made at AWS.
 #[derive(Args)]
 #[command(after_help = "Exit codes: 0 done; 1 not found, or not agreed to; 64 something is missing, or there already.")]
 pub(super) struct Init {

@@ -12,7 +12,7 @@ use crate::{
     publish::{Catalogue, Keys, Published},
 };
 
-/// Remove old versions.
+/// Remove old versions, but never one that could still be needed.
 #[derive(Args)]
 pub(super) struct Prune {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `spothost publish`: a folder becomes what the hosts serve.
+//! `spothost publish`: a folder, or a zip of one, becomes what the hosts serve.
 
 use std::{
     fs,
@@ -13,7 +13,9 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    BAD_CONFIGURATION, BAD_SITE, CANNOT_RUN, NOT_AS_IT_SHOULD_BE, SUPERSEDED, Stop, depot, runtime, wait::Patience,
+    BAD_CONFIGURATION, BAD_SITE, CANNOT_RUN, NOT_AS_IT_SHOULD_BE, SUPERSEDED, Stop, depot, runtime,
+    source_date::{self, SourceDate},
+    wait::Patience,
 };
 use crate::{
     aws::depot::Depot,
@@ -24,30 +26,47 @@ use crate::{
 /// How many doubtful things are told; a site can have thousands of them.
 const MOST_TOLD: usize = 30;
 
-/// Make a package of a folder, and let hosts serve it.
+/// How many names that are left out are told.
+const MOST_HIDDEN: usize = 5;
+
+/// Make a package of a folder or a zip, and let hosts serve it.
+///
+/// A zip is unpacked and packed anew, so that it has the checks, the encodings and the version of the same files in a folder.
+/// Everything that is wrong with the site is told together, before anything is uploaded.
 #[derive(Args)]
+#[command(after_help = "\
+Exit codes: 0 published, and with --wait served; 1 a host has refused it, or AWS has; 2 wrong usage; 5 somebody has published something
+newer meanwhile; 64 the configuration, the key or the place cannot be used; 65 the site has problems; 71 this machine cannot write the
+package; 75 try again, or with --wait: nobody has said anything of it in time.")]
 pub(super) struct Publish {
-    /// The folder with the site.
-    folder: PathBuf,
+    /// The site: a folder, or a zip of one.
+    site: PathBuf,
     #[command(flatten)]
     target: depot::Target,
     /// Sign the package with this secret key of minisign; its password, if it has one, is in SPOTHOST_SIGN_PASSWORD.
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
     /// Make the package and look for problems, but upload nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
     /// Publish also what is hardly meant so: names that differ only in case, lines of settings that are not understood.
     #[arg(long)]
     lenient: bool,
     #[command(flatten)]
     waiting: Patience,
-    /// Quality of the .br files, 1 (quick) to 11 (small); 0 makes none.
-    #[arg(long, value_name = "QUALITY", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=11))]
-    brotli: u32,
+    /// Make the smallest files there are, whatever the time: a few percent less for visitors, for tens of times the work.
+    #[arg(long)]
+    best: bool,
+    /// Quality of the .br files, 1 (quick) to 11 (small), in place of the usual one; 0 makes none.
+    #[arg(long, value_name = "QUALITY", value_parser = clap::value_parser!(u32).range(0..=11))]
+    brotli: Option<u32>,
     /// Make no .zst files.
     #[arg(long)]
     no_zstd: bool,
+    /// When all of it was last modified, which visitors are told: seconds since 1970, or 2026-11-21T12:00:00Z; without a value
+    /// SOURCE_DATE_EPOCH, or else the time of the last commit. By default it is the time of the version.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
+    source_date: Option<Option<SourceDate>>,
     /// The longest file that is published, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = LONGEST_FILE)]
     max_file: u64,
@@ -66,29 +85,55 @@ impl Publish {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         let begun = OffsetDateTime::now_utc();
         let place = if self.dry_run { None } else { Some(self.target.published().place()?) };
-        let signer = self.sign.as_deref().map(Signer::load).transpose()?;
+        if let Some((PackagePlace::Disk(to), _)) = &place {
+            self.can_be_put(to)?;
+        }
+        let unusable = |fault| Stop::new(BAD_CONFIGURATION, fault);
+        let signer = self.sign.as_deref().map(Signer::load).transpose().map_err(unusable)?;
+        let date = self.source_date.as_ref().map(|said| source_date::found(said.as_ref(), &self.site)).transpose()?;
         let folder = tempfile::tempdir().map_err(|error| Stop::new(CANNOT_RUN, error))?;
         let path = folder.path().join("site.zip");
         let domain = place.as_ref().and_then(|(_, domain)| domain.as_ref()).map(ToString::to_string);
-        let parcel = self.made(&path, domain)?;
+        let parcel = self.made(&path, domain, date)?;
         if let Some(keep) = &self.keep {
             copied(&path, keep)?;
         }
         match place {
             None => self.tell_dry(&parcel),
-            Some((PackagePlace::Disk(to), _)) => self.put(&parcel, &to),
+            Some((PackagePlace::Disk(to), _)) => self.put(&parcel, signer.as_ref(), begun, &to),
             Some((PackagePlace::Bucket(_), _)) => runtime()?.block_on(self.deliver(&parcel, signer.as_ref(), begun)),
         }
     }
 
+    /// What keeps a package from being put on a disk is said before any work is done for it.
+    fn can_be_put(&self, to: &Path) -> Result<(), Stop> {
+        if to.is_dir() {
+            let said = format!("{} is a folder, which is served as it is; name a zip", to.display());
+            return Err(Stop::new(BAD_CONFIGURATION, said));
+        }
+        if self.waiting.is_wanted() {
+            let said = "--wait needs a bucket: hosts say there what they serve, and nobody does so beside a file; leave it out";
+            return Err(Stop::new(BAD_CONFIGURATION, said));
+        }
+        Ok(())
+    }
+
+    fn effort(&self) -> Effort {
+        let effort = if self.best { Effort::BEST } else { Effort::USUAL };
+        let brotli = self.brotli.map_or(effort.brotli, |quality| Some(quality).filter(|quality| *quality > 0));
+        let zstandard = effort.zstandard.filter(|_| !self.no_zstd);
+        Effort { brotli, zstandard, ..effort }
+    }
+
     /// Makes the package, and tells everything that is wrong with the site together.
-    fn made(&self, path: &Path, domain: Option<String>) -> Result<Parcel, Stop> {
+    fn made(&self, path: &Path, domain: Option<String>, date: Option<OffsetDateTime>) -> Result<Parcel, Stop> {
         let recipe = Recipe {
-            folder: self.folder.clone(),
-            effort: Effort { brotli: Some(self.brotli).filter(|quality| *quality > 0), zstandard: !self.no_zstd },
+            site: self.site.clone(),
+            effort: self.effort(),
             longest_file: self.max_file,
             cache: self.cache.clone(),
             domain,
+            date,
         };
         let made = recipe.make(path).map_err(|error| Stop::new(CANNOT_RUN, format!("making the package: {error}")))?;
         let (parcel, problems) = made;
@@ -131,14 +176,27 @@ impl Publish {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// On disk a package is a file that is renamed over the one before.
-    fn put(&self, parcel: &Parcel, to: &Path) -> Result<ExitCode, Stop> {
-        if to.is_dir() {
-            let said = format!("{} is a folder, which is served as it is; name a zip", to.display());
-            return Err(Stop::new(BAD_CONFIGURATION, said));
+    /// On disk a package is a file that is renamed over the one before. Its signature comes first: a host that finds the one
+    /// without the other would refuse it.
+    fn put(
+        &self,
+        parcel: &Parcel,
+        signer: Option<&Signer>,
+        begun: OffsetDateTime,
+        to: &Path,
+    ) -> Result<ExitCode, Stop> {
+        if let Some(signer) = signer {
+            let signature = parcel.signed(signer, begun)?;
+            let beside = PathBuf::from(format!("{}.minisig", to.display()));
+            let written = fs::write(&beside, signature);
+            written.map_err(|error| Stop::new(CANNOT_RUN, format!("writing {}: {error}", beside.display())))?;
         }
         copied(&parcel.path, to)?;
-        anstream::println!("{} is published", to.display());
+        if self.json {
+            anstream::println!("{}", json!({ "published": true, "sha256": parcel.sha256, "length": parcel.length }));
+        } else {
+            anstream::println!("{} is published", to.display());
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -201,9 +259,13 @@ fn copied(from: &Path, to: &Path) -> Result<(), Stop> {
 fn figures(parcel: &Parcel) -> String {
     let made = &parcel.made;
     let plural = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
-    let hidden = match made.hidden {
+    let hidden = match made.hidden.len() {
         0 => String::new(),
-        number => format!("; {} left out (dot files)", plural(number, "name")),
+        number => {
+            let names = made.hidden.iter().take(MOST_HIDDEN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let others = if number > MOST_HIDDEN { ", …" } else { "" };
+            format!("; {} left out, because hidden ({names}{others})", plural(number, "name"))
+        }
     };
     let time = Duration::from_millis(u64::try_from(made.time.as_millis()).unwrap_or(u64::MAX));
     format!(

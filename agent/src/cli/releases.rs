@@ -13,7 +13,7 @@ use crate::{
     publish::{Catalogue, Finding, Published},
 };
 
-/// Show what is published.
+/// Show what is published, what hosts found of it, and who serves it.
 #[derive(Args)]
 pub(super) struct Releases {
     #[command(flatten)]

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, publish::ended, runtime, wait::Patience};
 use crate::publish::{Catalogue, Delivery, Version};
 
-/// Move the pointer back.
+/// Let hosts serve a version that was published before.
 #[derive(Args)]
 pub(super) struct Rollback {
     #[command(flatten)]

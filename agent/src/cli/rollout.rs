@@ -22,7 +22,9 @@ pub(super) use site::Site;
 /// Between two looks: each costs one of the five calls a second that Route 53 allows an account.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Start a host more, wait until it has taken over and the old one is gone. It may be interrupted, and run again.
+/// Let a new host take the place of the old one, and watch it to its end.
+///
+/// It starts a host more, waits until that one has taken over and the old one is gone. It may be interrupted, and run again.
 #[derive(Args)]
 #[command(after_help = "\
 Where people are led to every host ([dns] mode = \"multivalue\"), each host is replaced in its turn; [fleet] target says how many there

@@ -28,7 +28,7 @@ const LETS_GO: Duration = Duration::from_secs(2);
 /// answered meanwhile.
 const AT_REST: Duration = Duration::from_secs(10);
 
-/// Be the host that the configuration describes.
+/// Be the host that the configuration describes, until a signal or a spot notice ends it.
 #[derive(Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -49,7 +49,7 @@ impl Run {
                 Err(stop) => tracing::warn!("{}; so a restart waits for the drain", stop.said),
             }
         }
-        let ended = host(&self.configured.load()?, &folders, Vec::new());
+        let ended = host(&self.configured.load()?, &folders, Vec::new(), || ());
         if ended.as_ref().is_err_and(|stop| stop.code == CANNOT_RUN) && env::var_os("NOTIFY_SOCKET").is_some() {
             thread::sleep(BEFORE_ANOTHER);
         }
@@ -57,8 +57,14 @@ impl Run {
     }
 }
 
-/// Runs the host that `config` describes until it departs; `also` are further names that it answers to.
-pub(super) fn host(config: &Config, folders: &Folders, also: Vec<String>) -> Result<ExitCode, Stop> {
+/// Runs the host that `config` describes until it departs; `also` are further names that it answers to, and `listening` is
+/// called once it has its ports.
+pub(super) fn host(
+    config: &Config,
+    folders: &Folders,
+    also: Vec<String>,
+    listening: impl FnOnce(),
+) -> Result<ExitCode, Stop> {
     for folder in [&folders.state, &folders.runtime] {
         let made = fs::create_dir_all(folder);
         made.map_err(|error| Stop::new(CANNOT_RUN, format!("making {}: {error}", folder.display())))?;
@@ -70,7 +76,7 @@ pub(super) fn host(config: &Config, folders: &Folders, also: Vec<String>) -> Res
     let lent = lent.map_err(|error| Stop::new(CANNOT_RUN, format!("taking what LISTEN_FDS passes on: {error}")))?;
     let runtime = runtime()?;
     let board = Board::new(config.domain.as_str());
-    let departed = runtime.block_on(boot::run(config, folders, also, lent, board, supervised.is_some()));
+    let departed = runtime.block_on(boot::run(config, folders, also, lent, board, supervised.is_some(), listening));
     let end = match departed.map_err(|fatal| Stop::new(CANNOT_RUN, fatal)) {
         Ok(Departed::Undrained(undrained)) => {
             let begun = Instant::now();

@@ -20,8 +20,14 @@ use crate::{
     },
 };
 
-/// Serve a folder or a zip from this machine.
+/// Serve a folder or a zip from this machine: the same keepers on local stores, with no cloud at all.
+///
+/// The certificate comes from a CA of its own, which is made on first use and kept. What the site's own settings say that is
+/// not understood is told as a warning, each time the site changes. Ctrl-C drains.
 #[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 it was ended; 64 there is no such site; 71 a port is taken, or a folder cannot be written."
+)]
 pub(super) struct Up {
     /// The site: a folder, or a zip. Changes are swapped in as they are made.
     path: PathBuf,
@@ -45,11 +51,12 @@ impl Up {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("info");
         let path = fs::canonicalize(&self.path);
-        let path = path.map_err(|error| Stop::new(BAD_CONFIGURATION, format!("{}: {error}", self.path.display())))?;
+        let missing = |error| format!("{}: {error}; name a folder with a site, or a zip", self.path.display());
+        let path = path.map_err(|error| Stop::new(BAD_CONFIGURATION, missing(error)))?;
         let folders = self.folders(&path)?;
-        self.greet(&folders)?;
+        let ca = LocalCa::open(&folders.local_ca).map_err(|fault| Stop::new(CANNOT_RUN, fault))?;
         let also = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
-        host(&self.config(path, &folders), &folders, also)
+        host(&self.config(path, &folders), &folders, also, || self.greet(&folders, ca.path()))
     }
 
     fn config(&self, path: PathBuf, folders: &Folders) -> Config {
@@ -94,20 +101,18 @@ impl Up {
         Ok(Folders { local_ca: state.join("local-ca"), runtime: own.join("run"), state: own })
     }
 
-    /// Where the site is, and how to trust it.
-    fn greet(&self, folders: &Folders) -> Result<(), Stop> {
-        let ca = LocalCa::open(&folders.local_ca).map_err(|fault| Stop::new(CANNOT_RUN, fault))?;
+    /// Where the site is, and how to trust it; said once it is so.
+    fn greet(&self, folders: &Folders, ca: &Path) {
         let port = match self.https.port() {
             443 => String::new(),
             port => format!(":{port}"),
         };
-        let ca = ca.path().display();
+        let ca = ca.display();
         anstream::println!("{}", serving(&format!("https://{}{port}/", self.domain), &self.path));
         anstream::println!("  with curl       curl --cacert {ca} https://{}{port}/", self.domain);
         anstream::println!("  in a browser    trust the local CA: {ca}");
         anstream::println!("  what it does    spothost status --runtime-dir {}", folders.runtime.display());
         anstream::println!("  to end it       Ctrl-C");
-        Ok(())
     }
 }
 

@@ -10,8 +10,10 @@ use crate::{
     upgrade::{Installed, Outcome, upgrade},
 };
 
-/// Take a newer version of the program from where [upgrade] of the configuration says, start it over the same sockets, and
-/// go back to the one before if it does not come to serve. Without [upgrade] nothing is done.
+/// Take a newer version of the program, if the configuration says from where.
+///
+/// It is taken from where [upgrade] says, started over the same sockets, and gone back from if it does not come to serve.
+/// Without [upgrade] nothing is done.
 ///
 /// For spothost-upgrade.timer, which runs it as root once an hour where it is enabled.
 #[derive(Args)]

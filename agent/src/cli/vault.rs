@@ -24,8 +24,10 @@ use crate::{
 /// How long the way to AWS may take to be found.
 const FIND_AWS: Duration = Duration::from_secs(10);
 
-/// Look into the vault that keeps certificate and accounts, and mend it. What is changed is changed by compare-and-swap,
-/// beside running hosts; they find it within ten minutes. The version before is kept.
+/// Look into the vault that keeps certificate and accounts, and mend it.
+///
+/// What is changed is changed by compare-and-swap, beside running hosts; they find it within ten minutes. The version before
+/// is kept.
 #[derive(Args)]
 pub(super) struct Vault {
     #[command(subcommand)]

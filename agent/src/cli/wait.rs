@@ -17,11 +17,16 @@ pub(super) struct Patience {
     #[arg(long)]
     wait: bool,
     /// How long to wait at most, such as 90s or 10m.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration, requires = "wait")]
     timeout: Duration,
 }
 
 impl Patience {
+    /// Whether there is anything to be waited for.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wait
+    }
+
     /// Waits, where that is wanted; the instance that serves it.
     pub(super) async fn wait(
         &self,

@@ -35,24 +35,34 @@ impl Default for Serve {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Open connections in all.
+    #[serde(deserialize_with = "count")]
     connections: usize,
     /// Open connections per IPv4 address or IPv6 /64.
+    #[serde(deserialize_with = "count")]
     connections_per_address: usize,
     /// Bytes of a request's head.
+    #[serde(deserialize_with = "count")]
     head: usize,
     /// Fields of a request's head.
+    #[serde(deserialize_with = "count")]
     fields: usize,
     /// Bytes of a request's target.
+    #[serde(deserialize_with = "count")]
     target: usize,
     /// Concurrent HTTP/2 streams of a connection.
+    #[serde(deserialize_with = "count")]
     streams: u32,
     /// HTTP/2 streams that a client may have reset before they were looked at.
+    #[serde(deserialize_with = "count")]
     resets: usize,
     /// HTTP/2 streams of a connection that a client may have made the server reset.
+    #[serde(deserialize_with = "count")]
     errors: usize,
     /// Responses that are inflated at once.
+    #[serde(deserialize_with = "count")]
     inflated: usize,
     /// The same of one address.
+    #[serde(deserialize_with = "count")]
     inflated_per_address: usize,
     #[serde(deserialize_with = "time")]
     handshake_time: Duration,
@@ -166,6 +176,15 @@ impl TryFrom<String> for AccessPlace {
     }
 }
 
+/// A number of things. With none of them nobody could be served, not even the host that asks itself.
+pub(super) fn count<'de, D: Deserializer<'de>, N: TryFrom<i64>>(from: D) -> Result<N, D::Error> {
+    let said = i64::deserialize(from)?;
+    if said < 1 {
+        return Err(D::Error::custom(format!("{said} is not allowed: at least 1")));
+    }
+    N::try_from(said).map_err(|_| D::Error::custom(format!("{said} is more than this can be")))
+}
+
 fn any_time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))
@@ -247,6 +266,35 @@ mod tests {
             let said = toml::from_str::<Serve>(text).expect_err(text).to_string();
             assert!(said.contains(reason), "{said}");
         }
-        assert!(toml::from_str::<Limits>("idle_time = \"0s\"").is_err());
+    }
+
+    #[test]
+    fn limit_that_lets_nobody_in_is_refused() {
+        let counts = [
+            "connections",
+            "connections_per_address",
+            "head",
+            "fields",
+            "target",
+            "streams",
+            "resets",
+            "errors",
+            "inflated",
+            "inflated_per_address",
+        ];
+        let times = ["handshake_time", "first_time", "head_time", "idle_time", "rest_time", "write_time", "close_time"];
+        let refused = counts.iter().flat_map(|name| ["0", "-1", "\"0\""].map(|value| format!("{name} = {value}")));
+        let refused = refused.chain(times.iter().map(|name| format!("{name} = \"0s\"")));
+        for line in refused.chain(["streams = 4294967296".to_owned()]) {
+            assert!(toml::from_str::<Limits>(&line).is_err(), "{line}");
+        }
+        // Every limit that there is has its line above: a new one is held to this, too.
+        let known = counts.iter().chain(&times).map(|name| (*name).to_owned());
+        let all = format!("{:?}", Limits::default());
+        let fields = all.trim_start_matches("Limits { ").split(", ").filter_map(|field| field.split_once(": "));
+        assert_eq!(fields.map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), known.collect::<Vec<_>>());
+        for name in counts {
+            assert!(toml::from_str::<Limits>(&format!("{name} = 1")).is_ok(), "{name}");
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::serve::time;
+use super::serve::{count, time};
 
 /// What becomes of a host that another has followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -71,7 +71,12 @@ pub struct Fleet {
     /// Its id (`sfr-…`, `fleet-…`) or the name of its Auto Scaling group; else what the tags of the instance say.
     pub id: Option<String>,
     /// How many hosts it has at rest; else what the first host found.
+    #[serde(deserialize_with = "some_count")]
     pub target: Option<u32>,
+}
+
+fn some_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    count(from).map(Some)
 }
 
 #[cfg(test)]
@@ -96,5 +101,7 @@ mod tests {
             let said = toml::from_str::<Succession>(text).expect_err(text).to_string();
             assert!(said.contains(reason), "{said}");
         }
+        let said = toml::from_str::<Fleet>("target = 0").expect_err("a fleet of none").to_string();
+        assert!(said.contains("at least 1"), "{said}");
     }
 }

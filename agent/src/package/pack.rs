@@ -8,36 +8,34 @@ use std::{
 };
 
 use time::OffsetDateTime;
-use walkdir::{DirEntry, WalkDir};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-/// Whether a package would have this entry: what begins with a dot is hidden, but for `.well-known` (RFC 8615).
-pub(crate) fn served(entry: &DirEntry) -> bool {
-    let name = entry.file_name().to_string_lossy();
-    !name.starts_with('.') || name == ".well-known"
-}
+use super::tree::{TOO_MANY, Tree};
 
 /// Packs `folder` into `file`: files in order of their names, everything deflated.
 ///
 /// # Errors
-/// What the file system says; a name that is not UTF-8, which no URL leads to.
+/// What the file system says; [`io::ErrorKind::InvalidInput`] for what only a person can mend: a name that is not UTF-8, which
+/// no URL leads to, or too many of them.
 pub(super) fn pack(folder: &Path, file: fs::File) -> io::Result<()> {
     let mut zip = ZipWriter::new(io::BufWriter::new(file));
-    for entry in WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|e| e.depth() == 0 || served(e)) {
-        let entry = entry.map_err(io::Error::from)?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let path = entry.path();
-        let name = path.strip_prefix(folder).ok().and_then(Path::to_str);
-        let name = name.ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))?;
-        let modified = entry.metadata().map_err(io::Error::from)?.modified()?;
+    let tree = Tree::read(folder);
+    if let Some((path, error)) = tree.unreadable.into_iter().next() {
+        return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+    }
+    if tree.too_many {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, TOO_MANY));
+    }
+    for leaf in tree.files {
+        let name = leaf.inside.to_str();
+        let unnamed = || format!("{} has a name that is not UTF-8, which no URL leads to", leaf.path.display());
+        let name = name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, unnamed()))?;
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
-            .large_file(entry.metadata().map_err(io::Error::from)?.len() >= u64::from(u32::MAX))
-            .last_modified_time(dos_time(modified));
+            .large_file(leaf.about.len() >= u64::from(u32::MAX))
+            .last_modified_time(dos_time(leaf.about.modified()?));
         zip.start_file(name, options).map_err(io::Error::other)?;
-        io::copy(&mut fs::File::open(path)?, &mut zip)?;
+        io::copy(&mut fs::File::open(&leaf.path)?, &mut zip)?;
     }
     zip.finish().map_err(io::Error::other)?.flush()
 }

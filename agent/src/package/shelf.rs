@@ -5,7 +5,6 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -119,7 +118,7 @@ impl Shelf {
             return Err(io::Error::other("it is empty"));
         }
         let site = Site::open(&path, &PackageLimits::default()).map_err(io::Error::other)?;
-        Ok(Some(Package::of(note.release, Arc::new(site))))
+        Ok(Some(Package::of(note.release, site)))
     }
 
     fn fault(&self, error: &io::Error) -> Fault {

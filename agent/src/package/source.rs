@@ -13,14 +13,14 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt as _, stream};
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use walkdir::WalkDir;
 
 use super::{
     Release,
     download::{Progress, download},
     last_good::{self, instead},
     newest::{Found, is_latest, newest, none},
-    pack::{pack, served},
+    pack::pack,
+    tree::{LeftOut, Tree, Why},
     verdict::{self, Verdict},
 };
 use crate::{
@@ -39,6 +39,8 @@ use crate::{
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// A signature that is uploaded beside its package, as a file of its own, may come so much later.
 const SIGNATURE_COMES_WITHIN: time::Duration = time::Duration::minutes(5);
+/// How many names that are left out are told.
+const MOST_TOLD: usize = 10;
 /// How often a verdict is tried to be written at once, where other writes are in the way.
 const TRIES: usize = 3;
 
@@ -47,7 +49,14 @@ pub enum Source {
     /// A prefix of a bucket.
     Bucket(Box<FromBucket>),
     /// A folder or zip on disk.
-    Disk(PathBuf),
+    Disk(OnDisk),
+}
+
+/// A folder or zip on disk.
+pub struct OnDisk {
+    path: PathBuf,
+    /// What the last look found in the folder that is no part of the site, in words.
+    left_out: Vec<String>,
 }
 
 /// A prefix of a bucket, once there is a way to AWS.
@@ -99,7 +108,7 @@ impl Source {
     /// The source at `place`.
     pub fn new(place: PackagePlace, aws: Kept<Aws>) -> Source {
         match place {
-            PackagePlace::Disk(path) => Source::Disk(path),
+            PackagePlace::Disk(path) => Source::Disk(OnDisk { path, left_out: Vec::new() }),
             PackagePlace::Bucket(place) => {
                 let read = HashMap::new();
                 Source::Bucket(Box::new(FromBucket {
@@ -137,11 +146,12 @@ impl Source {
     pub(super) async fn look(&mut self, known: Option<&Release>) -> Result<Found, Fault> {
         match self {
             Source::Bucket(from) => from.look(known).await,
-            Source::Disk(path) => {
-                let path = path.clone();
+            Source::Disk(disk) => {
+                let path = disk.path.clone();
                 let look = tokio::task::spawn_blocking(move || fingerprint(&path)).await;
-                let look = look.map_err(|error| Fault::retry("looking at the site", error))?;
-                look.map(|release| Found::Newest(release, None))
+                let (release, left_out) = look.map_err(|error| Fault::retry("looking at the site", error))??;
+                disk.left_out = left_out;
+                Ok(Found::Newest(release, None))
             }
         }
     }
@@ -149,7 +159,7 @@ impl Source {
     /// How many bytes `release` will have on this disk at least: those of a folder that is packed are not known before.
     pub(super) fn length_on_disk(&self, release: &Release) -> u64 {
         match self {
-            Source::Disk(path) if path.is_dir() => 0,
+            Source::Disk(disk) if disk.path.is_dir() => 0,
             Source::Disk(_) | Source::Bucket(_) => release.length,
         }
     }
@@ -164,8 +174,8 @@ impl Source {
     ) -> Result<Fetched, Fault> {
         match self {
             Source::Bucket(from) => from.fetch(release, incoming, signed, progress).await,
-            Source::Disk(path) => {
-                let (path, release, incoming) = (path.clone(), release.clone(), incoming.to_owned());
+            Source::Disk(disk) => {
+                let (path, release, incoming) = (disk.path.clone(), release.clone(), incoming.to_owned());
                 let copy = tokio::task::spawn_blocking(move || {
                     let release = copy(&path, release, &incoming)?;
                     let signature = signature_beside(&path);
@@ -184,7 +194,7 @@ impl Source {
                 let about = about.map_err(|unfetched| from.fault_of(release, unfetched))?;
                 from.signature(release, &about).await
             }
-            Source::Disk(path) => Ok(signature_beside(path)),
+            Source::Disk(disk) => Ok(signature_beside(&disk.path)),
         }
     }
 
@@ -224,6 +234,14 @@ impl Source {
         match self {
             Source::Bucket(from) => from.tell(verdict).await,
             Source::Disk(_) => Ok(()),
+        }
+    }
+
+    /// What the last look found that is no part of the site, in words; none where packages are published as they are.
+    pub(super) fn left_out(&self) -> Option<&[String]> {
+        match self {
+            Source::Bucket(_) => None,
+            Source::Disk(disk) => Some(&disk.left_out),
         }
     }
 
@@ -497,25 +515,44 @@ fn compare(about: &About, file: &Path) -> io::Result<Bytes> {
     }
 }
 
-/// The state of a folder or zip as a release: its entity tag covers names, lengths and times of all that is served.
-fn fingerprint(path: &Path) -> Result<Release, Fault> {
+/// The state of a folder or zip as a release: its entity tag covers names, lengths and times of all that is served. Also what
+/// is left out of it.
+fn fingerprint(path: &Path) -> Result<(Release, Vec<String>), Fault> {
     let unreadable = |error: io::Error| {
         Fault::operator(format!("looking at {}", path.display()), error, "name a folder with a site, or a zip")
     };
+    let mut tree = Tree::read(path);
+    if let Some((path, error)) = tree.unreadable.pop() {
+        return Err(unreadable(io::Error::new(error.kind(), format!("{}: {error}", path.display()))));
+    }
     let mut state = DefaultHasher::new();
     let (mut length, mut newest) = (0, OffsetDateTime::UNIX_EPOCH);
-    for entry in WalkDir::new(path).sort_by_file_name().into_iter().filter_entry(|e| e.depth() == 0 || served(e)) {
-        let entry = entry.map_err(|error| unreadable(error.into()))?;
-        let about = entry.metadata().map_err(|error| unreadable(error.into()))?;
-        if about.is_file() {
-            let modified = OffsetDateTime::from(about.modified().map_err(unreadable)?);
-            (entry.path(), about.len(), modified).hash(&mut state);
-            length += about.len();
-            newest = newest.max(modified);
-        }
+    for leaf in &tree.files {
+        let modified = OffsetDateTime::from(leaf.about.modified().map_err(unreadable)?);
+        (&leaf.path, leaf.about.len(), modified).hash(&mut state);
+        length += leaf.about.len();
+        newest = newest.max(modified);
     }
     let etag = format!("\"{:016x}\"", state.finish());
-    Ok(Release::plain(&path.display().to_string(), &etag, length, newest))
+    let release = Release::plain(&path.display().to_string(), &etag, length, newest);
+    Ok((release, in_words(&tree.left_out)))
+}
+
+/// What is left out, for a person: names that are hidden all in one line, and what somebody may have meant to serve one by one.
+fn in_words(left_out: &[LeftOut]) -> Vec<String> {
+    let (hidden, others): (Vec<_>, Vec<_>) = left_out.iter().partition(|left_out| left_out.why == Why::Hidden);
+    let mut words: Vec<_> = others.iter().take(MOST_TOLD).map(|one| format!("left out: {one}")).collect();
+    if others.len() > MOST_TOLD {
+        words.push(format!("left out: {} more such names", others.len() - MOST_TOLD));
+    }
+    let mut names: Vec<_> = hidden.iter().take(MOST_TOLD).map(|one| one.inside.display().to_string()).collect();
+    if hidden.len() > MOST_TOLD {
+        names.push(format!("and {} more", hidden.len() - MOST_TOLD));
+    }
+    if !names.is_empty() {
+        words.push(format!("left out, because hidden: {}", names.join(", ")));
+    }
+    words
 }
 
 /// Copies a zip or packs a folder; a zip that is written to while it is copied is found out by its CRCs. What did not
@@ -529,7 +566,12 @@ fn copy_whole(path: &Path, release: Release, incoming: &Path) -> Result<Release,
     let failed = |error: io::Error| Fault::retry(doing(), error);
     if path.is_dir() {
         let file = fs::File::create(incoming).map_err(failed)?;
-        pack(path, file).map_err(|error| Fault::retry(doing(), error))?;
+        pack(path, file).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => {
+                Fault::operator(doing(), error, "rename or remove it: it is looked at again at once")
+            }
+            _ => failed(error),
+        })?;
     } else {
         fs::copy(path, incoming).map_err(failed)?;
     }
@@ -546,13 +588,37 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path();
         fs::write(path.join("index.html"), "one").expect("written");
-        let first = fingerprint(path).expect("readable");
-        assert!(first.is(&fingerprint(path).expect("readable")));
+        let state = || fingerprint(path).expect("readable").0;
+        let first = state();
+        assert!(first.is(&state()));
         fs::create_dir(path.join(".git")).expect("made");
         fs::write(path.join(".git/HEAD"), "x").expect("written");
-        assert!(first.is(&fingerprint(path).expect("readable")), "what is hidden does not count");
+        assert!(first.is(&state()), "what is hidden does not count");
         fs::write(path.join("index.html"), "three").expect("written");
-        assert!(!first.is(&fingerprint(path).expect("readable")));
+        assert!(!first.is(&state()));
+    }
+
+    #[test]
+    fn change_behind_a_link_is_a_change_and_what_is_left_out_is_said() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("site");
+        fs::create_dir_all(path.join("v2")).expect("made");
+        fs::write(path.join("v2/index.html"), "two").expect("written");
+        fs::write(path.join(".env"), "x").expect("written");
+        fs::write(folder.path().join("secret"), "x").expect("written");
+        for (to, link) in [("v2", "latest"), ("../secret", "secret"), ("gone", "dangling")] {
+            std::os::unix::fs::symlink(to, path.join(link)).expect("a link");
+        }
+        let (first, said) = fingerprint(&path).expect("readable");
+        assert_eq!(first.length, 6, "the page, and the page behind the link");
+        let begins = [
+            "left out: dangling: is a symbolic link to gone, which is not there",
+            "left out: secret: is a",
+            "left out, because hidden: .env",
+        ];
+        assert!(said.len() == 3 && said.iter().zip(begins).all(|(said, begin)| said.starts_with(begin)), "{said:?}");
+        fs::remove_file(path.join("latest")).expect("removed");
+        assert!(!first.is(&fingerprint(&path).expect("readable").0));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::{
     fs,
     io::{self, BufReader, BufWriter, Seek as _, Write},
+    os::unix::fs::FileExt as _,
 };
 
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 use zip::{
     CompressionMethod, DateTime, System, ZipArchive, ZipWriter,
     write::{FullFileOptions, SimpleFileOptions},
@@ -18,25 +20,51 @@ const ALIGNED_FROM: u64 = 32 * 1024;
 const PAGE: u16 = 4096;
 
 /// An entry as it is.
-pub(super) const STORED: CompressionMethod = CompressionMethod::Stored;
+const STORED: CompressionMethod = CompressionMethod::Stored;
 /// An entry that is compressed.
-pub(super) const DEFLATED: CompressionMethod = CompressionMethod::Deflated;
+const DEFLATED: CompressionMethod = CompressionMethod::Deflated;
 
-/// Writes `entries`, which come in the order of their names, as a package into `file`; `done` is told how many bytes
-/// of content each had.
+/// Writes `entries`, which come in the order of their names, as a package into `file`. Each is said to have been modified at
+/// `date`, if there is one.
 ///
 /// # Errors
-/// What the file system says.
-pub(super) fn write(entries: &[Entry], file: fs::File, done: impl Fn(u64)) -> io::Result<()> {
+/// What the file system says; a date that no zip can hold ([`io::ErrorKind::InvalidInput`]).
+pub(super) fn write(entries: &[Entry], file: &fs::File, date: Option<OffsetDateTime>) -> io::Result<()> {
     let mut zip = ZipWriter::new(BufWriter::with_capacity(1 << 20, file));
     for entry in entries {
         add(&mut zip, entry).map_err(|error| io::Error::other(format!("{}: {error}", entry.name)))?;
-        done(entry.length);
     }
-    zip.finish().map_err(io::Error::other)?.flush()
+    zip.finish().map_err(io::Error::other)?.flush()?;
+    match date {
+        Some(date) => set_dates(file, dos_time(date)?),
+        None => Ok(()),
+    }
 }
 
-fn add(zip: &mut ZipWriter<BufWriter<fs::File>>, entry: &Entry) -> io::Result<()> {
+/// The time as a zip has it: in UTC, which hosts take it for, and down to two seconds.
+pub(super) fn dos_time(at: OffsetDateTime) -> io::Result<DateTime> {
+    let at = at.to_offset(UtcOffset::UTC);
+    let fault = |_| io::Error::new(io::ErrorKind::InvalidInput, format!("{at}: a zip knows the years 1980 to 2107"));
+    DateTime::try_from(PrimitiveDateTime::new(at.date(), at.time())).map_err(fault)
+}
+
+/// Sets the time of every entry: what was compressed before was kept without one, and is copied as it lies.
+fn set_dates(file: &fs::File, at: DateTime) -> io::Result<()> {
+    /// Where time and date stand in a local header, and in one of the central directory (APPNOTE §4.3.7, §4.3.12).
+    const IN_LOCAL: u64 = 10;
+    const IN_CENTRAL: u64 = 12;
+    let mut zip = ZipArchive::new(BufReader::new(file.try_clone()?)).map_err(io::Error::other)?;
+    let mut places = Vec::with_capacity(2 * zip.len());
+    for index in 0..zip.len() {
+        let entry = zip.by_index_raw(index).map_err(io::Error::other)?;
+        places.extend([entry.header_start() + IN_LOCAL, entry.central_header_start() + IN_CENTRAL]);
+    }
+    let [low, high] = at.timepart().to_le_bytes();
+    let [lower, higher] = at.datepart().to_le_bytes();
+    places.iter().try_for_each(|place| file.write_all_at(&[low, high, lower, higher], *place))
+}
+
+fn add(zip: &mut ZipWriter<BufWriter<&fs::File>>, entry: &Entry) -> io::Result<()> {
     match &entry.lies {
         Lies::File(path) => {
             let mut file = fs::File::open(path)?;
@@ -58,18 +86,19 @@ fn add(zip: &mut ZipWriter<BufWriter<fs::File>>, entry: &Entry) -> io::Result<()
     Ok(())
 }
 
-/// Writes a zip with one entry into `file`; how many bytes the entry takes.
+/// Writes a zip with one entry into `file`, deflated at that level if there is one (1 to 9); how many bytes the entry takes.
 ///
 /// # Errors
 /// What the file system and `content` say.
 pub(super) fn single(
     file: &fs::File,
     content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    method: CompressionMethod,
+    level: Option<u32>,
 ) -> io::Result<u64> {
+    let method = if level.is_some() { DEFLATED } else { STORED };
     let mut zip = ZipWriter::new(BufWriter::new(file));
     // Its name is given when it is copied. ZIP64 fields would be copied too, so they are there only where needed.
-    let options = options(method, 0).compression_level((method == DEFLATED).then_some(9));
+    let options = options(method, 0).compression_level(level.map(i64::from));
     zip.start_file("x", options).map_err(io::Error::other)?;
     content(&mut zip)?;
     zip.finish().map_err(io::Error::other)?.flush()?;
@@ -92,4 +121,22 @@ fn options(method: CompressionMethod, length: u64) -> FullFileOptions<'static, '
         .large_file(length >= u64::from(u32::MAX))
         .with_alignment(if aligned { PAGE } else { 1 })
         .into_full_options()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn time_is_kept_as_hosts_read_it() {
+        let at = datetime!(2026-11-21 13:00:05 +1);
+        let dos = dos_time(at).expect("a time");
+        assert_eq!((dos.year(), dos.month(), dos.day()), (2026, 11, 21));
+        assert_eq!((dos.hour(), dos.minute(), dos.second()), (12, 0, 4));
+        for beyond in [datetime!(1979-12-31 23:59:59 UTC), datetime!(2108-01-01 0:00 UTC)] {
+            assert_eq!(dos_time(beyond).expect_err("no time of a zip").kind(), io::ErrorKind::InvalidInput);
+        }
+    }
 }

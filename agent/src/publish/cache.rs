@@ -13,7 +13,7 @@ use tempfile::{NamedTempFile, TempDir};
 use zip::ZipArchive;
 
 /// Changes with everything that changes what is made from the same content: encoders, their settings, the format.
-const GENERATION: &str = "1";
+const GENERATION: u32 = 2;
 /// How many bytes the cache may keep.
 const MOST: u64 = 1 << 30;
 /// What was used so lately may be in use, by this process or by another.
@@ -41,9 +41,12 @@ impl Cache {
     /// there is one for the time of this process.
     pub(super) fn open(folder: Option<PathBuf>) -> io::Result<Cache> {
         let usual = || dirs::cache_dir().map(|cache| cache.join("spothost/publish"));
-        let wanted = folder.or_else(usual).map(|folder| folder.join(GENERATION));
-        match wanted {
-            Some(folder) if is_writable(&folder) => Ok(Cache { folder, _temporary: None }),
+        let wanted = folder.or_else(usual);
+        match wanted.map(|folder| (folder.join(GENERATION.to_string()), folder)) {
+            Some((own, folder)) if is_writable(&own) => {
+                remove_old(&folder);
+                Ok(Cache { folder: own, _temporary: None })
+            }
             _ => {
                 let temporary = TempDir::new()?;
                 Ok(Cache { folder: temporary.path().to_owned(), _temporary: Some(temporary) })
@@ -112,6 +115,13 @@ fn is_writable(folder: &Path) -> bool {
     fs::create_dir_all(folder).and_then(|()| NamedTempFile::new_in(folder)).is_ok()
 }
 
+/// Removes what earlier generations have kept. What cannot be removed is nobody's fault, and costs no more than its place.
+fn remove_old(folder: &Path) {
+    for generation in 1..GENERATION {
+        let _ = fs::remove_dir_all(folder.join(generation.to_string()));
+    }
+}
+
 /// How many bytes the one entry of that zip takes, if its checksum holds.
 fn whole(file: fs::File) -> Option<u64> {
     let mut zip = ZipArchive::new(io::BufReader::new(file)).ok()?;
@@ -133,7 +143,7 @@ mod tests {
     use crate::publish::archive;
 
     fn zipped(bytes: &[u8]) -> impl FnOnce(&fs::File) -> io::Result<Option<u64>> {
-        move |file| archive::single(file, |entry| entry.write_all(bytes), archive::STORED).map(Some)
+        move |file| archive::single(file, |entry| entry.write_all(bytes), None).map(Some)
     }
 
     #[test]
@@ -145,6 +155,19 @@ mod tests {
         assert_eq!(cache.find("abc.br"), Some(kept));
         cache.keep("def.br", |_| Ok(None)).expect("kept");
         assert_eq!(cache.find("def.br"), Some(Kept::NotWorthIt));
+    }
+
+    #[test]
+    fn what_an_earlier_generation_kept_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in ["1/ab/abc.br", "mine/notes.txt", "10/x"] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, name).expect("written");
+        }
+        Cache::open(Some(folder.path().into())).expect("a cache");
+        let left: Vec<_> = ["1", "mine/notes.txt", "10/x"].map(|name| folder.path().join(name).exists()).into();
+        assert_eq!(left, [false, true, true]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use super::{
 
 /// A file is compressed where that saves a twentieth of it.
 const WORTH_DEFLATING: f64 = 0.95;
+/// What hosts put around a deflated entry, so that it is gzip (RFC 1952 §2.3): what visitors load is that much longer.
+const FRAMING: u64 = 18;
 /// Another coding lies beside a file where it saves a tenth of what deflate makes of it, …
 const WORTH_LYING_BESIDE: f64 = 0.9;
 /// … and at least so many bytes: what fits a packet anyway is not there sooner.
@@ -25,8 +27,6 @@ const LEAST_SAVED: u64 = 512;
 const LONGEST_IN_MEMORY: u64 = 64 << 20;
 /// Brotli's window: 2^22 bytes. Larger ones are not decoded by every browser.
 const BROTLI_WINDOW: i32 = 22;
-/// Level 19 takes twice the time for 2 % less.
-const ZSTANDARD_LEVEL: i32 = 15;
 
 /// One entry of the package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,13 +52,22 @@ pub(super) enum Lies {
     Zipped(PathBuf),
 }
 
-/// How hard files are compressed.
+/// How hard files are compressed. docs/benchmarks.md has the figures that these levels were chosen by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
+    /// Level of deflate, 1 to 9.
+    pub deflate: u32,
     /// Quality of Brotli, 1 to 11; none makes no `.br`.
     pub brotli: Option<u32>,
-    /// Whether `.zst` is made.
-    pub zstandard: bool,
+    /// Level of Zstandard, 1 to 19; none makes no `.zst`.
+    pub zstandard: Option<i32>,
+}
+
+impl Effort {
+    /// What is worth its time each time that something is published.
+    pub const USUAL: Effort = Effort { deflate: 9, brotli: Some(5), zstandard: Some(9) };
+    /// The smallest files, whatever the time.
+    pub const BEST: Effort = Effort { deflate: 9, brotli: Some(11), zstandard: Some(19) };
 }
 
 /// What makes entries of files.
@@ -86,7 +95,7 @@ impl Packer<'_> {
         let content = fs::read(&file.path)?;
         let hash = hex(aws_lc_rs::digest::digest(&SHA256, &content).as_ref());
         let mut making = Making { cache: self.cache, hash: &hash, known: true };
-        let deflated = making.kept("deflate", |zip| deflate(zip, &mut &content[..], content.len() as u64))?;
+        let deflated = self.deflated(&mut making, content.len() as u64, &mut || Ok(&content[..]))?;
         let Kept::Zip(path, packed) = deflated else {
             return Ok((vec![as_it_is(file)], making.known));
         };
@@ -107,14 +116,16 @@ impl Packer<'_> {
         entries: &mut Vec<Entry>,
     ) -> io::Result<bool> {
         type Encode = Box<dyn Fn(&[u8]) -> io::Result<Vec<u8>>>;
+        // Whether a coding is worth it depends on what deflate makes, too.
+        let base = deflate_key(self.effort.deflate);
         let brotli = self.effort.brotli.map(|quality| -> (&str, String, Encode) {
-            ("br", format!("br{quality}"), Box::new(move |content| brotli(content, quality)))
+            ("br", format!("br{quality}.{base}"), Box::new(move |content| brotli(content, quality)))
         });
-        let zstandard = self.effort.zstandard.then(|| -> (&str, String, Encode) {
-            ("zst", "zst".to_owned(), Box::new(|content| zstd::bulk::compress(content, ZSTANDARD_LEVEL)))
+        let zstandard = self.effort.zstandard.map(|level| -> (&str, String, Encode) {
+            ("zst", format!("zst{level}.{base}"), Box::new(move |content| zstd::bulk::compress(content, level)))
         });
         // It cannot save enough.
-        if deflated <= LEAST_SAVED {
+        if deflated + FRAMING <= LEAST_SAVED {
             return Ok(making.known);
         }
         for (extension, made_by, encode) in brotli.into_iter().chain(zstandard) {
@@ -127,7 +138,7 @@ impl Packer<'_> {
                 if !saves_enough(coded.len() as u64, deflated) {
                     return Ok(None);
                 }
-                archive::single(zip, |entry| entry.write_all(&coded), archive::STORED).map(Some)
+                archive::single(zip, |entry| entry.write_all(&coded), None).map(Some)
             })?;
             if let Kept::Zip(path, packed) = coded {
                 entries.push(Entry { name, length: packed, packed, lies: Lies::Zipped(path), beside: true });
@@ -140,13 +151,32 @@ impl Packer<'_> {
     fn streamed(&self, file: &File) -> io::Result<(Entry, bool)> {
         let hash = hash_of(&file.path)?;
         let mut making = Making { cache: self.cache, hash: &hash, known: true };
-        let kept = making.kept("deflate", |zip| deflate(zip, &mut fs::File::open(&file.path)?, file.length))?;
+        let kept = self.deflated(&mut making, file.length, &mut || fs::File::open(&file.path))?;
         let entry = match kept {
             Kept::Zip(path, packed) => Entry { packed, lies: Lies::Zipped(path), ..as_it_is(file) },
             Kept::NotWorthIt => as_it_is(file),
         };
         Ok((entry, making.known))
     }
+
+    /// A content of that length, deflated, if that is worth it.
+    fn deflated<R: io::Read>(
+        &self,
+        making: &mut Making<'_>,
+        length: u64,
+        content: &mut dyn FnMut() -> io::Result<R>,
+    ) -> io::Result<Kept> {
+        let level = self.effort.deflate;
+        making.kept(&deflate_key(level), |zip| {
+            let packed = archive::single(zip, |entry| io::copy(&mut content()?, entry).map(drop), Some(level))?;
+            Ok(is_worth_deflating(packed, length).then_some(packed))
+        })
+    }
+}
+
+/// What is kept of a content that was deflated at that level.
+fn deflate_key(level: u32) -> String {
+    format!("deflate{level}")
 }
 
 /// What is made of one content.
@@ -193,13 +223,15 @@ fn as_it_is(file: &File) -> Entry {
     Entry { name, length: file.length, packed: file.length, lies, beside: false }
 }
 
-fn deflate(zip: &fs::File, content: &mut impl io::Read, length: u64) -> io::Result<Option<u64>> {
-    let packed = archive::single(zip, |entry| io::copy(content, &mut &mut *entry).map(drop), archive::DEFLATED)?;
-    Ok((packed as f64 <= length as f64 * WORTH_DEFLATING).then_some(packed))
+/// Whether what visitors load of a content of that length is enough shorter once it is deflated.
+fn is_worth_deflating(packed: u64, length: u64) -> bool {
+    (packed + FRAMING) as f64 <= length as f64 * WORTH_DEFLATING
 }
 
+/// Whether another coding is enough shorter than what visitors load of the deflated entry.
 fn saves_enough(coded: u64, deflated: u64) -> bool {
-    coded + LEAST_SAVED <= deflated && coded as f64 <= deflated as f64 * WORTH_LYING_BESIDE
+    let gzip = deflated + FRAMING;
+    coded + LEAST_SAVED <= gzip && coded as f64 <= gzip as f64 * WORTH_LYING_BESIDE
 }
 
 fn brotli(content: &[u8], quality: u32) -> io::Result<Vec<u8>> {
@@ -246,10 +278,34 @@ mod tests {
 
     #[test]
     fn coding_lies_beside_a_file_where_it_saves_enough() {
-        for (coded, deflated, expected) in
-            [(900, 1000, false), (400, 1000, true), (8_900, 10_000, true), (9_100, 10_000, false), (1, 400, false)]
-        {
+        for (coded, deflated, expected) in [
+            (900, 1000, false),
+            (400, 1000, true),
+            (8_900, 10_000, true),
+            (9_100, 10_000, false),
+            (1, 400, false),
+            // 512 bytes fewer than the entry and its frame.
+            (506, 1000, true),
+            (507, 1000, false),
+        ] {
             assert_eq!(saves_enough(coded, deflated), expected, "{coded} of {deflated}");
+        }
+    }
+
+    #[test]
+    fn file_is_deflated_where_its_gzip_is_enough_shorter() {
+        for (packed, length, expected) in [
+            // 26 bytes would be 46 to whoever loads them.
+            (28, 26, false),
+            (10, 26, false),
+            (90, 100, false),
+            (77, 100, true),
+            (78, 100, false),
+            (9_482, 10_000, true),
+            (9_483, 10_000, false),
+            (0, 0, false),
+        ] {
+            assert_eq!(is_worth_deflating(packed, length), expected, "{packed} of {length}");
         }
     }
 }

@@ -7,10 +7,9 @@ use std::{
 };
 
 use spothost_server::{PackageLimits, Site};
-use walkdir::{DirEntry, WalkDir};
 
 use super::Problem;
-use crate::package::served;
+use crate::package::{Leaf, LeftOut, TOO_MANY, Tree, Why};
 
 /// The longest file, in bytes, unless somebody says otherwise: a site that holds more is mostly a mistake.
 pub const LONGEST_FILE: u64 = 1 << 30;
@@ -32,8 +31,8 @@ pub(super) struct File {
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     pub(super) files: Vec<File>,
-    /// Files and folders whose name begins with a dot, which are left out.
-    pub(super) hidden: usize,
+    /// What is left out because it is hidden: its paths below the folder.
+    pub(super) hidden: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -41,38 +40,42 @@ impl Folder {
     /// Reads the names of everything in `folder`, but no content. No file may be longer than `longest_file` bytes.
     pub(super) fn read(folder: &Path, longest_file: u64) -> Folder {
         let mut found = Folder::default();
-        let mut walk = WalkDir::new(folder).into_iter();
-        while let Some(entry) = walk.next() {
-            match entry {
-                Ok(entry) if entry.depth() > 0 && !served(&entry) => {
-                    found.hidden += 1;
-                    if entry.file_type().is_dir() {
-                        walk.skip_current_dir();
-                    }
-                }
-                Ok(entry) => found.add(folder, &entry, longest_file),
-                Err(error) => {
-                    let about = error.path().map(|path| shown(folder, path)).unwrap_or_default();
-                    let said = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-                    found.problems.push(Problem::stops(about, format!("cannot be read: {said}")));
-                }
+        let tree = Tree::read(folder);
+        for left_out in &tree.left_out {
+            found.leave_out(left_out);
+        }
+        for (path, error) in &tree.unreadable {
+            let said =
+                format!("cannot be read: {error}; name a folder or a zip, and let whoever publishes read all of it");
+            found.problems.push(Problem::stops(shown(folder, path), said));
+        }
+        if tree.too_many {
+            found.problems.push(Problem::stops(folder.display().to_string(), TOO_MANY));
+        }
+        for leaf in &tree.files {
+            match file(leaf, longest_file) {
+                Ok(file) => found.files.push(file),
+                Err(problem) => found.problems.push(problem),
             }
         }
         found.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         found.find_collisions();
         if found.files.is_empty() && found.problems.is_empty() {
-            found.problems.push(Problem::stops(folder.display().to_string(), "holds no file that could be served"));
+            let said = "holds no file that could be served: name the folder that the site was built into";
+            found.problems.push(Problem::stops(folder.display().to_string(), said));
         }
         found
     }
 
-    fn add(&mut self, folder: &Path, entry: &DirEntry, longest_file: u64) {
-        if entry.file_type().is_dir() {
-            return;
-        }
-        match file(folder, entry, longest_file) {
-            Ok(file) => self.files.push(file),
-            Err(problem) => self.problems.push(problem),
+    fn leave_out(&mut self, left_out: &LeftOut) {
+        let about = left_out.inside.display().to_string();
+        match left_out.why {
+            Why::Hidden => self.hidden.push(about),
+            // All that lies in it has an address already.
+            Why::Loop => self.problems.push(Problem::wrong(about, &left_out.why)),
+            Why::Elsewhere(_) | Why::Dangling(_) | Why::Special => {
+                self.problems.push(Problem::stops(about, &left_out.why));
+            }
         }
     }
 
@@ -90,27 +93,26 @@ impl Folder {
     }
 }
 
-fn file(folder: &Path, entry: &DirEntry, longest_file: u64) -> Result<File, Problem> {
-    let (path, about) = (entry.path(), shown(folder, entry.path()));
-    if entry.file_type().is_symlink() {
-        return Err(Problem::stops(
-            about,
-            "is a symbolic link, which no package holds; put what it leads to in its place",
-        ));
+fn file(leaf: &Leaf, longest_file: u64) -> Result<File, Problem> {
+    let unnamed = || {
+        let said = "has a name that is not UTF-8, which no URL leads to: rename it (convmv does so for a whole folder)";
+        Problem::stops(leaf.inside.display().to_string(), said)
+    };
+    let name = leaf.inside.to_str().ok_or_else(unnamed)?;
+    if name.contains('\\') {
+        let said = "has a backslash in its name: it was unpacked from an archive of Windows PowerShell 5, whose folders other tools \
+                    do not find; publish that archive itself, or make it with PowerShell 7, 7-Zip or tar -a -cf site.zip";
+        return Err(Problem::stops(name, said));
     }
-    if !entry.file_type().is_file() {
-        return Err(Problem::stops(about, "is neither a file nor a folder"));
-    }
-    let name = path.strip_prefix(folder).ok().and_then(Path::to_str);
-    let name = name.ok_or_else(|| Problem::stops(&about, "has a name that is not UTF-8, which no URL leads to"))?;
     askable(name).map_err(|said| Problem::stops(name, said))?;
-    let length = fs::File::open(path).and_then(|file| file.metadata()).map(|about| about.len());
-    let length = length.map_err(|error| Problem::stops(name, format!("cannot be read: {error}")))?;
+    fs::File::open(&leaf.path)
+        .map_err(|error| Problem::stops(name, format!("cannot be read: {error}; let whoever publishes read it")))?;
+    let length = leaf.about.len();
     if length > longest_file {
         let said = format!("has {length} bytes; more than {longest_file} are not published (--max-file)");
         return Err(Problem::stops(name, said));
     }
-    Ok(File { name: name.to_owned(), path: path.to_owned(), length })
+    Ok(File { name: name.to_owned(), path: leaf.path.clone(), length })
 }
 
 /// Whether a browser can ask for a file of that name.
@@ -118,7 +120,7 @@ fn askable(name: &str) -> Result<(), String> {
     Site::may_hold(name, &PackageLimits::default()).map_err(|reason| reason.to_string())?;
     let target = 1 + name.bytes().map(|b| if b.is_ascii_alphanumeric() || b == b'/' { 1 } else { 3 }).sum::<usize>();
     match target > LONGEST_TARGET {
-        true => Err(format!("has a name that takes {target} bytes of a URL; hosts take {LONGEST_TARGET}")),
+        true => Err(format!("has a name that takes {target} bytes of a URL; hosts take {LONGEST_TARGET}: rename it")),
         false => Ok(()),
     }
 }
@@ -156,7 +158,7 @@ mod tests {
         let read = Folder::read(folder.path(), LONGEST_FILE);
         let names: Vec<_> = read.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, [".well-known/security.txt", "a.html", "a/x.css", "b.html"]);
-        assert_eq!((read.hidden, read.problems), (2, vec![]));
+        assert_eq!((read.hidden, read.problems), (vec![".env".to_owned(), ".git".to_owned()], vec![]));
     }
 
     #[test]
@@ -165,22 +167,37 @@ mod tests {
         let path = folder.path();
         written(path, &["index.html", "A.html", "a.html", "back\\slash", "long.bin"]);
         fs::write(path.join(std::ffi::OsString::from_vec(vec![b'x', 0xff])), "x").expect("written");
-        symlink("index.html", path.join("link.html")).expect("a link");
+        symlink("/etc/hostname", path.join("link.html")).expect("a link");
+        symlink("gone.html", path.join("dangling.html")).expect("a link");
+        symlink(".", path.join("loop")).expect("a link");
         let _socket = UnixListener::bind(path.join("socket")).expect("a socket");
         fs::write(path.join("long.bin"), vec![0; 200]).expect("written");
         let read = Folder::read(path, 100);
         let told: Vec<_> = read.problems.iter().map(|problem| (problem.weight, problem.to_string())).collect();
         for (weight, text) in [
-            (Weight::Stops, "link.html: is a symbolic link"),
+            (Weight::Stops, "link.html: is a symbolic link to /etc/hostname, which is no part of the site: put what"),
+            (Weight::Stops, "dangling.html: is a symbolic link to gone.html, which is not there: remove it"),
+            (Weight::Wrong, "loop: is a symbolic link to a folder that it lies in"),
             (Weight::Stops, "socket: is neither a file nor a folder"),
-            (Weight::Stops, "back\\slash: has a name that is not allowed: it has a backslash"),
+            (Weight::Stops, "back\\slash: has a backslash in its name: it was unpacked from"),
             (Weight::Stops, "has a name that is not UTF-8"),
             (Weight::Stops, "long.bin: has 200 bytes"),
             (Weight::Wrong, "A.html, a.html: differ only"),
         ] {
             assert!(told.iter().any(|(w, said)| *w == weight && said.contains(text)), "{text}: {told:?}");
         }
-        assert_eq!(told.len(), 6, "{told:?}");
+        assert_eq!(told.len(), 8, "{told:?}");
+    }
+
+    #[test]
+    fn link_that_ends_in_the_folder_is_what_it_leads_to() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        written(folder.path(), &["index.html", "v2/a.html"]);
+        symlink("v2", folder.path().join("latest")).expect("a link");
+        let read = Folder::read(folder.path(), LONGEST_FILE);
+        let names: Vec<_> = read.files.iter().map(|file| (file.name.as_str(), file.length)).collect();
+        assert_eq!(names, [("index.html", 10), ("latest/a.html", 9), ("v2/a.html", 9)]);
+        assert_eq!(read.problems, []);
     }
 
     #[test]

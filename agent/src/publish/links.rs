@@ -1,4 +1,4 @@
-//! Links of a site's own pages that lead nowhere.
+//! Links of a site's own pages that lead nowhere, seen from where a visitor is: the address of a page, and not its file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,60 +6,123 @@ use std::{
 };
 
 use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
+use percent_encoding::{AsciiSet, CONTROLS};
 use rayon::prelude::*;
 use spothost_server::Site;
 use url::Url;
 
 use super::{Problem, folder::File};
 
+/// What must be encoded of a file's name in the path of a URL (RFC 3986 §3.3), so that it stays one.
+const IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'\\');
+
 /// Longer pages are not read for links.
 const LONGEST_PAGE: u64 = 16 << 20;
 /// Where the site is thought to be: a name that nobody has (RFC 2606).
 const ORIGIN: &str = "https://site.invalid";
 
-/// What lead nowhere in the pages among `files`, a problem for each target; `site` is the package made of them.
+/// A file that is shown at other addresses than its own: wherever nothing is found.
+const NOT_FOUND: &str = "404.html";
+/// Some address at which nothing is, below the folder of such a file.
+const NOWHERE: &str = "no/such/page";
+
+/// A link that leads nowhere.
+struct Dead<'a> {
+    /// As it stands in the page.
+    link: String,
+    /// The file of the page.
+    page: &'a str,
+    why: Why,
+}
+
+/// Why a link leads nowhere.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    /// Nothing is there.
+    Missing,
+    /// It would lead somewhere from the page's file, and the page's address is another: that one.
+    Address(String),
+    /// It leads somewhere from the page's own address, but that page is shown everywhere.
+    Everywhere,
+}
+
+/// What leads nowhere in the pages among `files`: a problem for each target, and one for all links that only the addresses of
+/// their pages break; `site` is the package made of them.
 pub(super) fn dead(site: &Site, files: &[File], domain: Option<&str>) -> Vec<Problem> {
     let pages = files.par_iter().filter(|file| is_page(&file.name) && file.length <= LONGEST_PAGE);
     let found: Vec<_> = pages.flat_map_iter(|page| dead_of(site, page, domain)).collect();
-    let mut by_target: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for (target, page) in found {
-        by_target.entry(target).or_default().insert(page);
+    let mut by_target: BTreeMap<(&Why, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut displaced = Vec::new();
+    for dead in &found {
+        match dead.why {
+            Why::Address(_) => displaced.push(dead),
+            Why::Missing | Why::Everywhere => {
+                by_target.entry((&dead.why, &dead.link)).or_default().insert(dead.page);
+            }
+        }
     }
-    by_target.into_iter().map(|(target, pages)| problem(&target, &pages)).collect()
+    let missing = by_target.into_iter().map(|((why, target), pages)| problem(why, target, &pages));
+    missing.chain(displacement(&displaced)).collect()
 }
 
-fn problem(target: &str, pages: &BTreeSet<&str>) -> Problem {
+fn problem(why: &Why, target: &str, pages: &BTreeSet<&str>) -> Problem {
     let first = pages.first().copied().unwrap_or_default();
     let others = match pages.len() {
         0 | 1 => String::new(),
         2 => "; so does another page".to_owned(),
         several => format!("; so do {} other pages", several - 1),
     };
-    Problem::doubtful(first, format!("links to {target}, which is not there{others}"))
+    let said = match why {
+        Why::Everywhere => format!(
+            "links to {target}, which is not there wherever else this page is shown, such as at /{NOWHERE}: begin it with a slash{others}"
+        ),
+        Why::Missing | Why::Address(_) => format!("links to {target}, which is not there{others}"),
+    };
+    Problem::doubtful(first, said)
 }
 
-fn dead_of<'a>(site: &Site, page: &'a File, domain: Option<&str>) -> Vec<(String, &'a str)> {
+/// The one problem of all links that would work from the files of their pages, and do not from their addresses.
+fn displacement(displaced: &[&Dead<'_>]) -> Option<Problem> {
+    let first = displaced.first()?;
+    let Why::Address(address) = &first.why else { return None };
+    let pages: BTreeSet<_> = displaced.iter().map(|dead| dead.page).collect();
+    let (links, of) = (displaced.len(), pages.len());
+    let [links_are, pages] =
+        [(links, "link"), (of, "page")].map(|(n, word)| format!("{n} {word}{}", if n == 1 { "" } else { "s" }));
+    let lead = if links == 1 { "leads" } else { "lead" };
+    let said = format!(
+        "by its `slash` {links_are} of {pages} {lead} nowhere, such as {} in {}, whose address is {address}: leave `slash` out, or begin \
+         links with a slash",
+        first.link, first.page
+    );
+    Some(Problem::doubtful("site.toml", said))
+}
+
+fn dead_of<'a>(site: &Site, page: &'a File, domain: Option<&str>) -> Vec<Dead<'a>> {
+    // What no address leads to, nobody reads.
+    let Some(address) = site.address(&page.name) else { return Vec::new() };
     // A page that cannot be read by now is no package, which others say.
     let Ok(content) = fs::read(&page.path) else { return Vec::new() };
     let (links, base) = links(&content);
-    let bases = addresses(&page.name).into_iter().filter_map(|address| match &base {
-        Some(base) => address.join(base).ok(),
-        None => Some(address),
-    });
-    let bases: Vec<_> = bases.collect();
-    let is_dead = |link: &&String| bases.iter().all(|base| leads_nowhere(site, base, link, domain));
-    links.iter().filter(is_dead).map(|link| (link.clone(), page.name.as_str())).collect()
-}
-
-/// The addresses at which a page is known: a relative link means something else where the address ends with a slash.
-fn addresses(name: &str) -> Vec<Url> {
-    let at = |path: &str| {
-        let mut url = Url::parse(ORIGIN).ok()?;
-        url.set_path(path);
-        Some(url)
+    let from = |path: &str| {
+        let at = Url::parse(ORIGIN).and_then(|origin| origin.join(path)).ok()?;
+        base.as_ref().map_or(Some(at.clone()), |base| at.join(base).ok())
     };
-    let folder = name.strip_suffix(".html").filter(|stem| !stem.ends_with("index"));
-    at(name).into_iter().chain(folder.and_then(|stem| at(&format!("{stem}/")))).collect()
+    let file = format!("/{}", percent_encoding::utf8_percent_encode(&page.name, IN_PATH));
+    let folder = file.rfind('/').map_or("/", |slash| &file[..=slash]);
+    let everywhere =
+        page.name.rsplit('/').next().filter(|name| *name == NOT_FOUND).map(|_| format!("{folder}{NOWHERE}"));
+    let Some(here) = from(&address) else { return Vec::new() };
+    let (there, everywhere) = (from(&file), everywhere.and_then(|path| from(&path)));
+    let leads_nowhere_from =
+        |base: &Option<Url>, link: &str| base.as_ref().is_some_and(|base| leads_nowhere(site, base, link, domain));
+    let why = |link: &str| match leads_nowhere(site, &here, link, domain) {
+        true if there.is_some() && !leads_nowhere_from(&there, link) => Some(Why::Address(address.clone())),
+        true => Some(Why::Missing),
+        false => leads_nowhere_from(&everywhere, link).then_some(Why::Everywhere),
+    };
+    let dead = links.iter().filter_map(|link| why(link).map(|why| Dead { link: link.clone(), page: &page.name, why }));
+    dead.collect()
 }
 
 fn leads_nowhere(site: &Site, base: &Url, link: &str, domain: Option<&str>) -> bool {
@@ -80,7 +143,9 @@ fn links(content: &[u8]) -> (BTreeSet<String>, Option<String>) {
         if tag.name.as_slice() == b"base" {
             base = base.or_else(|| attribute(&tag, "href"));
         } else {
-            found.extend(links_of(&tag));
+            // Hundreds of places of one page are one link to it.
+            let pages = links_of(&tag).into_iter().map(|link| link.split('#').next().unwrap_or_default().to_owned());
+            found.extend(pages.filter(|link| !link.is_empty()));
         }
     }
     (found, base)
@@ -134,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    const PAGE: &str = r##"<!doctype html><base href="/a/"><a href="b.html#x">b</a><a href="/gone?q">g</a><a href=mailto:x@y>m</a>
+    const PAGE: &str = r##"<!doctype html><base href="/a/"><a href="b.html#x">b</a><a href="b.html#y">b</a><a href="/gone?q">g</a><a href=mailto:x@y>m</a>
         <a href="https://example.org/x">e</a><a href="#top">t</a><script src="app.js">'<a href="no">'</script>
         <img srcset="one.png 1x, two.png 2x" src="one.png"><link rel=preconnect href="/other"><a href='/%C3%A4'>ä</a>"##;
 
@@ -143,15 +208,31 @@ mod tests {
         let (links, base) = links(PAGE.as_bytes());
         let links: Vec<_> = links.iter().map(String::as_str).collect();
         let expected =
-            ["/%C3%A4", "/gone?q", "app.js", "b.html#x", "https://example.org/x", "mailto:x@y", "one.png", "two.png"];
+            ["/%C3%A4", "/gone?q", "app.js", "b.html", "https://example.org/x", "mailto:x@y", "one.png", "two.png"];
         assert_eq!(links, expected);
         assert_eq!(base.as_deref(), Some("/a/"));
     }
 
+    /// What is told of a site of these files.
+    fn told(contents: &[(&str, &str)]) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let write = |(name, content): &(&str, &str)| {
+            let path: PathBuf = folder.path().join(name.replace('/', "-"));
+            fs::write(&path, content).expect("written");
+            zip.start_file(*name, zip::write::SimpleFileOptions::default()).expect("started");
+            zip.write_all(content.as_bytes()).expect("written");
+            File { name: (*name).to_owned(), path, length: content.len() as u64 }
+        };
+        let files: Vec<_> = contents.iter().map(write).collect();
+        let zip = zip.finish().expect("a zip").into_inner();
+        let site = Site::from_bytes(zip.into(), &PackageLimits::default()).expect("a package");
+        dead(&site, &files, Some("www.example.org")).iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn link_is_dead_when_no_host_would_lead_anywhere() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let contents = [
+        let told = told(&[
             ("index.html", PAGE),
             (
                 "a/b.html",
@@ -161,26 +242,59 @@ mod tests {
             ("a/app.js", ""),
             ("c.html", "<a href=/missing>"),
             ("a/c.html", ""),
-            ("_redirects", "/b/* /c 302"),
-            ("ä.html", ""),
-        ];
-        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        let files = contents.map(|(name, content)| {
-            let path: PathBuf = folder.path().join(name.replace('/', "-"));
-            fs::write(&path, content).expect("written");
-            zip.start_file(name, zip::write::SimpleFileOptions::default()).expect("started");
-            zip.write_all(content.as_bytes()).expect("written");
-            File { name: name.to_owned(), path, length: content.len() as u64 }
-        });
-        let zip = zip.finish().expect("a zip").into_inner();
-        let site = Site::from_bytes(zip.into(), &PackageLimits::default()).expect("a package");
-        let told: Vec<_> = dead(&site, &files, Some("www.example.org")).iter().map(ToString::to_string).collect();
+            (
+                "_redirects",
+                "/b/* /c 302\n/old /gone 301\n/round /round-again\n/round-again /round\n/away https://example.org/ 301",
+            ),
+            ("ä.html", "<a href=/old><a href=/round><a href=/away><a href='ä'>"),
+        ]);
         let expected = [
             "index.html: links to /gone?q, which is not there",
             "a/b.html: links to /missing, which is not there; so does another page",
+            "ä.html: links to /old, which is not there",
+            "ä.html: links to /round, which is not there",
             "a/b.html: links to https://www.example.org/none, which is not there",
             "index.html: links to two.png, which is not there",
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn links_are_resolved_from_the_address_that_a_visitor_is_at() {
+        let pages = [
+            ("index.html", "<a href=docs><a href=about>"),
+            ("docs/index.html", "<img src=a.png><a href=../about/><a href=./>"),
+            ("docs/a.png", ""),
+            ("about.html", "<img src=docs/a.png><a href=about>"),
+        ];
+        // By default a page has the one address from which its links work.
+        assert_eq!(told(&pages), Vec::<String>::new());
+        for (slash, expected) in [
+            ("strip", "such as a.png in docs/index.html, whose address is /docs"),
+            ("add", "such as about in about.html, whose address is /about/"),
+        ] {
+            let policy = format!("slash = \"{slash}\"");
+            let told = told(&[&pages[..], &[("site.toml", &policy)]].concat());
+            assert!(
+                told.len() == 1 && told[0].starts_with("site.toml: by its `slash`") && told[0].contains(expected),
+                "{told:?}"
+            );
+        }
+        // From a wrong address nothing of this would be told.
+        let told = told(&[("index.html", ""), ("docs/index.html", "<img src=docs/a.png>"), ("docs/a.png", "")]);
+        assert_eq!(told, ["docs/index.html: links to docs/a.png, which is not there"]);
+    }
+
+    #[test]
+    fn page_that_is_shown_everywhere_needs_links_that_work_everywhere() {
+        let told = told(&[
+            ("index.html", ""),
+            ("style.css", ""),
+            ("404.html", "<link rel=stylesheet href=style.css><a href=/>home</a><img src=/style.css><a href='#top'>"),
+            ("de/404.html", "<base href=/de/><a href=index.html>"),
+            ("de/index.html", ""),
+        ]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("404.html: links to style.css, which is not there wherever else"), "{told:?}");
     }
 }

@@ -11,26 +11,29 @@ use std::{
 };
 
 use rayon::prelude::*;
-use spothost_server::{PackageLimits, Site};
+use spothost_server::{PackageLimits, Refused, Site};
+use time::OffsetDateTime;
 
 use super::{
-    Problem, archive,
+    Problem, Signer, Version, archive,
     cache::Cache,
     entry::{Effort, Entry, Packer, hash_of},
     folder::{File, Folder},
     links,
     progress::Progress,
+    unpack::unpack,
 };
+use crate::fault::Fault;
 
 /// The longest package, in bytes: S3 copies no longer object in one step
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>), and the pointer is such a copy.
 pub(super) const LONGEST_PACKAGE: u64 = 5 << 30;
 
-/// How a folder is made into a package.
+/// How a site is made into a package.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The folder.
-    pub folder: PathBuf,
+    /// The site: a folder, or a zip of one.
+    pub site: PathBuf,
     /// How hard its files are compressed.
     pub effort: Effort,
     /// The longest file that is published, in bytes.
@@ -39,6 +42,8 @@ pub struct Recipe {
     pub cache: Option<PathBuf>,
     /// The site's own name, if it is known: links to it are its own.
     pub domain: Option<String>,
+    /// When all of it was last modified, as its package says; without it hosts take the time of the version.
+    pub date: Option<OffsetDateTime>,
 }
 
 /// A package that is ready to be published.
@@ -65,10 +70,20 @@ pub struct Made {
     pub beside: usize,
     /// Files whose compressed forms were in the cache, or that need none.
     pub known: usize,
-    /// What was left out because its name begins with a dot.
-    pub hidden: usize,
+    /// What was left out because it is hidden: names that begin with a dot, and what file managers leave behind.
+    pub hidden: Vec<String>,
     /// How long it took to compress.
     pub time: Duration,
+}
+
+impl Parcel {
+    /// The signature of this package, published at that time: the text of its `.minisig` file.
+    ///
+    /// # Errors
+    /// A package that cannot be read.
+    pub fn signed(&self, signer: &Signer, at: OffsetDateTime) -> Result<String, Fault> {
+        signer.sign(&self.path, &Version::new(at, &self.sha256))
+    }
 }
 
 impl Recipe {
@@ -78,19 +93,28 @@ impl Recipe {
     /// # Errors
     /// What has nothing to do with the site: the disk that the package is written to.
     pub fn make(&self, path: &Path) -> io::Result<(Option<Parcel>, Vec<Problem>)> {
-        let mut folder = Folder::read(&self.folder, self.longest_file);
+        let unpacked = match unpack(&self.site)? {
+            None => None,
+            Some(Ok(unpacked)) => Some(unpacked),
+            Some(Err(problem)) => return Ok((None, vec![problem])),
+        };
+        let site = unpacked.as_ref().map_or(&*self.site, |folder| folder.path());
+        let mut folder = Folder::read(site, self.longest_file);
         let cache = Cache::open(self.cache.clone())?;
         let (entries, made) = self.pack(&mut folder, &cache);
         let mut problems = std::mem::take(&mut folder.problems);
         if entries.is_empty() {
             return Ok((None, problems));
         }
-        archive::write(&entries, fs::File::create(path)?, |_| ())?;
+        let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+        archive::write(&entries, &file, self.date)?;
         cache.sweep();
         problems.extend(self.judge(path, &folder.files));
         let length = fs::metadata(path)?.len();
         if length > LONGEST_PACKAGE {
-            let said = format!("has {length} bytes; S3 copies at most {LONGEST_PACKAGE} in one step");
+            let said = format!(
+                "has {length} bytes; S3 copies at most {LONGEST_PACKAGE} in one step: serve the largest files from elsewhere"
+            );
             problems.push(Problem::stops("the package", said));
         }
         problems.sort();
@@ -130,7 +154,7 @@ impl Recipe {
             bytes,
             beside: entries.iter().filter(|entry| entry.beside).count(),
             known: known.into_inner(),
-            hidden: folder.hidden,
+            hidden: std::mem::take(&mut folder.hidden),
             time: progress.done(),
         };
         folder.problems.extend(problems);
@@ -142,27 +166,23 @@ impl Recipe {
         let opened = Site::open(path, &PackageLimits::default()).and_then(|site| site.verify().map(|()| site));
         let site = match opened {
             Ok(site) => Arc::new(site),
-            Err(refused) => {
-                let about = refused.entry().unwrap_or("the package").to_owned();
-                return vec![Problem::stops(about, refused.reason())];
-            }
+            Err(refused) => return vec![refusal(&refused)],
         };
         // Rules for another host are no fault of the site's; those for its own name need no word.
         let own = |host: &String| self.domain.as_ref() == Some(host);
         let notes = site.notes().iter().filter(|note| !note.host.as_ref().is_some_and(own)).map(|note| {
-            let about = match note.line {
-                0 => note.file.to_owned(),
-                line => format!("{}:{line}", note.file),
-            };
-            match note.host {
-                Some(_) => Problem::doubtful(about, &note.text),
-                None => Problem::wrong(about, &note.text),
-            }
+            let problem = if note.host.is_some() { Problem::doubtful } else { Problem::wrong };
+            problem(note.file, &note.text).at_line(note.line)
         });
         // What hosts hold against a package before it goes live.
         let gate = site.gate().into_iter().map(|said| Problem::stops("the gate", said));
         notes.chain(gate).chain(links::dead(&site, files, self.domain.as_deref())).collect()
     }
+}
+
+/// What a host would say of a package that it does not serve.
+pub(super) fn refusal(refused: &Refused) -> Problem {
+    Problem::stops(refused.entry().unwrap_or("the package"), refused.reason())
 }
 
 #[cfg(test)]
@@ -172,11 +192,12 @@ mod tests {
 
     fn recipe(folder: &Path, cache: &Path) -> Recipe {
         Recipe {
-            folder: folder.to_owned(),
-            effort: Effort { brotli: Some(5), zstandard: true },
+            site: folder.to_owned(),
+            effort: Effort::USUAL,
             longest_file: 1 << 20,
             cache: Some(cache.to_owned()),
             domain: None,
+            date: None,
         }
     }
 
@@ -251,10 +272,81 @@ mod tests {
         let mut zip = zip::ZipArchive::new(fs::File::open(path).expect("readable")).expect("a zip");
         for index in 0..zip.len() {
             let entry = zip.by_index(index).expect("an entry");
-            let long = entry.compression() == archive::STORED && entry.size() >= 32 * 1024;
+            let long = entry.compression() == zip::CompressionMethod::Stored && entry.size() >= 32 * 1024;
             assert!(!long || entry.data_start().is_some_and(|at| at % 4096 == 0), "{:?}", entry.name());
         }
         assert_eq!(zip.by_name("index.html.br").expect("there").size(), 14);
+    }
+
+    #[test]
+    fn zip_of_a_site_makes_the_package_that_its_folder_makes() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = folder.path().join("site");
+        written(
+            &site,
+            &[("index.html", &text("page")), ("a/b.txt", b"b"), ("empty.txt", b""), ("_headers", b"/*\n  X-A: b\n")],
+        );
+        // As macOS packs it, deflated and stored, with what no site holds.
+        let packed = folder.path().join("site.zip");
+        let mut zip = zip::ZipWriter::new(fs::File::create(&packed).expect("made"));
+        for (name, content, method) in [
+            ("a/", &b""[..], zip::CompressionMethod::Stored),
+            ("a/b.txt", b"b", zip::CompressionMethod::Stored),
+            ("__MACOSX/._index.html", b"x", zip::CompressionMethod::Stored),
+            (".DS_Store", b"x", zip::CompressionMethod::Stored),
+            ("_headers", b"/*\n  X-A: b\n", zip::CompressionMethod::Deflated),
+            ("./empty.txt", b"", zip::CompressionMethod::Deflated),
+            ("index.html", &text("page"), zip::CompressionMethod::Deflated),
+        ] {
+            let options = zip::write::SimpleFileOptions::default().compression_method(method);
+            zip.start_file(name, options).expect("started");
+            io::Write::write_all(&mut zip, content).expect("written");
+        }
+        zip.finish().expect("a zip");
+        let made = |from: &Path| {
+            let to = folder.path().join("made.zip");
+            let (parcel, problems) = recipe(from, &folder.path().join("cache")).make(&to).expect("made");
+            assert_eq!(problems, []);
+            parcel.expect("a package")
+        };
+        let (from_folder, from_zip) = (made(&site), made(&packed));
+        assert_eq!(from_folder.sha256, from_zip.sha256);
+        assert_eq!(from_zip.made.hidden, [".DS_Store", "__MACOSX"]);
+    }
+
+    #[test]
+    fn zip_that_no_host_would_serve_is_told_with_its_cure() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("site.zip");
+        fs::write(&path, "no zip").expect("written");
+        let (parcel, problems) = recipe(&path, folder.path()).make(&folder.path().join("made.zip")).expect("told");
+        assert!(parcel.is_none() && problems.len() == 1 && problems[0].weight == Weight::Stops, "{problems:?}");
+        assert!(problems[0].said.contains("name a folder or a zip"), "{problems:?}");
+    }
+
+    #[test]
+    fn date_of_the_source_is_that_of_every_entry_and_keeps_the_bytes_the_same() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = folder.path().join("site");
+        written(&site, &[("index.html", &text("page")), ("x.png", &[7; 40_000]), ("empty.txt", b"")]);
+        let at = time::macros::datetime!(2026-11-21 12:00:04 UTC);
+        let made = |date, cache: &str| {
+            let to = folder.path().join("made.zip");
+            let recipe = Recipe { date, ..recipe(&site, &folder.path().join(cache)) };
+            recipe.make(&to).expect("made").0.expect("a package").sha256
+        };
+        let dated = made(Some(at), "one");
+        let mut zip =
+            zip::ZipArchive::new(fs::File::open(folder.path().join("made.zip")).expect("there")).expect("a zip");
+        for index in 0..zip.len() {
+            let entry = zip.by_index(index).expect("an entry");
+            assert_eq!(entry.last_modified(), archive::dos_time(at).ok(), "{:?}", entry.name());
+        }
+        let site = Site::open(&folder.path().join("made.zip"), &PackageLimits::default()).expect("a package");
+        site.verify().expect("local and central headers agree");
+        assert_eq!(made(Some(at), "two"), dated);
+        assert_eq!(made(Some(at + Duration::from_secs(1)), "one"), dated, "a zip knows even seconds");
+        assert_ne!(made(None, "one"), dated);
     }
 
     #[test]
@@ -274,12 +366,13 @@ mod tests {
         let (parcel, problems) =
             recipe(&site, &folder.path().join("cache")).make(&folder.path().join("site.zip")).expect("made");
         assert!(parcel.is_some());
-        let told: Vec<_> = problems.iter().map(|problem| (problem.weight, problem.about.as_str())).collect();
+        let told: Vec<_> =
+            problems.iter().map(|problem| (problem.weight, problem.about.as_str(), problem.line)).collect();
         let expected = [
-            (Weight::Stops, "the gate"),
-            (Weight::Wrong, "INDEX.html, index.html"),
-            (Weight::Wrong, "_redirects:1"),
-            (Weight::Doubtful, "index.html"),
+            (Weight::Stops, "the gate", None),
+            (Weight::Wrong, "INDEX.html, index.html", None),
+            (Weight::Wrong, "_redirects", Some(1)),
+            (Weight::Doubtful, "index.html", None),
         ];
         assert_eq!(told, expected);
     }

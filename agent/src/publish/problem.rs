@@ -1,6 +1,6 @@
 //! What is wrong with a site before it is published.
 
-use std::{cmp::Ordering, fmt};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -16,15 +16,17 @@ pub enum Weight {
     Doubtful,
 }
 
-/// One problem, with what cures it where that is not plain.
-///
-/// The worst come first, then what is about one file together, in the order of its lines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One problem, with what cures it where that is not plain. They are ordered as people read them: the worst first, then file by
+/// file, and within a file by its lines.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
     /// How much it matters.
     pub weight: Weight,
-    /// What it is about: a file, a line of a file, or the package.
+    /// What it is about: a file, or the package.
     pub about: String,
+    /// The line of that file, counted from 1; none where all of it is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
     /// What is wrong.
     pub said: String,
 }
@@ -32,43 +34,32 @@ pub struct Problem {
 impl Problem {
     /// A problem that stops a publication.
     pub(super) fn stops(about: impl Into<String>, said: impl fmt::Display) -> Problem {
-        Problem { weight: Weight::Stops, about: about.into(), said: said.to_string() }
+        Problem { weight: Weight::Stops, about: about.into(), line: None, said: said.to_string() }
     }
 
     /// A problem that stops a publication unless somebody says otherwise.
     pub(super) fn wrong(about: impl Into<String>, said: impl fmt::Display) -> Problem {
-        Problem { weight: Weight::Wrong, about: about.into(), said: said.to_string() }
+        Problem { weight: Weight::Wrong, about: about.into(), line: None, said: said.to_string() }
     }
 
-    /// What it is about, with a number where that is a line of a file: the tenth comes behind the second.
-    fn place(&self) -> (&str, u64, &str) {
-        let line = self.about.rsplit_once(':').and_then(|(file, line)| Some((file, line.parse().ok()?)));
-        let (file, line) = line.unwrap_or((&self.about, 0));
-        (file, line, &self.about)
+    /// The same problem, of a line of that file; 0 stands for all of it, as in [`spothost_server::Note`].
+    #[must_use]
+    pub(super) fn at_line(self, line: usize) -> Problem {
+        Problem { line: Some(line).filter(|line| *line > 0), ..self }
     }
 
     /// A problem that somebody should know of.
     pub(super) fn doubtful(about: impl Into<String>, said: impl fmt::Display) -> Problem {
-        Problem { weight: Weight::Doubtful, about: about.into(), said: said.to_string() }
-    }
-}
-
-impl Ord for Problem {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_place = || self.place().cmp(&other.place());
-        self.weight.cmp(&other.weight).then_with(by_place).then_with(|| self.said.cmp(&other.said))
-    }
-}
-
-impl PartialOrd for Problem {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+        Problem { weight: Weight::Doubtful, about: about.into(), line: None, said: said.to_string() }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.about, self.said)
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.about, self.said),
+            None => write!(f, "{}: {}", self.about, self.said),
+        }
     }
 }
 
@@ -77,13 +68,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_come_in_the_order_of_lines() {
-        let wrong = |about: &str| Problem::wrong(about, "x");
-        let mut problems =
-            vec![wrong("_redirects:10"), wrong("_redirects:2"), wrong("_redirects"), wrong("_headers:3")];
-        problems.push(Problem::doubtful("_headers:1", "x"));
+    fn problems_come_as_people_read_them() {
+        let mut problems = [
+            Problem::doubtful("_redirects", "d").at_line(1),
+            Problem::wrong("_redirects", "c").at_line(10),
+            Problem::wrong("_redirects", "b").at_line(9),
+            Problem::wrong("_redirects", "a").at_line(0),
+            Problem::wrong("_headers", "e").at_line(100),
+            Problem::stops("x.html", "f"),
+        ];
         problems.sort();
-        let order: Vec<_> = problems.iter().map(|problem| problem.about.as_str()).collect();
-        assert_eq!(order, ["_headers:3", "_redirects", "_redirects:2", "_redirects:10", "_headers:1"]);
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let expected =
+            ["x.html: f", "_headers:100: e", "_redirects: a", "_redirects:9: b", "_redirects:10: c", "_redirects:1: d"];
+        assert_eq!(told, expected);
     }
 }

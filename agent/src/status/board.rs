@@ -19,6 +19,9 @@ use crate::{
 /// How many spans of the boot are remembered; a host that cannot boot must not grow.
 const MOST_SPANS: usize = 200;
 
+/// How many notes are told at once; `_redirects` of another host's making can have hundreds.
+const MOST_NOTES: usize = 20;
+
 /// A part that has not moved so long after the time by which it wanted to does not look any more.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -183,12 +186,31 @@ impl Place {
                 fault.tries = 0;
             }
         };
+        self.tell_news(&notes);
         self.settle(Phase::Kept, next, |part| {
             fault(part);
             part.waits_for = None;
             part.notes = notes;
             hold(part, holds);
         });
+    }
+
+    /// Warns of notes on the site that were not there before: whoever edits it reads the log. Those of other parts have
+    /// figures in them that change with each look.
+    fn tell_news(&self, notes: &[String]) {
+        if self.part != Part::Package {
+            return;
+        }
+        let status = self.board.status.borrow();
+        let known = status.parts.iter().find(|part| part.part == self.part).map_or(&[][..], |part| &part.notes[..]);
+        let news: Vec<_> = notes.iter().filter(|note| !known.contains(note)).cloned().collect();
+        drop(status);
+        for note in news.iter().take(MOST_NOTES) {
+            tracing::warn!("{}: {note}", self.part);
+        }
+        if news.len() > MOST_NOTES {
+            tracing::warn!("{}: {} more such notes: see spothost status", self.part, news.len() - MOST_NOTES);
+        }
     }
 
     /// The part holds `holds` now, while its round goes on.

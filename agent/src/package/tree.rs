@@ -1,0 +1,308 @@
+//! What lies in a folder that is a site: one walk for whoever serves it and for whoever publishes it.
+//!
+//! Symbolic links are followed where they end in the folder, as `latest -> v2` does: a package holds no links, so it holds what
+//! they lead to. A link that ends elsewhere would publish what nobody meant to, so it is left out, and told.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use spothost_server::PackageLimits;
+use walkdir::WalkDir;
+
+/// What file managers leave behind, beside names that begin with a dot: macOS' archives, and Windows' folders.
+const METADATA: &[&str] = &["__MACOSX", "Thumbs.db", "desktop.ini"];
+
+/// What is said of a folder with more in it than a package may hold.
+pub(crate) const TOO_MANY: &str = "it holds more files and folders than a package may: take out what is no part of the site, or links that multiply folders";
+
+/// The files of a folder, in the order in which they are found, and what is not among them.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    /// The files that a package of the folder holds.
+    pub(crate) files: Vec<Leaf>,
+    /// What it leaves out.
+    pub(crate) left_out: Vec<LeftOut>,
+    /// What could not be looked at, and why.
+    pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
+    /// Whether there is more than a package may hold: links that lead to folders with links can multiply a folder.
+    pub(crate) too_many: bool,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    /// Its path below the folder.
+    pub(crate) inside: PathBuf,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+    /// What the file system says of it, or of the file that a link leads to.
+    pub(crate) about: fs::Metadata,
+}
+
+/// Something in a folder that is no part of the site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// Its path below the folder.
+    pub(crate) inside: PathBuf,
+    /// Why.
+    pub(crate) why: Why,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.inside.display(), self.why)
+    }
+}
+
+/// Why something is no part of the site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its name begins with a dot, or is one that file managers leave behind.
+    Hidden,
+    /// A link that ends outside of the folder, or at something hidden in it: where.
+    Elsewhere(PathBuf),
+    /// A link to a folder that it lies in itself.
+    Loop,
+    /// A link to something that is not there.
+    Dangling(PathBuf),
+    /// Neither a file nor a folder: a pipe, a socket, a device.
+    Special,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Hidden => f.write_str("is hidden"),
+            Why::Elsewhere(to) => write!(
+                f,
+                "is a symbolic link to {}, which is no part of the site: put what it leads to in its place (cp -rL)",
+                to.display()
+            ),
+            Why::Loop => f.write_str(
+                "is a symbolic link to a folder that it lies in, so it has no end: remove it, or redirect its address in _redirects",
+            ),
+            Why::Dangling(to) => write!(f, "is a symbolic link to {}, which is not there: remove it", to.display()),
+            Why::Special => f.write_str("is neither a file nor a folder: remove it"),
+        }
+    }
+}
+
+impl Tree {
+    /// Looks at everything in `folder`, or at the one file that it is, but reads no content.
+    pub(crate) fn read(folder: &Path) -> Tree {
+        Tree::read_at_most(folder, PackageLimits::default().entries)
+    }
+
+    /// The same, but ends once there are `most` files and folders.
+    fn read_at_most(folder: &Path, most: usize) -> Tree {
+        let mut tree = Tree::default();
+        let root = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let mut seen = 0;
+        let mut walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    tree.miss(folder, error);
+                    continue;
+                }
+            };
+            let inside = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_owned();
+            if let Some(why) = unwanted(&entry, &root) {
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                }
+                tree.left_out.push(LeftOut { inside, why });
+                continue;
+            }
+            seen += 1;
+            if seen > most {
+                tree.too_many = true;
+                break;
+            }
+            if entry.file_type().is_dir() {
+                continue;
+            }
+            match entry.metadata() {
+                Ok(about) => tree.files.push(Leaf { inside, path: entry.into_path(), about }),
+                Err(error) => tree.miss(folder, error),
+            }
+        }
+        tree
+    }
+
+    /// Sorts what a walk could not go into: links that lead nowhere or back are no faults of the disk.
+    fn miss(&mut self, folder: &Path, error: walkdir::Error) {
+        let path = error.path().unwrap_or(folder).to_owned();
+        let inside = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+        let leads_to = fs::read_link(&path).ok();
+        // Without its folder there is no site.
+        let leads_to = leads_to.filter(|_| path != folder);
+        let why = match (error.loop_ancestor(), leads_to) {
+            (Some(_), _) => Some(Why::Loop),
+            (None, Some(to)) if fs::metadata(&path).is_err_and(|error| is_nowhere(&error)) => Some(Why::Dangling(to)),
+            (None, _) => None,
+        };
+        match why {
+            // What is hidden is nobody's business, wherever it leads.
+            Some(_) if hidden(&inside) => self.left_out.push(LeftOut { inside, why: Why::Hidden }),
+            Some(why) => self.left_out.push(LeftOut { inside, why }),
+            None => self.unreadable.push((path, error.into())),
+        }
+    }
+}
+
+/// Why an entry is no part of the site whose folder really is `root`, if it is none.
+fn unwanted(entry: &walkdir::DirEntry, root: &Path) -> Option<Why> {
+    if entry.depth() > 0 && is_hidden(&entry.file_name().to_string_lossy()) {
+        return Some(Why::Hidden);
+    }
+    if entry.depth() > 0
+        && entry.path_is_symlink()
+        && let Ok(end) = fs::canonicalize(entry.path())
+        && end.strip_prefix(root).map_or(true, hidden)
+    {
+        return Some(Why::Elsewhere(end));
+    }
+    let kind = entry.file_type();
+    (!kind.is_file() && !kind.is_dir()).then_some(Why::Special)
+}
+
+/// Whether any part of a path below the folder is hidden.
+fn hidden(inside: &Path) -> bool {
+    inside.iter().any(|name| is_hidden(&name.to_string_lossy()))
+}
+
+/// Whether no package would have a file or folder of this name: what begins with a dot, but for `.well-known` (RFC 8615), and
+/// what file managers leave behind.
+fn is_hidden(name: &str) -> bool {
+    (name.starts_with('.') && name != ".well-known") || METADATA.contains(&name)
+}
+
+/// A target that is not there, or links that lead to each other.
+fn is_nowhere(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use super::*;
+
+    /// A folder `site` with these files, beside one called `secret.txt`.
+    fn folder(names: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = folder.path().join("site");
+        fs::write(folder.path().join("secret.txt"), "secret").expect("written");
+        for name in names {
+            let path = site.join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, name).expect("written");
+        }
+        (folder, site)
+    }
+
+    fn names(tree: &Tree) -> Vec<&str> {
+        tree.files.iter().filter_map(|leaf| leaf.inside.to_str()).collect()
+    }
+
+    fn left_out(tree: &Tree) -> Vec<(&str, &Why)> {
+        tree.left_out.iter().filter_map(|out| Some((out.inside.to_str()?, &out.why))).collect()
+    }
+
+    #[test]
+    fn links_that_end_in_the_folder_are_followed() {
+        let (_folder, site) = folder(&["v1/a.html", "v2/a.html", "v2/deep/b.html", "index.html"]);
+        symlink("v2", site.join("latest")).expect("a link");
+        symlink("latest", site.join("stable")).expect("a link");
+        symlink(site.join("index.html"), site.join("v1/home.html")).expect("a link");
+        let tree = Tree::read(&site);
+        let expected = [
+            "index.html",
+            "latest/a.html",
+            "latest/deep/b.html",
+            "stable/a.html",
+            "stable/deep/b.html",
+            "v1/a.html",
+            "v1/home.html",
+            "v2/a.html",
+            "v2/deep/b.html",
+        ];
+        assert_eq!((names(&tree), left_out(&tree)), (expected.to_vec(), vec![]));
+        assert!(tree.files.iter().all(|leaf| leaf.about.is_file()));
+    }
+
+    #[test]
+    fn what_is_no_part_of_the_site_is_left_out_with_the_reason() {
+        let (folder, site) =
+            folder(&["a/x.html", "b/y.html", ".env", ".git/HEAD", ".well-known/z", "__MACOSX/._a", "Thumbs.db"]);
+        let outside = fs::canonicalize(folder.path()).expect("there");
+        symlink("../secret.txt", site.join("out.txt")).expect("a link");
+        symlink("..", site.join("parent")).expect("a link");
+        symlink(".env", site.join("env.txt")).expect("a link");
+        symlink("gone", site.join("dangling")).expect("a link");
+        symlink("self", site.join("self")).expect("a link");
+        symlink(".", site.join("here")).expect("a link");
+        symlink("../../b", site.join("a/b")).expect("a link");
+        symlink("../b", site.join("a/sibling")).expect("a link");
+        symlink("../a", site.join("b/back")).expect("a link");
+        symlink("nowhere", site.join(".hidden-link")).expect("a link");
+        let _socket = UnixListener::bind(site.join("socket")).expect("a socket");
+        let tree = Tree::read(&site);
+        assert_eq!(names(&tree), [".well-known/z", "a/sibling/y.html", "a/x.html", "b/back/x.html", "b/y.html"]);
+        let real = fs::canonicalize(&site).expect("there");
+        let expected = [
+            (".env", Why::Hidden),
+            (".git", Why::Hidden),
+            (".hidden-link", Why::Hidden),
+            ("Thumbs.db", Why::Hidden),
+            ("__MACOSX", Why::Hidden),
+            ("a/b", Why::Dangling("../../b".into())),
+            ("a/sibling/back", Why::Loop),
+            ("b/back/b", Why::Dangling("../../b".into())),
+            ("b/back/sibling", Why::Loop),
+            ("dangling", Why::Dangling("gone".into())),
+            ("env.txt", Why::Elsewhere(real.join(".env"))),
+            ("here", Why::Loop),
+            ("out.txt", Why::Elsewhere(outside.join("secret.txt"))),
+            ("parent", Why::Elsewhere(outside)),
+            ("self", Why::Dangling("self".into())),
+            ("socket", Why::Special),
+        ];
+        let mut told = left_out(&tree);
+        told.sort_by_key(|(name, _)| *name);
+        let expected: Vec<_> = expected.iter().map(|(name, why)| (*name, why)).collect();
+        assert_eq!(told, expected);
+        assert!(tree.unreadable.is_empty(), "{:?}", tree.unreadable);
+    }
+
+    #[test]
+    fn links_that_multiply_a_folder_are_bounded() {
+        let (_folder, site) = folder(&["index.html"]);
+        // Twenty folders, each with two links to the next: a million ways to one file.
+        for number in 0..20 {
+            let folder = site.join(format!("f{number}"));
+            fs::create_dir_all(&folder).expect("made");
+            for link in ["a", "b"] {
+                symlink(format!("../f{}", number + 1), folder.join(link)).expect("a link");
+            }
+        }
+        fs::create_dir_all(site.join("f20")).expect("made");
+        fs::write(site.join("f20/x.html"), "x").expect("written");
+        let tree = Tree::read_at_most(&site, 500);
+        assert!(tree.too_many && tree.files.len() < 500, "{}", tree.files.len());
+    }
+
+    #[test]
+    fn one_file_is_a_tree_and_a_folder_that_is_not_there_is_none() {
+        let (folder, _) = folder(&["index.html"]);
+        let tree = Tree::read(&folder.path().join("secret.txt"));
+        assert_eq!(tree.files.len(), 1);
+        let tree = Tree::read(&folder.path().join("missing"));
+        assert_eq!((tree.files.len(), tree.unreadable.len()), (0, 1));
+    }
+}
