@@ -8,11 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spothost_server::PackageLimits;
+use spothost_server::{Hidden, PackageLimits};
 use walkdir::WalkDir;
 
-/// What file managers leave behind, beside names that begin with a dot: macOS' archives, and Windows' folders.
-const METADATA: &[&str] = &["__MACOSX", "Thumbs.db", "desktop.ini"];
+/// The package's own settings, which visitors never see, and hosts need.
+const SETTINGS: &[&str] = &["_headers", "_redirects", "site.toml"];
+/// No longer `site.toml` is read, as by hosts.
+const LONGEST_SETTING: u64 = 1 << 20;
 
 /// What is said of a folder with more in it than a package may hold.
 pub(crate) const TOO_MANY: &str = "it holds more files and folders than a package may: take out what is no part of the site, or links that multiply folders";
@@ -59,7 +61,7 @@ impl fmt::Display for LeftOut {
 /// Why something is no part of the site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Its name begins with a dot, or is one that file managers leave behind.
+    /// Visitors would never see it: it is what tools leave, or its `site.toml` says so.
     Hidden,
     /// A link that ends outside of the folder, or at something hidden in it: where.
     Elsewhere(PathBuf),
@@ -99,18 +101,19 @@ impl Tree {
     fn read_at_most(folder: &Path, most: usize) -> Tree {
         let mut tree = Tree::default();
         let root = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let hidden = Hides::of(folder);
         let mut seen = 0;
         let mut walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
         while let Some(entry) = walk.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    tree.miss(folder, error);
+                    tree.miss(folder, &hidden, error);
                     continue;
                 }
             };
             let inside = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_owned();
-            if let Some(why) = unwanted(&entry, &root) {
+            if let Some(why) = unwanted(&entry, &inside, &root, &hidden) {
                 if entry.file_type().is_dir() {
                     walk.skip_current_dir();
                 }
@@ -127,14 +130,14 @@ impl Tree {
             }
             match entry.metadata() {
                 Ok(about) => tree.files.push(Leaf { inside, path: entry.into_path(), about }),
-                Err(error) => tree.miss(folder, error),
+                Err(error) => tree.miss(folder, &hidden, error),
             }
         }
         tree
     }
 
     /// Sorts what a walk could not go into: links that lead nowhere or back are no faults of the disk.
-    fn miss(&mut self, folder: &Path, error: walkdir::Error) {
+    fn miss(&mut self, folder: &Path, hidden: &Hides, error: walkdir::Error) {
         let path = error.path().unwrap_or(folder).to_owned();
         let inside = path.strip_prefix(folder).unwrap_or(&path).to_owned();
         let leads_to = fs::read_link(&path).ok();
@@ -147,38 +150,52 @@ impl Tree {
         };
         match why {
             // What is hidden is nobody's business, wherever it leads.
-            Some(_) if hidden(&inside) => self.left_out.push(LeftOut { inside, why: Why::Hidden }),
+            Some(_) if hidden.file(&inside) || hidden.folder(&inside) => {
+                self.left_out.push(LeftOut { inside, why: Why::Hidden })
+            }
             Some(why) => self.left_out.push(LeftOut { inside, why }),
             None => self.unreadable.push((path, error.into())),
         }
     }
 }
 
+/// What visitors of a folder's site never see.
+struct Hides(Hidden);
+
+impl Hides {
+    /// As the `site.toml` of that folder says it, if it has one; what is wrong with it is told by others.
+    fn of(folder: &Path) -> Hides {
+        let path = folder.join("site.toml");
+        let readable = fs::metadata(&path).is_ok_and(|about| about.len() <= LONGEST_SETTING);
+        let text = if readable { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+        Hides(Hidden::of_settings(&text))
+    }
+
+    fn file(&self, inside: &Path) -> bool {
+        let name = inside.to_string_lossy();
+        !SETTINGS.contains(&&*name) && self.0.file(&name).is_some()
+    }
+
+    fn folder(&self, inside: &Path) -> bool {
+        self.0.folder(&inside.to_string_lossy()).is_some()
+    }
+}
+
 /// Why an entry is no part of the site whose folder really is `root`, if it is none.
-fn unwanted(entry: &walkdir::DirEntry, root: &Path) -> Option<Why> {
-    if entry.depth() > 0 && is_hidden(&entry.file_name().to_string_lossy()) {
+fn unwanted(entry: &walkdir::DirEntry, inside: &Path, root: &Path, hidden: &Hides) -> Option<Why> {
+    let kind = entry.file_type();
+    let is_hidden = |inside: &Path| if kind.is_dir() { hidden.folder(inside) } else { hidden.file(inside) };
+    if entry.depth() > 0 && is_hidden(inside) {
         return Some(Why::Hidden);
     }
     if entry.depth() > 0
         && entry.path_is_symlink()
         && let Ok(end) = fs::canonicalize(entry.path())
-        && end.strip_prefix(root).map_or(true, hidden)
+        && end.strip_prefix(root).map_or(true, is_hidden)
     {
         return Some(Why::Elsewhere(end));
     }
-    let kind = entry.file_type();
     (!kind.is_file() && !kind.is_dir()).then_some(Why::Special)
-}
-
-/// Whether any part of a path below the folder is hidden.
-fn hidden(inside: &Path) -> bool {
-    inside.iter().any(|name| is_hidden(&name.to_string_lossy()))
-}
-
-/// Whether no package would have a file or folder of this name: what begins with a dot, but for `.well-known` (RFC 8615), and
-/// what file managers leave behind.
-fn is_hidden(name: &str) -> bool {
-    (name.starts_with('.') && name != ".well-known") || METADATA.contains(&name)
 }
 
 /// A target that is not there, or links that lead to each other.
@@ -278,6 +295,20 @@ mod tests {
         let expected: Vec<_> = expected.iter().map(|(name, why)| (*name, why)).collect();
         assert_eq!(told, expected);
         assert!(tree.unreadable.is_empty(), "{:?}", tree.unreadable);
+    }
+
+    #[test]
+    fn what_is_hidden_is_what_hosts_would_hide() {
+        let (_folder, site) =
+            folder(&["tags/.net/index.html", "drafts/a.html", "private/b.html", "site.toml", "_headers", ".npmrc"]);
+        fs::write(site.join("site.toml"), "hide = ['drafts']\n").expect("written");
+        symlink("drafts/a.html", site.join("a.html")).expect("a link");
+        let tree = Tree::read(&site);
+        assert_eq!(names(&tree), ["_headers", "private/b.html", "site.toml", "tags/.net/index.html"]);
+        let hidden: Vec<_> =
+            left_out(&tree).into_iter().filter(|(_, why)| **why == Why::Hidden).map(|(name, _)| name).collect();
+        assert_eq!(hidden, [".npmrc", "drafts"]);
+        assert_eq!(tree.left_out.len(), 3, "a link to a draft would publish it");
     }
 
     #[test]
