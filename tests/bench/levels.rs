@@ -19,10 +19,13 @@ use flate2::{Compression, write::DeflateEncoder};
 /// Brotli's window as `publish` has it.
 const WINDOW: i32 = 22;
 
+/// What makes a coded form of a content.
+type Encode = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// An encoder at one level.
 struct Encoder {
     name: String,
-    encode: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    encode: Encode,
 }
 
 fn main() {
@@ -51,7 +54,7 @@ fn main() {
 }
 
 fn encoders() -> Vec<Encoder> {
-    let named = |name: String, encode: Box<dyn Fn(&[u8]) -> Vec<u8>>| Encoder { name, encode };
+    let named = |name: String, encode: Encode| Encoder { name, encode };
     let deflates = [6, 7, 8, 9]
         .map(|level| named(format!("deflate {level}"), Box::new(move |content: &[u8]| deflate(content, level))));
     let zstandards = [3, 6, 9, 12, 15, 19].map(|level| {

@@ -94,7 +94,7 @@ mod tests {
                 .output()
                 .expect("git starts")
         };
-        let missing = last_commit(folder.path()).err().expect("no repository");
+        let missing = last_commit(folder.path()).expect_err("no repository");
         assert!(missing.code == BAD_CONFIGURATION && missing.said.contains("--source-date=2026"), "{}", missing.said);
         git(&["init", "-q"]);
         let who = ["-c", "user.name=x", "-c", "user.email=x@example.org"];
