@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::World;
 
+/// The regions of the world, the usual one first. Each has an EC2 and a Secrets Manager of its own.
+pub const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
+
 /// An account with an empty bucket, a hosted zone and the name of a secret that does not exist yet.
 ///
 /// What is done through it is done by somebody else's hand: it passes no proxy.
@@ -48,6 +51,9 @@ pub struct Record {
     /// Id of its health check.
     #[serde(default)]
     pub check: Option<String>,
+    /// What it is an alias of.
+    #[serde(default)]
+    pub alias: Option<String>,
 }
 
 /// An object of the bucket.
@@ -214,6 +220,15 @@ impl Account {
         self.change(&json!([change("UPSERT", name, kind, ttl, values)])).await;
     }
 
+    /// Makes an alias of something of AWS's, such as a distribution of CloudFront, by hand.
+    pub async fn alias(&self, name: &str, kind: &str, target: &str) {
+        // The zone of every distribution (AliasTarget of the API reference).
+        let alias =
+            json!({ "HostedZoneId": "Z2FDTNDATAQYW2", "DNSName": format!("{target}."), "EvaluateTargetHealth": false });
+        let set = json!({ "Name": format!("{}.", name.trim_end_matches('.')), "Type": kind, "AliasTarget": alias });
+        self.change(&json!([{ "Action": "UPSERT", "ResourceRecordSet": set }])).await;
+    }
+
     /// Deletes a record set, by hand.
     ///
     /// # Panics
@@ -302,7 +317,23 @@ impl Account {
 
     /// Launches an instance of no fleet, as far as EC2 knows; its id.
     pub async fn launch(&self) -> String {
-        self.ask("launch", &[], Bytes::new()).await.as_str().expect("an id").to_owned()
+        self.launch_in(REGIONS[0]).await
+    }
+
+    /// The same in that region.
+    pub async fn launch_in(&self, region: &str) -> String {
+        self.ask("launch", &[("region", region)], Bytes::new()).await.as_str().expect("an id").to_owned()
+    }
+
+    /// Lets EC2 know nothing of an instance from now on, whatever it does, as of one that ended an hour ago, or was launched a
+    /// moment ago.
+    pub async fn forget(&self, instance: &str) {
+        self.ask("forget", &[("instance", instance), ("forgotten", "yes")], Bytes::new()).await;
+    }
+
+    /// Lets EC2 know it again.
+    pub async fn remember(&self, instance: &str) {
+        self.ask("forget", &[("instance", instance), ("forgotten", "no")], Bytes::new()).await;
     }
 
     /// Says where EC2 sees an instance.

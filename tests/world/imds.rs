@@ -12,7 +12,7 @@ use std::{
 
 use time::OffsetDateTime;
 
-use crate::{Account, connection};
+use crate::{Account, account::REGIONS, connection};
 
 mod server;
 
@@ -45,6 +45,7 @@ struct Server {
 
 #[derive(Debug)]
 struct State {
+    region: String,
     launched: OffsetDateTime,
     tokens: HashMap<String, Instant>,
     issued: u64,
@@ -73,6 +74,7 @@ enum Silence {
 impl State {
     fn new() -> State {
         State {
+            region: REGIONS[0].to_owned(),
             launched: OffsetDateTime::now_utc(),
             tokens: HashMap::new(),
             issued: 0,
@@ -126,6 +128,11 @@ impl Imds {
     /// When the instance was launched.
     pub fn launched(&self) -> OffsetDateTime {
         self.state().launched
+    }
+
+    /// Says that the instance is in that region; in the usual one, if nothing is said.
+    pub fn set_region(&self, region: &str) {
+        region.clone_into(&mut self.state().region);
     }
 
     /// Gives the instance a public IPv4 address, or takes it away.

@@ -53,6 +53,15 @@ impl Instance {
         successor
     }
 
+    /// The same in another region, where there is nothing of the site but this: it has no vault there yet.
+    pub async fn successor_in(&self, region: &str) -> Instance {
+        let (id, ports) = (self.account.launch_in(region).await, Some(self.ports()));
+        let successor = Instance::before(&self.account, id, self.acme.clone(), ports).await;
+        successor.imds.set_region(region);
+        successor.imds.set_launched(self.imds.launched() + Duration::from_secs(60));
+        successor
+    }
+
     /// The instance of that id. All hosts of a domain answer at the same ports, each at its own address.
     pub(crate) async fn before(account: &Account, id: String, acme: AcmeProxy, ports: Option<(u16, u16)>) -> Instance {
         let address = address::own_address();

@@ -41,7 +41,7 @@ mod strangers;
 mod unit;
 mod visitor;
 
-pub use account::{Account, Object, Record, Secret, SecretVersion};
+pub use account::{Account, Object, REGIONS, Record, Secret, SecretVersion};
 pub use address::own_address;
 pub use agent::Agent;
 pub use burden::Burden;

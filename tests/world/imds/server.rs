@@ -130,8 +130,8 @@ impl Server {
                 state.private_ipv4.map_or_else(|| "172.16.34.43".to_owned(), |address| address.to_string())
             }
             "meta-data/mac" => MAC.to_owned(),
-            "meta-data/placement/region" => "us-east-1".to_owned(),
-            "meta-data/placement/availability-zone" => "us-east-1a".to_owned(),
+            "meta-data/placement/region" => state.region.clone(),
+            "meta-data/placement/availability-zone" => format!("{}a", state.region),
             "meta-data/public-ipv4" => state.public_ipv4?.to_string(),
             "meta-data/ipv6" => state.ipv6?.to_string(),
             "meta-data/autoscaling/target-lifecycle-state" => "InService".to_owned(),
@@ -147,7 +147,9 @@ impl Server {
             "meta-data/events/recommendations/rebalance" => {
                 return Some(document(&json!({ "noticeTime": seconds(state.rebalance?) })));
             }
-            "dynamic/instance-identity/document" => return Some(document(&self.identity(state.launched))),
+            "dynamic/instance-identity/document" => {
+                return Some(document(&self.identity(&state.region, state.launched)));
+            }
             "meta-data/tags/instance" => {
                 let mut keys: Vec<_> = state.tags.as_ref()?.keys().cloned().collect();
                 keys.sort();
@@ -171,17 +173,17 @@ impl Server {
         })
     }
 
-    fn identity(&self, launched: OffsetDateTime) -> serde_json::Value {
+    fn identity(&self, region: &str, launched: OffsetDateTime) -> serde_json::Value {
         json!({
             "accountId": self.account.id,
             "architecture": "x86_64",
-            "availabilityZone": "us-east-1a",
+            "availabilityZone": format!("{region}a"),
             "imageId": IMAGE,
             "instanceId": self.instance_id,
             "instanceType": "t3.micro",
             "pendingTime": seconds(launched),
             "privateIp": "172.16.34.43",
-            "region": "us-east-1",
+            "region": region,
             "version": "2017-09-30",
         })
     }

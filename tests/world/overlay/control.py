@@ -179,6 +179,7 @@ def records(body: bytes, account: str) -> list[dict[str, Any]]:
         {
             "name": record.name, "type": record.type, "ttl": int(record.ttl or 0), "values": list(record.records),
             "identifier": record.set_identifier, "check": record.health_check_id,
+            "alias": (record.alias_target or {}).get("DNSName"),
         }
         for zone in route53_backends[account]["aws"].zones.values()
         for record in zone.rrsets
@@ -268,9 +269,15 @@ def put_secret(body: bytes, account: str, name: str) -> dict[str, Any]:
     return {}
 
 
-def launch(body: bytes, account: str) -> str:
-    """An instance of no fleet; its id."""
-    return ec2.launch(account)
+def launch(body: bytes, account: str, region: str = ec2.REGION) -> str:
+    """An instance of no fleet, in that region; its id."""
+    return ec2.launch(account, region)
+
+
+def forget(body: bytes, account: str, instance: str, forgotten: str) -> dict[str, str]:
+    """EC2 knows nothing of that instance from now on; `no`: it knows it again."""
+    ec2.forget(instance, forgotten != "no")
+    return {}
 
 
 def end(body: bytes, account: str, instance: str) -> dict[str, str]:
@@ -345,7 +352,7 @@ VERBS = {
     for function in (
         new_account, health_checks, show_missing, move_bucket, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
         changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, set_address,
-        allocate, associate, associated,
+        allocate, associate, associated, forget,
         fleet, new_ca, restart_ca, now, session, described, untag, make_role, set_quota, delegate, set_up,
     )
 }

@@ -5,6 +5,10 @@ change meanwhile, starts what is missing, and ends what is too many only where t
 `noTermination` (Spot Fleet) and `no-termination` (EC2 Fleet) are honoured, everything else is
 `default`, which picks by the fleet's own strategy and not by age. The rules are those of the
 user guide's "Modify a Spot Fleet request" and "Modify an EC2 Fleet".
+
+Each region has an EC2 of its own, which knows nothing of the instances of the other; and one can be
+told to forget an instance, as EC2 does an hour after its end, and as it does not know a fresh one
+everywhere at once ("Eventual consistency in the Amazon EC2 API").
 """
 
 import time
@@ -19,6 +23,12 @@ from moto.ec2.models.instances import Instance
 from moto.route53.models import route53_backends
 
 REGION = "us-east-1"
+
+REGIONS = (REGION, "eu-west-1")
+"""Those of the world, the usual one first."""
+
+FORGOTTEN: set[str] = set()
+"""Instances that EC2 knows nothing of, whoever asks, though they are as they were."""
 
 MODIFYING = 0.2
 """Seconds for which a fleet is being modified."""
@@ -41,6 +51,7 @@ def install() -> None:
     told = Instance.public_ip_address.fget
     Instance.public_ip_address = property(lambda self: ADDRESSES.get(self.id) or told(self))
     answering = responses.EC2Response
+    answering.describe_instances = remembered_only(answering.describe_instances)
     answering.modify_spot_fleet_request = modify_spot_fleet_request
     answering.describe_spot_fleet_requests = describe_spot_fleet_requests
     answering.modify_fleet = modify_fleet
@@ -57,6 +68,26 @@ def settled_first(answer: Any) -> Any:
         return answer(self)
 
     return settled
+
+
+def remembered_only(answer: Any) -> Any:
+    """One that is asked for by its id and is not known is an error; by a filter it is just not listed (DescribeInstances)."""
+
+    def remembered(self: responses.EC2Response) -> Any:
+        if unknown := sorted(FORGOTTEN.intersection(self._get_param("InstanceIds", []))):
+            raise EC2ClientError("InvalidInstanceID.NotFound", f"The instance ID '{unknown[0]}' does not exist")
+        all_of_them = self.ec2_backend.reservations
+        self.ec2_backend.reservations = {
+            number: reservation
+            for number, reservation in all_of_them.items()
+            if not FORGOTTEN.intersection(instance.id for instance in reservation.instances)
+        }
+        try:
+            return answer(self)
+        finally:
+            self.ec2_backend.reservations = all_of_them
+
+    return remembered
 
 
 def released_first(answer: Any) -> Any:
@@ -182,8 +213,14 @@ def living(fleet: Any) -> list[str]:
     return [request.instance.id for request in fleet.spot_requests if request.instance.state == "running"]
 
 
-def backend_of(account: str) -> Any:
-    return models.ec2_backends[account][REGION]
+def backend_of(account: str, region: str = REGION) -> Any:
+    return models.ec2_backends[account][region]
+
+
+def backend_with(account: str, instance: str) -> Any:
+    """The EC2 of the region in which that instance is; the usual one, where it is none."""
+    backends = (backend_of(account, region) for region in REGIONS)
+    return next((backend for backend in backends if backend.get_instance_by_id(instance)), backend_of(account))
 
 
 def make_fleet(account: str, kind: str, target: int, weight: int) -> str:
@@ -291,9 +328,10 @@ def associated(account: str, allocation: str) -> str | None:
     return backend.address_by_allocation([allocation])[0].instance_id or None
 
 
-def launch(account: str) -> str:
+def launch(account: str, region: str) -> str:
     """An instance of no fleet."""
-    made = backend_of(account).run_instances(
+    backend = backend_of(account, region)
+    made = backend.run_instances(
         image_id=IMAGE["ImageId"],
         count=1,
         user_data=None,
@@ -303,13 +341,13 @@ def launch(account: str) -> str:
         metadata_options=METADATA,
     )
     instance = made.instances[0].id
-    tag_as_of_the_site(backend_of(account), instance)
+    tag_as_of_the_site(backend, instance)
     return instance
 
 
 def described(account: str, kind: str, id: str) -> dict[str, Any]:
     """What IAM looks at of a resource of that kind: its tags, the interface of an instance, the name of a group."""
-    backend = backend_of(account)
+    backend = backend_with(account, id)
     if kind not in ("group", "group-of"):
         instance = next((one for one in all_instances(backend) if one.id == id), None)
         interface = {"interface": instance.nics[0].id} if instance else {}
@@ -340,8 +378,9 @@ def all_instances(backend: Any) -> list[Any]:
 
 
 def set_up(account: str, instance: str, options: dict[str, Any], domain: str) -> None:
-    backend_of(account).get_instance(instance).metadata_options = instances.MetadataOptions({**METADATA, **options})
-    tags = backend_of(account).tags[instance]
+    backend = backend_with(account, instance)
+    backend.get_instance(instance).metadata_options = instances.MetadataOptions({**METADATA, **options})
+    tags = backend.tags[instance]
     tags.pop("spothost:domain", None)
     if domain:
         tags["spothost:domain"] = domain
@@ -349,10 +388,15 @@ def set_up(account: str, instance: str, options: dict[str, Any], domain: str) ->
 
 def end(account: str, instance: str) -> None:
     """Taken by EC2, or ended by somebody's hand; a fleet then starts another."""
-    backend = backend_of(account)
+    backend = backend_with(account, instance)
     backend.terminate_instances([instance])
     settle(backend)
     settle_groups(account)
+
+
+def forget(instance: str, forgotten: bool) -> None:
+    """EC2 knows nothing of that instance from now on, or knows it again."""
+    (FORGOTTEN.add if forgotten else FORGOTTEN.discard)(instance)
 
 
 def set_address(instance: str, address: str) -> None:
@@ -361,12 +405,13 @@ def set_address(instance: str, address: str) -> None:
 
 
 def states(account: str) -> dict[str, str]:
-    """Every instance of the account and its state."""
-    backend = backend_of(account)
-    settle(backend)
+    """Every instance of the account and its state, in every region."""
     settle_groups(account)
+    for region in REGIONS:
+        settle(backend_of(account, region))
     return {
         instance.id: instance.state
-        for reservation in backend.reservations.values()
+        for region in REGIONS
+        for reservation in backend_of(account, region).reservations.values()
         for instance in reservation.instances
     }

@@ -160,10 +160,7 @@ def apply(records: dict[Key, models.RecordSet], zone: str, one: dict[str, Any]) 
         found = records.get(key)
         if found is None:
             refuse(f"Tried to delete resource record set {text}] but it was not found")
-        same = (sorted(found.records), int(found.ttl or 0), found.health_check_id or None) == (
-            sorted(wanted.records), int(wanted.ttl or 0), wanted.health_check_id or None
-        )
-        if not same:
+        if stated(found) != stated(wanted):
             refuse(f"Tried to delete resource record set {text}] but the values provided do not match the current values")
         del records[key]
         return
@@ -174,17 +171,44 @@ def apply(records: dict[Key, models.RecordSet], zone: str, one: dict[str, Any]) 
     records[key] = wanted
 
 
+POLICIES = {
+    "weight": "weighted",
+    "region": "latency",
+    "failover": "failover",
+    "geo_location": "geolocation",
+    "geo_proximity_location": "geoproximity",
+    "multi_value_answer": "multivalue answer",
+    "cidr_routing_config": "cidr",
+}
+"""The attributes that make a record set one of several, and how Route 53 calls each policy."""
+
+
+def policy(record: models.RecordSet) -> str:
+    """The routing policy of a set; empty for a simple one."""
+    return next((name for key, name in POLICIES.items() if getattr(record, key, None) not in (None, False, "")), "")
+
+
+def stated(record: models.RecordSet) -> tuple[Any, ...]:
+    """All that a deletion has to repeat."""
+    alias = record.alias_target or {}
+    return (
+        sorted(record.records), int(record.ttl or 0), record.health_check_id or None, policy(record),
+        alias.get("DNSName", "").rstrip(".").lower(), alias.get("HostedZoneId"), str(alias.get("EvaluateTargetHealth", "")).lower(),
+    )
+
+
 def check_policies(records: dict[Key, models.RecordSet], wanted: models.RecordSet) -> None:
     """Sets of one name and type have one policy ("Choosing a routing policy" of the developer guide)."""
-    if wanted.multi_value_answer and not wanted.set_identifier:
-        raise models.InvalidInput("Invalid request: Missing field 'SetIdentifier'")
+    if bool(policy(wanted)) != bool(wanted.set_identifier):
+        raise models.InvalidInput("Invalid request: Missing field 'SetIdentifier'" if policy(wanted) else "Invalid request")
     for name, kind, identifier in records:
         if (name, kind) != (wanted.name, wanted.type) or identifier == (wanted.set_identifier or ""):
             continue
-        if bool(records[(name, kind, identifier)].multi_value_answer) != bool(wanted.multi_value_answer):
+        there = policy(records[(name, kind, identifier)])
+        if there != policy(wanted):
             refuse(
                 f'RRSet with DNS name {name}, type {kind}, SetIdentifier "{wanted.set_identifier}" cannot be created because a '
-                "non multivalue answer rrset exists with the same name and type."
+                f"{there or 'non multivalue answer'} rrset exists with the same name and type."
             )
 
 
@@ -194,11 +218,16 @@ def read(given: dict[str, Any]) -> models.RecordSet:
     if name.startswith("*."):
         name = "\\052" + name[1:]
     values = [one["Value"] if isinstance(one, dict) else one for one in given.get("ResourceRecords") or []]
-    return models.RecordSet({**given, "Name": name, "ResourceRecords": values})
+    record = models.RecordSet({**given, "Name": name, "ResourceRecords": values})
+    # moto knows neither of these.
+    record.geo_proximity_location, record.cidr_routing_config = given.get("GeoProximityLocation"), given.get("CidrRoutingConfig")
+    return record
 
 
 def check_values(wanted: models.RecordSet, text: str) -> None:
     if wanted.alias_target:
+        if wanted.records or wanted.ttl is not None:
+            raise models.InvalidInput("Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords]]")
         return
     if not wanted.records or wanted.ttl is None:
         raise models.InvalidInput(
