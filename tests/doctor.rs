@@ -166,7 +166,7 @@ async fn rights_of_the_role_are_reckoned_from_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_set_ups_are_named_each_by_the_right_line() {
-    let table: [(&str, &str, &str, Break); 21] = [
+    let table: [(&str, &str, &str, Break); 22] = [
         ("wrong", "delegation", "does not know", |site| Box::pin(async { site.account.delegate("").await })),
         ("wrong", "delegation", "are not those of zone", |site| {
             Box::pin(async { site.account.delegate("ns1.elsewhere.example. ns2.elsewhere.example.").await })
@@ -205,7 +205,12 @@ async fn broken_set_ups_are_named_each_by_the_right_line() {
         ("wrong", "records", "no host of this site has made", |site| {
             Box::pin(async { site.account.upsert(&site.account.domain(), "A", 60, &["192.0.2.1"]).await })
         }),
-        ("wrong", "records", "a CNAME stands", |site| {
+        ("wrong", "records", "it is an alias of d1.cloudfront.net", |site| {
+            Box::pin(async {
+                site.account.alias(&site.account.domain(), "A", "d1.cloudfront.net").await;
+            })
+        }),
+        ("wrong", "records", "a CNAME to a.example", |site| {
             Box::pin(async { site.account.upsert(&site.account.domain(), "CNAME", 60, &["a.example."]).await })
         }),
         ("wrong", "records", "is no claim", |site| {

@@ -17,6 +17,7 @@ mod doctor;
 mod drill;
 mod elastic;
 mod folders;
+mod foreign;
 mod forged;
 mod heals;
 mod hosts;

@@ -1,8 +1,11 @@
 //! What is to be done with the records. Pure: what the zone holds goes in, a batch or a reason for none comes out.
 
-use super::LeadsHere;
+use super::{
+    LeadsHere,
+    foreign::{in_the_way, is_address, refuse_what_is_somebody_elses},
+};
 use crate::{
-    aws::zone::{Kind, Records, Step},
+    aws::zone::{Form, Kind, Records, Step},
     config::Name,
     fault::Fault,
     host::Host,
@@ -55,7 +58,16 @@ pub(crate) enum Plan {
 /// Where something else stands there.
 pub(crate) fn claim<'a>(domain: &Name, seen: &'a [Records]) -> Result<Option<(Claim, &'a Records)>, Fault> {
     let name = claim_name(domain);
-    let Some(written) = seen.iter().find(|set| set.name == name && set.kind == Kind::Txt) else { return Ok(None) };
+    let here = |kind: Kind| seen.iter().find(|set| set.name == name && set.kind == kind);
+    if let Some(set) = here(Kind::Cname) {
+        let remedy = "remove that record: spothost writes there who holds the names, and nothing can stand beside it";
+        return Err(Fault::operator(
+            format!("reading the claim {name}"),
+            format!("a CNAME, which {}", set.leads()),
+            remedy,
+        ));
+    }
+    let Some(written) = here(Kind::Txt) else { return Ok(None) };
     match read(written) {
         Ok(claim) => Ok(Some((claim, written))),
         Err(why) => {
@@ -98,7 +110,8 @@ fn planned(
     }
     let steps = record_steps(wanted, seen)?;
     if right == Right::Take(Ground::Unclaimed) {
-        refuse_what_is_somebody_elses(wanted, seen, certified)?;
+        let ours = addresses(wanted.host);
+        refuse_what_is_somebody_elses(wanted.names, seen, &ours, (wanted.adopt, certified))?;
     }
     if let (Right::Hold, Some(claim), true) = (right, &claim, steps.is_empty())
         && says_all(wanted, claim, certified)
@@ -122,7 +135,9 @@ pub(super) fn rightful(wanted: &Wanted<'_>, claim: Option<&Claim>, claimant: Sta
 
 /// Whether the host's own claim says all that there is to be said.
 pub(super) fn says_all(wanted: &Wanted<'_>, claim: &Claim, certified: bool) -> bool {
-    !claim.departing && claim.waiting != certified && (claim.target.is_some() || wanted.target.is_none())
+    let says_where = claim.location == wanted.host.location();
+    let says_target = claim.target.is_some() || wanted.target.is_none();
+    !claim.departing && claim.waiting != certified && says_where && says_target
 }
 
 /// The claim that follows that one, by that right.
@@ -132,9 +147,11 @@ pub(super) fn next(wanted: &Wanted<'_>, claim: Option<&Claim>, right: Right, cer
         (Right::Take(Ground::Departing | Ground::Gone), Some(claim)) => Some(claim.instance.clone()),
         _ => None,
     };
-    let target = claim.and_then(|claim| claim.target).or(wanted.target);
+    let here = wanted.host.location();
+    let target = claim.and_then(|claim| claim.target_in(here.as_ref())).or(wanted.target);
+    let elsewhere = claim.and_then(|claim| claim.elsewhere_of(here.as_ref()));
     let epoch = claim.map_or(0, |claim| claim.epoch) + 1;
-    Claim { over, target, waiting: !certified, ..Claim::of(wanted.host, epoch).serving(wanted.package) }
+    Claim { over, target, elsewhere, waiting: !certified, ..Claim::of(wanted.host, epoch).serving(wanted.package) }
 }
 
 /// The batch by which the host that holds the names says that it goes; none where it does not hold them, or has said so.
@@ -170,10 +187,9 @@ pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
     let Some(domain) = names.first() else { return Ok(None) };
     let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
     let ours = addresses(host);
-    let leads =
-        |set: &&Records| matches!(set.kind, Kind::A | Kind::Aaaa) && names.iter().any(|name| name.as_str() == set.name);
+    let leads = |set: &&Records| is_address(set) && names.iter().any(|name| name.as_str() == set.name);
     let sets: Vec<_> = seen.iter().filter(leads).collect();
-    let as_made = sets.iter().all(|set| !set.routed && set.values.iter().all(|value| ours.contains(value)));
+    let as_made = sets.iter().all(|set| set.is_simple() && set.values.iter().all(|value| ours.contains(value)));
     if claim.instance != host.instance || !as_made || sets.is_empty() {
         return Ok(None);
     }
@@ -185,12 +201,14 @@ pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
 
 /// A compare-and-swap of the claim: the whole batch is refused unless it stands as it was read.
 pub(super) fn fence(domain: &Name, written: Option<&Records>, next: &Claim, ttl: u32) -> Vec<Step> {
-    let values = vec![next.value()];
-    let record = Records { name: claim_name(domain), kind: Kind::Txt, ttl: Some(ttl), values, routed: false };
+    let record = Records::simple(claim_name(domain), Kind::Txt, ttl, vec![next.value()]);
     written.cloned().map(Step::Delete).into_iter().chain([Step::Create(record)]).collect()
 }
 
 fn read(written: &Records) -> Result<Claim, String> {
+    if written.form != Form::Simple {
+        return Err(format!("it {}", written.leads()));
+    }
     match written.values.as_slice() {
         [value] => Claim::parse(value),
         values => Err(format!("there are {} values", values.len())),
@@ -216,80 +234,33 @@ pub(super) fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: 
     }
 }
 
-/// Records that nobody claims are those of people. The ones that lead here already are not: their claim was removed.
-pub(super) fn refuse_what_is_somebody_elses(
-    wanted: &Wanted<'_>,
-    seen: &[Records],
-    certified: bool,
-) -> Result<(), Fault> {
-    let ours = addresses(wanted.host);
-    let theirs = seen.iter().find(|set| {
-        matches!(set.kind, Kind::A | Kind::Aaaa)
-            && wanted.names.iter().any(|name| name.as_str() == set.name)
-            && set.values.iter().any(|value| !ours.contains(value))
-    });
-    let Some(set) = theirs else { return Ok(()) };
-    let leads = format!("{} leads to {}", set.name, set.values.join(" "));
-    if !certified {
-        return Err(Fault::retry("leading the names here", format!("{leads}, and this host has no certificate yet")));
-    }
-    if wanted.adopt {
-        return Ok(());
-    }
-    let said = format!("{leads}, and nobody claims it");
-    let remedy = "remove that record, or let it be taken over: [dns] adopt = true";
-    Err(Fault::operator(format!("reading {}", set.name), said, remedy))
-}
-
 /// The steps for all names; none where all is as it should be.
+///
+/// # Errors
+/// What is in the way.
 pub(super) fn record_steps(wanted: &Wanted<'_>, seen: &[Records]) -> Result<Vec<Step>, Fault> {
     let (v4, v6) = (wanted.host.ipv4.map(|ip| ip.to_string()), wanted.host.ipv6.map(|ip| ip.to_string()));
     let mut steps = Vec::new();
     for name in wanted.names {
-        let sets: Vec<_> = seen.iter().filter(|set| set.name == name.as_str()).collect();
-        refuse_what_is_in_the_way(name, &sets)?;
+        if let Some(fault) = in_the_way(name, seen, wanted.adopt) {
+            return Err(fault);
+        }
         for (kind, address) in [(Kind::A, &v4), (Kind::Aaaa, &v6)] {
-            let there = sets.iter().find(|set| set.kind == kind).copied();
-            steps.extend(record_step(name, kind, address.as_deref(), there, wanted.ttl)?);
+            let there = seen.iter().find(|set| set.name == name.as_str() && set.kind == kind);
+            steps.extend(record_step(name, kind, address.as_deref(), there, wanted.ttl));
         }
     }
     Ok(steps)
 }
 
-fn record_step(
-    name: &Name,
-    kind: Kind,
-    address: Option<&str>,
-    there: Option<&Records>,
-    ttl: u32,
-) -> Result<Option<Step>, Fault> {
-    match (address, there) {
-        (None, None) => Ok(None),
-        (Some(address), Some(set)) if set.values == [address] && set.ttl == Some(ttl) => Ok(None),
-        (Some(address), _) => {
-            let values = vec![address.to_owned()];
-            Ok(Some(Step::Upsert(Records { name: name.to_string(), kind, ttl: Some(ttl), values, routed: false })))
-        }
-        (None, Some(set)) if set.values.is_empty() => {
-            let remedy = "remove it: this host has no address of that family, and visitors would be led elsewhere";
-            Err(Fault::operator(format!("reading {name}"), format!("an alias record of type {kind:?}"), remedy))
-        }
-        (None, Some(set)) => Ok(Some(Step::Delete(set.clone()))),
+fn record_step(name: &Name, kind: Kind, address: Option<&str>, there: Option<&Records>, ttl: u32) -> Option<Step> {
+    let should = address.map(|address| Records::simple(name.as_str(), kind, ttl, vec![address.to_owned()]));
+    match (should, there) {
+        (Some(should), there) if there == Some(&should) => None,
+        (Some(should), _) => Some(Step::Upsert(should)),
+        // Visitors would be led elsewhere by a family that this host has no address of.
+        (None, there) => there.cloned().map(Step::Delete),
     }
-}
-
-/// An address record cannot stand beside a CNAME (RFC 1034 §3.6.2), nor a simple one beside routed ones.
-pub(super) fn refuse_what_is_in_the_way(name: &Name, sets: &[&Records]) -> Result<(), Fault> {
-    let doing = format!("reading {name}");
-    if let Some(set) = sets.iter().find(|set| set.kind == Kind::Cname) {
-        let said = format!("a CNAME to {}", set.values.join(" "));
-        return Err(Fault::operator(doing, said, "remove it: an address cannot stand beside it"));
-    }
-    if sets.iter().any(|set| set.routed && matches!(set.kind, Kind::A | Kind::Aaaa)) {
-        let said = "records with a routing policy";
-        return Err(Fault::operator(doing, said, "remove them: a simple record cannot stand beside them"));
-    }
-    Ok(())
 }
 
 pub(super) fn addresses(host: &Host) -> Vec<String> {
@@ -303,6 +274,10 @@ mod tests {
     use time::{Duration, OffsetDateTime, macros::datetime};
 
     use super::*;
+    use crate::{
+        aws::zone::{Alias, Routing},
+        fault::Cure,
+    };
 
     const NOON: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
 
@@ -310,6 +285,7 @@ mod tests {
         Host {
             instance: instance.into(),
             region: "eu-central-1".into(),
+            account: Some("123456789012".into()),
             availability_zone: "eu-central-1a".into(),
             launched: NOON + Duration::minutes(minute),
             life_cycle: "spot".into(),
@@ -325,8 +301,7 @@ mod tests {
     }
 
     fn set(name: &str, kind: Kind, values: &[&str]) -> Records {
-        let values = values.iter().map(|value| (*value).to_owned()).collect();
-        Records { name: name.into(), kind, ttl: Some(60), values, routed: false }
+        Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
     fn claim(instance: &str, minute: i64, epoch: u64) -> Records {
@@ -443,9 +418,9 @@ mod tests {
         let claimed = [both("192.0.2.1"), vec![claim("i-old", 1, 4)]].concat();
         assert!(matches!(planned(false, &claimed, Standing::Lives), Plan::StandAside(_)));
         assert!(matches!(planned(false, &claimed, Standing::Gone), Plan::Change(_)));
-        for adopt in [false, true] {
+        for (adopt, reason) in [(false, "nobody claims it"), (true, "no certificate yet")] {
             let Plan::Refuse(fault) = planned(adopt, &both("198.51.100.1"), Standing::Lives) else { panic!("taken") };
-            assert!(fault.said.contains("no certificate yet"), "{fault}");
+            assert!(fault.said.contains(reason), "{fault}");
         }
     }
 
@@ -510,6 +485,42 @@ mod tests {
     }
 
     #[test]
+    fn what_a_fleet_elsewhere_has_at_rest_is_handed_on_and_not_taken_for_this_ones() {
+        let (me, names) = (host("i-me", 5), names());
+        let elsewhere = Host { region: "us-east-1".into(), ..host("i-other", 9) };
+        let theirs = Claim { target: Some(2), ..Claim::of(&elsewhere, 4) };
+        let theirs = set("_spothost.www.example.org", Kind::Txt, &[&theirs.value()]);
+        let written = |host: &Host, target, seen: &[Records]| {
+            let wanted = Wanted { target, ..wanted(host, &names) };
+            let Plan::Change(change) = plan(&wanted, seen, Standing::Gone) else { panic!("it stands aside") };
+            let created = change.steps.iter().find_map(|step| match step {
+                Step::Create(set) => Some(set.clone()),
+                _ => None,
+            });
+            created.expect("a claim")
+        };
+        let read = |set: &Records| Claim::parse(&set.values[0]).expect("a claim");
+        let mine = written(&me, Some(1), std::slice::from_ref(&theirs));
+        assert_eq!(
+            (read(&mine).target, read(&mine).elsewhere),
+            (Some(1), elsewhere.location().map(|there| (there, 2)))
+        );
+        // Back there, each knows its own again, whatever a host finds when it boots.
+        let back = written(&elsewhere, Some(3), std::slice::from_ref(&mine));
+        assert_eq!((read(&back).target, read(&back).elsewhere), (Some(2), me.location().map(|here| (here, 1))));
+        let again = written(&Host { instance: "i-next".into(), ..elsewhere }, None, std::slice::from_ref(&back));
+        assert_eq!((read(&again).target, read(&again).elsewhere), (Some(2), me.location().map(|here| (here, 1))));
+    }
+
+    #[test]
+    fn own_claim_of_an_older_program_is_written_anew_to_say_where_it_is() {
+        let older = Claim { location: None, ..Claim::of(&host("i-me", 5), 4) };
+        let older = set("_spothost.www.example.org", Kind::Txt, &[&older.value()]);
+        let seen = [both("192.0.2.7"), vec![older.clone()]].concat();
+        assert_eq!(steps(&host("i-me", 5), &seen), [Step::Delete(older), Step::Create(claim("i-me", 5, 5))]);
+    }
+
+    #[test]
     fn hosts_launched_in_the_same_instant_agree_who_is_the_younger() {
         let taken = |me: &str, other: &str| matches!(planned(&host(me, 5), &[claim(other, 5, 1)]), Plan::Change(_));
         assert!(taken("i-b", "i-a") && !taken("i-a", "i-b"));
@@ -539,19 +550,127 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_way_is_left_alone_and_shown() {
-        let mut routed = set("example.org", Kind::A, &["192.0.2.9"]);
-        routed.routed = true;
+    fn something_else_in_the_place_of_the_claim_is_left_alone_and_shown() {
+        let routed = |set: Records| Records { form: Form::Routed(Routing::Weighted), ..set };
+        let here = |values: &[&str]| set("_spothost.www.example.org", Kind::Txt, values);
         let table = [
-            (set("www.example.org", Kind::Cname, &["lb.example.net"]), "lb.example.net"),
-            (routed, "routing policy"),
-            (set("example.org", Kind::Aaaa, &[]), "alias record"),
-            (set("_spothost.www.example.org", Kind::Txt, &["\"hands off\""]), "hands off"),
-            (set("_spothost.www.example.org", Kind::Txt, &["\"a\"", "\"b\""]), "2 values"),
+            (here(&["\"hands off\""]), "hands off"),
+            (here(&["\"a\"", "\"b\""]), "2 values"),
+            (alias("_spothost.www.example.org", Kind::Txt), "is an alias of d1.cloudfront.net"),
+            (routed(claim("i-old", 1, 4)), "routing policy (weighted)"),
+            (set("_spothost.www.example.org", Kind::Cname, &["txt.example.net"]), "a CNAME, which leads to txt"),
         ];
         for (record, reason) in table {
             let Plan::Refuse(fault) = planned(&host("i-me", 5), &[record]) else { panic!("{reason} is not refused") };
             assert!(fault.said.contains(reason), "{fault} does not say {reason}");
+        }
+        // Addresses there are nobody's business, and a health check on the claim is deleted with it.
+        let beside = [set("_spothost.www.example.org", Kind::A, &["192.0.2.9"])];
+        assert!(matches!(planned(&host("i-me", 5), &beside), Plan::Change(_)));
+        let checked = Records { check: Some("c1".into()), ..claim("i-old", 1, 4) };
+        assert_eq!(steps(&host("i-me", 5), std::slice::from_ref(&checked))[0], Step::Delete(checked));
+    }
+
+    fn alias(name: &str, kind: Kind) -> Records {
+        let of = Alias { target: "d1.cloudfront.net".into(), zone: "Z2FDTNDATAQYW2".into(), evaluates_health: false };
+        Records { ttl: None, form: Form::Alias(of), ..set(name, kind, &[]) }
+    }
+
+    /// What becomes of a record set that people have made.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Becomes {
+        /// It is left alone, nothing is led here, and a person is told why.
+        LeftAlone,
+        /// Nothing is led here yet, which time may cure.
+        LeftForNow,
+        /// It is replaced, or deleted.
+        Taken,
+        /// It stays, and the names lead here.
+        Beside,
+    }
+
+    /// What becomes of `set`, and what is said.
+    fn becomes(planned: &Plan, set: &Records) -> (Becomes, String) {
+        let touched = |step: &Step| match step {
+            Step::Delete(one) | Step::Upsert(one) => (&one.name, one.kind) == (&set.name, set.kind),
+            Step::Create(_) => false,
+        };
+        match planned {
+            Plan::Refuse(fault) if fault.cure == Cure::Operator => (Becomes::LeftAlone, fault.to_string()),
+            Plan::Refuse(fault) => (Becomes::LeftForNow, fault.to_string()),
+            Plan::Change(change) if change.steps.iter().any(touched) => (Becomes::Taken, String::new()),
+            Plan::Change(_) | Plan::Leads(_) => (Becomes::Beside, String::new()),
+            Plan::StandAside(claim) => panic!("stands aside for {claim}"),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_record_set_at_a_name_has_its_rule() {
+        use Becomes::{Beside, LeftAlone, LeftForNow, Taken};
+        let a = || set("example.org", Kind::A, &["198.51.100.1"]);
+        let aaaa = || set("example.org", Kind::Aaaa, &["2001:db8::1"]);
+        let routed = |routing| Records { form: Form::Routed(routing), ..a() };
+        let checked = |set: Records| Records { check: Some("c1".into()), ..set };
+        let https = |value: &str| set("example.org", Kind::Https, &[value]);
+        let cname = set("example.org", Kind::Cname, &["lb.example.net"]);
+        // Unclaimed without a certificate and with one, then claimed by a host that is followed; each with `adopt` unset and set.
+        let people = [LeftAlone, LeftForNow, LeftAlone, Taken, Taken, Taken];
+        let aliased = [LeftAlone, LeftForNow, LeftAlone, Taken, LeftAlone, Taken];
+        let never = [LeftAlone; 6];
+        let browsers = [LeftAlone, LeftForNow, LeftAlone, Beside, Beside, Beside];
+        let table = [
+            (a(), people, "leads to 198.51.100.1"),
+            (aaaa(), people, "leads to 2001:db8::1"),
+            (checked(a()), people, "leads to 198.51.100.1"),
+            (alias("example.org", Kind::A), aliased, "is an alias of d1.cloudfront.net"),
+            (alias("example.org", Kind::Aaaa), aliased, "is an alias of d1.cloudfront.net"),
+            (checked(alias("example.org", Kind::A)), aliased, "is an alias of d1.cloudfront.net"),
+            (routed(Routing::Weighted), never, "(weighted)"),
+            (routed(Routing::Latency), never, "(latency)"),
+            (routed(Routing::Failover), never, "(failover)"),
+            (routed(Routing::Geolocation), never, "(geolocation)"),
+            (routed(Routing::Geoproximity), never, "(geoproximity)"),
+            (routed(Routing::Multivalue), never, "(multivalue answer)"),
+            (routed(Routing::IpBased), never, "(IP-based)"),
+            (routed(Routing::Other), never, "routing policy"),
+            (Records { form: Form::TrafficPolicy, ..a() }, never, "a traffic policy"),
+            (cname.clone(), never, "a CNAME to lb.example.net"),
+            (Records { form: Form::Routed(Routing::Weighted), ..cname }, never, "a CNAME, which has records"),
+            (alias("example.org", Kind::Cname), never, "a CNAME, which is an alias of d1"),
+            (https("0 cdn.example.net."), browsers, "leads to 0 cdn.example.net. for browsers"),
+            (https("1 . ipv4hint=198.51.100.1"), browsers, "for browsers (type HTTPS)"),
+            (alias("example.org", Kind::Https), browsers, "is an alias of d1.cloudfront.net for browsers"),
+            (https("1 . alpn=\"h2\""), [Beside; 6], ""),
+            (set("example.org", Kind::Txt, &["\"v=spf1 -all\""]), [Beside; 6], ""),
+        ];
+        let (me, names) = (host("i-me", 5), names());
+        for (record, expected, reason) in &table {
+            let claimed = [record.clone(), claim("i-gone", 9, 4)];
+            let ways = [(false, false), (false, true), (true, false), (true, true)]
+                .map(|(certified, adopt)| (certified, adopt, std::slice::from_ref(record)))
+                .into_iter()
+                .chain([(true, false, &claimed[..]), (true, true, &claimed[..])]);
+            for ((certified, adopt, seen), expected) in ways.zip(expected) {
+                let wanted = Wanted { adopt, ..wanted(&me, &names) };
+                let (is, said) = becomes(&plan_for(&wanted, seen, Standing::Gone, certified), record);
+                let what = format!("{record:?}, certified: {certified}, adopt: {adopt}, of {}", seen.len());
+                assert_eq!(is, *expected, "{what}: {said}");
+                assert!(matches!(is, Taken | Beside) || said.contains(reason), "{what}: {said} does not say {reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn host_that_departs_deletes_no_record_that_it_did_not_make() {
+        let (me, names) = (host("i-me", 5), names());
+        let mine = || set("www.example.org", Kind::A, &["192.0.2.7"]);
+        for other in [
+            alias("example.org", Kind::A),
+            Records { check: Some("c1".into()), ..set("example.org", Kind::A, &["192.0.2.7"]) },
+            Records { form: Form::Routed(Routing::Weighted), ..set("example.org", Kind::A, &["192.0.2.7"]) },
+        ] {
+            let seen = [mine(), other, claim("i-me", 5, 4)];
+            assert_eq!(removal(&me, &names, &seen), Ok(None), "{seen:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The hosted zone: reading record sets, changing them in one batch, and waiting until all name servers know.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use aws_sdk_route53::{
     Client,
-    types::{Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType},
+    types::{AliasTarget, Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType},
 };
 use tokio::time::{Instant, sleep};
 
@@ -35,12 +35,97 @@ pub struct Records {
     pub name: String,
     /// `A`, `AAAA`, `TXT`, `CNAME`, …
     pub kind: Kind,
-    /// Time to live in seconds; none for an alias of AWS's own kind.
+    /// Time to live in seconds; none for an alias.
     pub ttl: Option<u32>,
-    /// The values, exactly as the zone holds them: TXT strings in their quotes.
+    /// The values, exactly as the zone holds them: TXT strings in their quotes. An alias has none.
     pub values: Vec<String>,
-    /// Whether they are one of several sets of that name and type (weighted, multivalue …).
-    pub routed: bool,
+    /// How Route 53 answers with it.
+    pub form: Form,
+    /// Id of the health check on it; hosts put none on a simple set.
+    pub check: Option<String>,
+}
+
+/// How Route 53 answers with a record set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With its values, whoever asks. Hosts write such sets, and multivalue answers ([`Answer`]).
+    Simple,
+    /// With the addresses of a resource of AWS, or of another set of the zone ("Choosing between alias and non-alias
+    /// records" of the developer guide).
+    Alias(Alias),
+    /// As one of several sets of that name and type, alias or not.
+    Routed(Routing),
+    /// As a traffic policy says, which alone may change it.
+    TrafficPolicy,
+}
+
+/// What an alias is of: all that a deletion has to repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The name that it leads to, without the last dot.
+    pub target: String,
+    /// Id of the hosted zone of that name.
+    pub zone: String,
+    /// Whether it is left out while its target is unhealthy.
+    pub evaluates_health: bool,
+}
+
+/// The routing policies of record sets ("Choosing a routing policy" of the developer guide).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// `Weight`.
+    Weighted,
+    /// `Region`.
+    Latency,
+    /// `Failover`.
+    Failover,
+    /// `GeoLocation`.
+    Geolocation,
+    /// `GeoProximityLocation`.
+    Geoproximity,
+    /// `MultiValueAnswer`.
+    Multivalue,
+    /// `CidrRoutingConfig`.
+    IpBased,
+    /// One that this program does not know.
+    Other,
+}
+
+impl fmt::Display for Routing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Routing::Weighted => "weighted",
+            Routing::Latency => "latency",
+            Routing::Failover => "failover",
+            Routing::Geolocation => "geolocation",
+            Routing::Geoproximity => "geoproximity",
+            Routing::Multivalue => "multivalue answer",
+            Routing::IpBased => "IP-based",
+            Routing::Other => "of a newer kind",
+        })
+    }
+}
+
+impl Records {
+    /// A set as hosts write it.
+    pub fn simple(name: impl Into<String>, kind: Kind, ttl: u32, values: Vec<String>) -> Records {
+        Records { name: name.into(), kind, ttl: Some(ttl), values, form: Form::Simple, check: None }
+    }
+
+    /// Whether it is one as hosts write it: with values, for everybody, and without a health check.
+    pub fn is_simple(&self) -> bool {
+        self.form == Form::Simple && self.check.is_none()
+    }
+
+    /// Where it leads, as the end of a sentence that begins with its name.
+    pub fn leads(&self) -> String {
+        match &self.form {
+            Form::Simple => format!("leads to {}", self.values.join(" ")),
+            Form::Alias(alias) => format!("is an alias of {}", alias.target),
+            Form::Routed(routing) => format!("has records with a routing policy ({routing})"),
+            Form::TrafficPolicy => "is answered by a traffic policy".to_owned(),
+        }
+    }
 }
 
 /// The types of record that matter here.
@@ -54,6 +139,8 @@ pub enum Kind {
     Txt,
     /// Another name.
     Cname,
+    /// How browsers reach the site (RFC 9460).
+    Https,
 }
 
 /// What a zone says of itself.
@@ -206,8 +293,13 @@ fn change_of(step: &Step) -> Result<Change, aws_sdk_route53::error::BuildError> 
 }
 
 fn set(records: &Records) -> Result<ResourceRecordSet, aws_sdk_route53::error::BuildError> {
-    let kind = written(records.kind);
-    let mut set = ResourceRecordSet::builder().name(&records.name).r#type(kind).ttl(records.ttl.unwrap_or(60).into());
+    let set = ResourceRecordSet::builder().name(&records.name).r#type(written(records.kind));
+    let set = set.set_health_check_id(records.check.clone());
+    if let Form::Alias(alias) = &records.form {
+        let target = AliasTarget::builder().dns_name(&alias.target).hosted_zone_id(&alias.zone);
+        return set.alias_target(target.evaluate_target_health(alias.evaluates_health).build()?).build();
+    }
+    let mut set = set.ttl(records.ttl.unwrap_or(60).into());
     for value in &records.values {
         set = set.resource_records(ResourceRecord::builder().value(value).build()?);
     }
@@ -220,6 +312,7 @@ fn written(kind: Kind) -> RrType {
         Kind::Aaaa => RrType::Aaaa,
         Kind::Txt => RrType::Txt,
         Kind::Cname => RrType::Cname,
+        Kind::Https => RrType::Https,
     }
 }
 
@@ -229,6 +322,7 @@ fn kind_of(kind: &RrType) -> Option<Kind> {
         RrType::Aaaa => Some(Kind::Aaaa),
         RrType::Txt => Some(Kind::Txt),
         RrType::Cname => Some(Kind::Cname),
+        RrType::Https => Some(Kind::Https),
         _ => None,
     }
 }
@@ -245,6 +339,94 @@ fn records(set: &ResourceRecordSet) -> Option<Records> {
         kind,
         ttl: set.ttl().and_then(|ttl| u32::try_from(ttl).ok()),
         values: set.resource_records().iter().map(|record| record.value().to_owned()).collect(),
-        routed: set.set_identifier().is_some(),
+        form: form(set),
+        check: set.health_check_id().map(str::to_owned),
     })
+}
+
+fn form(set: &ResourceRecordSet) -> Form {
+    match (set.traffic_policy_instance_id(), set.set_identifier(), set.alias_target()) {
+        (Some(_), _, _) => Form::TrafficPolicy,
+        (None, Some(_), _) => Form::Routed(routing(set)),
+        (None, None, Some(alias)) => Form::Alias(Alias {
+            target: alias.dns_name().trim_end_matches('.').to_ascii_lowercase(),
+            zone: alias.hosted_zone_id().to_owned(),
+            evaluates_health: alias.evaluate_target_health(),
+        }),
+        (None, None, None) => Form::Simple,
+    }
+}
+
+fn routing(set: &ResourceRecordSet) -> Routing {
+    let known = [
+        (set.weight().is_some(), Routing::Weighted),
+        (set.region().is_some(), Routing::Latency),
+        (set.failover().is_some(), Routing::Failover),
+        (set.geo_location().is_some(), Routing::Geolocation),
+        (set.geo_proximity_location().is_some(), Routing::Geoproximity),
+        (set.multi_value_answer() == Some(true), Routing::Multivalue),
+        (set.cidr_routing_config().is_some(), Routing::IpBased),
+    ];
+    known.into_iter().find_map(|(is, routing)| is.then_some(routing)).unwrap_or(Routing::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_route53::types::{
+        CidrRoutingConfig, GeoLocation, GeoProximityLocation, ResourceRecordSetFailover, ResourceRecordSetRegion,
+        builders::ResourceRecordSetBuilder,
+    };
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_record_set_is_told_from_the_others() {
+        let a = || ResourceRecordSet::builder().name("www.example.org.").r#type(RrType::A);
+        let value = || ResourceRecord::builder().value("192.0.2.1").build().expect("a value");
+        let routed = |set: fn(ResourceRecordSetBuilder) -> ResourceRecordSetBuilder| {
+            set(a().set_identifier("one").ttl(60).resource_records(value()))
+        };
+        let cidr = |set: ResourceRecordSetBuilder| {
+            let config = CidrRoutingConfig::builder().collection_id("c").location_name("*").build();
+            set.cidr_routing_config(config.expect("complete"))
+        };
+        let target = AliasTarget::builder().dns_name("D1.cloudfront.net.").hosted_zone_id("Z2FDTNDATAQYW2");
+        let target = target.evaluate_target_health(false).build().expect("complete");
+        let alias =
+            Alias { target: "d1.cloudfront.net".into(), zone: "Z2FDTNDATAQYW2".into(), evaluates_health: false };
+        let table = [
+            (a().ttl(60).resource_records(value()), Form::Simple),
+            (a().alias_target(target.clone()), Form::Alias(alias)),
+            (a().traffic_policy_instance_id("t"), Form::TrafficPolicy),
+            (routed(|set| set.weight(0)), Form::Routed(Routing::Weighted)),
+            (a().set_identifier("one").weight(1).alias_target(target), Form::Routed(Routing::Weighted)),
+            (routed(|set| set.region(ResourceRecordSetRegion::EuCentral1)), Form::Routed(Routing::Latency)),
+            (routed(|set| set.failover(ResourceRecordSetFailover::Primary)), Form::Routed(Routing::Failover)),
+            (routed(|set| set.geo_location(GeoLocation::builder().build())), Form::Routed(Routing::Geolocation)),
+            (
+                routed(|set| set.geo_proximity_location(GeoProximityLocation::builder().build())),
+                Form::Routed(Routing::Geoproximity),
+            ),
+            (routed(|set| set.multi_value_answer(true)), Form::Routed(Routing::Multivalue)),
+            (routed(cidr), Form::Routed(Routing::IpBased)),
+            (routed(|set| set), Form::Routed(Routing::Other)),
+        ];
+        for (set_of, form) in table {
+            let read = records(&set_of.build().expect("complete")).expect("an address");
+            assert_eq!(read.form, form);
+            // What is to be deleted is repeated as it is.
+            if let Form::Simple | Form::Alias(_) = form {
+                assert_eq!(records(&set(&read).expect("complete")), Some(read));
+            }
+        }
+    }
+
+    #[test]
+    fn health_check_is_repeated_in_a_deletion() {
+        let checked = ResourceRecordSet::builder().name("a.example.").r#type(RrType::A).ttl(60).health_check_id("c1");
+        let checked = checked.resource_records(ResourceRecord::builder().value("192.0.2.1").build().expect("a value"));
+        let read = records(&checked.build().expect("complete")).expect("an address");
+        assert!(!read.is_simple() && read.form == Form::Simple);
+        assert_eq!(set(&read).expect("complete").health_check_id(), Some("c1"));
+    }
 }

@@ -106,8 +106,8 @@ fn without(now: Option<&Records>, name: &str, values: &[String]) -> Vec<Step> {
 fn swapped(now: Option<&Records>, name: &str, values: Vec<String>) -> Vec<Step> {
     let mut steps: Vec<_> = now.cloned().map(Step::Delete).into_iter().collect();
     if !values.is_empty() {
-        let ttl = Some(now.and_then(|set| set.ttl).unwrap_or(TTL));
-        steps.push(Step::Create(Records { name: name.to_owned(), kind: Kind::Txt, ttl, values, routed: false }));
+        let ttl = now.and_then(|set| set.ttl).unwrap_or(TTL);
+        steps.push(Step::Create(Records::simple(name, Kind::Txt, ttl, values)));
     }
     steps
 }
@@ -119,8 +119,7 @@ mod tests {
     const NAME: &str = "_acme-challenge.a.example";
 
     fn set(values: &[&str]) -> Records {
-        let values = values.iter().map(|value| (*value).to_owned()).collect();
-        Records { name: NAME.into(), kind: Kind::Txt, ttl: Some(TTL), values, routed: false }
+        Records::simple(NAME, Kind::Txt, TTL, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
     #[test]

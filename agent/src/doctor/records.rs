@@ -2,8 +2,12 @@
 
 use super::{Case, Line, Subject};
 use crate::{
-    address::{Ledger, plan},
-    aws::zone::{Kind, Records, Zone},
+    address::{
+        Ledger,
+        foreign::{self, is_address},
+        plan,
+    },
+    aws::zone::{Form, Kind, Records, Routing, Zone},
     config::{Leading, Name},
     fault::Fault,
     succession::{Claim, claim_name},
@@ -14,22 +18,23 @@ use crate::{
 enum Owner {
     Answers,
     Silent,
-    /// EC2 says that it is no more.
+    /// It does not answer, and the EC2 that could know it says that it no longer runs.
     Gone,
 }
 
 /// Reads the records; also the claim, if there is one that can be read.
 pub(super) async fn examined(case: &Case<'_>) -> (Vec<Line>, Option<Claim>) {
-    let (Some(ledger), Some(aws)) = (Ledger::of(case.config), &case.aws) else { return (Vec::new(), None) };
-    // Nobody holds names that every host has records of, and the claim to an Elastic IP lies elsewhere.
-    if ledger.leading != Leading::Records {
-        return (Vec::new(), None);
-    }
+    let ledger = Ledger::of(case.config).filter(|ledger| ledger.zone.is_some());
+    let (Some(ledger), Some(aws)) = (ledger, &case.aws) else { return (Vec::new(), None) };
     let records = match ledger.read(&Zone::new(aws, ledger.zone_id().to_owned())).await {
         Ok(records) => records,
         // What is wrong with the zone is told of the delegation.
         Err(_) => return (Vec::new(), None),
     };
+    // Nobody holds names that every host has records of, and the claim to an Elastic IP lies elsewhere.
+    if ledger.leading != Leading::Records {
+        return (in_the_way(case.config.adopt, &ledger, &records), None);
+    }
     let claim = plan::claim(&case.config.domain, &records).map(|found| found.map(|(claim, _)| claim));
     let owner = match &claim {
         Ok(Some(claim)) => owner(case, &ledger, claim).await,
@@ -51,9 +56,13 @@ async fn owner(case: &Case<'_>, ledger: &Ledger, claim: &Claim) -> Owner {
 
 #[cfg(feature = "fleet")]
 async fn is_gone(case: &Case<'_>, claim: &Claim) -> bool {
-    let Some(aws) = &case.aws else { return false };
-    let standing = crate::aws::instances::Instances::new(aws).standing(&claim.instance).await;
-    standing.is_ok_and(|standing| standing == crate::succession::Standing::Gone)
+    let (Some(aws), Some(caller)) = (&case.aws, &case.caller) else { return false };
+    let ec2 = crate::host::Location::new(&aws.region(), &caller.account);
+    if !crate::succession::could_know(ec2.as_ref(), claim) {
+        return false;
+    }
+    let told = crate::aws::instances::Instances::new(aws).told(&claim.instance).await;
+    told.is_ok_and(|told| told == crate::succession::Told::Ended)
 }
 
 #[cfg(not(feature = "fleet"))]
@@ -68,8 +77,8 @@ fn judged(
     claim: &Result<Option<Claim>, Fault>,
     owner: Owner,
 ) -> Vec<Line> {
-    let mut lines: Vec<_> = ledger.names.iter().filter_map(|name| in_the_way(name, records, ledger)).collect();
-    let leads = |set: &&Records| matches!(set.kind, Kind::A | Kind::Aaaa) && is_ours(set, &ledger.names);
+    let mut lines = in_the_way(adopt, ledger, records);
+    let leads = |set: &&Records| is_address(set) && is_ours(set, &ledger.names);
     match claim {
         Err(fault) => {
             let name = ledger.names.first().map(claim_name).unwrap_or_default();
@@ -79,32 +88,36 @@ fn judged(
             );
             lines.push(Line { mend: Some(mend), ..Line::fault(Subject::Records, fault) });
         }
-        Ok(None) => match records.iter().find(leads) {
+        // What is in the way has been said.
+        Ok(None) if !lines.is_empty() => {}
+        Ok(None) => match foreign::leads_elsewhere(&ledger.names, records, &[]) {
             Some(set) if !adopt => lines.push(Line::wrong(
                 Subject::Records,
-                format!(
-                    "{} leads to {} already, and no host of this site has made that record",
-                    set.name,
-                    set.values.join(" ")
-                ),
+                format!("{} {} already, and no host of this site has made that record", set.name, set.leads()),
                 "let hosts take it over with [dns] adopt = true, or remove it",
             )),
-            Some(set) => {
-                lines.push(Line::ok(Subject::Records, format!("{} will be taken over ([dns] adopt)", set.name)))
+            Some(set) if is_address(set) => {
+                let said = format!("{}, which {}, will be taken over ([dns] adopt)", set.name, set.leads());
+                lines.push(Line::ok(Subject::Records, said));
             }
-            None if lines.is_empty() => {
-                lines.push(Line::ok(Subject::Records, "nobody holds the names yet; the first host that answers will"));
-            }
-            None => {}
+            _ => lines.push(Line::ok(Subject::Records, "nobody holds the names yet; the first host that answers will")),
         },
-        Ok(Some(claim)) => lines.extend(held(claim, owner, &records.iter().filter(leads).collect::<Vec<_>>())),
+        Ok(Some(claim)) => {
+            let said = !lines.is_empty();
+            let led: Vec<_> = records.iter().filter(leads).filter(|_| !said).collect();
+            lines.extend(held(claim, owner, &led));
+        }
     }
+    let ours: Vec<_> = records.iter().filter(leads).flat_map(|set| set.values.iter().cloned()).collect();
+    let browsers = foreign::browsers_elsewhere(&ledger.names, records, &ours);
+    lines.extend(browsers.map(|fault| Line::unseen(Subject::Records, &fault)));
     lines
 }
 
 fn held(claim: &Claim, owner: Owner, records: &[&Records]) -> Vec<Line> {
     let Claim { instance, epoch, .. } = claim;
     let at = claim.at.map_or_else(|| "an address that it does not say".to_owned(), |at| at.to_string());
+    let region = claim.location.as_ref().map(|there| format!(" --region {}", there.region)).unwrap_or_default();
     let mut lines = vec![match owner {
         Owner::Answers => {
             Line::ok(Subject::Records, format!("{instance} holds the names (epoch {epoch}) and answers at {at}"))
@@ -112,7 +125,7 @@ fn held(claim: &Claim, owner: Owner, records: &[&Records]) -> Vec<Line> {
         Owner::Silent => Line::wrong(
             Subject::Records,
             format!("{instance} holds the names (epoch {epoch}) and does not answer at {at}"),
-            format!("look at it: aws ec2 get-console-output --latest --output text --instance-id {instance}"),
+            format!("look at it: aws ec2 get-console-output --latest --output text --instance-id {instance}{region}"),
         ),
         Owner::Gone => Line::wrong(
             Subject::Records,
@@ -141,30 +154,29 @@ fn is_ours(set: &Records, names: &[Name]) -> bool {
     names.iter().any(|name| name.as_str() == set.name)
 }
 
-/// What no address can stand beside (RFC 1034 §3.6.2; Route 53's rules for routed sets and aliases).
-fn in_the_way(name: &Name, records: &[Records], ledger: &Ledger) -> Option<Line> {
-    let sets = || records.iter().filter(|set| set.name == name.as_str());
-    let what = match () {
-        () if sets().any(|set| set.kind == Kind::Cname) => "a CNAME",
-        () if sets().any(|set| set.routed) => "records with a routing policy",
-        () if sets().any(|set| matches!(set.kind, Kind::A | Kind::Aaaa) && set.values.is_empty()) => "an alias record",
-        () => return None,
-    };
-    Some(Line::wrong(
-        Subject::Records,
-        format!("{what} stands at {name}, and no address can beside it"),
-        format!("remove it: aws route53 change-resource-record-sets --hosted-zone-id {} …", ledger.zone_id()),
-    ))
+/// What at the names keeps an address of a host from standing there, as hosts say it.
+fn in_the_way(adopt: bool, ledger: &Ledger, records: &[Records]) -> Vec<Line> {
+    // Where every host has records of its own, those answers are the site's.
+    let own = |set: &&Records| ledger.leading == Leading::Multivalue && set.form == Form::Routed(Routing::Multivalue);
+    let others: Vec<_> = records.iter().filter(|set| !own(set)).cloned().collect();
+    let faults = ledger.names.iter().filter_map(|name| foreign::in_the_way(name, &others, adopt));
+    faults
+        .map(|fault| {
+            let line = Line::fault(Subject::Records, &fault);
+            let zone = ledger.zone_id();
+            let how = format!("aws route53 change-resource-record-sets --hosted-zone-id {zone} …");
+            Line { mend: line.mend.map(|mend| format!("{mend}: {how}")), ..line }
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Is;
+    use crate::{aws::zone::Alias, doctor::Is};
 
     fn set(name: &str, kind: Kind, values: &[&str]) -> Records {
-        let values = values.iter().map(|value| (*value).to_owned()).collect();
-        Records { name: name.into(), kind, ttl: Some(60), values, routed: false }
+        Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
     fn claim() -> Claim {
@@ -177,13 +189,21 @@ mod tests {
         let a = |address: &str| set("www.example.org", Kind::A, &[address]);
         let held = || Ok(Some(claim()));
         let unreadable = Err(Fault::retry("reading the claim", "spf"));
-        let routed = Records { routed: true, ..a("192.0.2.1") };
+        let routed = Records { form: Form::Routed(Routing::Weighted), ..a("192.0.2.1") };
+        let of = Alias { target: "d1.cloudfront.net".into(), zone: "Z2FDTNDATAQYW2".into(), evaluates_health: false };
+        let alias = || Records { ttl: None, form: Form::Alias(of.clone()), ..set("www.example.org", Kind::A, &[]) };
+        let https = || set("www.example.org", Kind::Https, &["0 cdn.example.net."]);
         let table = [
             (false, vec![], Ok(None), Owner::Silent, vec![Is::Ok]),
             (false, vec![a("192.0.2.1")], Ok(None), Owner::Silent, vec![Is::Wrong]),
             (true, vec![a("192.0.2.1")], Ok(None), Owner::Silent, vec![Is::Ok]),
             (false, vec![set("www.example.org", Kind::Cname, &["x"])], Ok(None), Owner::Silent, vec![Is::Wrong]),
-            (true, vec![routed], Ok(None), Owner::Silent, vec![Is::Wrong, Is::Ok]),
+            (true, vec![routed], Ok(None), Owner::Silent, vec![Is::Wrong]),
+            (false, vec![alias()], Ok(None), Owner::Silent, vec![Is::Wrong]),
+            (true, vec![alias()], Ok(None), Owner::Silent, vec![Is::Ok]),
+            (false, vec![alias()], held(), Owner::Answers, vec![Is::Wrong, Is::Ok]),
+            (false, vec![https()], Ok(None), Owner::Silent, vec![Is::Wrong, Is::Warning]),
+            (false, vec![a("192.0.2.7"), https()], held(), Owner::Answers, vec![Is::Ok, Is::Warning]),
             (false, vec![], unreadable, Owner::Silent, vec![Is::Wrong]),
             (false, vec![a("192.0.2.7")], held(), Owner::Answers, vec![Is::Ok]),
             (false, vec![a("192.0.2.7")], held(), Owner::Silent, vec![Is::Wrong]),
@@ -197,6 +217,7 @@ mod tests {
             let lines = judged(adopt, &ledger, &records, &claim, owner);
             assert_eq!(lines.iter().map(|line| line.is).collect::<Vec<_>>(), expected, "{records:?} {claim:?}");
             assert!(lines.iter().all(|line| line.mend.is_some() == (line.is != Is::Ok)), "{lines:?}");
+            assert!(!lines.iter().any(|line| line.said.contains("  ")), "something is not named: {lines:?}");
         }
     }
 }

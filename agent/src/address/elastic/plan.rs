@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use crate::{
     address::{
         LeadsHere,
+        foreign::refuse_what_is_somebody_elses,
         plan::{self, Wanted},
     },
     aws::{
@@ -109,7 +110,7 @@ pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> R
     }
     let written = plan::claim(domain, seen)?;
     if written.is_none() {
-        plan::refuse_what_is_somebody_elses(wanted, seen, true)?;
+        refuse_what_is_somebody_elses(wanted.names, seen, &plan::addresses(wanted.host), (wanted.adopt, true))?;
     }
     let epoch = written.as_ref().map_or(0, |(claim, _)| claim.epoch) + 1;
     let next = Claim { epoch, ..claim.clone() };
@@ -145,7 +146,7 @@ mod tests {
     }
 
     fn record(name: &str, kind: Kind, value: &str) -> Records {
-        Records { name: name.to_owned(), kind, ttl: Some(60), values: vec![value.to_owned()], routed: false }
+        Records::simple(name, kind, 60, vec![value.to_owned()])
     }
 
     #[test]

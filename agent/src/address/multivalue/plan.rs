@@ -1,10 +1,13 @@
 //! What is to be done with a host's own records among those of the others. Pure.
 
 use crate::{
-    address::plan::{self, Wanted, fence, next, refuse_what_is_somebody_elses},
+    address::{
+        foreign::{in_the_way, is_address, refuse_what_is_somebody_elses},
+        plan::{self, Wanted, fence, next},
+    },
     aws::zone::{Answer, Kind, Many, Records, Step},
     fault::Fault,
-    succession::{Claim, Right, Standing, right},
+    succession::{Claim, Right, Standing, is_instance_id, right},
 };
 
 /// What stands at all names; with the claim of hosts that move simple records, where there are any.
@@ -26,7 +29,7 @@ impl Checks {
         match kind {
             Kind::A => self.v4.as_ref(),
             Kind::Aaaa => self.v6.as_ref(),
-            Kind::Txt | Kind::Cname => None,
+            Kind::Txt | Kind::Cname | Kind::Https => None,
         }
     }
 }
@@ -51,7 +54,7 @@ pub(super) enum Plan {
     Refuse(Fault),
 }
 
-/// Plans for `wanted`, whose own addresses have those `checks`. `gone` are instances that EC2 says are gone; `claimant` is
+/// Plans for `wanted`, whose own addresses have those `checks`. `gone` are hosts that are gone; `claimant` is
 /// how the host stands that claims simple records. `certified`: this host has a certificate to answer with.
 pub(super) fn plan(
     wanted: &Wanted<'_>,
@@ -61,6 +64,9 @@ pub(super) fn plan(
     gone: &[String],
     claimant: Standing,
 ) -> Plan {
+    if let Some(fault) = wanted.names.iter().find_map(|name| in_the_way(name, &seen.others, wanted.adopt)) {
+        return Plan::Refuse(fault);
+    }
     let simple = simple(wanted, &seen.others);
     let alive = |answer: &&Answer| answer.identifier != wanted.host.instance && !gone.contains(&answer.identifier);
     if !certified && (!simple.is_empty() || seen.answers.iter().any(|answer| alive(&answer))) {
@@ -85,7 +91,7 @@ pub(super) fn plan(
 /// Simple sets of addresses at the names.
 fn simple<'a>(wanted: &Wanted<'_>, others: &'a [Records]) -> Vec<&'a Records> {
     let of_names = |set: &&Records| wanted.names.iter().any(|name| name.as_str() == set.name);
-    others.iter().filter(of_names).filter(|set| matches!(set.kind, Kind::A | Kind::Aaaa)).collect()
+    others.iter().filter(of_names).filter(|set| is_address(set)).collect()
 }
 
 /// How the names come to be free for multivalue answers.
@@ -97,27 +103,22 @@ enum Cleared {
 }
 
 /// Simple records of hosts that move them are taken over by right, with their claim, so that those hosts stand aside; those
-/// of people only where that is allowed. Other routing policies, aliases and names of names are never touched.
+/// of people only where that is allowed. What else people have made is never touched ([`crate::address::foreign`]).
 fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records], claimant: Standing) -> Result<Cleared, Fault> {
-    for name in wanted.names {
-        let here: Vec<_> = seen.others.iter().filter(|set| set.name == name.as_str()).collect();
-        plan::refuse_what_is_in_the_way(name, &here)?;
-        if let Some(set) = here.iter().find(|set| simple.contains(set) && set.values.is_empty()) {
-            let said = format!("an alias record of type {:?}", set.kind);
-            let remedy = "remove it: multivalue answers cannot stand beside it";
-            return Err(Fault::operator(format!("reading {name}"), said, remedy));
-        }
-    }
-    let Some(domain) = wanted.names.first().filter(|_| !simple.is_empty()) else {
-        return Ok(Cleared::By(Vec::new()));
+    let claim = match wanted.names.first() {
+        Some(domain) if !simple.is_empty() => plan::claim(domain, &seen.others)?.map(|claim| (domain, claim)),
+        _ => None,
     };
-    let claim = plan::claim(domain, &seen.others)?;
     let fenced = match claim {
+        // Where answers of hosts stand already the names are the site's.
+        None if seen.answers.iter().any(|answer| is_instance_id(&answer.identifier)) && simple.is_empty() => Vec::new(),
         None => {
-            refuse_what_is_somebody_elses(wanted, &seen.others, true)?;
+            let ours = plan::addresses(wanted.host);
+            // Route 53 deletes a simple set before an answer can stand there, be it one that leads here.
+            refuse_what_is_somebody_elses(wanted.names, &seen.others, &ours, (wanted.adopt, true))?;
             Vec::new()
         }
-        Some((claim, written)) => match right(wanted.host, wanted.put_aside, Some(&claim), claimant) {
+        Some((domain, (claim, written))) => match right(wanted.host, wanted.put_aside, Some(&claim), claimant) {
             Right::StandAside => return Ok(Cleared::NotYet(claim)),
             right => fence(domain, Some(written), &next(wanted, Some(&claim), right, true), wanted.ttl),
         },
@@ -184,6 +185,7 @@ pub(super) fn withdrawal(instance: &str, answers: &[Answer]) -> Vec<Many> {
 mod tests {
     use super::*;
     use crate::{
+        aws::zone::{Alias, Form, Routing},
         config::Name,
         host::Host,
         succession::{claim_name, tests::host},
@@ -213,8 +215,7 @@ mod tests {
     }
 
     fn simple(name: &str, kind: Kind, values: &[&str]) -> Records {
-        let values = values.iter().map(|value| (*value).to_owned()).collect();
-        Records { name: name.to_owned(), kind, ttl: Some(60), values, routed: false }
+        Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
     fn checks() -> Checks {
@@ -296,20 +297,65 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_way_is_left_alone_and_shown() {
-        let routed = Records { routed: true, ..simple("example.org", Kind::A, &["192.0.2.9"]) };
+    fn every_kind_of_record_set_at_a_name_has_its_rule() {
+        let a = || simple("example.org", Kind::A, &["198.51.100.1"]);
+        let of = Alias { target: "d1.cloudfront.net".into(), zone: "Z2FDTNDATAQYW2".into(), evaluates_health: false };
+        let alias = |kind| Records { ttl: None, form: Form::Alias(of.clone()), ..simple("example.org", kind, &[]) };
+        let routed = |routing| Records { form: Form::Routed(routing), ..a() };
+        let checked = Records { check: Some("c1".into()), ..a() };
+        let cname = simple("example.org", Kind::Cname, &["lb.example.net"]);
+        let https = simple("example.org", Kind::Https, &["0 cdn.example.net."]);
+        // Whether it is refused without `adopt`, and with it; and whether it is then deleted.
         let table = [
-            (simple("www.example.org", Kind::Cname, &["lb.example.net"]), "lb.example.net"),
-            (routed, "routing policy"),
-            (simple("example.org", Kind::A, &[]), "alias record"),
+            (a(), (true, false), true, "leads to 198.51.100.1"),
+            (checked, (true, false), true, "leads to 198.51.100.1"),
+            (alias(Kind::A), (true, false), true, "is an alias of d1.cloudfront.net"),
+            (alias(Kind::Aaaa), (true, false), true, "is an alias of d1.cloudfront.net"),
+            (routed(Routing::Weighted), (true, true), false, "(weighted)"),
+            (routed(Routing::Latency), (true, true), false, "(latency)"),
+            (routed(Routing::Failover), (true, true), false, "(failover)"),
+            (routed(Routing::Geolocation), (true, true), false, "(geolocation)"),
+            (routed(Routing::Geoproximity), (true, true), false, "(geoproximity)"),
+            (routed(Routing::IpBased), (true, true), false, "(IP-based)"),
+            (Records { form: Form::TrafficPolicy, ..a() }, (true, true), false, "a traffic policy"),
+            (cname, (true, true), false, "a CNAME to lb.example.net"),
+            (https, (true, false), false, "leads to 0 cdn.example.net. for browsers"),
         ];
-        for (record, reason) in table {
-            let (me, names) = (host("i-me", 5), names());
+        let (me, names) = (host("i-me", 5), names());
+        let by_hand = answer("example.org", "blue", "198.51.100.2");
+        for (record, refused, deleted, reason) in table {
+            for (adopt, refused) in [(false, refused.0), (true, refused.1)] {
+                let adopting = Wanted { adopt, ..wanted(&me, &names) };
+                let seen = seen(vec![by_hand.clone()], vec![record.clone()]);
+                match plan(&adopting, true, &checks(), &seen, &[], Standing::Lives) {
+                    Plan::Refuse(fault) => {
+                        assert!(refused && fault.said.contains(reason), "{record:?}, adopt: {adopt}: {fault}");
+                        assert!(fault.remedy.is_some(), "{fault}");
+                    }
+                    Plan::Change { steps, .. } => {
+                        assert!(!refused, "{record:?} is taken, adopt: {adopt}");
+                        let delete = Many::Simple(Step::Delete(record.clone()));
+                        assert_eq!(steps.contains(&delete), deleted, "{record:?}: {steps:?}");
+                        assert!(!steps.contains(&Many::Delete(by_hand.clone())), "answers of people are left alone");
+                    }
+                    other => panic!("{record:?}: {other:?}"),
+                }
+            }
+            // Before there is a certificate nothing is taken at all.
             let adopting = Wanted { adopt: true, ..wanted(&me, &names) };
-            let planned = plan(&adopting, true, &checks(), &seen(Vec::new(), vec![record]), &[], Standing::Lives);
-            let Plan::Refuse(fault) = planned else { panic!("{reason} is not refused") };
-            assert!(fault.said.contains(reason), "{fault}");
+            let seen = seen(Vec::new(), vec![record.clone()]);
+            match plan(&adopting, false, &checks(), &seen, &[], Standing::Lives) {
+                Plan::Refuse(_) | Plan::Wait(_) => {}
+                Plan::Change { .. } if record.kind == Kind::Https => {}
+                other => panic!("{record:?}: {other:?}"),
+            }
         }
+    }
+
+    #[test]
+    fn names_that_hosts_answer_for_already_are_joined_whatever_browsers_are_told() {
+        let https = simple("example.org", Kind::Https, &["0 cdn.example.net."]);
+        assert!(!steps(planned(&seen(of("i-a", "192.0.2.1"), vec![https]), &[])).is_empty());
     }
 
     #[test]
