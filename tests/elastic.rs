@@ -234,3 +234,19 @@ async fn owner_that_was_stopped_for_long_never_takes_the_address_back() {
     assert_eq!(moves(&new), before, "it moved the address");
     assert!(leads_to(&ip, &old).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn address_stays_with_a_host_that_answers_whatever_ec2_knows_of_it() {
+    let (ip, old, visitor) = first(&Site::titled("forgotten"), true).await;
+    let mut spare = old.start();
+    has_role(&mut spare, "owner").await;
+    let new = next(&ip, &old).await;
+    let mut owner = new.start();
+    has_role(&mut owner, "owner").await;
+    has_role(&mut spare, "superseded").await;
+    old.account.forget(new.imds.instance_id()).await;
+    let (before, held) = (moves(&old), claim(&old.account).await);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!((moves(&old), claim(&old.account).await), (before, held), "{}", spare.last_lines());
+    assert!(leads_to(&ip, &new).await && front(&visitor).await.is_some());
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use world::{Account, Agent, Fault, Fleet, FleetKind, Instance, Record, Rule, Site, Visitor, eventually};
+use world::{Account, Agent, Fault, Fleet, FleetKind, Instance, REGIONS, Record, Rule, Site, Visitor, eventually};
 
 use crate::{SOON, front, hosts::hasty, published};
 
@@ -100,6 +100,38 @@ async fn records_of_a_killed_host_are_swept_once_ec2_says_that_it_is_gone() {
     })
     .await;
     assert!(is_led_to(&one).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_in_two_regions_leave_each_other_their_records_and_sweep_what_is_long_forgotten() {
+    let patience: toml::Table = toml::from_str("silence = \"3s\"").expect("TOML");
+    let (mut one, _) = first(&Site::titled("regions")).await;
+    one.configuration.insert("succession".into(), patience.clone().into());
+    // As of an instance that ended hours ago: nothing answers there, and EC2 knows nothing of it.
+    let dead = world::own_address().to_string();
+    let set = serde_json::json!({
+        "Name": format!("{}.", one.account.domain()), "Type": "A", "TTL": 1, "SetIdentifier": "i-0123456789abcdef0",
+        "MultiValueAnswer": true, "ResourceRecords": [{ "Value": dead }],
+    });
+    one.account.change(&serde_json::json!([{ "Action": "CREATE", "ResourceRecordSet": set }])).await;
+    let mut first_agent = one.start();
+    holds(&mut first_agent).await;
+    let mut other = one.successor_in(REGIONS[1]).await;
+    among(&mut other);
+    other.configuration.insert("succession".into(), patience.into());
+    let mut second_agent = other.start();
+    holds(&mut second_agent).await;
+    eventually("what is forgotten is swept", SOON, async || records(&one.account).await.len() == 2).await;
+    assert!(is_led_to(&one).await && is_led_to(&other).await);
+
+    let changes = one.account.changes().await.len();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(one.account.changes().await.len(), changes, "{}", first_agent.last_lines());
+    // One that was heard may be kept from this host alone: its health check leaves it out meanwhile.
+    second_agent.kill().await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(is_led_to(&other).await);
+    assert_eq!(one.account.health_checks().await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use world::{Agent, Instance, Site, eventually};
+use world::{Agent, Instance, REGIONS, Site, eventually};
 
 use crate::{
     SOON,
@@ -12,6 +12,8 @@ use crate::{
 
 /// For how long nothing may move until all is taken for settled; a look is 300 ms.
 const STILL: Duration = Duration::from_secs(5);
+/// How long a host in a hurry lets another be silent.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// So many hosts with one package; the last two were launched in the same second, the others a minute before each other.
 async fn rivals(many: usize) -> Vec<Instance> {
@@ -115,4 +117,74 @@ async fn record_that_is_edited_beside_several_hosts_is_mended_by_its_owner_alone
     has_role(&mut owner, "owner").await;
     assert!(second.is_led_to().await);
     assert_eq!(writes_of_names(&first), before, "the other one wrote: {}", spare.last_lines());
+}
+
+/// A host, and a younger one of the same domain in another region, which has the names.
+async fn of_two_regions() -> (Instance, Agent, Instance, Agent) {
+    let (mut first, _) = published(&Site::titled("regions")).await;
+    hurry(&mut first, "");
+    let mut older = first.start();
+    older.wait_until_serving(SOON).await;
+    let mut second = first.successor_in(REGIONS[1]).await;
+    hurry(&mut second, "");
+    let mut younger = second.start();
+    has_role(&mut younger, "owner").await;
+    has_role(&mut older, "superseded").await;
+    (first, older, second, younger)
+}
+
+/// Nothing moves for several times as long as silence has to last.
+async fn stays_with(owner: &Instance, others: &[&Instance]) {
+    let before: Vec<_> = others.iter().map(|other| moves_of_names(other)).collect();
+    let epoch = epoch(&owner.account).await;
+    let begun = Instant::now();
+    while begun.elapsed() < 3 * SILENCE {
+        assert!(owner.is_led_to().await, "the names have moved: {}", claim(&owner.account).await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(crate::hosts::epoch(&owner.account).await, epoch, "{}", claim(&owner.account).await);
+    let after: Vec<_> = others.iter().map(|other| moves_of_names(other)).collect();
+    assert_eq!(after, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_in_two_regions_follow_each_other_once_and_the_names_stay_there() {
+    let (first, mut older, second, younger) = of_two_regions().await;
+    let held = claim(&first.account).await;
+    assert!(held.contains(&format!("in={}/{}", REGIONS[1], first.account.id)), "{held}");
+    stays_with(&second, &[&first]).await;
+    for agent in [&older, &younger] {
+        assert!(!agent.log().contains("is gone"), "{}", agent.last_lines());
+    }
+    older.wait_for_line("holds the names (epoch", SOON).await;
+
+    // One that does not answer is followed by silence alone, whatever the EC2 here knows; and comes back as a spare.
+    younger.kill().await;
+    has_role(&mut older, "owner").await;
+    assert!(first.is_led_to().await);
+    assert!(older.log().contains("which is gone"), "{}", older.last_lines());
+    let mut back = second.start();
+    back.wait_for("it stands aside", SOON, async |agent| agent.part("address")["phase"] == "standing-aside").await;
+    stays_with(&first, &[&second]).await;
+    assert!(
+        !back.log().lines().any(|line| line.contains("after") && line.contains("is gone")),
+        "{}",
+        back.last_lines()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_that_ec2_does_not_know_or_calls_ended_keeps_the_names_as_long_as_it_answers() {
+    let (owner, agent, first, spare) = owner_and_spare("").await;
+    let id = owner.imds.instance_id();
+    // As of one that was launched a moment ago.
+    owner.account.forget(id).await;
+    stays_with(&owner, &[&first]).await;
+    // EC2 ends it, and it is still there: whoever visits it is answered.
+    owner.account.remember(id).await;
+    owner.account.end(id).await;
+    stays_with(&owner, &[&first]).await;
+    assert!(!spare.log().contains("is gone"), "{}", spare.last_lines());
+    agent.kill().await;
+    eventually("the spare follows", SOON, async || first.is_led_to().await).await;
 }

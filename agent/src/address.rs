@@ -28,6 +28,7 @@ use crate::{
 mod claimant;
 #[cfg(feature = "fleet")]
 mod elastic;
+pub(crate) mod foreign;
 mod multivalue;
 pub(crate) mod plan;
 
@@ -35,7 +36,7 @@ pub(crate) mod plan;
 pub use elastic::Elastic;
 pub use multivalue::{Multivalue, withdraw_when_departing};
 
-use claimant::{Claimant, standing};
+use claimant::{Claimant, is_alive, told};
 
 use plan::{Change, Plan, Wanted, plan, plan_without_certificate};
 
@@ -202,10 +203,19 @@ impl Ledger {
         }
     }
 
+    /// What `host` hears from the host of another's claim, at the address that the claim says. Where that is an address of its
+    /// own by now, the other one is not there any more.
+    pub async fn heard(&self, host: &Host, claim: &Claim) -> Heard {
+        match claim.at {
+            Some(ip) if !host.is_at(ip) => self.heard_at(ip).await,
+            _ => Heard::Nothing,
+        }
+    }
+
     /// Whether whoever is at that address answers for the domain. One that turns a probe away has all the connections it may
     /// have: that is visitors' doing, or strangers', and no reason to move the names.
     pub async fn answers_at(&self, ip: IpAddr) -> bool {
-        matches!(self.heard_at(ip).await, Heard::Site | Heard::Full)
+        self.heard_at(ip).await.answers()
     }
 
     /// What is heard from whoever is at that address.
@@ -351,8 +361,9 @@ impl Address {
             return (Standing::Lives, mine);
         }
         let aws = self.aws.borrow().clone();
-        let (answers, standing) = join(self.ledger.answers(&claim), standing(aws, &claim)).await;
-        (self.claimant.asked(&claim, answers, standing), answers)
+        let (heard, told) = join(self.ledger.heard(&host, &claim), told(aws, &host, &claim)).await;
+        let lives = is_alive(heard, self.is_ready(), told);
+        (self.claimant.asked(&host, &claim, lives, told), heard.answers())
     }
 
     fn elsewhere(&self, claim: Claim, seen: &Seen) -> Leads {
@@ -431,7 +442,13 @@ impl Keeper for Address {
             false => plan_without_certificate(&wanted, &seen.records, seen.claimant),
         };
         match planned {
-            Plan::Leads(leads) => Judgement::Kept(Leads::Here(LeadsHere { asked_in: self.claimant.asked_in, ..leads })),
+            Plan::Leads(leads) => {
+                let held = Leads::Here(LeadsHere { asked_in: self.claimant.asked_in, ..leads });
+                match foreign::browsers_elsewhere(&self.ledger.names, &seen.records, &plan::addresses(&host)) {
+                    Some(fault) => Judgement::KeptDespite { held, fault },
+                    None => Judgement::Kept(held),
+                }
+            }
             Plan::Change(change) => Judgement::Drifted { drift: change, meanwhile: self.lost_to(&host, &seen) },
             Plan::StandAside(claim) => Judgement::StandsAside(self.elsewhere(claim, &seen)),
             Plan::Refuse(fault) => Judgement::Refused(fault),

@@ -148,18 +148,29 @@ impl Listener {
 pub enum Heard {
     /// Nothing: nobody listens, or nothing gets through.
     Nothing,
-    /// Something that is no answer of a site, such as 503 while there is none.
+    /// Something that is no answer of a host of the domain: another certificate, or none, or a fault.
     Somebody,
     /// That it has as many connections as it may have: it lives, and serves others.
     Full,
-    /// A site.
+    /// A host of the domain, which says that it has no site or certificate yet (503 with `Retry-After`).
+    Waiting,
+    /// The site.
     Site,
 }
 
-/// What is heard from `address` within `limit`, asked for `domain`.
+impl Heard {
+    /// Whether the site is answered there. One that turns a probe away has all the connections it may have: that is visitors'
+    /// doing, or strangers', and no reason to move the names.
+    pub fn answers(self) -> bool {
+        matches!(self, Heard::Site | Heard::Full)
+    }
+}
+
+/// What is heard from `address` within `limit`, asked for `domain`. Whoever shows a certificate of another name, as the next
+/// user of an address does, is none of its hosts.
 pub async fn heard(address: SocketAddr, domain: &Name, limit: Duration) -> Heard {
-    match within(limit, address, probe::answers(address, domain)).await {
-        Ok(()) => Heard::Site,
+    match within(limit, address, probe::heard(address, domain)).await {
+        Ok(heard) => heard,
         Err(fault) if probe::is_silence(&fault) => Heard::Nothing,
         Err(fault) if probe::is_full(&fault) => Heard::Full,
         Err(_) => Heard::Somebody,
@@ -255,7 +266,7 @@ impl Keeper for Listener {
     }
 }
 
-async fn within(limit: Duration, at: SocketAddr, probe: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+async fn within<T>(limit: Duration, at: SocketAddr, probe: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     tokio::time::timeout(limit, probe).await.unwrap_or_else(|_| Err(probe::silence(at, "no answer in time")))
 }
 

@@ -46,7 +46,9 @@ pub use course::{Course, Crew, Manner, Names, Role, Situation, Step, course};
 pub use crew::{Fleets, hand_over};
 pub use newcomers::Newcomers;
 pub use phase::{Change, Phase, Phases};
-pub use right::{Ground, Right, Standing, right, right_without_certificate};
+pub use right::{
+    Ground, Right, Standing, Told, could_know, is_instance_id, right, right_without_certificate, standing,
+};
 pub use rollout::{Goal, Progress, Sight};
 pub use silence::Silence;
 pub use turns::{Member, Turn, Turns, Waiting};
@@ -250,7 +252,8 @@ impl Succession {
 
     /// In which epoch a host asked for a successor, and how many hosts the fleet has at rest.
     fn claimed(&self) -> (Option<u64>, Option<u32>) {
-        let of = |claim: &Claim| (claim.asked.then_some(claim.epoch), claim.target);
+        let here = self.fleets.location();
+        let of = |claim: &Claim| (claim.asked_in(here.as_ref()), claim.target_in(here.as_ref()));
         match &*self.sources.leads.borrow() {
             Some(Leads::Here(here)) => (here.asked_in, here.target),
             Some(Leads::Elsewhere(other)) => of(&other.claim),
@@ -382,7 +385,8 @@ impl Succession {
             return Err(Fault::retry(doing, format!("{} does not answer any more", owner.instance)));
         }
         // Last, since whoever lowers the target meanwhile may have the fleet end the owner.
-        if !self.fleet_spares_one(owner.and_then(|owner| owner.target)).await? {
+        let here = self.fleets.location();
+        if !self.fleet_spares_one(owner.and_then(|owner| owner.target_in(here.as_ref()))).await? {
             return Err(Fault::retry(doing, "the fleet needs this host by now"));
         }
         still_fresh(doing, begun)?;
@@ -452,6 +456,7 @@ pub(crate) mod tests {
         Host {
             instance: instance.into(),
             region: "eu-central-1".into(),
+            account: Some("123456789012".into()),
             availability_zone: "eu-central-1a".into(),
             launched: datetime!(2026-11-21 12:00 UTC) + time::Duration::minutes(minute),
             life_cycle: "spot".into(),

@@ -8,8 +8,11 @@ use crate::{
     aws::Aws,
     fault::Fault,
     host::Host,
-    succession::{Claim, Right, Silence, Standing, right, right_without_certificate},
+    listener::Heard,
+    succession::{Claim, Right, Silence, Standing, Told, right, right_without_certificate, standing},
 };
+#[cfg(feature = "fleet")]
+use crate::{host::Location, succession::could_know};
 
 /// What this host remembers of claims, its own and another's.
 pub(super) struct Claimant {
@@ -64,10 +67,12 @@ impl Claimant {
                 self.held = Some(claim.epoch);
             }
             self.put_aside = false;
+            // Whoever follows from here on is to be heard anew.
+            self.silence = Silence::default();
             return false;
         }
         self.put_aside |= self.held.is_some();
-        self.asked_in = claim.asked.then_some(claim.epoch).or(self.asked_in);
+        self.asked_in = claim.asked_in(host.location().as_ref()).or(self.asked_in);
         let right = match certified {
             true => right(host, self.put_aside, Some(claim), Standing::Lives),
             false => right_without_certificate(host, Some(claim), Standing::Lives),
@@ -76,29 +81,44 @@ impl Claimant {
     }
 
     /// Notes whether the claimant answered while something else was reached: that is what tells its silence from our own
-    /// deafness. It is gone when EC2 says so, or when it was silent for long.
-    pub(super) fn asked(&mut self, claim: &Claim, answers: bool, as_ec2_has_it: Standing) -> Standing {
+    /// deafness. How it stands follows from that, from what EC2 has `told` of it, and from how long it was silent.
+    pub(super) fn asked(&mut self, host: &Host, claim: &Claim, answers: bool, told: Told) -> Standing {
         let at = self.looked.saturating_duration_since(self.begun);
         self.silence.asked(&claim.instance, claim.epoch, answers, at);
-        match self.silence.is_long(self.patience) {
-            true => Standing::Gone,
-            false => as_ec2_has_it,
-        }
+        let elsewhere = !claim.may_be_in(host.location().as_ref());
+        let limit = self.silence.limit(&claim.instance, self.patience, elsewhere, self.put_aside);
+        standing(answers, told, self.silence.is_long(limit))
     }
 }
 
-/// Asks EC2 for the claimant; with the feature `fleet` only.
+/// Whether what is heard from the claimant's address is the claimant, which lives then. One that can only say that it waits
+/// lives for hosts that could say no more in its place; for the others it is as good as silent.
+pub(super) fn is_alive(heard: Heard, certified: bool, told: Told) -> bool {
+    match heard {
+        Heard::Site => true,
+        // It has shown no certificate: of an instance that EC2 says has ended, that may be the next user of the address.
+        Heard::Full => told != Told::Ended,
+        Heard::Waiting => !certified,
+        Heard::Somebody | Heard::Nothing => false,
+    }
+}
+
+/// Asks EC2 for the claimant, if it could know it; with the feature `fleet` only.
 #[cfg(feature = "fleet")]
-pub(super) async fn standing(aws: Option<Aws>, claim: &Claim) -> Standing {
-    let Some(aws) = aws else { return Standing::Lives };
-    let standing = crate::aws::instances::Instances::new(&aws).standing(&claim.instance).await;
-    standing.unwrap_or_else(|fault| {
+pub(super) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> Told {
+    let Some(aws) = aws else { return Told::Unknown };
+    let ec2 = host.account.as_deref().and_then(|account| Location::new(&aws.region(), account));
+    if !could_know(ec2.as_ref(), claim) {
+        return Told::Unknown;
+    }
+    let told = crate::aws::instances::Instances::new(&aws).told(&claim.instance).await;
+    told.unwrap_or_else(|fault| {
         tracing::debug!(%fault, "EC2 does not say how the claimant stands");
-        Standing::Lives
+        Told::Unknown
     })
 }
 
 #[cfg(not(feature = "fleet"))]
-pub(super) async fn standing(_: Option<Aws>, _: &Claim) -> Standing {
-    Standing::Lives
+pub(super) async fn told(_: Option<Aws>, _: &Host, _: &Claim) -> Told {
+    Told::Unknown
 }

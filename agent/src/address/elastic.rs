@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Elsewhere, Leads, LeadsHere, Ledger, Sources,
-    claimant::{Claimant, standing},
-    plan::Wanted,
+    claimant::{Claimant, is_alive, told},
+    foreign::browsers_elsewhere,
+    plan::{Wanted, addresses},
 };
 use crate::{
     aws::{
@@ -25,6 +26,7 @@ use crate::{
     fault::Fault,
     host::Host,
     keeper::{Judgement, Keeper, Pace},
+    listener::Heard,
     status::Part,
     succession::{Claim, Standing},
 };
@@ -107,12 +109,17 @@ impl Elastic {
         if !self.claimant.read(host, claim, certified) {
             return (Standing::Lives, mine);
         }
-        let led = address.to.as_ref() == Some(&claim.instance);
-        let at = Claim { at: Some(address.ip.into()), ..claim.clone() };
-        let asked = async { led && self.ledger.answers(&at).await };
+        let heard = async {
+            match claim.at {
+                // It is led to by another address than this one, of another region or account.
+                Some(at) if at != address.ip => self.ledger.heard(host, claim).await,
+                _ if address.to.as_ref() == Some(&claim.instance) => self.ledger.heard_at(address.ip.into()).await,
+                _ => Heard::Nothing,
+            }
+        };
         let aws = self.sources.aws.borrow().clone();
-        let (answers, standing) = join(asked, standing(aws, claim)).await;
-        (self.claimant.asked(claim, answers, standing), answers)
+        let (heard, told) = join(heard, told(aws, host, claim)).await;
+        (self.claimant.asked(host, claim, is_alive(heard, certified, told), told), heard.answers())
     }
 
     /// Reads the records now and then, once the address leads here.
@@ -136,7 +143,13 @@ impl Elastic {
         let planned = match &self.records {
             None => Ok(None),
             Some((_, Err(fault))) => Err(fault.clone()),
-            Some((_, Ok(seen))) => records(wanted, claim, seen),
+            Some((_, Ok(seen))) => records(wanted, claim, seen).and_then(|steps| {
+                let ours = addresses(wanted.host);
+                match browsers_elsewhere(wanted.names, seen, &ours).filter(|_| steps.is_none()) {
+                    Some(fault) => Err(fault),
+                    None => Ok(steps),
+                }
+            }),
         };
         match (planned, &self.refused) {
             (Ok(None), _) => Judgement::Kept(held),
@@ -309,7 +322,8 @@ impl Keeper for Elastic {
 }
 
 impl Ledger {
-    /// Whether the Elastic IP leads to the host of that claim; true where there is none.
+    /// Whether the Elastic IP leads to the host of that claim; true where there is none, or where that host is led to by
+    /// another.
     ///
     /// # Errors
     /// What EC2 refuses.
@@ -317,7 +331,8 @@ impl Ledger {
         match &self.leading {
             crate::config::Leading::ElasticIp(allocation, _) => {
                 let association = ElasticIp::new(aws, allocation.clone()).look().await?;
-                Ok(association.to.as_ref() == Some(&claim.instance))
+                let by_another = claim.at.is_some_and(|at| at != association.ip);
+                Ok(by_another || association.to.as_ref() == Some(&claim.instance))
             }
             _ => Ok(true),
         }

@@ -2,7 +2,8 @@
 //!
 //! Each host has multivalue answer records of its own, told from the others' by its instance id, with a health check on them:
 //! Route 53 and the fleet do the distributing. A host takes its records away when it departs, unless they are the last, and
-//! any host sweeps those of instances that EC2 says are gone. Nobody holds the names alone, so there is nothing to follow in.
+//! any host sweeps those of hosts that do not answer and are gone, as EC2 tells, or long silent where EC2 knows nothing of
+//! them ([`strays`]). Nobody holds the names alone, so there is nothing to follow in.
 
 use std::{
     collections::BTreeSet,
@@ -10,12 +11,15 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
+#[cfg(feature = "fleet")]
+use futures_util::future::join_all;
+use futures_util::future::{join, try_join_all};
 use tokio::time::{Instant, sleep};
 
 use super::{
     Elsewhere, Leads, LeadsHere, Ledger, Sources,
-    claimant::{Claimant, standing},
+    claimant::{Claimant, is_alive, told},
+    foreign::{browsers_elsewhere, is_address},
     plan::{self as simple, Wanted},
 };
 use crate::{
@@ -30,17 +34,25 @@ use crate::{
     host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
     status::Part,
-    succession::{Standing, claim_name},
+    succession::{Standing, claim_name, is_instance_id},
 };
 
 mod plan;
+#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "without the adapters nothing is swept"))]
+mod strays;
 
 use plan::{Checks, Plan, Zoned, plan, withdrawal};
+use strays::Strays;
+#[cfg(feature = "fleet")]
+use {crate::succession::Told, strays::Sighting};
 
 /// How often the health checks of the account are listed, for those that nothing leads to any more.
 const LIST: Duration = Duration::from_secs(3600);
 /// How soon something about a health check is tried again that was refused.
 const AGAIN: Duration = Duration::from_secs(120);
+/// So many hosts are asked at the same time whether they answer.
+#[cfg(feature = "fleet")]
+const AT_ONCE: usize = 16;
 
 /// Keeper of the host's own records.
 pub struct Multivalue {
@@ -55,6 +67,14 @@ pub struct Multivalue {
     /// When a health check could not be made, listed or deleted, and why.
     refused: Option<(Instant, Fault)>,
     listed: Option<Instant>,
+    /// Hosts that EC2 does not know.
+    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "without the adapters nothing is swept"))]
+    strays: Strays,
+    /// Since when this host watches them, and how long they may be silent.
+    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "without the adapters nothing is swept"))]
+    watched: (Instant, Duration),
+    /// Health checks that nothing led to when they were listed before, of instances that EC2 does not know.
+    unused: BTreeSet<String>,
 }
 
 /// What a look found.
@@ -92,6 +112,9 @@ impl Multivalue {
             checked: (None, None),
             refused: None,
             listed: None,
+            strays: Strays::default(),
+            watched: (Instant::now(), config.succession.silence),
+            unused: BTreeSet::new(),
         }
     }
 
@@ -210,18 +233,59 @@ impl Multivalue {
         Ok(())
     }
 
-    /// The instances among `ids` that EC2 says are gone.
+    /// The instances among `ids` that are gone, and those that EC2 knows nothing of.
     #[cfg(feature = "fleet")]
-    async fn gone(&self, aws: &Aws, ids: &[String]) -> Result<Vec<String>, Fault> {
-        match ids {
-            [] => Ok(Vec::new()),
-            ids => crate::aws::instances::Instances::new(aws).gone(ids).await,
+    async fn gone(&mut self, host: &Host, aws: &Aws, ids: &[String], answers: &[Answer]) -> Result<Gone, Fault> {
+        if ids.is_empty() {
+            return Ok(Gone::default());
         }
+        let mut told = crate::aws::instances::Instances::new(aws).told_of(ids).await?;
+        let mut heard = BTreeSet::new();
+        let doubtful: Vec<&String> = ids.iter().filter(|id| told.get(*id) != Some(&Told::Runs)).collect();
+        for some in doubtful.chunks(AT_ONCE) {
+            let addresses: Vec<_> = some.iter().map(|id| own_addresses(host, id, answers)).collect();
+            let told = some.iter().map(|id| told.get(*id).copied().unwrap_or(Told::Unknown));
+            let asked = join_all(addresses.iter().zip(told).map(|(at, told)| is_heard(&self.ledger, at, told))).await;
+            heard.extend(some.iter().zip(asked).filter(|(_, heard)| *heard).map(|(id, _)| (*id).clone()));
+        }
+        let unknown: BTreeSet<String> = ids.iter().filter(|id| !told.contains_key(*id)).cloned().collect();
+        let mut seen = Vec::new();
+        for id in ids {
+            // One that has no record has no address to be asked at.
+            let has_record = answers.iter().any(|answer| answer.identifier == *id);
+            let told = told.remove(id).unwrap_or(Told::Unknown);
+            if has_record || told != Told::Unknown {
+                seen.push(Sighting { instance: id.clone(), told, answers: heard.contains(id) });
+            }
+        }
+        let (since, patience) = self.watched;
+        let gone = self.strays.gone(&seen, patience, since.elapsed());
+        Ok(Gone { gone, unknown })
     }
 
     #[cfg(not(feature = "fleet"))]
-    async fn gone(&self, _: &Aws, _: &[String]) -> Result<Vec<String>, Fault> {
-        Ok(Vec::new())
+    async fn gone(&mut self, _: &Host, _: &Aws, _: &[String], _: &[Answer]) -> Result<Gone, Fault> {
+        Ok(Gone::default())
+    }
+
+    /// Those of the health checks that nothing leads to any more. Where EC2 does not know the instance, the host may just be
+    /// about to make its record, so that has to be so twice.
+    fn orphans(&mut self, checks: &[(String, String)], host: &Host, zone: &Zoned, gone: &Gone) -> Vec<String> {
+        if checks.is_empty() {
+            return Vec::new();
+        }
+        let in_use = |id: &String| {
+            let own = [&self.checks.v4, &self.checks.v6].into_iter().flatten().any(|own| own == id);
+            own || zone.answers.iter().any(|answer| answer.check.as_ref() == Some(id))
+        };
+        let unused = checks.iter().filter(|(id, _)| !in_use(id));
+        let (of_unknown, others): (Vec<_>, Vec<_>) = unused.partition(|(_, of)| gone.unknown.contains(of));
+        let of_unknown: BTreeSet<String> = of_unknown.into_iter().map(|(id, _)| id.clone()).collect();
+        let is_ours = |of: &String| *of == host.instance || gone.gone.contains(of);
+        let mut orphans: Vec<_> = others.into_iter().filter(|(_, of)| is_ours(of)).map(|(id, _)| id.clone()).collect();
+        orphans.extend(of_unknown.intersection(&self.unused).cloned());
+        self.unused = of_unknown;
+        orphans
     }
 
     /// How the host stands that claims simple records, where there are any.
@@ -232,10 +296,35 @@ impl Multivalue {
             return Standing::Lives;
         }
         let aws = self.sources.aws.borrow().clone();
-        let standing = standing(aws, &claim).await;
-        let answers = self.ledger.answers(&claim).await;
-        self.claimant.asked(&claim, answers, standing)
+        let (heard, told) = join(self.ledger.heard(host, &claim), told(aws, host, &claim)).await;
+        self.claimant.asked(host, &claim, is_alive(heard, true, told), told)
     }
+}
+
+/// Hosts that are gone.
+#[derive(Default)]
+struct Gone {
+    gone: Vec<String>,
+    /// Those that EC2 knows nothing of.
+    unknown: BTreeSet<String>,
+}
+
+/// The addresses at which only that instance can answer: neither this host's, nor such that another has a record of, too.
+#[cfg(feature = "fleet")]
+fn own_addresses(host: &Host, id: &str, answers: &[Answer]) -> BTreeSet<IpAddr> {
+    let of = |own: bool| {
+        let answers = answers.iter().filter(move |answer| (answer.identifier == id) == own);
+        answers.flat_map(|answer| &answer.values).filter_map(|value| value.parse().ok())
+    };
+    let others: BTreeSet<IpAddr> = of(false).collect();
+    of(true).filter(|ip| !host.is_at(*ip) && !others.contains(ip)).collect()
+}
+
+/// Whether a host of the domain is heard at one of the addresses, be it one that waits.
+#[cfg(feature = "fleet")]
+async fn is_heard(ledger: &Ledger, addresses: &BTreeSet<IpAddr>, told: Told) -> bool {
+    let heard = join_all(addresses.iter().map(|ip| ledger.heard_at(*ip))).await;
+    heard.into_iter().any(|heard| is_alive(heard, false, told))
 }
 
 impl Ledger {
@@ -248,8 +337,7 @@ impl Ledger {
             zoned.answers.extend(set.answers);
             zoned.others.extend(set.others);
         }
-        let address = |kind| matches!(kind, Kind::A | Kind::Aaaa);
-        if let Some(domain) = self.names.first().filter(|_| zoned.others.iter().any(|set| address(set.kind))) {
+        if let Some(domain) = self.names.first().filter(|_| zoned.others.iter().any(is_address)) {
             zoned.others.extend(zone.records(&claim_name(domain)).await?);
         }
         Ok(zoned)
@@ -380,18 +468,14 @@ impl Keeper for Multivalue {
 
         let named = zone.answers.iter().map(|answer| &answer.identifier).chain(checks.iter().map(|(_, of)| of));
         let others: BTreeSet<String> =
-            named.filter(|id| id.starts_with("i-") && **id != host.instance).cloned().collect();
+            named.filter(|id| is_instance_id(id) && **id != host.instance).cloned().collect();
         let others: Vec<String> = others.into_iter().collect();
-        let (gone, blind) = match self.gone(&aws, &others).await {
+        let (gone, blind) = match self.gone(&host, &aws, &others, &zone.answers).await {
             Ok(gone) => (gone, None),
-            Err(fault) => (Vec::new(), Some(fault.while_doing("sweeping the records of hosts that are gone"))),
+            Err(fault) => (Gone::default(), Some(fault.while_doing("sweeping the records of hosts that are gone"))),
         };
-        let in_use = |id: &String| {
-            let own = [&self.checks.v4, &self.checks.v6].into_iter().flatten().any(|own| own == id);
-            own || zone.answers.iter().any(|answer| answer.check.as_ref() == Some(id))
-        };
-        let orphans = checks.into_iter().filter(|(id, of)| !in_use(id) && (*of == host.instance || gone.contains(of)));
-        let orphans = orphans.map(|(id, _)| id).collect();
+        let orphans = self.orphans(&checks, &host, &zone, &gone);
+        let gone = gone.gone;
         Ok(Seen { host, zone, gone, claimant, orphans, blind })
     }
 
@@ -401,7 +485,9 @@ impl Keeper for Multivalue {
         let unchecked = self.unchecked(&seen.host);
         match self.plan(&seen, &self.package()) {
             Plan::Leads if unchecked.is_empty() && seen.orphans.is_empty() => {
-                match seen.blind.or_else(|| self.was_refused().cloned()) {
+                let ours = simple::addresses(&seen.host);
+                let astray = || browsers_elsewhere(&self.ledger.names, &seen.zone.others, &ours);
+                match seen.blind.clone().or_else(|| self.was_refused().cloned()).or_else(astray) {
                     Some(fault) => Judgement::KeptDespite { held, fault },
                     None => Judgement::Kept(held),
                 }

@@ -1,10 +1,10 @@
-//! Whether an instance still lives, as EC2 tells it (feature `fleet`).
+//! Instances, as EC2 tells of those that it knows (feature `fleet`).
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use aws_sdk_ec2::{
     Client,
-    types::{HttpTokensState, InstanceMetadataTagsState, InstanceStateName},
+    types::{Filter, HttpTokensState, Instance, InstanceMetadataTagsState, InstanceStateName},
 };
 
 use time::OffsetDateTime;
@@ -13,7 +13,7 @@ use super::{
     Aws,
     refusal::{code, fault},
 };
-use crate::{fault::Fault, succession::Standing};
+use crate::{fault::Fault, succession::Told};
 
 /// One instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,24 +50,44 @@ impl Instances {
         Instances { client: Client::new(&aws.config) }
     }
 
-    /// How the instance with that id stands. One that EC2 no longer knows is gone: it forgets them an hour after
-    /// their end.
+    /// What EC2 tells of the instance with that id. That it does not know it says nothing: it does not know instances of other
+    /// regions and accounts, nor one that was launched a moment ago, nor one that ended an hour ago.
     ///
     /// # Errors
     /// What EC2 refuses.
-    pub async fn standing(&self, id: &str) -> Result<Standing, Fault> {
-        let doing = format!("asking EC2 for instance {id}");
-        let answer = match self.client.describe_instances().instance_ids(id).send().await {
-            Ok(answer) => answer,
-            Err(error) if code(&error) == Some("InvalidInstanceID.NotFound") => return Ok(Standing::Gone),
-            Err(error) => return Err(fault(&doing, "ec2:DescribeInstances", &error)),
+    pub async fn told(&self, id: &str) -> Result<Told, Fault> {
+        let told = self.told_of(&[id.to_owned()]).await?;
+        Ok(told.get(id).copied().unwrap_or(Told::Unknown))
+    }
+
+    /// What EC2 tells of those instances, as far as it knows them.
+    ///
+    /// # Errors
+    /// What EC2 refuses.
+    pub async fn told_of(&self, ids: &[String]) -> Result<BTreeMap<String, Told>, Fault> {
+        let told = |instance: &Instance| {
+            let state = instance.state().and_then(|state| state.name());
+            let told = match state {
+                Some(InstanceStateName::Pending | InstanceStateName::Running) => Told::Runs,
+                Some(_) => Told::Ended,
+                None => Told::Unknown,
+            };
+            Some((instance.instance_id()?.to_owned(), told))
         };
-        let instance = answer.reservations().iter().flat_map(|reservation| reservation.instances()).next();
-        let state = instance.and_then(|instance| instance.state()).and_then(|state| state.name());
-        Ok(match state {
-            Some(InstanceStateName::Pending | InstanceStateName::Running) => Standing::Lives,
-            Some(_) | None => Standing::Gone,
-        })
+        Ok(self.known(ids).await?.iter().filter_map(told).collect())
+    }
+
+    /// Those of the instances that EC2 knows.
+    async fn known(&self, ids: &[String]) -> Result<Vec<Instance>, Fault> {
+        let mut known = Vec::new();
+        // A filter takes 200 values. Named otherwise, one that EC2 does not know would be an error for all of them.
+        for some in ids.chunks(200) {
+            let filter = Filter::builder().name("instance-id").set_values(Some(some.to_vec())).build();
+            let answer = self.client.describe_instances().filters(filter).send().await;
+            let answer = answer.map_err(|error| fault("asking EC2 for the hosts", "ec2:DescribeInstances", &error))?;
+            known.extend(answer.reservations().iter().flat_map(|reservation| reservation.instances()).cloned());
+        }
+        Ok(known)
     }
 
     /// How the instance with that id was set up; none when EC2 no longer knows it.
@@ -103,41 +123,24 @@ impl Instances {
     /// # Errors
     /// What EC2 refuses.
     pub async fn described(&self, ids: &[String]) -> Result<Vec<Machine>, Fault> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let answer = self.client.describe_instances().set_instance_ids(Some(ids.to_vec())).send().await;
-        let answer = answer.map_err(|error| fault("asking EC2 for the hosts", "ec2:DescribeInstances", &error))?;
-        let instances = answer.reservations().iter().flat_map(|reservation| reservation.instances());
-        let machine = |instance: &aws_sdk_ec2::types::Instance| {
+        let machine = |instance: &Instance| {
             let address = instance.public_ip_address().or(instance.ipv6_address());
             let launched = instance.launch_time().and_then(|at| OffsetDateTime::from_unix_timestamp(at.secs()).ok());
             let address = address.and_then(|address| address.parse().ok());
             Some(Machine { id: instance.instance_id()?.to_owned(), launched, address })
         };
-        Ok(instances.filter_map(machine).collect())
+        Ok(self.known(ids).await?.iter().filter_map(machine).collect())
     }
 
-    /// Those of `ids` that no longer live; one that EC2 does not know is gone, too.
+    /// The same of all of them: of those that EC2 does not know yet nothing but their ids, in their order.
     ///
     /// # Errors
     /// What EC2 refuses.
-    pub async fn gone(&self, ids: &[String]) -> Result<Vec<String>, Fault> {
-        let mut living = std::collections::BTreeSet::new();
-        // A filter takes 200 values. Named otherwise, one that EC2 does not know would be an error for all of them.
-        for some in ids.chunks(200) {
-            let filter =
-                aws_sdk_ec2::types::Filter::builder().name("instance-id").set_values(Some(some.to_vec())).build();
-            let answer = self.client.describe_instances().filters(filter).send().await;
-            let answer = answer.map_err(|error| fault("asking EC2 for the hosts", "ec2:DescribeInstances", &error))?;
-            let instances = answer.reservations().iter().flat_map(|reservation| reservation.instances());
-            let lives = |instance: &&aws_sdk_ec2::types::Instance| {
-                let state = instance.state().and_then(|state| state.name());
-                matches!(state, Some(InstanceStateName::Pending | InstanceStateName::Running))
-            };
-            living.extend(instances.filter(lives).filter_map(|instance| instance.instance_id().map(str::to_owned)));
-        }
-        Ok(ids.iter().filter(|id| !living.contains(*id)).cloned().collect())
+    pub async fn listed(&self, ids: &[String]) -> Result<Vec<Machine>, Fault> {
+        let mut known: BTreeMap<_, _> =
+            self.described(ids).await?.into_iter().map(|machine| (machine.id.clone(), machine)).collect();
+        let unknown = |id: &String| Machine { id: id.clone(), launched: None, address: None };
+        Ok(ids.iter().map(|id| known.remove(id).unwrap_or_else(|| unknown(id))).collect())
     }
 
     /// The tags of that instance.

@@ -48,6 +48,8 @@ pub struct Notice {
 struct IdentityDocument {
     instance_id: String,
     region: String,
+    #[serde(default)]
+    account_id: Option<String>,
     availability_zone: String,
     #[serde(with = "time::serde::rfc3339")]
     pending_time: OffsetDateTime,
@@ -110,6 +112,7 @@ impl Metadata {
         Ok(Host {
             instance: document.instance_id,
             region: document.region,
+            account: document.account_id,
             availability_zone: document.availability_zone,
             launched: document.pending_time,
             life_cycle: life_cycle.unwrap_or_else(|| "on-demand".to_owned()),

@@ -12,6 +12,7 @@ use crate::{
     clock::moment,
     config::{Config, Leading, PackagePlace},
     publish::Catalogue,
+    succession::Claim,
 };
 
 /// Show the hosts of the fleet, who owns the names, and what each serves.
@@ -31,6 +32,9 @@ pub(super) struct Hosts {
 #[derive(Serialize)]
 struct Row {
     instance: String,
+    /// Where it is, if that is not where the fleet is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     launched: Option<time::OffsetDateTime>,
     address: Option<std::net::IpAddr>,
@@ -68,7 +72,7 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
     let members = site.fleet.members().await?;
     let said = said_by_hosts(config, &site).await;
     let mut rows = Vec::new();
-    for machine in Instances::new(&site.aws).described(&members).await? {
+    for machine in Instances::new(&site.aws).listed(&members).await? {
         let mine = claim.as_ref().filter(|claim| claim.instance == machine.id);
         let at = mine.and_then(|claim| claim.at).or(machine.address);
         let answers = match at {
@@ -83,13 +87,33 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
             package: package.or_else(|| mine.and_then(|claim| claim.package.clone())),
             program: mine.and_then(|claim| claim.version.clone()).or(program),
             instance: machine.id,
-            launched: machine.launched,
+            elsewhere: None,
+            launched: machine.launched.or(mine.map(|claim| claim.launched)),
             address: at,
             answers,
         });
     }
+    // Whoever owns the names may be of another fleet, as in another region.
+    if let Some(claim) = claim.filter(|claim| !members.contains(&claim.instance)) {
+        rows.push(owner_elsewhere(&site, claim).await);
+    }
     rows.sort_by_key(|row| (row.launched, row.instance.clone()));
     Ok(rows)
+}
+
+async fn owner_elsewhere(site: &Site, claim: Claim) -> Row {
+    let there = claim.location.as_ref().filter(|there| Some(*there) != site.location.as_ref());
+    Row {
+        answers: site.ledger.answers(&claim).await,
+        owner: true,
+        role: Some("owner".to_owned()),
+        elsewhere: there.map(ToString::to_string),
+        launched: Some(claim.launched),
+        address: claim.at,
+        package: claim.package,
+        program: claim.version,
+        instance: claim.instance,
+    }
 }
 
 /// What a host has said of itself beside the packages.
@@ -117,7 +141,12 @@ fn drawn(rows: &[Row]) -> comfy_table::Table {
     for row in rows {
         let (answers, colour) = if row.answers { ("yes", Color::Green) } else { ("no", Color::Red) };
         table.add_row([
-            Cell::new(&row.instance).fg(if row.owner { Color::Green } else { Color::Reset }),
+            Cell::new(
+                row.elsewhere
+                    .as_ref()
+                    .map_or_else(|| row.instance.clone(), |there| format!("{} in {there}", row.instance)),
+            )
+            .fg(if row.owner { Color::Green } else { Color::Reset }),
             Cell::new(row.launched.map_or_else(|| "-".to_owned(), moment)),
             Cell::new(row.address.map_or_else(|| "-".to_owned(), |address| address.to_string())),
             Cell::new(text(&row.role)),

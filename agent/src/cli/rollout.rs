@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Args;
 use tokio::time::sleep;
 
-use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, runtime};
+use super::{BAD_CONFIGURATION, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, runtime};
 use crate::{
     config::Leading,
     departure::Signals,
@@ -80,6 +80,7 @@ impl Rollout {
         let mut display = Display::new(self.json);
         let first = self.at_rest(site, &display).await?;
         let goal = self.goal(site, &first).await?;
+        let before: Vec<_> = first.hosts.iter().map(|(host, _)| host.clone()).collect();
         if first.crew.target <= goal.floor && first.crew.members <= goal.floor {
             site.set_target(goal.floor + 1).await?;
         }
@@ -95,10 +96,10 @@ impl Rollout {
                     display.done(&progress);
                     return Ok(ExitCode::SUCCESS);
                 }
-                Progress::Failed(why) => return self.give_up(site, &goal, why).await,
+                Progress::Failed(why) => return self.give_up(site, &goal, &before, why).await,
                 Progress::Starting | Progress::Booting if waited > self.boot => {
                     let why = format!("no new host owned the names within {}", humantime::format_duration(self.boot));
-                    return self.give_up(site, &goal, why).await;
+                    return self.give_up(site, &goal, &before, why).await;
                 }
                 _ if waited > self.timeout => {
                     return Err(Stop::new(TRY_AGAIN, format!("{progress}; the time is over: run it again to go on")));
@@ -116,8 +117,17 @@ impl Rollout {
             let Some(claim) = &sight.claim else {
                 return Err(Stop::new(NOT_AS_IT_SHOULD_BE, "nobody owns the names yet: there is nothing to follow"));
             };
-            if site.floor.or(claim.target).is_some() {
+            if site.at_rest(Some(claim)).is_some() {
                 return Ok(sight);
+            }
+            if !claim.may_be_in(site.location.as_ref()) {
+                let said = format!(
+                    "{} holds the names, and is of another region or account: nobody has noted how many hosts the fleet {} has at \
+                     rest: say [fleet] target",
+                    claim.instance,
+                    site.fleet.id()
+                );
+                return Err(Stop::new(BAD_CONFIGURATION, said));
             }
             if display.elapsed() > self.boot {
                 let said = format!(
@@ -133,7 +143,7 @@ impl Rollout {
     /// A fleet that has more hosts than at rest is in the middle of a roll-out: then that is gone on with.
     async fn goal(&self, site: &Site, first: &Sight) -> Result<Goal, Stop> {
         let claim = first.claim.as_ref();
-        let floor = site.floor.or(claim.and_then(|claim| claim.target)).unwrap_or(first.crew.target);
+        let floor = site.at_rest(claim).unwrap_or(first.crew.target);
         let owner = claim.map(|claim| claim.instance.clone()).unwrap_or_default();
         let under_way = first.crew.target > floor || first.crew.members > floor;
         let over = under_way && site.is_youngest(&owner).await?;
@@ -141,8 +151,9 @@ impl Rollout {
         Ok(Goal { old, program: self.program.clone(), package: self.package.clone(), floor })
     }
 
-    /// Puts the target back, and ends the hosts that came to nothing: none of them owns the names.
-    async fn give_up(&self, site: &Site, goal: &Goal, why: String) -> Result<ExitCode, Stop> {
+    /// Puts the target back, and ends the hosts that came to nothing: none of them owns the names, nor was one of those that
+    /// the fleet had `before`, where the owner is none of its hosts.
+    async fn give_up(&self, site: &Site, goal: &Goal, before: &[String], why: String) -> Result<ExitCode, Stop> {
         let sight = site.look().await?;
         if sight.crew.target > goal.floor && !sight.crew.leaves_in_one {
             site.set_target(goal.floor).await?;
@@ -150,12 +161,43 @@ impl Rollout {
         let owner = sight.claim.map(|claim| claim.instance);
         let mut ended = Vec::new();
         if owner.is_some() && owner == goal.old {
-            for member in site.fleet.members().await?.into_iter().filter(|member| Some(member) != owner.as_ref()) {
+            let members = site.fleet.members().await?;
+            for member in came_to_nothing(&members, owner.as_deref(), before) {
                 site.fleet.end(&member, false).await?;
                 ended.push(member);
             }
         }
         let ended = if ended.is_empty() { String::new() } else { format!("; {} was ended", ended.join(" and ")) };
         Err(Stop::new(NOT_AS_IT_SHOULD_BE, format!("{why}; the fleet's target is {} again{ended}", goal.floor)))
+    }
+}
+
+/// The hosts of the fleet that a roll-out has started in vain. Where the owner is one of its hosts that is every other; where it
+/// is of another fleet, as in another region, those that were there before are its spares.
+fn came_to_nothing(members: &[String], owner: Option<&str>, before: &[String]) -> Vec<String> {
+    let is_owner = |member: &String| Some(member.as_str()) == owner;
+    let owned = members.iter().any(is_owner);
+    let new = |member: &&String| !is_owner(member) && (owned || !before.contains(member));
+    members.iter().filter(new).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::came_to_nothing;
+
+    #[test]
+    fn spares_of_a_fleet_that_does_not_own_the_names_are_not_ended() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let table: [(&[&str], Option<&str>, &[&str], &[&str]); 5] = [
+            (&["i-old", "i-new"], Some("i-old"), &["i-old"], &["i-new"]),
+            // An interrupted roll-out that is gone on with has found the new one already.
+            (&["i-old", "i-new"], Some("i-old"), &["i-old", "i-new"], &["i-new"]),
+            (&["i-spare", "i-new"], Some("i-elsewhere"), &["i-spare"], &["i-new"]),
+            (&["i-spare"], Some("i-elsewhere"), &["i-spare"], &[]),
+            (&["i-spare", "i-new"], None, &["i-spare"], &["i-new"]),
+        ];
+        for (members, owner, before, expected) in table {
+            assert_eq!(came_to_nothing(&ids(members), owner, &ids(before)), ids(expected), "{members:?}, {owner:?}");
+        }
     }
 }

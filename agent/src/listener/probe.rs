@@ -19,12 +19,17 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{
         ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        client::{
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+            verify_server_name,
+        },
         crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
         pki_types::{CertificateDer, ServerName, UnixTime},
+        server::ParsedCertificate,
     },
 };
 
+use super::Heard;
 use crate::{config::Name, fault::Fault};
 
 const SILENCE: &str = "nothing is heard";
@@ -35,50 +40,59 @@ const FULL: &str = "it takes no more connections";
 /// # Errors
 /// When nothing is heard ([`is_silence`]); when another certificate is shown; when the answer is not one of a site.
 pub(super) async fn probe(address: SocketAddr, domain: &Name, leaf: &[u8]) -> Result<(), Fault> {
-    ask(address, domain, Some(leaf)).await
-}
-
-/// Asks the host at `address` for `/` of `domain`, whatever certificate it shows: whether it answers with a site.
-pub(super) async fn answers(address: SocketAddr, domain: &Name) -> Result<(), Fault> {
-    ask(address, domain, None).await
-}
-
-/// Asks the host at `address` for `/` of `domain`, whatever certificate it shows: whether it says when to come back
-/// (503 with `Retry-After`, RFC 9110 §15.6.4).
-pub(super) async fn waits(address: SocketAddr, domain: &Name) -> Result<(), Fault> {
-    let answer = asked(address, domain, None).await?;
-    match answer.status() == StatusCode::SERVICE_UNAVAILABLE && answer.headers().contains_key(RETRY_AFTER) {
-        true => Ok(()),
-        false => Err(Fault::retry(doing(address, domain), answer.status())),
-    }
-}
-
-async fn ask(address: SocketAddr, domain: &Name, leaf: Option<&[u8]>) -> Result<(), Fault> {
-    let status = asked(address, domain, leaf).await?.status();
+    let status = asked(address, domain, Expected::Leaf(leaf.to_vec())).await?.status();
     match is_of_a_site(status) {
         true => Ok(()),
         false => Err(Fault::retry(doing(address, domain), status)),
     }
 }
 
+/// Asks the host at `address` for `/` of `domain` and expects any certificate of that name: what is heard from it. Hosts of a
+/// domain in two regions have a certificate each, and one that waits has made its own.
+///
+/// # Errors
+/// When nothing is heard ([`is_silence`]); when another certificate is shown, or none.
+pub(super) async fn heard(address: SocketAddr, domain: &Name) -> Result<Heard, Fault> {
+    let answer = asked(address, domain, Expected::OfTheName).await?;
+    Ok(match answer.status() {
+        status if is_of_a_site(status) => Heard::Site,
+        _ if says_when_to_come_back(&answer) => Heard::Waiting,
+        _ => Heard::Somebody,
+    })
+}
+
+/// Asks the host at `address` for `/` of `domain`, whatever certificate it shows: whether it says when to come back
+/// (503 with `Retry-After`, RFC 9110 §15.6.4).
+pub(super) async fn waits(address: SocketAddr, domain: &Name) -> Result<(), Fault> {
+    let answer = asked(address, domain, Expected::Any).await?;
+    match says_when_to_come_back(&answer) {
+        true => Ok(()),
+        false => Err(Fault::retry(doing(address, domain), answer.status())),
+    }
+}
+
+fn says_when_to_come_back(answer: &Response<Incoming>) -> bool {
+    answer.status() == StatusCode::SERVICE_UNAVAILABLE && answer.headers().contains_key(RETRY_AFTER)
+}
+
 /// What the host at `address` answers when it is asked for `/` of `domain`, whatever certificate it shows.
 pub(super) async fn status(address: SocketAddr, domain: &Name) -> Result<StatusCode, Fault> {
-    asked(address, domain, None).await.map(|answer| answer.status())
+    asked(address, domain, Expected::Any).await.map(|answer| answer.status())
 }
 
 fn doing(address: SocketAddr, domain: &Name) -> String {
     format!("asking {address} for https://{domain}/")
 }
 
-async fn asked(address: SocketAddr, domain: &Name, leaf: Option<&[u8]>) -> Result<Response<Incoming>, Fault> {
+async fn asked(address: SocketAddr, domain: &Name, expected: Expected) -> Result<Response<Incoming>, Fault> {
     let failed = |said: String| Fault::retry(doing(address, domain), said);
-    let stream = match leaf {
-        Some(_) => connect_to_itself(address).await,
-        None => TcpStream::connect(address).await,
+    let stream = match expected {
+        Expected::Leaf(_) => connect_to_itself(address).await,
+        Expected::OfTheName | Expected::Any => TcpStream::connect(address).await,
     };
     let stream = stream.map_err(|error| silence(address, &error.to_string()))?;
     let name = ServerName::try_from(domain.to_string()).map_err(|error| failed(error.to_string()))?;
-    let tls = TlsConnector::from(expecting(leaf)?).connect(name, stream).await;
+    let tls = TlsConnector::from(expecting(expected)?).connect(name, stream).await;
     let tls = tls.map_err(|error| match is_closed(&error) {
         true => failed(FULL.to_owned()),
         false => failed(format!("TLS: {error}")),
@@ -132,9 +146,9 @@ fn is_of_a_site(status: StatusCode) -> bool {
     !status.is_server_error() && status != StatusCode::MISDIRECTED_REQUEST
 }
 
-fn expecting(leaf: Option<&[u8]>) -> Result<Arc<ClientConfig>, Fault> {
+fn expecting(expected: Expected) -> Result<Arc<ClientConfig>, Fault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(ExactlyThis { leaf: leaf.map(<[u8]>::to_vec), provider: provider.clone() });
+    let verifier = Arc::new(Shown { expected, provider: provider.clone() });
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Fault::retry("making a TLS client", error))?
@@ -144,27 +158,41 @@ fn expecting(leaf: Option<&[u8]>) -> Result<Arc<ClientConfig>, Fault> {
     Ok(Arc::new(config))
 }
 
-/// Accepts one certificate and no other: stricter than a chain of trust, and it works with a private CA as well. Or any,
-/// where all that is asked is whether somebody answers.
+/// Which certificate is accepted. No chain of trust is asked for: it works with a private CA as well.
 #[derive(Debug)]
-struct ExactlyThis {
-    leaf: Option<Vec<u8>>,
+enum Expected {
+    /// This one, in DER, and no other.
+    Leaf(Vec<u8>),
+    /// Any of the name that is asked for.
+    OfTheName,
+    /// Any, where all that is asked is whether somebody answers.
+    Any,
+}
+
+/// Judges the certificate that is shown, whose key the handshake proves.
+#[derive(Debug)]
+struct Shown {
+    expected: Expected,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for ExactlyThis {
+impl ServerCertVerifier for Shown {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        name: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.leaf.as_ref().is_none_or(|expected| leaf.as_ref() == *expected) {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(Error::General("another certificate than the one that is held".to_owned())),
+        match &self.expected {
+            Expected::Leaf(expected) if leaf.as_ref() != expected => {
+                return Err(Error::General("another certificate than the one that is held".to_owned()));
+            }
+            Expected::OfTheName => verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?,
+            Expected::Leaf(_) | Expected::Any => {}
         }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -192,6 +220,9 @@ impl ServerCertVerifier for ExactlyThis {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::rustls::{ServerConfig, pki_types::PrivateKeyDer};
+
     use super::*;
 
     #[test]
@@ -207,5 +238,50 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
         let fault = probe(closed, &"a.example".parse().expect("a name"), b"").await.expect_err("closed");
         assert!(is_silence(&fault), "{fault}");
+    }
+
+    /// A host that shows a certificate of `name`, and answers every request so.
+    async fn host(name: &str, answer: &'static str) -> SocketAddr {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let made = rcgen::CertificateParams::new(vec![name.to_owned()]).and_then(|params| params.self_signed(&key));
+        let leaf = made.expect("a certificate").der().clone();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key in DER");
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let config = config.with_safe_default_protocol_versions().expect("versions of TLS").with_no_client_auth();
+        let config = config.with_single_cert(vec![leaf], key).expect("a certificate and its key");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut tls) = acceptor.accept(stream).await else { continue };
+                let mut request = [0; 1024];
+                let _ = tls.read(&mut request).await;
+                let _ = tls.write_all(answer.as_bytes()).await;
+                let _ = tls.shutdown().await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn only_who_shows_a_certificate_of_the_name_is_heard_as_one_of_its_hosts() {
+        const SITE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        const WAITS: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n";
+        const FAILS: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+        let table = [
+            ("www.example.org", SITE, Some(Heard::Site)),
+            ("*.example.org", SITE, Some(Heard::Site)),
+            ("www.example.org", WAITS, Some(Heard::Waiting)),
+            ("www.example.org", FAILS, Some(Heard::Somebody)),
+            // The next user of an address that a host had.
+            ("shop.example.net", SITE, None),
+        ];
+        let domain = "www.example.org".parse().expect("a name");
+        for (name, answer, expected) in table {
+            let heard = heard(host(name, answer).await, &domain).await;
+            assert!(heard.as_ref().err().is_none_or(|fault| !is_silence(fault)), "{heard:?}");
+            assert_eq!(heard.ok(), expected, "{name}, {answer}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     config::{Bucket, Config, OnDeparture, PackagePlace},
     departure::Going,
     fault::Fault,
-    host::Host,
+    host::{Host, Location},
     keeper::Kept,
     succession::{Claim, Crew},
 };
@@ -91,8 +91,10 @@ impl Fleets {
         }
     }
 
-    /// Whether the host of that claim answers for the domain, now.
+    /// Whether the host of that claim, which is another than this one, answers for the domain, now.
     pub(super) async fn answers(&self, claim: &Claim) -> bool {
+        let host = self.host.borrow().clone();
+        let Some(host) = host else { return false };
         // Where an Elastic IP leads people, an answer there is the claimant's only if it leads to that one.
         #[cfg(feature = "fleet")]
         {
@@ -102,7 +104,7 @@ impl Fleets {
                 return false;
             }
         }
-        self.ledger.answers(claim).await
+        self.ledger.heard(&host, claim).await.answers()
     }
 
     /// Whether whoever is at that address answers for the domain, now.
@@ -122,9 +124,9 @@ impl Fleets {
     /// Only one host leaves at a time. The turn of one that is no longer counted is over.
     pub(super) async fn take_turn(&mut self) -> Result<(), Fault> {
         let Some(object) = self.object("leaving") else { return Ok(()) };
-        let me = self.instance()?;
+        let me = self.turn_of(self.instance()?);
         let asked = match object.ask(&me, TURN).await? {
-            Asked::Theirs { holder, .. } if !self.counts(&holder).await? => {
+            Asked::Theirs { holder, .. } if !self.may_count(&holder).await? => {
                 object.ask_after(&me, TURN, Some(&holder)).await?
             }
             asked => asked,
@@ -137,6 +139,23 @@ impl Fleets {
             }
             Asked::Denied(fault) => Err(fault),
         }
+    }
+
+    /// As whom a host asks for its turn: hosts elsewhere know by that that it is none of their fleet.
+    fn turn_of(&self, instance: String) -> String {
+        match self.location() {
+            Some(location) => format!("{instance}@{location}"),
+            None => instance,
+        }
+    }
+
+    /// Whether a holder of the turn may still be there: one that is elsewhere, or one that the fleet counts.
+    async fn may_count(&mut self, holder: &str) -> Result<bool, Fault> {
+        let (instance, there) = holder.split_once('@').map_or((holder, None), |(id, there)| (id, there.parse().ok()));
+        if there.is_some() && there != self.location() {
+            return Ok(true);
+        }
+        self.counts(instance).await
     }
 
     /// At most one early successor an hour.
@@ -194,6 +213,11 @@ impl Fleets {
         self.host.borrow().as_ref().and_then(Host::public).is_some()
     }
 
+    /// Where this host is.
+    pub(super) fn location(&self) -> Option<Location> {
+        self.host.borrow().as_ref().and_then(Host::location)
+    }
+
     /// The id of this host's instance.
     pub(super) fn instance(&self) -> Result<String, Fault> {
         self.host.borrow().as_ref().map(|host| host.instance.clone()).ok_or_else(no_fleet)
@@ -230,6 +254,7 @@ impl Fleets {
         let (me, aws) = (self.instance()?, self.aws.borrow().clone().ok_or_else(no_fleet)?);
         let mut members = self.fleet().await?.ok_or_else(no_fleet)?.members().await?;
         members.retain(|member| *member != me);
+        // One that EC2 does not know yet cannot be asked, so nothing is said of it.
         let machines = crate::aws::instances::Instances::new(&aws).described(&members).await?;
         Ok(machines.into_iter().map(|machine| (machine.id, machine.address)).collect())
     }

@@ -11,7 +11,13 @@
 //! 3. Nothing that serves leaves before something else does, and the fleet comes back to its target.
 //! 4. A host that is not ready never has the name.
 //! 5. Where nothing is broken, no visitor's request fails.
-//! 6. At most one successor is asked for early in an hour, by all hosts together.
+//! 6. At most one successor is asked for early in an hour, by all hosts of a fleet together.
+//! 7. A host goes when it is taken, whatever its clock says.
+//! 8. The names do not change hands twice without a cause that a visitor could see. Hosts that answer visitors, and do not hear
+//!    each other, do not take the names from each other in turns.
+//!
+//! Where there are two regions, each has a fleet with another number of hosts at rest, and an EC2 that knows nothing of the
+//! other's; EC2 forgets what it knew, now and then.
 //!
 //! `SPOTHOST_SEED` repeats one history; `SPOTHOST_HISTORIES` says how many there are.
 
@@ -40,6 +46,8 @@ const END: Seconds = 3 * 3600;
 const CALM: Seconds = 90 * 60;
 /// The longest that the slowest resolver keeps an answer.
 const STUBBORN: Seconds = 600;
+/// For how long two regions at most do not hear each other: less than the time that a host which was followed is in doubt.
+const LONGEST_SPLIT: Seconds = 6 * SILENCE;
 /// How long before its end a host is told, and how long before that it accepts nobody any more.
 const NOTICE: Seconds = 120;
 const LAST_ACCEPT: Seconds = 15;
@@ -62,6 +70,12 @@ enum Flaw {
     KeepsPlaces,
     /// Everybody who is told to move asks for a successor.
     NoGuard,
+    /// Whoever EC2 does not know is gone, though it answers.
+    UnknownIsGone,
+    /// Who does not hear the host that has followed it takes that for dead, be it of another region.
+    NeverDoubts,
+    /// What another region's fleet has at rest is taken for one's own.
+    TakesAnothersTarget,
 }
 
 /// What kind of history is drawn.
@@ -69,6 +83,8 @@ enum Flaw {
 enum Kind {
     /// Everything goes wrong that can.
     Faults,
+    /// The same, in two regions, which at times do not hear each other.
+    Regions,
     /// Releases alone.
     Releases,
     /// Nothing happens but what a test does itself.

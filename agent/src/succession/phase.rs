@@ -91,8 +91,8 @@ impl Phases {
             Heard::Site if owns => Phase::Owner,
             Heard::Site if self.owners.contains(host) => Phase::Superseded,
             Heard::Site => Phase::Ready,
-            Heard::Nothing | Heard::Somebody | Heard::Full if answered => Phase::Silent,
-            Heard::Somebody | Heard::Full => Phase::Booting,
+            Heard::Nothing | Heard::Somebody | Heard::Waiting | Heard::Full if answered => Phase::Silent,
+            Heard::Somebody | Heard::Waiting | Heard::Full => Phase::Booting,
             Heard::Nothing => Phase::Starting,
         }
     }

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use super::claim::Claim;
-use crate::host::Host;
+use crate::host::{Host, Location};
 
 /// How the host stands that claims the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,41 @@ pub enum Standing {
     Lives,
     /// It is gone, or it has been silent for longer than a reboot takes.
     Gone,
+}
+
+/// What an EC2 tells of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is pending or running.
+    Runs,
+    /// It no longer runs: it is being shut down or stopped, or that has happened.
+    Ended,
+    /// Nothing. It is of another region, another account or no EC2 at all; or EC2 does not know it yet (it is eventually
+    /// consistent), or any more (an hour after its end it is forgotten).
+    Unknown,
+}
+
+/// How the claimant stands. Who answers as itself is never gone, whatever EC2 tells; of one that does not answer, EC2's word
+/// counts before silence is long. `told` is that of an EC2 which could know it ([`could_know`]).
+pub fn standing(answers: bool, told: Told, silent_for_long: bool) -> Standing {
+    match (answers, told) {
+        (true, _) => Standing::Lives,
+        (false, Told::Ended) => Standing::Gone,
+        (false, Told::Runs | Told::Unknown) if silent_for_long => Standing::Gone,
+        (false, Told::Runs | Told::Unknown) => Standing::Lives,
+    }
+}
+
+/// Whether the EC2 of that region and account could know the claimant: then its word counts. A claim that does not say where
+/// it is from may be of there.
+pub fn could_know(ec2: Option<&Location>, claim: &Claim) -> bool {
+    is_instance_id(&claim.instance) && claim.may_be_in(ec2)
+}
+
+/// Whether that is the id of an EC2 instance: `i-` and hexadecimal digits.
+pub fn is_instance_id(id: &str) -> bool {
+    id.strip_prefix("i-")
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// What a host may do with the names.
@@ -83,6 +118,48 @@ mod tests {
 
     fn claimed(instance: &str, minute: i64) -> Claim {
         Claim::of(&host(instance, minute), 3)
+    }
+
+    #[test]
+    fn who_answers_lives_and_of_others_only_the_word_of_an_ec2_that_knows_them_counts_before_silence() {
+        let table = [
+            (true, Told::Runs, false, Standing::Lives),
+            (true, Told::Unknown, true, Standing::Lives),
+            (true, Told::Ended, false, Standing::Lives),
+            (true, Told::Ended, true, Standing::Lives),
+            (false, Told::Ended, false, Standing::Gone),
+            (false, Told::Unknown, false, Standing::Lives),
+            (false, Told::Unknown, true, Standing::Gone),
+            (false, Told::Runs, false, Standing::Lives),
+            // It hangs, or is cut from its visitors.
+            (false, Told::Runs, true, Standing::Gone),
+        ];
+        for (answers, told, silent, expected) in table {
+            assert_eq!(standing(answers, told, silent), expected, "answers: {answers}, {told:?}, silent: {silent}");
+        }
+    }
+
+    #[test]
+    fn only_the_ec2_of_the_claimants_region_and_account_could_know_it() {
+        let at = |region: &str, account: &str| Location::new(region, account).expect("a location");
+        let here = at("eu-central-1", "123456789012");
+        let of = |instance: &str, location: Option<Location>| Claim { location, ..claimed(instance, 1) };
+        let table = [
+            ("here", of("i-0a", Some(here.clone())), true),
+            ("an older program: it may be of here", of("i-0a", None), true),
+            ("another region", of("i-0a", Some(at("us-east-1", "123456789012"))), false),
+            ("another account", of("i-0a", Some(at("eu-central-1", "999999999999"))), false),
+            ("another cloud", of("vm-7f3a", None), false),
+            ("a laptop", of("laptop", None), false),
+            ("nearly an id", of("i-", None), false),
+        ];
+        for (what, claim, expected) in table {
+            assert_eq!(could_know(Some(&here), &claim), expected, "{what}");
+        }
+        assert!(
+            could_know(None, &of("i-0a", Some(here))),
+            "this host does not know where it is: EC2 is asked, and may know"
+        );
     }
 
     #[test]

@@ -12,10 +12,15 @@ const ENOUGH: u32 = 5;
 /// So many are remembered: those of an hour, at a look every three seconds.
 const MOST: usize = 1_200;
 
+/// How much longer a claimant from elsewhere may be silent that has followed this host and was never heard since.
+pub(super) const DOUBT: u32 = 8;
+
 /// The silence of one claimant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Silence {
     of: Option<(String, u64)>,
+    /// The claimant that has been heard, in whatever epoch.
+    heard: Option<String>,
     /// When each of its unanswered probes was sent.
     probes: Vec<Duration>,
 }
@@ -25,8 +30,11 @@ impl Silence {
     /// probe was sent, since a host may be stopped before it hears what came of it.
     pub fn asked(&mut self, claimant: &str, epoch: u64, answers: bool, at: Duration) {
         let of = Some((claimant.to_owned(), epoch));
+        if answers {
+            self.heard = Some(claimant.to_owned());
+        }
         if answers || self.of != of {
-            *self = Silence { of, ..Silence::default() };
+            *self = Silence { of, heard: self.heard.take(), ..Silence::default() };
         }
         if !answers {
             // What is long is known from some, and does not get longer for ever.
@@ -35,6 +43,15 @@ impl Silence {
             }
             self.probes.push(at);
         }
+    }
+
+    /// How long a claimant may be silent before it is taken for dead, where it may be silent for `limit` if nothing speaks
+    /// against that. Something does where it is `elsewhere`, in another region or account, has `followed` this host, and was
+    /// never heard since: whatever keeps the two from hearing each other may have been the reason why it followed, and is
+    /// seen by no visitor. Would each take what it does not hear for dead, the names would go to and fro between them.
+    pub fn limit(&self, claimant: &str, limit: Duration, elsewhere: bool, followed: bool) -> Duration {
+        let heard = self.heard.as_deref() == Some(claimant);
+        if elsewhere && followed && !heard { limit * DOUBT } else { limit }
     }
 
     /// Whether it has been watched for `limit`.
@@ -59,6 +76,20 @@ mod tests {
             silence.asked(claimant, *epoch, *answers, Duration::from_secs(*at));
         }
         silence.is_long(LIMIT)
+    }
+
+    #[test]
+    fn claimant_from_elsewhere_that_followed_and_was_never_heard_is_given_longer() {
+        let mut silence = Silence::default();
+        silence.asked("b", 4, false, Duration::ZERO);
+        let table = [(true, true, LIMIT * DOUBT), (false, true, LIMIT), (true, false, LIMIT), (false, false, LIMIT)];
+        for (elsewhere, followed, expected) in table {
+            assert_eq!(silence.limit("b", LIMIT, elsewhere, followed), expected, "{elsewhere}, {followed}");
+        }
+        silence.asked("b", 4, true, Duration::ZERO);
+        silence.asked("b", 5, false, Duration::ZERO);
+        assert_eq!(silence.limit("b", LIMIT, true, true), LIMIT, "it was heard");
+        assert_eq!(silence.limit("c", LIMIT, true, true), LIMIT * DOUBT, "another was not");
     }
 
     #[test]

@@ -118,9 +118,9 @@ impl Turns {
             return Turn::Wait(Waiting::Boot(boots.id.clone()));
         }
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        let oldest = |hosts: &[&Member]| {
-            hosts.iter().min_by_key(|member| (member.launched, member.id.clone())).map(|member| member.id.clone())
-        };
+        // What EC2 does not know yet was launched a moment ago.
+        let age = |member: &&&Member| (member.launched.is_none(), member.launched, member.id.clone());
+        let oldest = |hosts: &[&Member]| hosts.iter().min_by_key(age).map(|member| member.id.clone());
         match (oldest(&old), count > self.floor) {
             (Some(host), true) => Turn::End { host, replaced: old.len() > 1 },
             (Some(_), false) if crew.target <= self.floor => Turn::Raise(self.floor + 1),

@@ -78,7 +78,8 @@ impl Rollout {
         let (program, package) = (self.program.clone(), self.package.clone());
         let wanted = Turns { old: BTreeSet::new(), program, package, floor };
         let under_way = seen.sight.crew.target > floor || seen.sight.crew.members > floor;
-        let youngest = seen.members.iter().max_by_key(|member| (member.launched, member.id.clone()));
+        let age = |member: &&Member| (member.launched.is_none(), member.launched, member.id.clone());
+        let youngest = seen.members.iter().max_by_key(age);
         let youngest = youngest.filter(|_| under_way).map(|member| member.id.clone());
         let old = seen.members.iter().filter(|member| wanted.is_wanted(member) != Some(true));
         let old = old.map(|member| member.id.clone()).filter(|id| Some(id) != youngest.as_ref()).collect();
@@ -106,7 +107,7 @@ async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
     let led = site.ledger.led(&site.aws).await?;
     let said = said(site, config).await?;
     let (mut members, mut hosts) = (Vec::new(), Vec::new());
-    for machine in Instances::new(&site.aws).described(&ids).await? {
+    for machine in Instances::new(&site.aws).listed(&ids).await? {
         let heard = match machine.address {
             Some(address) => site.ledger.heard_at(address).await,
             None => Heard::Nothing,

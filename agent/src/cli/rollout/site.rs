@@ -8,11 +8,17 @@ use tokio::time::sleep;
 use super::super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, depot::way_to_aws};
 use crate::{
     address::Ledger,
-    aws::{Aws, fleet::Fleet, instances::Instances},
+    aws::{
+        Aws,
+        caller::Caller,
+        fleet::Fleet,
+        instances::{Instances, Machine},
+    },
     config::{Config, Leading},
     fault::{Cure, Fault},
+    host::Location,
     listener::Heard,
-    succession::Sight,
+    succession::{Claim, Sight, is_instance_id},
 };
 
 /// How often something that time may cure is tried.
@@ -23,6 +29,8 @@ pub(in crate::cli) struct Site {
     pub(in crate::cli) ledger: Ledger,
     pub(in crate::cli) aws: Aws,
     pub(in crate::cli) fleet: Fleet,
+    /// The region and account in which the fleet is.
+    pub(in crate::cli) location: Option<Location>,
     /// How many hosts the fleet has at rest, where that is configured.
     pub(super) floor: Option<u32>,
 }
@@ -33,17 +41,27 @@ impl Site {
         let no_zone = || Stop::new(BAD_CONFIGURATION, "without `zone` there is no succession");
         let ledger = Ledger::of(config).ok_or_else(no_zone)?;
         let aws = way_to_aws().await?;
+        let caller = again(async || Caller::ask(&aws).await).await?;
+        let location = Location::new(&aws.region(), &caller.account);
         let fleet = match &config.fleet.id {
             Some(id) => Some(Fleet::named(&aws, id)),
             None => match again(async || some_host(&ledger, &aws).await).await? {
-                Some(host) => again(async || Fleet::found(&aws, &host, &BTreeMap::new()).await).await?,
+                Some(host) => {
+                    host.is_in(location.as_ref())?;
+                    again(async || Fleet::found(&aws, &host.instance, &BTreeMap::new()).await).await?
+                }
                 None => None,
             },
         };
         let fleet = fleet.ok_or_else(|| {
             Stop::new(NOT_AS_IT_SHOULD_BE, "the hosts of this site are of no fleet: name one, [fleet] id = \"…\"")
         })?;
-        Ok(Site { ledger, aws, fleet, floor: config.fleet.target })
+        Ok(Site { ledger, aws, fleet, location, floor: config.fleet.target })
+    }
+
+    /// How many hosts the fleet has at rest: as configured, else as the claim says of it.
+    pub(super) fn at_rest(&self, claim: Option<&Claim>) -> Option<u32> {
+        self.floor.or(claim.and_then(|claim| claim.target_in(self.location.as_ref())))
     }
 
     /// Looks at the claim, at the fleet, and at each of its hosts.
@@ -61,7 +79,7 @@ impl Site {
         // Asked once: a host that went between two answers would be counted out, and never said to be gone.
         let members = self.fleet.members().await?;
         let crew = self.fleet.crew(&members).await?;
-        let machines = Instances::new(&self.aws).described(&members).await?;
+        let machines = Instances::new(&self.aws).listed(&members).await?;
         let hosts = join_all(machines.into_iter().map(async |machine| {
             // Where the owner answers is for its claim to say.
             let claimed = claim.as_ref().filter(|claim| claim.instance == machine.id).and_then(|claim| claim.at);
@@ -86,19 +104,53 @@ impl Site {
     pub(super) async fn is_youngest(&self, instance: &str) -> Result<bool, Fault> {
         let machines = again(async || {
             let members = self.fleet.members().await?;
-            Instances::new(&self.aws).described(&members).await
+            Instances::new(&self.aws).listed(&members).await
         });
         let machines = machines.await?;
-        let youngest = machines.iter().max_by_key(|machine| (machine.launched, machine.id.clone()));
+        // What EC2 does not know yet was launched a moment ago.
+        let age = |machine: &&Machine| (machine.launched.is_none(), machine.launched, machine.id.clone());
+        let youngest = machines.iter().max_by_key(age);
         Ok(youngest.is_some_and(|machine| machine.id == instance))
     }
 }
 
 /// A host of the site: the owner of the names, or any of those that they all lead to.
-async fn some_host(ledger: &Ledger, aws: &Aws) -> Result<Option<String>, Fault> {
+struct SomeHost {
+    instance: String,
+    /// Where it is, if it says so.
+    location: Option<Location>,
+}
+
+impl SomeHost {
+    /// Refuses one that is elsewhere: the fleet that is meant cannot be found by it.
+    fn is_in(&self, here: Option<&Location>) -> Result<(), Stop> {
+        let SomeHost { instance, location } = self;
+        match (location, here) {
+            (Some(there), Some(here)) if there != here => {
+                let said = format!(
+                    "{instance} holds the names, and is in {} (account {}), not in {here}: ask there, with AWS_REGION={}, or \
+                     name the fleet that is meant: [fleet] id = \"…\"",
+                    there.region, there.account, there.region
+                );
+                Err(Stop::new(BAD_CONFIGURATION, said))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn some_host(ledger: &Ledger, aws: &Aws) -> Result<Option<SomeHost>, Fault> {
     match ledger.leading {
-        Leading::Multivalue => Ok(ledger.led(aws).await?.into_iter().find(|host| host.starts_with("i-"))),
-        Leading::Records | Leading::ElasticIp(..) => Ok(ledger.claim(aws).await?.map(|claim| claim.instance)),
+        Leading::Multivalue => {
+            // Hosts of other regions have records there, too.
+            let led: Vec<_> = ledger.led(aws).await?.into_iter().filter(|host| is_instance_id(host)).collect();
+            let known = Instances::new(aws).described(&led).await?.into_iter().next();
+            Ok(known.map(|machine| SomeHost { instance: machine.id, location: None }))
+        }
+        Leading::Records | Leading::ElasticIp(..) => {
+            let claim = ledger.claim(aws).await?;
+            Ok(claim.map(|claim| SomeHost { instance: claim.instance, location: claim.location }))
+        }
     }
 }
 

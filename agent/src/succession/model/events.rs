@@ -1,6 +1,6 @@
 //! What people, EC2 and the network do.
 
-use super::{Kind, host::Life, world::World};
+use super::{Kind, LONGEST_SPLIT, SILENCE, host::Life, world::World};
 
 impl World {
     /// Something happens.
@@ -11,7 +11,8 @@ impl World {
             Kind::Quiet => {}
             Kind::Releases if self.dice.bool() => self.release(),
             Kind::Releases => self.notice_in_peace(number),
-            Kind::Faults => match self.dice.u8(..16) {
+            Kind::Regions if self.dice.u8(..6) == 0 => self.split(),
+            Kind::Faults | Kind::Regions => match self.dice.u8(..16) {
                 0 | 1 => self.release(),
                 2 => self.die(number),
                 3 | 4 => self.stop_or_go_on(number),
@@ -41,28 +42,43 @@ impl World {
                     (host.ahead, host.knows) = (ahead, knows);
                     self.say(|| format!("the clock of i-{number:04} is off by {ahead} s, known: {knows}"));
                 }
-                15 if self.fleet.target > 1 => {
+                15 if self.fleet(number).target > self.fleet(number).rest => {
                     self.say(|| "somebody lowers the target, and lets the fleet choose".to_owned());
-                    self.fleet.target -= 1;
-                    self.shed();
+                    self.fleet_mut(number).target -= 1;
+                    self.shed(self.hosts[&number].region);
                 }
                 _ => {}
             },
         }
     }
 
-    /// The fleet is scaled to two and left alone; not before anybody has noted how many hosts it has at rest.
+    /// A fleet is scaled to one more and left alone; not before anybody has noted how many hosts it has at rest.
     pub(super) fn release(&mut self) {
-        let noted = self.zone.claimed.as_ref().is_some_and(|claim| claim.target.is_some());
-        if noted && (self.fleet.target, self.members()) == (1, 1) {
-            self.say(|| "a release: the target is 2".to_owned());
-            self.fleet.target = 2;
+        let region = if self.kind == Kind::Regions { self.dice.usize(..2) } else { 0 };
+        let location = self.living_in(region).next().and_then(|number| self.hosts[&number].facts.location());
+        let claim = self.zone.claimed.as_ref();
+        let noted = location.is_some() && claim.is_some_and(|claim| claim.target_in(location.as_ref()).is_some());
+        let (rest, members) = (self.fleets[region].rest, self.members(region));
+        if noted && (self.fleets[region].target, members) == (rest, rest) {
+            self.say(|| format!("a release in region {region}: the target is {}", rest + 1));
+            self.fleets[region].target = rest + 1;
+        }
+    }
+
+    /// The two regions do not hear each other for a while, which no visitor sees.
+    fn split(&mut self) {
+        // What was begun upon the one before has to have come to its end.
+        if self.now > self.split + 2 * SILENCE {
+            (self.split, self.causeless) = (self.now + self.dice.u64(30..LONGEST_SPLIT), 0);
+            let until = self.split;
+            self.say(|| format!("the regions do not hear each other until {until}"));
         }
     }
 
     /// A notice where nothing else is under way.
     fn notice_in_peace(&mut self, number: u32) {
-        let at_rest = (self.fleet.target, self.members()) == (1, 1) && self.now >= self.fleet.settles;
+        let fleet = self.fleet(number);
+        let at_rest = (fleet.target, self.members_with(number)) == (1, 1) && self.now >= fleet.settles;
         if at_rest && self.zone.owner() == Some(number) && self.hosts[&number].claim.is_some() {
             self.announce(number);
         }

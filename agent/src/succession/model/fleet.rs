@@ -5,6 +5,8 @@ use super::{super::Crew, Seconds};
 /// A fleet: a Spot Fleet or EC2 Fleet, or an Auto Scaling group.
 pub(super) struct Fleet {
     pub(super) target: u32,
+    /// How many it has at rest.
+    pub(super) rest: u32,
     /// A group: leaving lowers the target in the same call, and a lowered target ends hosts of its own choice.
     pub(super) is_group: bool,
     /// It is being modified until then.
@@ -29,9 +31,11 @@ const HOUR: Seconds = 3600;
 const DAY: Seconds = 24 * 3600;
 
 impl Fleet {
-    pub(super) fn new(is_group: bool) -> Fleet {
+    /// One that has so many hosts at `rest`.
+    pub(super) fn new(is_group: bool, rest: u32) -> Fleet {
         Fleet {
-            target: 1,
+            target: rest,
+            rest,
             is_group,
             settles: 0,
             launches: Vec::new(),

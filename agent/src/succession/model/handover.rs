@@ -63,17 +63,18 @@ impl World {
 
     /// A host of a group gives its own place back in the end, if it has asked for another.
     fn will_give_back(&mut self, number: u32, asked: Option<u32>) {
-        if self.fleet.is_group && asked.is_some() {
+        if self.fleet(number).is_group && asked.is_some() {
             self.host(number).departure.0 = OfDeparture::GivesBack;
         }
     }
 
     fn give_own_place_back(&mut self, number: u32) -> Result<Seconds, Broken> {
         let floor = self.claimed(number).1.unwrap_or(1);
-        if !self.hosts[&number].cut_off && self.fleet.target > floor {
+        if !self.hosts[&number].cut_off && self.fleet(number).target > floor {
             self.say(|| format!("i-{number:04} ends, and gives its place back"));
             self.kill(number);
-            self.fleet.target = self.fleet.target.saturating_sub(1);
+            let fleet = self.fleet_mut(number);
+            fleet.target = fleet.target.saturating_sub(1);
         }
         Ok(super::END)
     }
@@ -99,11 +100,11 @@ impl World {
 
     /// What the target was before.
     fn ask_for_successor(&mut self, number: u32) -> Option<u32> {
-        let (target, members) = (self.fleet.target, self.members());
+        let (target, members) = (self.fleet(number).target, self.members_with(number));
         let floor = self.claimed(number).1;
         if floor.is_some_and(|floor| target > floor) || members > target {
             return None;
         }
-        self.set_target(target + 1, &format!("i-{number:04} asks for a successor")).then_some(target)
+        self.set_target(number, target + 1, "it asks for a successor").then_some(target)
     }
 }

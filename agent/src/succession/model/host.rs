@@ -69,6 +69,8 @@ pub(super) enum OfDeparture {
 /// One host.
 pub(super) struct Host {
     pub(super) facts: Facts,
+    /// The region that it is in.
+    pub(super) region: usize,
     pub(super) life: Life,
     pub(super) ready_at: Option<Seconds>,
     /// Its agent never starts.
@@ -128,6 +130,7 @@ impl Host {
         let facts = Facts { ipv4: Some(Ipv4Addr::new(192, 0, net, last)), ..host(&format!("i-{number:04}"), minute) };
         Host {
             facts,
+            region: 0,
             life: Life::Running,
             ready_at,
             mute: false,
@@ -162,6 +165,12 @@ impl Host {
             died: None,
             writes: 0,
         }
+    }
+
+    /// The same in that region.
+    pub(super) fn of(self, region: usize) -> Host {
+        let name = ["eu-central-1", "us-east-1"][region].to_owned();
+        Host { facts: Facts { region: name, ..self.facts }, region, ..self }
     }
 
     pub(super) fn lives(&self) -> bool {

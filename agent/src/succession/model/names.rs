@@ -3,9 +3,9 @@
 use std::{mem, net::IpAddr, time::Duration};
 
 use super::{
-    super::{Claim, Names, Standing},
+    super::{Claim, Names, Silence, Standing, Told, could_know, standing},
     Broken, Flaw, Kind, LOOK, SILENCE, Seconds, TTL,
-    host::{Life, OfNames},
+    host::OfNames,
     world::World,
     zone::number as number_of,
 };
@@ -40,7 +40,7 @@ impl World {
             Some(IpAddr::V4(at)) => self.at_address(at),
             _ => None,
         });
-        let answers = at.is_some_and(|other| self.answers(other));
+        let answers = at.is_some_and(|other| self.hears(number, other));
         let (records, now) = (self.zone.records.clone(), self.now);
         self.host(number).names.0 = OfNames::Read(records, answers, now);
         1
@@ -89,21 +89,35 @@ impl World {
 
     /// How the claimant stands, as the keeper finds out.
     fn standing(&mut self, number: u32, seen: Option<&Claim>, (answers, at): (bool, Seconds)) -> Standing {
-        let other = seen.and_then(|claim| number_of(&claim.instance));
-        let ec2_says_gone = other.is_some_and(|other| other != number && self.hosts[&other].life == Life::Dead)
-            && self.dice.u8(..4) > 0;
+        let told = seen.map_or(Told::Unknown, |claim| self.told_of(number, claim));
+        let flaw = self.flaw;
         let host = self.host(number);
         let Some(claim) = seen else { return Standing::Lives };
         if claim.instance == host.facts.instance {
-            (host.held, host.put_aside) = (true, false);
+            (host.held, host.put_aside, host.silence) = (true, false, Silence::default());
             return Standing::Lives;
         }
+        let here = host.facts.location();
         host.put_aside |= host.held;
-        host.asked_in = claim.asked.then_some(claim.epoch).or(host.asked_in);
+        host.asked_in = claim.asked_in(here.as_ref()).or(host.asked_in);
         host.silence.asked(&claim.instance, claim.epoch, answers, Duration::from_secs(at));
-        match ec2_says_gone || host.silence.is_long(Duration::from_secs(SILENCE)) {
-            true => Standing::Gone,
-            false => Standing::Lives,
+        let elsewhere = !claim.may_be_in(here.as_ref()) && flaw != Flaw::NeverDoubts;
+        let limit = host.silence.limit(&claim.instance, Duration::from_secs(SILENCE), elsewhere, host.put_aside);
+        match (flaw, told) {
+            (Flaw::UnknownIsGone, Told::Unknown) => Standing::Gone,
+            _ => standing(answers, told, host.silence.is_long(limit)),
+        }
+    }
+
+    /// What EC2 tells a host of the claimant. It knows nothing of those elsewhere, and now and then forgets one that it knew.
+    fn told_of(&mut self, number: u32, claim: &Claim) -> Told {
+        let here = self.hosts[&number].facts.location();
+        let other = number_of(&claim.instance).filter(|other| *other != number);
+        let forgets = self.dice.u8(..4) == 0;
+        match other.filter(|_| could_know(here.as_ref(), claim) && !forgets) {
+            Some(other) if self.hosts[&other].lives() => Told::Runs,
+            Some(_) => Told::Ended,
+            None => Told::Unknown,
         }
     }
 

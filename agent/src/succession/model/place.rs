@@ -47,15 +47,19 @@ impl World {
     pub(super) fn claimed(&self, number: u32) -> (Option<u64>, Option<u32>) {
         let host = &self.hosts[&number];
         let claim = host.claim.as_ref();
-        let target = claim.and_then(|claim| claim.target);
+        let here = host.facts.location();
+        let target = claim.and_then(|claim| match self.flaw {
+            Flaw::TakesAnothersTarget => claim.target,
+            _ => claim.target_in(here.as_ref()),
+        });
         match host.leads {
             Names::Here => (host.asked_in, target),
-            _ => (claim.and_then(|claim| claim.asked.then_some(claim.epoch)), target),
+            _ => (claim.and_then(|claim| claim.asked_in(here.as_ref())), target),
         }
     }
 
     fn look_at_fleet(&mut self, number: u32) -> Seconds {
-        let (now, down, members) = (self.now, self.zone.down, self.members());
+        let (now, down, members) = (self.now, self.zone.down, self.members_with(number));
         let ready = self.hosts[&number].is_ready(now);
         let situation = Situation {
             running: self.hosts[&number].running(now),
@@ -80,7 +84,7 @@ impl World {
         let host = self.host(number);
         host.target = floor.or(host.target);
         let owes = asked_in.is_some() && asked_in > host.given_back;
-        let crew = self.fleet.seen(members, floor, now);
+        let crew = self.fleet(number).seen(members, floor, now);
         if floor.is_none() && matches!(first.role, Role::Booting | Role::Owner) {
             let host = self.host(number);
             let least = host.least.map_or(crew.target, |least| least.min(crew.target));
@@ -112,11 +116,14 @@ impl World {
 
     fn ask(&mut self, number: u32, step: Step) -> Seconds {
         let now = self.now;
-        let holder_lives = self.fleet.turn.is_some_and(|(holder, _)| self.hosts[&holder].lives());
+        let holder_lives = self.fleet(number).turn.is_some_and(|(holder, _)| self.hosts[&holder].lives());
         let may = match step {
-            Step::AskEarly { .. } => self.fleet.take_the_hours_turn(self.flaw != Flaw::NoGuard, now),
-            Step::BeReplaced => self.fleet.spend_a_replacement(2, now),
-            _ => self.fleet.take_turn(number, holder_lives, now),
+            Step::AskEarly { .. } => {
+                let guarded = self.flaw != Flaw::NoGuard;
+                self.fleet_mut(number).take_the_hours_turn(guarded, now)
+            }
+            Step::BeReplaced => self.fleet_mut(number).spend_a_replacement(2, now),
+            _ => self.fleet_mut(number).take_turn(number, holder_lives, now),
         };
         if !may {
             return self.dice.u64(15..60);
@@ -135,7 +142,7 @@ impl World {
             Step::Lower { to } | Step::GiveBack { to } | Step::AskEarly { to } | Step::Dismiss { to: Some(to) } => to,
             Step::Leave | Step::BeReplaced | Step::Dismiss { to: None } => return 1,
         };
-        if !self.set_target(to, &format!("i-{number:04}: {step}")) {
+        if !self.set_target(number, to, &step.to_string()) {
             return self.dice.u64(1..8);
         }
         match step {
@@ -150,11 +157,11 @@ impl World {
     }
 
     fn wait(&mut self, number: u32, step: Step) -> Seconds {
-        if self.now < self.fleet.settles {
+        if self.now < self.fleet(number).settles {
             self.host(number).place.0 = OfPlace::Waits(step);
             return 2;
         }
-        if self.members() > self.fleet.target {
+        if self.members_with(number) > self.fleet(number).target {
             let leaves = matches!(step, Step::Lower { .. });
             self.host(number).place.0 = if leaves { OfPlace::Probes } else { OfPlace::Dismisses };
         }
@@ -174,8 +181,13 @@ impl World {
 
     /// Whether the fleet can do with one host less, as this host sees it.
     fn spares_one(&self, number: u32) -> bool {
-        let claimed = self.zone.claimed.as_ref().filter(|_| self.now >= self.zone.down).and_then(|claim| claim.target);
-        self.fleet.seen(self.members(), claimed.or(self.claimed(number).1), self.now).spares_one()
+        let here = self.hosts[&number].facts.location();
+        let read = self.zone.claimed.as_ref().filter(|_| self.now >= self.zone.down);
+        let claimed = read.and_then(|claim| match self.flaw {
+            Flaw::TakesAnothersTarget => claim.target,
+            _ => claim.target_in(here.as_ref()),
+        });
+        self.fleet(number).seen(self.members_with(number), claimed.or(self.claimed(number).1), self.now).spares_one()
     }
 
     fn probe(&mut self, number: u32) -> Seconds {
@@ -184,7 +196,7 @@ impl World {
         // Read anew, where Route 53 is there.
         let claim = self.zone.claimed.as_ref().filter(|claim| self.now >= self.zone.down && !claim.departing);
         let owner = claim.and_then(|claim| super::zone::number(&claim.instance));
-        let answers = owner.is_some_and(|owner| owner != number && self.answers(owner));
+        let answers = owner.is_some_and(|owner| owner != number && self.hears(number, owner));
         if !answers && !failed && self.flaw != Flaw::LeavesAtOnce {
             self.say(|| format!("i-{number:04} stays after all: the owner does not answer, or goes"));
             return self.look();
@@ -201,7 +213,7 @@ impl World {
         if self.hosts[&number].leads == Names::Here && self.flaw != Flaw::LeavesAtOnce {
             return Ok(self.look());
         }
-        if !replaced && !self.fleet.gives_back_a_place() {
+        if !replaced && !self.fleet_mut(number).gives_back_a_place() {
             self.say(|| format!("i-{number:04} stays after all: the group's MinSize"));
             return Ok(self.look());
         }
@@ -219,7 +231,7 @@ impl World {
             return;
         }
         let others: Vec<_> = match too_many {
-            true => self.living().filter(|other| *other != number).collect(),
+            true => self.living_in(self.hosts[&number].region).filter(|other| *other != number).collect(),
             false => Vec::new(),
         };
         let seen: Vec<_> = others.iter().map(|other| (format!("i-{other:04}"), self.answers(*other))).collect();
@@ -241,7 +253,7 @@ impl World {
             return Ok(self.look());
         }
         let may = self.hosts[&other].lives() && !self.answers(other) && self.spares_one(number);
-        if may && self.fleet.gives_back_a_place() {
+        if may && self.fleet_mut(number).gives_back_a_place() {
             self.say(|| format!("i-{number:04} ends i-{other:04}, which has never answered"));
             self.check_leaving(other, false)?;
             self.kill(other);

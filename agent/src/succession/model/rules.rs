@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{
-    super::Claim,
+    super::{Claim, silence::DOUBT},
     Broken, Kind, LOOK, SILENCE, STUBBORN, Seconds,
     host::{Host, Life},
     world::World,
@@ -15,7 +15,7 @@ const HESITATION: Seconds = 8;
 
 impl World {
     /// Rule 2, first half, for the batch that was just carried out.
-    pub(super) fn check_right(&self, number: u32, before: Option<&Claim>) -> Result<(), Broken> {
+    pub(super) fn check_right(&mut self, number: u32, before: Option<&Claim>) -> Result<(), Broken> {
         let me = &self.hosts[&number];
         let claim = self.zone.claimed.as_ref().ok_or_else(|| Broken("a batch without a claim".into()))?;
         let Some(before) = before else { return Ok(()) };
@@ -31,12 +31,26 @@ impl World {
         if younger && !me.held && before.over.as_ref() != Some(&me.facts.instance) {
             return Ok(());
         }
+        if self.now < self.split + 60 && me.region != self.hosts[&other].region {
+            return self.check_cause(number, other);
+        }
         match self.now.saturating_sub(self.hosts[&other].unwell) > 2 * LOOK + 3 * me.slowest + 10 {
             true => Err(Broken(format!(
                 "rule 2: {} takes the names from {}, which is well",
                 me.facts.instance, before.instance
             ))),
             false => Ok(()),
+        }
+    }
+
+    /// Rule 8, for names that a host has taken from one that visitors are answered by, and which it did not hear.
+    fn check_cause(&mut self, number: u32, other: u32) -> Result<(), Broken> {
+        self.causeless += 1;
+        match self.causeless {
+            0 | 1 => Ok(()),
+            times => Err(Broken(format!(
+                "rule 8: i-{number:04} takes the names from i-{other:04}, the {times}. time without a cause that a visitor sees"
+            ))),
         }
     }
 
@@ -49,10 +63,14 @@ impl World {
         {
             return broken("while it owns the names");
         }
-        let floor = self.zone.claimed.as_ref().and_then(|claim| claim.target).unwrap_or(1);
+        let here = self.hosts[&number].facts.location();
+        let claimed = self.zone.claimed.as_ref().and_then(|claim| claim.target_in(here.as_ref()));
+        let floor = claimed.unwrap_or(self.fleet(number).rest);
         // Whoever has died in this moment was still counted when the fleet was looked at.
-        let just = self.hosts.values().filter(|host| host.died.is_some_and(|died| died + moment >= self.now));
-        if !replaced && self.members() + u32::try_from(just.count()).expect("few") <= floor {
+        let region = self.hosts[&number].region;
+        let of_it = self.hosts.values().filter(|host| host.region == region);
+        let just = of_it.filter(|host| host.died.is_some_and(|died| died + moment >= self.now));
+        if !replaced && self.members(region) + u32::try_from(just.count()).expect("few") <= floor {
             return broken("a fleet that needs it");
         }
         let Some(owner) = owner.filter(|_| self.answers(number) && !replaced) else { return Ok(()) };
@@ -78,12 +96,16 @@ impl World {
         } else {
             let since = *self.dark.get_or_insert(self.now);
             // Silence is watched for so long, by looks of a host that may have begun them only just now.
-            if self.now - since > SILENCE + 8 * LOOK + 60 {
+            // One that has followed from another region may have to be given longer.
+            let silence = if self.kind == Kind::Regions { SILENCE * Seconds::from(DOUBT) } else { SILENCE };
+            if self.now - since > silence + 8 * LOOK + 60 {
                 return Err(Broken(format!("rule 1: the name has led to nobody since {since}")));
             }
         }
-        if self.fleet.early.windows(2).any(|two| two[1] < two[0] + 3600) {
-            return Err(Broken(format!("rule 6: successors were asked for early at {:?}", self.fleet.early)));
+        for fleet in &self.fleets {
+            if fleet.early.windows(2).any(|two| two[1] < two[0] + 3600) {
+                return Err(Broken(format!("rule 6: successors were asked for early at {:?}", fleet.early)));
+            }
         }
         self.check_beliefs()
     }
@@ -130,13 +152,17 @@ impl World {
 
     /// What has to be so at the end of a history.
     pub(super) fn check_the_end(&self) -> Result<(), Broken> {
-        if (self.fleet.target, self.members()) != (1, 1) {
-            let (target, members) = (self.fleet.target, self.members());
-            return Err(Broken(format!("rule 3: in the end the fleet has {members} hosts and a target of {target}")));
+        for (region, fleet) in self.fleets.iter().enumerate() {
+            let (target, members) = (fleet.target, self.members(region));
+            if (target, members) != (fleet.rest, fleet.rest) {
+                return Err(Broken(format!(
+                    "rule 3: in the end the fleet of region {region} has {members} hosts and a target of {target}"
+                )));
+            }
         }
-        match self.living().next() == self.led_to() {
+        match self.led_to().is_some_and(|led| self.answers(led)) {
             true => Ok(()),
-            false => Err(Broken("rule 1: in the end the name does not lead to the host that is left".into())),
+            false => Err(Broken("rule 1: in the end the name does not lead to a host that is left".into())),
         }
     }
 }

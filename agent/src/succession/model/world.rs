@@ -23,7 +23,12 @@ pub(super) struct World {
     pub(super) kind: Kind,
     pub(super) now: Seconds,
     pub(super) zone: Zone,
-    pub(super) fleet: Fleet,
+    /// One in each region; only one has hosts where there is but one region.
+    pub(super) fleets: [Fleet; 2],
+    /// Until then hosts of the two regions do not hear each other.
+    pub(super) split: Seconds,
+    /// How often the names have changed hands since it began, without a cause that a visitor could see.
+    pub(super) causeless: u32,
     pub(super) hosts: BTreeMap<u32, Host>,
     next_id: u32,
     pub(super) visitors: Vec<Visitor>,
@@ -48,6 +53,8 @@ impl World {
     pub(super) fn new(seed: u64, flaw: Flaw, kind: Kind, tells: bool) -> World {
         let mut dice = fastrand::Rng::with_seed(seed);
         let (is_group, rebalances) = (dice.u8(..3) == 0, dice.bool());
+        // The fleet of the other region has another number of hosts at rest, so that one is not taken for the other.
+        let (dice_of_other, other) = (dice.bool(), if kind == Kind::Regions { 2 } else { 0 });
         let visitors = [TTL, TTL, STUBBORN, STUBBORN].map(|keeps| Visitor { keeps, answer: None });
         let mut world = World {
             seed,
@@ -56,7 +63,9 @@ impl World {
             kind,
             now: 0,
             zone: Zone::new(),
-            fleet: Fleet::new(is_group),
+            fleets: [Fleet::new(is_group, 1), Fleet::new(dice_of_other, other)],
+            split: 0,
+            causeless: 0,
             hosts: BTreeMap::new(),
             next_id: 1,
             visitors: visitors.into(),
@@ -71,9 +80,9 @@ impl World {
             tells,
         };
         if kind == Kind::Releases {
-            world.fleet.slowest = 12;
+            world.fleets[0].slowest = 12;
         }
-        world.launch();
+        world.launch(0);
         world
     }
 
@@ -88,21 +97,23 @@ impl World {
         self.story[self.story.len().saturating_sub(60)..].join("\n")
     }
 
-    /// Launches a host; its number.
-    pub(super) fn launch(&mut self) -> u32 {
+    /// Launches a host in that region; its number.
+    pub(super) fn launch(&mut self, region: usize) -> u32 {
         let number = self.next_id;
         self.next_id += 1;
-        let faulty = self.kind == Kind::Faults && self.now < CALM;
+        let faulty = matches!(self.kind, Kind::Faults | Kind::Regions) && self.now < CALM;
         let longest = if self.kind == Kind::Releases { 8 } else { 120 };
         let ready_at = self.now + self.dice.u64(1..longest);
-        let mut host = Host::new(number, self.now, Some(ready_at));
+        let mut host = Host::new(number, self.now, Some(ready_at)).of(region);
         match if faulty { self.dice.u8(..24) } else { u8::MAX } {
             0 => (host.ready_at, host.mute) = (None, true),
             1 | 2 => host.ready_at = None,
             3 | 4 => (host.ahead, host.knows) = (self.dice.i64(-900..900), self.dice.bool()),
             _ => {}
         }
-        self.say(|| format!("i-{number:04} is launched, ready at {:?}, mute: {}", host.ready_at, host.mute));
+        self.say(|| {
+            format!("i-{number:04} is launched in region {region}, ready at {:?}, mute: {}", host.ready_at, host.mute)
+        });
         self.hosts.insert(number, host);
         number
     }
@@ -135,31 +146,56 @@ impl World {
         self.hosts.iter().filter(|(_, host)| host.lives()).map(|(number, _)| *number)
     }
 
-    pub(super) fn members(&self) -> u32 {
-        u32::try_from(self.living().count()).expect("few")
+    pub(super) fn living_in(&self, region: usize) -> impl Iterator<Item = u32> {
+        self.living().filter(move |number| self.hosts[number].region == region)
     }
 
-    /// Sets the target without ending anybody, as a call asks; a fleet that is being modified refuses. A group ends hosts of
+    pub(super) fn members(&self, region: usize) -> u32 {
+        u32::try_from(self.living_in(region).count()).expect("few")
+    }
+
+    /// The fleet of that host.
+    pub(super) fn fleet(&self, number: u32) -> &Fleet {
+        &self.fleets[self.hosts[&number].region]
+    }
+
+    pub(super) fn fleet_mut(&mut self, number: u32) -> &mut Fleet {
+        &mut self.fleets[self.hosts[&number].region]
+    }
+
+    /// How many hosts that fleet has.
+    pub(super) fn members_with(&self, number: u32) -> u32 {
+        self.members(self.hosts[&number].region)
+    }
+
+    /// Whether a host hears another: it answers, and nothing lies between them.
+    pub(super) fn hears(&self, number: u32, other: u32) -> bool {
+        let apart = self.now < self.split && self.hosts[&number].region != self.hosts[&other].region;
+        self.answers(other) && !apart
+    }
+
+    /// Sets the target of that host's fleet without ending anybody, as a call asks; a fleet that is being modified refuses. A group ends hosts of
     /// its own choice where it has more.
-    pub(super) fn set_target(&mut self, to: u32, why: &str) -> bool {
-        if self.now < self.fleet.settles {
+    pub(super) fn set_target(&mut self, number: u32, to: u32, why: &str) -> bool {
+        let region = self.hosts[&number].region;
+        if self.now < self.fleets[region].settles {
             return false;
         }
         let why = why.to_owned();
-        self.say(|| format!("the target is {to}: {why}"));
-        self.fleet.target = to;
-        if self.fleet.is_group {
-            self.shed();
+        self.say(|| format!("the target of region {region} is {to}: i-{number:04}: {why}"));
+        self.fleets[region].target = to;
+        if self.fleets[region].is_group {
+            self.shed(region);
         } else {
-            self.fleet.settles = self.now + self.dice.u64(1..30);
+            self.fleets[region].settles = self.now + self.dice.u64(1..30);
         }
         true
     }
 
     /// The fleet ends what it has too many of, by its own strategy.
-    pub(super) fn shed(&mut self) {
-        while self.members() > self.fleet.target {
-            let living: Vec<_> = self.living().collect();
+    pub(super) fn shed(&mut self, region: usize) {
+        while self.members(region) > self.fleets[region].target {
+            let living: Vec<_> = self.living_in(region).collect();
             let Some(number) = self.dice.choice(&living).copied() else { return };
             self.say(|| format!("the fleet ends i-{number:04}"));
             self.kill(number);
@@ -219,7 +255,7 @@ impl World {
             }
             if self.now >= next_event && self.now < CALM {
                 self.happen();
-                let pause = if self.kind == Kind::Faults { 1..500 } else { 300..2400 };
+                let pause = if matches!(self.kind, Kind::Faults | Kind::Regions) { 1..500 } else { 300..2400 };
                 next_event = self.now + self.dice.u64(pause);
             }
             self.refill();
@@ -248,7 +284,10 @@ impl World {
     fn next_moment(&self, next_event: Seconds, next_visit: Seconds) -> Seconds {
         let running = self.hosts.values().filter(|host| host.life == Life::Running && !host.mute);
         let taken = self.hosts.values().filter(|host| host.lives()).filter_map(|host| host.taken);
-        let steps = running.map(Host::next).chain(self.fleet.launches.iter().copied()).chain(taken);
+        let steps = running
+            .map(Host::next)
+            .chain(self.fleets.iter().flat_map(|fleet| fleet.launches.iter().copied()))
+            .chain(taken);
         let next = steps.min().unwrap_or(END);
         let next = if self.calm { next } else { next.min(CALM).min(next_event) };
         let next = if self.kind == Kind::Releases { next.min(next_visit) } else { next };
@@ -272,32 +311,45 @@ impl World {
         }
     }
 
-    /// The fleet starts what is missing.
+    /// The fleets start what is missing.
     fn refill(&mut self) {
         let now = self.now;
-        let due = self.fleet.launches.iter().filter(|at| **at <= now).count();
-        self.fleet.launches.retain(|at| *at > now);
-        for _ in 0..due {
-            if self.members() < self.fleet.target {
-                self.launch();
+        for region in 0..self.fleets.len() {
+            let due = self.fleets[region].launches.iter().filter(|at| **at <= now).count();
+            self.fleets[region].launches.retain(|at| *at > now);
+            for _ in 0..due {
+                if self.members(region) < self.fleets[region].target {
+                    self.launch(region);
+                }
             }
-        }
-        let coming = u32::try_from(self.fleet.launches.len()).expect("few");
-        for _ in self.members() + coming..self.fleet.target {
-            let at = now + self.dice.u64(5..self.fleet.slowest);
-            self.fleet.launches.push(at);
+            let coming = u32::try_from(self.fleets[region].launches.len()).expect("few");
+            for _ in self.members(region) + coming..self.fleets[region].target {
+                let at = now + self.dice.u64(5..self.fleets[region].slowest);
+                self.fleets[region].launches.push(at);
+            }
         }
     }
 
     /// A fleet whose only host runs no agent has nobody who could see it: that a person mends.
     fn end_those_who_never_spoke(&mut self) {
-        if self.members() <= self.fleet.target && self.living().all(|number| self.hosts[&number].mute) {
-            let mute: Vec<u32> = self.living().collect();
-            for number in mute {
-                self.say(|| format!("somebody ends i-{number:04}, which never spoke"));
-                self.kill(number);
+        for region in 0..self.fleets.len() {
+            let mute: Vec<u32> = self.living_in(region).collect();
+            let nobody_speaks = mute.iter().all(|number| self.hosts[number].mute);
+            // The owner would see it, were it of the same fleet.
+            let unseen = self.kind == Kind::Regions && !self.is_owned_in(region);
+            let mute = mute.into_iter().filter(|number| self.hosts[number].mute).collect::<Vec<_>>();
+            if self.members(region) <= self.fleets[region].target && (nobody_speaks || unseen) {
+                for number in mute {
+                    self.say(|| format!("somebody ends i-{number:04}, which never spoke"));
+                    self.kill(number);
+                }
             }
         }
+    }
+
+    /// Whether the owner is of that region.
+    fn is_owned_in(&self, region: usize) -> bool {
+        self.zone.owner().is_some_and(|owner| self.hosts[&owner].region == region)
     }
 
     /// From here on nothing is broken; what cannot mend itself a person mends.
@@ -305,10 +357,12 @@ impl World {
         self.zone.down = 0;
         self.calm = true;
         self.say(|| "nothing is broken any more".to_owned());
-        let (now, alone) = (self.now, self.members() <= self.fleet.target);
+        self.split = 0;
+        let now = self.now;
+        let alone = [0, 1].map(|region| self.members(region) <= self.fleets[region].target);
         for host in self.hosts.values_mut().filter(|host| host.lives()) {
             (host.cut_off, host.slow, host.knows) = (false, 0, true);
-            host.life = if host.mute && alone { Life::Dead } else { Life::Running };
+            host.life = if host.mute && alone[host.region] { Life::Dead } else { Life::Running };
             host.ready_at = host.ready_at.or((!host.mute).then_some(now + 60));
             if host.leads == Names::Unknown {
                 host.born = now;
