@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Creates stack.yaml on moto and prints, as JSON, what it made.
+"""Creates stack.yaml on moto and prints, as a JSON array, what it made.
 
-    stack_on_moto.py STACK REGION KEY=VALUE…
+    stack_on_moto.py STACK REGION KEY=VALUE… [-- KEY=VALUE…]…
 
-Each KEY=VALUE is a parameter. The network is the account's default VPC: moto's CloudFormation (5.2.5) has neither
+Each KEY=VALUE is a parameter; behind each `--` are those of another stack, in an account of its own. The network is the account's default VPC: moto's CloudFormation (5.2.5) has neither
 AWS::EC2::VPCCidrBlock nor Fn::Cidr nor fleets. What it leaves out of a bucket and a security group is printed as it
 is written.
 """
@@ -59,5 +59,10 @@ def made(stack, region, parameters):
 
 
 if __name__ == "__main__":
-    given = dict(argument.split("=", 1) for argument in sys.argv[3:])
-    print(json.dumps(made(sys.argv[1], sys.argv[2], given), default=str))
+    stacks = [[]]
+    for argument in sys.argv[3:]:
+        if argument == "--":
+            stacks.append([])
+        else:
+            stacks[-1].append(argument.split("=", 1))
+    print(json.dumps([made(sys.argv[1], sys.argv[2], dict(given)) for given in stacks], default=str))
