@@ -10,7 +10,11 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::{boot::Folders, config::Config};
+use crate::{
+    boot::Folders,
+    config::Config,
+    fault::{Cause, Cure, Fault},
+};
 
 mod budget;
 mod check;
@@ -133,6 +137,18 @@ struct Stop {
     code: u8,
 }
 
+impl From<Fault> for Stop {
+    /// What a person must set up first is one thing, what a person must mend another, and what time may cure a third.
+    fn from(fault: Fault) -> Stop {
+        let code = match (fault.cause, fault.cure) {
+            (Cause::Credentials, _) => BAD_CONFIGURATION,
+            (Cause::Other, Cure::Operator) => NOT_AS_IT_SHOULD_BE,
+            (Cause::Other, Cure::Retry | Cure::Wait(_)) => TRY_AGAIN,
+        };
+        Stop::new(code, fault)
+    }
+}
+
 impl Stop {
     fn new(code: u8, said: impl std::fmt::Display) -> Stop {
         Stop { said: said.to_string(), code }
@@ -206,9 +222,14 @@ impl Log {
     }
 }
 
+/// Bytes of a thread's stack, as much as a process begins with. What is not used takes no memory; a build without optimisation
+/// uses more than the two megabytes that threads are given otherwise.
+const STACK: usize = 8 << 20;
+
 /// The runtime of the keepers. The servers have threads of their own, so few are needed here.
 fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder.worker_threads(2).thread_stack_size(STACK).enable_all().build();
     built.map_err(|error| Stop::new(CANNOT_RUN, format!("starting threads: {error}")))
 }
 

@@ -27,6 +27,16 @@ pub enum Cure {
     Operator,
 }
 
+/// What a fault is of, where more hangs on it than its cure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// Anything.
+    #[default]
+    Other,
+    /// AWS was asked without credentials, or with such as it does not take.
+    Credentials,
+}
+
 /// One failed step: what was being done, what came back, and what would cure it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -38,6 +48,8 @@ pub struct Fault {
     pub remedy: Option<String>,
     /// What would cure it.
     pub cure: Cure,
+    /// What it is of.
+    pub cause: Cause,
 }
 
 impl Fault {
@@ -57,7 +69,13 @@ impl Fault {
     }
 
     fn new(doing: impl Into<String>, said: impl fmt::Display, cure: Cure) -> Fault {
-        Fault { doing: doing.into(), said: said.to_string(), remedy: None, cure }
+        Fault { doing: doing.into(), said: said.to_string(), remedy: None, cure, cause: Cause::Other }
+    }
+
+    /// The same, known to be of that cause.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Fault {
+        Fault { cause, ..self }
     }
 
     /// Puts `context` before what was being done, so that a fault reads from outside in.

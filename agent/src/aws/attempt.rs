@@ -278,7 +278,7 @@ fn nobodys_records(names: &[String]) -> Result<ChangeBatch, aws_sdk_route53::err
 fn outcome<T, E, R>(action: &str, answer: Result<T, SdkError<E, R>>, refused: &[&str]) -> Tried
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: fmt::Debug,
+    R: fmt::Debug + 'static,
 {
     let Err(error) = answer else { return Ok(Outcome::Allowed) };
     match code(&error) {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use aws_config::{
     default_provider::credentials::DefaultCredentialsChain, environment::EnvironmentVariableRegionProvider,
-    imds::Client,
+    imds::Client, meta::region::RegionProviderChain, profile::ProfileFileRegionProvider,
 };
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use tokio::task::JoinHandle;
@@ -37,21 +37,29 @@ impl Warmed {
 
     async fn ask(&self) -> provider::Result {
         let first = self.first.lock().ok().and_then(|mut first| first.take());
-        // A failed first answer says nothing of now: asked again.
-        if let Some(first) = first
-            && let Ok(Ok(credentials)) = first.await
-        {
-            return Ok(credentials);
+        if let Some(first) = first {
+            if let Ok(Ok(credentials)) = first.await {
+                return Ok(credentials);
+            }
+            // A failed first answer says nothing of now: asked again.
+            self.renewed().await;
         }
-        self.current().await.provide_credentials().await
+        let answer = self.current().await.provide_credentials().await;
+        if answer.is_err() {
+            self.renewed().await;
+        }
+        answer
     }
 
     async fn current(&self) -> SharedCredentialsProvider {
         let (made_with, inner) = self.inner.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.metadata.client().0 == made_with { inner } else { self.renewed().await }
+    }
+
+    /// A provider that has asked nobody yet. One that could not make sense of a profile says why once, and from then on that
+    /// it has said so; and it never reads the profile again, which somebody may have mended.
+    async fn renewed(&self) -> SharedCredentialsProvider {
         let (number, client) = self.metadata.client();
-        if number == made_with {
-            return inner;
-        }
         let inner = usual_places(client).await;
         *self.inner.write().unwrap_or_else(PoisonError::into_inner) = (number, inner.clone());
         inner
@@ -60,8 +68,11 @@ impl Warmed {
 
 /// Environment, profile, container, instance profile.
 async fn usual_places(client: Client) -> SharedCredentialsProvider {
-    // A region is of use to web identities only, which name one; asking the metadata service for it takes time.
-    let chain = DefaultCredentialsChain::builder().region(EnvironmentVariableRegionProvider::new());
+    // A region is of use to profiles that take a role, and to web identities. Those name one; asking the metadata service for
+    // it takes time.
+    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new());
+    let region = region.or_else(ProfileFileRegionProvider::builder().build());
+    let chain = DefaultCredentialsChain::builder().region(region);
     SharedCredentialsProvider::new(chain.imds_client(client).build().await)
 }
 

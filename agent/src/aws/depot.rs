@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::Bucket as Place,
-    fault::{Cure, Fault},
+    fault::{Cause, Cure, Fault},
     package::Release,
 };
 
@@ -259,13 +259,12 @@ where
 {
     let fault = fault(doing, permission, error);
     let denied = error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403);
-    let remedy = match (fault.cure, fault.said.contains("no providers in chain")) {
-        (Cure::Operator, true) => "log in to AWS first: environment, profile, or the CI's identity".to_owned(),
-        (Cure::Operator, false) if denied => format!("allow {permission} to whoever publishes"),
-        _ if denied => return Fault::operator(doing, fault.said, format!("allow {permission} to whoever publishes")),
-        _ => return fault,
-    };
-    Fault { remedy: Some(remedy), ..fault }
+    match fault.cause {
+        Cause::Other if denied => {
+            Fault::operator(doing, fault.said, format!("allow {permission} to whoever publishes"))
+        }
+        _ => fault,
+    }
 }
 
 fn instant(at: &aws_sdk_s3::primitives::DateTime) -> Option<OffsetDateTime> {

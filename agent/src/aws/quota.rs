@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     Aws,
     partition::Partition,
+    refusal::{self, DENIED},
     signed::{Service, post},
 };
 use crate::fault::Fault;
@@ -61,9 +62,11 @@ fn refused(doing: &str, body: &[u8]) -> Fault {
     let Ok(Refused { code, message }) = serde_json::from_slice(body) else {
         return Fault::retry(doing, String::from_utf8_lossy(body));
     };
-    let said = format!("{}: {message}", code.rsplit('#').next().unwrap_or_default());
-    match code.contains("AccessDenied") {
-        true => Fault::operator(doing, said, "allow servicequotas:GetServiceQuota: spothost policy --for operator"),
-        false => Fault::retry(doing, said),
+    let code = code.rsplit('#').next().unwrap_or_default();
+    let fault = refusal::refused(doing, "servicequotas:GetServiceQuota", code, &message);
+    let remedy = "allow servicequotas:GetServiceQuota: spothost policy --for operator";
+    match DENIED.contains(&code) {
+        true => Fault { remedy: Some(remedy.to_owned()), ..fault },
+        false => fault,
     }
 }

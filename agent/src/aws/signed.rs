@@ -69,7 +69,7 @@ pub(super) async fn post(
     let mut request = request.body(Full::new(Bytes::from(body.clone()))).map_err(|error| failed(&error))?;
     let credentials = aws.config.credentials_provider().ok_or_else(|| failed(&"there are no credentials"))?;
     let credentials =
-        credentials.provide_credentials().await.map_err(|error| failed(&super::refusal::words(&error)))?;
+        credentials.provide_credentials().await.map_err(|error| super::refusal::uncredentialed(doing, &error))?;
     let identity = credentials.into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)

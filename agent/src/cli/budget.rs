@@ -33,10 +33,10 @@ impl Show {
         self.log.start("warn");
         let config = self.configured.load()?;
         let read = async {
-            let (vault, certifier) = opened(&config, &self.kept.folders()).await;
-            Budget::read(config.names(), &vault, &certifier).await
+            let (vault, certifier) = opened(&config, &self.kept.folders()).await?;
+            Budget::read(config.names(), &vault, &certifier).await.map_err(Stop::from)
         };
-        let budget = runtime()?.block_on(read).map_err(|fault| Stop::new(1, fault))?;
+        let budget = runtime()?.block_on(read)?;
         match self.json {
             true => {
                 let text = serde_json::to_string_pretty(&budget).map_err(|error| Stop::new(1, error))?;

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{BAD_CONFIGURATION, CONFIGURATION, Stop, TRY_AGAIN};
+use super::{BAD_CONFIGURATION, CONFIGURATION, Stop};
 use crate::{
     aws::{Login, configured_region, depot::Depot, metadata::Metadata},
     config::{Config, Name, PackagePlace},
-    fault::{Cure, Fault},
 };
 
 /// Where packages are published.
@@ -80,12 +79,4 @@ pub(super) async fn way_to_aws() -> Result<crate::aws::Aws, Stop> {
     };
     let no_region = || Stop::new(BAD_CONFIGURATION, "no region is known: set AWS_REGION, best to that of the bucket");
     Ok(login.in_region(region.ok_or_else(no_region)?).await)
-}
-
-impl From<Fault> for Stop {
-    /// What a person must cure is one thing, what time may cure another.
-    fn from(fault: Fault) -> Stop {
-        let code = if fault.cure == Cure::Operator { super::NOT_AS_IT_SHOULD_BE } else { TRY_AGAIN };
-        Stop::new(code, fault)
-    }
 }

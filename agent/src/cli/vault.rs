@@ -1,15 +1,14 @@
 //! `spothost vault`: a look into the vault, and what a person may do with it.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use comfy_table::{Cell, Color};
 use tokio::sync::watch;
 
-use super::{Configured, Log, Stop, runtime, table};
+use super::{Configured, Log, Stop, depot::way_to_aws, runtime, table};
 use crate::{
-    aws::metadata::Metadata,
-    boot::{self, Folders},
+    boot::Folders,
     certificate::{
         self, Certifier,
         inventory::{self, Inventory, Shown, Verified},
@@ -17,12 +16,7 @@ use crate::{
     clock::moment,
     config::Config,
     fault::Fault,
-    host::Facts,
-    keeper::Keeper as _,
 };
-
-/// How long the way to AWS may take to be found.
-const FIND_AWS: Duration = Duration::from_secs(10);
 
 /// Look into the vault that keeps certificate and accounts, and mend it.
 ///
@@ -89,12 +83,11 @@ impl Vault {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.at.log.start("warn");
         let config = self.at.configured.load()?;
-        let done = runtime()?.block_on(self.done(&config));
-        done.map_err(|fault| Stop::new(1, fault))
+        runtime()?.block_on(self.done(&config))
     }
 
-    async fn done(&self, config: &Config) -> Result<ExitCode, Fault> {
-        let (vault, certifier) = opened(config, &self.at.kept.folders()).await;
+    async fn done(&self, config: &Config) -> Result<ExitCode, Stop> {
+        let (vault, certifier) = opened(config, &self.at.kept.folders()).await?;
         match &self.verb {
             Verb::Show { json } => show(&Inventory::read(&vault).await?, *json)?,
             Verb::Verify { json } => {
@@ -125,29 +118,11 @@ impl Vault {
 }
 
 /// The vault that `config` names, and who certifies, with the way to AWS found, if that takes any.
-pub(super) async fn opened(config: &Config, folders: &Folders) -> (certificate::Vault, Certifier) {
-    let mut aws = watch::channel(None).1;
-    if config.needs_aws() {
-        let metadata = Metadata::new();
-        let (hosts, host) = watch::channel(None);
-        aws = boot::way_to_aws(&metadata, host);
-        // Away from an instance the region is named by the environment, and this finds nothing.
-        let mut facts = Facts::new(metadata);
-        let found = async {
-            if let Ok(seen) = facts.observe().await
-                && let crate::keeper::Judgement::Kept(host) = facts.judge(seen)
-            {
-                hosts.send_replace(Some(host));
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            _ = tokio::time::timeout(FIND_AWS, aws.wait_for(Option::is_some)) => {}
-            () = found => {}
-        }
-    }
+pub(super) async fn opened(config: &Config, folders: &Folders) -> Result<(certificate::Vault, Certifier), Stop> {
+    let found = if config.needs_aws() { Some(way_to_aws().await?) } else { None };
+    let aws = watch::channel(found).1;
     let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), None);
-    (certificate::Vault::new(config.vault.clone(), aws), certifier)
+    Ok((certificate::Vault::new(config.vault.clone(), aws), certifier))
 }
 
 fn as_json<T: serde::Serialize>(what: &T) -> Result<(), Fault> {
