@@ -231,7 +231,10 @@ impl Zone {
             Err(error) if code(&error) == Some("InvalidChangeBatch") => {
                 let said = error.as_service_error().map(ToString::to_string).unwrap_or_default();
                 let message = invalid_batch_words(&error).unwrap_or(said);
-                Ok(Changed::Differed(message))
+                match differs(&message) {
+                    true => Ok(Changed::Differed(message)),
+                    false => Err(Fault::operator(doing, message, REFUSED_FOR_GOOD)),
+                }
             }
             // 5 requests a second are shared by the whole account: what is throttled waits.
             Err(error) => Err(fault(&doing, "route53:ChangeResourceRecordSets", &error)),
@@ -260,6 +263,18 @@ impl Zone {
         }
         Err(Fault::retry(doing, format!("still PENDING after {} s", LONGEST_SYNC.as_secs())))
     }
+}
+
+/// What cures a batch that Route 53 refuses for what is in it.
+const REFUSED_FOR_GOOD: &str = "see that each of `domain` and `aliases` is in the zone of `zone`, and that no other kind of \
+                                record stands where theirs are to be";
+
+/// Whether a batch was refused because the zone did not hold what the batch says: all others are refused as often as they
+/// are sent. One code stands for both, so the words decide: those that people quote of Route 53.
+fn differs(message: &str) -> bool {
+    ["Tried to create resource record set", "Tried to delete resource record set"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 fn invalid_batch_words<R>(
@@ -428,5 +443,32 @@ mod tests {
         let read = records(&checked.build().expect("complete")).expect("an address");
         assert!(!read.is_simple() && read.form == Form::Simple);
         assert_eq!(set(&read).expect("complete").health_check_id(), Some("c1"));
+    }
+
+    #[test]
+    fn batch_that_came_too_late_is_told_from_one_that_is_refused_for_good() {
+        let set = "[name='www.example.org.', type='A'";
+        let table = [
+            (format!("Tried to create resource record set {set}] but it already exists"), true),
+            (format!("Tried to delete resource record set {set}] but it was not found"), true),
+            (
+                format!(
+                    "[Tried to delete resource record set {set}] but the values provided do not match the current values]"
+                ),
+                true,
+            ),
+            ("RRSet with DNS name www.example.com. is not permitted in zone example.org.".to_owned(), false),
+            (
+                "RRSet of type TXT with DNS name _acme-challenge.example.org. is not permitted because a conflicting RRSet \
+                 of type CNAME with the same DNS name already exists in zone example.org."
+                    .to_owned(),
+                false,
+            ),
+            ("Invalid Resource Record: 'FATAL problem: InvalidCharacterString encountered with 'x''".to_owned(), false),
+            (String::new(), false),
+        ];
+        for (message, expected) in table {
+            assert_eq!(differs(&message), expected, "{message}");
+        }
     }
 }
