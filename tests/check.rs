@@ -1,8 +1,8 @@
 //! `spothost check` and `spothost status` look and change nothing.
 
-use world::{Fault, Rule, Site};
+use world::{Agent, Fault, Rule, Service, Site};
 
-use crate::{SOON, published, serving};
+use crate::{SOON, front, published, serving};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn check_of_a_bare_instance_finds_drift_and_changes_nothing() {
@@ -60,4 +60,18 @@ async fn host_at_rest_writes_nothing() {
     let (writes, looks) = (instance.aws.writes().len(), instance.aws.calls().len());
     agent.wait_for("many more looks", SOON, async |_| instance.aws.calls().len() > looks + 12).await;
     assert_eq!(instance.aws.writes().len(), writes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_whose_fleet_cannot_be_read_is_not_said_to_boot() {
+    let (instance, visitor) = published(&Site::titled("fleetless")).await;
+    instance.aws.add(Rule::new(Fault::refuse(403, "UnauthorizedOperation")).of(Service::Ec2));
+    let mut agent = instance.start();
+    let led = async |_: &Agent| instance.is_led_to().await;
+    agent.wait_for("the names lead to it", SOON, led).await;
+    agent.wait_for("it is degraded", SOON, async |agent| agent.status()["phase"] == "degraded").await;
+    assert!(front(&visitor).await.is_some());
+    let shown = instance.command(&["status"]).await;
+    assert_eq!(shown.code, Some(1), "{shown:?}");
+    assert!(shown.stdout.contains("is degraded") && shown.stdout.contains("succession"), "{}", shown.stdout);
 }

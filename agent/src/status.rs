@@ -38,6 +38,13 @@ pub enum Part {
     Departure,
 }
 
+impl Part {
+    /// Whether a host cannot serve at its names before this part holds something.
+    fn serves(self) -> bool {
+        !matches!(self, Part::Succession | Part::Departure)
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -217,11 +224,11 @@ pub struct Served {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostPhase {
-    /// Some part has never held anything yet.
+    /// Some part that it takes to serve has never held anything yet, or one has not been looked at.
     Booting,
     /// Every part is as it should be.
     Serving,
-    /// It serves, but some part goes on with what it had.
+    /// It serves, but some part goes on with what it had, or has nothing and is not needed to serve.
     Degraded,
     /// It serves, and another host owns the name.
     StandingAside,
@@ -268,11 +275,12 @@ impl Status {
 
     fn judged(&self) -> HostPhase {
         let any = |phase| self.parts.iter().any(|p| p.phase == phase);
+        let cannot_serve = self.parts.iter().any(|p| p.phase == Phase::Failing && p.part.serves());
         match self.phase {
             HostPhase::Gone => HostPhase::Gone,
             _ if self.going.is_some() => HostPhase::Departing,
-            _ if any(Phase::Starting) || any(Phase::Waiting) || any(Phase::Failing) => HostPhase::Booting,
-            _ if any(Phase::Degraded) => HostPhase::Degraded,
+            _ if any(Phase::Starting) || any(Phase::Waiting) || cannot_serve => HostPhase::Booting,
+            _ if any(Phase::Degraded) || any(Phase::Failing) => HostPhase::Degraded,
             _ if any(Phase::StandingAside) => HostPhase::StandingAside,
             _ => HostPhase::Serving,
         }

@@ -350,6 +350,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn host_that_serves_is_degraded_and_not_booting_while_its_fleet_cannot_be_read() {
+        let board = Board::new("www.example.org");
+        let serving = [Part::Host, Part::Package, Part::Certificate, Part::Listener, Part::Address];
+        let [host, .., address] = serving.map(|part| {
+            let place = board.place(part, &[]);
+            place.kept("held", Vec::new(), NEXT);
+            place
+        });
+        let succession = board.place(Part::Succession, &[]);
+        assert_eq!(status(&board).phase, HostPhase::Booting, "it has not been looked at yet");
+        let fault = Fault::operator("reading the fleet", "UnauthorizedOperation", "allow it");
+        succession.failed(&fault, 1, NEXT);
+        assert_eq!(status(&board).phase, HostPhase::Degraded);
+        assert!(status(&board).line().contains("succession reading the fleet: UnauthorizedOperation"));
+        address.stands_aside("another host owns the names", NEXT);
+        assert_eq!(status(&board).phase, HostPhase::Degraded);
+        succession.kept("a fleet of one", Vec::new(), NEXT);
+        assert_eq!(status(&board).phase, HostPhase::StandingAside);
+        // Without an address it is no host yet.
+        let board = Board::new("www.example.org");
+        board.place(Part::Address, &[]).failed(&fault, 1, NEXT);
+        assert_eq!(status(&board).phase, HostPhase::Booting);
+        drop(host);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn part_that_held_something_degrades_and_part_that_did_not_fails() {
         let board = Board::new("www.example.org");
         let place = board.place(Part::Package, &[]);
