@@ -335,3 +335,34 @@ async fn wildcard_alias_is_certified_published_and_redirected() {
     assert_eq!(instance.aws.writes().len(), writes);
     agent.wait_until_serving(SOON).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cname_where_a_proof_is_to_stand_is_for_a_person_before_the_ca_is_asked() {
+    let (instance, _) = published(&Site::titled("delegated")).await;
+    let name = format!("_acme-challenge.{}", instance.account.domain());
+    instance.account.upsert(&name, "CNAME", 60, &["proofs.example.net."]).await;
+    let mut agent = instance.start();
+    agent.wait_for("the cure", SOON, async |agent| says(agent, &format!("remove the CNAME at {name}"))).await;
+    assert_eq!(agent.part("certificate")["fault"]["cure"], "operator");
+    assert_eq!(["newAccount", "newOrder"].map(|resource| instance.acme.accepted(resource)), [0, 0]);
+    assert!(instance.account.secret().await.is_none(), "an attempt was counted");
+    instance.account.delete_record(&name, "CNAME").await;
+    agent.wait_until_serving(2 * SOON).await;
+    assert_eq!(instance.acme.accepted("newOrder"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn name_of_another_zone_is_for_a_person_at_once() {
+    let (instance, _visitor, agent) = serving(&Site::titled("elsewhere")).await;
+    agent.kill().await;
+    let mut second = instance.successor().await;
+    second.configuration.insert("aliases".to_owned(), Value::Array(vec![text("www.elsewhere.example")]));
+    let mut agent = second.start();
+    agent.wait_for("the cure", SOON, async |agent| says(agent, "take www.elsewhere.example out of `aliases`")).await;
+    let address = async |agent: &Agent| {
+        let fault = agent.part("address")["fault"].to_string();
+        fault.contains("is not permitted in zone") && fault.contains("`aliases`") && fault.contains("operator")
+    };
+    agent.wait_for("what Route 53 says", SOON, address).await;
+    assert_eq!(instance.acme.accepted("newOrder"), 1, "an attempt was spent");
+}

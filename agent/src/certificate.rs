@@ -148,6 +148,8 @@ pub struct Certificates {
     due_at: Option<Instant>,
     /// How far the clock of this host was behind at the last look.
     off: time::Duration,
+    /// What was wrong with the vault at the last look, and has been said.
+    damage: Option<String>,
 }
 
 /// What a look found.
@@ -186,7 +188,16 @@ impl Certificates {
             ask_at: Instant::now() + FIRST_ASKED,
             due_at: None,
             off: time::Duration::ZERO,
+            damage: None,
         }
+    }
+
+    /// What is wrong with the vault is said when it is found: what is held may be right all the same, and then nobody asks.
+    fn warn_of(&mut self, reading: &Reading) {
+        if let Some(damage) = reading.note.as_ref().filter(|note| self.damage.as_ref() != Some(note)) {
+            tracing::warn!("the vault: {damage}");
+        }
+        self.damage.clone_from(&reading.note);
     }
 
     /// How long until something is to be done that is known of already.
@@ -255,8 +266,9 @@ impl Certificates {
             }
             Certifier::Internal(folder) => {
                 let Reading { version, mut document, .. } = self.vault.read().await?;
-                document.certificate =
-                    Some(LocalCa::open(folder)?.issue(&self.wanted.names, OffsetDateTime::now_utc())?);
+                let now = OffsetDateTime::now_utc();
+                document.certificate = Some(LocalCa::open(folder)?.issue(&self.wanted.names, now)?);
+                document.count(now);
                 match self.vault.swap(version.as_deref(), &document).await? {
                     Swapped::Done(version) => (Some(version), document),
                     Swapped::Lost => {
@@ -349,6 +361,7 @@ impl Keeper for Certificates {
             tracing::warn!(off = %reading.off, "the clock of this host is off");
         }
         self.off = reading.off;
+        self.warn_of(&reading);
         let now = OffsetDateTime::now_utc() + reading.off;
         let mut certificate = reading.document.certificate.as_ref().map(Issued::read);
         let was_held = self.held;

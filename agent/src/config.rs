@@ -20,7 +20,7 @@ mod upgrade;
 pub use authority::{Authority, Ca, Eab};
 pub use leading::Leading;
 pub use name::Name;
-pub use place::{Bucket, PackagePlace, VaultPlace};
+pub use place::{Bucket, PackagePlace, SecretArn, SecretId, VaultPlace};
 pub use serve::{Limits, Serve};
 pub use succession::{Fleet, OnDeparture, Succession, Then};
 pub use upgrade::Upgrade;

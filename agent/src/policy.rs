@@ -263,10 +263,9 @@ impl Site<'_> {
     /// there may be judged by the bare name, which is the ARN of none. An ARN is used as it is.
     fn arns_of(&self, secret: &VaultPlace) -> Vec<String> {
         match secret {
-            VaultPlace::Secret(arn) if arn.starts_with("arn:") => vec![arn.clone()],
-            VaultPlace::Secret(name) => {
-                let bare = self.arn("secretsmanager", &format!("secret:{name}"));
-                vec![format!("{bare}-??????"), bare]
+            VaultPlace::Secret(id) => {
+                let Place { region, account, .. } = self.place;
+                id.policy_resources(self.place.partition(), region, account)
             }
             VaultPlace::Disk(_) => Vec::new(),
         }
@@ -287,7 +286,7 @@ impl Site<'_> {
 
     fn name_of_the_secret(&self) -> Option<&str> {
         match &self.config.vault {
-            VaultPlace::Secret(name) => (!name.starts_with("arn:")).then_some(name),
+            VaultPlace::Secret(id) => id.name(),
             VaultPlace::Disk(_) => None,
         }
     }

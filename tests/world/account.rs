@@ -278,6 +278,26 @@ impl Account {
         self.ask("put_secret", &[("name", name)], value.into()).await;
     }
 
+    /// Lets reads of secrets lag their writes by so many seconds.
+    pub async fn lag_secrets(&self, seconds: f64) {
+        self.ask("lag_secrets", &[("seconds", &seconds.to_string())], Bytes::new()).await;
+    }
+
+    /// Schedules the secret for deletion, by hand.
+    pub async fn schedule_deletion(&self) {
+        self.ask("schedule_deletion", &[("name", &self.vault())], Bytes::new()).await;
+    }
+
+    /// Brings it back, by hand.
+    pub async fn restore_secret(&self) {
+        self.ask("restore_secret", &[("name", &self.vault())], Bytes::new()).await;
+    }
+
+    /// The ARN of a secret.
+    pub async fn secret_arn(&self, name: &str) -> String {
+        self.ask("secret_arn", &[("name", name)], Bytes::new()).await.as_str().expect("an ARN").to_owned()
+    }
+
     /// The same account with the keys that the profile of that instance gives it.
     pub(crate) async fn as_instance(&self, instance: &str) -> Account {
         let keys = self.ask("session", &[("instance", instance)], Bytes::new()).await;

@@ -3,6 +3,9 @@
 //! It is made with `If-None-Match: *` and taken over only with `If-Match` of the very object that has run out
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html>), so of two hosts one wins.
 //! Whether it has run out is told by S3's clock alone: `Date` of its answer against the object's `Last-Modified`.
+//!
+//! Whoever gives it back leaves it there with what was done under it, which whoever holds it next is told: S3 reads what
+//! was written, always.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,9 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Aws,
-    refusal::{code, fault},
+    refusal::{DENIED, code, fault},
 };
 use crate::fault::Fault;
+
+/// Bytes of the object: a larger one is none.
+const LARGEST: i64 = 16 << 10;
 
 /// One lease object.
 #[derive(Clone)]
@@ -49,7 +55,15 @@ pub struct Version {
     etag: String,
     /// Fencing number: one more with every holder.
     pub number: u64,
+    /// How far what the lease is for had come when this was written: a number that only grows. The holder sets it; who
+    /// takes the lease over is told it.
+    pub done: u64,
 }
+
+/// So often in a row an object that S3 knows and hides again is asked for once more.
+const MOST_HIDDEN: u32 = 5;
+/// After so long.
+const HIDDEN_AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -57,6 +71,23 @@ struct Written {
     number: u64,
     /// So that every write is another object, with another ETag.
     writing: u64,
+    /// As [`Version::done`].
+    #[serde(default)]
+    done: u64,
+    /// Whether it was given back.
+    #[serde(default)]
+    free: bool,
+}
+
+/// The object as a look finds it.
+enum Found {
+    /// It is there.
+    Object { etag: String, written: Written, modified: Option<SystemTime> },
+    /// It is not.
+    Nothing,
+    /// S3 refuses to say: the permission is missing, or there is no such object, which a role without `s3:ListBucket` on
+    /// that very key is not told (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>).
+    Hidden(Fault),
 }
 
 impl LeaseObject {
@@ -78,30 +109,45 @@ impl LeaseObject {
     /// # Errors
     /// What S3 refuses, other than a permission.
     pub async fn ask_after(&self, holder: &str, life: Duration, gone: Option<&str>) -> Result<Asked, Fault> {
-        let fresh = self.put(holder, 1, None).await;
-        let now = match fresh {
-            Ok(version) => return Ok(Asked::Ours(version)),
-            Err(error) if is_taken(&error) => date_of(&error),
-            Err(error) => return self.refused(&error),
-        };
-        let request = self.client.get_object().bucket(&self.bucket).key(&self.key);
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            // It was given back this moment.
-            Err(error) if code(&error) == Some("NoSuchKey") => return Ok(soon(Duration::from_millis(200))),
-            Err(error) => return self.refused(&error),
-        };
-        let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let written = answer.last_modified().and_then(|at| SystemTime::try_from(*at).ok());
-        let body = answer.body.collect().await.map(|body| body.into_bytes()).unwrap_or_default();
-        let theirs =
-            serde_json::from_slice(&body).unwrap_or(Written { holder: "somebody".into(), number: 0, writing: 0 });
-        let age = written.and_then(|written| now.duration_since(written).ok()).unwrap_or_default();
-        match life.checked_sub(age) {
-            Some(left) if theirs.holder != holder && gone != Some(&theirs.holder) && !left.is_zero() => {
-                Ok(Asked::Theirs { holder: theirs.holder, left })
+        let mut hidden = 0;
+        loop {
+            match self.ask_once(holder, life, gone).await? {
+                Once::Told(asked) => return Ok(asked),
+                // It is gone between two calls, or reading it is not allowed: the next try tells.
+                Once::Hidden(fault) if hidden == MOST_HIDDEN => return Ok(Asked::Denied(fault)),
+                Once::Hidden(_) => hidden += 1,
             }
-            _ => self.take_over(holder, theirs.number + 1, &etag).await,
+            tokio::time::sleep(HIDDEN_AGAIN).await;
+        }
+    }
+
+    // The future of one call of an SDK is tens of kilobytes, and those of several calls in one function stand beside each other
+    // on the stack of a build without optimisation: each is boxed.
+    async fn ask_once(&self, holder: &str, life: Duration, gone: Option<&str>) -> Result<Once, Fault> {
+        let fresh = Written { holder: holder.to_owned(), number: 1, writing: 0, done: 0, free: false };
+        let now = match Box::pin(self.put(fresh, None)).await {
+            Ok(version) => return Ok(Once::Told(Asked::Ours(version))),
+            Err(error) if is_taken(&error) => date_of(&error),
+            Err(error) => return self.refused(&error).map(Once::Told),
+        };
+        let (etag, theirs, modified) = match Box::pin(self.look()).await? {
+            Found::Object { etag, written, modified } => (etag, written, modified),
+            Found::Nothing => return Ok(Once::Told(soon(Duration::from_millis(200)))),
+            Found::Hidden(fault) => return Ok(Once::Hidden(fault)),
+        };
+        let age = modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
+        let left = life.saturating_sub(age);
+        let is_over = theirs.free || theirs.holder == holder || gone == Some(&theirs.holder) || left.is_zero();
+        if !is_over {
+            return Ok(Once::Told(Asked::Theirs { holder: theirs.holder, left }));
+        }
+        let ours = Written { holder: holder.to_owned(), number: theirs.number + 1, free: false, ..theirs };
+        match Box::pin(self.put(ours, Some(&etag))).await {
+            Ok(version) => Ok(Once::Told(Asked::Ours(version))),
+            Err(error) if is_gone(&error) => Ok(Once::Told(soon(Duration::from_secs(1)))),
+            // The first write was not refused for a permission, so this one is for an object that is not there.
+            Err(error) if is_hidden(&error) => Ok(Once::Hidden(self.fault(&error))),
+            Err(error) => self.refused(&error).map(Once::Told),
         }
     }
 
@@ -110,65 +156,106 @@ impl LeaseObject {
     /// # Errors
     /// What S3 refuses.
     pub async fn refresh(&self, holder: &str, version: &Version) -> Result<Option<Version>, Fault> {
-        match self.put(holder, version.number, Some(&version.etag)).await {
-            Ok(version) => Ok(Some(version)),
-            Err(error) if is_taken(&error) || code(&error) == Some("NoSuchKey") => Ok(None),
-            Err(error) => Err(fault(&self.doing("refreshing"), "s3:PutObject", &error)),
+        let ours = || Written {
+            holder: holder.to_owned(),
+            number: version.number,
+            writing: 0,
+            done: version.done,
+            free: false,
+        };
+        match Box::pin(self.put(ours(), Some(&version.etag))).await {
+            Ok(version) => return Ok(Some(version)),
+            Err(error) if is_gone(&error) || is_hidden(&error) => {}
+            Err(error) => return Err(fault(&self.doing("refreshing"), "s3:PutObject", &error)),
+        }
+        // A refresh whose answer was lost has made it another object, and it is ours all the same.
+        match Box::pin(self.look()).await? {
+            Found::Object { etag, written, .. }
+                if written.holder == holder && written.number == version.number && !written.free =>
+            {
+                Ok(Box::pin(self.put(ours(), Some(&etag))).await.ok())
+            }
+            _ => Ok(None),
         }
     }
 
-    /// Gives the lease back, if it is still ours.
+    /// Gives the lease back, if it is still ours, with [`Version::done`] for whoever holds it next.
     ///
     /// # Errors
     /// What S3 refuses.
-    pub async fn give_back(&self, version: &Version) -> Result<(), Fault> {
-        let request = self.client.delete_object().bucket(&self.bucket).key(&self.key).if_match(&version.etag);
-        match request.send().await {
+    pub async fn give_back(&self, holder: &str, version: &Version) -> Result<(), Fault> {
+        let free =
+            Written { holder: holder.to_owned(), number: version.number, writing: 0, done: version.done, free: true };
+        match self.put(free, Some(&version.etag)).await {
             Ok(_) => Ok(()),
-            Err(error) if is_taken(&error) || code(&error) == Some("NoSuchKey") => Ok(()),
-            Err(error) => Err(fault(&self.doing("giving back"), "s3:DeleteObject", &error)),
+            Err(error) if is_gone(&error) || is_hidden(&error) => Ok(()),
+            Err(error) => Err(fault(&self.doing("giving back"), "s3:PutObject", &error)),
         }
     }
 
-    async fn take_over(&self, holder: &str, number: u64, etag: &str) -> Result<Asked, Fault> {
-        match self.put(holder, number, Some(etag)).await {
-            Ok(version) => Ok(Asked::Ours(version)),
-            Err(error) if is_taken(&error) || code(&error) == Some("NoSuchKey") => Ok(soon(Duration::from_secs(1))),
-            Err(error) => self.refused(&error),
+    async fn look(&self) -> Result<Found, Fault> {
+        let answer = match self.client.get_object().bucket(&self.bucket).key(&self.key).send().await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == Some("NoSuchKey") => return Ok(Found::Nothing),
+            Err(error) if is_hidden(&error) => {
+                return Ok(Found::Hidden(fault(&self.doing("reading"), "s3:GetObject", &error)));
+            }
+            Err(error) => return Err(fault(&self.doing("reading"), "s3:GetObject", &error)),
+        };
+        if answer.content_length().unwrap_or(0) > LARGEST {
+            let remedy = "remove it: no host has written that";
+            return Err(Fault::operator(self.doing("reading"), format!("it is larger than {LARGEST} bytes"), remedy));
         }
+        let etag = answer.e_tag().unwrap_or_default().to_owned();
+        let modified = answer.last_modified().and_then(|at| SystemTime::try_from(*at).ok());
+        let body = answer.body.collect().await.map(|body| body.into_bytes()).unwrap_or_default();
+        let unknown = Written { holder: "somebody".to_owned(), number: 0, writing: 0, done: 0, free: false };
+        Ok(Found::Object { etag, written: serde_json::from_slice(&body).unwrap_or(unknown), modified })
     }
 
     async fn put(
         &self,
-        holder: &str,
-        number: u64,
+        written: Written,
         was: Option<&str>,
     ) -> Result<Version, SdkError<aws_sdk_s3::operation::put_object::PutObjectError>> {
-        let written = Written { holder: holder.to_owned(), number, writing: fastrand::u64(..) };
-        let body = serde_json::to_vec(&written).unwrap_or_default();
+        let (number, done) = (written.number, written.done);
+        let body = serde_json::to_vec(&Written { writing: fastrand::u64(..), ..written }).unwrap_or_default();
         let request = self.client.put_object().bucket(&self.bucket).key(&self.key).body(ByteStream::from(body));
         let request = match was {
             Some(etag) => request.if_match(etag),
             None => request.if_none_match("*"),
         };
         let answer = request.content_type("application/json").send().await?;
-        Ok(Version { etag: answer.e_tag().unwrap_or_default().to_owned(), number })
+        Ok(Version { etag: answer.e_tag().unwrap_or_default().to_owned(), number, done })
     }
 
     fn refused<E>(&self, error: &SdkError<E>) -> Result<Asked, Fault>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let fault = fault(&self.doing("asking for"), "s3:PutObject, s3:GetObject and s3:DeleteObject", error);
+        let fault = self.fault(error);
         match fault.cure {
             crate::fault::Cure::Operator => Ok(Asked::Denied(fault)),
             _ => Err(fault),
         }
     }
 
+    fn fault<E>(&self, error: &SdkError<E>) -> Fault
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        fault(&self.doing("asking for"), "s3:PutObject and s3:GetObject", error)
+    }
+
     fn doing(&self, what: &str) -> String {
         format!("{what} the lease s3://{}/{}", self.bucket, self.key)
     }
+}
+
+/// What came of asking once.
+enum Once {
+    Told(Asked),
+    Hidden(Fault),
 }
 
 fn soon(left: Duration) -> Asked {
@@ -178,6 +265,16 @@ fn soon(left: Duration) -> Asked {
 /// 412: the condition does not hold. 409: two conditional writes met, and this one lost.
 fn is_taken<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     matches!(code(error), Some("PreconditionFailed" | "ConditionalRequestConflict"))
+}
+
+/// The same, or there is no such object to compare with.
+fn is_gone<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    is_taken(error) || code(error) == Some("NoSuchKey")
+}
+
+/// The permission is missing, or the object is.
+fn is_hidden<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    code(error).is_some_and(|code| DENIED.contains(&code))
 }
 
 fn date_of<E>(error: &SdkError<E>) -> SystemTime {

@@ -233,7 +233,8 @@ mod tests {
         }
         let chain = DefaultCredentialsChain::builder().configure(ProviderConfig::empty()).build().await;
         assert!(format!("{chain:?}").contains(METADATA), "the SDK has another name for it: {chain:?}");
-        let table: [(fn() -> CredentialsError, Cure, &str); 5] = [
+        type Fail = fn() -> CredentialsError;
+        let table: [(Fail, Cure, &str); 5] = [
             (CredentialsError::not_loaded_no_source, Cure::Operator, "there are no AWS credentials"),
             (|| CredentialsError::invalid_configuration("no\nrole"), Cure::Operator, "no role"),
             (|| CredentialsError::provider_error("the session is over"), Cure::Operator, "the session is over"),

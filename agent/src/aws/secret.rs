@@ -4,10 +4,20 @@
 //! read: `UpdateSecretVersionStage` with a `RemoveFromVersionId` that no longer holds the label is refused, so this
 //! is a compare-and-swap
 //! (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>).
+//!
+//! Reads lag writes: Secrets Manager is eventually consistent. So nothing here is decided by a read that a write could
+//! decide: who was first is told by the answer to the write.
 
-use aws_sdk_secretsmanager::Client;
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::{
+    Client,
+    config::Region,
+    error::{ProvideErrorMetadata, SdkError},
+};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::{
@@ -15,7 +25,7 @@ use super::{
     date::Date,
     refusal::{code, fault},
 };
-use crate::fault::Fault;
+use crate::{config::SecretId, fault::Fault};
 
 const CURRENT: &str = "AWSCURRENT";
 /// The stage that AWS leaves with the version that was current before.
@@ -23,10 +33,15 @@ const PREVIOUS: &str = "AWSPREVIOUS";
 /// The stage of a version that was put but is not current yet.
 const DRAFT: &str = "spothost-draft";
 
+/// How long a read may show a version that is known to be current no more, before it is no longer waited for.
+const SETTLES: Duration = Duration::from_secs(5);
+/// Between two such reads.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// One secret.
 pub struct Secret {
     client: Client,
-    name: String,
+    id: SecretId,
     date: Date,
 }
 
@@ -49,10 +64,14 @@ pub enum Swapped {
 }
 
 impl Secret {
-    /// The secret of that name.
-    pub fn new(aws: &Aws, name: String) -> Secret {
-        let config = aws_sdk_secretsmanager::config::Builder::from(&aws.config).interceptor(aws.date.clone());
-        Secret { client: Client::from_conf(config.build()), name, date: aws.date.clone() }
+    /// The secret of that name or ARN.
+    pub fn new(aws: &Aws, id: SecretId) -> Secret {
+        let mut config = aws_sdk_secretsmanager::config::Builder::from(&aws.config).interceptor(aws.date.clone());
+        // A secret is of one region, and its ARN is known in no other.
+        if let Some(arn) = id.arn() {
+            config = config.region(Region::new(arn.region.to_owned()));
+        }
+        Secret { client: Client::from_conf(config.build()), id, date: aws.date.clone() }
     }
 
     /// The current value, if the secret exists and has one.
@@ -77,12 +96,12 @@ impl Secret {
     }
 
     async fn staged(&self, stage: &str) -> Result<Option<Stored>, Fault> {
-        let doing = format!("reading secret {}", self.name);
-        let request = self.client.get_secret_value().secret_id(&self.name).version_stage(stage);
+        let doing = format!("reading secret {}", self.id);
+        let request = self.client.get_secret_value().secret_id(self.id.as_str()).version_stage(stage);
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) if code(&error) == Some("ResourceNotFoundException") => return Ok(None),
-            Err(error) => return Err(fault(&doing, "secretsmanager:GetSecretValue", &error)),
+            Err(error) => return Err(self.refused(&doing, "secretsmanager:GetSecretValue", &error)),
         };
         let version = answer.version_id().unwrap_or_default().to_owned();
         match answer.secret_string {
@@ -106,50 +125,96 @@ impl Secret {
     }
 
     async fn create(&self, text: &str) -> Result<Swapped, Fault> {
-        let request = self.client.create_secret().name(&self.name).secret_string(text);
+        // A secret that has an ARN is there, and may have no value yet.
+        let Some(name) = self.id.name() else { return self.fill(text).await };
+        let request = self.client.create_secret().name(name).secret_string(text);
         let request = request.client_request_token(token("", text));
         let request = request.description("Certificate and ACME account of a site, kept by spothost.");
         match request.send().await {
             Ok(answer) => Ok(Swapped::Done(answer.version_id().unwrap_or_default().to_owned())),
             Err(error) if code(&error) == Some("ResourceExistsException") => self.fill(text).await,
-            Err(error) => Err(fault(&format!("making secret {}", self.name), "secretsmanager:CreateSecret", &error)),
+            Err(error) => Err(self.refused(&format!("making secret {name}"), "secretsmanager:CreateSecret", &error)),
         }
     }
 
     /// A secret can exist without a value, as CloudFormation and people make it: then the first version is ours.
+    ///
+    /// The first version of a secret becomes the current one whatever label it is put under, and no later one does
+    /// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html>): a value that somebody
+    /// else has stored meanwhile is not replaced, even where reads do not show it yet.
     async fn fill(&self, text: &str) -> Result<Swapped, Fault> {
-        if self.read().await?.is_some() {
-            return Ok(Swapped::Lost);
-        }
-        let version = self.put("", text, CURRENT).await?;
-        Ok(Swapped::Done(version))
+        let put = self.put("", text, DRAFT).await?;
+        Ok(if put.is_current { Swapped::Done(put.version) } else { Swapped::Lost })
     }
 
     async fn replace(&self, was: &str, text: &str) -> Result<Swapped, Fault> {
-        let version = self.put(was, text, DRAFT).await?;
-        let request = self.client.update_secret_version_stage().secret_id(&self.name).version_stage(CURRENT);
+        let version = self.put(was, text, DRAFT).await?.version;
+        let request = self.client.update_secret_version_stage().secret_id(self.id.as_str()).version_stage(CURRENT);
         match request.move_to_version_id(&version).remove_from_version_id(was).send().await {
             Ok(_) => Ok(Swapped::Done(version)),
-            // The move may have been made before, by a call whose answer was lost.
-            Err(error) if code(&error) == Some("InvalidParameterException") => Ok(match self.read().await? {
-                Some(now) if now.version == version => Swapped::Done(version),
-                _ => Swapped::Lost,
-            }),
+            Err(error) if code(&error) == Some("InvalidParameterException") => self.moved(was, version).await,
             Err(error) => {
-                let doing = format!("making version {version} of secret {} current", self.name);
-                Err(fault(&doing, "secretsmanager:UpdateSecretVersionStage", &error))
+                let doing = format!("making version {version} of secret {} current", self.id);
+                Err(self.refused(&doing, "secretsmanager:UpdateSecretVersionStage", &error))
             }
         }
     }
 
-    async fn put(&self, was: &str, text: &str, stage: &str) -> Result<String, Fault> {
-        let doing = format!("writing secret {}", self.name);
-        let request = self.client.put_secret_value().secret_id(&self.name).version_stages(stage).secret_string(text);
-        let request = request.client_request_token(token(was, text));
-        let answer = request.send().await.map_err(|error| fault(&doing, "secretsmanager:PutSecretValue", &error))?;
-        let version = answer.version_id().map(str::to_owned);
-        version.ok_or_else(|| Fault::retry(doing, "an answer without version id"))
+    /// Who has moved the label away from `was`: this host itself, by a call whose answer was lost, or somebody else.
+    /// A read that still shows `was` is an old one.
+    async fn moved(&self, was: &str, version: String) -> Result<Swapped, Fault> {
+        let end = Instant::now() + SETTLES;
+        loop {
+            match self.read().await? {
+                Some(now) if now.version == version => return Ok(Swapped::Done(version)),
+                Some(now) if now.version != was => return Ok(Swapped::Lost),
+                _ if Instant::now() >= end => return Ok(Swapped::Lost),
+                _ => sleep(LOOK_AGAIN).await,
+            }
+        }
     }
+
+    async fn put(&self, was: &str, text: &str, stage: &str) -> Result<Put, Fault> {
+        let doing = format!("writing secret {}", self.id);
+        let request = self.client.put_secret_value().secret_id(self.id.as_str()).version_stages(stage);
+        let request = request.secret_string(text).client_request_token(token(was, text));
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| self.refused(&doing, "secretsmanager:PutSecretValue", &error))?;
+        let is_current = answer.version_stages().iter().any(|stage| stage == CURRENT);
+        let version = answer.version_id().map(str::to_owned);
+        let version = version.ok_or_else(|| Fault::retry(doing, "an answer without version id"))?;
+        Ok(Put { version, is_current })
+    }
+
+    /// The fault that `error` is, with the cure where that names the secret.
+    fn refused<E>(&self, doing: &str, permission: &str, error: &SdkError<E>) -> Fault
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let fault = fault(doing, permission, error);
+        let id = &self.id;
+        let remedy = match code(error) {
+            Some("InvalidRequestException") => format!(
+                "if it is scheduled for deletion, bring it back: aws secretsmanager restore-secret --secret-id {id}; else \
+                 name another secret"
+            ),
+            // What has a name is made anew by the next look.
+            Some("ResourceNotFoundException") if id.arn().is_some() => {
+                format!(
+                    "there is no secret {id}: correct the ARN, or write a name in its place, under which one is made"
+                )
+            }
+            _ => return fault,
+        };
+        Fault::operator(doing, fault.said, remedy)
+    }
+}
+
+/// A version that was put.
+struct Put {
+    version: String,
+    /// Whether it is the current one, as the answer to the write says.
+    is_current: bool,
 }
 
 /// The token by which Secrets Manager knows a write that is repeated: the same text in the place of the same version is

@@ -156,16 +156,13 @@ fn identifier(issued: &Issued) -> Option<CertificateIdentifier<'static>> {
 async fn external_key(eab: &Eab, aws: &Aws) -> Result<ExternalAccountKey, Fault> {
     let (doing, text) = match &eab.key {
         VaultPlace::Disk(path) => (format!("reading [acme.eab] key_file {}", path.display()), private_file(path)?),
-        VaultPlace::Secret(name) => {
-            let stored = Secret::new(aws, name.clone()).read().await?;
+        VaultPlace::Secret(id) => {
+            let stored = Secret::new(aws, id.clone()).read().await?;
             let stored = stored.ok_or_else(|| {
-                Fault::operator(
-                    format!("reading secret {name}"),
-                    "it has no value",
-                    "put the key of [acme.eab] into it",
-                )
+                let doing = format!("reading secret {id}");
+                Fault::operator(doing, "it has no value", "put the key of [acme.eab] into it")
             })?;
-            (format!("reading [acme.eab] key_secret {name}"), stored.text)
+            (format!("reading [acme.eab] key_secret {id}"), stored.text)
         }
     };
     let key = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| {

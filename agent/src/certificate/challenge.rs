@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     aws::zone::{Changed, Kind, Records, Step, Zone},
+    config::Name,
     fault::Fault,
 };
 
@@ -27,6 +28,44 @@ impl Proof {
     pub(super) fn new(host: &str, value: &str) -> Proof {
         Proof { name: format!("_acme-challenge.{}", host.trim_start_matches("*.")), value: format!("\"{value}\"") }
     }
+}
+
+/// Makes sure that the proofs for `names` can stand in `zone`, before the CA is asked for anything: an order whose proof
+/// cannot be written counts as one that failed.
+///
+/// # Errors
+/// A name of another zone; a CNAME where a proof is to stand; what Route 53 refuses.
+pub(super) async fn can_be_published(zone: &Zone, names: &[Name]) -> Result<(), Fault> {
+    let apex = zone.apex().await?;
+    for host in names {
+        let Proof { name, .. } = Proof::new(host.as_str(), "");
+        let records = if is_in(&name, &apex.name) { zone.records(&name).await? } else { Vec::new() };
+        provable(host, &name, &apex.name, &records)?;
+    }
+    Ok(())
+}
+
+/// Whether a proof for `host` can stand at `name` in the zone of that apex, which holds `records` there.
+fn provable(host: &Name, name: &str, apex: &str, records: &[Records]) -> Result<(), Fault> {
+    let doing = format!("preparing to prove {host} to the CA");
+    if !is_in(name, apex) {
+        let said = format!("{name} is not in the zone {apex}, which `zone` names");
+        let remedy = format!("take {host} out of `aliases`, or name the zone that all names are in");
+        return Err(Fault::operator(doing, said, remedy));
+    }
+    // RFC 1034 §3.6.2: a name with a CNAME has nothing else.
+    match records.iter().find(|set| set.kind == Kind::Cname) {
+        Some(alias) => {
+            let leads = alias.values.first().map_or("another name", String::as_str);
+            let said = format!("there is a CNAME at {name}, which leads to {leads}: no proof can stand there");
+            Err(Fault::operator(doing, said, format!("remove the CNAME at {name}")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_in(name: &str, apex: &str) -> bool {
+    name.strip_suffix(apex).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// The proofs of one order.
@@ -136,6 +175,28 @@ mod tests {
         assert_eq!(without(Some(&set(&["\"ours\""])), NAME, &ours), [delete(&["\"ours\""])]);
         assert_eq!(without(Some(&theirs), NAME, &ours), []);
         assert_eq!(without(None, NAME, &ours), []);
+    }
+
+    #[test]
+    fn name_that_cannot_be_proven_is_told_with_its_cure() {
+        let cname = Records { kind: Kind::Cname, values: vec!["proofs.example.net".into()], ..set(&[]) };
+        let table = [
+            ("a.example", "a.example", vec![], None),
+            ("a.example", "example", vec![set(&["\"v\""])], None),
+            ("*.a.example", "a.example", vec![], None),
+            ("a.example", "b.example", vec![], Some("take a.example out of `aliases`")),
+            ("xa.example", "a.example", vec![], Some("is not in the zone a.example")),
+            ("a.example", "a.example", vec![cname], Some("remove the CNAME at _acme-challenge.a.example")),
+        ];
+        for (host, apex, records, said) in table {
+            let host: Name = host.parse().expect("a name");
+            let name = Proof::new(host.as_str(), "").name;
+            let fault = provable(&host, &name, apex, &records).err();
+            assert_eq!(fault.is_some(), said.is_some(), "{host} in {apex}: {fault:?}");
+            if let (Some(fault), Some(said)) = (fault, said) {
+                assert!(fault.to_string().contains(said), "{fault}");
+            }
+        }
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub(super) struct Document {
     pub order: Option<Underway>,
     /// What was tried at which CA.
     pub ledger: Ledger,
+    /// Number of this version: one more with every one that is written, whoever writes it. Of two versions it tells which is
+    /// the older, where a read shows one that is current no more.
+    pub written: u64,
     /// How many versions may still be written; none when nothing is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     versions: Option<Bucket>,
@@ -148,6 +151,7 @@ impl Default for Document {
             certificate: None,
             order: None,
             ledger: Ledger::default(),
+            written: 0,
             versions: None,
         }
     }
@@ -193,6 +197,7 @@ impl Document {
             certificate: field(&mut fields, "certificate", lost),
             order: field(&mut fields, "order", lost),
             ledger: field(&mut fields, "ledger", lost).unwrap_or_default(),
+            written: field(&mut fields, "written", lost).unwrap_or_default(),
             versions: field(&mut fields, "versions", lost),
             ..Document::default()
         };
@@ -216,11 +221,12 @@ impl Document {
 
     /// The same with what was done until `now` was written: what CAs and the secret were asked for, not what came of it.
     pub(super) fn with_the_past_of(self, now: &Document) -> Document {
-        Document { ledger: now.ledger.clone(), versions: now.versions, ..self }
+        Document { ledger: now.ledger.clone(), versions: now.versions, written: now.written, ..self }
     }
 
     /// Writes down that it is about to be written.
     pub(super) fn count(&mut self, now: OffsetDateTime) {
+        self.written = self.written.saturating_add(1);
         let bucket = self.versions.get_or_insert_with(|| Bucket::full(now));
         bucket.spend(VERSIONS, now);
     }

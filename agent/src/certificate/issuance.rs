@@ -6,6 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::{
     Vault,
     acme::Acme,
+    challenge::can_be_published,
     document::Issued,
     key::{new_key, request},
     lease::Lease,
@@ -51,7 +52,8 @@ impl Issuance<'_> {
         let mut run = Run::new(self.wanted, std::mem::take(strikes));
         let mut hands = Hands::default();
         while let Some(step) = run.next() {
-            let came = self.take(step, &mut hands).await.unwrap_or_else(Came::Failed);
+            // A step may be a call of any of four services: its future is large, and does not belong on the stack.
+            let came = Box::pin(self.take(step, &mut hands)).await.unwrap_or_else(Came::Failed);
             run.came(came, OffsetDateTime::now_utc() + hands.off);
         }
         let directory = &run.authority().directory;
@@ -70,17 +72,23 @@ impl Issuance<'_> {
                 hands.lease = Some(Lease::take(self.lease.clone(), &self.holder, self.insist).await?);
             }
             Step::Read => {
-                let reading = self.vault.read().await?;
+                let written = match &hands.lease {
+                    Some(lease) => lease.vault().await,
+                    None => 0,
+                };
+                let reading = self.vault.read_since(written).await?;
                 hands.off = reading.off;
                 let holding = reading.document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
                 return Ok(Came::Read(reading.version, Box::new(reading.document), holding));
             }
+            Step::Prepare => can_be_published(&self.zone, &self.wanted.names).await?,
             Step::Reach(authority) => self.acme(&authority.directory)?.reach().await?,
             Step::Store(document, was) => {
-                return Ok(match self.vault.swap(was, document).await? {
-                    Swapped::Done(version) => Came::Stored(version),
-                    Swapped::Lost => Came::Overtaken,
-                });
+                let Swapped::Done(version) = self.vault.swap(was, document).await? else { return Ok(Came::Overtaken) };
+                if let Some(lease) = &hands.lease {
+                    lease.wrote(document.written).await;
+                }
+                return Ok(Came::Stored(version));
             }
             Step::Open(authority, kept) => {
                 let (customer, made) = self.acme(&authority.directory)?.open(kept, &self.aws).await?;

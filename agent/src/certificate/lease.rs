@@ -1,4 +1,9 @@
 //! One host orders, the others wait for what it stores.
+//!
+//! The lease keeps orders apart; what makes them safe is the vault's compare-and-swap. A holder refreshes the lease several
+//! times within its life, and confirms it before each step that costs something; one that stands still for longer than that
+//! life may be overtaken, and then what it stores is refused, because the vault holds another version by then. So its life
+//! only has to be longer than a few refreshes, and no longer than people should wait for a host that was killed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,12 +14,14 @@ use crate::{
     fault::Fault,
 };
 
-/// A host that was killed while it ordered holds the others up for this long.
-const LIFE: Duration = Duration::from_secs(60);
+/// A host that was killed while it ordered holds the others up for this long; they ask again within two seconds.
+pub(super) const LIFE: Duration = Duration::from_secs(15);
 /// How long S3 may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often the lease is refreshed meanwhile.
-const REFRESH: Duration = Duration::from_secs(15);
+/// How often the lease is refreshed meanwhile: two refreshes in a row may come to nothing.
+const REFRESH: Duration = Duration::from_secs(4);
+/// So soon after one that came to nothing it is refreshed again.
+const REFRESH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Leave to order, until it is given back or dropped.
 pub(super) struct Lease {
@@ -35,9 +42,7 @@ impl Lease {
     /// answer, unless the caller would rather `insist`: a certificate should not have to wait for a bucket.
     pub(super) async fn take(object: Option<LeaseObject>, holder: &str, insist: bool) -> Result<Lease, Fault> {
         let Some(object) = object else { return Ok(Lease { held: None }) };
-        let asked = tokio::time::timeout(PATIENCE, object.ask(holder, LIFE)).await;
-        let asked = asked.unwrap_or_else(|_| Err(Fault::retry("asking for leave to order", "S3 does not answer")));
-        let asked = match asked {
+        let asked = match in_time("asking for leave to order", object.ask(holder, LIFE)).await {
             Err(fault) if !insist => Asked::Denied(fault),
             asked => asked?,
         };
@@ -55,6 +60,23 @@ impl Lease {
                 tokio::time::sleep(Duration::from_secs_f64(fastrand::f64() * 5.0)).await;
                 Ok(Lease { held: None })
             }
+        }
+    }
+
+    /// The number of the vault's version that was written last by a host that held it, as far as that has told; 0 for none.
+    pub(super) async fn vault(&self) -> u64 {
+        match &self.held {
+            Some(held) => held.version.lock().await.as_ref().map_or(0, |version| version.done),
+            None => 0,
+        }
+    }
+
+    /// Says that the vault's version of that number was written, to whoever holds the lease next: with the next refresh.
+    pub(super) async fn wrote(&self, number: u64) {
+        if let Some(held) = &self.held
+            && let Some(version) = held.version.lock().await.as_mut()
+        {
+            version.done = version.done.max(number);
         }
     }
 
@@ -76,7 +98,8 @@ impl Lease {
         let Some(held) = &self.held else { return };
         held.refreshing.abort();
         let Some(version) = held.version.lock().await.take() else { return };
-        if let Err(fault) = held.object.give_back(&version).await {
+        let given = in_time("giving the lease back", held.object.give_back(&held.holder, &version)).await;
+        if let Err(fault) = given {
             tracing::info!(%fault, "the lease runs out by itself");
         }
     }
@@ -88,13 +111,17 @@ impl Held {
         let refreshing = tokio::spawn({
             let (object, holder, version) = (object.clone(), holder.to_owned(), version.clone());
             async move {
+                let mut pause = REFRESH;
                 loop {
-                    tokio::time::sleep(REFRESH).await;
-                    match refreshed(&object, &holder, &version).await {
-                        Ok(true) => {}
+                    tokio::time::sleep(pause).await;
+                    pause = match refreshed(&object, &holder, &version).await {
+                        Ok(true) => REFRESH,
                         Ok(false) => return,
-                        Err(fault) => tracing::debug!(%fault, "the lease was not refreshed"),
-                    }
+                        Err(fault) => {
+                            tracing::debug!(%fault, "the lease was not refreshed");
+                            REFRESH_AGAIN
+                        }
+                    };
                 }
             }
         });
@@ -115,6 +142,12 @@ impl Drop for Held {
 async fn refreshed(object: &LeaseObject, holder: &str, version: &Mutex<Option<Version>>) -> Result<bool, Fault> {
     let mut version = version.lock().await;
     let Some(now) = version.as_ref() else { return Ok(false) };
-    *version = object.refresh(holder, now).await?;
+    *version = in_time("refreshing the lease", object.refresh(holder, now)).await?;
     Ok(version.is_some())
+}
+
+/// An S3 that does not answer is not waited for longer than that is worth.
+async fn in_time<T>(doing: &str, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let answer = tokio::time::timeout(PATIENCE, Box::pin(call)).await;
+    answer.unwrap_or_else(|_| Err(Fault::retry(doing, "S3 does not answer")))
 }

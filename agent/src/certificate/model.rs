@@ -1,8 +1,8 @@
 //! Any number of hosts and one CA on virtual time, with the real plan, ledger and steps.
 //!
-//! What is simulated is what the hosts talk to: a vault with compare-and-swap, a lease, a CA with the token buckets that
-//! Let's Encrypt publishes, clocks that are off. Hosts boot, overlap, are killed before, during and after any step, and
-//! lose answers; the CA is down for weeks; the vault is lost. Everything is drawn from a seed. After each step the rules
+//! What is simulated is what the hosts talk to: a vault with compare-and-swap and reads that lag, a lease, a CA with the
+//! token buckets that Let's Encrypt publishes, clocks that are off. Hosts boot, overlap, are killed before, during and after
+//! any step, stand still for longer than their lease lives, and lose answers; the CA is down for weeks; the vault is lost. Everything is drawn from a seed. After each step the rules
 //! are checked that the vault promises:
 //!
 //! 1. At most one certificate per renewal and per real loss; no limit of the CA touched; no gap in validity if the CA
@@ -30,6 +30,8 @@ mod tests;
 use ca::Ca;
 use store::Store;
 
+/// How long a host reads the vault again that shows an older version than it knows of.
+const READ_AGAIN: Duration = Duration::seconds(10);
 const BEGIN: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// For how long at a stretch a CA must be there in the last third of a certificate's life to be reached for certain, by how
@@ -59,6 +61,10 @@ pub struct Setting {
     pub kills: Option<u32>,
     /// Of how many steps the answer of one is lost.
     pub losses: Option<u32>,
+    /// Of how many steps one is followed by so long a standstill of its host that its lease may run out.
+    pub stalls: Option<u32>,
+    /// By how many seconds reads of the vault lag its writes at most.
+    pub lag: i64,
     /// Of how many proofs the CA does not believe one.
     pub disbelief: Option<u32>,
     /// Of how many days on one the CA goes down, for up to half the life of a certificate.
@@ -86,6 +92,8 @@ pub enum Policy {
     NoLedger,
     /// This program, had it not read the vault again under the lease.
     NotReadAgain,
+    /// This program, had it filled a vault that a read shows empty, without asking whether it is.
+    FilledBlindly,
 }
 
 impl Setting {
@@ -99,6 +107,8 @@ impl Setting {
             ari: true,
             kills: None,
             losses: None,
+            stalls: None,
+            lag: 0,
             disbelief: None,
             outages: None,
             ruins: None,
@@ -111,6 +121,11 @@ impl Setting {
     /// One day that begins with so many hosts at the same moment and an empty vault.
     pub fn race(hosts: u32, leases: bool) -> Setting {
         Setting { days: 1, together: hosts, boots: 0, leases, ..Setting::quiet(Policy::Vault) }
+    }
+
+    /// The same where reads of the vault lag by up to so many seconds.
+    pub fn lagging_race(hosts: u32, leases: bool, lag: i64) -> Setting {
+        Setting { lag, ..Setting::race(hosts, leases) }
     }
 
     /// One in which everything goes wrong that can, drawn from `seed`.
@@ -126,6 +141,8 @@ impl Setting {
             ari: dice.bool(),
             kills: Some(dice.u32(20..100)),
             losses: Some(dice.u32(20..100)),
+            stalls: Some(dice.u32(20..100)),
+            lag: [0, 1, 5, 30][dice.usize(..4)],
             disbelief: Some(dice.u32(3..24)),
             outages: dice.bool().then(|| dice.u32(7..60)),
             ruins: dice.bool().then(|| dice.u32(14..90)),
@@ -209,6 +226,8 @@ struct Host<'a> {
     order: Option<usize>,
     ask_at: OffsetDateTime,
     tries: u32,
+    /// Number of the version of the vault that it has written last.
+    wrote: u64,
     /// Only the last look that was planned counts.
     planned: u32,
 }
@@ -328,6 +347,7 @@ impl<'a> World<'a> {
             order: None,
             ask_at,
             tries: 0,
+            wrote: 0,
             planned: 0,
         });
         self.covered();
@@ -339,7 +359,7 @@ impl<'a> World<'a> {
 
     /// What is common: an account and an order with every boot, and the certificate lives as long as the host does.
     fn order_at_boot(&mut self) {
-        self.store.forget();
+        self.store.forget(self.now);
         self.covered();
         if !self.ca.is_up() || self.ca.new_account(self.now).is_none() {
             return;
@@ -367,20 +387,30 @@ impl<'a> World<'a> {
         self.now + host.ahead + host.off
     }
 
-    fn read(&mut self, host: usize) -> (Option<String>, Document, Holding) {
+    /// Reads the vault, again for as long as it shows a version before number `written`.
+    fn read(&mut self, host: usize, written: u64) -> (Option<String>, Document, Holding) {
         // AWS tells the time in whole seconds.
         let told = self.now.replace_nanosecond(0).unwrap_or(self.now);
         self.hosts[host].off = remarkable(told - (self.now + self.hosts[host].ahead));
-        let (version, document) = self.store.read();
+        let lag = self.lag();
+        let (version, document) = self.store.read_since(written, lag, READ_AGAIN, self.now);
         let holding = self.ca.holding(&document);
         (version, document, holding)
+    }
+
+    /// How late the next read is.
+    fn lag(&mut self) -> Duration {
+        match self.setting.lag {
+            0 => Duration::ZERO,
+            longest => self.seconds(0..longest),
+        }
     }
 
     fn look(&mut self, host: usize, planned: u32) {
         if !self.hosts[host].alive || self.hosts[host].run.is_some() || self.hosts[host].planned != planned {
             return;
         }
-        let (version, mut document, holding) = self.read(host);
+        let (version, mut document, holding) = self.read(host, 0);
         self.ask(host, version.as_deref(), &mut document);
         if self.setting.policy == Policy::NoLedger {
             document.ledger = Default::default();
@@ -437,6 +467,8 @@ impl<'a> World<'a> {
         if !self.hosts[host].alive || self.hits(self.setting.kills) {
             return self.end_of(host);
         }
+        // As long as it moves it refreshes its lease.
+        self.store.refresh(host);
         let Some(run) = self.hosts[host].run.take() else { return };
         let Some(step) = run.next() else {
             let (ended, strikes) = run.ended();
@@ -456,7 +488,13 @@ impl<'a> World<'a> {
         let mut run = run;
         run.came(came, self.taken(host));
         self.hosts[host].run = Some(run);
-        let pause = self.seconds(0..5);
+        let pause = match self.hits(self.setting.stalls) {
+            true => {
+                self.store.abandon(host, self.now);
+                self.seconds(5..120)
+            }
+            false => self.seconds(0..5),
+        };
         self.at(self.now + pause, Event::Step(host));
     }
 
@@ -474,17 +512,26 @@ impl<'a> World<'a> {
 
     fn take(&mut self, host: usize, step: Step<'_>) -> Result<Came, Refused> {
         let down = || Refused::from(Fault::retry("asking the CA", "no answer"));
-        let asks_ca = !matches!(step, Step::Lease | Step::Read | Step::Store(..) | Step::Confirm | Step::GiveBack);
+        let asks_ca = !matches!(
+            step,
+            Step::Lease | Step::Read | Step::Prepare | Step::Store(..) | Step::Confirm | Step::GiveBack
+        );
         if asks_ca && !self.ca.is_up() {
             return Err(down());
         }
         match step {
             Step::Lease if self.setting.leases => self.store.lease(host, self.now)?,
-            Step::Confirm if self.setting.leases => self.store.confirm(host, self.now)?,
-            Step::Lease | Step::Confirm | Step::Reach(_) | Step::Probe(_) => {}
-            Step::GiveBack => self.store.give_back(host),
+            Step::Confirm if self.setting.leases => {
+                self.store.confirm(host)?;
+                self.store.tell(host, self.hosts[host].wrote);
+            }
+            Step::Lease | Step::Confirm | Step::Prepare | Step::Reach(_) | Step::Probe(_) => {}
+            Step::GiveBack => {
+                self.store.tell(host, self.hosts[host].wrote);
+                self.store.give_back(host);
+            }
             Step::Read => {
-                let (version, mut document, holding) = self.read(host);
+                let (version, mut document, holding) = self.read(host, self.store.told());
                 if self.setting.policy == Policy::NoLedger {
                     document.ledger = Default::default();
                 }
@@ -533,8 +580,17 @@ impl<'a> World<'a> {
         {
             self.breaks("2: a certificate is stored with a key that is not its own".to_owned());
         }
-        match self.store.swap(was, document, self.now) {
+        let lag = self.lag();
+        let looks_empty = self.store.read_late(lag, self.now).0.is_none();
+        let stored = match was {
+            None if self.setting.policy == Policy::FilledBlindly && looks_empty => {
+                Some(self.store.overwrite(document, self.now))
+            }
+            _ => self.store.swap(was, document, self.now),
+        };
+        match stored {
             Some(version) => {
+                self.hosts[host].wrote = document.written;
                 self.wake(host);
                 Came::Stored(version)
             }
@@ -578,7 +634,7 @@ impl<'a> World<'a> {
 
     /// The vault is lost: what was in it is a real loss.
     fn ruin(&mut self) {
-        self.store.forget();
+        self.store.forget(self.now);
         self.wake(usize::MAX);
     }
 

@@ -1,7 +1,7 @@
 //! From a vault without a good certificate to one with, step by step: whoever does it, wherever the one before was killed.
 //!
 //! The order of the steps is what keeps the promise that nothing is ordered twice and nothing is used that is not stored:
-//! lease, vault read again, CA reached, attempt stored, account stored, order made and stored with its key, proven,
+//! lease, vault read again, zone looked at, CA reached, attempt stored, account stored, order made and stored with its key, proven,
 //! finalized, fetched, stored, lease given back. Each is found done by the next host. A [`Run`] says which step is next
 //! and hears what came of it; it does nothing by itself, so that the same code runs against the world
 //! (`issuance.rs`) and against a simulated one on virtual time (`model.rs`).
@@ -25,6 +25,8 @@ pub(super) enum Step<'a> {
     Lease,
     /// Read the vault: [`Came::Read`].
     Read,
+    /// See that the names can be proven in the zone: [`Came::Done`].
+    Prepare,
     /// Read the directory of the CA and see that it offers the profile: [`Came::Done`].
     Reach(&'a Authority),
     /// Store the document if the vault still holds that version: [`Came::Stored`] or [`Came::Overtaken`].
@@ -135,6 +137,7 @@ pub(super) struct Run<'a> {
 enum At {
     Lease,
     Read,
+    Prepare,
     Reach,
     Store(Next),
     Open,
@@ -189,6 +192,7 @@ impl<'a> Run<'a> {
         Some(match &self.at {
             At::Lease => Step::Lease,
             At::Read => Step::Read,
+            At::Prepare => Step::Prepare,
             At::Reach => Step::Reach(self.authority()),
             At::Store(_) => Step::Store(&self.document, self.version.as_deref()),
             At::Open => Step::Open(self.authority(), self.document.account(&self.authority().directory)),
@@ -236,7 +240,9 @@ impl<'a> Run<'a> {
                 _ => Err(refused.fault),
             }),
             (_, Came::Failed(refused)) if refused.kind == Kind::AccountGone => self.without_account(refused.fault, now),
-            (At::Lease | At::Read | At::Confirm(_), Came::Failed(refused)) => self.end(Err(refused.fault)),
+            (At::Lease | At::Read | At::Prepare | At::Confirm(_), Came::Failed(refused)) => {
+                self.end(Err(refused.fault))
+            }
             (At::Reach, Came::Failed(refused)) => {
                 let said = refused.fault.said.clone();
                 self.strikes.add(&self.authority().directory, &said, self.urgency, now);
@@ -256,6 +262,7 @@ impl<'a> Run<'a> {
                 self.urgency = holding.urgency(now);
                 self.planned(&holding, now)
             }
+            (At::Prepare, _) => At::Reach,
             (At::Reach, _) => self.reached(now),
             (At::Store(next), Came::Stored(version)) => {
                 self.version = Some(version);
@@ -286,7 +293,8 @@ impl<'a> Run<'a> {
             Plan::Wait { not, .. } => self.end(Err(waiting(&not.why, not.until, now))),
             Plan::Order(order) => {
                 self.order = order;
-                At::Reach
+                // An order that is under way has been prepared for.
+                if self.order.resumes { At::Reach } else { At::Prepare }
             }
         }
     }

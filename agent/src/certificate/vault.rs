@@ -1,11 +1,17 @@
 //! The vault: where the document is kept. A secret in AWS, or a private file.
+//!
+//! Reads of a secret lag its writes. A read that shows an older version than is known to be there is made again for some
+//! seconds. What follows from one that is old all the same is refused: a document is stored in the place of the version that
+//! was read, and of no other.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use time::Duration;
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::{
@@ -17,23 +23,32 @@ use crate::{
         Aws,
         secret::{Secret, Stored, Swapped},
     },
-    config::VaultPlace,
+    config::{SecretId, VaultPlace},
     fault::Fault,
     keeper::Kept,
 };
 
+/// Where the document is kept, and what this process knows of it.
+pub struct Vault {
+    kept: Store,
+    /// Number of the newest version that this process has read or written, and since when it knows.
+    newest: Mutex<Option<(u64, Instant)>>,
+}
+
 /// Where the document is kept.
-pub enum Vault {
-    /// A secret in Secrets Manager.
-    Secret {
-        /// Its name.
-        name: String,
-        /// The way to AWS.
-        aws: Kept<Aws>,
-    },
+enum Store {
+    /// A secret in Secrets Manager, and the way to AWS.
+    Secret(SecretId, Kept<Aws>),
     /// A file that only its owner can read.
     Disk(PathBuf),
 }
+
+/// How long reads may lag before an older version is taken for what is there: somebody has put it back.
+const SETTLED: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long a read that shows an older version is made again.
+const READ_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
+/// Between two of them.
+const EVERY: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// A clock that is off by less is not worth a word: a `Date` is a whole second, and an answer takes its time.
 const UNREMARKABLE: Duration = Duration::seconds(30);
@@ -54,19 +69,25 @@ pub(super) struct Reading {
 impl Vault {
     /// The vault at `place`.
     pub fn new(place: VaultPlace, aws: Kept<Aws>) -> Vault {
-        match place {
-            VaultPlace::Secret(name) => Vault::Secret { name, aws },
-            VaultPlace::Disk(path) => Vault::Disk(path),
-        }
+        let kept = match place {
+            VaultPlace::Secret(id) => Store::Secret(id, aws),
+            VaultPlace::Disk(path) => Store::Disk(path),
+        };
+        Vault { kept, newest: Mutex::default() }
+    }
+
+    /// Whether it takes a way to AWS to read it.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kept, Store::Secret(..))
     }
 
     pub(super) fn lacks(&self) -> bool {
-        matches!(self, Vault::Secret { aws, .. } if aws.borrow().is_none())
+        matches!(&self.kept, Store::Secret(_, aws) if aws.borrow().is_none())
     }
 
     pub(super) async fn woken(&mut self) {
-        match self {
-            Vault::Secret { aws, .. } if aws.borrow().is_none() => {
+        match &mut self.kept {
+            Store::Secret(_, aws) if aws.borrow().is_none() => {
                 let _ = aws.changed().await;
             }
             _ => std::future::pending().await,
@@ -78,6 +99,51 @@ impl Vault {
     /// # Errors
     /// When it cannot be read; when it holds something that this program has not written, or a newer one has.
     pub(super) async fn read(&self) -> Result<Reading, Fault> {
+        self.read_since(0).await
+    }
+
+    /// The same, but a version before number `written`, or before one that this process has seen within the last minute, is
+    /// read again for some seconds.
+    ///
+    /// # Errors
+    /// As [`Vault::read`].
+    pub(super) async fn read_since(&self, written: u64) -> Result<Reading, Fault> {
+        let seen = self.newest().filter(|(_, since)| since.elapsed() < SETTLED).map_or(0, |(number, _)| number);
+        let least = written.max(seen);
+        let end = Instant::now() + READ_AGAIN;
+        loop {
+            let reading = self.look().await?;
+            let number = reading.document.written;
+            if number < least && Instant::now() < end {
+                sleep(EVERY).await;
+                continue;
+            }
+            if number < least {
+                let waited = READ_AGAIN.as_secs();
+                tracing::warn!(
+                    number,
+                    known = least,
+                    "the vault has shown an older version than is known for {waited} s: it is used, and nothing newer is overwritten"
+                );
+            }
+            self.knows(number);
+            return Ok(reading);
+        }
+    }
+
+    fn newest(&self) -> Option<(u64, Instant)> {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version of that number is the newest, from all that this process knows.
+    fn knows(&self, number: u64) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.is_none_or(|(known, _)| known != number) {
+            *newest = Some((number, Instant::now()));
+        }
+    }
+
+    async fn look(&self) -> Result<Reading, Fault> {
         let (stored, off) = self.stored().await?;
         let Some(stored) = stored else {
             return Ok(Reading { version: None, document: Document::default(), note: None, off });
@@ -96,13 +162,13 @@ impl Vault {
 
     /// What is stored, be it a document or not, and how far the clock is behind.
     pub(super) async fn stored(&self) -> Result<(Option<Stored>, Duration), Fault> {
-        match self {
-            Vault::Secret { name, aws } => {
-                let secret = secret(name, aws)?;
+        match &self.kept {
+            Store::Secret(id, aws) => {
+                let secret = secret(id, aws)?;
                 let stored = secret.read().await?;
                 Ok((stored, secret.told().map_or(Duration::ZERO, |(told, taken)| remarkable(told - taken))))
             }
-            Vault::Disk(path) => Ok((on_disk(path)?, Duration::ZERO)),
+            Store::Disk(path) => Ok((on_disk(path)?, Duration::ZERO)),
         }
     }
 
@@ -122,9 +188,9 @@ impl Vault {
 
     /// The document before the current one, if there is one and it is whole.
     pub(super) async fn before(&self) -> Option<Document> {
-        let stored = match self {
-            Vault::Secret { name, aws } => secret(name, aws).ok()?.previous().await.ok()?,
-            Vault::Disk(path) => on_disk(&previous(path)).ok()?,
+        let stored = match &self.kept {
+            Store::Secret(id, aws) => secret(id, aws).ok()?.previous().await.ok()?,
+            Store::Disk(path) => on_disk(&previous(path)).ok()?,
         };
         match Document::parse(&stored?.text) {
             Parsed::Whole(document) => Some(document),
@@ -135,9 +201,9 @@ impl Vault {
     /// Stores `document` if the vault still holds the version `was`, which is kept as the one before it.
     pub(super) async fn swap(&self, was: Option<&str>, document: &Document) -> Result<Swapped, Fault> {
         let text = document.text()?;
-        match self {
-            Vault::Secret { name, aws } => secret(name, aws)?.swap(was, &text).await,
-            Vault::Disk(path) => {
+        let swapped = match &self.kept {
+            Store::Secret(id, aws) => secret(id, aws)?.swap(was, &text).await?,
+            Store::Disk(path) => {
                 let there = on_disk(path)?;
                 if there.as_ref().map(|stored| stored.version.as_str()) != was {
                     return Ok(Swapped::Lost);
@@ -145,9 +211,13 @@ impl Vault {
                 write(path, there, &text).map_err(|error| {
                     Fault::operator(format!("writing {}", path.display()), error, "make it writable")
                 })?;
-                Ok(Swapped::Done(version(&text)))
+                Swapped::Done(version(&text))
             }
+        };
+        if let Swapped::Done(_) = swapped {
+            self.knows(document.written);
         }
+        Ok(swapped)
     }
 }
 
@@ -156,10 +226,10 @@ pub(super) fn remarkable(off: Duration) -> Duration {
     if off.abs() < UNREMARKABLE { Duration::ZERO } else { off }
 }
 
-fn secret(name: &str, aws: &Kept<Aws>) -> Result<Secret, Fault> {
+fn secret(id: &SecretId, aws: &Kept<Aws>) -> Result<Secret, Fault> {
     let aws = aws.borrow().clone();
     let aws = aws.ok_or_else(|| Fault::retry("reading the vault", "the region is not known yet"))?;
-    Ok(Secret::new(&aws, name.to_owned()))
+    Ok(Secret::new(&aws, id.clone()))
 }
 
 fn write(path: &Path, there: Option<Stored>, text: &str) -> io::Result<()> {
@@ -203,11 +273,59 @@ mod tests {
 
     use super::*;
 
+    fn vault_in(folder: &Path) -> (Vault, PathBuf) {
+        let path = folder.join("vault/identity.json");
+        (Vault::new(VaultPlace::Disk(path.clone()), tokio::sync::watch::channel(None).1), path)
+    }
+
+    async fn write_next(vault: &Vault) -> u64 {
+        let Reading { version, mut document, .. } = vault.read().await.expect("read");
+        document.count(time::OffsetDateTime::now_utc());
+        assert!(matches!(vault.swap(version.as_deref(), &document).await, Ok(Swapped::Done(_))));
+        document.written
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn older_version_than_is_known_is_read_again_and_then_taken_for_what_is_there() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (vault, path) = vault_in(folder.path());
+        write_next(&vault).await;
+        let old = fs::read(&path).expect("there");
+        assert_eq!(write_next(&vault).await, 2);
+        let new = fs::read(&path).expect("there");
+        // What a lagging read shows.
+        fs::write(&path, &old).expect("written");
+        let (begun, read) = (Instant::now(), async { vault.read().await.map(|reading| reading.document.written) });
+        let later = async {
+            sleep(std::time::Duration::from_secs(3)).await;
+            fs::write(&path, &new).expect("written");
+        };
+        let (read, ()) = tokio::join!(read, later);
+        assert_eq!((read, begun.elapsed().as_secs()), (Ok(2), 3));
+        // Somebody puts the older one back.
+        fs::write(&path, &old).expect("written");
+        let begun = Instant::now();
+        assert_eq!(vault.read().await.map(|reading| reading.document.written), Ok(1));
+        assert_eq!(begun.elapsed().as_secs(), READ_AGAIN.as_secs());
+        assert_eq!(vault.read().await.map(|reading| reading.document.written), Ok(1), "it is known by now");
+        // What the lease tells is waited for as well, and a minute later an older one is no surprise.
+        let begun = Instant::now();
+        vault.read_since(7).await.expect("read");
+        assert_eq!(begun.elapsed().as_secs(), READ_AGAIN.as_secs());
+        fs::write(&path, &new).expect("written");
+        vault.read().await.expect("read");
+        tokio::time::advance(SETTLED).await;
+        fs::write(&path, &old).expect("written");
+        let begun = Instant::now();
+        vault.read().await.expect("read");
+        assert_eq!(begun.elapsed().as_secs(), 0);
+    }
+
     #[tokio::test]
     async fn swap_against_a_version_that_is_no_longer_there_is_lost() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("vault/identity.json");
-        let vault = Vault::Disk(path.clone());
+        let vault = Vault::new(VaultPlace::Disk(path.clone()), tokio::sync::watch::channel(None).1);
         let Reading { version: none, mut document, .. } = vault.read().await.expect("empty");
         assert_eq!(none, None);
         let Swapped::Done(first) = vault.swap(None, &document).await.expect("written") else { panic!("lost") };

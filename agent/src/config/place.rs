@@ -74,10 +74,15 @@ fn folder(prefix: &str) -> Result<String, String> {
 #[serde(try_from = "String")]
 pub enum VaultPlace {
     /// A secret in Secrets Manager.
-    Secret(String),
+    Secret(SecretId),
     /// A file on this machine, readable by its owner alone.
     Disk(PathBuf),
 }
+
+/// A secret of Secrets Manager, by its name or its ARN, as the configuration has it. Every call takes either
+/// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>, `SecretId`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretId(String);
 
 impl TryFrom<String> for PackagePlace {
     type Error = String;
@@ -101,10 +106,112 @@ impl TryFrom<String> for VaultPlace {
         if let Some(path) = path_of(&text)? {
             return Ok(VaultPlace::Disk(path));
         }
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/_+=.@-:".contains(&b);
-        match (1..=512).contains(&text.len()) && text.bytes().all(allowed) {
-            true => Ok(VaultPlace::Secret(text)),
-            false => Err(format!("`{text}` is not the name of a secret: 1 to 512 letters, digits and /_+=.@-")),
+        SecretId::try_from(text).map(VaultPlace::Secret)
+    }
+}
+
+impl SecretId {
+    /// What calls name it by, and people are shown: as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The region and the account that its ARN names; none where it is a name, which is one of the caller's region and
+    /// account.
+    pub fn arn(&self) -> Option<SecretArn<'_>> {
+        let mut parts = self.0.strip_prefix("arn:")?.splitn(6, ':');
+        let partition = parts.next()?;
+        let service = parts.next()?;
+        let region = parts.next()?;
+        let account = parts.next()?;
+        let kind = parts.next()?;
+        let resource = parts.next()?;
+        (service == "secretsmanager" && kind == "secret").then_some(SecretArn { partition, region, account, resource })
+    }
+
+    /// The name that a secret which is not there yet is made under; none for an ARN, which only a secret that is there has.
+    pub fn name(&self) -> Option<&str> {
+        self.arn().is_none().then_some(&*self.0)
+    }
+
+    /// The ARNs that a policy has to allow, for a secret of that partition, region and account unless its own ARN says
+    /// others: `*` and `?` are IAM's.
+    ///
+    /// Secrets Manager ends the ARN of a secret with a hyphen and six characters of its own choice. A call about a secret
+    /// that is not there may be authorised by the bare name, which no ARN of a secret is. An ARN is used as it is; one
+    /// without those six characters is the beginning of one.
+    pub fn policy_resources(&self, partition: &str, region: &str, account: &str) -> Vec<String> {
+        match self.arn() {
+            Some(arn) if arn.is_complete() => vec![self.0.clone()],
+            Some(_) => vec![self.0.clone(), format!("{}-??????", self.0)],
+            None => {
+                let bare = format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{}", self.0);
+                vec![format!("{bare}-??????"), bare]
+            }
+        }
+    }
+}
+
+/// The parts of a secret's ARN (AWS General Reference, "Amazon Resource Names").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecretArn<'a> {
+    /// Partition, such as `aws`.
+    pub partition: &'a str,
+    /// Region, such as `eu-central-1`.
+    pub region: &'a str,
+    /// Number of the AWS account.
+    pub account: &'a str,
+    /// The name, with the hyphen and the six characters after it where they are written.
+    pub resource: &'a str,
+}
+
+impl SecretArn<'_> {
+    /// Whether it ends as Secrets Manager ends ARNs. A name may end so by itself, which nobody can tell apart
+    /// (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen>).
+    fn is_complete(&self) -> bool {
+        let end = self.resource.rsplit_once('-').map(|(_, end)| end);
+        end.is_some_and(|end| end.len() == 6 && end.bytes().all(|b| b.is_ascii_alphanumeric()))
+    }
+}
+
+impl TryFrom<String> for SecretId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SecretId, String> {
+        let id = SecretId(text);
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/_+=.@-".contains(&b);
+        let is_name = |name: &str| (1..=512).contains(&name.len()) && name.bytes().all(allowed);
+        if !id.0.starts_with("arn:") {
+            return match is_name(&id.0) {
+                true => Ok(id),
+                false => Err(format!("`{id}` is not the name of a secret: 1 to 512 letters, digits and /_+=.@-")),
+            };
+        }
+        let plausible = |arn: SecretArn<'_>| {
+            let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let account = arn.account.len() == 12 && arn.account.bytes().all(|b| b.is_ascii_digit());
+            word(arn.partition) && word(arn.region) && account && is_name(arn.resource)
+        };
+        match id.arn().is_some_and(plausible) {
+            true => Ok(id),
+            false => Err(format!(
+                "`{id}` is not the ARN of a secret: arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for VaultPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VaultPlace::Secret(id) => id.fmt(f),
+            VaultPlace::Disk(path) => path.display().fmt(f),
         }
     }
 }
@@ -210,14 +317,39 @@ mod tests {
 
     #[test]
     fn vault_place_is_a_secret_or_a_path() {
+        let secret = |text: &str| Some(VaultPlace::Secret(SecretId(text.to_owned())));
+        let arn = "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:www.example.org/identity-a1B2c3";
         let table = [
-            ("www.example.org/identity", Some(VaultPlace::Secret("www.example.org/identity".into()))),
+            ("www.example.org/identity", secret("www.example.org/identity")),
+            (arn, secret(arn)),
             ("file:///var/lib/vault.json", Some(VaultPlace::Disk("/var/lib/vault.json".into()))),
             ("", None),
             ("a b", None),
+            ("a*", None),
+            ("a:b", None),
+            ("arn:aws:s3:::bucket", None),
+            ("arn:aws:secretsmanager:us-east-1:123456789012:secret:", None),
+            ("arn:aws:secretsmanager:us-east-1:*:secret:a-a1B2c3", None),
+            ("arn:aws:secretsmanager:us-east-1:123456789012:secret:a-??????", None),
+            ("arn:aws:secretsmanager::123456789012:secret:a-a1B2c3", None),
         ];
         for (text, place) in table {
             assert_eq!(VaultPlace::try_from(text.to_owned()).ok(), place, "{text}");
         }
+    }
+
+    #[test]
+    fn policy_allows_a_secret_by_its_arn_as_it_is_and_by_its_name_with_and_without_an_end() {
+        let of = |text: &str| {
+            let id = SecretId::try_from(text.to_owned()).expect("a secret");
+            let resources = id.policy_resources("aws", "eu-central-1", "123456789012");
+            (id.name().map(str::to_owned), resources)
+        };
+        let bare = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:www/identity".to_owned();
+        assert_eq!(of("www/identity"), (Some("www/identity".to_owned()), vec![format!("{bare}-??????"), bare]));
+        let complete = "arn:aws-cn:secretsmanager:cn-north-1:210987654321:secret:www/identity-a1B2c3";
+        assert_eq!(of(complete), (None, vec![complete.to_owned()]));
+        let partial = "arn:aws:secretsmanager:us-east-1:210987654321:secret:www/identity";
+        assert_eq!(of(partial), (None, vec![partial.to_owned(), format!("{partial}-??????")]));
     }
 }

@@ -61,7 +61,8 @@ mod tests {
             roots: None,
             profile: profile.map(str::to_owned),
             staging: None,
-            eab: eab.then(|| Eab { kid: "k".into(), key: VaultPlace::Secret("s".into()) }),
+            eab: eab
+                .then(|| Eab { kid: "k".into(), key: VaultPlace::Secret("s".to_owned().try_into().expect("a name")) }),
         };
         let about = |profiles: &[&str], external_account_required| About {
             profiles: profiles.iter().map(|name| (*name).to_owned()).collect(),

@@ -53,7 +53,7 @@ pub(super) const RIGHTS: &[Right] = &[
     Right {
         who: Who::Host,
         sid: "TakeTurnsOrdering",
-        actions: &["s3:PutObject", "s3:DeleteObject"],
+        actions: &["s3:PutObject"],
         on: |site| if site.orders() { site.objects(".spothost-lease.json") } else { Vec::new() },
         only: |_| None,
     },

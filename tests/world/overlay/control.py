@@ -24,6 +24,7 @@ import pebble
 import quotas
 import route53
 import s3
+import secretsmanager
 
 REGION = "us-east-1"
 NUMBERS = itertools.count(1)
@@ -269,6 +270,29 @@ def put_secret(body: bytes, account: str, name: str) -> dict[str, Any]:
     return {}
 
 
+def lag_secrets(body: bytes, account: str, seconds: str) -> dict[str, str]:
+    """Lets reads of secrets lag their writes by so much."""
+    secretsmanager.LAG[account] = float(seconds)
+    return {}
+
+
+def schedule_deletion(body: bytes, account: str, name: str) -> dict[str, str]:
+    """Schedules a secret for deletion, by somebody else's hand."""
+    secretsmanager_backends[account][REGION].delete_secret(name, 7, False)
+    return {}
+
+
+def restore_secret(body: bytes, account: str, name: str) -> dict[str, str]:
+    """Brings it back."""
+    secretsmanager_backends[account][REGION].restore_secret(name)
+    return {}
+
+
+def secret_arn(body: bytes, account: str, name: str) -> str:
+    """The ARN of a secret."""
+    return secretsmanager_backends[account][REGION].secrets[name].arn
+
+
 def launch(body: bytes, account: str, region: str = ec2.REGION) -> str:
     """An instance of no fleet, in that region; its id."""
     return ec2.launch(account, region)
@@ -352,7 +376,6 @@ VERBS = {
     for function in (
         new_account, health_checks, show_missing, move_bucket, put_object, object_text, keys, copy_object, delete_object, objects, records, visible, change,
         changes, propagation, asked, secret, put_secret, launch, end, instances, make_fleet, set_target, set_address,
-        allocate, associate, associated, forget,
-        fleet, new_ca, restart_ca, now, session, described, untag, make_role, set_quota, delegate, set_up,
+        allocate, associate, associated, forget, fleet, new_ca, restart_ca, now, session, described, untag, make_role, set_quota, delegate, set_up, lag_secrets, schedule_deletion, restore_secret, secret_arn,
     )
 }

@@ -60,6 +60,9 @@ fn model_notices_what_breaks_the_rules() {
     let race = Setting { policy: Policy::NotReadAgain, ..Setting::race(8, false) };
     let twice = (1..200).any(|seed| live(race, seed).certificates > 1);
     assert!(twice, "who does not read again made no second certificate");
+    let race = Setting { policy: Policy::FilledBlindly, ..Setting::lagging_race(2, true, 60) };
+    let twice = (1..200).any(|seed| live(race, seed).certificates > 1);
+    assert!(twice, "who fills a vault that a late read shows empty made no second certificate");
 }
 
 #[test]
@@ -75,10 +78,16 @@ fn four_hundred_quiet_days_take_seven_certificates_and_leave_no_gap() {
 #[test]
 fn hosts_that_race_on_an_empty_vault_make_one_certificate() {
     for (hosts, leases) in [(2, true), (8, true), (2, false), (8, false)] {
-        for seed in 0..250 {
-            let history = live(Setting::race(hosts, leases), seed);
-            assert_eq!(history.broken, Vec::<String>::new(), "{hosts} hosts, seed {seed}");
-            assert_eq!(history.certificates, 1, "{hosts} hosts, lease {leases}, seed {seed}: {history:?}");
+        for lag in [0, 3, 30] {
+            for seed in 0..250 {
+                let history = live(Setting::lagging_race(hosts, leases, lag), seed);
+                assert_eq!(history.broken, Vec::<String>::new(), "{hosts} hosts, reads {lag} s late, seed {seed}");
+                assert_eq!(
+                    (history.certificates, history.orders),
+                    (1, 1),
+                    "{hosts} hosts, lease {leases}, reads {lag} s late, seed {seed}: {history:?}"
+                );
+            }
         }
     }
 }
