@@ -131,6 +131,42 @@ async fn frames_that_break_a_rule_end_what_they_break() {
             [frame(HEADERS, END_STREAM, 1, &fields("/")), request(3)].concat(),
             protocol,
         ),
+        (
+            "§4.3",
+            "an unknown type amid a field block",
+            [frame(HEADERS, END_STREAM, 1, &fields("/")), frame(0xee, 0, 1, &[])].concat(),
+            protocol,
+        ),
+        (
+            "§4.3",
+            "PRIORITY amid a field block",
+            [frame(HEADERS, END_STREAM, 1, &fields("/")), frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7])].concat(),
+            protocol,
+        ),
+        (
+            "§5.1",
+            "DATA after the client's reset",
+            [open(1), frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), frame(DATA, END_STREAM, 1, b"x")].concat(),
+            Stream(STREAM_CLOSED),
+        ),
+        (
+            "§5.1",
+            "HEADERS after the client's reset",
+            [open(1), frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), request(1)].concat(),
+            Connection(STREAM_CLOSED),
+        ),
+        (
+            "§5.1",
+            "CONTINUATION after the client's reset",
+            [open(1), frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), frame(CONTINUATION, END_HEADERS, 1, &[])].concat(),
+            protocol,
+        ),
+        (
+            "§5.1",
+            "PRIORITY of an idle stream",
+            [frame(PRIORITY, 0, 7, &[0, 0, 0, 0, 255]), request(1)].concat(),
+            Request(200),
+        ),
         ("§5.1", "DATA on an idle stream", frame(DATA, END_STREAM, 1, b"x"), protocol),
         ("§5.1", "RST_STREAM on an idle stream", frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), protocol),
         ("§5.1", "WINDOW_UPDATE on an idle stream", frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]), protocol),
@@ -157,6 +193,18 @@ async fn frames_that_break_a_rule_end_what_they_break() {
         ),
         ("§6.2", "HEADERS on stream 0", request(0), protocol),
         ("§6.2", "more padding than field block", frame(HEADERS, WHOLE | PADDED, 1, &[200, 0x82, 0x87]), protocol),
+        (
+            "§6.2",
+            "HEADERS with a priority and padding",
+            frame(
+                HEADERS,
+                WHOLE | PADDED | 0x20,
+                1,
+                &[&[3, 0x80, 0, 0, 0, 7][..], &fields("/about"), &[0; 3]].concat(),
+            ),
+            Request(200),
+        ),
+        ("§6.2", "HEADERS with half a priority", frame(HEADERS, WHOLE | 0x20, 1, &[0, 0, 0]), size),
         ("§6.3", "PRIORITY on stream 0", frame(PRIORITY, 0, 0, &[0, 0, 0, 3, 7]), protocol),
         (
             "§6.3",
@@ -197,6 +245,15 @@ async fn frames_that_break_a_rule_end_what_they_break() {
         ("§6.6", "PUSH_PROMISE of a client", frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2]), protocol),
         ("§6.7", "PING on a stream", frame(PING, 0, 1, &[0; 8]), protocol),
         ("§6.7", "PING of 7 bytes", frame(PING, 0, 0, &[0; 7]), size),
+        ("§6.7", "an answer that nobody asked for", frame(PING, ACK, 0, b"unasked!"), Well),
+        ("§6.8", "GOAWAY of 7 bytes", frame(GOAWAY, 0, 0, &[0; 7]), size),
+        (
+            "§7",
+            "GOAWAY for an unknown reason",
+            [frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xff]), request(1)].concat(),
+            Request(200),
+        ),
+        ("§7", "a reset for an unknown reason", [open(1), frame(RST_STREAM, 0, 1, &[0, 0, 0, 0xff])].concat(), Well),
         ("§6.8", "GOAWAY on a stream", frame(GOAWAY, 0, 1, &[0; 8]), protocol),
         ("§6.9", "a window update of 0", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), protocol),
         (
@@ -223,6 +280,24 @@ async fn frames_that_break_a_rule_end_what_they_break() {
             "a window that a setting makes too large",
             [open(1), frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 9]), setting(4, MAX)].concat(),
             Connection(FLOW_CONTROL_ERROR),
+        ),
+        (
+            "§6.10",
+            "many CONTINUATIONs",
+            [
+                frame(HEADERS, END_STREAM, 1, &fields("/about")[..2]),
+                frame(CONTINUATION, 0, 1, &fields("/about")[2..9]),
+                frame(CONTINUATION, 0, 1, &[]),
+                frame(CONTINUATION, END_HEADERS, 1, &fields("/about")[9..]),
+            ]
+            .concat(),
+            Request(200),
+        ),
+        (
+            "§6.10",
+            "CONTINUATION after DATA",
+            [open(1), frame(DATA, 0, 1, b"x"), frame(CONTINUATION, END_HEADERS, 1, &fields("/"))].concat(),
+            protocol,
         ),
         ("§6.10", "CONTINUATION without HEADERS", frame(CONTINUATION, END_HEADERS, 1, &fields("/")), protocol),
         (
@@ -255,6 +330,38 @@ async fn requests_that_break_a_rule_are_malformed() {
         ),
         ("§8.1.1", "content that is longer than announced", two_bytes_announced_as("1"), malformed),
         ("§8.1.1", "content that is shorter than announced", two_bytes_announced_as("3"), malformed),
+        (
+            "§8.1.1",
+            "content in pieces that is shorter than announced",
+            [
+                frame(HEADERS, END_HEADERS, 1, &[fields("/big.bin"), literal("content-length", "3")].concat()),
+                frame(DATA, 0, 1, b"x"),
+                frame(DATA, END_STREAM, 1, b"y"),
+            ]
+            .concat(),
+            malformed,
+        ),
+        (
+            "§8.1.1",
+            "content in padded pieces as long as announced, and an end without any",
+            [
+                frame(HEADERS, END_HEADERS, 1, &[fields("/about"), literal("content-length", "2")].concat()),
+                frame(DATA, PADDED, 1, &[3, b'x', 0, 0, 0]),
+                frame(DATA, 0, 1, b"y"),
+                frame(DATA, END_STREAM, 1, b""),
+            ]
+            .concat(),
+            Request(200),
+        ),
+        ("§8.1.1", "content that is announced and does not come", with(&literal("content-length", "1")), malformed),
+        (
+            "§8.1",
+            "trailers",
+            [open(1), frame(DATA, 0, 1, b"x"), frame(HEADERS, WHOLE, 1, &literal("x", "y"))].concat(),
+            Request(200),
+        ),
+        ("§8.2.1", "a value with a blank before it", with(&literal("x", " y")), malformed),
+        ("§8.2.1", "a value with a tab behind it", with(&literal("x", "y\t")), malformed),
         ("§8.2.1", "a name in capitals", with(&literal("X-Y", "z")), malformed),
         ("§8.2.1", "a name with a space", with(&literal("x y", "z")), malformed),
         ("§8.2.1", "a value with a line feed", with(&literal("x", "a\nb")), malformed),
