@@ -253,7 +253,7 @@ mod tests {
             waiting: false,
             asked: true,
             over: Some("i-0fedcba9876543210".into()),
-            location: Some(location("us-isof-south-1")),
+            location: Some(location("eu-central-1")),
             target: Some(10_000),
             elsewhere: None,
             package: None,
@@ -310,6 +310,7 @@ mod tests {
         assert_eq!(Claim::parse(&usual.value()), Ok(usual));
         // At the most the fleet elsewhere is forgotten, and less of the package is named.
         let crowded = Claim {
+            location: Some(location("us-isof-south-1")),
             elsewhere: Some((location("ap-southeast-7"), 10)),
             version: Some("10.20.30-rc.40".into()),
             ..full()
