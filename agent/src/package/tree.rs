@@ -189,11 +189,12 @@ fn unwanted(entry: &walkdir::DirEntry, inside: &Path, root: &Path, hidden: &Hide
         return Some(Why::Hidden);
     }
     if entry.depth() > 0
-        && entry.path_is_symlink()
         && let Ok(end) = fs::canonicalize(entry.path())
+        && end != root.join(inside)
         && end.strip_prefix(root).map_or(true, is_hidden)
     {
-        return Some(Why::Elsewhere(end));
+        // Below a folder that a link leads to, a file is hidden where it really is.
+        return Some(if entry.path_is_symlink() { Why::Elsewhere(end) } else { Why::Hidden });
     }
     (!kind.is_file() && !kind.is_dir()).then_some(Why::Special)
 }
@@ -309,6 +310,22 @@ mod tests {
             left_out(&tree).into_iter().filter(|(_, why)| **why == Why::Hidden).map(|(name, _)| name).collect();
         assert_eq!(hidden, [".npmrc", "drafts"]);
         assert_eq!(tree.left_out.len(), 3, "a link to a draft would publish it");
+    }
+
+    #[test]
+    fn link_to_a_folder_shows_nothing_that_is_hidden_where_it_really_is() {
+        let published = |settings: &str, files: &[&str], link: (&str, &str)| {
+            let (_folder, site) = folder(files);
+            fs::write(site.join("site.toml"), settings).expect("written");
+            symlink(link.0, site.join(link.1)).expect("a link");
+            names(&Tree::read(&site)).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let shown = "hide = ['drafts']\nshow = ['.nojekyll']\n";
+        assert_eq!(published(shown, &["drafts/a.html"], ("drafts", "preview")), ["site.toml"]);
+        assert_eq!(published(shown, &[".git/HEAD", ".git/refs/x"], (".git", "x")), ["site.toml"]);
+        let inner = "hide = ['v2/internal']\n";
+        let of_v2 = published(inner, &["v2/index.html", "v2/internal/a.html"], ("v2", "latest"));
+        assert_eq!(of_v2, ["latest/index.html", "site.toml", "v2/index.html"]);
     }
 
     #[test]
