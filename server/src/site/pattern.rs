@@ -97,7 +97,11 @@ impl Pattern {
                 Piece::Name(name) => {
                     let segment = rest.find('/').unwrap_or(rest.len());
                     let end = match pieces.peek() {
-                        Some(Piece::Text(text)) if !text.starts_with('/') => rest[..segment].find(&**text)?,
+                        Some(Piece::Text(text)) if !text.starts_with('/') => match text.find('/') {
+                            // What stands before a slash ends the segment.
+                            Some(slash) => rest[..segment].strip_suffix(&text[..slash])?.len(),
+                            None => rest[..segment].find(&**text)?,
+                        },
                         _ => segment,
                     };
                     captures.push((&**name, &rest[..end]));
@@ -222,6 +226,9 @@ mod tests {
             ("/a:b", "/a:b", Some(&[])),
             ("/a:b", "/ax", None),
             ("/wiki/Talk:Main", "/wiki/Talk:Main", Some(&[])),
+            ("/:lang-docs/*", "/de-docs/x", Some(&[("lang", "de"), ("splat", "x")])),
+            ("/:id.html/:tab", "/7.html/notes", Some(&[("id", "7"), ("tab", "notes")])),
+            ("/:id.html/:tab", "/7.htm/notes", None),
             ("/:lang/Talk:Main", "/de/Talk:Main", Some(&[("lang", "de")])),
             ("/:year-:month", "/2026-11", Some(&[("year", "2026"), ("month", "11")])),
             ("/my%20page/:id", "/my page/7", Some(&[("id", "7")])),

@@ -24,7 +24,12 @@ impl Place<'_> {
 
     /// Whether a URL with this path would lead a request for `path` back to where it came.
     pub(crate) fn is_same(&self, scheme: &str, host: &str) -> bool {
-        let host = without_port(host).to_ascii_lowercase();
+        let name = without_port(host);
+        // Another port is another place: something else answers there.
+        if !matches!((scheme, &host[name.len()..]), (_, "") | ("https", ":443") | ("http", ":80")) {
+            return false;
+        }
+        let host = name.to_ascii_lowercase();
         match self.canonical {
             // Wherever else the site has a name, a request is sent on to here.
             true => (self.is_own)(&host),

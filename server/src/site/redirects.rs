@@ -158,8 +158,12 @@ impl Rule {
         self.host.as_ref().is_none_or(|host| host.is_for(place))
     }
 
-    /// The target may only use placeholders that the pattern has.
+    /// The target may only use placeholders that the pattern has, and none for its host: a visitor would choose where it leads.
     fn check(&self, pattern: &Pattern) -> Result<(), String> {
+        let host = scheme(&self.to).map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+        if pattern.names().any(|name| host.contains(&format!(":{name}"))) {
+            return Err("a visitor would choose the target's host; write a slash before the placeholder".into());
+        }
         let unknown = used(&self.to).find(|name| !pattern.names().any(|known| known == *name));
         unknown.map_or(Ok(()), |name| Err(format!("the target uses ':{name}', which the path does not have")))
     }
@@ -386,6 +390,7 @@ mod tests {
             ("/* https://WWW.example.org:443/:splat", "/x", home, None),
             ("/* https://www.example.org", "/", home, None),
             // An alias is sent here, and so is HTTP.
+            ("/* https://www.example.org:3000/:splat", "/x", home, Some("https://www.example.org:3000/x")),
             ("/* https://example.org/:splat", "/x", home, None),
             ("/* http://www.example.org/:splat", "/x", home, None),
             ("/* https://example.com/:splat", "/x", home, Some("https://example.com/x")),
@@ -453,6 +458,9 @@ mod tests {
             ("/a\\b /c", "backslash"),
             ("/a%ff /c", "not UTF-8"),
             ("/a/* /b/:spalt", "':spalt'"),
+            ("/* https://example.com:splat", "write a slash before"),
+            ("/* https://:splat.example.com/", "write a slash before"),
+            ("/:lang/* https://:lang.example.com/:splat", "write a slash before"),
             ("/*/x/* /b", "behind '*'"),
             ("/a /b\u{7f}", "control character"),
             (&long, "longer than 2000 bytes"),
