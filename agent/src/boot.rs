@@ -230,7 +230,10 @@ impl Undrained {
         let drained = async {
             let succeeded = async {
                 match &released {
-                    Some(released) => timeout(time.saturating_sub(LAST), released.succeeded()).await.is_ok(),
+                    Some(released) => tokio::select! {
+                        heard = timeout(time.saturating_sub(LAST), released.succeeded()) => heard.is_ok(),
+                        () = released.unfollowed() => false,
+                    },
                     None => false,
                 }
             };

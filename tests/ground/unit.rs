@@ -53,9 +53,16 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
         // These two belong together: with another mode systemd kills the agent that drains.
         "Environment=SPOTHOST_DRAIN=beside",
         "KillMode=process",
+        "OOMPolicy=continue",
     ] {
         assert!(has(line), "the unit has no line {line}");
     }
+    let waits = |line: &str| {
+        let mut parts =
+            ["ExecStopPost=-+", ": >/run/spothost/unfollowed;", "flock --wait 31 /run/spothost/draining"].iter();
+        parts.all(|part| line.contains(part))
+    };
+    assert!(unit.lines().any(waits), "a stop does not wait for the drain");
     let unset = unit.lines().filter_map(|line| line.strip_prefix("UnsetEnvironment="));
     let unset: Vec<_> = unset.flat_map(str::split_whitespace).collect();
     for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_EC2_METADATA_SERVICE_ENDPOINT"] {

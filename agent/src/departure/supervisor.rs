@@ -64,6 +64,10 @@ const ACCEPTING: &[u8] = b"accepting";
 const WAITS: &str = "successor-of-";
 /// What is locked for as long as somebody drains beside a successor.
 const DRAINING: &str = "draining";
+/// What `ExecStopPost=` of the unit leaves beside it where no successor will come.
+const UNFOLLOWED: &str = "unfollowed";
+/// How often that is looked for.
+const LOOK: Duration = Duration::from_millis(200);
 /// systemd takes messages up to this length, and so does a supervisor.
 const LONGEST: usize = 4096;
 /// How long after its time a process ends that does not do so by itself.
@@ -120,7 +124,8 @@ struct Messages {
 impl Messages {
     fn listen(runtime: &Path) -> io::Result<Messages> {
         fs::create_dir_all(runtime)?;
-        let path = runtime.join(format!("notify-{}", getpid().as_raw_pid()));
+        // One name, as there is one supervisor at a time: one that was killed has left its socket.
+        let path = runtime.join("notify");
         Ok(Messages { socket: tokio::net::UnixDatagram::bind(cleared(&path)?)?, path })
     }
 
@@ -156,6 +161,10 @@ fn pass_on(agent: &Child) {
 fn ends_like(ended: ExitStatus) -> ExitCode {
     use std::os::unix::process::ExitStatusExt as _;
     if let Some(signal) = ended.signal().and_then(Signal::from_named_raw) {
+        if signal == Signal::TERM || signal == Signal::INT {
+            // It was told to end before it could catch that, and had nothing to end yet.
+            return ExitCode::SUCCESS;
+        }
         tracing::error!(?signal, "the agent was killed");
         // Whatever signal it was, this process leaves no core; see `LimitCORE=0`.
         let _ = kill_process(getpid(), signal);
@@ -225,6 +234,13 @@ impl Released {
         let mut buffer = [0; ACCEPTING.len()];
         while socket.recv(&mut buffer).await.is_ok_and(|length| &buffer[..length] != ACCEPTING) {}
     }
+
+    /// Waits until it is said that no successor comes, as on `systemctl stop` and at a shutdown.
+    pub async fn unfollowed(&self) {
+        while !self.path.with_file_name(UNFOLLOWED).exists() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 impl Drop for Released {
@@ -260,7 +276,17 @@ fn cleared(path: &Path) -> io::Result<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
     use super::*;
+
+    #[test]
+    fn agent_that_was_told_to_end_before_it_could_listen_has_not_failed() {
+        for (ended, expected) in [(15, ExitCode::SUCCESS), (2, ExitCode::SUCCESS), (3 << 8, ExitCode::from(3))] {
+            let code = ends_like(ExitStatus::from_raw(ended));
+            assert_eq!(format!("{code:?}"), format!("{expected:?}"), "{ended}");
+        }
+    }
 
     #[tokio::test]
     async fn successor_is_heard_by_all_who_wait_and_what_the_dead_left_is_removed() {
@@ -276,13 +302,17 @@ mod tests {
         let (one, two) = (waiting("1"), waiting("2"));
         let dead = folder.path().join(format!("{WAITS}3"));
         drop(UnixDatagram::bind(&dead).expect("a socket"));
-        let another = folder.path().join("notify-4");
+        let another = folder.path().join("notify");
         drop(UnixDatagram::bind(&another).expect("a socket"));
 
         accepts(folder.path());
         tokio::join!(one.succeeded(), two.succeeded());
         assert!(!dead.exists() && another.exists());
         let stop = fs::File::create(folder.path().join(DRAINING)).expect("a file");
+        let waits = tokio::time::timeout(LOOK * 2, one.unfollowed());
+        assert!(waits.await.is_err(), "nobody has said that no successor comes");
+        fs::write(folder.path().join(UNFOLLOWED), "").expect("written");
+        one.unfollowed().await;
         drop(one);
         assert!(stop.try_lock().is_err(), "somebody still drains");
         drop(two);
