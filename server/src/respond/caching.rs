@@ -22,7 +22,8 @@ pub(crate) fn of(policy: &Policy, entry: &Entry) -> HeaderValue {
 
 /// An error may end any time, so it is not kept for ever, whatever `_headers` says of that path.
 pub(crate) fn never_immutable(headers: &mut HeaderMap) {
-    let immutable = |field: &HeaderValue| field.to_str().is_ok_and(|field| field.contains("immutable"));
+    let immutable =
+        |field: &HeaderValue| field.to_str().is_ok_and(|field| field.to_ascii_lowercase().contains("immutable"));
     if headers.get(header::CACHE_CONTROL).is_some_and(immutable) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(REVALIDATE));
     }
