@@ -59,7 +59,7 @@ pub enum Leads {
     /// Here.
     Here(LeadsHere),
     /// To the host that has the right to it.
-    Elsewhere(Elsewhere),
+    Elsewhere(Box<Elsewhere>),
 }
 
 /// The names lead to another host.
@@ -367,7 +367,7 @@ impl Address {
     }
 
     fn elsewhere(&self, claim: Claim, seen: &Seen) -> Leads {
-        Leads::Elsewhere(Elsewhere { claim, held: self.claimant.held.is_some(), answers: seen.answers })
+        Leads::Elsewhere(Box::new(Elsewhere { claim, held: self.claimant.held.is_some(), answers: seen.answers }))
     }
 
     /// What a host holds that held the names, and finds that another has claimed them: they are not its own before they

@@ -72,7 +72,7 @@ pub struct Drift(What, String);
 
 enum What {
     /// The claim, or where the address leads; the entity tag of the claim that was read.
-    Address(Move, Option<String>),
+    Address(Box<Move>, Option<String>),
     /// The records.
     Names(Vec<Step>),
 }
@@ -168,7 +168,7 @@ impl Elastic {
     }
 
     fn elsewhere(&self, claim: Claim, seen: &Seen) -> Leads {
-        Leads::Elsewhere(Elsewhere { claim, held: self.claimant.held.is_some(), answers: seen.answers })
+        Leads::Elsewhere(Box::new(Elsewhere { claim, held: self.claimant.held.is_some(), answers: seen.answers }))
     }
 
     /// The claim first, by compare-and-swap, then the address: whoever has lost the claim never moves it. What is refused
@@ -286,7 +286,7 @@ impl Keeper for Elastic {
                 let theirs = claim.filter(|claim| claim.instance != host.instance && self.claimant.held.is_some());
                 let meanwhile = theirs.map(|claim| self.elsewhere(claim.clone(), &seen));
                 let (why, etag) = (moved.why.clone(), seen.held.as_ref().map(|(_, etag)| etag.clone()));
-                Judgement::Drifted { drift: Drift(What::Address(moved, etag), why), meanwhile }
+                Judgement::Drifted { drift: Drift(What::Address(Box::new(moved), etag), why), meanwhile }
             }
             (Plan::StandAside(claim), _) => Judgement::StandsAside(self.elsewhere(claim, &seen)),
             (Plan::Refuse(fault), _) => Judgement::Refused(fault),
@@ -296,7 +296,7 @@ impl Keeper for Elastic {
     async fn converge(&mut self, Drift(what, why): Drift) -> Result<(), Fault> {
         self.claimant.is_fresh()?;
         match what {
-            What::Address(moved, read) => self.carry_out(moved, read).await,
+            What::Address(moved, read) => self.carry_out(*moved, read).await,
             What::Names(steps) => {
                 // Route 53 is not what the address depends on: its refusal is kept, and told.
                 self.refused = self.change_records(&steps, &why).await.err().map(|fault| (Instant::now(), fault));

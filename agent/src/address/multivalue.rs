@@ -502,7 +502,7 @@ impl Keeper for Multivalue {
             Plan::Change { why, .. } => Judgement::Drifted { drift: Drift(Box::new(seen), why), meanwhile: None },
             Plan::Wait(need) => Judgement::Waits(need),
             Plan::StandAside(claim) => {
-                Judgement::StandsAside(Leads::Elsewhere(Elsewhere { claim, held: false, answers: true }))
+                Judgement::StandsAside(Leads::Elsewhere(Box::new(Elsewhere { claim, held: false, answers: true })))
             }
             Plan::Refuse(fault) => Judgement::Refused(fault),
         }

@@ -188,7 +188,9 @@ mod tests {
     #[test]
     fn spares_of_a_fleet_that_does_not_own_the_names_are_not_ended() {
         let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-        let table: [(&[&str], Option<&str>, &[&str], &[&str]); 5] = [
+        /// The fleet's hosts, the owner, those from before, and those to be ended.
+        type Row<'a> = (&'a [&'a str], Option<&'a str>, &'a [&'a str], &'a [&'a str]);
+        let table: [Row<'_>; 5] = [
             (&["i-old", "i-new"], Some("i-old"), &["i-old"], &["i-new"]),
             // An interrupted roll-out that is gone on with has found the new one already.
             (&["i-old", "i-new"], Some("i-old"), &["i-old", "i-new"], &["i-new"]),

@@ -74,7 +74,7 @@ pub(super) fn plan(
     }
     let cleared = match cleared(wanted, seen, &simple, claimant) {
         Ok(Cleared::By(steps)) => steps,
-        Ok(Cleared::NotYet(claim)) => return Plan::StandAside(claim),
+        Ok(Cleared::NotYet(claim)) => return Plan::StandAside(*claim),
         Err(fault) => return Plan::Refuse(fault),
     };
     let own = own(wanted, checks, &seen.answers);
@@ -99,7 +99,7 @@ enum Cleared {
     /// By these steps, if any are needed.
     By(Vec<Step>),
     /// Not yet: that host holds them.
-    NotYet(Claim),
+    NotYet(Box<Claim>),
 }
 
 /// Simple records of hosts that move them are taken over by right, with their claim, so that those hosts stand aside; those
@@ -119,7 +119,7 @@ fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records], claimant: Sta
             Vec::new()
         }
         Some((domain, (claim, written))) => match right(wanted.host, wanted.put_aside, Some(&claim), claimant) {
-            Right::StandAside => return Ok(Cleared::NotYet(claim)),
+            Right::StandAside => return Ok(Cleared::NotYet(Box::new(claim))),
             right => fence(domain, Some(written), &next(wanted, Some(&claim), right, true), wanted.ttl),
         },
     };
