@@ -70,7 +70,7 @@ pub struct Made {
     pub beside: usize,
     /// Files whose compressed forms were in the cache, or that need none.
     pub known: usize,
-    /// What was left out because it is hidden: names that begin with a dot, and what file managers leave behind.
+    /// What was left out because hosts would hide it: paths below the folder.
     pub hidden: Vec<String>,
     /// How long it took to compress.
     pub time: Duration,

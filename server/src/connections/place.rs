@@ -36,8 +36,8 @@ impl Drop for Place {
     }
 }
 
-/// Whether the other side is this machine, asking itself from the address that it asks. No stranger can say so: the kernel takes nothing from outside that comes from one
-/// of its own addresses.
+/// Whether the other side is this machine, asking itself from the address that it asks. No stranger can be: answers to an
+/// address of this machine never leave it.
 fn is_this_machine(peer: IpAddr, local: Option<IpAddr>) -> bool {
     local.is_some_and(|local| local.to_canonical() == peer.to_canonical())
 }
