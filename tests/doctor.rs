@@ -108,15 +108,14 @@ async fn what_is_refused_to_the_host_is_named_with_the_statement_that_is_missing
     let table = [
         ("PutObject", Some("verdicts"), "LeaveVerdicts", "s3:PutObject"),
         ("PutObject", Some("lease"), "TakeTurnsOrdering", "s3:PutObject"),
-        ("DeleteObject", None, "TakeTurnsOrdering", "s3:DeleteObject"),
-        ("ListObjectVersions", None, "FindOlderVersions", "s3:ListBucketVersions"),
+        ("ListObjectVersions", None, "FindThePackage", "s3:ListBucketVersions"),
         ("GetObject", None, "FetchThePackage", "s3:GetObject"),
         ("PutSecretValue", None, "KeepTheIdentity", "secretsmanager:PutSecretValue"),
         ("UpdateSecretVersionStage", None, "KeepTheIdentity", "secretsmanager:UpdateSecretVersionStage"),
         ("CreateSecret", None, "CreateTheIdentity", "secretsmanager:CreateSecret"),
         ("ChangeResourceRecordSets", None, "MoveTheNames", "route53:ChangeResourceRecordSets"),
         ("GetChange", None, "WaitForTheChange", "route53:GetChange"),
-        ("DescribeFleets", None, "SeeTheFleet", "ec2:DescribeFleets"),
+        ("DescribeFleets", None, "SeeTheEc2Fleet", "ec2:DescribeFleets"),
         ("TerminateInstances", None, "EndAHostOfTheSite", "ec2:TerminateInstances"),
     ];
     for (operation, about, ..) in table {
