@@ -161,7 +161,7 @@ mod tests {
             ("secretsmanager:GetSecretValue", "InvalidRequestException", Cure::Operator, "restore-secret"),
             ("secretsmanager:PutSecretValue", "InternalServiceError", Cure::Retry, ""),
             ("s3:GetObject", "InvalidObjectState", Cure::Operator, "publish"),
-            ("s3:PutObject and s3:GetObject", "SlowDown", Cure::Wait(POLITE), ""),
+            ("s3:PutObject and s3:GetObject", "SlowDown", Cure::Retry, ""),
             ("route53:ChangeResourceRecordSets", "PriorRequestNotComplete", Cure::Wait(POLITE), ""),
             ("route53:ListResourceRecordSets", "NoSuchHostedZone", Cure::Operator, "`zone`"),
             ("iam:SimulatePrincipalPolicy", "InvalidInput", Cure::Operator, "a role"),

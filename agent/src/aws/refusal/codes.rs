@@ -77,7 +77,7 @@ pub(crate) const CODES: &[Row] = &[
     ("*", "RequestTimeTooSkewed", Retry),
     ("*", "ServiceUnavailable", Retry),
     ("*", "SignatureDoesNotMatch", Login),
-    ("*", "SlowDown", Wait),
+    ("*", "SlowDown", Retry),
     ("*", "SubscriptionRequiredException", Operator(ACCOUNT)),
     ("*", "Throttling", Wait),
     ("*", "ThrottlingException", Wait),
