@@ -305,6 +305,15 @@ mod tests {
         Mutations::new().run(&samples, &words, requests);
     }
 
+    /// The values of trailers are for hyper to refuse too, which then reads nothing more.
+    #[test]
+    fn control_characters_in_trailers_break_the_content() {
+        let head = "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n";
+        for trailer in ["A:\x12b", "A: \x0c", "A:\0b", "A: b\x7f", "A: \x01", "A: b"] {
+            requests(format!("{head}{trailer}\r\n\r\nGET / HTTP/1.1\r\n\r\n").as_bytes());
+        }
+    }
+
     #[test]
     fn mutated_frames_are_taken_alike_however_they_are_cut() {
         let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\x10\0";

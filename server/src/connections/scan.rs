@@ -194,8 +194,10 @@ impl Scan {
             Place::Name if !matches!(self.name[0], b'c' | b't') => {
                 bytes.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(bytes.len())
             }
-            // Other control characters are no matter of framing, and hyper refuses them.
-            Place::Value if self.value == Value::Other => memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len()),
+            // Other control characters are no matter of framing, and hyper refuses them; among trailers they end what it reads.
+            Place::Value if self.value == Value::Other && !self.trailers => {
+                memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len())
+            }
             Place::Content | Place::Chunk => self.skip_content(bytes.len()),
             _ => 0,
         }
