@@ -86,7 +86,7 @@ impl Claimant {
         let at = self.looked.saturating_duration_since(self.begun);
         self.silence.asked(&claim.instance, claim.epoch, answers, at);
         let elsewhere = !claim.may_be_in(host.location().as_ref());
-        let limit = self.silence.limit(&claim.instance, self.patience, elsewhere, self.put_aside);
+        let limit = self.silence.limit(&claim.instance, self.patience, elsewhere);
         standing(answers, told, self.silence.is_long(limit))
     }
 }

@@ -12,7 +12,7 @@ const ENOUGH: u32 = 5;
 /// So many are remembered: those of an hour, at a look every three seconds.
 const MOST: usize = 1_200;
 
-/// How much longer a claimant from elsewhere may be silent that has followed this host and was never heard since.
+/// How much longer a claimant from elsewhere may be silent that was never heard.
 pub(super) const DOUBT: u32 = 8;
 
 /// The silence of one claimant.
@@ -46,12 +46,12 @@ impl Silence {
     }
 
     /// How long a claimant may be silent before it is taken for dead, where it may be silent for `limit` if nothing speaks
-    /// against that. Something does where it is `elsewhere`, in another region or account, has `followed` this host, and was
-    /// never heard since: whatever keeps the two from hearing each other may have been the reason why it followed, and is
-    /// seen by no visitor. Would each take what it does not hear for dead, the names would go to and fro between them.
-    pub fn limit(&self, claimant: &str, limit: Duration, elsewhere: bool, followed: bool) -> Duration {
+    /// against that. Something does where it is `elsewhere`, in another region or account, and was never heard, or not since it
+    /// followed this host: whatever keeps the two from hearing each other is seen by no visitor. Would each take what it does
+    /// not hear for dead, the names would go to and fro between them.
+    pub fn limit(&self, claimant: &str, limit: Duration, elsewhere: bool) -> Duration {
         let heard = self.heard.as_deref() == Some(claimant);
-        if elsewhere && followed && !heard { limit * DOUBT } else { limit }
+        if elsewhere && !heard { limit * DOUBT } else { limit }
     }
 
     /// Whether it has been watched for `limit`.
@@ -79,17 +79,15 @@ mod tests {
     }
 
     #[test]
-    fn claimant_from_elsewhere_that_followed_and_was_never_heard_is_given_longer() {
+    fn claimant_from_elsewhere_that_was_never_heard_is_given_longer() {
         let mut silence = Silence::default();
         silence.asked("b", 4, false, Duration::ZERO);
-        let table = [(true, true, LIMIT * DOUBT), (false, true, LIMIT), (true, false, LIMIT), (false, false, LIMIT)];
-        for (elsewhere, followed, expected) in table {
-            assert_eq!(silence.limit("b", LIMIT, elsewhere, followed), expected, "{elsewhere}, {followed}");
-        }
+        assert_eq!(silence.limit("b", LIMIT, true), LIMIT * DOUBT, "it is elsewhere");
+        assert_eq!(silence.limit("b", LIMIT, false), LIMIT, "it is here");
         silence.asked("b", 4, true, Duration::ZERO);
         silence.asked("b", 5, false, Duration::ZERO);
-        assert_eq!(silence.limit("b", LIMIT, true, true), LIMIT, "it was heard");
-        assert_eq!(silence.limit("c", LIMIT, true, true), LIMIT * DOUBT, "another was not");
+        assert_eq!(silence.limit("b", LIMIT, true), LIMIT, "it was heard");
+        assert_eq!(silence.limit("c", LIMIT, true), LIMIT * DOUBT, "another was not");
     }
 
     #[test]

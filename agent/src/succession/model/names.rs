@@ -102,7 +102,7 @@ impl World {
         host.asked_in = claim.asked_in(here.as_ref()).or(host.asked_in);
         host.silence.asked(&claim.instance, claim.epoch, answers, Duration::from_secs(at));
         let elsewhere = !claim.may_be_in(here.as_ref()) && flaw != Flaw::NeverDoubts;
-        let limit = host.silence.limit(&claim.instance, Duration::from_secs(SILENCE), elsewhere, host.put_aside);
+        let limit = host.silence.limit(&claim.instance, Duration::from_secs(SILENCE), elsewhere);
         match (flaw, told) {
             (Flaw::UnknownIsGone, Told::Unknown) => Standing::Gone,
             _ => standing(answers, told, host.silence.is_long(limit)),
