@@ -202,7 +202,8 @@ impl Zone {
     /// What Route 53 refuses; a zone without NS records, which there is none.
     pub async fn apex(&self) -> Result<Apex, Fault> {
         let doing = format!("reading the first records of zone {}", self.id);
-        let answer = self.client.list_resource_record_sets().hosted_zone_id(&self.id).max_items(20).send().await;
+        // A and AAAA come before NS, and every host may have one of each at this name: a page as large as there is.
+        let answer = self.client.list_resource_record_sets().hosted_zone_id(&self.id).max_items(300).send().await;
         let answer = answer.map_err(|error| fault(&doing, "route53:ListResourceRecordSets", &error))?;
         let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
         let servers =

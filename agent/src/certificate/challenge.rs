@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::{
     aws::zone::{Changed, Kind, Records, Step, Zone},
     config::Name,
-    fault::Fault,
+    fault::{Cure, Fault},
 };
 
 /// How long resolvers may keep a challenge.
@@ -39,7 +39,14 @@ pub(super) async fn can_be_published(zone: &Zone, names: &[Name]) -> Result<(), 
     let apex = zone.apex().await?;
     for host in names {
         let Proof { name, .. } = Proof::new(host.as_str(), "");
-        let records = if is_in(&name, &apex.name) { zone.records(&name).await? } else { Vec::new() };
+        let records = match is_in(&name, &apex.name) {
+            true => match zone.records(&name).await {
+                // This look spares an attempt, and an order is not given up for it where Route 53 is asked too often.
+                Err(fault) if matches!(fault.cure, Cure::Wait(_)) => Vec::new(),
+                read => read?,
+            },
+            false => Vec::new(),
+        };
         provable(host, &name, &apex.name, &records)?;
     }
     Ok(())
