@@ -169,8 +169,11 @@ impl Ca {
         }
     }
 
-    /// Looks at the challenges of an order.
+    /// Looks at the challenges of an order. One that is invalid stays so (RFC 8555 §7.1.6), whoever proves it again.
     pub(super) fn prove(&mut self, order: usize, well: bool, now: OffsetDateTime) -> Result<(), Refused> {
+        if self.orders.get(order).is_some_and(|order| order.invalid) {
+            return Err(Refused { fault: Fault::retry("proving", "the order is invalid"), kind: Kind::Disproven });
+        }
         if self.orders.get(order).is_some_and(|order| order.proven) {
             return Ok(());
         }

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{History, Policy, Setting, live};
+use time::Duration;
+
+use super::{BEGIN, Ca, History, Policy, Setting, live};
+use crate::certificate::steps::{Found, Kind};
 
 /// Histories of one test; `SPOTHOST_HISTORIES` says otherwise.
 const HISTORIES: u64 = 2_000;
@@ -45,6 +48,20 @@ fn broken(policy: Policy, histories: u64) -> Option<(u64, History)> {
 fn rules_of_the_vault_hold_over_histories_that_are_drawn() {
     if let Some((seed, history)) = broken(Policy::Vault, from_environment("SPOTHOST_HISTORIES", HISTORIES)) {
         panic!("SPOTHOST_SEED={seed} {:?}: {history:#?}", Setting::rough(Policy::Vault, seed));
+    }
+}
+
+/// Of two hosts that prove the same order, the second does not make good what the first could not.
+#[test]
+fn order_that_is_invalid_is_neither_proven_nor_finalized() {
+    let mut ca = Ca::new(Duration::days(90), true);
+    let account = ca.new_account(BEGIN).expect("an account");
+    let order = ca.new_order(&account, &[], None, BEGIN).expect("an order");
+    for well in [false, true] {
+        let refused = ca.prove(order, well, BEGIN).map_err(|refused| refused.kind);
+        assert_eq!(refused, Err(Kind::Disproven), "proven well: {well}");
+        assert_eq!(ca.found(order, BEGIN), Found::Invalid);
+        assert_eq!(ca.finalize(order, "key", BEGIN), None);
     }
 }
 
