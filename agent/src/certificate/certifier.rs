@@ -1,6 +1,8 @@
 //! Who certifies, with what it takes.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Mutex};
+
+use tokio::time::Instant;
 
 use super::{
     Vault,
@@ -31,6 +33,8 @@ pub struct ByAcme {
     lease: Option<config::Bucket>,
     pub(super) aws: Kept<Aws>,
     host: Option<Kept<Host>>,
+    /// When the zone was last seen to have room for all proofs.
+    prepared: Mutex<Option<Instant>>,
 }
 
 impl Certifier {
@@ -44,7 +48,14 @@ impl Certifier {
             PackagePlace::Bucket(bucket) => Some(bucket.clone()),
             PackagePlace::Disk(_) => None,
         };
-        Certifier::Acme(Box::new(ByAcme { authorities, zone: zone.clone(), lease, aws, host }))
+        Certifier::Acme(Box::new(ByAcme {
+            authorities,
+            zone: zone.clone(),
+            lease,
+            aws,
+            host,
+            prepared: Mutex::default(),
+        }))
     }
 
     /// What is wanted, when it is for `names`.
@@ -79,6 +90,8 @@ impl ByAcme {
         let host = self.host.as_ref().and_then(|host| host.borrow().clone());
         let holder = host.map_or_else(|| format!("process {}", std::process::id()), |host| host.instance);
         let zone = Zone::new(&aws, self.zone.clone());
-        Ok(Issuance { wanted, vault, authorities: &self.authorities, aws, zone, lease, holder, insist })
+        let authorities = &self.authorities;
+        let prepared = &self.prepared;
+        Ok(Issuance { wanted, vault, authorities, aws, zone, prepared, lease, holder, insist })
     }
 }

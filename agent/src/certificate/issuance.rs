@@ -1,7 +1,10 @@
 //! The steps of `steps.rs`, done: each is one call, or a few, to the vault, the CA, S3 or Route 53.
 
+use std::sync::{Mutex, PoisonError};
+
 use instant_acme::Order;
 use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
 
 use super::{
     Vault,
@@ -19,6 +22,9 @@ use crate::{
     fault::Fault,
 };
 
+/// How long what was seen of the zone holds: an order that is tried again within it does not look at every name anew.
+const PREPARED_FOR: std::time::Duration = std::time::Duration::from_secs(600);
+
 /// What it takes to have a certificate issued.
 pub(super) struct Issuance<'a> {
     pub(super) wanted: &'a Wanted,
@@ -26,6 +32,8 @@ pub(super) struct Issuance<'a> {
     pub(super) authorities: &'a [Acme],
     pub(super) aws: Aws,
     pub(super) zone: Zone,
+    /// When the zone was last seen to have room for all proofs.
+    pub(super) prepared: &'a Mutex<Option<Instant>>,
     pub(super) lease: Option<LeaseObject>,
     /// Who asks for the lease.
     pub(super) holder: String,
@@ -66,6 +74,15 @@ impl Issuance<'_> {
         ended
     }
 
+    async fn prepare(&self) -> Result<(), Fault> {
+        let seen = *self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_none_or(|at| at.elapsed() >= PREPARED_FOR) {
+            can_be_published(&self.zone, &self.wanted.names).await?;
+            *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        Ok(())
+    }
+
     async fn take(&self, step: Step<'_>, hands: &mut Hands) -> Result<Came, Refused> {
         match step {
             Step::Lease => {
@@ -81,7 +98,7 @@ impl Issuance<'_> {
                 let holding = reading.document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
                 return Ok(Came::Read(reading.version, Box::new(reading.document), holding));
             }
-            Step::Prepare => can_be_published(&self.zone, &self.wanted.names).await?,
+            Step::Prepare => self.prepare().await?,
             Step::Reach(authority) => self.acme(&authority.directory)?.reach().await?,
             Step::Store(document, was) => {
                 let Swapped::Done(version) = self.vault.swap(was, document).await? else { return Ok(Came::Overtaken) };
