@@ -161,6 +161,8 @@ async fn secrets_may_be_named_by_their_arns() {
     let arn = first.account.secret_arn(&first.account.vault()).await;
     let mut second = first.successor().await;
     second.configuration.insert("vault".to_owned(), arn.clone().into());
+    // The accounts of this world are not the one that its IAM is asked for.
+    second.aws.allow_everything();
     let mut agent = second.start();
     agent.wait_until_serving(SOON).await;
     assert_eq!(first.acme.accepted("newOrder"), 1);
@@ -171,6 +173,7 @@ async fn secrets_may_be_named_by_their_arns() {
     let mut third = first.successor().await;
     let other = format!("{}X", &arn[..arn.len() - 7]).replace("/identity", "/other-Ab1Cd2");
     third.configuration.insert("vault".to_owned(), other.clone().into());
+    third.aws.allow_everything();
     let mut agent = third.start();
     let told = async |agent: &Agent| {
         let fault = agent.part("certificate")["fault"].clone();
