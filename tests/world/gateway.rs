@@ -29,7 +29,7 @@ impl Gateway {
         Gateway { cut, _open: open }
     }
 
-    /// Cuts the instance off: connections end, and new ones are accepted by nobody.
+    /// Cuts the instance off: no byte gets through any more, in connections there are and in new ones, and nobody says so.
     pub fn cut(&self) {
         self.cut.send_replace(true);
     }
@@ -58,6 +58,8 @@ async fn lead_one(mut visitor: TcpStream, private: SocketAddr, mut is_cut: watch
     tokio::select! {
         biased;
         _ = is_cut.wait_for(|cut| *cut) => {}
-        () = through => {}
+        () = through => return,
     }
+    // A network that leads nowhere is silent. Closing would say that somebody is there.
+    let _ = is_cut.wait_for(|cut| !*cut).await;
 }

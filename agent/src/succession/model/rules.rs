@@ -31,7 +31,8 @@ impl World {
         if younger && !me.held && before.over.as_ref() != Some(&me.facts.instance) {
             return Ok(());
         }
-        if self.now < self.split + 60 && me.region != self.hosts[&other].region {
+        // A slow host may only now carry out what it decided while it did not hear the other.
+        if self.now < self.split + 60 + 3 * me.slowest && me.region != self.hosts[&other].region {
             return self.check_cause(number, other);
         }
         match self.now.saturating_sub(self.hosts[&other].unwell) > 2 * LOOK + 3 * me.slowest + 10 {
