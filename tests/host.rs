@@ -8,6 +8,7 @@ mod boots;
 mod certified;
 mod check;
 mod codes;
+mod credentials;
 mod delivery;
 mod denied;
 mod departs;
