@@ -444,7 +444,9 @@ impl Keeper for Address {
         match planned {
             Plan::Leads(leads) => {
                 let held = Leads::Here(LeadsHere { asked_in: self.claimant.asked_in, ..leads });
-                match foreign::browsers_elsewhere(&self.ledger.names, &seen.records, &plan::addresses(&host)) {
+                let names = &self.ledger.names;
+                let astray = || foreign::browsers_elsewhere(names, &seen.records, &plan::addresses(&host));
+                match foreign::left_out(names, &seen.records, self.adopt).or_else(astray) {
                     Some(fault) => Judgement::KeptDespite { held, fault },
                     None => Judgement::Kept(held),
                 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Elsewhere, Leads, LeadsHere, Ledger, Sources,
     claimant::{Claimant, is_alive, told},
-    foreign::browsers_elsewhere,
+    foreign::{browsers_elsewhere, left_out},
     plan::{Wanted, addresses},
 };
 use crate::{
@@ -145,9 +145,10 @@ impl Elastic {
             Some((_, Err(fault))) => Err(fault.clone()),
             Some((_, Ok(seen))) => records(wanted, claim, seen).and_then(|steps| {
                 let ours = addresses(wanted.host);
-                match browsers_elsewhere(wanted.names, seen, &ours).filter(|_| steps.is_none()) {
-                    Some(fault) => Err(fault),
-                    None => Ok(steps),
+                let astray = || browsers_elsewhere(wanted.names, seen, &ours);
+                match left_out(wanted.names, seen, wanted.adopt).or_else(astray) {
+                    Some(fault) if steps.is_none() => Err(fault),
+                    _ => Ok(steps),
                 }
             }),
         };

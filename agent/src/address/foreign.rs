@@ -18,6 +18,10 @@
 //! | at `_spothost.<domain>`: a CNAME; TXT that is an alias, routed, with several values or with others' | left alone, and nothing is claimed | likewise |
 //! | at `_spothost.<domain>`: addresses and other types | none of ours | likewise |
 //!
+//! Where the names are claimed, what keeps one further name from leading here keeps no other name from it: that name is left
+//! out of the batch and told. At the first name, or where nobody claims the names yet, nothing is led here before a person
+//! has decided.
+//!
 //! An alias is no record that changed by hand: its values are not ours to put back, and only a person knows what it was
 //! for. So it is left alone in claimed names, too. Hosts without a certificate take over nothing of people's, whatever
 //! `adopt` says.
@@ -61,6 +65,12 @@ pub(crate) fn in_the_way(name: &Name, seen: &[Records], adopt: bool) -> Option<F
         Form::TrafficPolicy => fault(said, "delete the policy record in Route 53 if the name is to lead to the hosts"),
         Form::Simple => None,
     }
+}
+
+/// The fault of the first of the further names of a claimed site that hosts leave out, if any: what people have put there
+/// keeps an address from standing there. The other names lead to the hosts all the same.
+pub(crate) fn left_out(names: &[Name], seen: &[Records], adopt: bool) -> Option<Fault> {
+    names.iter().skip(1).find_map(|name| in_the_way(name, seen, adopt))
 }
 
 /// A set at the names that leads visitors to something else than the addresses in `ours`. Where nobody claims the names it

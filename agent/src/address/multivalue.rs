@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Elsewhere, Leads, LeadsHere, Ledger, Sources,
     claimant::{Claimant, is_alive, told},
-    foreign::{browsers_elsewhere, is_address},
+    foreign::{browsers_elsewhere, is_address, left_out},
     plan::{self as simple, Wanted},
 };
 use crate::{
@@ -486,8 +486,9 @@ impl Keeper for Multivalue {
         match self.plan(&seen, &self.package()) {
             Plan::Leads if unchecked.is_empty() && seen.orphans.is_empty() => {
                 let ours = simple::addresses(&seen.host);
+                let out = || left_out(&self.ledger.names, &seen.zone.others, self.adopt);
                 let astray = || browsers_elsewhere(&self.ledger.names, &seen.zone.others, &ours);
-                match seen.blind.clone().or_else(|| self.was_refused().cloned()).or_else(astray) {
+                match seen.blind.clone().or_else(|| self.was_refused().cloned()).or_else(out).or_else(astray) {
                     Some(fault) => Judgement::KeptDespite { held, fault },
                     None => Judgement::Kept(held),
                 }

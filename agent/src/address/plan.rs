@@ -108,7 +108,7 @@ fn planned(
     if let (Right::StandAside, Some(claim)) = (right, &claim) {
         return Ok(Plan::StandAside(claim.clone()));
     }
-    let steps = record_steps(wanted, seen)?;
+    let steps = record_steps(wanted, seen, claim.is_some())?;
     if right == Right::Take(Ground::Unclaimed) {
         let ours = addresses(wanted.host);
         refuse_what_is_somebody_elses(wanted.names, seen, &ours, (wanted.adopt, certified))?;
@@ -178,7 +178,7 @@ pub(crate) fn departing(
 }
 
 /// The batch that removes what leads to a host which holds the names; none where another has followed, or the records are
-/// no longer as it made them. The claim stays, and says that the host goes: whoever comes next reads there how many hosts
+/// no longer as it made them. What people have put at a name, and hosts leave out, stays. The claim stays, and says that the host goes: whoever comes next reads there how many hosts
 /// the fleet has at rest, and whether a place is to be given back.
 ///
 /// # Errors
@@ -187,7 +187,9 @@ pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
     let Some(domain) = names.first() else { return Ok(None) };
     let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
     let ours = addresses(host);
-    let leads = |set: &&Records| is_address(set) && names.iter().any(|name| name.as_str() == set.name);
+    // Nothing of people's is taken over here, so it makes no difference whether it might be.
+    let ours_to_lead: Vec<&Name> = names.iter().filter(|name| in_the_way(name, seen, false).is_none()).collect();
+    let leads = |set: &&Records| is_address(set) && ours_to_lead.iter().any(|name| name.as_str() == set.name);
     let sets: Vec<_> = seen.iter().filter(leads).collect();
     let as_made = sets.iter().all(|set| set.is_simple() && set.values.iter().all(|value| ours.contains(value)));
     if claim.instance != host.instance || !as_made || sets.is_empty() {
@@ -234,16 +236,21 @@ pub(super) fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: 
     }
 }
 
-/// The steps for all names; none where all is as it should be.
+/// The steps for all names; none where all is as it should be. Where the names are `claimed`, a further name at which people
+/// have put something that is in the way is left out ([`super::foreign::left_out`] tells it): the others are not to lead to a
+/// host that is gone because of it.
 ///
 /// # Errors
-/// What is in the way.
-pub(super) fn record_steps(wanted: &Wanted<'_>, seen: &[Records]) -> Result<Vec<Step>, Fault> {
-    let (v4, v6) = (wanted.host.ipv4.map(|ip| ip.to_string()), wanted.host.ipv6.map(|ip| ip.to_string()));
+/// What is in the way at the first name; at any, where nobody claims the names.
+pub(super) fn record_steps(wanted: &Wanted<'_>, seen: &[Records], claimed: bool) -> Result<Vec<Step>, Fault> {
+    let v4 = wanted.host.ipv4.map(|ip| ip.to_string());
+    let v6 = wanted.host.ipv6.map(|ip| ip.to_string());
     let mut steps = Vec::new();
-    for name in wanted.names {
-        if let Some(fault) = in_the_way(name, seen, wanted.adopt) {
-            return Err(fault);
+    for (number, name) in wanted.names.iter().enumerate() {
+        match in_the_way(name, seen, wanted.adopt) {
+            Some(_) if claimed && number > 0 => continue,
+            Some(fault) => return Err(fault),
+            None => {}
         }
         for (kind, address) in [(Kind::A, &v4), (Kind::Aaaa, &v6)] {
             let there = seen.iter().find(|set| set.name == name.as_str() && set.kind == kind);
@@ -273,7 +280,7 @@ mod tests {
 
     use time::{Duration, OffsetDateTime, macros::datetime};
 
-    use super::*;
+    use super::{super::foreign::left_out, *};
     use crate::{
         aws::zone::{Alias, Routing},
         fault::Cure,
@@ -581,6 +588,8 @@ mod tests {
     enum Becomes {
         /// It is left alone, nothing is led here, and a person is told why.
         LeftAlone,
+        /// It is left alone, the other names are led here, and a person is told why.
+        LeftOut,
         /// Nothing is led here yet, which time may cure.
         LeftForNow,
         /// It is replaced, or deleted.
@@ -590,7 +599,10 @@ mod tests {
     }
 
     /// What becomes of `set`, and what is said.
-    fn becomes(planned: &Plan, set: &Records) -> (Becomes, String) {
+    fn becomes(planned: &Plan, set: &Records, adopt: bool) -> (Becomes, String) {
+        let at = |step: &Step, name: &str| match step {
+            Step::Delete(one) | Step::Upsert(one) | Step::Create(one) => one.name == name,
+        };
         let touched = |step: &Step| match step {
             Step::Delete(one) | Step::Upsert(one) => (&one.name, one.kind) == (&set.name, set.kind),
             Step::Create(_) => false,
@@ -599,6 +611,11 @@ mod tests {
             Plan::Refuse(fault) if fault.cure == Cure::Operator => (Becomes::LeftAlone, fault.to_string()),
             Plan::Refuse(fault) => (Becomes::LeftForNow, fault.to_string()),
             Plan::Change(change) if change.steps.iter().any(touched) => (Becomes::Taken, String::new()),
+            Plan::Change(change) if !change.steps.iter().any(|step| at(step, &set.name)) => {
+                let fault =
+                    left_out(&names(), std::slice::from_ref(set), adopt).expect("a name that is left out is told");
+                (Becomes::LeftOut, fault.to_string())
+            }
             Plan::Change(_) | Plan::Leads(_) => (Becomes::Beside, String::new()),
             Plan::StandAside(claim) => panic!("stands aside for {claim}"),
         }
@@ -606,7 +623,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_record_set_at_a_name_has_its_rule() {
-        use Becomes::{Beside, LeftAlone, LeftForNow, Taken};
+        use Becomes::{Beside, LeftAlone, LeftForNow, LeftOut, Taken};
         let a = || set("example.org", Kind::A, &["198.51.100.1"]);
         let aaaa = || set("example.org", Kind::Aaaa, &["2001:db8::1"]);
         let routed = |routing| Records { form: Form::Routed(routing), ..a() };
@@ -615,8 +632,8 @@ mod tests {
         let cname = set("example.org", Kind::Cname, &["lb.example.net"]);
         // Unclaimed without a certificate and with one, then claimed by a host that is followed; each with `adopt` unset and set.
         let people = [LeftAlone, LeftForNow, LeftAlone, Taken, Taken, Taken];
-        let aliased = [LeftAlone, LeftForNow, LeftAlone, Taken, LeftAlone, Taken];
-        let never = [LeftAlone; 6];
+        let aliased = [LeftAlone, LeftForNow, LeftAlone, Taken, LeftOut, Taken];
+        let never = [LeftAlone, LeftAlone, LeftAlone, LeftAlone, LeftOut, LeftOut];
         let browsers = [LeftAlone, LeftForNow, LeftAlone, Beside, Beside, Beside];
         let table = [
             (a(), people, "leads to 198.51.100.1"),
@@ -644,17 +661,23 @@ mod tests {
             (set("example.org", Kind::Txt, &["\"v=spf1 -all\""]), [Beside; 6], ""),
         ];
         let (me, names) = (host("i-me", 5), names());
-        for (record, expected, reason) in &table {
+        // The site's own name is never left out.
+        let own = table.iter().map(|(record, expected, reason)| {
+            let record = Records { name: "www.example.org".into(), ..record.clone() };
+            (record, expected.map(|is| if is == LeftOut { LeftAlone } else { is }), *reason)
+        });
+        let further = table.iter().cloned();
+        for (record, expected, reason) in further.chain(own) {
             let claimed = [record.clone(), claim("i-gone", 9, 4)];
             let ways = [(false, false), (false, true), (true, false), (true, true)]
-                .map(|(certified, adopt)| (certified, adopt, std::slice::from_ref(record)))
+                .map(|(certified, adopt)| (certified, adopt, std::slice::from_ref(&record)))
                 .into_iter()
                 .chain([(true, false, &claimed[..]), (true, true, &claimed[..])]);
             for ((certified, adopt, seen), expected) in ways.zip(expected) {
                 let wanted = Wanted { adopt, ..wanted(&me, &names) };
-                let (is, said) = becomes(&plan_for(&wanted, seen, Standing::Gone, certified), record);
+                let (is, said) = becomes(&plan_for(&wanted, seen, Standing::Gone, certified), &record, adopt);
                 let what = format!("{record:?}, certified: {certified}, adopt: {adopt}, of {}", seen.len());
-                assert_eq!(is, *expected, "{what}: {said}");
+                assert_eq!(is, expected, "{what}: {said}");
                 assert!(matches!(is, Taken | Beside) || said.contains(reason), "{what}: {said} does not say {reason}");
             }
         }
@@ -664,13 +687,18 @@ mod tests {
     fn host_that_departs_deletes_no_record_that_it_did_not_make() {
         let (me, names) = (host("i-me", 5), names());
         let mine = || set("www.example.org", Kind::A, &["192.0.2.7"]);
+        let changed = Records { check: Some("c1".into()), ..set("example.org", Kind::A, &["192.0.2.7"]) };
+        let seen = [mine(), changed, claim("i-me", 5, 4)];
+        assert_eq!(removal(&me, &names, &seen), Ok(None), "{seen:?}");
+        // A name that was left out is left out.
         for other in [
             alias("example.org", Kind::A),
-            Records { check: Some("c1".into()), ..set("example.org", Kind::A, &["192.0.2.7"]) },
             Records { form: Form::Routed(Routing::Weighted), ..set("example.org", Kind::A, &["192.0.2.7"]) },
         ] {
             let seen = [mine(), other, claim("i-me", 5, 4)];
-            assert_eq!(removal(&me, &names, &seen), Ok(None), "{seen:?}");
+            let Ok(Some(change)) = removal(&me, &names, &seen) else { panic!("its own record stays: {seen:?}") };
+            let deleted: Vec<_> = change.steps.iter().filter(|step| matches!(step, Step::Delete(_))).collect();
+            assert_eq!(deleted, [&Step::Delete(claim("i-me", 5, 4)), &Step::Delete(mine())]);
         }
     }
 }

@@ -104,11 +104,11 @@ fn somebody_elses(wanted: &Wanted<'_>, other: &str, certified: bool) -> Option<F
 /// What a person has to decide.
 pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> Result<Option<Vec<Step>>, Fault> {
     let Some(domain) = wanted.names.first() else { return Ok(None) };
-    let steps = plan::record_steps(wanted, seen)?;
+    let written = plan::claim(domain, seen)?;
+    let steps = plan::record_steps(wanted, seen, written.is_some())?;
     if steps.is_empty() {
         return Ok(None);
     }
-    let written = plan::claim(domain, seen)?;
     if written.is_none() {
         refuse_what_is_somebody_elses(wanted.names, seen, &plan::addresses(wanted.host), (wanted.adopt, true))?;
     }

@@ -6,6 +6,7 @@ use crate::{
         plan::{self, Wanted, fence, next},
     },
     aws::zone::{Answer, Kind, Many, Records, Step},
+    config::Name,
     fault::Fault,
     succession::{Claim, Right, Standing, is_instance_id, right},
 };
@@ -64,9 +65,11 @@ pub(super) fn plan(
     gone: &[String],
     claimant: Standing,
 ) -> Plan {
-    if let Some(fault) = wanted.names.iter().find_map(|name| in_the_way(name, &seen.others, wanted.adopt)) {
-        return Plan::Refuse(fault);
-    }
+    let free = match free(wanted, seen) {
+        Ok(names) => names,
+        Err(fault) => return Plan::Refuse(fault),
+    };
+    let wanted = &Wanted { names: &free, ..*wanted };
     let simple = simple(wanted, &seen.others);
     let alive = |answer: &&Answer| answer.identifier != wanted.host.instance && !gone.contains(&answer.identifier);
     if !certified && (!simple.is_empty() || seen.answers.iter().any(|answer| alive(&answer))) {
@@ -86,6 +89,24 @@ pub(super) fn plan(
     // What is deleted comes first: a multivalue answer cannot stand beside a simple set.
     let cleared = cleared.into_iter().map(Many::Simple);
     Plan::Change { why, steps: cleared.chain(swept.into_iter().map(Many::Delete)).chain(own).collect() }
+}
+
+/// The names that answers may stand at. Where hosts already hold answers, a further name at which people have put something that
+/// is in the way is left out ([`crate::address::foreign::left_out`] tells it).
+///
+/// # Errors
+/// What is in the way at the first name; at any, where no host holds an answer.
+fn free(wanted: &Wanted<'_>, seen: &Zoned) -> Result<Vec<Name>, Fault> {
+    let led = seen.answers.iter().any(|answer| is_instance_id(&answer.identifier));
+    let mut names = Vec::new();
+    for (number, name) in wanted.names.iter().enumerate() {
+        match in_the_way(name, &seen.others, wanted.adopt) {
+            Some(_) if number > 0 && led => {}
+            Some(fault) => return Err(fault),
+            None => names.push(name.clone()),
+        }
+    }
+    Ok(names)
 }
 
 /// Simple sets of addresses at the names.
@@ -186,7 +207,6 @@ mod tests {
     use super::*;
     use crate::{
         aws::zone::{Alias, Form, Routing},
-        config::Name,
         host::Host,
         succession::{claim_name, tests::host},
     };
@@ -294,6 +314,20 @@ mod tests {
             [Step::Delete(older.others[0].clone()), Step::Create(written), Step::Delete(older.others[1].clone())];
         assert_eq!(steps[..3], expected.map(Many::Simple));
         assert!(matches!(planned(&claimed("i-z", 9), &[]), Plan::StandAside(_)), "a younger one holds them");
+    }
+
+    #[test]
+    fn further_name_that_people_use_otherwise_keeps_no_other_name_from_a_host_that_joins() {
+        let cname = || simple("example.org", Kind::Cname, &["lb.example.net"]);
+        let another = answer("www.example.org", "i-0a", "192.0.2.1");
+        let joined = steps(planned(&seen(vec![another.clone()], vec![cname()]), &[]));
+        let own_only = matches!(joined.as_slice(), [Many::Upsert(own)] if own.name == "www.example.org");
+        assert!(own_only, "{joined:?}");
+        let of_the_site = Records { name: "www.example.org".into(), ..cname() };
+        for (answers, other) in [(Vec::new(), cname()), (vec![another], of_the_site)] {
+            let planned = planned(&seen(answers, vec![other]), &[]);
+            assert!(matches!(planned, Plan::Refuse(_)), "{planned:?}");
+        }
     }
 
     #[test]
