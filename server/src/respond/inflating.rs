@@ -4,7 +4,9 @@
 //! where one that is sent as it lies holds none. So there is a bound on how many hold that, and on how many of one client. What
 //! may not happen is that somebody has it who does not use it, while others need it:
 //!
-//! * What fits one piece needs no place at all: it is inflated when it can be sent, and nothing of it is kept.
+//! * What fits one piece needs no place at all: it is inflated when it can be sent, and nothing of it is kept. Only a client
+//!   that takes less than that at once, by a small window, needs one for the rest: else each octet that it lets through would
+//!   cost the piece again.
 //! * A place belongs to whoever moves bytes. One that gave no piece for [`IDLE`] is anybody's, and a client that has more places
 //!   than another gives one to that other at once. Whoever lost a place inflates again up to where it was, once it goes on.
 //!
@@ -66,8 +68,8 @@ pub(crate) struct Share<'a> {
 /// Where one response is inflated.
 #[derive(Debug)]
 pub(crate) enum Room {
-    /// It fits one piece.
-    OnePiece,
+    /// It fits one piece. The place, which nothing is kept at, is for what a client does not take at once.
+    OnePiece(Place),
     /// At a place, while it has one.
     Place(Place),
 }
@@ -153,12 +155,13 @@ impl Share<'_> {
     /// # Errors
     /// [`Full`] where no place is to be had now.
     pub(crate) fn room(self, size: u64) -> Result<Room, Full> {
-        if size <= PIECE as u64 {
-            return Ok(Room::OnePiece);
-        }
         let client = client(self.client);
+        let place = Place { places: self.places.clone(), client, number: None };
+        if size <= PIECE as u64 {
+            return Ok(Room::OnePiece(place));
+        }
         self.places.victim(&self.places.table(), client, Instant::now())?;
-        Ok(Room::Place(Place { places: self.places.clone(), client, number: None }))
+        Ok(Room::Place(place))
     }
 }
 
@@ -175,7 +178,15 @@ impl Room {
         most: usize,
     ) -> Result<Result<Bytes, Damaged>, Full> {
         match self {
-            Self::OnePiece => Ok(Begun::new(packed, size).next(part, most)),
+            Self::OnePiece(place) => {
+                let mut begun = Begun::new(packed, size);
+                let next = begun.next(part, most);
+                if next.is_ok() && !part.is_empty() {
+                    let place = Place { places: place.places.clone(), client: place.client, number: None };
+                    *self = Self::Place(place.keeping(begun));
+                }
+                Ok(next)
+            }
             Self::Place(place) => {
                 let mut begun = place.take()?.unwrap_or_else(|| Begun::new(packed, size).into());
                 let was = begun.inflate.left();
@@ -201,6 +212,14 @@ impl Place {
         }
         self.number = Some(table.take(self.client, now));
         Ok(None)
+    }
+
+    /// The same with what was begun, if a place is to be had now; else it is inflated again once one is.
+    fn keeping(mut self, begun: Begun) -> Self {
+        if self.take().is_ok() {
+            self.leave(begun.into(), true);
+        }
+        self
     }
 
     fn leave(&self, begun: Box<Begun>, moved: bool) {
@@ -302,8 +321,33 @@ mod tests {
         assert_eq!((taken(&places), places.table().of_client.len()), (0, 0));
         assert!(matches!(
             Share { places: &places, client: [1, 2, 3, 4].into() }.room(PIECE as u64),
-            Ok(Room::OnePiece)
+            Ok(Room::OnePiece(_))
         ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fits_one_piece_is_inflated_again_for_no_small_window() {
+        let small = PIECE as u64;
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vec![7; PIECE]).unwrap();
+        let packed = Bytes::from(encoder.finish().unwrap());
+        let places = places(1, 1);
+        let room = |client| Share { places: &places, client: IpAddr::from([192, 0, 2, client]) }.room(small).unwrap();
+        let (mut whole, mut part) = (room(1), 0..small);
+        assert_eq!(whole.next((&packed, small), &mut part, PIECE).unwrap().unwrap().len(), PIECE);
+        assert_eq!(taken(&places), 0, "all of it was taken at once");
+
+        let (mut trickle, mut part) = (room(1), 0..small);
+        for at in 0..5 {
+            assert_eq!(trickle.next((&packed, small), &mut part, 1).unwrap().unwrap(), &[7][..], "at {at}");
+            assert_eq!(taken(&places), 1, "it is kept");
+        }
+        // Another begins without a place, and waits for one before it costs the piece again.
+        let (mut second, mut rest) = (room(2), 0..small);
+        assert_eq!(second.next((&packed, small), &mut rest, 1).unwrap().unwrap(), &[7][..]);
+        assert_eq!(second.next((&packed, small), &mut rest, 1), Err(Full));
+        tokio::time::advance(IDLE).await;
+        assert_eq!(second.next((&packed, small), &mut rest, PIECE).unwrap().unwrap().len(), PIECE - 1);
     }
 
     #[tokio::test(start_paused = true)]
