@@ -213,6 +213,46 @@ async fn frames_that_break_a_rule_end_what_they_break() {
             Stream(FRAME_SIZE_ERROR),
         ),
         ("§6.3", "PRIORITY of 4 bytes on an idle stream", frame(PRIORITY, 0, 1, &[0, 0, 0, 3]), size),
+        (
+            "§6.3",
+            "PRIORITY of 4 bytes on a stream that is over",
+            [request(1), frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), frame(PRIORITY, 0, 1, &[0, 0, 0, 3])].concat(),
+            Stream(FRAME_SIZE_ERROR),
+        ),
+        (
+            "RFC 7540 §5.3.1",
+            "PRIORITY of a stream that depends on itself",
+            [open(1), frame(PRIORITY, 0, 1, &[0x80, 0, 0, 1, 7])].concat(),
+            Stream(PROTOCOL_ERROR),
+        ),
+        (
+            "RFC 7540 §5.3.1",
+            "PRIORITY of an idle stream that depends on itself",
+            frame(PRIORITY, 0, 2, &[0, 0, 0, 2, 7]),
+            protocol,
+        ),
+        (
+            "RFC 7540 §5.3.1",
+            "a request whose stream depends on itself",
+            frame(HEADERS, WHOLE | 0x20, 1, &[&[0, 0, 0, 1, 7][..], &fields("/about")].concat()),
+            Stream(PROTOCOL_ERROR),
+        ),
+        (
+            "RFC 7540 §5.3.1",
+            "a request in two frames whose stream depends on itself",
+            [
+                frame(HEADERS, END_STREAM | 0x20, 1, &[&[0, 0, 0, 1, 7][..], &fields("/about")[..5]].concat()),
+                frame(CONTINUATION, END_HEADERS, 1, &fields("/about")[5..]),
+            ]
+            .concat(),
+            Stream(PROTOCOL_ERROR),
+        ),
+        (
+            "RFC 7540 §5.3.1",
+            "trailers whose stream depends on itself",
+            [open(1), frame(HEADERS, WHOLE | 0x20, 1, &[&[0, 0, 0, 1, 7][..], &literal("x", "y")].concat())].concat(),
+            Stream(PROTOCOL_ERROR),
+        ),
         ("§6.3", "PRIORITY is ignored", [frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7]), request(1)].concat(), Request(200)),
         ("§6.4", "RST_STREAM on stream 0", frame(RST_STREAM, 0, 0, &[0, 0, 0, 8]), protocol),
         ("§6.4", "RST_STREAM of 3 bytes", [open(1), frame(RST_STREAM, 0, 1, &[0, 0, 8])].concat(), size),

@@ -74,11 +74,20 @@ pub(super) struct Bounds {
     pub(super) content: Duration,
 }
 
+/// What HEADERS says of the field block that it begins (§6.2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) stream: u32,
+    /// Whether nothing of the stream follows.
+    pub(super) ends: bool,
+    /// Whether the stream depends on itself, which none may (RFC 7540 §5.3.1).
+    pub(super) on_itself: bool,
+}
+
 /// A field block that is not complete (§4.3).
 #[derive(Debug)]
 pub(super) struct Block {
-    pub(super) stream: u32,
-    pub(super) ends: bool,
+    pub(super) begun: Begun,
     pub(super) bytes: Vec<u8>,
     pub(super) frames: usize,
 }
@@ -174,7 +183,7 @@ impl Protocol {
         if !mem::replace(&mut self.begun, true) && (head.kind != kind::SETTINGS || head.has(flag::ACK)) {
             return Err(ErrorCode::Protocol);
         }
-        let amid = self.block.as_ref().map(|block| block.stream);
+        let amid = self.block.as_ref().map(|block| block.begun.stream);
         if amid.is_some_and(|stream| head.kind != kind::CONTINUATION || head.stream != stream) {
             return Err(ErrorCode::Protocol);
         }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{
     frame::{self, ErrorCode, Head, LONGEST, flag, setting},
     priority::Priority,
-    protocol::{Block, CONTINUATIONS, DRAINING, Drain, Protocol},
+    protocol::{Begun, Block, CONTINUATIONS, DRAINING, Drain, Protocol},
     request::Fields,
     stream::{self, Content, ROOM, State, Stream},
     window::Overflow,
@@ -58,14 +58,16 @@ impl Protocol {
             return Err(ErrorCode::Protocol);
         }
         let mut block = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?;
+        let mut begun = Begun { stream: head.stream, ends: head.has(flag::END_STREAM), on_itself: false };
         if head.has(flag::PRIORITY) {
-            block = block.split_at_checked(5).ok_or(ErrorCode::FrameSize)?.1;
+            let (priority, rest) = block.split_at_checked(5).ok_or(ErrorCode::FrameSize)?;
+            begun.on_itself = frame::number(priority) == Some(head.stream);
+            block = rest;
         }
-        let ends = head.has(flag::END_STREAM);
         if head.has(flag::END_HEADERS) {
-            return self.fields(head.stream, ends, block, out);
+            return self.fields(begun, block, out);
         }
-        self.block = Some(Block { stream: head.stream, ends, bytes: block.to_vec(), frames: 0 }.into());
+        self.block = Some(Block { begun, bytes: block.to_vec(), frames: 0 }.into());
         Ok(())
     }
 
@@ -78,15 +80,19 @@ impl Protocol {
             return Err(ErrorCode::EnhanceYourCalm);
         }
         if head.has(flag::END_HEADERS) {
-            return self.fields(block.stream, block.ends, &block.bytes, out);
+            return self.fields(block.begun, &block.bytes, out);
         }
         self.block = Some(block);
         Ok(())
     }
 
     /// A whole field block: a request, or its trailers (§8.1).
-    fn fields(&mut self, id: u32, ends: bool, block: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    fn fields(&mut self, begun: Begun, block: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let Begun { stream: id, ends, on_itself } = begun;
         let mut fields = Fields::new(self.bounds.head);
+        if on_itself {
+            fields.refuse();
+        }
         self.decoder.decode(block, &mut fields)?;
         if id > self.last {
             self.last = id;
@@ -132,12 +138,17 @@ impl Protocol {
         Ok(())
     }
 
-    /// The priorities of old, which nobody follows any more (§5.3.2).
+    /// The priorities of old, which nobody follows any more (§5.3.2). A stream that is idle cannot be reset (§6.4): the
+    /// connection ends for it.
     pub(super) fn priority(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
-        match (payload.len(), self.find(head.stream)) {
-            (5, _) => Ok(()),
-            (_, Some(_)) => self.reset(head.stream, ErrorCode::FrameSize, out),
-            (_, None) => Err(ErrorCode::FrameSize),
+        let code = match payload.len() {
+            5 if frame::number(payload) == Some(head.stream) => ErrorCode::Protocol,
+            5 => return Ok(()),
+            _ => ErrorCode::FrameSize,
+        };
+        match self.check_begun(head.stream) {
+            Ok(()) => self.reset(head.stream, code, out),
+            Err(_) => Err(code),
         }
     }
 

@@ -78,6 +78,11 @@ impl Fields {
         }
     }
 
+    /// Makes no request of them, whatever follows.
+    pub(super) fn refuse(&mut self) {
+        self.malformed = true;
+    }
+
     /// Whether these are trailers as they should be: without pseudo-fields (§8.1), and without a length, as it could only
     /// contradict the content before them (RFC 9110 §6.5.1).
     pub(super) fn are_trailers(&self) -> bool {
