@@ -66,5 +66,5 @@ if ! "$into/bin/python" -m pip install --disable-pip-version-check --no-input --
   tail -n 15 "$home/log" >&2
   exit 1
 fi
-"$into/bin/python" -c 'import moto.route53, moto.s3, moto.secretsmanager, moto.sts, moto.server, dnslib, cryptography'
+"$into/bin/python" -c 'import moto.route53, moto.s3, moto.secretsmanager, moto.sts, moto.server, dnslib, cryptography, h2.connection'
 printf '%s\n' "$stamp" >"$into/stamp"

@@ -5,6 +5,7 @@ mod client;
 mod conditional;
 mod content;
 mod drain;
+mod drawn;
 mod floods;
 mod frames;
 mod gate;
