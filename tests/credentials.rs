@@ -260,7 +260,7 @@ async fn without_credentials_every_command_says_so_in_one_line() {
         &["publish", &site, "--config", &config],
         &["releases", "--config", &config],
         &["rollback", "--config", &config],
-        &["diff", "--config", &config],
+        &["diff", "previous", "latest", "--config", &config],
         &["prune", "--config", &config],
         &["vault", "show", "--config", &config],
         &["vault", "verify", "--config", &config],
