@@ -3,29 +3,28 @@
 //! This is the last step of a boot, and the only one that others see: it comes after the host has answered for the
 //! domain. All names and the claim move in one transactional batch, so two hosts can never both have moved them.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
-use futures_util::future::{join, try_join_all};
+use futures_util::future::join;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     aws::{
-        Aws,
+        Aws, Host,
         zone::{Changed, Records, Zone},
     },
-    config::{Config, Leading, Name},
+    claim::{
+        Claim, Claimant, Elsewhere, Leads, LeadsHere, Ledger, Standing, is_alive,
+        records::{self, Change, addresses},
+        told,
+    },
+    config::{Config, Leading},
     fault::Fault,
-    host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
-    listener::{self, Answering, Heard, Waiting},
+    listener::{Answering, Waiting},
     status::Part,
-    succession::{Claim, Standing, claim_name},
 };
 
-mod claimant;
 #[cfg(feature = "fleet")]
 mod elastic;
 pub(crate) mod foreign;
@@ -36,63 +35,13 @@ pub(crate) mod plan;
 pub use elastic::Elastic;
 pub use multivalue::{Multivalue, withdraw_when_departing};
 
-use claimant::{Claimant, is_alive, told};
-
-use plan::{Change, Plan, Wanted, plan, plan_without_certificate};
-
-/// The names lead to this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeadsHere {
-    /// What the names lead to.
-    pub to: String,
-    /// Epoch of the claim.
-    pub epoch: u64,
-    /// How many hosts the fleet has at rest, as the claim says.
-    pub target: Option<u32>,
-    /// The epoch of the last claim in which another host said that it goes, and has asked the fleet for a successor.
-    pub asked_in: Option<u64>,
-}
-
-/// Where the names lead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Leads {
-    /// Here.
-    Here(LeadsHere),
-    /// To the host that has the right to it.
-    Elsewhere(Box<Elsewhere>),
-}
-
-/// The names lead to another host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// Its claim.
-    pub claim: Claim,
-    /// Whether they led to this host before.
-    pub held: bool,
-    /// Whether it answered for the domain when it was last asked.
-    pub answers: bool,
-}
+use plan::{Plan, Wanted, plan, plan_without_certificate, removal};
 
 /// What the zone holds, and how the claimant stands.
 pub struct Seen {
     records: Vec<Records>,
     claimant: Standing,
     answers: bool,
-}
-
-/// What the records are to be, and where they lie.
-#[derive(Clone, Debug)]
-pub struct Ledger {
-    /// The names, the canonical one first.
-    pub names: Vec<Name>,
-    /// Id of the hosted zone; an Elastic IP can do without.
-    pub zone: Option<String>,
-    /// Time to live of the records, in seconds.
-    pub ttl: u32,
-    /// The port at which every host of the names answers.
-    pub port: u16,
-    /// How people are led to the hosts.
-    pub leading: Leading,
 }
 
 /// Keeper of the records.
@@ -154,118 +103,7 @@ impl Sources {
 /// with the one that is there, but a host that is long in coming should see what came before it.
 const EARLY: Duration = Duration::from_secs(10);
 
-/// How long another host may take to answer.
-const PROBE: Duration = Duration::from_secs(5);
-
 impl Ledger {
-    /// The records of `config`'s names, where it names a zone or an Elastic IP.
-    pub fn of(config: &Config) -> Option<Ledger> {
-        let (names, port, leading) = (config.names(), config.listen.https.port(), config.leading.clone());
-        if config.zone.is_none() && leading == Leading::Records {
-            return None;
-        }
-        Some(Ledger { names, zone: config.zone.clone(), ttl: config.ttl, port, leading })
-    }
-
-    /// Id of the hosted zone; empty without one.
-    pub fn zone_id(&self) -> &str {
-        self.zone.as_deref().unwrap_or_default()
-    }
-
-    /// The hosted zone.
-    ///
-    /// # Errors
-    /// Where there is none.
-    fn zone(&self, aws: &Aws) -> Result<Zone, Fault> {
-        let zone = self.zone.clone().ok_or_else(|| Fault::operator("reading records", "no zone", "name a `zone`"))?;
-        Ok(Zone::new(aws, zone))
-    }
-
-    /// All records of the names and the claim.
-    ///
-    /// # Errors
-    /// What Route 53 refuses.
-    pub async fn read(&self, zone: &Zone) -> Result<Vec<Records>, Fault> {
-        let claim = self.names.first().map(claim_name).unwrap_or_default();
-        // The claim alone first: a Route 53 that refuses this is not asked more.
-        let mut records = zone.records(&claim).await?;
-        let sets = try_join_all(self.names.iter().map(|name| zone.records(name.as_str()))).await?;
-        records.extend(sets.into_iter().flatten());
-        Ok(records)
-    }
-
-    /// Whether the host of that claim answers for the domain, at the address that the claim says: the records may have been
-    /// changed by hand, which says nothing about their host.
-    pub async fn answers(&self, claim: &Claim) -> bool {
-        match claim.at {
-            Some(ip) => self.answers_at(ip).await,
-            None => false,
-        }
-    }
-
-    /// What `host` hears from the host of another's claim, at the address that the claim says. Where that is an address of its
-    /// own by now, the other one is not there any more.
-    pub async fn heard(&self, host: &Host, claim: &Claim) -> Heard {
-        match claim.at {
-            Some(ip) if !host.is_at(ip) => self.heard_at(ip).await,
-            _ => Heard::Nothing,
-        }
-    }
-
-    /// Whether whoever is at that address answers for the domain. One that turns a probe away has all the connections it may
-    /// have: that is visitors' doing, or strangers', and no reason to move the names.
-    pub async fn answers_at(&self, ip: IpAddr) -> bool {
-        self.heard_at(ip).await.answers()
-    }
-
-    /// What is heard from whoever is at that address.
-    pub async fn heard_at(&self, ip: IpAddr) -> Heard {
-        match self.names.first() {
-            Some(domain) => listener::heard(SocketAddr::new(ip, self.port), domain, PROBE).await,
-            None => Heard::Nothing,
-        }
-    }
-
-    /// The claim as it stands.
-    ///
-    /// # Errors
-    /// What Route 53 refuses; something else in the claim's place.
-    pub async fn claim(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
-        match &self.leading {
-            Leading::Records => {}
-            #[cfg(feature = "fleet")]
-            Leading::ElasticIp(..) => return self.claim_of_the_address(aws).await,
-            #[cfg(not(feature = "fleet"))]
-            Leading::ElasticIp(..) => return Ok(None),
-            // Nobody holds alone what all hosts lead to.
-            Leading::Multivalue => return Ok(None),
-        }
-        let Some(domain) = self.names.first() else { return Ok(None) };
-        let records = self.zone(aws)?.records(&claim_name(domain)).await?;
-        Ok(plan::claim(domain, &records)?.map(|(claim, _)| claim))
-    }
-
-    /// Says in the claim that `host` goes, if it holds the names; whether it had to be said. `asked`: the fleet was
-    /// asked for a successor, and had `target` hosts to have before.
-    ///
-    /// # Errors
-    /// What Route 53 refuses; a claim that was changed meanwhile.
-    pub async fn depart(&self, aws: &Aws, host: &Host, asked: bool, target: Option<u32>) -> Result<bool, Fault> {
-        #[cfg(feature = "fleet")]
-        if let Leading::ElasticIp(..) = self.leading {
-            return self.give_up_the_address(aws, host, asked, target).await;
-        }
-        let zone = self.zone(aws)?;
-        let domain =
-            self.names.first().ok_or_else(|| Fault::retry("saying that this host goes", "there is no name"))?;
-        let records = zone.records(&claim_name(domain)).await?;
-        let Some(change) = plan::departing(host, domain, &records, asked, target)? else { return Ok(false) };
-        match zone.change(&format!("spothost: {}", change.why), &change.steps).await? {
-            Changed::Accepted(_) => Ok(true),
-            Changed::Differed(said) => Err(Fault::retry(change.why, said)),
-        }
-    }
-
     /// Removes the records that lead to `host`, if it still holds the names and they are as it made them; whether it did.
     ///
     /// # Errors
@@ -277,7 +115,7 @@ impl Ledger {
         }
         let zone = self.zone(aws)?;
         let records = self.read(&zone).await?;
-        let Some(change) = plan::removal(host, &self.names, &records)? else { return Ok(false) };
+        let Some(change) = removal(host, &self.names, &records)? else { return Ok(false) };
         let changed = zone.change(&format!("spothost: {}", change.why), &change.steps).await?;
         Ok(matches!(changed, Changed::Accepted(_)))
     }
@@ -352,7 +190,7 @@ impl Address {
 
     /// How another claimant stands, and whether it answers.
     async fn claimant(&mut self, records: &[Records]) -> (Standing, bool) {
-        let claim = self.ledger.names.first().and_then(|domain| plan::claim(domain, records).ok().flatten());
+        let claim = self.ledger.names.first().and_then(|domain| records::claim(domain, records).ok().flatten());
         let (Some((claim, _)), Some(host)) = (claim, self.host.borrow().clone()) else {
             return (Standing::Lives, false);
         };
@@ -374,7 +212,7 @@ impl Address {
     /// are again, even if it may take them.
     fn lost_to(&self, host: &Host, seen: &Seen) -> Option<Leads> {
         self.claimant.held?;
-        let (claim, _) = plan::claim(self.ledger.names.first()?, &seen.records).ok()??;
+        let (claim, _) = records::claim(self.ledger.names.first()?, &seen.records).ok()??;
         (claim.instance != host.instance).then(|| self.elsewhere(claim, seen))
     }
 }
@@ -445,7 +283,7 @@ impl Keeper for Address {
             Plan::Leads(leads) => {
                 let held = Leads::Here(LeadsHere { asked_in: self.claimant.asked_in, ..leads });
                 let names = &self.ledger.names;
-                let astray = || foreign::browsers_elsewhere(names, &seen.records, &plan::addresses(&host));
+                let astray = || foreign::browsers_elsewhere(names, &seen.records, &addresses(&host));
                 match foreign::left_out(names, &seen.records, self.adopt).or_else(astray) {
                     Some(fault) => Judgement::KeptDespite { held, fault },
                     None => Judgement::Kept(held),
@@ -472,14 +310,7 @@ impl Keeper for Address {
     }
 
     fn holding(held: &Leads) -> String {
-        match held {
-            Leads::Here(here) => format!("all names lead to {} (epoch {})", here.to, here.epoch),
-            Leads::Elsewhere(elsewhere) => {
-                let Claim { instance, epoch, .. } = &elsewhere.claim;
-                let answers = if elsewhere.answers { "answers" } else { "does not answer" };
-                format!("{instance} holds the names (epoch {epoch}) and {answers}")
-            }
-        }
+        held.to_string()
     }
 
     fn drifting(drift: &Change) -> String {

@@ -23,7 +23,10 @@ pub mod depot;
 pub mod elastic_ip;
 #[cfg(feature = "fleet")]
 pub mod fleet;
+mod fleet_state;
 pub mod health;
+pub(crate) mod host;
+mod instance_state;
 #[cfg(feature = "fleet")]
 pub mod instances;
 pub mod lease;
@@ -40,6 +43,10 @@ pub mod simulation;
 pub mod upload;
 pub mod zone;
 pub mod zones;
+
+pub use fleet_state::Crew;
+pub use host::Host;
+pub use instance_state::Told;
 
 use bucket_region::BucketRegions;
 use credentials::Warmed;

@@ -19,20 +19,22 @@ use tokio::{
 };
 
 use crate::{
-    address::{self, Address, Ledger, Multivalue, withdraw_when_departing},
-    aws::{self, Aws, Login, metadata::Metadata},
+    address::{self, Address, Multivalue, withdraw_when_departing},
+    aws::{self, Aws, Host, Login, metadata::Metadata},
     certificate::{AtHand, Certificate, Certificates, Certifier, Vault, self_made},
-    config::{Authority, Config, Leading, PackagePlace, Succession as Policy, VaultPlace},
+    claim::Ledger,
+    config::{Authority, Config, Leading, Succession as Policy},
     departure::{
-        self, Going, Notices, Signals,
+        self, Notices, Signals,
         supervisor::{self, Released},
     },
-    host::{Facts, Host},
+    host::Facts,
     keeper::{Keeper, Kept, keep},
     listener::{Feeds, Listener, watch_waiting},
     package::{Following, Packages, Shelf, Source},
+    place::{PackagePlace, VaultPlace},
     presence,
-    status::{self, Board, Served, systemd},
+    status::{self, Board, Going, Served, systemd},
     succession::{Effects, Fleets, Manner, Sources, Succession, hand_over},
 };
 

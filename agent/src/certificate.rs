@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use crate::{
     aws::secret::Swapped,
     clock::moment,
-    config::Name,
     fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Pace},
+    place::Name,
     status::Part,
 };
 
@@ -468,7 +468,7 @@ fn notes(reading: &Reading, life: &Life, now: OffsetDateTime) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::VaultPlace;
+    use crate::place::VaultPlace;
 
     struct Place {
         folder: tempfile::TempDir,

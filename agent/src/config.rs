@@ -7,20 +7,19 @@ use std::{fmt, fs, io, net::SocketAddr, ops::Range, path::Path, time::Duration};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::package::PackageKey;
+use crate::{
+    documents::PackageKey,
+    place::{Name, PackagePlace, VaultPlace},
+};
 
 mod authority;
 mod leading;
-mod name;
-mod place;
 mod serve;
 mod succession;
 mod upgrade;
 
 pub use authority::{Authority, Ca, Eab};
 pub use leading::Leading;
-pub use name::Name;
-pub use place::{Bucket, PackagePlace, SecretArn, SecretId, VaultPlace};
 pub use serve::{Limits, Serve};
 pub use succession::{Fleet, OnDeparture, Succession, Then};
 pub use upgrade::Upgrade;

@@ -4,9 +4,8 @@
 //! effort; it is looked for every few seconds
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -20,80 +19,23 @@ use crate::{
         Aws,
         metadata::{Metadata, Notice},
     },
-    clock::time_of_day,
     fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
-    status::{Board, Part},
+    status::{Board, Going, Part, SIGNAL_HARD},
 };
 
-/// How long a host that was told to end goes on accepting, telling clients to come back on another connection.
-const SIGNAL_SOFT: Duration = Duration::from_secs(1);
-/// How long answers under way may take after a signal.
-const SIGNAL_HARD: Duration = Duration::from_secs(25);
-/// A host that is taken stops answering this long before its end, so that the last answer leaves in one piece.
-const BEFORE_THE_END: Duration = Duration::from_secs(5);
 /// A clock that is off by less is taken for right: `Date` tells whole seconds, and answers take their time.
 const UNREMARKABLE: time::Duration = time::Duration::seconds(5);
 /// How long before the end of an instance a notice comes, at most.
 const LONGEST_NOTICE: time::Duration = time::Duration::minutes(2);
-/// From here on before the end no new connection is accepted.
-const LAST_ACCEPT: Duration = Duration::from_secs(15);
-
-/// Why the host goes, and until when it must be gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Going {
-    /// In words.
-    pub why: String,
-    /// When the instance is taken; none for a signal, which can wait for the drain.
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub until: Option<OffsetDateTime>,
-    /// Whether it comes back: a hibernated instance goes on where it was, so its agent must still be there.
-    #[serde(default)]
-    pub returns: bool,
-}
 
 impl Going {
-    /// The process was told to end.
-    pub fn by_signal(name: &str) -> Going {
-        Going { why: name.to_owned(), until: None, returns: false }
-    }
-
     /// The instance is about to be taken.
     pub fn by_notice(notice: &Notice) -> Going {
         let returns = notice.action == "hibernate";
         Going { why: format!("spot notice: {}", notice.action), until: Some(notice.time), returns }
     }
 
-    /// The host leaves its fleet; its instance is being ended.
-    pub fn by_leaving() -> Going {
-        Going { why: "leaving the fleet".to_owned(), until: None, returns: false }
-    }
-
-    /// Whether the instance is about to end, so that nobody should start the agent again.
-    pub fn is_the_end(&self) -> bool {
-        self.until.is_some() || *self == Going::by_leaving()
-    }
-
-    /// Whether somebody starts the agent again here: a signal says no more than that this process is to end.
-    pub fn is_followed_here(&self) -> bool {
-        !self.is_the_end() && !self.returns
-    }
-
-    /// How long to go on accepting, and how long answers under way may take, both from `now` on.
-    pub fn deadlines(&self, now: OffsetDateTime) -> (Duration, Duration) {
-        if self.returns {
-            // Hibernation begins at once, and is over when the notice is: until then there is nothing to end.
-            return (Duration::MAX, Duration::MAX);
-        }
-        let Some(until) = self.until else {
-            return (SIGNAL_SOFT, SIGNAL_HARD);
-        };
-        let left = Duration::try_from(until - now).unwrap_or(Duration::ZERO);
-        (left.saturating_sub(LAST_ACCEPT), left.saturating_sub(BEFORE_THE_END))
-    }
-}
-
-impl Going {
     /// Ends when somebody signals again during the drain. After a notice the first signal comes from the shutdown of
     /// the instance, so answers under way still get their time.
     pub async fn hurried(&self, signals: &mut Signals) {
@@ -103,15 +45,6 @@ impl Going {
                 _ = signals.next() => {}
                 () = tokio::time::sleep(SIGNAL_HARD) => {}
             }
-        }
-    }
-}
-
-impl fmt::Display for Going {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.until {
-            None => write!(f, "{}", self.why),
-            Some(until) => write!(f, "{} at {}", self.why, time_of_day(until)),
         }
     }
 }
@@ -301,24 +234,6 @@ mod tests {
         ];
         for (what, time, ahead, expected) in table {
             assert_eq!(by_our_clock(now + seconds(time), ahead.map(seconds), now), now + seconds(expected), "{what}");
-        }
-    }
-
-    #[test]
-    fn deadlines_leave_the_last_seconds_to_the_end() {
-        let now = datetime!(2026-11-21 12:00 UTC);
-        let at =
-            |seconds: i64| Going { until: Some(now + time::Duration::seconds(seconds)), ..Going::by_signal("notice") };
-        let table = [
-            (Going::by_signal("SIGTERM"), 1, 25),
-            (at(120), 105, 115),
-            (at(16), 1, 11),
-            (at(4), 0, 0),
-            (at(-60), 0, 0),
-        ];
-        for (going, soft, hard) in table {
-            let expected = (Duration::from_secs(soft), Duration::from_secs(hard));
-            assert_eq!(going.deadlines(now), expected, "{going}");
         }
     }
 }

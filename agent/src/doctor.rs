@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     aws::{
-        Aws, Login,
+        Aws, Host, Login,
         caller::Caller,
         configured_region,
         metadata::{Metadata, is_disabled_here},
@@ -24,7 +24,6 @@ use crate::{
     certificate::{Certifier, Vault},
     config::Config,
     fault::Cure,
-    host::Host,
 };
 
 mod authority;

@@ -3,18 +3,10 @@
 //! They are read from the instance metadata service and never written. Most never change; the public address does:
 //! it can come late, and an Elastic IP can be moved, so the facts are read again now and then.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    str::FromStr,
-    time::Duration,
-};
-
-use time::OffsetDateTime;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    aws::metadata::Metadata,
+    aws::{Host, metadata::Metadata},
     fault::Fault,
     keeper::{Judgement, Keeper, Pace},
     status::Part,
@@ -24,85 +16,6 @@ use crate::{
 const LOOK_FOR_ADDRESS: Duration = Duration::from_secs(1);
 /// How often a complete host is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// No name of a region is longer.
-const LONGEST_REGION: usize = 24;
-
-/// Facts about this instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
-    /// Instance id, such as `i-1234567890abcdef0`.
-    pub instance: String,
-    /// Region, such as `eu-central-1`.
-    pub region: String,
-    /// Number of the AWS account, where the identity document says it.
-    pub account: Option<String>,
-    /// Availability zone, such as `eu-central-1a`.
-    pub availability_zone: String,
-    /// When it was launched (`pendingTime` of the identity document).
-    pub launched: OffsetDateTime,
-    /// `spot`, `on-demand`, `scheduled` or `capacity-block`.
-    pub life_cycle: String,
-    /// Public IPv4 address, once there is one.
-    pub ipv4: Option<Ipv4Addr>,
-    /// Private IPv4 address.
-    pub private: Option<Ipv4Addr>,
-    /// Global IPv6 address, if there is one.
-    pub ipv6: Option<Ipv6Addr>,
-    /// Tags of the instance; empty unless the launch template enables them in metadata.
-    pub tags: BTreeMap<String, String>,
-}
-
-/// One region of one account of AWS: what one EC2 knows of, and where a fleet is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Location {
-    /// Such as `eu-central-1`.
-    pub region: String,
-    /// Twelve digits.
-    pub account: String,
-}
-
-impl Location {
-    /// Region and account; none, where either is not one.
-    pub fn new(region: &str, account: &str) -> Option<Location> {
-        let of_region = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let region_is_one = (1..=LONGEST_REGION).contains(&region.len()) && region.bytes().all(of_region);
-        let account_is_one = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-        (region_is_one && account_is_one).then(|| Location { region: region.to_owned(), account: account.to_owned() })
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.region, self.account)
-    }
-}
-
-impl FromStr for Location {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Location, String> {
-        let parts = text.split_once('/');
-        let location = parts.and_then(|(region, account)| Location::new(region, account));
-        location.ok_or_else(|| format!("{text} is no region and account, such as eu-central-1/123456789012"))
-    }
-}
-
-impl Host {
-    /// Where it is, as far as that is known.
-    pub fn location(&self) -> Option<Location> {
-        Location::new(&self.region, self.account.as_deref()?)
-    }
-
-    /// Whether that address leads to this host.
-    pub fn is_at(&self, address: IpAddr) -> bool {
-        self.ipv4.map(IpAddr::V4) == Some(address) || self.ipv6.map(IpAddr::V6) == Some(address)
-    }
-
-    /// The address that the world reaches this host at, IPv4 before IPv6.
-    pub fn public(&self) -> Option<IpAddr> {
-        self.ipv4.map(IpAddr::V4).or(self.ipv6.map(IpAddr::V6))
-    }
-}
 
 /// Keeper of the facts.
 pub struct Facts {
@@ -162,6 +75,11 @@ impl Keeper for Facts {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::BTreeMap,
+        net::{Ipv4Addr, Ipv6Addr},
+    };
+
     use time::macros::datetime;
 
     use super::*;

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
-use crate::config::Name;
+use crate::place::Name;
 
 pub mod bill;
 
@@ -164,7 +164,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, PackagePlace};
+    use crate::{config::Config, place::PackagePlace};
 
     fn answers() -> Answers {
         Answers {

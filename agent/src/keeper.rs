@@ -10,9 +10,8 @@ use futures_util::FutureExt as _;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    departure::Going,
     fault::{Cure, Fault, jittered},
-    status::{Part, Place, Spent},
+    status::{Going, Part, Place, Spent},
 };
 
 /// What a keeper yields: the latest value wins, and a dependant wakes only when it really changed.

@@ -4,15 +4,19 @@
 //! lead to itself. Everything it does after boot is the same thing again: look, compare, correct.
 //!
 //! ```text
-//!           facts, notices            zip               secret                 records
-//!                IMDS                  S3       Secrets Manager, ACME CA       Route 53
-//!                 │                    │                 │                       │
-//!    host ◄───────┤                 package         certificate                  │
-//!    (once)       │                    └──── listener ───┘                       │
-//!                 │                             │ "it answers, seen from outside"│
-//!    departure ◄──┘                             └───────────────────────────► address
-//!    (notice, signal)
-//!                         every keeper ──► board ──► log · status · systemd
+//!            facts, notices            zip               secret                records, claim, addresses
+//!                 IMDS                  S3       Secrets Manager, ACME CA        Route 53, S3, EC2
+//!                  │                    │                 │                            │
+//!    host ◄────────┤                 package         certificate                       │
+//!    (once)        │                    └──── listener ───┘                            │
+//!                  │                             │ "it answers, seen from outside"     │
+//!                  │                             ├────────────────────────────► address ◄── claim
+//!    departure ◄───┘                             │                                 │ "where the names lead"
+//!    (notice, signal)                            ├──────────────► presence ◄───────┤
+//!                                                │             what it serves, S3  │
+//!                                                └────────────────────────────► succession ──► EC2, Auto Scaling
+//!
+//!                         every keeper ──► status ──► log · status file · systemd
 //! ```
 //!
 //! * A [`keeper`] owns one resource: it observes, judges, converges, and observes again. One runner runs them all.
@@ -21,6 +25,14 @@
 //! * Failures are sorted by what would cure them ([`fault`]), and none ends the process once it runs.
 //! * Everything people are told comes from one account of how the host is doing ([`status`]).
 //! * Only [`aws`] names a type of an SDK.
+//!
+//! The rooms below are in reading order, from what people type down to what all stand on. A room uses those below it and
+//! none above, which `agent/tests/layers.rs` holds: to understand a room, nothing before it need be read.
+//!
+//! * **Operators**, for people at a terminal: `cli`, `doctor`, `init`, `upgrade`, `policy`, `publish`.
+//! * **The host**, one keeper a room: from `boot`, which wires them, to `keeper`, which runs them.
+//! * **The ground**, which knows nothing of keepers: how names are claimed, how a host is doing, what is configured, AWS, and
+//!   the words that all of them speak.
 //!
 //! What holds at any time:
 //!
@@ -38,44 +50,61 @@
 //! 8. No secret is logged, shown, written outside its store or readable by another user.
 //! 9. Time is tokio's clock or an argument.
 
+// Operators: what people type.
+
+// The commands: parse, run, exit code.
 pub mod cli;
-
-pub mod boot;
-
-pub mod keeper;
-
-pub mod package;
-
+// Finds what keeps a site from being served, and names the cure of each.
+pub mod doctor;
+// Asks for what a new site needs, and writes configuration, user data and policies.
+pub mod init;
+// Puts a newer, signed version of the program in the place of this one.
+pub mod upgrade;
+// The rights that hosts and publishers need, as IAM policies.
+pub mod policy;
+// Makes, signs, stores and points to packages, and tells which host serves which.
 pub mod publish;
 
-pub mod certificate;
+// The host: what runs on an instance, the last keeper first.
 
-pub mod listener;
-
-pub mod address;
-
-pub mod succession;
-
+// Wires the keepers, serves, and drains.
+pub mod boot;
+// Tells publishers what this host serves.
 pub mod presence;
-
+// The place of this host among those that follow each other, and its fleet.
+pub mod succession;
+// The names lead to the host that has the right to them.
+pub mod address;
+// The servers have site and certificate, and answer for the domain.
+pub mod listener;
+// A certificate is held, renewed, and stored before it is used.
+pub mod certificate;
+// The newest good package of the bucket is the site.
+pub mod package;
+// Why and when this host goes: notices and signals.
 pub mod departure;
-
+// The facts about this instance, read from its metadata.
 pub mod host;
+// What a keeper is, and the one runner of all of them.
+pub mod keeper;
 
-pub mod config;
+// The ground: what all of them stand on.
 
-pub mod policy;
-
-pub mod doctor;
-
-pub mod init;
-
-pub mod upgrade;
-
-pub mod fault;
-
-pub mod clock;
-
+// Who may lead the names where: the claim, the right to take it over, silence.
+pub mod claim;
+// Asks a host for the site, as a visitor would.
+pub mod probe;
+// The account of how a host is doing: written by all, read by people only.
 pub mod status;
-
+// The configuration file, checked into types.
+pub mod config;
+// The clients of AWS; the only types of SDKs.
 pub mod aws;
+// What hosts and people write for each other: releases, versions, signatures.
+pub mod documents;
+// Names of sites, folders of buckets, secrets, regions.
+pub mod place;
+// Instants in words.
+pub mod clock;
+// What failed, and what would cure it.
+pub mod fault;

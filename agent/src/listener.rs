@@ -14,24 +14,22 @@ use spothost_server::{Identity, Site};
 use tokio::sync::watch;
 
 use crate::{
+    aws::Host,
     certificate::Certificate,
     clock::moment,
-    config::Name,
     fault::Fault,
-    host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
     package::Package,
+    place::Name,
+    probe::{self, probe, within},
     status::Part,
 };
 
 mod lent;
-mod probe;
 mod waiting;
 
 pub use lent::lent;
 pub use waiting::{Waiting, watch_waiting};
-
-use probe::probe;
 
 /// How often the host asks itself for its site.
 const LOOK: Duration = Duration::from_secs(30);
@@ -143,46 +141,6 @@ impl Listener {
     }
 }
 
-/// What is heard from an address that is asked for a site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// Nothing: nobody listens, or nothing gets through.
-    Nothing,
-    /// Something that is no answer of a host of the domain: another certificate, or none, or a fault.
-    Somebody,
-    /// That it has as many connections as it may have: it lives, and serves others.
-    Full,
-    /// A host of the domain, which says that it has no site or certificate yet (503 with `Retry-After`).
-    Waiting,
-    /// The site.
-    Site,
-}
-
-impl Heard {
-    /// Whether the site is answered there. One that turns a probe away has all the connections it may have: that is visitors'
-    /// doing, or strangers', and no reason to move the names.
-    pub fn answers(self) -> bool {
-        matches!(self, Heard::Site | Heard::Full)
-    }
-}
-
-/// What is heard from `address` within `limit`, asked for `domain`. Whoever shows a certificate of another name, as the next
-/// user of an address does, is none of its hosts.
-pub async fn heard(address: SocketAddr, domain: &Name, limit: Duration) -> Heard {
-    match within(limit, address, probe::heard(address, domain)).await {
-        Ok(heard) => heard,
-        Err(fault) if probe::is_silence(&fault) => Heard::Nothing,
-        Err(fault) if probe::is_full(&fault) => Heard::Full,
-        Err(_) => Heard::Somebody,
-    }
-}
-
-/// What the host at `address` answers when it is asked over TLS for the front page of `domain`, whatever certificate it
-/// shows; nothing, where that is no HTTPS.
-pub async fn status(address: SocketAddr, domain: &Name, limit: Duration) -> Option<hyper::StatusCode> {
-    tokio::time::timeout(limit, probe::status(address, domain)).await.ok()?.ok()
-}
-
 impl Keeper for Listener {
     type Seen = Seen;
     type Drift = Swap;
@@ -266,10 +224,6 @@ impl Keeper for Listener {
     }
 }
 
-async fn within<T>(limit: Duration, at: SocketAddr, probe: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    tokio::time::timeout(limit, probe).await.unwrap_or_else(|_| Err(probe::silence(at, "no answer in time")))
-}
-
 /// Where a listener on `address` can be reached from this host.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
@@ -284,39 +238,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
-    };
-
     use super::*;
-
-    /// What is heard from a server that says `answer` to whatever it hears, or nothing and closes, or nothing at all.
-    async fn heard_from(answer: Option<&'static [u8]>) -> Heard {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            match answer {
-                Some(&[]) => {}
-                Some(answer) => {
-                    stream.write_all(answer).await.expect("written");
-                    let _ = stream.read_to_end(&mut Vec::new()).await;
-                }
-                None => std::future::pending().await,
-            }
-        });
-        heard(address, &"a.example".parse().expect("a name"), Duration::from_millis(300)).await
-    }
-
-    #[tokio::test]
-    async fn whoever_turns_away_lives_and_whoever_says_nothing_may_not() {
-        let alert = b"\x15\x03\x03\x00\x02\x02\x50";
-        let table = [(None, Heard::Nothing), (Some(&b""[..]), Heard::Full), (Some(&alert[..]), Heard::Somebody)];
-        for (answer, expected) in table {
-            assert_eq!(heard_from(answer).await, expected, "{answer:?}");
-        }
-    }
 
     #[test]
     fn listener_on_every_address_is_reached_at_home() {

@@ -7,18 +7,19 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use spothost_server::{PackageLimits, Site};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
-    aws::checksum::{Bytes, sha256},
+    aws::{
+        Host,
+        checksum::{Bytes, sha256},
+    },
     clock::moment,
+    documents::{PackageKey, Release, Signed},
     fault::{Cure, Fault},
-    host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
-    publish::Version,
     status::Part,
 };
 
@@ -32,14 +33,11 @@ mod pack;
 mod refusals;
 mod room;
 mod shelf;
-mod signature;
 mod source;
 mod tree;
 pub mod verdict;
 
 pub use shelf::Shelf;
-pub(crate) use signature::signed_by;
-pub use signature::{PackageKey, Signed};
 pub use source::Source;
 pub use verdict::{Outcome, Verdict};
 
@@ -57,45 +55,6 @@ const SERVED_FIRST: Duration = Duration::from_secs(1);
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Of how many packages is remembered that they were told of.
 const MOST_TOLD: usize = 64;
-
-/// A published object, pinned: two releases are the same if and only if all of this is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
-    /// Key of the object, or path on disk.
-    pub key: String,
-    /// Entity tag, quotes included.
-    pub etag: String,
-    /// Version id, where the bucket keeps versions and it is known.
-    pub version: Option<String>,
-    /// The version that its publisher gave it (`spothost-version` of its metadata), once it is known.
-    #[serde(default)]
-    pub named: Option<String>,
-    /// Length in bytes.
-    pub length: u64,
-    /// When it was published.
-    #[serde(with = "time::serde::rfc3339")]
-    pub modified: OffsetDateTime,
-}
-
-impl Release {
-    /// A release as a listing shows it.
-    pub fn plain(key: &str, etag: &str, length: u64, modified: OffsetDateTime) -> Release {
-        Release { key: key.to_owned(), etag: etag.to_owned(), version: None, named: None, length, modified }
-    }
-
-    /// When it was published, in seconds since 1970: as its version says, which every host that serves it reads alike, else
-    /// when the store took it.
-    fn published(&self) -> u32 {
-        let version = self.named.as_ref().and_then(|named| named.parse::<Version>().ok());
-        let at = version.map_or(self.modified, |version| version.at());
-        u32::try_from(at.unix_timestamp()).unwrap_or(0)
-    }
-
-    /// Whether both are the same object with the same content, however much is known of their versions.
-    pub fn is(&self, other: &Release) -> bool {
-        self.key == other.key && self.etag == other.etag
-    }
-}
 
 /// A release and the site that is served from it.
 #[derive(Clone)]
@@ -570,9 +529,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::PackagePlace,
         fault::Cure,
         keeper::keep,
+        place::PackagePlace,
         status::{Board, Phase},
     };
 

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::{
     aws::{attempt::ANY, partition::Partition, simulation::Question},
-    config::{Authority, Bucket, Config, Leading, PackagePlace, Upgrade, VaultPlace},
+    config::{Authority, Config, Leading, Upgrade},
+    place::{Bucket, PackagePlace, VaultPlace},
 };
 
 mod rights;
@@ -317,7 +318,7 @@ impl Site<'_> {
     /// Records of the site, and no others: names, the claim beside the canonical one, and challenges of the CA.
     fn records_of_the_site(&self) -> Option<Value> {
         // A condition compares with names in which all but a-z, 0-9, -, _ and . is octal.
-        let normal = |name: &crate::config::Name| name.as_str().replace('*', "\\052");
+        let normal = |name: &crate::place::Name| name.as_str().replace('*', "\\052");
         let mut names: Vec<String> = self.config.names().iter().map(normal).collect();
         names.push(format!("_spothost.{}", self.config.domain));
         if self.orders() {

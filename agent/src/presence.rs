@@ -10,15 +10,13 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::{
-    aws::{Aws, papers::Papers},
-    config::Bucket,
-    departure::Going,
+    aws::{Aws, Host, papers::Papers},
     fault::{Cure, Fault},
-    host::Host,
     keeper::Kept,
     listener::Answering,
     package::Package,
-    status::{Part, Phase, Status},
+    place::Bucket,
+    status::{Going, Part, Phase, Status},
 };
 
 /// The version of this format.

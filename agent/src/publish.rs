@@ -24,7 +24,6 @@ mod problem;
 mod progress;
 mod signature;
 mod unpack;
-mod version;
 
 pub use self::{
     awaited::{Awaited, wait},
@@ -38,5 +37,4 @@ pub use self::{
     pointer::Label,
     problem::{Problem, Weight},
     signature::Signer,
-    version::Version,
 };

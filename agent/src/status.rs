@@ -9,14 +9,19 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{departure::Going, fault::Cure, succession::Role};
+use crate::fault::Cure;
 
 mod board;
 mod file;
+mod going;
+mod role;
 pub mod systemd;
 
 pub use board::{Board, Place};
 pub use file::{read, write, write_changes};
+pub use going::Going;
+pub(crate) use going::SIGNAL_HARD;
+pub use role::Role;
 
 /// The parts of a host, in boot order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -8,7 +8,7 @@
 //!       └─────────► failed               └───────────────── superseded ── [then = "retire"] ─► leaves the fleet
 //! ```
 //!
-//! Who may take the names is [`right`]; what a host is and does next is [`course`]; both are pure, and the model test
+//! Who may take the names is [`right`](crate::claim::right); what a host is and does next is [`course`]; both are pure, and the model test
 //! drives them through thousands of drawn histories. This keeper only looks at what they need to know, treats visitors
 //! as they say, and carries their steps out. The names themselves are the address keeper's.
 
@@ -17,16 +17,16 @@ use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    address::Leads,
+    aws::Crew,
+    claim::{Claim, Leads},
     config::{Succession as Policy, Then},
-    departure::{Going, Outlook},
+    departure::Outlook,
     fault::Fault,
     keeper::{Judgement, Keeper, Kept, Pace},
     listener::Answering,
-    status::{Board, Part},
+    status::{Board, Going, Part, Role},
 };
 
-mod claim;
 mod course;
 mod crew;
 #[cfg(test)]
@@ -34,23 +34,16 @@ mod model;
 mod newcomers;
 #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
 mod phase;
-mod right;
 #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
 mod rollout;
-mod silence;
 #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
 mod turns;
 
-pub use claim::{Claim, claim_name};
-pub use course::{Course, Crew, Manner, Names, Role, Situation, Step, course};
+pub use course::{Course, Manner, Names, Situation, Step, course};
 pub use crew::{Fleets, hand_over};
 pub use newcomers::Newcomers;
 pub use phase::{Change, Phase, Phases};
-pub use right::{
-    Ground, Right, Standing, Told, could_know, is_instance_id, right, right_without_certificate, standing,
-};
 pub use rollout::{Goal, Progress, Sight};
-pub use silence::Silence;
 pub use turns::{Member, Turn, Turns, Waiting};
 
 /// How often the owner looks who else is in its fleet, at most.
@@ -263,7 +256,7 @@ impl Succession {
 
     fn why(&self) -> String {
         match &*self.sources.leads.borrow() {
-            Some(leads) => <crate::address::Address as Keeper>::holding(leads),
+            Some(leads) => leads.to_string(),
             None if self.sources.answering.borrow().is_none() => "it does not answer for the domain yet".to_owned(),
             None => "where the names lead is not known yet".to_owned(),
         }
@@ -440,30 +433,5 @@ fn still_fresh(doing: &str, begun: Instant) -> Result<(), Fault> {
     match begun.elapsed() <= FRESH {
         true => Ok(()),
         false => Err(Fault::retry(doing, "it took too long to see what speaks for it")),
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use std::{collections::BTreeMap, net::Ipv4Addr};
-
-    use time::macros::datetime;
-
-    use crate::host::Host;
-
-    /// A host that was launched so many minutes after noon.
-    pub(crate) fn host(instance: &str, minute: i64) -> Host {
-        Host {
-            instance: instance.into(),
-            region: "eu-central-1".into(),
-            account: Some("123456789012".into()),
-            availability_zone: "eu-central-1a".into(),
-            launched: datetime!(2026-11-21 12:00 UTC) + time::Duration::minutes(minute),
-            life_cycle: "spot".into(),
-            ipv4: Some(Ipv4Addr::new(192, 0, 2, 7)),
-            private: None,
-            ipv6: None,
-            tags: BTreeMap::new(),
-        }
     }
 }

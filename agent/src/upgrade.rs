@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{aws::depot::Depot, config::Upgrade, fault::Fault, package::signed_by};
+use crate::{aws::depot::Depot, config::Upgrade, documents::signed_by, fault::Fault};
 
 /// Bytes of a program; what is larger is none.
 const LARGEST: usize = 256 << 20;

@@ -11,31 +11,33 @@ use futures_util::future::join;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Elsewhere, Leads, LeadsHere, Ledger, Sources,
-    claimant::{Claimant, is_alive, told},
+    Sources,
     foreign::{browsers_elsewhere, left_out},
-    plan::{Wanted, addresses},
+    plan::Wanted,
 };
 use crate::{
     aws::{
-        Aws,
+        Aws, Host,
         elastic_ip::{Association, ElasticIp},
         zone::{Changed, Records, Step},
     },
-    config::{Bucket, Config},
+    claim::{
+        Claim, Claimant, Elsewhere, Leads, LeadsHere, Ledger, Standing, is_alive,
+        records::addresses,
+        store::{Held, Store},
+        told,
+    },
+    config::{Config, Leading},
     fault::Fault,
-    host::Host,
     keeper::{Judgement, Keeper, Pace},
-    listener::Heard,
+    place::Bucket,
+    probe::Heard,
     status::Part,
-    succession::{Claim, Standing},
 };
 
 mod plan;
-mod store;
 
 use plan::{Move, Plan, plan, records, seen_at};
-use store::{Held, Store};
 
 /// How often the records are read that lead to the address, and stay.
 const LOOK_AT_RECORDS: Duration = Duration::from_secs(600);
@@ -330,7 +332,7 @@ impl Ledger {
     /// What EC2 refuses.
     pub async fn leads_to(&self, aws: &Aws, claim: &Claim) -> Result<bool, Fault> {
         match &self.leading {
-            crate::config::Leading::ElasticIp(allocation, _) => {
+            Leading::ElasticIp(allocation, _) => {
                 let association = ElasticIp::new(aws, allocation.clone()).look().await?;
                 let by_another = claim.at.is_some_and(|at| at != association.ip);
                 Ok(by_another || association.to.as_ref() == Some(&claim.instance))

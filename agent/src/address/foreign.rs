@@ -30,16 +30,11 @@ use std::net::IpAddr;
 
 use crate::{
     aws::zone::{Form, Kind, Records, Routing},
-    config::Name,
     fault::Fault,
+    place::Name,
 };
 
 const ADOPT: &str = "let it be taken over: [dns] adopt = true";
-
-/// Whether a set is one of addresses.
-pub(crate) fn is_address(set: &Records) -> bool {
-    matches!(set.kind, Kind::A | Kind::Aaaa)
-}
 
 /// What at `name` keeps an address of ours from standing there, with its cure.
 pub(crate) fn in_the_way(name: &Name, seen: &[Records], adopt: bool) -> Option<Fault> {
@@ -52,7 +47,7 @@ pub(crate) fn in_the_way(name: &Name, seen: &[Records], adopt: bool) -> Option<F
         };
         return fault(said, "remove it: an address cannot stand beside it");
     }
-    let set = sets().filter(|set| is_address(set)).find(|set| set.form != Form::Simple)?;
+    let set = sets().filter(|set| set.is_address()).find(|set| set.form != Form::Simple)?;
     let said = format!("it {} (type {:?})", set.leads(), set.kind);
     match &set.form {
         Form::Alias(_) if adopt => None,

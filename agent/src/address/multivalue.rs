@@ -17,24 +17,23 @@ use futures_util::future::{join, try_join_all};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Elsewhere, Leads, LeadsHere, Ledger, Sources,
-    claimant::{Claimant, is_alive, told},
-    foreign::{browsers_elsewhere, is_address, left_out},
-    plan::{self as simple, Wanted},
+    Sources,
+    foreign::{browsers_elsewhere, left_out},
+    plan::Wanted,
 };
 use crate::{
     aws::{
-        Aws,
+        Aws, Host,
         health::{Endpoint, HealthChecks},
-        zone::{Answer, Changed, Kind, Many},
+        zone::{Answer, Changed, Kind, Many, Records},
+    },
+    claim::{
+        Claimant, Elsewhere, Leads, LeadsHere, Ledger, Standing, claim_name, is_alive, is_instance_id, records, told,
     },
     config::Config,
-    departure::Going,
     fault::Fault,
-    host::Host,
     keeper::{Judgement, Keeper, Kept, Pace},
-    status::Part,
-    succession::{Standing, claim_name, is_instance_id},
+    status::{Going, Part},
 };
 
 mod plan;
@@ -44,7 +43,7 @@ mod strays;
 use plan::{Checks, Plan, Zoned, plan, withdrawal};
 use strays::Strays;
 #[cfg(feature = "fleet")]
-use {crate::succession::Told, strays::Sighting};
+use {crate::aws::Told, strays::Sighting};
 
 /// How often the health checks of the account are listed, for those that nothing leads to any more.
 const LIST: Duration = Duration::from_secs(3600);
@@ -290,7 +289,7 @@ impl Multivalue {
 
     /// How the host stands that claims simple records, where there are any.
     async fn claimant(&mut self, host: &Host, zone: &Zoned) -> Standing {
-        let claim = self.ledger.names.first().and_then(|domain| simple::claim(domain, &zone.others).ok().flatten());
+        let claim = self.ledger.names.first().and_then(|domain| records::claim(domain, &zone.others).ok().flatten());
         let Some((claim, _)) = claim else { return Standing::Lives };
         if !self.claimant.read(host, &claim, true) {
             return Standing::Lives;
@@ -337,7 +336,7 @@ impl Ledger {
             zoned.answers.extend(set.answers);
             zoned.others.extend(set.others);
         }
-        if let Some(domain) = self.names.first().filter(|_| zoned.others.iter().any(is_address)) {
+        if let Some(domain) = self.names.first().filter(|_| zoned.others.iter().any(Records::is_address)) {
             zoned.others.extend(zone.records(&claim_name(domain)).await?);
         }
         Ok(zoned)
@@ -480,12 +479,12 @@ impl Keeper for Multivalue {
     }
 
     fn judge(&self, seen: Seen) -> Judgement<Leads, Drift> {
-        let to = simple::addresses(&seen.host).join(" and ");
+        let to = records::addresses(&seen.host).join(" and ");
         let held = Leads::Here(LeadsHere { to: to.clone(), epoch: 0, target: None, asked_in: None });
         let unchecked = self.unchecked(&seen.host);
         match self.plan(&seen, &self.package()) {
             Plan::Leads if unchecked.is_empty() && seen.orphans.is_empty() => {
-                let ours = simple::addresses(&seen.host);
+                let ours = records::addresses(&seen.host);
                 let out = || left_out(&self.ledger.names, &seen.zone.others, self.adopt);
                 let astray = || browsers_elsewhere(&self.ledger.names, &seen.zone.others, &ours);
                 match seen.blind.clone().or_else(|| self.was_refused().cloned()).or_else(out).or_else(astray) {

@@ -1,15 +1,18 @@
 //! What is to be done with the records. Pure: what the zone holds goes in, a batch or a reason for none comes out.
 
-use super::{
-    LeadsHere,
-    foreign::{in_the_way, is_address, refuse_what_is_somebody_elses},
-};
+use super::foreign::{in_the_way, refuse_what_is_somebody_elses};
 use crate::{
-    aws::zone::{Form, Kind, Records, Step},
-    config::Name,
+    aws::{
+        Host,
+        zone::{Kind, Records, Step},
+    },
+    claim::{
+        Claim, Ground, LeadsHere, Right, Standing,
+        records::{Change, addresses, claim, fence},
+        right, right_without_certificate,
+    },
     fault::Fault,
-    host::Host,
-    succession::{Claim, Ground, Right, Standing, claim_name, right, right_without_certificate},
+    place::Name,
 };
 
 /// What should be.
@@ -30,15 +33,6 @@ pub(crate) struct Wanted<'a> {
     pub(crate) package: &'a str,
 }
 
-/// One batch, and why it is carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// In one phrase.
-    pub(crate) why: String,
-    /// The batch.
-    pub(crate) steps: Vec<Step>,
-}
-
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
@@ -50,31 +44,6 @@ pub(crate) enum Plan {
     StandAside(Claim),
     /// Nothing: a person has to decide.
     Refuse(Fault),
-}
-
-/// The claim that the zone holds, and the record it stands in.
-///
-/// # Errors
-/// Where something else stands there.
-pub(crate) fn claim<'a>(domain: &Name, seen: &'a [Records]) -> Result<Option<(Claim, &'a Records)>, Fault> {
-    let name = claim_name(domain);
-    let here = |kind: Kind| seen.iter().find(|set| set.name == name && set.kind == kind);
-    if let Some(set) = here(Kind::Cname) {
-        let remedy = "remove that record: spothost writes there who holds the names, and nothing can stand beside it";
-        return Err(Fault::operator(
-            format!("reading the claim {name}"),
-            format!("a CNAME, which {}", set.leads()),
-            remedy,
-        ));
-    }
-    let Some(written) = here(Kind::Txt) else { return Ok(None) };
-    match read(written) {
-        Ok(claim) => Ok(Some((claim, written))),
-        Err(why) => {
-            let remedy = "remove that record if it is not needed; it stands where spothost writes who holds the names";
-            Err(Fault::operator(format!("reading the claim {name}"), why, remedy))
-        }
-    }
 }
 
 /// Plans for `wanted`, with what the zone holds at the names and at the claim, and how the claimant stands.
@@ -154,32 +123,10 @@ pub(super) fn next(wanted: &Wanted<'_>, claim: Option<&Claim>, right: Right, cer
     Claim { over, target, elsewhere, waiting: !certified, ..Claim::of(wanted.host, epoch).serving(wanted.package) }
 }
 
-/// The batch by which the host that holds the names says that it goes; none where it does not hold them, or has said so.
-/// `asked`: the fleet was asked for a successor, and had `target` hosts to have before.
-///
-/// # Errors
-/// Where something else stands in the claim's place.
-pub(crate) fn departing(
-    host: &Host,
-    domain: &Name,
-    seen: &[Records],
-    asked: bool,
-    target: Option<u32>,
-) -> Result<Option<Change>, Fault> {
-    let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
-    if claim.instance != host.instance || claim.departing {
-        return Ok(None);
-    }
-    let target = claim.target.or(target);
-    let next = Claim { epoch: claim.epoch + 1, departing: true, asked, target, ..claim };
-    let ttl = written.ttl.unwrap_or(60);
-    let why = format!("saying that {} goes", host.instance);
-    Ok(Some(Change { why, steps: fence(domain, Some(written), &next, ttl) }))
-}
-
 /// The batch that removes what leads to a host which holds the names; none where another has followed, or the records are
-/// no longer as it made them. What people have put at a name, and hosts leave out, stays. The claim stays, and says that the host goes: whoever comes next reads there how many hosts
-/// the fleet has at rest, and whether a place is to be given back.
+/// no longer as it made them. What people have put at a name, and hosts leave out, stays. The claim stays, and says that
+/// the host goes: whoever comes next reads there how many hosts the fleet has at rest, and whether a place is to be given
+/// back.
 ///
 /// # Errors
 /// Where something else stands in the claim's place.
@@ -189,7 +136,7 @@ pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
     let ours = addresses(host);
     // Nothing of people's is taken over here, so it makes no difference whether it might be.
     let ours_to_lead: Vec<&Name> = names.iter().filter(|name| in_the_way(name, seen, false).is_none()).collect();
-    let leads = |set: &&Records| is_address(set) && ours_to_lead.iter().any(|name| name.as_str() == set.name);
+    let leads = |set: &&Records| set.is_address() && ours_to_lead.iter().any(|name| name.as_str() == set.name);
     let sets: Vec<_> = seen.iter().filter(leads).collect();
     let as_made = sets.iter().all(|set| set.is_simple() && set.values.iter().all(|value| ours.contains(value)));
     if claim.instance != host.instance || !as_made || sets.is_empty() {
@@ -199,22 +146,6 @@ pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
     let fenced = fence(domain, Some(written), &next, written.ttl.unwrap_or(60));
     let steps = fenced.into_iter().chain(sets.into_iter().cloned().map(Step::Delete)).collect();
     Ok(Some(Change { why: format!("removing the records of {}, which goes", host.instance), steps }))
-}
-
-/// A compare-and-swap of the claim: the whole batch is refused unless it stands as it was read.
-pub(super) fn fence(domain: &Name, written: Option<&Records>, next: &Claim, ttl: u32) -> Vec<Step> {
-    let record = Records::simple(claim_name(domain), Kind::Txt, ttl, vec![next.value()]);
-    written.cloned().map(Step::Delete).into_iter().chain([Step::Create(record)]).collect()
-}
-
-fn read(written: &Records) -> Result<Claim, String> {
-    if written.form != Form::Simple {
-        return Err(format!("it {}", written.leads()));
-    }
-    match written.values.as_slice() {
-        [value] => Claim::parse(value),
-        values => Err(format!("there are {} values", values.len())),
-    }
 }
 
 pub(super) fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> String {
@@ -270,10 +201,6 @@ fn record_step(name: &Name, kind: Kind, address: Option<&str>, there: Option<&Re
     }
 }
 
-pub(super) fn addresses(host: &Host) -> Vec<String> {
-    host.ipv4.map(|ip| ip.to_string()).into_iter().chain(host.ipv6.map(|ip| ip.to_string())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, net::Ipv4Addr};
@@ -282,7 +209,8 @@ mod tests {
 
     use super::{super::foreign::left_out, *};
     use crate::{
-        aws::zone::{Alias, Routing},
+        aws::zone::{Alias, Form, Routing},
+        claim::records::departing,
         fault::Cure,
     };
 

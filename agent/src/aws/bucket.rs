@@ -15,7 +15,7 @@ use super::{
     checksum::Checksum,
     refusal::{DENIED, code, fault},
 };
-use crate::{config::Bucket as Place, fault::Fault, package::Release};
+use crate::{documents::Release, fault::Fault, place::Bucket as Place};
 
 /// No more pages of 1,000 keys than this are read: a prefix with more objects is not a prefix of packages.
 const MOST_PAGES: usize = 100;

@@ -19,9 +19,9 @@ use super::{
     refusal::{DENIED, code, fault},
 };
 use crate::{
-    config::Bucket as Place,
+    documents::Release,
     fault::{Cause, Cure, Fault},
-    package::Release,
+    place::Bucket as Place,
 };
 
 /// What need not be encoded in `x-amz-copy-source`.

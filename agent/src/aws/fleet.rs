@@ -18,7 +18,7 @@ use super::{
     Aws,
     refusal::{DENIED, fault},
 };
-use crate::{fault::Fault, succession::Crew};
+use crate::{aws::Crew, fault::Fault};
 
 /// A fleet of this account and region.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use super::{
     Aws,
     refusal::{code, fault},
 };
-use crate::{fault::Fault, succession::Told};
+use crate::{aws::Told, fault::Fault};
 
 /// One instance.
 #[derive(Clone, Debug, PartialEq, Eq)]

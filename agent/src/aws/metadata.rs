@@ -16,7 +16,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::refusal::words;
-use crate::{fault::Fault, host::Host};
+use crate::{aws::Host, fault::Fault};
 
 /// EC2 allows 50 tags on an instance; AWS's own come beside them.
 const MOST_TAGS: usize = 100;

@@ -25,7 +25,7 @@ use super::{
     date::Date,
     refusal::{code, fault},
 };
-use crate::{config::SecretId, fault::Fault};
+use crate::{fault::Fault, place::SecretId};
 
 const CURRENT: &str = "AWSCURRENT";
 /// The stage that AWS leaves with the version that was current before.

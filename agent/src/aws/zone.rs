@@ -107,6 +107,11 @@ impl fmt::Display for Routing {
 }
 
 impl Records {
+    /// Whether it is one of addresses.
+    pub(crate) fn is_address(&self) -> bool {
+        matches!(self.kind, Kind::A | Kind::Aaaa)
+    }
+
     /// A set as hosts write it.
     pub fn simple(name: impl Into<String>, kind: Kind, ttl: u32, values: Vec<String>) -> Records {
         Records { name: name.into(), kind, ttl: Some(ttl), values, form: Form::Simple, check: None }

@@ -3,7 +3,7 @@
 use aws_sdk_route53::Client;
 
 use super::{Aws, refusal::fault};
-use crate::{config::Name, fault::Fault};
+use crate::{fault::Fault, place::Name};
 
 /// A public hosted zone.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     aws::{Aws, secret::Secret},
-    config::{Ca, Eab, Name, VaultPlace},
+    config::{Ca, Eab},
     fault::Fault,
+    place::{Name, VaultPlace},
 };
 
 /// A CA that speaks ACME.

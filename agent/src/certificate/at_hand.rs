@@ -16,7 +16,7 @@ use super::{
     document::{Document, Issued, Parsed},
     local_ca::private,
 };
-use crate::{config::Name, keeper::Kept};
+use crate::{keeper::Kept, place::Name};
 
 /// A certificate is a few KiB; what is larger is none of ours.
 const LARGEST: u64 = 64 << 10;

@@ -10,7 +10,7 @@ use super::{
     limit::VERSIONS,
     plan::{Holding, Plan, Strikes, plan},
 };
-use crate::{clock::moment, config::Name, fault::Fault};
+use crate::{clock::moment, fault::Fault, place::Name};
 
 /// What is left of the limits of all CAs, and what is planned.
 #[derive(Clone, Debug, Serialize)]

@@ -11,11 +11,11 @@ use super::{
     plan::{Authority, Wanted},
 };
 use crate::{
-    aws::{Aws, lease::LeaseObject, zone::Zone},
-    config::{self, Config, Name, PackagePlace},
+    aws::{Aws, Host, lease::LeaseObject, zone::Zone},
+    config::{self, Config},
     fault::Fault,
-    host::Host,
     keeper::Kept,
+    place::{Bucket, Name, PackagePlace},
 };
 
 /// Who certifies, with what it takes.
@@ -30,7 +30,7 @@ pub enum Certifier {
 pub struct ByAcme {
     authorities: Vec<Acme>,
     zone: String,
-    lease: Option<config::Bucket>,
+    lease: Option<Bucket>,
     pub(super) aws: Kept<Aws>,
     host: Option<Kept<Host>>,
     /// When the zone was last seen to have room for all proofs.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     aws::zone::{Changed, Kind, Records, Step, Zone},
-    config::Name,
     fault::{Cure, Fault},
+    place::Name,
 };
 
 /// How long resolvers may keep a challenge.

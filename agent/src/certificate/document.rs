@@ -24,7 +24,7 @@ use super::{
     limit::{Bucket, VERSIONS},
     plan::{Authority, Wanted},
 };
-use crate::{config::Name, fault::Fault};
+use crate::{fault::Fault, place::Name};
 
 #[cfg(any(test, feature = "model"))]
 mod sketched;

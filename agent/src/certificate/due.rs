@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::ledger::Urgency;
-use crate::config::Name;
+use crate::place::Name;
 
 /// Lives below this are renewed at half, as Let's Encrypt's integration guide says.
 const SHORT_LIFE: Duration = Duration::days(10);

@@ -14,7 +14,7 @@ use super::{
     plan::{Holding, judged},
     vault::Reading,
 };
-use crate::{aws::secret::Swapped, clock::moment, config::Name, fault::Fault};
+use crate::{aws::secret::Swapped, clock::moment, fault::Fault, place::Name};
 
 /// What is in the vault, without what is secret.
 #[derive(Clone, Debug, Serialize)]
@@ -248,7 +248,7 @@ async fn swap(vault: &Vault, was: Option<&str>, document: &Document) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{certificate::LocalCa, config::VaultPlace};
+    use crate::{certificate::LocalCa, place::VaultPlace};
 
     struct Place {
         folder: tempfile::TempDir,

@@ -3,7 +3,7 @@
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use zeroize::Zeroizing;
 
-use crate::{config::Name, fault::Fault};
+use crate::{fault::Fault, place::Name};
 
 /// A new key for a certificate: ECDSA P-256, PKCS #8 in PEM.
 ///

@@ -13,7 +13,7 @@ use super::{
     due::again,
     limit::{Bucket, Limit, Limits, OWN_SPAN},
 };
-use crate::config::Name;
+use crate::place::Name;
 
 /// CAs of which books are kept: two, their staging directories, and those that were configured before.
 const BOOKS: usize = 6;

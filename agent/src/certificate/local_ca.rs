@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use super::document::Issued;
-use crate::{config::Name, fault::Fault};
+use crate::{fault::Fault, place::Name};
 
 const CA_LIFE: Duration = Duration::days(3650);
 /// Leaves are renewed by the same rule as any other, so they may be short.

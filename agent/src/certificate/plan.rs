@@ -9,7 +9,7 @@ use super::{
     due::{Due, Life, again, due},
     ledger::{Need, NotBefore, Urgency},
 };
-use crate::config::Name;
+use crate::place::Name;
 
 /// Failures of the first CA after which a host without any certificate turns to the second.
 const PATIENT: u32 = 3;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use spothost_server::Identity;
 use time::OffsetDateTime;
 
-use crate::{config::Name, fault::Fault};
+use crate::{fault::Fault, place::Name};
 
 /// A self-signed identity for `names`, which lives in memory only.
 ///

@@ -23,9 +23,9 @@ use crate::{
         Aws,
         secret::{Secret, Stored, Swapped},
     },
-    config::{SecretId, VaultPlace},
     fault::Fault,
     keeper::Kept,
+    place::{SecretId, VaultPlace},
 };
 
 /// Where the document is kept, and what this process knows of it.

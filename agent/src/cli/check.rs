@@ -8,15 +8,17 @@ use tokio::sync::watch;
 
 use super::{Configured, Kept, Log, Stop, runtime, table};
 use crate::{
-    address::{self, Address, Ledger},
+    address::{self, Address},
     aws::{Aws, metadata::Metadata},
     boot::{self, Folders},
-    config::{Config, Leading, PackagePlace},
+    claim::Ledger,
+    config::{Config, Leading},
     departure::Notices,
     fault::Fault,
     host::Facts,
     keeper::{Judgement, Keeper},
     listener::{Feeds, Listener},
+    place::PackagePlace,
     status::Part,
 };
 

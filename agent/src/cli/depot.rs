@@ -7,7 +7,8 @@ use clap::Args;
 use super::{BAD_CONFIGURATION, CONFIGURATION, Stop};
 use crate::{
     aws::{Login, configured_region, depot::Depot, metadata::Metadata},
-    config::{Config, Name, PackagePlace},
+    config::Config,
+    place::{Name, PackagePlace},
 };
 
 /// Where packages are published.

@@ -10,7 +10,8 @@ use serde_json::json;
 use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, runtime, table};
 use crate::{
     aws::depot::Depot,
-    publish::{Catalogue, Change, Keys, Side, Version},
+    documents::Version,
+    publish::{Catalogue, Change, Keys, Side},
 };
 
 /// How much of a package's end is read first; its directory mostly lies in that.

@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, rollout::Site, runtime, table};
 use crate::{
     aws::{depot::Depot, instances::Instances},
+    claim::Claim,
     clock::moment,
-    config::{Config, Leading, PackagePlace},
+    config::{Config, Leading},
+    place::PackagePlace,
     publish::Catalogue,
-    succession::Claim,
 };
 
 /// Show the hosts of the fleet, who owns the names, and what each serves.

@@ -13,11 +13,12 @@ use dialoguer::{Confirm, Input};
 use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, depot::way_to_aws, runtime};
 use crate::{
     aws::{Aws, caller::Caller, zones},
-    config::{Config, Name, PackagePlace},
+    config::Config,
     init::{
         Answers, Program,
         bill::{self, Instance},
     },
+    place::{Name, PackagePlace},
 };
 
 /// GiB of the root volume, as the stack has it.

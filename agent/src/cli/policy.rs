@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{CANNOT_RUN, Configured, Stop};
 use crate::{
-    config::PackagePlace,
+    place::PackagePlace,
     policy::{FleetKind, Place, Policy, Who},
 };
 

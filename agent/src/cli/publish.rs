@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     aws::depot::Depot,
-    config::PackagePlace,
+    place::PackagePlace,
     publish::{Delivered, Delivery, Effort, LONGEST_FILE, Parcel, Problem, Recipe, Signer, Weight},
 };
 

@@ -6,7 +6,10 @@ use clap::Args;
 use time::OffsetDateTime;
 
 use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, publish::ended, runtime, wait::Patience};
-use crate::publish::{Catalogue, Delivery, Version};
+use crate::{
+    documents::Version,
+    publish::{Catalogue, Delivery},
+};
 
 /// Let hosts serve a version that was published before.
 #[derive(Args)]

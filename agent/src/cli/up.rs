@@ -14,10 +14,8 @@ use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, run::host};
 use crate::{
     boot::Folders,
     certificate::LocalCa,
-    config::{
-        Authority, Config, Fleet, Leading, Limits, Listen, Look, Name, OnDeparture, PackagePlace, Serve, Succession,
-        VaultPlace,
-    },
+    config::{Authority, Config, Fleet, Leading, Limits, Listen, Look, OnDeparture, Serve, Succession},
+    place::{Name, PackagePlace, VaultPlace},
 };
 
 /// Serve a folder or a zip from this machine: the same keepers on local stores, with no cloud at all.

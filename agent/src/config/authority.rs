@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{VaultPlace, Wrong};
+use super::Wrong;
+use crate::place::VaultPlace;
 
 /// Let's Encrypt.
 pub(super) const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Bucket, PackagePlace};
+use crate::place::{Bucket, PackagePlace};
 
 /// How people are led to the hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Where new versions of the program are taken from, if hosts are to take them by themselves.
 
-use super::Bucket;
-use crate::package::PackageKey;
+use crate::{documents::PackageKey, place::Bucket};
 
 /// New versions of the program, and who may offer them.
 #[derive(Clone, Debug)]

@@ -49,10 +49,7 @@ fn judged(ca: &Ca, about: &About) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::{Eab, VaultPlace},
-        doctor::Is,
-    };
+    use crate::{config::Eab, doctor::Is, place::VaultPlace};
 
     #[test]
     fn ca_has_to_offer_what_is_ordered() {

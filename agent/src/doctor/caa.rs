@@ -4,7 +4,7 @@ use super::{
     Case, Line, Subject,
     resolver::{Data, Kind, Resolver},
 };
-use crate::{certificate::About, config::Name, fault::Fault};
+use crate::{certificate::About, fault::Fault, place::Name};
 
 /// One CAA record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     aws::zone::{Apex, Zone},
-    config::Name,
     fault::Fault,
+    place::Name,
 };
 
 /// So many servers of the parent are asked until one answers.

@@ -9,8 +9,8 @@ use crate::{
         fleet::Fleet,
         instances::{Instances, Settings},
     },
-    config::Name,
-    succession::Claim,
+    claim::Claim,
+    place::Name,
 };
 
 /// The tag by which hosts know each other, and the role knows whom they may end.

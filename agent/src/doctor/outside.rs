@@ -16,7 +16,7 @@ use tokio_rustls::{
 };
 
 use super::{Case, Line, Subject};
-use crate::{clock::moment, config::Name, succession::Claim};
+use crate::{claim::Claim, clock::moment, place::Name};
 
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);

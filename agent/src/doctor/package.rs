@@ -3,7 +3,7 @@
 use super::{Case, Line, Subject};
 use crate::{
     aws::depot::Depot,
-    config::PackagePlace,
+    place::PackagePlace,
     publish::{Catalogue, Published},
 };
 

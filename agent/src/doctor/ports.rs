@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{Case, Line, Subject};
-use crate::{config::Name, listener};
+use crate::{place::Name, probe};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,7 +50,7 @@ fn near(address: SocketAddr) -> SocketAddr {
 
 async fn at_https(address: SocketAddr, domain: &Name) -> Who {
     let Ok(Ok(_)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return Who::Nobody };
-    match listener::status(address, domain, PATIENCE).await {
+    match probe::status(address, domain, PATIENCE).await {
         // 421 (RFC 9110 §15.5.20): it is a server of other names.
         None | Some(StatusCode::MISDIRECTED_REQUEST) => Who::Other,
         Some(_) => Who::Agent,

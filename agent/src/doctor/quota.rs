@@ -1,7 +1,7 @@
 //! Whether the account may have as many spot instances as a replacement takes.
 
 use super::{Case, Line, Subject};
-use crate::{aws::quota, succession::Claim};
+use crate::{aws::quota, claim::Claim};
 
 /// What the smallest types have: t3.nano, t4g.nano (Amazon EC2 User Guide, "Burstable performance instances").
 const PROCESSORS: u32 = 2;

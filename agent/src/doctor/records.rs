@@ -2,15 +2,12 @@
 
 use super::{Case, Line, Subject};
 use crate::{
-    address::{
-        Ledger,
-        foreign::{self, is_address},
-        plan,
-    },
+    address::foreign,
     aws::zone::{Form, Kind, Records, Routing, Zone},
-    config::{Leading, Name},
+    claim::{Claim, Ledger, claim_name, records},
+    config::Leading,
     fault::Fault,
-    succession::{Claim, claim_name},
+    place::Name,
 };
 
 /// Whether the host that holds the names answers.
@@ -35,7 +32,7 @@ pub(super) async fn examined(case: &Case<'_>) -> (Vec<Line>, Option<Claim>) {
     if ledger.leading != Leading::Records {
         return (in_the_way(case.config.adopt, &ledger, &records), None);
     }
-    let claim = plan::claim(&case.config.domain, &records).map(|found| found.map(|(claim, _)| claim));
+    let claim = records::claim(&case.config.domain, &records).map(|found| found.map(|(claim, _)| claim));
     let owner = match &claim {
         Ok(Some(claim)) => owner(case, &ledger, claim).await,
         _ => Owner::Silent,
@@ -57,12 +54,12 @@ async fn owner(case: &Case<'_>, ledger: &Ledger, claim: &Claim) -> Owner {
 #[cfg(feature = "fleet")]
 async fn is_gone(case: &Case<'_>, claim: &Claim) -> bool {
     let (Some(aws), Some(caller)) = (&case.aws, &case.caller) else { return false };
-    let ec2 = crate::host::Location::new(&aws.region(), &caller.account);
-    if !crate::succession::could_know(ec2.as_ref(), claim) {
+    let ec2 = crate::place::Location::new(&aws.region(), &caller.account);
+    if !crate::claim::could_know(ec2.as_ref(), claim) {
         return false;
     }
     let told = crate::aws::instances::Instances::new(aws).told(&claim.instance).await;
-    told.is_ok_and(|told| told == crate::succession::Told::Ended)
+    told.is_ok_and(|told| told == crate::aws::Told::Ended)
 }
 
 #[cfg(not(feature = "fleet"))]
@@ -78,7 +75,7 @@ fn judged(
     owner: Owner,
 ) -> Vec<Line> {
     let mut lines = in_the_way(adopt, ledger, records);
-    let leads = |set: &&Records| is_address(set) && is_ours(set, &ledger.names);
+    let leads = |set: &&Records| set.is_address() && is_ours(set, &ledger.names);
     match claim {
         Err(fault) => {
             let name = ledger.names.first().map(claim_name).unwrap_or_default();
@@ -96,7 +93,7 @@ fn judged(
                 format!("{} {} already, and no host of this site has made that record", set.name, set.leads()),
                 "let hosts take it over with [dns] adopt = true, or remove it",
             )),
-            Some(set) if is_address(set) => {
+            Some(set) if set.is_address() => {
                 let said = format!("{}, which {}, will be taken over ([dns] adopt)", set.name, set.leads());
                 lines.push(Line::ok(Subject::Records, said));
             }

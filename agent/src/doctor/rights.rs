@@ -9,8 +9,8 @@ use crate::{
         attempt::{Attempts, Outcome, SECRETS_MANAGERS},
         simulation::{Question, denied},
     },
-    config::PackagePlace,
     fault::Fault,
+    place::PackagePlace,
     policy::{OF_A_ROLE, Place, Policy, Who},
 };
 

@@ -11,12 +11,13 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{AT_HOME, HAIRPIN, probe, reachable, within};
+use super::{AT_HOME, HAIRPIN, reachable};
 use crate::{
+    aws::Host,
     certificate::Certificate,
-    config::Name,
-    host::Host,
     keeper::Kept,
+    place::Name,
+    probe::{self, within},
     status::{Part, Status},
 };
 

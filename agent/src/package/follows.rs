@@ -21,8 +21,8 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 use super::*;
 use crate::{
     aws::memory::{BUCKET, Memory},
-    config::{Bucket, PackagePlace},
     keeper::keep,
+    place::{Bucket, PackagePlace},
     status::{Board, Phase},
 };
 
@@ -39,7 +39,7 @@ struct Followed {
 struct Running {
     board: Board,
     kept: Kept<Package>,
-    _depart: watch::Sender<Option<crate::departure::Going>>,
+    _depart: watch::Sender<Option<crate::status::Going>>,
 }
 
 impl Followed {

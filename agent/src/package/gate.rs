@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use spothost_server::{PackageLimits, Reason, Site};
 
-use super::signature::{self, PackageKey};
+use crate::documents::{PackageKey, signature};
 
 /// What the gate says of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]

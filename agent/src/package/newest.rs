@@ -1,7 +1,7 @@
 //! Which of the objects in the folder is the package. Pure.
 
 use super::{Release, verdict::Verdict};
-use crate::{config::Bucket, fault::Fault};
+use crate::{fault::Fault, place::Bucket};
 
 /// What a look found.
 #[derive(Clone, Debug, PartialEq, Eq)]

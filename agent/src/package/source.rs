@@ -30,9 +30,9 @@ use crate::{
         checksum::{Bytes, sha256},
         papers::{HIDDEN_AT_MOST, Papers},
     },
-    config::{self, PackagePlace},
     fault::{Cure, Fault},
     keeper::Kept,
+    place::{self, PackagePlace},
 };
 
 /// A conditional look at the known object costs a twelfth of a listing, but cannot see a second `-latest` beside it.
@@ -61,7 +61,7 @@ pub struct OnDisk {
 
 /// A prefix of a bucket, once there is a way to AWS.
 pub struct FromBucket {
-    place: config::Bucket,
+    place: place::Bucket,
     aws: Kept<Aws>,
     clients: Option<(Bucket, Papers)>,
     listing: Option<Listing>,
@@ -482,7 +482,7 @@ impl Hidden {
 
 impl Listing {
     /// What matters of a listing: of a folder with very many objects the newest ones.
-    fn of(releases: Vec<Release>, place: &config::Bucket, newest: Option<&Release>) -> Listing {
+    fn of(releases: Vec<Release>, place: &place::Bucket, newest: Option<&Release>) -> Listing {
         let verdicts = verdict::folder(&place.prefix);
         let (mut judged, others): (Vec<_>, Vec<_>) = releases.into_iter().partition(|r| r.key.starts_with(&verdicts));
         let is_own = |r: &Release| place.holds(&r.key) && r.key.ends_with(".zip") && !is_latest(&r.key);

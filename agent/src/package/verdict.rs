@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Release, signature::Signed};
+use super::{Release, Signed};
 
 /// How many reasons a verdict has, and how long each may be.
 const MOST_REASONS: usize = 20;

@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Keys, Label, Version,
+    Keys, Label,
     catalogue::{Finding, Serving, Verdict, bare, beside, of_today},
     keys::BESIDE,
 };
 use crate::{
     aws::depot::{Depot, Object},
+    documents::Version,
     fault::{Cure, Fault},
 };
 
@@ -118,7 +119,7 @@ mod tests {
     use time::{Duration, OffsetDateTime, macros::datetime};
 
     use super::*;
-    use crate::package::Signed;
+    use crate::documents::Signed;
 
     const MOVED: OffsetDateTime = datetime!(2026-11-21 12:00:00 UTC);
 

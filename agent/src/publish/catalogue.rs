@@ -6,11 +6,12 @@ use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
 
-use super::{Keys, Label, Version};
+use super::{Keys, Label};
 use crate::{
     aws::depot::{Depot, Object},
+    documents::{Release, Signed, Version},
     fault::Fault,
-    package::{Release, Signed, is_latest, newest},
+    package::{is_latest, newest},
 };
 
 /// No more of the newest objects beside the packages are read than this: hosts come and go.

@@ -7,14 +7,13 @@ use std::{
 
 use time::OffsetDateTime;
 
-use super::{
-    Keys, Label, Parcel, Version, catalogue::Catalogue, pointer::may_move, progress::Progress, signature::Signer,
-};
+use super::{Keys, Label, Parcel, catalogue::Catalogue, pointer::may_move, progress::Progress, signature::Signer};
 use crate::{
     aws::{
         depot::{Depot, Moved, Object},
         upload::{Content, Written},
     },
+    documents::Version,
     fault::Fault,
 };
 

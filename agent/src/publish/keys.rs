@@ -1,6 +1,6 @@
 //! Where things lie in the folder that packages are published in.
 
-use super::Version;
+use crate::documents::Version;
 
 /// What publishers and hosts agree on beside the packages.
 pub(super) const BESIDE: &str = ".spothost/";
@@ -12,7 +12,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of the folder with that prefix, as [`crate::config::Bucket`] has it.
+    /// The keys of the folder with that prefix, as [`crate::place::Bucket`] has it.
     pub fn new(prefix: &str) -> Keys {
         Keys { prefix: prefix.to_owned() }
     }

@@ -15,7 +15,7 @@ use spothost_server::{PackageLimits, Refused, Site};
 use time::OffsetDateTime;
 
 use super::{
-    Problem, Signer, Version, archive,
+    Problem, Signer, archive,
     cache::Cache,
     entry::{Effort, Entry, Packer, hash_of},
     folder::{File, Folder},
@@ -23,7 +23,7 @@ use super::{
     progress::Progress,
     unpack::unpack,
 };
-use crate::fault::Fault;
+use crate::{documents::Version, fault::Fault};
 
 /// The longest package, in bytes: S3 copies no longer object in one step
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>), and the pointer is such a copy.

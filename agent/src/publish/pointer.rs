@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::Version;
-use crate::aws::depot::Object;
+use crate::{aws::depot::Object, documents::Version};
 
 const VERSION: &str = "spothost-version";
 const SHA256: &str = "spothost-sha256";

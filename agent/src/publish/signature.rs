@@ -7,8 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use minisign::{PublicKey, SecretKey, SecretKeyBox, SignatureBox};
 use zeroize::Zeroizing;
 
-use super::Version;
-use crate::fault::Fault;
+use crate::{documents::Version, fault::Fault};
 
 /// The variable that holds the password of the key, where it has one.
 const PASSWORD: &str = "SPOTHOST_SIGN_PASSWORD";

@@ -9,12 +9,8 @@ use std::{
 use time::OffsetDateTime;
 use tokio::{sync::watch, time::Instant};
 
-use super::{HostPhase, LastFault, Part, PartStatus, Phase, Served, Span, Spent, Status};
-use crate::{
-    departure::Going,
-    fault::{Cure, Fault},
-    succession::Role,
-};
+use super::{Going, HostPhase, LastFault, Part, PartStatus, Phase, Role, Served, Span, Spent, Status};
+use crate::fault::{Cure, Fault};
 
 /// How many spans of the boot are remembered; a host that cannot boot must not grow.
 const MOST_SPANS: usize = 200;

@@ -2,41 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize};
-
-use crate::config::{Succession, Then};
-
-/// What a host is in the succession.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// It does not answer for the domain yet.
-    #[default]
-    Booting,
-    /// The names lead to it.
-    Owner,
-    /// The names led to it, and lead to another now: it serves those who still come.
-    Superseded,
-    /// It is ready, and follows when the owner goes.
-    Standby,
-    /// It goes.
-    Departing,
-    /// It has not come to answer for the domain, or to learn where the names lead, in all the time it was given.
-    Failed,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Role::Booting => "booting",
-            Role::Owner => "owner",
-            Role::Superseded => "superseded",
-            Role::Standby => "standby",
-            Role::Departing => "departing",
-            Role::Failed => "failed",
-        })
-    }
-}
+use crate::{
+    aws::Crew,
+    config::{Succession, Then},
+    status::Role,
+};
 
 /// How visitors are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,32 +34,6 @@ pub enum Names {
         /// Whether the other one was asked for the site, and answered.
         answers: bool,
     },
-}
-
-/// The fleet, as it was last seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crew {
-    /// How many hosts it is to have.
-    pub target: u32,
-    /// How many it has.
-    pub members: u32,
-    /// Whether it has carried out the last change of its target.
-    pub settled: bool,
-    /// How many it is to have at rest; none as long as that is not known.
-    pub floor: Option<u32>,
-    /// Whether leaving lowers the target in the same call, as in an Auto Scaling group; in the others it comes first.
-    pub leaves_in_one: bool,
-}
-
-impl Crew {
-    /// Whether it can do with one host less, now. Leaving a group is not only being too many there: it takes the target along,
-    /// which may have been lowered meanwhile, and would be below what the fleet has at rest.
-    pub fn spares_one(&self) -> bool {
-        match self.leaves_in_one {
-            true => self.floor.is_some_and(|floor| self.target > floor && self.members > floor),
-            false => self.members > self.target,
-        }
-    }
 }
 
 /// All that a decision is made of.

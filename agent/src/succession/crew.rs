@@ -14,17 +14,16 @@ use tokio::{
 #[cfg(feature = "fleet")]
 use crate::aws::fleet::Fleet;
 use crate::{
-    address::{Leads, Ledger},
     aws::{
-        Aws,
+        Aws, Crew, Host,
         lease::{Asked, LeaseObject},
     },
-    config::{Bucket, Config, OnDeparture, PackagePlace},
-    departure::Going,
+    claim::{Claim, Leads, Ledger},
+    config::{Config, OnDeparture},
     fault::Fault,
-    host::{Host, Location},
     keeper::Kept,
-    succession::{Claim, Crew},
+    place::{Bucket, Location, PackagePlace},
+    status::Going,
 };
 
 /// How long one host's turn to leave lasts: longer than an instance takes to end.

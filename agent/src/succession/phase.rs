@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::rollout::Sight;
-use crate::listener::Heard;
+use crate::probe::Heard;
 
 /// How far one host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,9 +100,10 @@ impl Phases {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Claim, Crew, tests::host},
-        *,
+    use super::*;
+    use crate::{
+        aws::{Crew, host::tests::host},
+        claim::Claim,
     };
 
     fn sight(owner: &str, hosts: &[(&str, Heard)]) -> Sight {

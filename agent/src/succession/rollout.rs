@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::{Claim, Crew};
-use crate::listener::Heard;
+use crate::{aws::Crew, claim::Claim, probe::Heard};
 
 /// What a roll-out is to come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,7 +106,8 @@ impl fmt::Display for Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::host, *};
+    use super::*;
+    use crate::aws::host::tests::host;
 
     fn sight(owner: &str, answers: bool, target: u32, members: u32) -> Sight {
         let crew = Crew { target, members, settled: true, floor: Some(1), leaves_in_one: false };

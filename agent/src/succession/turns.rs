@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 
 use time::OffsetDateTime;
 
-use super::Crew;
+use crate::aws::Crew;
 
 /// What a roll-out among many hosts is to come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

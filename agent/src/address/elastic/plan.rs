@@ -4,17 +4,16 @@ use std::net::Ipv4Addr;
 
 use crate::{
     address::{
-        LeadsHere,
         foreign::refuse_what_is_somebody_elses,
         plan::{self, Wanted},
     },
     aws::{
+        Host,
         elastic_ip::Association,
         zone::{Records, Step},
     },
+    claim::{Claim, Ground, LeadsHere, Right, Standing, records},
     fault::Fault,
-    host::Host,
-    succession::{Claim, Ground, Right, Standing},
 };
 
 /// What is to be done.
@@ -104,17 +103,17 @@ fn somebody_elses(wanted: &Wanted<'_>, other: &str, certified: bool) -> Option<F
 /// What a person has to decide.
 pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> Result<Option<Vec<Step>>, Fault> {
     let Some(domain) = wanted.names.first() else { return Ok(None) };
-    let written = plan::claim(domain, seen)?;
+    let written = records::claim(domain, seen)?;
     let steps = plan::record_steps(wanted, seen, written.is_some())?;
     if steps.is_empty() {
         return Ok(None);
     }
     if written.is_none() {
-        refuse_what_is_somebody_elses(wanted.names, seen, &plan::addresses(wanted.host), (wanted.adopt, true))?;
+        refuse_what_is_somebody_elses(wanted.names, seen, &records::addresses(wanted.host), (wanted.adopt, true))?;
     }
     let epoch = written.as_ref().map_or(0, |(claim, _)| claim.epoch) + 1;
     let next = Claim { epoch, ..claim.clone() };
-    let fence = plan::fence(domain, written.map(|(_, record)| record), &next, wanted.ttl);
+    let fence = records::fence(domain, written.map(|(_, record)| record), &next, wanted.ttl);
     Ok(Some(fence.into_iter().chain(steps).collect()))
 }
 
@@ -122,9 +121,9 @@ pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> R
 mod tests {
     use super::*;
     use crate::{
-        aws::zone::Kind,
-        config::Name,
-        succession::{claim_name, tests::host},
+        aws::{host::tests::host, zone::Kind},
+        claim::claim_name,
+        place::Name,
     };
 
     const IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);

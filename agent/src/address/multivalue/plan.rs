@@ -2,13 +2,17 @@
 
 use crate::{
     address::{
-        foreign::{in_the_way, is_address, refuse_what_is_somebody_elses},
-        plan::{self, Wanted, fence, next},
+        foreign::{in_the_way, refuse_what_is_somebody_elses},
+        plan::{Wanted, next},
     },
     aws::zone::{Answer, Kind, Many, Records, Step},
-    config::Name,
+    claim::{
+        Claim, Right, Standing, is_instance_id,
+        records::{self, fence},
+        right,
+    },
     fault::Fault,
-    succession::{Claim, Right, Standing, is_instance_id, right},
+    place::Name,
 };
 
 /// What stands at all names; with the claim of hosts that move simple records, where there are any.
@@ -112,7 +116,7 @@ fn free(wanted: &Wanted<'_>, seen: &Zoned) -> Result<Vec<Name>, Fault> {
 /// Simple sets of addresses at the names.
 fn simple<'a>(wanted: &Wanted<'_>, others: &'a [Records]) -> Vec<&'a Records> {
     let of_names = |set: &&Records| wanted.names.iter().any(|name| name.as_str() == set.name);
-    others.iter().filter(of_names).filter(|set| is_address(set)).collect()
+    others.iter().filter(of_names).filter(|set| set.is_address()).collect()
 }
 
 /// How the names come to be free for multivalue answers.
@@ -127,14 +131,14 @@ enum Cleared {
 /// of people only where that is allowed. What else people have made is never touched ([`crate::address::foreign`]).
 fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records], claimant: Standing) -> Result<Cleared, Fault> {
     let claim = match wanted.names.first() {
-        Some(domain) if !simple.is_empty() => plan::claim(domain, &seen.others)?.map(|claim| (domain, claim)),
+        Some(domain) if !simple.is_empty() => records::claim(domain, &seen.others)?.map(|claim| (domain, claim)),
         _ => None,
     };
     let fenced = match claim {
         // Where answers of hosts stand already the names are the site's.
         None if seen.answers.iter().any(|answer| is_instance_id(&answer.identifier)) && simple.is_empty() => Vec::new(),
         None => {
-            let ours = plan::addresses(wanted.host);
+            let ours = records::addresses(wanted.host);
             // Route 53 deletes a simple set before an answer can stand there, be it one that leads here.
             refuse_what_is_somebody_elses(wanted.names, &seen.others, &ours, (wanted.adopt, true))?;
             Vec::new()
@@ -178,7 +182,7 @@ fn own(wanted: &Wanted<'_>, checks: &Checks, answers: &[Answer]) -> Vec<Many> {
 }
 
 fn why(wanted: &Wanted<'_>, in_place: bool, own: bool, swept: &[Answer]) -> String {
-    let to = plan::addresses(wanted.host).join(" and ");
+    let to = records::addresses(wanted.host).join(" and ");
     let leading = own.then(|| format!("leading the names to {to} as well"));
     let in_place = in_place.then(|| "in the place of simple records".to_owned());
     let mut ids: Vec<&str> = swept.iter().map(|answer| answer.identifier.as_str()).collect();
@@ -206,9 +210,12 @@ pub(super) fn withdrawal(instance: &str, answers: &[Answer]) -> Vec<Many> {
 mod tests {
     use super::*;
     use crate::{
-        aws::zone::{Alias, Form, Routing},
-        host::Host,
-        succession::{claim_name, tests::host},
+        aws::{
+            Host,
+            host::tests::host,
+            zone::{Alias, Form, Routing},
+        },
+        claim::claim_name,
     };
 
     fn names() -> Vec<Name> {

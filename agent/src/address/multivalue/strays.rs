@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::succession::{Silence, Told};
+use crate::{aws::Told, claim::Silence};
 
 /// After how long a host is taken for gone that has been heard before, or came back after it was swept: what keeps this host
 /// from hearing it may not keep visitors from it, and their resolvers have its health check to go by.

@@ -13,8 +13,8 @@ use crate::{
         plan::{Holding, Leaf},
         steps::{Found, Kind, Refused},
     },
-    config::Name,
     fault::Fault,
+    place::Name,
 };
 
 /// How long a proof need not be repeated (<https://letsencrypt.org/docs/profiles/>, classic until 2027).

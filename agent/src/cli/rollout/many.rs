@@ -14,12 +14,13 @@ use super::{
     site::again,
 };
 use crate::{
-    aws::{depot::Depot, instances::Instances},
-    config::{Config, PackagePlace},
+    aws::{Crew, depot::Depot, instances::Instances},
+    config::Config,
     fault::Fault,
-    listener::Heard,
+    place::PackagePlace,
+    probe::Heard,
     publish::{Catalogue, Serving},
-    succession::{Crew, Member, Phases, Sight, Turn, Turns, Waiting},
+    succession::{Member, Phases, Sight, Turn, Turns, Waiting},
 };
 
 /// One look at the fleet.

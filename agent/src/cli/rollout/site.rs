@@ -7,18 +7,18 @@ use tokio::time::sleep;
 
 use super::super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, depot::way_to_aws};
 use crate::{
-    address::Ledger,
     aws::{
         Aws,
         caller::Caller,
         fleet::Fleet,
         instances::{Instances, Machine},
     },
+    claim::{Claim, Ledger, is_instance_id},
     config::{Config, Leading},
     fault::{Cure, Fault},
-    host::Location,
-    listener::Heard,
-    succession::{Claim, Sight, is_instance_id},
+    place::Location,
+    probe::Heard,
+    succession::Sight,
 };
 
 /// How often something that time may cure is tried.

@@ -1,6 +1,7 @@
 //! The fleet that starts hosts, and what hosts take turns by.
 
-use super::{super::Crew, Seconds};
+use super::Seconds;
+use crate::aws::Crew;
 
 /// A fleet: a Spot Fleet or EC2 Fleet, or an Auto Scaling group.
 pub(super) struct Fleet {

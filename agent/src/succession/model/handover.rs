@@ -10,7 +10,7 @@ use super::{
     host::{OfDeparture, OfNames, OfPlace},
     world::World,
 };
-use crate::{address::plan::departing, departure::by_our_clock};
+use crate::{claim::records::departing, departure::by_our_clock};
 
 /// When histories begin.
 const BEGIN: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);

@@ -3,12 +3,17 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use super::{
-    super::{Claim, Manner, Names, Newcomers, Role, Silence, Situation, Step, tests::host},
+    super::{Manner, Names, Newcomers, Situation, Step},
     LAST_ACCEPT, Seconds,
 };
 use crate::{
-    aws::zone::{Records, Step as Batch},
-    host::Host as Facts,
+    aws::{
+        Host as Facts,
+        host::tests::host,
+        zone::{Records, Step as Batch},
+    },
+    claim::{Claim, Silence},
+    status::Role,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,15 +3,16 @@
 use std::{mem, net::IpAddr, time::Duration};
 
 use super::{
-    super::{Claim, Names, Silence, Standing, Told, could_know, standing},
-    Broken, Flaw, Kind, LOOK, SILENCE, Seconds, TTL,
-    host::OfNames,
-    world::World,
+    super::Names, Broken, Flaw, Kind, LOOK, SILENCE, Seconds, TTL, host::OfNames, world::World,
     zone::number as number_of,
 };
 use crate::{
-    address::plan::{Plan, Wanted, claim, plan},
-    aws::zone::{Records, Step as Batch},
+    address::plan::{Plan, Wanted, plan},
+    aws::{
+        Told,
+        zone::{Records, Step as Batch},
+    },
+    claim::{Claim, Silence, Standing, could_know, records::claim, standing},
 };
 
 /// As the keeper has it.

@@ -3,12 +3,12 @@
 use std::{mem, time::Duration};
 
 use super::{
-    super::{Course, FRESH, Names, Role, Situation, Step, course},
+    super::{Course, FRESH, Names, Situation, Step, course},
     Broken, Flaw, GIVE_UP, LINGER, Seconds, TTL,
     host::OfPlace,
     world::World,
 };
-use crate::config::Succession;
+use crate::{config::Succession, status::Role};
 
 impl World {
     /// One step of it; after how long the next one comes.

@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 
 use super::{
-    super::{Claim, silence::DOUBT},
     Broken, Kind, LOOK, SILENCE, STUBBORN, Seconds,
     host::{Host, Life},
     world::World,
     zone::number as number_of,
 };
+use crate::claim::{Claim, DOUBT};
 
 /// Between a question and what is done upon its answer.
 const HESITATION: Seconds = 8;

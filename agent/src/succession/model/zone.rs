@@ -2,14 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use super::{
-    super::{Claim, claim_name},
-    Flaw, Seconds,
-};
+use super::{Flaw, Seconds};
 use crate::{
-    address::plan::claim,
     aws::zone::{Kind, Records, Step},
-    config::Name,
+    claim::{Claim, claim_name, records::claim},
+    place::Name,
 };
 
 /// One hosted zone.

@@ -13,7 +13,7 @@ const ENOUGH: u32 = 5;
 const MOST: usize = 1_200;
 
 /// How much longer a claimant from elsewhere may be silent that was never heard.
-pub(super) const DOUBT: u32 = 8;
+pub(crate) const DOUBT: u32 = 8;
 
 /// The silence of one claimant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use http_body_util::Empty;
@@ -14,7 +15,10 @@ use hyper::{
     header::{ACCEPT_ENCODING, HOST, RETRY_AFTER},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
@@ -29,21 +33,71 @@ use tokio_rustls::{
     },
 };
 
-use super::Heard;
-use crate::{config::Name, fault::Fault};
+use crate::{fault::Fault, place::Name};
 
 const SILENCE: &str = "nothing is heard";
 const FULL: &str = "it takes no more connections";
+
+/// What is heard from an address that is asked for a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing: nobody listens, or nothing gets through.
+    Nothing,
+    /// Something that is no answer of a host of the domain: another certificate, or none, or a fault.
+    Somebody,
+    /// That it has as many connections as it may have: it lives, and serves others.
+    Full,
+    /// A host of the domain, which says that it has no site or certificate yet (503 with `Retry-After`).
+    Waiting,
+    /// The site.
+    Site,
+}
+
+impl Heard {
+    /// Whether the site is answered there. One that turns a probe away has all the connections it may have: that is visitors'
+    /// doing, or strangers', and no reason to move the names.
+    pub fn answers(self) -> bool {
+        matches!(self, Heard::Site | Heard::Full)
+    }
+}
+
+/// What is heard from `address` within `limit`, asked for `domain`. Whoever shows a certificate of another name, as the next
+/// user of an address does, is none of its hosts.
+pub async fn heard(address: SocketAddr, domain: &Name, limit: Duration) -> Heard {
+    match within(limit, address, hear(address, domain)).await {
+        Ok(heard) => heard,
+        Err(fault) if is_silence(&fault) => Heard::Nothing,
+        Err(fault) if is_full(&fault) => Heard::Full,
+        Err(_) => Heard::Somebody,
+    }
+}
+
+/// What the host at `address` answers when it is asked over TLS for the front page of `domain`, whatever certificate it
+/// shows; nothing, where that is no HTTPS.
+pub async fn status(address: SocketAddr, domain: &Name, limit: Duration) -> Option<StatusCode> {
+    let answer = timeout(limit, asked(address, domain, Expected::Any)).await.ok()?.ok()?;
+    Some(answer.status())
+}
 
 /// Asks this host at `address` for `/` of `domain` and expects the certificate `leaf`.
 ///
 /// # Errors
 /// When nothing is heard ([`is_silence`]); when another certificate is shown; when the answer is not one of a site.
-pub(super) async fn probe(address: SocketAddr, domain: &Name, leaf: &[u8]) -> Result<(), Fault> {
+pub(crate) async fn probe(address: SocketAddr, domain: &Name, leaf: &[u8]) -> Result<(), Fault> {
     let status = asked(address, domain, Expected::Leaf(leaf.to_vec())).await?.status();
     match is_of_a_site(status) {
         true => Ok(()),
         false => Err(Fault::retry(doing(address, domain), status)),
+    }
+}
+
+/// Asks the host at `address` for `/` of `domain`, whatever certificate it shows: whether it says when to come back
+/// (503 with `Retry-After`, RFC 9110 §15.6.4).
+pub(crate) async fn waits(address: SocketAddr, domain: &Name) -> Result<(), Fault> {
+    let answer = asked(address, domain, Expected::Any).await?;
+    match says_when_to_come_back(&answer) {
+        true => Ok(()),
+        false => Err(Fault::retry(doing(address, domain), answer.status())),
     }
 }
 
@@ -52,7 +106,7 @@ pub(super) async fn probe(address: SocketAddr, domain: &Name, leaf: &[u8]) -> Re
 ///
 /// # Errors
 /// When nothing is heard ([`is_silence`]); when another certificate is shown, or none.
-pub(super) async fn heard(address: SocketAddr, domain: &Name) -> Result<Heard, Fault> {
+async fn hear(address: SocketAddr, domain: &Name) -> Result<Heard, Fault> {
     let answer = asked(address, domain, Expected::OfTheName).await?;
     Ok(match answer.status() {
         status if is_of_a_site(status) => Heard::Site,
@@ -61,23 +115,20 @@ pub(super) async fn heard(address: SocketAddr, domain: &Name) -> Result<Heard, F
     })
 }
 
-/// Asks the host at `address` for `/` of `domain`, whatever certificate it shows: whether it says when to come back
-/// (503 with `Retry-After`, RFC 9110 §15.6.4).
-pub(super) async fn waits(address: SocketAddr, domain: &Name) -> Result<(), Fault> {
-    let answer = asked(address, domain, Expected::Any).await?;
-    match says_when_to_come_back(&answer) {
-        true => Ok(()),
-        false => Err(Fault::retry(doing(address, domain), answer.status())),
-    }
+/// What `probe` of that address comes to within `limit`; silence after that.
+///
+/// # Errors
+/// The fault of the probe, or [`silence`].
+pub(crate) async fn within<T>(
+    limit: Duration,
+    at: SocketAddr,
+    probe: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    timeout(limit, probe).await.unwrap_or_else(|_| Err(silence(at, "no answer in time")))
 }
 
 fn says_when_to_come_back(answer: &Response<Incoming>) -> bool {
     answer.status() == StatusCode::SERVICE_UNAVAILABLE && answer.headers().contains_key(RETRY_AFTER)
-}
-
-/// What the host at `address` answers when it is asked for `/` of `domain`, whatever certificate it shows.
-pub(super) async fn status(address: SocketAddr, domain: &Name) -> Result<StatusCode, Fault> {
-    asked(address, domain, Expected::Any).await.map(|answer| answer.status())
 }
 
 fn doing(address: SocketAddr, domain: &Name) -> String {
@@ -120,18 +171,18 @@ async fn connect_to_itself(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// The fault of an address that nothing is heard from.
-pub(super) fn silence(address: SocketAddr, said: &str) -> Fault {
+pub(crate) fn silence(address: SocketAddr, said: &str) -> Fault {
     Fault::retry(format!("asking {address}"), format!("{SILENCE}: {said}"))
 }
 
 /// Whether a probe failed because nothing was heard, rather than because of what was.
-pub(super) fn is_silence(fault: &Fault) -> bool {
+pub(crate) fn is_silence(fault: &Fault) -> bool {
     fault.said.starts_with(SILENCE)
 }
 
 /// Whether a probe was turned away: accepted, and closed before a word was said, as a server does that has as many connections
 /// as it may have. Whoever does that lives.
-pub(super) fn is_full(fault: &Fault) -> bool {
+pub(crate) fn is_full(fault: &Fault) -> bool {
     fault.said.starts_with(FULL)
 }
 
@@ -240,6 +291,33 @@ mod tests {
         assert!(is_silence(&fault), "{fault}");
     }
 
+    /// What is heard from a server that says `answer` to whatever it hears, or nothing and closes, or nothing at all.
+    async fn heard_from(answer: Option<&'static [u8]>) -> Heard {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            match answer {
+                Some(&[]) => {}
+                Some(answer) => {
+                    stream.write_all(answer).await.expect("written");
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }
+                None => std::future::pending().await,
+            }
+        });
+        heard(address, &"a.example".parse().expect("a name"), Duration::from_millis(300)).await
+    }
+
+    #[tokio::test]
+    async fn whoever_turns_away_lives_and_whoever_says_nothing_may_not() {
+        let alert = b"\x15\x03\x03\x00\x02\x02\x50";
+        let table = [(None, Heard::Nothing), (Some(&b""[..]), Heard::Full), (Some(&alert[..]), Heard::Somebody)];
+        for (answer, expected) in table {
+            assert_eq!(heard_from(answer).await, expected, "{answer:?}");
+        }
+    }
+
     /// A host that shows a certificate of `name`, and answers every request so.
     async fn host(name: &str, answer: &'static str) -> SocketAddr {
         let key = rcgen::KeyPair::generate().expect("a key");
@@ -279,7 +357,7 @@ mod tests {
         ];
         let domain = "www.example.org".parse().expect("a name");
         for (name, answer, expected) in table {
-            let heard = heard(host(name, answer).await, &domain).await;
+            let heard = hear(host(name, answer).await, &domain).await;
             assert!(heard.as_ref().err().is_none_or(|fault| !is_silence(fault)), "{heard:?}");
             assert_eq!(heard.ok(), expected, "{name}, {answer}");
         }

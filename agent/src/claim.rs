@@ -13,9 +13,26 @@ use std::{cmp::Ordering, fmt, net::IpAddr};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    config::Name,
-    host::{Host, Location},
+    aws::Host,
+    place::{Location, Name},
 };
+
+mod failure_detector;
+mod name_service;
+mod peer_memory;
+pub(crate) mod records;
+mod routing;
+#[cfg(feature = "fleet")]
+pub(crate) mod store;
+mod takeover;
+
+#[cfg(test)]
+pub(crate) use failure_detector::DOUBT;
+pub use failure_detector::Silence;
+pub use name_service::Ledger;
+pub(crate) use peer_memory::{Claimant, is_alive, told};
+pub use routing::{Elsewhere, Leads, LeadsHere};
+pub use takeover::{Ground, Right, Standing, could_know, is_instance_id, right, right_without_certificate, standing};
 
 /// The longest string of a TXT record, in bytes (RFC 1035 §3.3).
 const LONGEST: usize = 255;

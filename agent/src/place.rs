@@ -1,4 +1,4 @@
-//! Where packages and the vault are: in AWS, or in the embedded stores on disk.
+//! What things are called and where they are: names of sites, folders of buckets, secrets, paths, regions of AWS.
 
 use std::{
     fmt,
@@ -6,6 +6,12 @@ use std::{
 };
 
 use serde::Deserialize;
+
+mod location;
+mod name;
+
+pub use location::Location;
+pub use name::Name;
 
 /// Where packages are published.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

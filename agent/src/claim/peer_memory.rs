@@ -5,23 +5,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    aws::Aws,
+    aws::{Aws, Host, Told},
+    claim::{Claim, Right, Silence, Standing, right, right_without_certificate, standing},
     fault::Fault,
-    host::Host,
-    listener::Heard,
-    succession::{Claim, Right, Silence, Standing, Told, right, right_without_certificate, standing},
+    probe::Heard,
 };
 #[cfg(feature = "fleet")]
-use crate::{host::Location, succession::could_know};
+use crate::{claim::could_know, place::Location};
 
 /// What this host remembers of claims, its own and another's.
-pub(super) struct Claimant {
+pub(crate) struct Claimant {
     /// The epoch in which this host last held what is claimed, as one that answers.
-    pub(super) held: Option<u64>,
+    pub(crate) held: Option<u64>,
     /// Whether another has followed since.
-    pub(super) put_aside: bool,
+    pub(crate) put_aside: bool,
     /// The epoch of the last claim in which another host said that it goes, and has asked the fleet for a successor.
-    pub(super) asked_in: Option<u64>,
+    pub(crate) asked_in: Option<u64>,
     /// After how long a claimant that does not answer is taken for dead.
     patience: Duration,
     silence: Silence,
@@ -35,13 +34,13 @@ pub(super) struct Claimant {
 const STALE: Duration = Duration::from_secs(60);
 
 impl Claimant {
-    pub(super) fn new(patience: Duration) -> Claimant {
+    pub(crate) fn new(patience: Duration) -> Claimant {
         let (silence, begun) = (Silence::default(), Instant::now());
         Claimant { held: None, put_aside: false, asked_in: None, patience, silence, begun, looked: begun }
     }
 
     /// A look begins.
-    pub(super) fn looks(&mut self) {
+    pub(crate) fn looks(&mut self) {
         self.looked = Instant::now();
     }
 
@@ -49,7 +48,7 @@ impl Claimant {
     ///
     /// # Errors
     /// When that is too long ago.
-    pub(super) fn is_fresh(&self) -> Result<(), Fault> {
+    pub(crate) fn is_fresh(&self) -> Result<(), Fault> {
         match self.looked.elapsed() {
             age if age > STALE => Err(Fault::retry(
                 "moving the names",
@@ -61,7 +60,7 @@ impl Claimant {
 
     /// Notes the claim that was read; whether it matters to `host` how the claimant stands. Where it makes no difference
     /// nobody is to be asked: one that is gone would only hold this host up.
-    pub(super) fn read(&mut self, host: &Host, claim: &Claim, certified: bool) -> bool {
+    pub(crate) fn read(&mut self, host: &Host, claim: &Claim, certified: bool) -> bool {
         if claim.instance == host.instance {
             if !claim.waiting {
                 self.held = Some(claim.epoch);
@@ -82,7 +81,7 @@ impl Claimant {
 
     /// Notes whether the claimant answered while something else was reached: that is what tells its silence from our own
     /// deafness. How it stands follows from that, from what EC2 has `told` of it, and from how long it was silent.
-    pub(super) fn asked(&mut self, host: &Host, claim: &Claim, answers: bool, told: Told) -> Standing {
+    pub(crate) fn asked(&mut self, host: &Host, claim: &Claim, answers: bool, told: Told) -> Standing {
         let at = self.looked.saturating_duration_since(self.begun);
         self.silence.asked(&claim.instance, claim.epoch, answers, at);
         let elsewhere = !claim.may_be_in(host.location().as_ref());
@@ -93,7 +92,7 @@ impl Claimant {
 
 /// Whether what is heard from the claimant's address is the claimant, which lives then. One that can only say that it waits
 /// lives for hosts that could say no more in its place; for the others it is as good as silent.
-pub(super) fn is_alive(heard: Heard, certified: bool, told: Told) -> bool {
+pub(crate) fn is_alive(heard: Heard, certified: bool, told: Told) -> bool {
     match heard {
         Heard::Site => true,
         // It has shown no certificate: of an instance that EC2 says has ended, that may be the next user of the address.
@@ -105,7 +104,7 @@ pub(super) fn is_alive(heard: Heard, certified: bool, told: Told) -> bool {
 
 /// Asks EC2 for the claimant, if it could know it; with the feature `fleet` only.
 #[cfg(feature = "fleet")]
-pub(super) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> Told {
+pub(crate) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> Told {
     let Some(aws) = aws else { return Told::Unknown };
     let ec2 = host.account.as_deref().and_then(|account| Location::new(&aws.region(), account));
     if !could_know(ec2.as_ref(), claim) {
@@ -119,6 +118,6 @@ pub(super) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> Told {
 }
 
 #[cfg(not(feature = "fleet"))]
-pub(super) async fn told(_: Option<Aws>, _: &Host, _: &Claim) -> Told {
+pub(crate) async fn told(_: Option<Aws>, _: &Host, _: &Claim) -> Told {
     Told::Unknown
 }

@@ -7,23 +7,22 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    address::Ledger,
     aws::{
-        Aws,
+        Aws, Host,
         papers::{Papers, Written},
     },
-    config::{Bucket, Leading},
+    claim::{Claim, Ledger},
+    config::Leading,
     fault::Fault,
-    host::Host,
-    succession::Claim,
+    place::Bucket,
 };
 
 /// The claim as it was read, and the entity tag by which it can be replaced.
-pub(super) type Held = Option<(Claim, String)>;
+pub(crate) type Held = Option<(Claim, String)>;
 
 /// Where the claim lies.
 #[derive(Clone)]
-pub(super) struct Store {
+pub(crate) struct Store {
     papers: Papers,
     key: String,
 }
@@ -34,7 +33,7 @@ struct Paper {
 }
 
 impl Store {
-    pub(super) fn new(aws: &Aws, place: &Bucket) -> Store {
+    pub(crate) fn new(aws: &Aws, place: &Bucket) -> Store {
         Store { papers: Papers::new(aws, place.bucket.clone()), key: format!("{}.spothost-claim.json", place.prefix) }
     }
 
@@ -42,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// What S3 refuses; something else in its place.
-    pub(super) async fn read(&self) -> Result<Held, Fault> {
+    pub(crate) async fn read(&self) -> Result<Held, Fault> {
         let Some((body, etag)) = self.papers.read_tagged(&self.key).await? else { return Ok(None) };
         let paper: Result<Paper, _> = serde_json::from_slice(&body);
         let claim =
@@ -61,7 +60,7 @@ impl Store {
     ///
     /// # Errors
     /// What S3 refuses; a claim that is another by now.
-    pub(super) async fn replace(&self, read: Option<&str>, next: &Claim) -> Result<(), Fault> {
+    pub(crate) async fn replace(&self, read: Option<&str>, next: &Claim) -> Result<(), Fault> {
         let body = serde_json::to_vec(&Paper { claim: next.to_string() }).unwrap_or_default();
         let written = match read {
             Some(etag) => self.papers.replace(&self.key, etag, body).await?,
@@ -84,14 +83,14 @@ impl Ledger {
         }
     }
 
-    pub(in crate::address) async fn claim_of_the_address(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
+    pub(super) async fn claim_of_the_address(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
         match self.store(aws) {
             Some(store) => Ok(store.read().await?.map(|(claim, _)| claim)),
             None => Ok(None),
         }
     }
 
-    pub(in crate::address) async fn give_up_the_address(
+    pub(super) async fn give_up_the_address(
         &self,
         aws: &Aws,
         host: &Host,

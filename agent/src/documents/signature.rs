@@ -34,7 +34,7 @@ pub struct Signed {
 
 impl Signed {
     /// What the package with that signature is to a host with those keys.
-    pub(super) fn of(signature: Option<&str>, keys: &[PackageKey]) -> Signed {
+    pub(crate) fn of(signature: Option<&str>, keys: &[PackageKey]) -> Signed {
         let mut sorted: Vec<_> = keys.iter().map(|key| key.0.to_base64()).collect();
         sorted.sort_unstable();
         Signed { signature: hash(signature), keys: hash(Some(&sorted.join("\n"))) }
@@ -59,7 +59,7 @@ fn hash(text: Option<&str>) -> String {
 ///
 /// # Errors
 /// That the file cannot be read.
-pub(super) fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> io::Result<Result<(), String>> {
+pub(crate) fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> io::Result<Result<(), String>> {
     if keys.is_empty() {
         return Ok(Ok(()));
     }

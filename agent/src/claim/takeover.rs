@@ -5,8 +5,11 @@
 
 use std::cmp::Ordering;
 
-use super::claim::Claim;
-use crate::host::{Host, Location};
+use super::Claim;
+use crate::{
+    aws::{Host, Told},
+    place::Location,
+};
 
 /// How the host stands that claims the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,18 +18,6 @@ pub enum Standing {
     Lives,
     /// It is gone, or it has been silent for longer than a reboot takes.
     Gone,
-}
-
-/// What an EC2 tells of an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It is pending or running.
-    Runs,
-    /// It no longer runs: it is being shut down or stopped, or that has happened.
-    Ended,
-    /// Nothing. It is of another region, another account or no EC2 at all; or EC2 does not know it yet (it is eventually
-    /// consistent), or any more (an hour after its end it is forgotten).
-    Unknown,
 }
 
 /// How the claimant stands. Who answers as itself is never gone, whatever EC2 tells; of one that does not answer, EC2's word
@@ -114,7 +105,8 @@ pub fn right_without_certificate(host: &Host, claim: Option<&Claim>, claimant: S
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::host, *};
+    use super::*;
+    use crate::aws::host::tests::host;
 
     fn claimed(instance: &str, minute: i64) -> Claim {
         Claim::of(&host(instance, minute), 3)

@@ -1,0 +1,13 @@
+//! Whether an instance runs, as far as EC2 tells.
+
+/// What an EC2 tells of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is pending or running.
+    Runs,
+    /// It no longer runs: it is being shut down or stopped, or that has happened.
+    Ended,
+    /// Nothing. It is of another region, another account or no EC2 at all; or EC2 does not know it yet (it is eventually
+    /// consistent), or any more (an hour after its end it is forgotten).
+    Unknown,
+}

@@ -1,0 +1,148 @@
+//! The names and their records, as hosts and people read them, and as a host that goes leaves them.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use futures_util::future::try_join_all;
+
+use super::{Claim, claim_name, records};
+use crate::{
+    aws::{
+        Aws, Host,
+        zone::{Changed, Records, Zone},
+    },
+    config::{Config, Leading},
+    fault::Fault,
+    place::Name,
+    probe::{self, Heard},
+};
+
+/// How long another host may take to answer.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// What the records are to be, and where they lie.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// The names, the canonical one first.
+    pub names: Vec<Name>,
+    /// Id of the hosted zone; an Elastic IP can do without.
+    pub zone: Option<String>,
+    /// Time to live of the records, in seconds.
+    pub ttl: u32,
+    /// The port at which every host of the names answers.
+    pub port: u16,
+    /// How people are led to the hosts.
+    pub leading: Leading,
+}
+
+impl Ledger {
+    /// The records of `config`'s names, where it names a zone or an Elastic IP.
+    pub fn of(config: &Config) -> Option<Ledger> {
+        let (names, port, leading) = (config.names(), config.listen.https.port(), config.leading.clone());
+        if config.zone.is_none() && leading == Leading::Records {
+            return None;
+        }
+        Some(Ledger { names, zone: config.zone.clone(), ttl: config.ttl, port, leading })
+    }
+
+    /// Id of the hosted zone; empty without one.
+    pub fn zone_id(&self) -> &str {
+        self.zone.as_deref().unwrap_or_default()
+    }
+
+    /// The hosted zone.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(crate) fn zone(&self, aws: &Aws) -> Result<Zone, Fault> {
+        let zone = self.zone.clone().ok_or_else(|| Fault::operator("reading records", "no zone", "name a `zone`"))?;
+        Ok(Zone::new(aws, zone))
+    }
+
+    /// All records of the names and the claim.
+    ///
+    /// # Errors
+    /// What Route 53 refuses.
+    pub async fn read(&self, zone: &Zone) -> Result<Vec<Records>, Fault> {
+        let claim = self.names.first().map(claim_name).unwrap_or_default();
+        // The claim alone first: a Route 53 that refuses this is not asked more.
+        let mut records = zone.records(&claim).await?;
+        let sets = try_join_all(self.names.iter().map(|name| zone.records(name.as_str()))).await?;
+        records.extend(sets.into_iter().flatten());
+        Ok(records)
+    }
+
+    /// Whether the host of that claim answers for the domain, at the address that the claim says: the records may have been
+    /// changed by hand, which says nothing about their host.
+    pub async fn answers(&self, claim: &Claim) -> bool {
+        match claim.at {
+            Some(ip) => self.answers_at(ip).await,
+            None => false,
+        }
+    }
+
+    /// What `host` hears from the host of another's claim, at the address that the claim says. Where that is an address of its
+    /// own by now, the other one is not there any more.
+    pub async fn heard(&self, host: &Host, claim: &Claim) -> Heard {
+        match claim.at {
+            Some(ip) if !host.is_at(ip) => self.heard_at(ip).await,
+            _ => Heard::Nothing,
+        }
+    }
+
+    /// Whether whoever is at that address answers for the domain. One that turns a probe away has all the connections it may
+    /// have: that is visitors' doing, or strangers', and no reason to move the names.
+    pub async fn answers_at(&self, ip: IpAddr) -> bool {
+        self.heard_at(ip).await.answers()
+    }
+
+    /// What is heard from whoever is at that address.
+    pub async fn heard_at(&self, ip: IpAddr) -> Heard {
+        match self.names.first() {
+            Some(domain) => probe::heard(SocketAddr::new(ip, self.port), domain, PROBE).await,
+            None => Heard::Nothing,
+        }
+    }
+
+    /// The claim as it stands.
+    ///
+    /// # Errors
+    /// What Route 53 refuses; something else in the claim's place.
+    pub async fn claim(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
+        match &self.leading {
+            Leading::Records => {}
+            #[cfg(feature = "fleet")]
+            Leading::ElasticIp(..) => return self.claim_of_the_address(aws).await,
+            #[cfg(not(feature = "fleet"))]
+            Leading::ElasticIp(..) => return Ok(None),
+            // Nobody holds alone what all hosts lead to.
+            Leading::Multivalue => return Ok(None),
+        }
+        let Some(domain) = self.names.first() else { return Ok(None) };
+        let records = self.zone(aws)?.records(&claim_name(domain)).await?;
+        Ok(records::claim(domain, &records)?.map(|(claim, _)| claim))
+    }
+
+    /// Says in the claim that `host` goes, if it holds the names; whether it had to be said. `asked`: the fleet was
+    /// asked for a successor, and had `target` hosts to have before.
+    ///
+    /// # Errors
+    /// What Route 53 refuses; a claim that was changed meanwhile.
+    pub async fn depart(&self, aws: &Aws, host: &Host, asked: bool, target: Option<u32>) -> Result<bool, Fault> {
+        #[cfg(feature = "fleet")]
+        if let Leading::ElasticIp(..) = self.leading {
+            return self.give_up_the_address(aws, host, asked, target).await;
+        }
+        let zone = self.zone(aws)?;
+        let domain =
+            self.names.first().ok_or_else(|| Fault::retry("saying that this host goes", "there is no name"))?;
+        let records = zone.records(&claim_name(domain)).await?;
+        let Some(change) = records::departing(host, domain, &records, asked, target)? else { return Ok(false) };
+        match zone.change(&format!("spothost: {}", change.why), &change.steps).await? {
+            Changed::Accepted(_) => Ok(true),
+            Changed::Differed(said) => Err(Fault::retry(change.why, said)),
+        }
+    }
+}

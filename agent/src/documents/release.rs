@@ -1,0 +1,45 @@
+//! What is published: one object, pinned.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::Version;
+
+/// A published object, pinned: two releases are the same if and only if all of this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Key of the object, or path on disk.
+    pub key: String,
+    /// Entity tag, quotes included.
+    pub etag: String,
+    /// Version id, where the bucket keeps versions and it is known.
+    pub version: Option<String>,
+    /// The version that its publisher gave it (`spothost-version` of its metadata), once it is known.
+    #[serde(default)]
+    pub named: Option<String>,
+    /// Length in bytes.
+    pub length: u64,
+    /// When it was published.
+    #[serde(with = "time::serde::rfc3339")]
+    pub modified: OffsetDateTime,
+}
+
+impl Release {
+    /// A release as a listing shows it.
+    pub fn plain(key: &str, etag: &str, length: u64, modified: OffsetDateTime) -> Release {
+        Release { key: key.to_owned(), etag: etag.to_owned(), version: None, named: None, length, modified }
+    }
+
+    /// When it was published, in seconds since 1970: as its version says, which every host that serves it reads alike, else
+    /// when the store took it.
+    pub(crate) fn published(&self) -> u32 {
+        let version = self.named.as_ref().and_then(|named| named.parse::<Version>().ok());
+        let at = version.map_or(self.modified, |version| version.at());
+        u32::try_from(at.unix_timestamp()).unwrap_or(0)
+    }
+
+    /// Whether both are the same object with the same content, however much is known of their versions.
+    pub fn is(&self, other: &Release) -> bool {
+        self.key == other.key && self.etag == other.etag
+    }
+}
