@@ -185,12 +185,13 @@ class Connection:
         if data.startswith(frames.PREFACE):
             self.plain.append(frames.PREFACE)
             data = data[len(frames.PREFACE) :]
-        block = None
+        begin, block = None, b""
         for frame in frames.read(data)[0]:
             if frame.kind not in (frames.HEADERS, frames.CONTINUATION) or self.plainly:
                 self.say(frame)
                 continue
-            begin, block = (frame, b"") if frame.kind == frames.HEADERS else (begin, block)
+            if frame.kind == frames.HEADERS:
+                begin, block = frame, b""
             block += frame.payload
             if frame.flags & frames.END_HEADERS:
                 self.say(*self.field_block(begin, block))
@@ -426,10 +427,12 @@ class Connection:
         for exchange in self.exchanges.values():
             exchange.check()
 
+    def is_over(self):
+        return self.pongs == self.pings and all(exchange.over for exchange in self.exchanges.values())
+
     def finish(self):
         """Lets all that is under way end, and compares it."""
-        over = lambda: all(exchange.over for exchange in self.exchanges.values()) and self.pongs == self.pings
-        self.until(over, "all was answered")
+        self.until(self.is_over, "all was answered")
         self.check()
 
     def ping_to_and_fro(self):

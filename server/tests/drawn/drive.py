@@ -23,6 +23,8 @@ from legal import Requests, at_every_byte, at_once, mixed
 
 # Failures after which nothing more is tried.
 ENOUGH = 3
+# How many histories there are between two words of how far a long run is.
+TOLD = 500
 
 
 class Server:
@@ -103,11 +105,14 @@ def main():
     run = Run(Server(arguments))
     for seed in range(arguments.seed, arguments.seed + arguments.draws):
         failed += not run.one(seed)
+        done = seed + 1 - arguments.seed
+        if done % TOLD == 0:
+            print(f"{done} histories from SPOTHOST_SEED={arguments.seed} on in {time.monotonic() - begun:.0f} s", file=sys.stderr)
         if failed == ENOUGH:
             break
     took = time.monotonic() - begun
     print(
-        f"{seed + 1 - arguments.seed} histories from SPOTHOST_SEED={arguments.seed} on, with {len(ROWS)} kinds of illegal messages: "
+        f"{done} histories from SPOTHOST_SEED={arguments.seed} on, {len(ROWS)} kinds of illegal messages: "
         f"{run.responses} responses and {run.bytes} bytes compared in {took:.1f} s; {failed} histories failed"
     )
     sys.exit(1 if failed else 0)
