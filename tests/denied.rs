@@ -107,7 +107,7 @@ async fn fleet_without_the_tag_of_the_site_is_left_alone_and_named() {
     old.signal(Signal::SIGTERM);
 }
 
-/// What the README promises to a person: the verdict on a package may be deleted.
+/// What docs/publish.md promises to a person: the verdict on a package may be deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operator_may_delete_a_verdict_and_nothing_else_of_the_packages() {
     let (instance, _visitor, agent) = serving(&Site::titled("judged")).await;

@@ -132,7 +132,7 @@ const TABLE: &[(&str, &str, &[&str], Question, bool)] = &[
     (CONFIGURATION, "publisher", &[], ("s3:GetObject", arn!(s3 "sites/spothost/0a/spothost-x86_64"), &[]), true),
     (CONFIGURATION, "publisher", &[], ("s3:GetObject", arn!(s3 "sites/failed/i-1.txt"), &[]), false),
     (CONFIGURATION, "publisher", &[], ("s3:PutObject", arn!(s3 "sites/spothost/0a/spothost-x86_64"), &[]), false),
-    // What the README promises to operators.
+    // What docs/publish.md and launch-template/README.md promise to operators.
     (CONFIGURATION, "operator", &[], ("s3:DeleteObject", arn!(s3 "sites/www/.spothost/verdicts/x.json"), &[]), true),
     (CONFIGURATION, "operator", &[], ("s3:DeleteObject", arn!(s3 "sites/www/site-latest.zip"), &[]), false),
     (CONFIGURATION, "operator", &[], ("s3:GetObject", arn!(s3 "sites/failed/i-1.txt"), &[]), true),

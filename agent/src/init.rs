@@ -77,7 +77,7 @@ impl Answers {
     pub fn configuration(&self) -> String {
         let aliases: Vec<_> = self.aliases.iter().map(|alias| format!("\"{alias}\"")).collect();
         let mut text = format!(
-            "# {}: every key is in the README, under \"Configuration\".\n\
+            "# {}: docs/configuration.md has every key.\n\
              domain  = \"{}\"\naliases = [{}]\npackage = \"s3://{}/www/\"\nvault   = \"{}/identity\"\nzone    = \"{}\"\n",
             self.domain,
             self.domain,

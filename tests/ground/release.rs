@@ -40,7 +40,7 @@ fn packages_have_a_page_for_every_command_and_completions_for_three_shells() {
     let completions = names(&stage.join("completions"));
     assert_eq!(completions, ["_spothost", "spothost.bash", "spothost.fish"].map(str::to_owned).into());
     run(Command::new("bash").arg("-n").arg(stage.join("completions/spothost.bash"))).succeeded();
-    for file in ["spothost.toml.example", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "spothost"] {
+    for file in ["spothost.toml.example", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "spothost", "docs/README.md"] {
         assert!(stage.join(file).is_file(), "no {file}");
     }
 }

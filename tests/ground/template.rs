@@ -115,7 +115,7 @@ fn text_that_looks_like_a_placeholder_stays_as_it_is() {
     assert!(rendering.user_data().contains("# @BUCKET@ @SERVICE@\n"));
 }
 
-/// Every command of the README, in its order, by the AWS CLI, against moto.
+/// Every command of launch-template/README.md, in its order, by the AWS CLI, against moto.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn commands_of_the_readme_are_accepted() {
     let bucket = Bucket::new().await;
@@ -187,12 +187,12 @@ fn objections(template: &Value) -> String {
     said
 }
 
-/// The policy in the README.
+/// The policy in launch-template/README.md.
 fn policy() -> Value {
     serde_json::from_str(&blocks("json")).expect("the policy is JSON")
 }
 
-/// The README's code blocks of one language, one after the other.
+/// The code blocks of launch-template/README.md of one language, one after the other.
 fn blocks(language: &str) -> String {
     let readme = fs::read_to_string(repository().join("launch-template/README.md")).expect("the README is there");
     let (mut inside, mut text) = (false, String::new());

@@ -1,4 +1,5 @@
-//! The README's way from nothing to a site on AWS, walked as a new user would: each command as `spothost init` prints it.
+//! The way from nothing to a site on AWS of README.md and docs/deploy.md, walked as a new user would: each command as
+//! `spothost init` prints it.
 //!
 //! The world stands in for what takes an account of AWS: moto makes the stack in an account of its own, the hosts of a fleet
 //! are processes, and the CA and the ports are those of the world.

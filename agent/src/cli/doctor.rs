@@ -38,7 +38,7 @@ impl Doctor {
         let config = match self.configured.load() {
             Ok(config) => config,
             Err(stop) => {
-                let mend = "correct that line; README.md has every key under \"Configuration\"".to_owned();
+                let mend = "correct that line; docs/configuration.md has every key".to_owned();
                 let line = Line { subject: Subject::Configuration, is: Is::Wrong, said: stop.said, mend: Some(mend) };
                 self.tell(&[line])?;
                 return Ok(ExitCode::from(BAD_CONFIGURATION));
