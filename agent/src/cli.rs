@@ -142,8 +142,8 @@ impl From<Fault> for Stop {
     fn from(fault: Fault) -> Stop {
         let code = match (fault.cause, fault.cure) {
             (Cause::Credentials, _) => BAD_CONFIGURATION,
-            (Cause::Other, Cure::Operator) => NOT_AS_IT_SHOULD_BE,
-            (Cause::Other, Cure::Retry | Cure::Wait(_)) => TRY_AGAIN,
+            (_, Cure::Operator) => NOT_AS_IT_SHOULD_BE,
+            (_, Cure::Retry | Cure::Wait(_)) => TRY_AGAIN,
         };
         Stop::new(code, fault)
     }

@@ -35,6 +35,12 @@ pub enum Cause {
     Other,
     /// AWS was asked without credentials, or with such as it does not take.
     Credentials,
+    /// AWS says that the caller may not.
+    Denied,
+    /// Nothing was heard from an address: nobody listens, or nothing gets through.
+    Silence,
+    /// An address takes no more connections: it accepted one, and closed it before a word was said.
+    Full,
 }
 
 /// One failed step: what was being done, what came back, and what would cure it.

@@ -17,11 +17,11 @@ use crate::{
     aws::Host,
     certificate::Certificate,
     clock::moment,
-    fault::Fault,
+    fault::{Cause, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
     package::Package,
     place::Name,
-    probe::{self, probe, within},
+    probe::{probe, within},
     status::Part,
 };
 
@@ -128,7 +128,7 @@ impl Listener {
             (Ok(()), _) => Ok(self.answering(own, outside, package, certificate)),
             // Where hairpin traffic is not possible, nothing is heard from the public address at all. And where strangers have
             // all the connections there are, this host still answers itself.
-            (Err(unreached), Ok(())) if probe::is_silence(&unreached) || probe::is_full(&unreached) => {
+            (Err(unreached), Ok(())) if matches!(unreached.cause, Cause::Silence | Cause::Full) => {
                 tracing::debug!(fault = %unreached, "the public address cannot be reached from here");
                 Ok(self.answering(home, false, package, certificate))
             }

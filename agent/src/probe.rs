@@ -33,10 +33,10 @@ use tokio_rustls::{
     },
 };
 
-use crate::{fault::Fault, place::Name};
-
-const SILENCE: &str = "nothing is heard";
-const FULL: &str = "it takes no more connections";
+use crate::{
+    fault::{Cause, Fault},
+    place::Name,
+};
 
 /// What is heard from an address that is asked for a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +66,11 @@ impl Heard {
 pub async fn heard(address: SocketAddr, domain: &Name, limit: Duration) -> Heard {
     match within(limit, address, hear(address, domain)).await {
         Ok(heard) => heard,
-        Err(fault) if is_silence(&fault) => Heard::Nothing,
-        Err(fault) if is_full(&fault) => Heard::Full,
-        Err(_) => Heard::Somebody,
+        Err(fault) => match fault.cause {
+            Cause::Silence => Heard::Nothing,
+            Cause::Full => Heard::Full,
+            _ => Heard::Somebody,
+        },
     }
 }
 
@@ -82,7 +84,7 @@ pub async fn status(address: SocketAddr, domain: &Name, limit: Duration) -> Opti
 /// Asks this host at `address` for `/` of `domain` and expects the certificate `leaf`.
 ///
 /// # Errors
-/// When nothing is heard ([`is_silence`]); when another certificate is shown; when the answer is not one of a site.
+/// When nothing is heard ([`Cause::Silence`]); when another certificate is shown; when the answer is not one of a site.
 pub(crate) async fn probe(address: SocketAddr, domain: &Name, leaf: &[u8]) -> Result<(), Fault> {
     let status = asked(address, domain, Expected::Leaf(leaf.to_vec())).await?.status();
     match is_of_a_site(status) {
@@ -105,7 +107,7 @@ pub(crate) async fn waits(address: SocketAddr, domain: &Name) -> Result<(), Faul
 /// domain in two regions have a certificate each, and one that waits has made its own.
 ///
 /// # Errors
-/// When nothing is heard ([`is_silence`]); when another certificate is shown, or none.
+/// When nothing is heard ([`Cause::Silence`]); when another certificate is shown, or none.
 async fn hear(address: SocketAddr, domain: &Name) -> Result<Heard, Fault> {
     let answer = asked(address, domain, Expected::OfTheName).await?;
     Ok(match answer.status() {
@@ -118,7 +120,7 @@ async fn hear(address: SocketAddr, domain: &Name) -> Result<Heard, Fault> {
 /// What `probe` of that address comes to within `limit`; silence after that.
 ///
 /// # Errors
-/// The fault of the probe, or [`silence`].
+/// The fault of the probe, or [`Cause::Silence`].
 pub(crate) async fn within<T>(
     limit: Duration,
     at: SocketAddr,
@@ -145,7 +147,7 @@ async fn asked(address: SocketAddr, domain: &Name, expected: Expected) -> Result
     let name = ServerName::try_from(domain.to_string()).map_err(|error| failed(error.to_string()))?;
     let tls = TlsConnector::from(expecting(expected)?).connect(name, stream).await;
     let tls = tls.map_err(|error| match is_closed(&error) {
-        true => failed(FULL.to_owned()),
+        true => full(address, domain),
         false => failed(format!("TLS: {error}")),
     })?;
     let (mut sender, connection) =
@@ -171,19 +173,14 @@ async fn connect_to_itself(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// The fault of an address that nothing is heard from.
-pub(crate) fn silence(address: SocketAddr, said: &str) -> Fault {
-    Fault::retry(format!("asking {address}"), format!("{SILENCE}: {said}"))
+fn silence(address: SocketAddr, said: &str) -> Fault {
+    Fault::retry(format!("asking {address}"), format!("nothing is heard: {said}")).because(Cause::Silence)
 }
 
-/// Whether a probe failed because nothing was heard, rather than because of what was.
-pub(crate) fn is_silence(fault: &Fault) -> bool {
-    fault.said.starts_with(SILENCE)
-}
-
-/// Whether a probe was turned away: accepted, and closed before a word was said, as a server does that has as many connections
-/// as it may have. Whoever does that lives.
-pub(crate) fn is_full(fault: &Fault) -> bool {
-    fault.said.starts_with(FULL)
+/// The fault of a host that turns a probe away: accepted, and closed before a word was said, as a server does that has as many
+/// connections as it may have. Whoever does that lives.
+fn full(address: SocketAddr, domain: &Name) -> Fault {
+    Fault::retry(doing(address, domain), "it takes no more connections").because(Cause::Full)
 }
 
 /// Whether the other side has closed the connection, rather than said that it wants none.
@@ -288,7 +285,7 @@ mod tests {
     async fn address_without_listener_is_silent() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
         let fault = probe(closed, &"a.example".parse().expect("a name"), b"").await.expect_err("closed");
-        assert!(is_silence(&fault), "{fault}");
+        assert_eq!(fault.cause, Cause::Silence, "{fault}");
     }
 
     /// What is heard from a server that says `answer` to whatever it hears, or nothing and closes, or nothing at all.
@@ -358,7 +355,7 @@ mod tests {
         let domain = "www.example.org".parse().expect("a name");
         for (name, answer, expected) in table {
             let heard = hear(host(name, answer).await, &domain).await;
-            assert!(heard.as_ref().err().is_none_or(|fault| !is_silence(fault)), "{heard:?}");
+            assert!(heard.as_ref().err().is_none_or(|fault| fault.cause != Cause::Silence), "{heard:?}");
             assert_eq!(heard.ok(), expected, "{name}, {answer}");
         }
     }

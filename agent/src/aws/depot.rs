@@ -260,8 +260,9 @@ where
     let fault = fault(doing, permission, error);
     let denied = error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403);
     match fault.cause {
-        Cause::Other if denied => {
-            Fault::operator(doing, fault.said, format!("allow {permission} to whoever publishes"))
+        Cause::Other | Cause::Denied if denied => {
+            let remedy = format!("allow {permission} to whoever publishes");
+            Fault::operator(doing, fault.said, remedy).because(fault.cause)
         }
         _ => fault,
     }

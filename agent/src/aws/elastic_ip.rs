@@ -6,7 +6,9 @@
 
 use std::net::Ipv4Addr;
 
-use aws_sdk_ec2::{Client, config::retry::RetryConfig};
+use aws_sdk_ec2::{
+    Client, config::retry::RetryConfig, error::SdkError, operation::associate_address::AssociateAddressError,
+};
 
 use super::{
     Aws,
@@ -63,8 +65,8 @@ impl ElasticIp {
     /// What EC2 would refuse.
     pub async fn try_to_lead_to(&self, instance: &str) -> Result<(), Fault> {
         match self.associate(instance, true).await {
-            Err(fault) if fault.said.starts_with("DryRunOperation") => Ok(()),
-            other => other,
+            Err(error) if code(&error) == Some("DryRunOperation") => Ok(()),
+            other => other.map_err(|error| self.refused(instance, &error)),
         }
     }
 
@@ -73,17 +75,20 @@ impl ElasticIp {
     /// # Errors
     /// What EC2 refuses.
     pub async fn lead_to(&self, instance: &str) -> Result<(), Fault> {
-        self.associate(instance, false).await
+        self.associate(instance, false).await.map_err(|error| self.refused(instance, &error))
     }
 
-    async fn associate(&self, instance: &str, dry: bool) -> Result<(), Fault> {
-        let doing = format!("leading {} to {instance}", self.allocation);
+    async fn associate(&self, instance: &str, dry: bool) -> Result<(), SdkError<AssociateAddressError>> {
         let request = self.client.associate_address().allocation_id(&self.allocation).instance_id(instance);
-        match request.allow_reassociation(true).dry_run(dry).send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_missing(code(&error)) => Err(missing(&doing)),
-            Err(error) => Err(polite(code(&error), fault(&doing, "ec2:AssociateAddress", &error))),
+        request.allow_reassociation(true).dry_run(dry).send().await.map(drop)
+    }
+
+    fn refused(&self, instance: &str, error: &SdkError<AssociateAddressError>) -> Fault {
+        let doing = format!("leading {} to {instance}", self.allocation);
+        if is_missing(code(error)) {
+            return missing(&doing);
         }
+        polite(code(error), fault(&doing, "ec2:AssociateAddress", error))
     }
 }
 

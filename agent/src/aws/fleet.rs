@@ -14,11 +14,11 @@ use aws_sdk_ec2::types::{
     TargetCapacitySpecificationRequest, TargetCapacityUnitType,
 };
 
-use super::{
-    Aws,
-    refusal::{DENIED, fault},
+use super::{Aws, refusal::fault};
+use crate::{
+    aws::Crew,
+    fault::{Cause, Fault},
 };
-use crate::{aws::Crew, fault::Fault};
 
 /// A fleet of this account and region.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ impl Kind {
 
     /// The same fault; where the caller may not, with the tag by which the policy knows the fleets of the site.
     fn perhaps_untagged(&self, fault: Fault) -> Fault {
-        let denied = DENIED.iter().any(|code| fault.said.starts_with(code));
+        let denied = fault.cause == Cause::Denied;
         let Some(remedy) = fault.remedy.as_ref().filter(|_| denied) else { return fault };
         let tag = self.command_to_tag("spothost:domain", "DOMAIN-OF-THE-SITE");
         Fault { remedy: Some(format!("{remedy}; it is allowed on fleets with the tag of the site: {tag}")), ..fault }
@@ -333,6 +333,7 @@ fn missing(doing: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::refusal::refused;
 
     #[test]
     fn target_that_counts_something_else_than_hosts_is_refused() {
@@ -358,8 +359,8 @@ mod tests {
 
     #[test]
     fn refused_change_of_a_fleet_names_the_tag_that_the_policy_looks_at() {
-        let denied = Fault::operator("setting", "UnauthorizedOperation: no", "allow ec2:ModifyFleet to the role");
-        let other = Fault::operator("setting", "InvalidFleetId: no", "correct it");
+        let denied = refused("setting", "ec2:ModifyFleet", "UnauthorizedOperation", "no");
+        let other = refused("setting", "ec2:ModifyFleet", "InvalidFleetId", "no");
         for (id, command) in [
             ("fleet-1", "create-tags --resources fleet-1 --tags Key=spothost:domain"),
             ("sfr-1", "create-tags --resources sfr-1"),

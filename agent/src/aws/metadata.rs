@@ -9,20 +9,22 @@ use std::{
 
 use aws_config::imds::{
     Client,
-    client::{ImdsResponseRetryClassifier, error::ImdsError},
+    client::{
+        ImdsResponseRetryClassifier,
+        error::{ImdsError, TokenError},
+    },
 };
-use aws_smithy_runtime_api::client::retries::classifiers::SharedRetryClassifier;
+use aws_smithy_runtime_api::client::{
+    orchestrator::HttpResponse, result::SdkError, retries::classifiers::SharedRetryClassifier,
+};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::refusal::words;
+use super::refusal::{caused_by, words};
 use crate::{aws::Host, fault::Fault};
 
 /// EC2 allows 50 tags on an instance; AWS's own come beside them.
 const MOST_TAGS: usize = 100;
-
-/// Of the SDK's words for a token that is refused with 403.
-const FORBIDDEN: &str = "request forbidden";
 
 /// The way to the metadata service; cheap to clone.
 ///
@@ -173,11 +175,8 @@ impl Metadata {
             Err(ImdsError::ErrorResponse(response)) if response.response().status().as_u16() == 403 => {
                 Err(disabled(path))
             }
-            Err(error) => {
-                let said = words(&error);
-                // A service that is disabled gives no token either, and that the SDK says in words alone.
-                Err(if said.contains(FORBIDDEN) { disabled(path) } else { Fault::retry(asking(path), said) })
-            }
+            Err(error) if gives_no_token(&error) => Err(disabled(path)),
+            Err(error) => Err(Fault::retry(asking(path), words(&error))),
         }
     }
 }
@@ -185,6 +184,12 @@ impl Metadata {
 /// Whether whoever runs this has said that there is no metadata service, as the AWS SDKs read it.
 pub fn is_disabled_here() -> bool {
     std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|said| said.eq_ignore_ascii_case("true"))
+}
+
+/// Whether a token was refused with 403, as by a service that is disabled.
+fn gives_no_token(error: &ImdsError) -> bool {
+    let refused = caused_by::<SdkError<TokenError, HttpResponse>>(error).and_then(SdkError::raw_response);
+    refused.is_some_and(|answer| answer.status().as_u16() == 403)
 }
 
 fn asking(path: &str) -> String {

@@ -50,7 +50,10 @@ pub(super) fn refused(doing: &str, permission: &str, code: &str, message: &str) 
         Sort::Retry => Fault::retry(doing, said),
         Sort::Wait => Fault::wait(doing, said, POLITE),
         Sort::Operator(remedy) => Fault::operator(doing, said, remedy),
-        Sort::Allow => Fault::operator(doing, said, format!("allow {permission} to the role of the host")),
+        Sort::Allow => {
+            let remedy = format!("allow {permission} to the role of the host");
+            Fault::operator(doing, said, remedy).because(Cause::Denied)
+        }
         Sort::Login => Fault::operator(doing, said, LOGIN).because(Cause::Credentials),
     }
 }
@@ -115,7 +118,7 @@ fn metadata_is_silent(error: &CredentialsError) -> bool {
 }
 
 /// The first of the causes of `error`, itself included, that is a `C`.
-fn caused_by<'a, C: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a C> {
+pub(super) fn caused_by<'a, C: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a C> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 

@@ -15,6 +15,7 @@ use super::{AT_HOME, HAIRPIN, reachable};
 use crate::{
     aws::Host,
     certificate::Certificate,
+    fault::Cause,
     keeper::Kept,
     place::Name,
     probe::{self, within},
@@ -69,6 +70,6 @@ async fn says_so(domain: &Name, https: SocketAddr, public: Option<IpAddr>) -> bo
     match within(HAIRPIN, public, probe::waits(public, domain)).await {
         Ok(()) => true,
         // Where hairpin traffic is not possible, nothing is heard from the public address at all.
-        Err(fault) => probe::is_silence(&fault) || probe::is_full(&fault),
+        Err(fault) => matches!(fault.cause, Cause::Silence | Cause::Full),
     }
 }
