@@ -24,6 +24,7 @@
 //!   compile; [`boot`] is the one place that knows all of them.
 //! * Failures are sorted by what would cure them ([`fault`]), and none ends the process once it runs.
 //! * Everything people are told comes from one account of how the host is doing ([`status`]).
+//! * What hosts, publishers and operators write for each other has one type and one key each ([`documents`]).
 //! * Only [`aws`] names a type of an SDK.
 //!
 //! The rooms below are in reading order, from what people type down to what all stand on. A room uses those below it and
@@ -100,10 +101,12 @@ pub mod status;
 pub mod config;
 // The clients of AWS; the only types of SDKs.
 pub mod aws;
-// What hosts and people write for each other: releases, versions, signatures.
+// What hosts, publishers and operators write for each other, and every key it lies under.
 pub mod documents;
 // Names of sites, folders of buckets, secrets, regions.
 pub mod place;
+// A file that is replaced as a whole.
+pub mod atomic_file;
 // Instants in words.
 pub mod clock;
 // What failed, and what would cure it.

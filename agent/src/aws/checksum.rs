@@ -83,7 +83,7 @@ impl Checksum {
             Said::Tag(told) => {
                 let mut sum = Md5::new();
                 read(path, |piece| sum.update(piece))?;
-                let value: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+                let value = hex::encode(sum.finalize());
                 // Other stores than AWS make such tags of something else, so that a difference says nothing.
                 Ok(if value == *told { Bytes::TheStores } else { Bytes::Unknown })
             }
@@ -104,7 +104,7 @@ fn fits(algorithm: ChecksumAlgorithm, value: &str) -> bool {
 pub fn sha256(path: &Path) -> io::Result<String> {
     let mut sum = ChecksumAlgorithm::Sha256.into_impl();
     read(path, |piece| sum.update(piece))?;
-    Ok(aws_smithy_checksums::Checksum::finalize(sum).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(aws_smithy_checksums::Checksum::finalize(sum)))
 }
 
 fn read(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {

@@ -220,8 +220,7 @@ struct Put {
 /// The token by which Secrets Manager knows a write that is repeated: the same text in the place of the same version is
 /// the same version again, whoever repeats it and after whatever was lost. 64 characters are the most.
 fn token(was: &str, text: &str) -> String {
-    let digest = Sha256::new().chain_update(was).chain_update([0]).chain_update(text).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::new().chain_update(was).chain_update([0]).chain_update(text).finalize())
 }
 
 #[cfg(test)]

@@ -14,9 +14,8 @@ use zeroize::Zeroizing;
 use super::{
     Certificate,
     document::{Document, Issued, Parsed},
-    local_ca::private,
 };
-use crate::{keeper::Kept, place::Name};
+use crate::{atomic_file::AtomicFile, keeper::Kept, place::Name};
 
 /// A certificate is a few KiB; what is larger is none of ours.
 const LARGEST: u64 = 64 << 10;
@@ -65,7 +64,7 @@ impl AtHand {
 
     fn write(&self, held: &Certificate) -> std::io::Result<()> {
         let text = serde_json::to_vec(&*held.issued).map(Zeroizing::new)?;
-        private(&self.0, &text)
+        AtomicFile::at(&self.0).private().write(&text)
     }
 }
 

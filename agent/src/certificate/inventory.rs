@@ -10,11 +10,10 @@ use super::{
     Certifier, Vault,
     document::{Document, Issued, Parsed},
     due::Due,
-    local_ca::private,
     plan::{Holding, judged},
     vault::Reading,
 };
-use crate::{aws::secret::Swapped, clock::moment, fault::Fault, place::Name};
+use crate::{atomic_file::AtomicFile, aws::secret::Swapped, clock::moment, fault::Fault, place::Name};
 
 /// What is in the vault, without what is secret.
 #[derive(Clone, Debug, Serialize)]
@@ -227,7 +226,8 @@ pub async fn export(vault: &Vault, (chain, key): (&Path, &Path)) -> Result<(), F
     let doing = || format!("writing {} and {}", chain.display(), key.display());
     let issued = vault.read().await?.document.certificate;
     let issued = issued.ok_or_else(|| Fault::operator(doing(), "the vault holds none", "wait until one is there"))?;
-    let written = fs::write(chain, &issued.chain).and_then(|()| private(key, issued.key.as_bytes()));
+    let written =
+        fs::write(chain, &issued.chain).and_then(|()| AtomicFile::at(key).private().write(issued.key.as_bytes()));
     written.map_err(|error| Fault::operator(doing(), error, "name files in a folder that can be written"))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use super::document::Issued;
-use crate::{fault::Fault, place::Name};
+use crate::{atomic_file::AtomicFile, fault::Fault, place::Name};
 
 const CA_LIFE: Duration = Duration::days(3650);
 /// Leaves are renewed by the same rule as any other, so they may be short.
@@ -90,19 +90,9 @@ fn make(folder: &Path, certificate: &Path, key_path: &Path) -> io::Result<()> {
     let key = KeyPair::generate().map_err(io::Error::other)?;
     let signed = ca.self_signed(&key).map_err(io::Error::other)?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    private(key_path, Zeroizing::new(key.serialize_pem()).as_bytes())?;
+    AtomicFile::at(key_path).private().write(Zeroizing::new(key.serialize_pem()).as_bytes())?;
     // The certificate last: it says that the CA is complete.
     fs::write(certificate, signed.pem())
-}
-
-/// Writes `content` to `path`, readable by its owner alone from its first byte on.
-pub(super) fn private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let _ = fs::remove_file(&beside);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    io::Write::write_all(&mut file, content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }
 
 #[cfg(test)]

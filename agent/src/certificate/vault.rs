@@ -10,15 +10,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use sha2::{Digest as _, Sha256};
 use time::Duration;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use super::{
-    document::{Document, Parsed},
-    local_ca::private,
-};
+use super::document::{Document, Parsed};
 use crate::{
+    atomic_file::AtomicFile,
     aws::{
         Aws,
         secret::{Secret, Stored, Swapped},
@@ -237,9 +236,9 @@ fn write(path: &Path, there: Option<Stored>, text: &str) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     if let Some(there) = there {
-        private(&previous(path), there.text.as_bytes())?;
+        AtomicFile::at(&previous(path)).private().write(there.text.as_bytes())?;
     }
-    private(path, text.as_bytes())
+    AtomicFile::at(path).private().write(text.as_bytes())
 }
 
 /// Where the version before the current one lies.
@@ -261,10 +260,7 @@ fn on_disk(path: &Path) -> Result<Option<Stored>, Fault> {
 
 /// On disk a version is what the content is.
 fn version(text: &str) -> String {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut content = DefaultHasher::new();
-    text.hash(&mut content);
-    format!("{:016x}", content.finish())
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 #[cfg(test)]

@@ -21,9 +21,10 @@ use tokio::{
     sync::watch,
 };
 
-use super::Release;
 use crate::{
+    atomic_file::AtomicFile,
     aws::bucket::{Bucket, Content, Unfetched},
+    documents::Release,
     fault::{Cure, Fault},
 };
 
@@ -230,9 +231,7 @@ impl Note {
     }
 
     fn write(&self, incoming: &Path) -> io::Result<()> {
-        let beside = incoming.with_extension("json.new");
-        fs::write(&beside, serde_json::to_vec(self)?)?;
-        fs::rename(&beside, note_of(incoming))
+        AtomicFile::at(&note_of(incoming)).unsynced().write(&serde_json::to_vec(self)?)
     }
 }
 

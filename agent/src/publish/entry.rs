@@ -93,7 +93,7 @@ impl Packer<'_> {
             return Ok((vec![entry], known));
         }
         let content = fs::read(&file.path)?;
-        let hash = hex(aws_lc_rs::digest::digest(&SHA256, &content).as_ref());
+        let hash = hex::encode(aws_lc_rs::digest::digest(&SHA256, &content));
         let mut making = Making { cache: self.cache, hash: &hash, known: true };
         let deflated = self.deflated(&mut making, content.len() as u64, &mut || Ok(&content[..]))?;
         let Kept::Zip(path, packed) = deflated else {
@@ -203,19 +203,10 @@ pub(super) fn hash_of(path: &Path) -> io::Result<String> {
     let (mut file, mut hash, mut piece) = (fs::File::open(path)?, Context::new(&SHA256), vec![0; 1 << 17]);
     loop {
         match file.read(&mut piece)? {
-            0 => return Ok(hex(hash.finish().as_ref())),
+            0 => return Ok(hex::encode(hash.finish())),
             read => hash.update(&piece[..read]),
         }
     }
-}
-
-/// Bytes in hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn as_it_is(file: &File) -> Entry {

@@ -5,6 +5,7 @@ use std::{fs, io, path::Path, time::Duration};
 use tokio::sync::watch;
 
 use super::Status;
+use crate::atomic_file::AtomicFile;
 
 /// Changes within this time are written once; a reader never sees a half-written file.
 const GATHER: Duration = Duration::from_millis(50);
@@ -40,9 +41,7 @@ pub async fn write_changes(path: &Path, mut status: watch::Receiver<Status>) {
 /// What the file system says.
 pub fn write(path: &Path, status: &Status) -> io::Result<()> {
     let text = serde_json::to_vec_pretty(status).map_err(io::Error::other)?;
-    let beside = path.with_extension("json.new");
-    fs::write(&beside, text)?;
-    fs::rename(&beside, path)
+    AtomicFile::at(path).unsynced().write(&text)
 }
 
 /// Reads the status at `path`.
