@@ -431,6 +431,35 @@ async fn heard(publisher: &Publisher, name: &str, word: impl Fn(&str) -> Value) 
     ended
 }
 
+/// The words of a host of another version, which names the package in a way of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wait_hears_a_refusal_whatever_else_its_verdict_says() {
+    let publisher = publisher().await;
+    publisher.write(&Site::titled("bad"));
+    let pointer = async || {
+        let objects = publisher.account.objects().await;
+        objects.into_iter().find(|object| object.key.ends_with("site-latest.zip"))
+    };
+    let verdict = async |format: u32, etag: &str| {
+        let said = serde_json::json!({ "format": format, "key": "k", "etag": etag, "version": "release 7 of the shop",
+            "verdict": "refused", "by": "i-owner", "at": "yesterday", "reasons": ["\"/about\" answers 404"],
+            "mood": "of another version" });
+        let name = format!(".spothost/verdicts/{}.json", etag.trim_matches('"'));
+        publisher.account.put(&name, said.to_string()).await;
+    };
+    let (refused, ()) = tokio::join!(publisher.publish(&["--wait"]), async {
+        eventually("a pointer", SOON, async || pointer().await.is_some()).await;
+        let etag = pointer().await.expect("a pointer").etag;
+        verdict(2, "\"another\"").await;
+        verdict(1, &etag).await;
+    });
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("\"/about\" answers 404"), "{refused:?}");
+    let told = publisher.command(&["releases"]).await;
+    assert!(told.stdout.contains("refused by i-owner"), "{told:?}");
+    assert!(told.stderr.contains("verdict of format 2") && told.stderr.contains("upgrade spothost"), "{told:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wait_ends_with_what_hosts_say_of_it() {
     let publisher = publisher().await;

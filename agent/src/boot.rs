@@ -28,6 +28,7 @@ use crate::{
         self, Notices, Signals,
         supervisor::{self, Released},
     },
+    documents::layout,
     host::Facts,
     keeper::{Keeper, Kept, keep},
     listener::{Feeds, Listener, watch_waiting},
@@ -77,7 +78,7 @@ pub struct Folders {
 impl Folders {
     /// Where the account of how the host is doing lies.
     pub fn status_file(&self) -> PathBuf {
-        self.runtime.join("status.json")
+        self.runtime.join(layout::STATUS)
     }
 
     /// Where the certificate in use is kept for the next process, unless the vault is as near.
@@ -86,7 +87,7 @@ impl Folders {
     }
 
     fn shelf(&self, place: &PackagePlace) -> Shelf {
-        Shelf::new(self.state.join("package"), place.to_string())
+        Shelf::new(self.state.join(layout::PACKAGE_FOLDER), place.to_string())
     }
 }
 

@@ -14,6 +14,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     aws::Host,
+    documents::layout,
     place::{Location, Name},
 };
 
@@ -75,7 +76,7 @@ pub struct Claim {
 
 /// The name of the record that holds the claim to `domain`.
 pub fn claim_name(domain: &Name) -> String {
-    format!("_spothost.{domain}")
+    layout::claim_record(domain)
 }
 
 /// As much of a word as a claim has room for, without what would end it.

@@ -1,11 +1,11 @@
 //! A new site: what is asked for becomes a configuration, the parameters of its stack, and a bill. Pure.
 
-use std::{fmt::Write as _, path::Path};
+use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
-use crate::place::Name;
+use crate::{documents::layout, place::Name};
 
 pub mod bill;
 
@@ -50,11 +50,7 @@ impl Program {
             Some([0xb7, 0]) => "arm64",
             _ => return Err("it is no Linux program for x86-64 or arm64".to_owned()),
         };
-        let sha256 = digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |mut all, byte| {
-            let _ = write!(all, "{byte:02x}");
-            all
-        });
-        Ok(Program { sha256, architecture })
+        Ok(Program { sha256: hex::encode(digest(&SHA256, bytes)), architecture })
     }
 }
 
@@ -149,7 +145,11 @@ impl Answers {
             ("wait for it", format!("aws cloudformation wait stack-create-complete --stack-name {stack}")),
             (
                 "upload the program",
-                format!("aws s3 cp {program} s3://{}/spothost/{}/spothost-{machine}", self.bucket, self.program.sha256),
+                format!(
+                    "aws s3 cp {program} s3://{}/{}",
+                    self.bucket,
+                    layout::program(&self.program.sha256, machine)
+                ),
             ),
             ("publish the site", format!("spothost publish site --config {configuration} --wait")),
             (

@@ -17,7 +17,7 @@ use crate::{
         checksum::{Bytes, sha256},
     },
     clock::moment,
-    documents::{PackageKey, Release, Signed},
+    documents::{Outcome, PackageKey, Release, Signed, Verdict},
     fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
     status::Part,
@@ -35,16 +35,15 @@ mod room;
 mod shelf;
 mod source;
 mod tree;
-pub mod verdict;
+mod verdict;
 
 pub use shelf::Shelf;
 pub use source::Source;
-pub use verdict::{Outcome, Verdict};
 
 use download::{Progress, note_of};
 use gate::Judged;
 use newest::Found;
-pub(crate) use newest::{is_latest, moved, newest};
+pub(crate) use newest::{moved, newest};
 use refusals::Refusals;
 use source::Fetched;
 pub(crate) use tree::{Leaf, LeftOut, TOO_MANY, Tree, Why};
@@ -534,22 +533,6 @@ mod tests {
         place::PackagePlace,
         status::{Board, Phase},
     };
-
-    #[test]
-    fn package_was_published_when_its_version_says_or_else_when_the_store_took_it() {
-        let modified = time::macros::datetime!(2026-11-22 08:00 UTC);
-        let plain = Release::plain("www/site-latest.zip", "\"1\"", 1, modified);
-        for (named, expected) in [
-            (None, modified),
-            (Some("20261121T120000Z-0123456789ab"), time::macros::datetime!(2026-11-21 12:00 UTC)),
-            (Some("by hand"), modified),
-        ] {
-            let release = Release { named: named.map(str::to_owned), ..plain.clone() };
-            assert_eq!(i64::from(release.published()), expected.unix_timestamp(), "{named:?}");
-        }
-        let before = Release { modified: OffsetDateTime::UNIX_EPOCH - time::Duration::DAY, ..plain };
-        assert_eq!(before.published(), 0);
-    }
 
     /// A site on disk, as a folder or zip that a test writes to.
     struct OnDisk {

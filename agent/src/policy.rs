@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     aws::{attempt::ANY, partition::Partition, simulation::Question},
     config::{Authority, Config, Leading, Upgrade},
+    documents::layout::{EARLY, LEAVING, REPLACEMENT, claim_record},
     place::{Bucket, PackagePlace, VaultPlace},
 };
 
@@ -320,7 +321,7 @@ impl Site<'_> {
         // A condition compares with names in which all but a-z, 0-9, -, _ and . is octal.
         let normal = |name: &crate::place::Name| name.as_str().replace('*', "\\052");
         let mut names: Vec<String> = self.config.names().iter().map(normal).collect();
-        names.push(format!("_spothost.{}", self.config.domain));
+        names.push(claim_record(&self.config.domain));
         if self.orders() {
             let proven = self.config.names();
             names.extend(
@@ -361,7 +362,7 @@ impl Site<'_> {
 
     /// What hosts take turns by, and count with, where there is a succession.
     fn turns_in_the_fleet(&self) -> Vec<String> {
-        let keys = ["leaving", "early", "replacement-*"].map(|what| format!(".spothost-{what}.json"));
+        let keys = [LEAVING.to_owned(), EARLY.to_owned(), format!("{}.json", every(REPLACEMENT))];
         match self.follows() {
             true => keys.iter().flat_map(|key| self.objects(key)).collect(),
             false => Vec::new(),
@@ -418,6 +419,11 @@ impl Site<'_> {
     fn orders(&self) -> bool {
         matches!(self.config.authority, Authority::Acme { .. })
     }
+}
+
+/// Every key that begins so, as policies name them.
+fn every(begin: &str) -> String {
+    format!("{begin}*")
 }
 
 /// Every resource, for actions that take none.

@@ -16,7 +16,6 @@ mod delivery;
 mod difference;
 mod entry;
 mod folder;
-mod keys;
 mod links;
 mod parcel;
 mod pointer;
@@ -27,14 +26,12 @@ mod unpack;
 
 pub use self::{
     awaited::{Awaited, wait},
-    catalogue::{Catalogue, Finding, Published, Serving, Verdict},
+    catalogue::{Catalogue, Published},
     delivery::{Delivered, Delivery},
     difference::{Change, Side},
     entry::Effort,
     folder::LONGEST_FILE,
-    keys::Keys,
     parcel::{Made, Parcel, Recipe},
-    pointer::Label,
     problem::{Problem, Weight},
     signature::Signer,
 };

@@ -20,7 +20,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{aws::depot::Depot, config::Upgrade, documents::signed_by, fault::Fault};
+use crate::{
+    aws::depot::Depot,
+    config::Upgrade,
+    documents::{layout, signature::verify},
+    fault::Fault,
+};
 
 /// Bytes of a program; what is larger is none.
 const LARGEST: usize = 256 << 20;
@@ -81,10 +86,9 @@ impl std::fmt::Display for Version {
 /// # Errors
 /// What is offered and is not what its checksum, its signature or its version says; what S3 or the file system refuses.
 pub async fn upgrade(depot: &Depot, offered: &Upgrade, installed: &Installed) -> Result<Outcome, Fault> {
-    let key =
-        format!("{}spothost-{}", offered.from.prefix, if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" });
+    let key = layout::offered(&offered.from.prefix, layout::MACHINE);
     let doing = format!("upgrading to s3://{}/{key}", offered.from.bucket);
-    let Some(sha256) = text(depot, &format!("{key}.sha256")).await? else { return Ok(Outcome::UpToDate) };
+    let Some(sha256) = text(depot, &layout::checksum(&key)).await? else { return Ok(Outcome::UpToDate) };
     let sha256 = sha256.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
     let current = fs::read(&installed.program).map_err(|error| installed.unusable(&doing, &error))?;
     if sha256_of(&current) == sha256 {
@@ -96,7 +100,7 @@ pub async fn upgrade(depot: &Depot, offered: &Upgrade, installed: &Installed) ->
     if !installed.serves().await {
         return Ok(Outcome::NotNow);
     }
-    let signature = text(depot, &format!("{key}.minisig")).await?;
+    let signature = text(depot, &layout::signature(&key)).await?;
     let program = depot.read(&key, None).await?;
     let wrong =
         |said: String| Fault::operator(&doing, said, "offer it again, with spothost-….sha256 and .minisig beside it");
@@ -139,8 +143,8 @@ async fn judge(
     signature: Option<&str>,
     offered: &Upgrade,
 ) -> Result<Version, String> {
-    let signature = signature.ok_or("it is not signed")?;
-    signed_by(fresh, signature, &offered.keys)?;
+    let signed = verify(fresh, signature, &offered.keys).map_err(|error| format!("it cannot be read: {error}"))?;
+    signed.map_err(|unsigned| unsigned.to_string())?;
     // Nothing of it is executed before that.
     let (fresh, current) = (version(fresh).await?, version(&installed.program).await?);
     match fresh > current {
@@ -163,7 +167,7 @@ async fn text(depot: &Depot, key: &str) -> Result<Option<String>, Fault> {
 }
 
 fn sha256_of(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest(&SHA256, bytes))
 }
 
 /// Writes a program that is on the disk for good before anybody could start it.

@@ -15,7 +15,11 @@ use super::{
     checksum::Checksum,
     refusal::{DENIED, code, fault},
 };
-use crate::{documents::Release, fault::Fault, place::Bucket as Place};
+use crate::{
+    documents::{Label, Release},
+    fault::Fault,
+    place::Bucket as Place,
+};
 
 /// No more pages of 1,000 keys than this are read: a prefix with more objects is not a prefix of packages.
 const MOST_PAGES: usize = 100;
@@ -154,9 +158,9 @@ impl Bucket {
         Ok(About {
             version: answer.version_id().map(str::to_owned).or_else(|| release.version.clone()),
             checksum: Checksum::of(&answer),
-            named: said("spothost-version"),
-            sha256: said("spothost-sha256"),
-            signature: said("spothost-minisig"),
+            named: said(Label::VERSION),
+            sha256: said(Label::SHA256),
+            signature: said(Label::SIGNATURE),
         })
     }
 

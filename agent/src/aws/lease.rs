@@ -14,13 +14,15 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     primitives::ByteStream,
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
     Aws,
     refusal::{DENIED, code, fault},
 };
-use crate::fault::Fault;
+use crate::{
+    documents::{Document as _, Lease, Unreadable},
+    fault::Fault,
+};
 
 /// Bytes of the object: a larger one is none.
 const LARGEST: i64 = 16 << 10;
@@ -65,24 +67,10 @@ const MOST_HIDDEN: u32 = 5;
 /// After so long.
 const HIDDEN_AGAIN: Duration = Duration::from_millis(200);
 
-#[derive(Serialize, Deserialize)]
-struct Written {
-    holder: String,
-    number: u64,
-    /// So that every write is another object, with another ETag.
-    writing: u64,
-    /// As [`Version::done`].
-    #[serde(default)]
-    done: u64,
-    /// Whether it was given back.
-    #[serde(default)]
-    free: bool,
-}
-
 /// The object as a look finds it.
 enum Found {
     /// It is there.
-    Object { etag: String, written: Written, modified: Option<SystemTime> },
+    Object { etag: String, lease: Lease, modified: Option<SystemTime> },
     /// It is not.
     Nothing,
     /// S3 refuses to say: the permission is missing, or there is no such object, which a role without `s3:ListBucket` on
@@ -124,14 +112,14 @@ impl LeaseObject {
     // The future of one call of an SDK is tens of kilobytes, and those of several calls in one function stand beside each other
     // on the stack of a build without optimisation: each is boxed.
     async fn ask_once(&self, holder: &str, life: Duration, gone: Option<&str>) -> Result<Once, Fault> {
-        let fresh = Written { holder: holder.to_owned(), number: 1, writing: 0, done: 0, free: false };
+        let fresh = Lease::held(holder, 1, 0);
         let now = match Box::pin(self.put(fresh, None)).await {
             Ok(version) => return Ok(Once::Told(Asked::Ours(version))),
             Err(error) if is_taken(&error) => date_of(&error),
             Err(error) => return self.refused(&error).map(Once::Told),
         };
         let (etag, theirs, modified) = match Box::pin(self.look()).await? {
-            Found::Object { etag, written, modified } => (etag, written, modified),
+            Found::Object { etag, lease, modified } => (etag, lease, modified),
             Found::Nothing => return Ok(Once::Told(soon(Duration::from_millis(200)))),
             Found::Hidden(fault) => return Ok(Once::Hidden(fault)),
         };
@@ -141,7 +129,7 @@ impl LeaseObject {
         if !is_over {
             return Ok(Once::Told(Asked::Theirs { holder: theirs.holder, left }));
         }
-        let ours = Written { holder: holder.to_owned(), number: theirs.number + 1, free: false, ..theirs };
+        let ours = Lease::held(holder, theirs.number.saturating_add(1), theirs.done);
         match Box::pin(self.put(ours, Some(&etag))).await {
             Ok(version) => Ok(Once::Told(Asked::Ours(version))),
             Err(error) if is_gone(&error) => Ok(Once::Told(soon(Duration::from_secs(1)))),
@@ -156,13 +144,7 @@ impl LeaseObject {
     /// # Errors
     /// What S3 refuses.
     pub async fn refresh(&self, holder: &str, version: &Version) -> Result<Option<Version>, Fault> {
-        let ours = || Written {
-            holder: holder.to_owned(),
-            number: version.number,
-            writing: 0,
-            done: version.done,
-            free: false,
-        };
+        let ours = || Lease::held(holder, version.number, version.done);
         match Box::pin(self.put(ours(), Some(&version.etag))).await {
             Ok(version) => return Ok(Some(version)),
             Err(error) if is_gone(&error) || is_hidden(&error) => {}
@@ -170,8 +152,8 @@ impl LeaseObject {
         }
         // A refresh whose answer was lost has made it another object, and it is ours all the same.
         match Box::pin(self.look()).await? {
-            Found::Object { etag, written, .. }
-                if written.holder == holder && written.number == version.number && !written.free =>
+            Found::Object { etag, lease, .. }
+                if lease.holder == holder && lease.number == version.number && !lease.free =>
             {
                 Ok(Box::pin(self.put(ours(), Some(&etag))).await.ok())
             }
@@ -184,8 +166,7 @@ impl LeaseObject {
     /// # Errors
     /// What S3 refuses.
     pub async fn give_back(&self, holder: &str, version: &Version) -> Result<(), Fault> {
-        let free =
-            Written { holder: holder.to_owned(), number: version.number, writing: 0, done: version.done, free: true };
+        let free = Lease { free: true, ..Lease::held(holder, version.number, version.done) };
         match self.put(free, Some(&version.etag)).await {
             Ok(_) => Ok(()),
             Err(error) if is_gone(&error) || is_hidden(&error) => Ok(()),
@@ -209,17 +190,22 @@ impl LeaseObject {
         let etag = answer.e_tag().unwrap_or_default().to_owned();
         let modified = answer.last_modified().and_then(|at| SystemTime::try_from(*at).ok());
         let body = answer.body.collect().await.map(|body| body.into_bytes()).unwrap_or_default();
-        let unknown = Written { holder: "somebody".to_owned(), number: 0, writing: 0, done: 0, free: false };
-        Ok(Found::Object { etag, written: serde_json::from_slice(&body).unwrap_or(unknown), modified })
+        let lease = match Lease::read(&body) {
+            Ok(lease) => lease,
+            // Whatever it is, it may be somebody's, and has run out like any other.
+            Err(Unreadable::Foreign { .. }) => Lease::held("somebody", 0, 0),
+            Err(later) => return Err(later.fault(self.doing("reading"), "")),
+        };
+        Ok(Found::Object { etag, lease, modified })
     }
 
     async fn put(
         &self,
-        written: Written,
+        lease: Lease,
         was: Option<&str>,
     ) -> Result<Version, SdkError<aws_sdk_s3::operation::put_object::PutObjectError>> {
-        let (number, done) = (written.number, written.done);
-        let body = serde_json::to_vec(&Written { writing: fastrand::u64(..), ..written }).unwrap_or_default();
+        let (number, done) = (lease.number, lease.done);
+        let body = Lease { writing: fastrand::u64(..), ..lease }.text();
         let request = self.client.put_object().bucket(&self.bucket).key(&self.key).body(ByteStream::from(body));
         let request = match was {
             Some(etag) => request.if_match(etag),
@@ -280,4 +266,38 @@ fn is_hidden<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 fn date_of<E>(error: &SdkError<E>) -> SystemTime {
     let date = error.raw_response().and_then(|answer| answer.headers().get("date"));
     date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::memory::{BUCKET, Memory};
+
+    #[tokio::test(start_paused = true)]
+    async fn lease_of_another_version_is_heeded_and_one_of_a_later_format_is_left_alone() {
+        let written = r#"{"holder":"i-1","number":7,"writing":9,"done":3,"free":FREE}"#;
+        let table = [
+            ("held, as version 0.1.0 wrote it", written.replace("FREE", "false"), Some("i-1")),
+            ("given back", written.replace("FREE", "true"), None),
+            ("with a word of a later version", written.replace("FREE", "false,\"mood\":[]"), Some("i-1")),
+            ("no lease", "moved".to_owned(), Some("somebody")),
+        ];
+        for (what, text, theirs) in table {
+            let memory = Memory::default();
+            memory.put("www/.spothost-lease.json", text.into_bytes(), 0);
+            let lease = LeaseObject::new(&memory.aws().await, BUCKET.to_owned(), "www/.spothost-lease.json".to_owned());
+            match (lease.ask("i-2", Duration::from_secs(60)).await.expect(what), theirs) {
+                (Asked::Theirs { holder, .. }, Some(expected)) => assert_eq!(holder, expected, "{what}"),
+                (Asked::Ours(version), None) => assert_eq!((version.number, version.done), (8, 3), "{what}"),
+                (asked, _) => panic!("{what}: {asked:?}"),
+            }
+        }
+        let memory = Memory::default();
+        let later = r#"{"format":2,"holders":["i-1"]}"#;
+        memory.put("k", later.as_bytes().to_vec(), 0);
+        let lease = LeaseObject::new(&memory.aws().await, BUCKET.to_owned(), "k".to_owned());
+        let fault = lease.ask("i-2", Duration::ZERO).await.expect_err("a later format");
+        assert!(fault.to_string().contains("upgrade spothost"), "{fault}");
+        assert_eq!(memory.body("k").as_deref(), Some(later.as_bytes()), "it is not overwritten");
+    }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     aws::{Aws, Host, lease::LeaseObject, zone::Zone},
     config::{self, Config},
+    documents::Layout,
     fault::Fault,
     keeper::Kept,
     place::{Bucket, Name, PackagePlace},
@@ -86,7 +87,7 @@ impl ByAcme {
         let lease = self
             .lease
             .as_ref()
-            .map(|place| LeaseObject::new(&aws, place.bucket.clone(), format!("{}.spothost-lease.json", place.prefix)));
+            .map(|place| LeaseObject::new(&aws, place.bucket.clone(), Layout::new(&place.prefix).order_lease()));
         let host = self.host.as_ref().and_then(|host| host.borrow().clone());
         let holder = host.map_or_else(|| format!("process {}", std::process::id()), |host| host.instance);
         let zone = Zone::new(&aws, self.zone.clone());

@@ -4,8 +4,6 @@
 //! that was read replaces it
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html>).
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     aws::{
         Aws, Host,
@@ -13,12 +11,16 @@ use crate::{
     },
     claim::{Claim, Ledger},
     config::Leading,
+    documents::{AddressClaim, Document as _, Layout},
     fault::Fault,
     place::Bucket,
 };
 
 /// The claim as it was read, and the entity tag by which it can be replaced.
 pub(crate) type Held = Option<(Claim, String)>;
+
+/// What cures an object in its place that is none.
+const NOT_OURS: &str = "delete that object if it is not needed; it stands where spothost writes who holds the names";
 
 /// Where the claim lies.
 #[derive(Clone)]
@@ -27,14 +29,9 @@ pub(crate) struct Store {
     key: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Paper {
-    claim: String,
-}
-
 impl Store {
     pub(crate) fn new(aws: &Aws, place: &Bucket) -> Store {
-        Store { papers: Papers::new(aws, place.bucket.clone()), key: format!("{}.spothost-claim.json", place.prefix) }
+        Store { papers: Papers::new(aws, place.bucket.clone()), key: Layout::new(&place.prefix).address_claim() }
     }
 
     /// Reads it.
@@ -43,17 +40,10 @@ impl Store {
     /// What S3 refuses; something else in its place.
     pub(crate) async fn read(&self) -> Result<Held, Fault> {
         let Some((body, etag)) = self.papers.read_tagged(&self.key).await? else { return Ok(None) };
-        let paper: Result<Paper, _> = serde_json::from_slice(&body);
-        let claim =
-            paper.map_err(|error| error.to_string()).and_then(|paper| Claim::parse(&format!("\"{}\"", paper.claim)));
-        match claim {
-            Ok(claim) => Ok(Some((claim, etag))),
-            Err(why) => {
-                let remedy =
-                    "delete that object if it is not needed; it stands where spothost writes who holds the names";
-                Err(Fault::operator(format!("reading the claim {}", self.key), why, remedy))
-            }
-        }
+        let doing = || format!("reading the claim {}", self.key);
+        let document = AddressClaim::read(&body).map_err(|why| why.fault(doing(), NOT_OURS))?;
+        let claim = Claim::parse(&format!("\"{}\"", document.claim));
+        claim.map(|claim| Some((claim, etag))).map_err(|why| Fault::operator(doing(), why, NOT_OURS))
     }
 
     /// Writes `next` in the place of what was read, and of nothing else.
@@ -61,7 +51,7 @@ impl Store {
     /// # Errors
     /// What S3 refuses; a claim that is another by now.
     pub(crate) async fn replace(&self, read: Option<&str>, next: &Claim) -> Result<(), Fault> {
-        let body = serde_json::to_vec(&Paper { claim: next.to_string() }).unwrap_or_default();
+        let body = AddressClaim::new(next.to_string()).text();
         let written = match read {
             Some(etag) => self.papers.replace(&self.key, etag, body).await?,
             None => self.papers.write_new(&self.key, body).await?,

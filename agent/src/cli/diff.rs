@@ -10,8 +10,8 @@ use serde_json::json;
 use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, runtime, table};
 use crate::{
     aws::depot::Depot,
-    documents::Version,
-    publish::{Catalogue, Change, Keys, Side},
+    documents::{Layout, Version},
+    publish::{Catalogue, Change, Side},
 };
 
 /// How much of a package's end is read first; its directory mostly lies in that.
@@ -65,9 +65,9 @@ impl Diff {
 
 /// The key of the package that is called so.
 async fn key_of(depot: &Depot, named: &str) -> Result<String, Stop> {
-    let keys = Keys::new(&depot.place().prefix);
+    let layout = Layout::new(&depot.place().prefix);
     if let Ok(version) = named.parse::<Version>() {
-        return Ok(keys.version(&version));
+        return Ok(layout.version(&version));
     }
     let none = |said: String| Stop::new(NOT_AS_IT_SHOULD_BE, said);
     match named {
@@ -78,7 +78,7 @@ async fn key_of(depot: &Depot, named: &str) -> Result<String, Stop> {
         }
         "previous" => {
             let catalogue = Catalogue::read(depot).await?;
-            let before = catalogue.before_live().map(|version| keys.version(version));
+            let before = catalogue.before_live().map(|version| layout.version(version));
             before.ok_or_else(|| none("there is no version before the latest".to_owned()))
         }
         _ => Err(none(format!("{named} is no folder, no zip, no version, and neither `latest` nor `previous`"))),

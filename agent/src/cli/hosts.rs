@@ -12,6 +12,7 @@ use crate::{
     claim::Claim,
     clock::moment,
     config::{Config, Leading},
+    documents::HostDocument,
     place::PackagePlace,
     publish::Catalogue,
 };
@@ -129,9 +130,9 @@ async fn said_by_hosts(config: &Config, site: &Site) -> BTreeMap<String, Said> {
     let PackagePlace::Bucket(place) = &config.package else { return BTreeMap::new() };
     let Ok(catalogue) = Catalogue::read(&Depot::new(&site.aws, place.clone())).await else { return BTreeMap::new() };
     let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
-    let said = |host: crate::publish::Serving| {
-        let package = host.version.map(|version| version.to_string()).or(host.etag);
-        (host.instance, Said { role: Some(host.role), package, program: host.program })
+    let said = |host: HostDocument| {
+        let package = host.version.or(host.etag);
+        (host.instance, Said { role: Some(host.role.to_string()), package, program: host.program })
     };
     hosts.map(said).collect()
 }

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::{Stop, depot, runtime};
 use crate::{
     aws::depot::Depot,
-    publish::{Catalogue, Keys, Published},
+    documents::layout,
+    publish::{Catalogue, Published},
 };
 
 /// Remove old versions, but never one that could still be needed.
@@ -62,6 +63,6 @@ impl Prune {
 /// The package goes first: what is left when this is cut short is a signature without one, which nobody misses.
 async fn remove(depot: &Depot, package: &Published) -> Result<(), Stop> {
     depot.remove(&package.key).await?;
-    depot.remove(&Keys::signature(&package.key)).await?;
+    depot.remove(&layout::signature(&package.key)).await?;
     Ok(())
 }

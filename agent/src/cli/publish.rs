@@ -1,7 +1,7 @@
 //! `spothost publish`: a folder, or a zip of one, becomes what the hosts serve.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -18,7 +18,9 @@ use super::{
     wait::Patience,
 };
 use crate::{
+    atomic_file::AtomicFile,
     aws::depot::Depot,
+    documents::layout,
     place::PackagePlace,
     publish::{Delivered, Delivery, Effort, LONGEST_FILE, Parcel, Problem, Recipe, Signer, Weight},
 };
@@ -187,7 +189,7 @@ impl Publish {
     ) -> Result<ExitCode, Stop> {
         if let Some(signer) = signer {
             let signature = parcel.signed(signer, begun)?;
-            let beside = PathBuf::from(format!("{}.minisig", to.display()));
+            let beside = PathBuf::from(layout::signature(&to.display().to_string()));
             let written = fs::write(&beside, signature);
             written.map_err(|error| Stop::new(CANNOT_RUN, format!("writing {}: {error}", beside.display())))?;
         }
@@ -249,9 +251,8 @@ pub(super) async fn ended(
 }
 
 fn copied(from: &Path, to: &Path) -> Result<(), Stop> {
-    let beside = to.with_extension("zip.new");
-    let copy = fs::copy(from, &beside).and_then(|_| fs::File::open(&beside)?.sync_all());
-    let copied = copy.and_then(|()| fs::rename(&beside, to));
+    let copied = fs::File::open(from)
+        .and_then(|mut package| AtomicFile::at(to).write_with(|file| io::copy(&mut package, file).map(drop)));
     copied.map_err(|error| Stop::new(CANNOT_RUN, format!("writing {}: {error}", to.display())))
 }
 

@@ -9,8 +9,9 @@ use indicatif::HumanBytes;
 use super::{Stop, depot, runtime, table};
 use crate::{
     clock::moment,
+    documents::{HostDocument, Outcome},
     package::moved,
-    publish::{Catalogue, Finding, Published},
+    publish::{Catalogue, Published},
 };
 
 /// Show what is published, what hosts found of it, and who serves it.
@@ -31,6 +32,9 @@ impl Releases {
         })?;
         for rival in &catalogue.rivals {
             anstream::eprintln!("warning: {rival} says that it is the latest too, and is older");
+        }
+        for unread in &catalogue.unread {
+            anstream::eprintln!("warning: {unread}");
         }
         if self.json {
             let text = serde_json::to_string_pretty(&catalogue.packages);
@@ -66,16 +70,19 @@ fn drawn(packages: &[Published]) -> comfy_table::Table {
 fn verdict(package: &Published) -> Cell {
     match &package.verdict {
         None => Cell::new("-"),
-        Some(said) if said.verdict == Finding::Good => Cell::new(format!("good, {}", said.by)).fg(Color::Green),
-        Some(said) => {
+        Some(said) if said.refuses() => {
             let reasons = said.reasons.join("\n");
             Cell::new(format!("refused by {} at {}\n{reasons}", said.by, moment(said.at))).fg(Color::Red)
+        }
+        Some(said) => {
+            let colour = if said.verdict == Outcome::Good { Color::Green } else { Color::Reset };
+            Cell::new(format!("{}, {}", said.verdict, said.by)).fg(colour)
         }
     }
 }
 
 fn served_by(package: &Published) -> String {
-    let host = |host: &crate::publish::Serving| {
+    let host = |host: &HostDocument| {
         let address = host.address.as_ref().map(|address| format!(" {address}")).unwrap_or_default();
         format!("{} ({}){address}", host.instance, host.role)
     };

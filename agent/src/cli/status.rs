@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Runtime, Stop, first, table, timeline};
 use crate::{
     clock::{moment, time_of_day},
+    documents::layout,
     status::{HostPhase, PartStatus, Status, read},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
-        let path = first(&self.runtime.runtime_dir).join("status.json");
+        let path = first(&self.runtime.runtime_dir).join(layout::STATUS);
         let status = read(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 let path = path.display();

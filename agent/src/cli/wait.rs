@@ -7,7 +7,8 @@ use clap::Args;
 use super::{NOT_AS_IT_SHOULD_BE, SUPERSEDED, Stop, TRY_AGAIN};
 use crate::{
     aws::depot::Depot,
-    publish::{Awaited, Label, wait},
+    documents::Label,
+    publish::{Awaited, wait},
 };
 
 /// Whether and how long to wait.
@@ -55,7 +56,10 @@ impl Patience {
                 let by = by.map_or("something else".to_owned(), |version| version.to_string());
                 Err(Stop::new(SUPERSEDED, format!("{by} was published while this waited for {version}")))
             }
-            Awaited::Unheard => {
+            Awaited::Unheard { unread } => {
+                for unread in unread {
+                    anstream::eprintln!("warning: {unread}");
+                }
                 let time = humantime::format_duration(self.timeout);
                 let cure = "no host has served or refused it; see spothost status on the host";
                 Err(Stop::new(TRY_AGAIN, format!("{version} is published, but after {time} {cure}")))

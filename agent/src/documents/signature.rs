@@ -1,13 +1,12 @@
-//! Who may publish: signatures in minisign's format (<https://jedisct1.github.io/minisign/>).
+//! Signatures in minisign's format (<https://jedisct1.github.io/minisign/>): who may publish packages and programs.
 
-use std::{fs::File, io, path::Path, str::FromStr};
+use std::{fmt, fs::File, io, path::Path, str::FromStr};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use minisign::{PublicKey, SignatureBox};
 use serde::{Deserialize, Serialize};
 
-/// What is said of a signature by somebody else.
-const NO_KEY: &str = "its signature is of no key of the configuration";
+use super::lenient;
 
 /// One public key, as `minisign -G` prints it: its base64 line.
 #[derive(Clone, Debug)]
@@ -24,24 +23,28 @@ impl FromStr for PackageKey {
 
 /// What a package was signed with, and who had to have signed it, when it was refused for its signature: signed anew, or
 /// where others may publish, that refusal does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// One that is not understood is the same as no other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
     /// Hash of its signature, or that it has none.
+    #[serde(default, deserialize_with = "lenient")]
     signature: String,
     /// Hash of the keys of the host that refused it.
+    #[serde(default, deserialize_with = "lenient")]
     keys: String,
 }
 
 impl Signed {
     /// What the package with that signature is to a host with those keys.
-    pub(crate) fn of(signature: Option<&str>, keys: &[PackageKey]) -> Signed {
+    pub fn of(signature: Option<&str>, keys: &[PackageKey]) -> Signed {
         let mut sorted: Vec<_> = keys.iter().map(|key| key.0.to_base64()).collect();
         sorted.sort_unstable();
         Signed { signature: hash(signature), keys: hash(Some(&sorted.join("\n"))) }
     }
 
     /// Whether it is about that signature, or about its absence.
-    pub(crate) fn has(&self, signature: Option<&str>) -> bool {
+    pub fn has(&self, signature: Option<&str>) -> bool {
         self.signature == hash(signature)
     }
 }
@@ -51,42 +54,48 @@ fn hash(text: Option<&str>) -> String {
     let Some(text) = text else { return "none".to_owned() };
     let mut hash = Context::new(&SHA256);
     hash.update(text.as_bytes());
-    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finish())
 }
 
-/// Whether the file at `path` is signed by one of `keys`, or in words why it does not count as signed; `signature` is the
-/// text of a `.minisig` file. Blocking, with bounded memory.
+/// Why a file does not count as signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsigned {
+    /// There is no signature, and there has to be one.
+    Missing,
+    /// The text is no signature.
+    Malformed(String),
+    /// It is in minisign's legacy format, for which the whole file would have to be in memory.
+    Legacy,
+    /// It is the signature of another key, or of another file.
+    OfNoKey(String),
+}
+
+impl fmt::Display for Unsigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unsigned::Missing => f.write_str("it is not signed"),
+            Unsigned::Malformed(why) => write!(f, "its signature cannot be read: {why}"),
+            Unsigned::Legacy => {
+                f.write_str("its signature is in the legacy format; sign with minisign 0.10 or later, without -l")
+            }
+            Unsigned::OfNoKey(why) => write!(f, "its signature is of no key of the configuration: {why}"),
+        }
+    }
+}
+
+/// Whether one of `keys` has signed the file at `path`; `signature` is the text of a `.minisig` file. Blocking, with bounded
+/// memory.
 ///
 /// # Errors
 /// That the file cannot be read.
-pub(crate) fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> io::Result<Result<(), String>> {
-    if keys.is_empty() {
-        return Ok(Ok(()));
-    }
-    let Some(signature) = signature else {
-        return Ok(Err("it is not signed, and the configuration has a `package_key`".to_owned()));
-    };
-    let named = |said: String| said.replace(NO_KEY, "its signature is of no `package_key` of the configuration");
-    Ok(compared(path, signature, keys)?.map_err(named))
-}
-
-/// Whether one of `keys` has signed the file at `path`; blocking, with bounded memory.
-///
-/// # Errors
-/// In words, why not.
-pub(crate) fn signed_by(path: &Path, signature: &str, keys: &[PackageKey]) -> Result<(), String> {
-    compared(path, signature, keys).map_err(|error| format!("it cannot be read: {error}"))?
-}
-
-fn compared(path: &Path, signature: &str, keys: &[PackageKey]) -> io::Result<Result<(), String>> {
+pub fn verify(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> io::Result<Result<(), Unsigned>> {
+    let Some(signature) = signature else { return Ok(Err(Unsigned::Missing)) };
     let signature = match SignatureBox::from_string(signature) {
         Ok(signature) => signature,
-        Err(error) => return Ok(Err(format!("its signature cannot be read: {error}"))),
+        Err(error) => return Ok(Err(Unsigned::Malformed(error.to_string()))),
     };
-    // The legacy format would have the whole file in memory.
     if !signature.is_prehashed() {
-        let said = "its signature is in the legacy format; sign with minisign 0.10 or later, without -l";
-        return Ok(Err(said.to_owned()));
+        return Ok(Err(Unsigned::Legacy));
     }
     let mut why = "no key".to_owned();
     for key in keys {
@@ -96,7 +105,7 @@ fn compared(path: &Path, signature: &str, keys: &[PackageKey]) -> io::Result<Res
             Err(error) => why = error.to_string(),
         }
     }
-    Ok(Err(format!("{NO_KEY}: {why}")))
+    Ok(Err(Unsigned::OfNoKey(why)))
 }
 
 #[cfg(test)]
@@ -110,7 +119,7 @@ mod tests {
         trusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
         wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==";
 
-    fn checked(content: &str, signature: Option<&str>, keys: &[&str]) -> Result<(), String> {
+    fn checked(content: &str, signature: Option<&str>, keys: &[&str]) -> Result<(), Unsigned> {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), content).expect("written");
         let keys: Vec<PackageKey> = keys.iter().map(|key| key.parse().expect("a key")).collect();
@@ -140,16 +149,15 @@ mod tests {
     #[test]
     fn signed_is_what_one_of_the_keys_has_signed() {
         let other = "RWRxoOxzDoUKpSBIRW3kNUSDV3wBAmJFOHBVC8GTJo8UAJVZgx6hdNuk";
-        assert_eq!(checked("test", None, &[]), Ok(()), "no key, no signature needed");
         assert_eq!(checked("test", Some(SIGNATURE), &[KEY]), Ok(()));
         assert_eq!(checked("test", Some(SIGNATURE), &[other, KEY]), Ok(()));
         for (content, signature, keys, said) in [
             ("test", None, &[KEY][..], "it is not signed"),
-            ("Test", Some(SIGNATURE), &[KEY], "of no `package_key`"),
-            ("test", Some(SIGNATURE), &[other], "of no `package_key`"),
+            ("Test", Some(SIGNATURE), &[KEY], "of no key"),
+            ("test", Some(SIGNATURE), &[other], "of no key"),
             ("test", Some("nonsense"), &[KEY], "cannot be read"),
         ] {
-            let why = checked(content, signature, keys).expect_err(said);
+            let why = checked(content, signature, keys).expect_err(said).to_string();
             assert!(why.contains(said), "{why}");
         }
         assert!("no key".parse::<PackageKey>().is_err());

@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use spothost_server::{PackageLimits, Reason, Site};
 
-use crate::documents::{PackageKey, signature};
+use crate::documents::signature::{PackageKey, Unsigned, verify};
 
 /// What the gate says of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,10 @@ pub(super) enum Judged {
 /// That the file cannot be read here, which is not the package's fault.
 pub(super) fn judge(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> io::Result<Judged> {
     // What is not signed is not even looked into.
-    if let Err(reason) = signature::verify(path, signature, keys)? {
-        return Ok(Judged::Unsigned(format!("the package is refused: {reason}")));
+    if !keys.is_empty()
+        && let Err(unsigned) = verify(path, signature, keys)?
+    {
+        return Ok(Judged::Unsigned(format!("the package is refused: {}", in_words(&unsigned))));
     }
     let site = match Site::open(path, &PackageLimits::default()) {
         Ok(site) => site,
@@ -41,6 +43,15 @@ pub(super) fn judge(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -
         Err(refused) => vec![refused.to_string()],
     };
     Ok(if reasons.is_empty() { Judged::Good } else { Judged::Bad(reasons) })
+}
+
+/// Why a package does not count as signed, with the key of the configuration that says who has to sign it.
+fn in_words(unsigned: &Unsigned) -> String {
+    match unsigned {
+        Unsigned::Missing => format!("{unsigned}, and the configuration has a `package_key`"),
+        Unsigned::OfNoKey(why) => format!("its signature is of no `package_key` of the configuration: {why}"),
+        Unsigned::Malformed(_) | Unsigned::Legacy => unsigned.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a host without any site takes while the newest package is refused. Pure.
 
-use super::{Release, verdict::Verdict};
+use crate::documents::{Release, Verdict};
 
 /// How many candidates are considered.
 pub(super) const MOST: usize = 64;
@@ -35,7 +35,7 @@ mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::*;
-    use crate::package::verdict::Outcome;
+    use crate::documents::Outcome;
 
     fn release(key: &str, etag: &str, second: i64) -> Release {
         Release::plain(key, etag, 1, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second))

@@ -1,7 +1,10 @@
 //! Which of the objects in the folder is the package. Pure.
 
-use super::{Release, verdict::Verdict};
-use crate::{fault::Fault, place::Bucket};
+use crate::{
+    documents::{Release, Verdict, layout::is_latest},
+    fault::Fault,
+    place::Bucket,
+};
 
 /// What a look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,11 +15,6 @@ pub(super) enum Found {
     Newest(Release, Option<Verdict>),
     /// There is none, as the fault says.
     None(Fault),
-}
-
-/// Whether an object with this key says that it is the newest package.
-pub(crate) fn is_latest(key: &str) -> bool {
-    key.ends_with("-latest") || key.ends_with("-latest.zip")
 }
 
 /// The one rule for several `-latest` objects, which a rename under way or a clumsy publisher leaves behind: of those in
@@ -58,23 +56,6 @@ mod tests {
 
     fn release(key: &str, second: i64) -> Release {
         Release::plain(key, &format!("\"{key}\""), 1, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second))
-    }
-
-    #[test]
-    fn key_says_that_it_is_the_newest_by_its_end() {
-        let table = [
-            ("www/site-latest.zip", true),
-            ("www/site-latest", true),
-            ("-latest", true),
-            ("www/site-latest.zip.part", false),
-            ("www/latest.zip", false),
-            ("www/site-latest/", false),
-            ("www/site-LATEST.zip", false),
-            ("www/site-7.zip", false),
-        ];
-        for (key, expected) in table {
-            assert_eq!(is_latest(key), expected, "{key}");
-        }
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Release, verdict::Verdict};
-use crate::fault::Fault;
+use crate::{
+    documents::{Release, Verdict},
+    fault::Fault,
+};
 
 /// A refused package is fetched again after this time, should the reason have been on our side. It is not where its
 /// verdict lies beside it: that holds until a person lifts it.

@@ -1,19 +1,22 @@
 //! The last good package on disk, from which a restarted host serves at once, also while S3 is down.
 
 use std::{
-    fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use spothost_server::{PackageLimits, Site};
 
-use super::{Package, Release};
-use crate::fault::Fault;
+use super::Package;
+use crate::{
+    atomic_file::AtomicFile,
+    documents::{Document as _, LastGood, Release, layout::LAST_GOOD},
+    fault::Fault,
+};
 
-const NOTE: &str = "last-good.json";
+/// Hexadecimal digits of a package's file name.
+const DIGITS: usize = 16;
 
 /// A folder with the last good package and a note of what it is.
 ///
@@ -24,13 +27,6 @@ pub struct Shelf {
     folder: PathBuf,
     /// Where its packages are published: a host whose configuration now names another place does not serve them.
     source: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Note {
-    source: String,
-    release: Release,
-    file: String,
 }
 
 impl Shelf {
@@ -52,6 +48,11 @@ impl Shelf {
         }
     }
 
+    /// Whether what lies there is a package of its source.
+    pub fn is_of_its_source(&self) -> bool {
+        matches!(self.note(), Ok(Some(note)) if self.is_source(&note.source))
+    }
+
     /// Where the next package is written to.
     pub(super) fn incoming(&self) -> Result<PathBuf, Fault> {
         fs::create_dir_all(&self.folder).map_err(|error| self.fault(&error))?;
@@ -70,20 +71,15 @@ impl Shelf {
         let path = self.folder.join(&file);
         fs::rename(incoming, &path)?;
         // What cannot be noted is not kept either: it would take the room that the next try needs.
-        self.note(&file, release).inspect_err(|_| drop(fs::remove_file(&path)))?;
+        self.write_note(&file, release).inspect_err(|_| drop(fs::remove_file(&path)))?;
         fs::File::open(&self.folder)?.sync_all()?;
         self.sweep(&file);
         Ok(path)
     }
 
-    fn note(&self, file: &str, release: Release) -> io::Result<()> {
-        let file = file.to_owned();
-        let note = serde_json::to_vec_pretty(&Note { source: self.source.clone(), release, file })?;
-        let beside = self.folder.join("last-good.json.new");
-        let mut writer = fs::File::create(&beside)?;
-        writer.write_all(&note)?;
-        writer.sync_all()?;
-        fs::rename(&beside, self.folder.join(NOTE))
+    fn write_note(&self, file: &str, release: Release) -> io::Result<()> {
+        let note = LastGood::new(self.source.clone(), release, file.to_owned());
+        AtomicFile::at(&self.folder.join(LAST_GOOD)).write(&note.text())
     }
 
     /// Removes what is neither the last good package nor its note. A site that is still served from a removed file
@@ -95,7 +91,7 @@ impl Shelf {
         for entry in entries.flatten() {
             let name = entry.file_name();
             if name != file
-                && name != NOTE
+                && name != LAST_GOOD
                 && let Err(error) = fs::remove_file(entry.path())
             {
                 tracing::warn!(path = %entry.path().display(), %error, "an old package stays on disk");
@@ -103,14 +99,22 @@ impl Shelf {
         }
     }
 
+    fn note(&self) -> io::Result<Option<LastGood>> {
+        match fs::read(self.folder.join(LAST_GOOD)) {
+            Ok(text) => LastGood::read(&text).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A folder is written with or without a slash at its end.
+    fn is_source(&self, source: &str) -> bool {
+        source.trim_end_matches('/') == self.source.trim_end_matches('/')
+    }
+
     fn read(&self) -> io::Result<Option<Package>> {
-        let text = match fs::read(self.folder.join(NOTE)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text?,
-        };
-        let note: Note = serde_json::from_slice(&text)?;
-        // A folder is written with or without a slash at its end.
-        if note.source.trim_end_matches('/') != self.source.trim_end_matches('/') || !is_file_name(&note.file) {
+        let Some(note) = self.note()? else { return Ok(None) };
+        if !self.is_source(&note.source) || !is_file_name(&note.file) {
             return Ok(None);
         }
         let path = self.folder.join(&note.file);
@@ -126,16 +130,17 @@ impl Shelf {
     }
 }
 
-/// Whether it is a name that this program gives. Another build of it may give the same release another one.
+/// Whether it is a name that this program gives. Earlier versions gave the same release others, of the same form.
 fn is_file_name(name: &str) -> bool {
-    name.strip_suffix(".zip").is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+    name.strip_suffix(".zip")
+        .is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// A name that no other release has; keys and tags hold characters that file names should not.
+/// A name that no other release has, the same in every version: the first 64 bits of the SHA-256 of key and tag, which hold
+/// characters that file names should not.
 fn file_name(release: &Release) -> String {
-    let mut name = DefaultHasher::new();
-    (&release.key, &release.etag).hash(&mut name);
-    format!("{:016x}.zip", name.finish())
+    let hash = Sha256::new().chain_update(&release.key).chain_update([0]).chain_update(&release.etag).finalize();
+    format!("{}.zip", hex::encode(&hash[..DIGITS / 2]))
 }
 
 #[cfg(test)]
@@ -182,6 +187,32 @@ mod tests {
         }
     }
 
+    /// A folder as version 0.1.0 left it.
+    #[tokio::test]
+    async fn package_that_an_earlier_version_kept_is_served_and_then_kept_under_its_lasting_name() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let shelf = Shelf::new(folder.path().into(), "s3://b/p/".into());
+        fs::rename(incoming(&shelf, "x"), folder.path().join("9ca1b3d5e7f90246.zip")).expect("named");
+        let note = r#"{
+  "source": "s3://b/p/",
+  "release": {
+    "key": "www/site-latest.zip",
+    "etag": "\"1\"",
+    "version": null,
+    "named": null,
+    "length": 1,
+    "modified": "1970-01-01T00:00:00Z"
+  },
+  "file": "9ca1b3d5e7f90246.zip"
+}"#;
+        fs::write(folder.path().join(LAST_GOOD), note).expect("written");
+        assert_eq!(shelf.last_good().await.map(|package| package.release), Some(release("\"1\"")));
+        let path = shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
+        assert_eq!(path.file_name().and_then(|name| name.to_str()), Some("6e2a6028f69d2657.zip"));
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2, "the package and its note");
+        assert!(shelf.last_good().await.is_some());
+    }
+
     #[tokio::test]
     async fn package_is_found_under_the_name_that_another_build_gave_it_and_under_no_path() {
         let above = tempfile::tempdir().expect("a temporary folder");
@@ -190,7 +221,7 @@ mod tests {
         let path = shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
         for (name, found) in [("0123456789abcdef.zip", true), ("../0123456789abcdef.zip", false), ("x.zip", false)] {
             fs::copy(&path, folder.join(name)).expect("copied");
-            shelf.note(name, release("\"1\"")).expect("noted");
+            shelf.write_note(name, release("\"1\"")).expect("noted");
             assert_eq!(shelf.last_good().await.is_some(), found, "{name}");
         }
     }
@@ -205,7 +236,7 @@ mod tests {
             fs::write(&path, damaged).expect("written");
             assert!(shelf.last_good().await.is_none());
         }
-        fs::write(folder.path().join(NOTE), "{").expect("written");
+        fs::write(folder.path().join(LAST_GOOD), "{").expect("written");
         assert!(shelf.last_good().await.is_none());
     }
 }

@@ -2,26 +2,24 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    hash::{DefaultHasher, Hash, Hasher},
-    io,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{
-    Release,
     download::{Progress, download},
     last_good::{self, instead},
-    newest::{Found, is_latest, newest, none},
+    newest::{Found, newest, none},
     pack::pack,
     tree::{LeftOut, Tree, Why},
-    verdict::{self, Verdict},
 };
 use crate::{
     aws::{
@@ -29,6 +27,10 @@ use crate::{
         bucket::{About, Bucket, Head, Unfetched},
         checksum::{Bytes, sha256},
         papers::{HIDDEN_AT_MOST, Papers},
+    },
+    documents::{
+        Document as _, Layout, Release, Verdict,
+        layout::{self, is_latest},
     },
     fault::{Cure, Fault},
     keeper::Kept,
@@ -62,6 +64,7 @@ pub struct OnDisk {
 /// A prefix of a bucket, once there is a way to AWS.
 pub struct FromBucket {
     place: place::Bucket,
+    layout: Layout,
     aws: Kept<Aws>,
     clients: Option<(Bucket, Papers)>,
     listing: Option<Listing>,
@@ -112,6 +115,7 @@ impl Source {
             PackagePlace::Bucket(place) => {
                 let read = HashMap::new();
                 Source::Bucket(Box::new(FromBucket {
+                    layout: Layout::new(&place.prefix),
                     place,
                     aws,
                     clients: None,
@@ -209,7 +213,7 @@ impl Source {
     /// Where a verdict on `release` lies, or would; none where there are no verdicts.
     pub(super) fn verdict_key(&self, release: &Release) -> Option<String> {
         match self {
-            Source::Bucket(from) => Some(verdict::key(&from.place.prefix, &release.etag)),
+            Source::Bucket(from) => Some(from.layout.verdict(&release.etag)),
             Source::Disk(_) => None,
         }
     }
@@ -217,7 +221,7 @@ impl Source {
     /// Whether the last listing has shown a verdict on `release`.
     pub(super) fn has_verdict_on(&self, release: &Release) -> bool {
         let Source::Bucket(from) = self else { return false };
-        let key = verdict::key(&from.place.prefix, &release.etag);
+        let key = from.layout.verdict(&release.etag);
         from.listing.iter().flat_map(|listing| &listing.verdicts).any(|verdict| verdict.key == key)
     }
 
@@ -317,7 +321,7 @@ impl FromBucket {
 
     /// The verdict on the object with that very tag, if the listing has shown one.
     async fn verdict_on(&mut self, release: &Release) -> Result<Option<Verdict>, Fault> {
-        let key = verdict::key(&self.place.prefix, &release.etag);
+        let key = self.layout.verdict(&release.etag);
         let listed = self.listing.iter().flat_map(|listing| &listing.verdicts).find(|verdict| verdict.key == key);
         match listed.cloned() {
             Some(listed) => Ok(self.read_verdicts(vec![listed]).await?.pop()),
@@ -339,7 +343,7 @@ impl FromBucket {
             let verdict = match read {
                 // It was deleted since it was listed: a person has lifted it.
                 Ok(None) => continue,
-                Ok(Some(text)) => Verdict::read(&text).ok_or_else(|| "it is no verdict".to_owned()),
+                Ok(Some(text)) => Verdict::read(&text).map_err(|why| why.to_string()),
                 // A host that may not read verdicts serves all the same: its own gate judges, too.
                 Err(fault) if fault.cure == Cure::Operator => Err(fault.to_string()),
                 Err(fault) => return Err(fault),
@@ -398,7 +402,7 @@ impl FromBucket {
         if signed && signature.is_none() && OffsetDateTime::now_utc() - release.modified < SIGNATURE_COMES_WITHIN {
             let said = format!(
                 "there is none yet that may be read, neither in its metadata nor as {}",
-                signature_key(release)
+                layout::signature(&release.key)
             );
             return Err(Fault::retry(format!("looking for the signature of {}", release.key), said));
         }
@@ -426,12 +430,12 @@ impl FromBucket {
             let text = BASE64_STANDARD.decode(coded).ok().and_then(|text| String::from_utf8(text).ok());
             return Ok(Some(text.unwrap_or_default()));
         }
-        let beside = self.clients()?.1.read(&signature_key(release)).await?;
+        let beside = self.clients()?.1.read(&layout::signature(&release.key)).await?;
         Ok(beside.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
     async fn tell(&mut self, verdict: &Verdict) -> Result<(), Fault> {
-        let key = verdict::key(&self.place.prefix, &verdict.etag);
+        let key = self.layout.verdict(&verdict.etag);
         let outdated = self.outdated(&key, verdict);
         let papers = &self.clients()?.1;
         let write = async || match &outdated {
@@ -483,12 +487,13 @@ impl Hidden {
 impl Listing {
     /// What matters of a listing: of a folder with very many objects the newest ones.
     fn of(releases: Vec<Release>, place: &place::Bucket, newest: Option<&Release>) -> Listing {
-        let verdicts = verdict::folder(&place.prefix);
+        let layout = Layout::new(&place.prefix);
+        let verdicts = layout.verdicts();
         let (mut judged, others): (Vec<_>, Vec<_>) = releases.into_iter().partition(|r| r.key.starts_with(&verdicts));
         let is_own = |r: &Release| place.holds(&r.key) && r.key.ends_with(".zip") && !is_latest(&r.key);
         let mut own: Vec<_> = others.into_iter().filter(is_own).collect();
         // The one on the newest package is always among them.
-        let on_newest = newest.map(|newest| format!("{verdicts}{}.json", newest.etag.trim_matches('"')));
+        let on_newest = newest.map(|newest| layout.verdict(&newest.etag));
         judged.sort_by_key(|r| std::cmp::Reverse((Some(&r.key) == on_newest.as_ref(), r.modified)));
         own.sort_by_key(|r| std::cmp::Reverse(r.modified));
         judged.truncate(last_good::MOST);
@@ -497,14 +502,9 @@ impl Listing {
     }
 }
 
-/// Where the signature lies that is uploaded beside a release.
-fn signature_key(release: &Release) -> String {
-    format!("{}.minisig", release.key)
-}
-
 /// The same of a folder or zip on disk.
 fn signature_beside(path: &Path) -> Option<String> {
-    fs::read_to_string(format!("{}.minisig", path.display())).ok()
+    fs::read_to_string(layout::signature(&path.display().to_string())).ok()
 }
 
 /// Whether the bytes in `file` are the store's: by its own checksum, else by what the publisher says.
@@ -525,15 +525,20 @@ fn fingerprint(path: &Path) -> Result<(Release, Vec<String>), Fault> {
     if let Some((path, error)) = tree.unreadable.pop() {
         return Err(unreadable(io::Error::new(error.kind(), format!("{}: {error}", path.display()))));
     }
-    let mut state = DefaultHasher::new();
+    let mut state = Sha256::new();
     let (mut length, mut newest) = (0, OffsetDateTime::UNIX_EPOCH);
     for leaf in &tree.files {
         let modified = OffsetDateTime::from(leaf.about.modified().map_err(unreadable)?);
-        (&leaf.path, leaf.about.len(), modified).hash(&mut state);
+        let path = leaf.path.as_os_str().as_bytes();
+        // Each part has a length that is known, so that no two states read alike.
+        for part in [path, &path.len().to_be_bytes(), &leaf.about.len().to_be_bytes()] {
+            state.update(part);
+        }
+        state.update(modified.unix_timestamp_nanos().to_be_bytes());
         length += leaf.about.len();
         newest = newest.max(modified);
     }
-    let etag = format!("\"{:016x}\"", state.finish());
+    let etag = format!("\"{}\"", hex::encode(&state.finalize()[..8]));
     let release = Release::plain(&path.display().to_string(), &etag, length, newest);
     Ok((release, in_words(&tree.left_out)))
 }

@@ -1,6 +1,9 @@
 //! The table of rights: who may do what on what.
 
-use super::{FleetKind, Right, Who, below, everything};
+use super::{FleetKind, Right, Who, below, every, everything};
+use crate::documents::layout::{
+    ADDRESS_CLAIM, FAILED_BOOTS, HOSTS, ORDER_LEASE, PROGRAMS, PUBLISHED, VERDICTS, VERSIONS,
+};
 
 /// What is asked of fleets of a kind.
 const SEES_GROUPS: &[&str] = &["autoscaling:DescribeAutoScalingGroups"];
@@ -40,28 +43,28 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Host,
         sid: "LeaveVerdicts",
         actions: &["s3:PutObject"],
-        on: |site| site.objects(".spothost/verdicts/*"),
+        on: |site| site.objects(&every(VERDICTS)),
         only: |_| None,
     },
     Right {
         who: Who::Host,
         sid: "SayWhatIsServed",
         actions: &["s3:PutObject"],
-        on: |site| site.objects(".spothost/hosts/*"),
+        on: |site| site.objects(&every(HOSTS)),
         only: |_| None,
     },
     Right {
         who: Who::Host,
         sid: "TakeTurnsOrdering",
         actions: &["s3:PutObject"],
-        on: |site| if site.orders() { site.objects(".spothost-lease.json") } else { Vec::new() },
+        on: |site| if site.orders() { site.objects(ORDER_LEASE) } else { Vec::new() },
         only: |_| None,
     },
     Right {
         who: Who::Host,
         sid: "FetchTheProgram",
         actions: &["s3:GetObject"],
-        on: |site| site.ground("spothost/*"),
+        on: |site| site.ground(&every(PROGRAMS)),
         only: |_| None,
     },
     // Who may not list is told that it may not read what is not there.
@@ -83,7 +86,7 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Host,
         sid: "ReportAFailedBoot",
         actions: &["s3:PutObject"],
-        on: |site| site.ground("failed/*"),
+        on: |site| site.ground(&every(FAILED_BOOTS)),
         only: |_| None,
     },
     Right { who: Who::Host, sid: "KeepTheIdentity", actions: KEEPS_SECRETS, on: |site| site.secret(), only: |_| None },
@@ -218,7 +221,7 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Host,
         sid: "ClaimTheAddress",
         actions: &["s3:PutObject"],
-        on: |site| site.where_an_address_moves(site.objects(".spothost-claim.json")),
+        on: |site| site.where_an_address_moves(site.objects(ADDRESS_CLAIM)),
         only: |_| None,
     },
     Right {
@@ -273,14 +276,14 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Publisher,
         sid: "PublishPackages",
         actions: &["s3:PutObject"],
-        on: |site| site.objects("site-*"),
+        on: |site| site.objects(&every(PUBLISHED)),
         only: |_| None,
     },
     Right {
         who: Who::Publisher,
         sid: "GoOnWithAnUpload",
         actions: &["s3:ListMultipartUploadParts"],
-        on: |site| site.objects("site-*"),
+        on: |site| site.objects(&every(PUBLISHED)),
         only: |_| None,
     },
     // Versions begin with their year; what hosts look for does not.
@@ -288,14 +291,14 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Publisher,
         sid: "PruneOldVersions",
         actions: &["s3:DeleteObject"],
-        on: |site| site.objects("site-2*"),
+        on: |site| site.objects(&every(VERSIONS)),
         only: |_| None,
     },
     Right {
         who: Who::Publisher,
         sid: "FetchTheProgram",
         actions: &["s3:GetObject"],
-        on: |site| site.ground("spothost/*"),
+        on: |site| site.ground(&every(PROGRAMS)),
         only: |_| None,
     },
     Right {
@@ -323,7 +326,7 @@ pub(super) const RIGHTS: &[Right] = &[
         who: Who::Operator,
         sid: "DeleteAVerdict",
         actions: &["s3:DeleteObject"],
-        on: |site| site.objects(".spothost/verdicts/*"),
+        on: |site| site.objects(&every(VERDICTS)),
         only: |_| None,
     },
     Right {
@@ -331,13 +334,13 @@ pub(super) const RIGHTS: &[Right] = &[
         sid: "FindReportsOfFailedBoots",
         actions: &["s3:ListBucket"],
         on: |site| site.ground_itself(),
-        only: |_| below("failed/"),
+        only: |_| below(FAILED_BOOTS),
     },
     Right {
         who: Who::Operator,
         sid: "ReadReportsOfFailedBoots",
         actions: &["s3:GetObject"],
-        on: |site| site.ground("failed/*"),
+        on: |site| site.ground(&every(FAILED_BOOTS)),
         only: |_| None,
     },
     Right {

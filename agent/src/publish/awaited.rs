@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{
-    Keys, Label,
-    catalogue::{Finding, Serving, Verdict, bare, beside, of_today},
-    keys::BESIDE,
-};
+use super::catalogue::{Dated, Said, bare};
 use crate::{
     aws::depot::{Depot, Object},
-    documents::Version,
+    documents::{HostDocument, Label, Layout, Outcome, Verdict, Version, layout::BESIDE},
     fault::{Cure, Fault},
 };
 
@@ -39,7 +35,10 @@ pub enum Awaited {
         by: Option<Version>,
     },
     /// Nobody has said anything of it in time.
-    Unheard,
+    Unheard {
+        /// What hosts have said that could not be read, and why, for a person.
+        unread: Vec<String>,
+    },
 }
 
 /// What is waited for.
@@ -56,59 +55,68 @@ struct Wanted {
 /// What only a person can cure; other faults are waited out.
 pub async fn wait(depot: &Depot, label: &Label, etag: &str, limit: Duration) -> Result<Awaited, Fault> {
     let end = Instant::now() + limit;
-    let keys = Keys::new(&depot.place().prefix);
+    let layout = Layout::new(&depot.place().prefix);
+    let mut unread = Vec::new();
     loop {
-        match look(depot, &keys, label, etag).await {
-            Ok(Some(ended)) => return Ok(ended),
+        match look(depot, &layout, label, etag).await {
+            Ok(Awaited::Unheard { unread: now }) => unread = now,
+            Ok(ended) => return Ok(ended),
             Err(fault) if fault.cure == Cure::Operator => return Err(fault),
-            Ok(None) | Err(_) => {}
+            Err(_) => {}
         }
         if Instant::now() + EVERY > end {
-            return Ok(Awaited::Unheard);
+            return Ok(Awaited::Unheard { unread });
         }
         sleep(EVERY).await;
     }
 }
 
-async fn look(depot: &Depot, keys: &Keys, label: &Label, etag: &str) -> Result<Option<Awaited>, Fault> {
-    let pointer = match depot.look(&keys.pointer()).await? {
-        Some(pointer) if pointer.etag == etag && Label::of(&pointer).as_ref() == Some(label) => pointer,
+async fn look(depot: &Depot, layout: &Layout, label: &Label, etag: &str) -> Result<Awaited, Fault> {
+    let pointer = match depot.look(&layout.pointer()).await? {
+        Some(pointer) if pointer.etag == etag && Label::of(&pointer.metadata).as_ref() == Some(label) => pointer,
         other => {
-            let by = other.and_then(|pointer| Label::of(&pointer)).map(|label| label.version);
-            return Ok(Some(Awaited::Replaced { by }));
+            let by = other.and_then(|pointer| Label::of(&pointer.metadata)).map(|label| label.version);
+            return Ok(Awaited::Replaced { by });
         }
     };
     let objects = depot.list(BESIDE).await?;
-    let verdicts: Vec<Verdict> = beside(depot, objects.iter().filter(|object| keys.is_verdict(&object.key))).await?;
-    let hosts: Vec<Serving> = beside(depot, objects.iter().filter(|object| keys.is_host(&object.key))).await?;
-    Ok(Wanted { label: label.clone(), pointer }.heard(&verdicts, &of_today(hosts)))
+    let said = Said::read(depot, layout, &objects).await?;
+    let heard = Wanted { label: label.clone(), pointer }.heard(&said.verdicts, &said.hosts);
+    Ok(heard.unwrap_or(Awaited::Unheard { unread: said.unread }))
 }
 
 impl Wanted {
     /// What was heard of it. A word that is older than the pointer is of an earlier time, when the same version was
     /// served before; a refusal holds for ever, but one for the signature only for that one.
-    fn heard(&self, verdicts: &[Verdict], hosts: &[Serving]) -> Option<Awaited> {
-        let of_it = |verdict: &&Verdict| self.is(verdict.version.as_ref(), Some(&verdict.etag));
+    fn heard(&self, verdicts: &[Dated<Verdict>], hosts: &[Dated<HostDocument>]) -> Option<Awaited> {
+        let of_it =
+            verdicts.iter().filter(|said| self.is(said.document.published_version(), Some(&said.document.etag)));
         let signature = self.label.signature.as_deref();
-        if let Some(refused) = verdicts.iter().filter(of_it).find(|verdict| verdict.refuses(signature)) {
+        if let Some(Dated { document: refused, .. }) =
+            of_it.clone().find(|said| said.document.refuses_signed(signature))
+        {
             return Some(Awaited::Refused { by: refused.by.clone(), reasons: refused.reasons.clone() });
         }
         let since = self.pointer.modified;
-        let serves = |host: &&Serving| host.has_visitors() && self.is(host.version.as_ref(), host.etag.as_deref());
-        let host = hosts.iter().filter(serves).find(|host| host.written >= since).map(|host| &host.instance);
+        let serves =
+            |host: &HostDocument| host.has_visitors() && self.is(host.published_version(), host.etag.as_deref());
+        let host = hosts.iter().find(|said| said.written >= since && serves(&said.document));
         // That it is good may be a spare's word, which nobody visits.
-        let visited =
-            |by: &str| hosts.is_empty() || hosts.iter().any(|host| host.instance == by && host.has_visitors());
-        let good =
-            |verdict: &&Verdict| verdict.verdict == Finding::Good && verdict.written >= since && visited(&verdict.by);
-        let good = verdicts.iter().filter(of_it).find(good).map(|verdict| &verdict.by);
-        host.or(good).map(|by| Awaited::Served { by: by.clone() })
+        let visited = |by: &str| {
+            let is_visited = |host: &HostDocument| host.instance == by && host.has_visitors();
+            hosts.is_empty() || hosts.iter().any(|said| is_visited(&said.document))
+        };
+        let good = of_it
+            .clone()
+            .find(|said| said.document.verdict == Outcome::Good && said.written >= since && visited(&said.document.by));
+        let by = host.map(|said| &said.document.instance).or(good.map(|said| &said.document.by));
+        by.map(|by| Awaited::Served { by: by.clone() })
     }
 
-    /// Whether that is said of it: by its version where one is told, else by the ETag.
-    fn is(&self, version: Option<&Version>, etag: Option<&str>) -> bool {
+    /// Whether that is said of it: by its version where one of ours is told, else by the ETag.
+    fn is(&self, version: Option<Version>, etag: Option<&str>) -> bool {
         match version {
-            Some(version) => *version == self.label.version,
+            Some(version) => version == self.label.version,
             None => etag.is_some_and(|etag| bare(etag) == bare(&self.pointer.etag)),
         }
     }
@@ -119,7 +127,7 @@ mod tests {
     use time::{Duration, OffsetDateTime, macros::datetime};
 
     use super::*;
-    use crate::documents::Signed;
+    use crate::documents::{Document as _, HostRole, Release, Signed};
 
     const MOVED: OffsetDateTime = datetime!(2026-11-21 12:00:00 UTC);
 
@@ -130,32 +138,27 @@ mod tests {
         Wanted { label, pointer }
     }
 
-    fn verdict(verdict: Finding, written: OffsetDateTime) -> Verdict {
-        let version = Some(wanted().label.version);
-        Verdict {
-            etag: "e".into(),
-            version,
-            verdict,
-            by: "i-1".into(),
-            at: written,
-            reasons: vec!["why".into()],
-            signed: None,
-            written,
-        }
+    fn verdict(outcome: Outcome, written: OffsetDateTime) -> Dated<Verdict> {
+        let named = Some(wanted().label.version.to_string());
+        let judged = Release { named, ..Release::plain("k", "e", 1, written) };
+        Dated { document: Verdict::on(&judged, outcome, "i-1", written, &["why".to_owned()]), written }
     }
 
-    fn host(role: &str, written: OffsetDateTime) -> Serving {
-        let (version, etag) = (Some(wanted().label.version), Some("e".to_owned()));
-        Serving {
-            instance: "i-2".into(),
-            role: role.into(),
-            version,
-            etag,
-            since: written,
-            address: None,
-            program: None,
-            written,
-        }
+    fn host(role: &str, written: OffsetDateTime) -> Dated<HostDocument> {
+        let version = Some(wanted().label.version.to_string());
+        let said = HostDocument::of("i-2".into(), HostRole::from(role.to_owned()), written);
+        Dated { document: HostDocument { version, etag: Some("e".into()), ..said }, written }
+    }
+
+    /// A package whose object names a version that this program does not give, as one that was uploaded by other means.
+    #[test]
+    fn refusal_of_a_foreign_version_is_heard_by_the_entity_tag() {
+        let written = r#"{"format":1,"key":"www/site-latest.zip","etag":"\"e\"","version":"release 7","verdict":"refused",
+            "by":"i-1","at":"2026-11-21T12:00:00Z","reasons":["why"],"mood":"of a later version"}"#;
+        let read = |text: &str| Dated { document: Verdict::read(text.as_bytes()).expect(text), written: MOVED };
+        let refused = Some(Awaited::Refused { by: "i-1".into(), reasons: vec!["why".into()] });
+        assert_eq!(wanted().heard(&[read(written)], &[]), refused);
+        assert_eq!(wanted().heard(&[read(&written.replace("e\\\"", "another\\\""))], &[]), None);
     }
 
     #[test]
@@ -163,11 +166,14 @@ mod tests {
         let (before, after) = (MOVED - Duration::SECOND, MOVED + Duration::SECOND);
         let served = |by: &str| Some(Awaited::Served { by: by.into() });
         let refused = Some(Awaited::Refused { by: "i-1".into(), reasons: vec!["why".into()] });
-        let foreign = Verdict { version: Some(Version::new(before, "0123456789ab")), ..verdict(Finding::Good, after) };
-        let by_etag = Verdict { version: None, ..verdict(Finding::Good, after) };
-        let unsigned: Signed = serde_json::from_str(r#"{"signature":"none","keys":"x"}"#).expect("read");
-        let unsigned = Verdict { signed: Some(unsigned), ..verdict(Finding::Refused, after) };
-        let by_spare = Verdict { by: "i-2".into(), ..verdict(Finding::Good, after) };
+        let dated = |document: Verdict| Dated { document, written: after };
+        let good = verdict(Outcome::Good, after).document;
+        let another = Some(Version::new(before, "0123456789ab").to_string());
+        let foreign = dated(Verdict { version: another, ..good.clone() });
+        let by_etag = dated(Verdict { version: None, ..good.clone() });
+        let signed: Signed = serde_json::from_str(r#"{"signature":"none","keys":"x"}"#).expect("read");
+        let unsigned = dated(verdict(Outcome::Refused, after).document.on_signature(signed));
+        let by_spare = dated(Verdict { by: "i-2".into(), ..good });
         let table = [
             (vec![], vec![], None),
             (vec![], vec![host("owner", after)], served("i-2")),
@@ -175,17 +181,17 @@ mod tests {
             (vec![], vec![host("standby", after)], None),
             // It keeps no names: whoever leads them to it does.
             (vec![], vec![host("serving", after)], served("i-2")),
-            (vec![verdict(Finding::Good, after)], vec![], served("i-1")),
-            (vec![verdict(Finding::Good, before)], vec![], None),
+            (vec![verdict(Outcome::Good, after)], vec![], served("i-1")),
+            (vec![verdict(Outcome::Good, before)], vec![], None),
             (vec![by_etag], vec![], served("i-1")),
             (vec![foreign], vec![], None),
             // A spare has found it good, and the owner does not serve it yet.
             (vec![by_spare.clone()], vec![host("standby", after)], None),
             (vec![by_spare.clone()], vec![host("owner", before)], served("i-2")),
-            (vec![verdict(Finding::Good, after)], vec![host("owner", before)], None),
+            (vec![verdict(Outcome::Good, after)], vec![host("owner", before)], None),
             // It was refused when it was not signed.
             (vec![unsigned], vec![host("owner", after)], served("i-2")),
-            (vec![verdict(Finding::Refused, before)], vec![host("owner", after)], refused),
+            (vec![verdict(Outcome::Refused, before)], vec![host("owner", after)], refused),
         ];
         for (verdicts, hosts, expected) in table {
             assert_eq!(wanted().heard(&verdicts, &hosts), expected, "{verdicts:?} {hosts:?}");

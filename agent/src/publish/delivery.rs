@@ -7,13 +7,13 @@ use std::{
 
 use time::OffsetDateTime;
 
-use super::{Keys, Label, Parcel, catalogue::Catalogue, pointer::may_move, progress::Progress, signature::Signer};
+use super::{Parcel, catalogue::Catalogue, pointer::may_move, progress::Progress, signature::Signer};
 use crate::{
     aws::{
         depot::{Depot, Moved, Object},
         upload::{Content, Written},
     },
-    documents::Version,
+    documents::{Label, Layout, Version, layout},
     fault::Fault,
 };
 
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// One publication under way.
 pub struct Delivery<'a> {
     depot: &'a Depot,
-    keys: Keys,
+    keys: Layout,
     /// When it was decided, which settles who of two publishers is the newer one.
     begun: OffsetDateTime,
     /// The pointer as it was then.
@@ -72,7 +72,7 @@ impl<'a> Delivery<'a> {
     /// # Errors
     /// What S3 refuses.
     pub async fn begin(depot: &'a Depot, begun: OffsetDateTime) -> Result<Delivery<'a>, Fault> {
-        let keys = Keys::new(&depot.place().prefix);
+        let keys = Layout::new(&depot.place().prefix);
         let seen = depot.look(&keys.pointer()).await?;
         Ok(Delivery { depot, keys, begun, seen })
     }
@@ -106,11 +106,12 @@ impl<'a> Delivery<'a> {
         let gone =
             || Fault::operator(format!("leading to {version}"), "there is no such version", "see spothost releases");
         let object = self.depot.look(&key).await?.ok_or_else(gone)?;
-        let label = Label::of(&object).ok_or_else(gone)?;
+        let label = Label::of(&object.metadata).ok_or_else(gone)?;
         if let Some(reasons) = catalogue.refusal(version, label.signature.as_deref()) {
             return Ok(Delivered::Refused { version: version.clone(), reasons });
         }
-        if let Some((now, etag)) = self.seen.as_ref().and_then(|seen| Some((Label::of(seen)?, seen.etag.clone())))
+        if let Some((now, etag)) =
+            self.seen.as_ref().and_then(|seen| Some((Label::of(&seen.metadata)?, seen.etag.clone())))
             && now.version == *version
         {
             return Ok(Delivered::Unchanged { label: now, etag });
@@ -124,7 +125,7 @@ impl<'a> Delivery<'a> {
     /// What the pointer leads to, if it is this package, with a signature where one is wanted.
     fn unchanged(&self, parcel: &Parcel, signer: Option<&Signer>) -> Option<(Label, String)> {
         let seen = self.seen.as_ref()?;
-        let label = Label::of(seen)?;
+        let label = Label::of(&seen.metadata)?;
         let signed = signer.is_none_or(|signer| label.signature.as_deref().is_some_and(|text| signer.has_signed(text)));
         (label.sha256 == parcel.sha256 && signed).then(|| (label, seen.etag.clone()))
     }
@@ -150,7 +151,7 @@ impl<'a> Delivery<'a> {
         if let Some(there) = self.depot.look(&key).await? {
             return Ok((same(there, parcel, &key)?.etag, 0));
         }
-        let content = Content { path: &parcel.path, length: parcel.length, sha256: bytes_of(&parcel.sha256) };
+        let content = Content { path: &parcel.path, length: parcel.length, sha256: bytes_of(&parcel.sha256)? };
         let (progress, sent) = (Progress::new("uploading", parcel.length), AtomicU64::new(0));
         let count = |bytes| {
             progress.add(bytes);
@@ -174,13 +175,13 @@ impl<'a> Delivery<'a> {
         for _ in 0..MOST_TRIES {
             let now = self.depot.look(&to).await?;
             if let Some(now) = &now
-                && Label::of(now).is_some_and(|now| now == label)
+                && Label::of(&now.metadata).is_some_and(|now| now == label)
             {
                 return Ok(Delivered::Live { label, etag: now.etag.clone(), sent, rivals });
             }
             if !may_move(now.as_ref(), self.seen.as_ref(), self.begun, &label.version) {
                 return Ok(Delivered::Superseded {
-                    by: now.and_then(|now| Label::of(&now)).map(|label| label.version),
+                    by: now.and_then(|now| Label::of(&now.metadata)).map(|label| label.version),
                 });
             }
             let was = now.as_ref().map(|now| now.etag.as_str());
@@ -197,13 +198,13 @@ impl<'a> Delivery<'a> {
     }
 
     async fn write_signature(&self, package: &str, signature: &str) -> Result<(), Fault> {
-        self.depot.write(&Keys::signature(package), signature.as_bytes().to_vec(), "text/plain").await
+        self.depot.write(&layout::signature(package), signature.as_bytes().to_vec(), "text/plain").await
     }
 }
 
 /// The object under a version's key, if it is this package.
 fn same(object: Object, parcel: &Parcel, key: &str) -> Result<Object, Fault> {
-    let label = Label::of(&object);
+    let label = Label::of(&object.metadata);
     if label.is_some_and(|label| label.sha256 == parcel.sha256) && object.length == parcel.length {
         return Ok(object);
     }
@@ -211,11 +212,27 @@ fn same(object: Object, parcel: &Parcel, key: &str) -> Result<Object, Fault> {
     Err(Fault::operator(format!("writing {key}"), "something else lies there", remedy))
 }
 
-/// The bytes of hexadecimal digits.
-fn bytes_of(sha256: &str) -> [u8; 32] {
+/// The 32 bytes of a SHA-256 in hexadecimal digits.
+///
+/// # Errors
+/// When it is none.
+fn bytes_of(sha256: &str) -> Result<[u8; 32], Fault> {
     let mut bytes = [0; 32];
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = sha256.get(2 * place..2 * place + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+    let decoded = hex::decode_to_slice(sha256, &mut bytes);
+    let remedy = "report it: the package was not hashed as it should be";
+    decoded.map_err(|error| Fault::operator(format!("reading the SHA-256 `{sha256}`"), error, remedy))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_that_is_no_sha256_is_an_error_and_no_other_hash() {
+        assert_eq!(bytes_of(&"0f".repeat(32)), Ok([0x0f; 32]));
+        for bad in ["", "0f", &"0f".repeat(33), &"0g".repeat(32), &"é".repeat(32)] {
+            assert!(bytes_of(bad).is_err(), "{bad}");
+        }
     }
-    bytes
 }

@@ -20,6 +20,7 @@ use crate::{
     },
     claim::{Claim, Leads, Ledger},
     config::{Config, OnDeparture},
+    documents::Layout,
     fault::Fault,
     keeper::Kept,
     place::{Bucket, Location, PackagePlace},
@@ -122,7 +123,7 @@ impl Fleets {
 
     /// Only one host leaves at a time. The turn of one that is no longer counted is over.
     pub(super) async fn take_turn(&mut self) -> Result<(), Fault> {
-        let Some(object) = self.object("leaving") else { return Ok(()) };
+        let Some(object) = self.object(Layout::leaving) else { return Ok(()) };
         let me = self.turn_of(self.instance()?);
         let asked = match object.ask(&me, TURN).await? {
             Asked::Theirs { holder, .. } if !self.may_count(&holder).await? => {
@@ -159,7 +160,7 @@ impl Fleets {
 
     /// At most one early successor an hour.
     pub(super) async fn take_the_hours_turn(&self) -> Result<(), Fault> {
-        match self.asked("early", &self.spender()?, EARLY).await? {
+        match self.asked(Layout::early, &self.spender()?, EARLY).await? {
             Some(Asked::Ours(_)) => Ok(()),
             Some(Asked::Theirs { left, .. }) => {
                 let said = "one was asked for within the hour";
@@ -175,7 +176,7 @@ impl Fleets {
         let doing = "ending, to be replaced";
         let mut soonest = DAY;
         for number in 1..=many {
-            match self.asked(&format!("replacement-{number}"), &self.spender()?, DAY).await? {
+            match self.asked(|layout| layout.replacement(number), &self.spender()?, DAY).await? {
                 Some(Asked::Ours(_)) => return Ok(()),
                 Some(Asked::Theirs { left, .. }) => soonest = soonest.min(left),
                 Some(Asked::Denied(fault)) => return Err(fault),
@@ -189,17 +190,22 @@ impl Fleets {
         ))
     }
 
-    async fn asked(&self, what: &str, holder: &str, life: Duration) -> Result<Option<Asked>, Fault> {
-        match self.object(what) {
+    async fn asked(
+        &self,
+        key: impl FnOnce(&Layout) -> String,
+        holder: &str,
+        life: Duration,
+    ) -> Result<Option<Asked>, Fault> {
+        match self.object(key) {
             Some(object) => object.ask(holder, life).await.map(Some),
             None => Ok(None),
         }
     }
 
-    fn object(&self, what: &str) -> Option<LeaseObject> {
+    fn object(&self, key: impl FnOnce(&Layout) -> String) -> Option<LeaseObject> {
         let Bucket { bucket, prefix } = self.bucket.as_ref()?;
         let aws = self.aws.borrow().clone()?;
-        Some(LeaseObject::new(&aws, bucket.clone(), format!("{prefix}.spothost-{what}.json")))
+        Some(LeaseObject::new(&aws, bucket.clone(), key(&Layout::new(prefix))))
     }
 
     /// A name that is used once, so that not even the same host spends the same thing twice.

@@ -16,10 +16,11 @@ use super::{
 use crate::{
     aws::{Crew, depot::Depot, instances::Instances},
     config::Config,
+    documents::HostDocument,
     fault::Fault,
     place::PackagePlace,
     probe::Heard,
-    publish::{Catalogue, Serving},
+    publish::Catalogue,
     succession::{Member, Phases, Sight, Turn, Turns, Waiting},
 };
 
@@ -129,7 +130,7 @@ async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
 }
 
 /// What hosts say of themselves beside the packages, by instance id.
-async fn said(site: &Site, config: &Config) -> Result<BTreeMap<String, Serving>, Fault> {
+async fn said(site: &Site, config: &Config) -> Result<BTreeMap<String, HostDocument>, Fault> {
     let PackagePlace::Bucket(place) = &config.package else { return Ok(BTreeMap::new()) };
     let catalogue = Catalogue::read(&Depot::new(&site.aws, place.clone())).await?;
     let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
