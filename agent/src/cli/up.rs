@@ -1,20 +1,23 @@
 //! `spothost up`: the same keepers on local stores.
 
 use std::{
-    fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    fs, io,
     net::SocketAddr,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::Args;
+use sha2::{Digest as _, Sha256};
 
 use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, run::host};
 use crate::{
     boot::Folders,
     certificate::LocalCa,
     config::{Authority, Config, Fleet, Leading, Limits, Listen, Look, OnDeparture, Serve, Succession},
+    documents::layout,
+    package::Shelf,
     place::{Name, PackagePlace, VaultPlace},
 };
 
@@ -95,7 +98,7 @@ impl Up {
             return Err(Stop::new(BAD_CONFIGURATION, said));
         }
         // Sites share the CA, which is trusted once, and nothing else.
-        let own = state.join(format!("up-{}", name_of(path)));
+        let own = own_folder(&state, path).map_err(|error| Stop::new(CANNOT_RUN, error))?;
         Ok(Folders { local_ca: state.join("local-ca"), runtime: own.join("run"), state: own })
     }
 
@@ -114,16 +117,58 @@ impl Up {
     }
 }
 
-/// A name for the state of the site at `path`, which two sites never share.
-fn name_of(path: &Path) -> String {
-    let mut hash = DefaultHasher::new();
-    path.hash(&mut hash);
+/// The folder for the state of the site at `path`, which two sites never share: named after it and the SHA-256 of its path.
+///
+/// Earlier versions hashed the path in another way. What they kept of this site, as its note of the last good package says, gets
+/// the new name.
+fn own_folder(state: &Path, path: &Path) -> io::Result<PathBuf> {
     let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
-    format!("{plain}-{:08x}", hash.finish() as u32)
+    let begin = format!("up-{plain}-");
+    let own = state.join(format!("{begin}{}", hex::encode(&Sha256::digest(path.as_os_str().as_bytes())[..4])));
+    if own.exists() || !state.exists() {
+        return Ok(own);
+    }
+    let source = PackagePlace::Disk(path.to_owned()).to_string();
+    for folder in fs::read_dir(state)?.flatten() {
+        let is_named_so = folder.file_name().to_str().is_some_and(|name| name.starts_with(&begin));
+        let shelf = Shelf::new(folder.path().join(layout::PACKAGE_FOLDER), source.clone());
+        if is_named_so && shelf.is_of_its_source() {
+            fs::rename(folder.path(), &own)?;
+            break;
+        }
+    }
+    Ok(own)
 }
 
 fn serving(url: &str, path: &Path) -> String {
     let bold = anstyle::Style::new().bold();
     format!("{bold}{url}{bold:#} serves {}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documents::{Document as _, LastGood, Release};
+
+    #[test]
+    fn state_of_a_site_has_one_name_and_what_an_earlier_version_kept_of_it_gets_that() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (state, site) = (folder.path().join("spothost"), Path::new("/srv/www.example"));
+        let own = own_folder(&state, site).expect("a name");
+        assert_eq!(own, state.join("up-www-85409570"), "nothing is kept yet");
+        for (name, of) in [("up-www-0123abcd", "/srv/other/www.example"), ("up-www-89abcdef", "/srv/www.example")] {
+            let package = state.join(name).join(layout::PACKAGE_FOLDER);
+            fs::create_dir_all(&package).expect("made");
+            let release = Release::plain(of, "\"1\"", 1, time::OffsetDateTime::UNIX_EPOCH);
+            let note = LastGood::new(of.to_owned(), release, "0123456789abcdef.zip".to_owned());
+            fs::write(package.join(layout::LAST_GOOD), note.text()).expect("written");
+        }
+        assert_eq!(own_folder(&state, site).expect("a name"), own);
+        let mut kept: Vec<_> = fs::read_dir(&state).expect("readable").flatten().map(|entry| entry.path()).collect();
+        kept.sort_unstable();
+        let mut expected = vec![state.join("up-www-0123abcd"), own];
+        expected.sort_unstable();
+        assert_eq!(kept, expected);
+    }
 }
