@@ -5,7 +5,6 @@ import collections
 import select
 import socket
 import ssl
-import time
 
 import h2.config
 import h2.connection
@@ -17,7 +16,7 @@ import hpack
 import frames
 from exchange import Exchange, Failure
 
-# Longer than anything takes that is meant to end, in seconds.
+# Longer than the server is silent where it has something to say, in seconds.
 PATIENCE = 60
 # Frames of a trace.
 TRACED = 60
@@ -72,7 +71,6 @@ class Connection:
         self.ended = False
         # What was said and heard last: frames with ">" or "<" before them, and words.
         self.trace = collections.deque(maxlen=TRACED)
-        self.deadline = time.monotonic() + PATIENCE
         self.plain, self.wire, self.unread = [], [], b""
         self.compared, self.bytes = 0, 0
         self.greet(settings or {})
@@ -102,7 +100,7 @@ class Connection:
                 self.shaken = True
             except ssl.SSLWantReadError:
                 self.send_sealed()
-                self.exchange_bytes(self.left())
+                self.exchange_bytes()
         if self.tls.selected_alpn_protocol() != "h2":
             raise Failure(f"ALPN chose {self.tls.selected_alpn_protocol()}")
 
@@ -230,7 +228,7 @@ class Connection:
             if self.ended:
                 raise Failure(f"the connection ended before {what}; GOAWAY: {self.goaways}")
             self.go_on()
-            self.exchange_bytes(self.left())
+            self.exchange_bytes()
         self.go_on()
 
     def once(self):
@@ -241,14 +239,7 @@ class Connection:
     def until_closed(self):
         """Reads to the end of the connection."""
         while not self.ended:
-            self.exchange_bytes(self.left())
-
-    def left(self):
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            waiting = [exchange.stream for exchange in self.exchanges.values() if not exchange.over]
-            raise Failure(f"nothing ends within {PATIENCE} s; streams {waiting} are not over")
-        return left
+            self.exchange_bytes()
 
     def go_on(self):
         """Sends content as far as there is room for it, and makes room where there is none."""
@@ -321,10 +312,14 @@ class Connection:
         pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)])]
         return [piece for piece in pieces if piece]
 
-    def exchange_bytes(self, wait):
+    def exchange_bytes(self, wait=PATIENCE):
+        """Writes and reads what can be, once something can be."""
         if self.shaken:
             self.seal()
         readable, writable, _ = select.select([self.socket], [self.socket] if self.wire else [], [], wait)
+        if wait and not readable and not writable:
+            waiting = [exchange.stream for exchange in self.exchanges.values() if not exchange.over]
+            raise Failure(f"nothing comes for {wait} s; streams {waiting} are not over")
         if writable:
             self.write_wire()
         if readable:

@@ -20,7 +20,7 @@ const DRAWS: u64 = 204;
 /// Streams of a connection: there are to be 200 at once.
 const STREAMS: u32 = 250;
 /// Longer than any history takes: no client here is slow for its own sake.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 fn number<N: FromStr>(name: &str) -> Option<N> {
     let said = env::var(name).ok()?;
@@ -68,7 +68,9 @@ async fn messages_of_another_implementation_are_answered_or_refused_as_the_stand
         settings.bounds.streams = STREAMS;
         settings.bounds.inflated = 4 * STREAMS as usize;
         settings.bounds.inflated_per_address = settings.bounds.inflated;
+        settings.patience.handshake = PATIENCE;
         settings.patience.first = PATIENCE;
+        settings.patience.head = PATIENCE;
         settings.patience.idle = PATIENCE;
         settings.patience.write = PATIENCE;
         settings.patience.close = PATIENCE;
