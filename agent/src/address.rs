@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::join;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     aws::{
@@ -122,16 +122,9 @@ impl Ledger {
 }
 
 impl Address {
-    /// Keeps the records of `config`'s names in `ledger`. `answering` is what a host has to hold before it may be led
-    /// to; `target` is noted in the claim for the hosts to come.
-    pub fn new(
-        config: &Config,
-        ledger: Ledger,
-        aws: Kept<Aws>,
-        host: Kept<Host>,
-        answering: Kept<Answering>,
-        target: watch::Receiver<Option<u32>>,
-    ) -> Address {
+    /// Keeps the records of `config`'s names in `ledger`. A host has to answer before it may be led to; one that says
+    /// that it waits for its certificate may be where nobody else is. The target is noted in the claim for the hosts to come.
+    pub fn new(config: &Config, ledger: Ledger, Sources { aws, host, answering, waiting, target }: Sources) -> Address {
         Address {
             ledger,
             adopt: config.adopt,
@@ -139,18 +132,11 @@ impl Address {
             aws,
             host,
             answering,
-            waiting: watch::channel(None).1,
+            waiting,
             target,
             early: None,
             claimant: Claimant::new(config.succession.silence),
         }
-    }
-
-    /// The same for a host that may be led to before, where nobody else is: as long as it says that it waits for its
-    /// certificate.
-    #[must_use]
-    pub fn or_waiting(self, waiting: Kept<Waiting>) -> Address {
-        Address { waiting, ..self }
     }
 
     /// Whether this host answers for the domain, and does not only say what it waits for.

@@ -30,6 +30,7 @@ mod instance_state;
 #[cfg(feature = "fleet")]
 pub mod instances;
 pub mod lease;
+mod login;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod metadata;
@@ -47,6 +48,7 @@ pub mod zones;
 pub use fleet_state::Crew;
 pub use host::Host;
 pub use instance_state::Told;
+pub use login::way_to_aws;
 
 use bucket_region::BucketRegions;
 use credentials::Warmed;

@@ -11,9 +11,9 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    boot::Folders,
     config::Config,
     fault::{Cause, Cure, Fault},
+    folders::Folders,
 };
 
 mod budget;

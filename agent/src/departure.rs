@@ -173,6 +173,7 @@ impl Keeper for Notices {
     type Drift = std::convert::Infallible;
     type Held = Outlook;
     const PART: Part = Part::Departure;
+    const GOES_ON: bool = true;
 
     fn pace(&self) -> Pace {
         Pace { look: self.look, observe: Duration::from_secs(10), converge: Duration::ZERO, longest_pause: self.look }

@@ -20,10 +20,10 @@ use crate::{
         configured_region,
         metadata::{Metadata, is_disabled_here},
     },
-    boot::Folders,
     certificate::{Certifier, Vault},
     config::Config,
     fault::Cure,
+    folders::Folders,
 };
 
 mod authority;

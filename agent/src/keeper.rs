@@ -17,6 +17,43 @@ use crate::{
 /// What a keeper yields: the latest value wins, and a dependant wakes only when it really changed.
 pub type Kept<T> = watch::Receiver<Option<T>>;
 
+/// What a keeper yields while it runs.
+#[derive(Clone, Debug)]
+pub struct Yield<H> {
+    /// What it holds.
+    pub held: Kept<H>,
+    /// How its last round ended.
+    pub ended: watch::Receiver<Ended>,
+}
+
+/// Where the runner puts what a keeper yields.
+pub struct Yields<H> {
+    held: watch::Sender<Option<H>>,
+    ended: watch::Sender<Ended>,
+}
+
+/// Both ends of what a keeper yields.
+pub fn yields<H>() -> (Yields<H>, Yield<H>) {
+    let (to_hold, held) = watch::channel(None);
+    let (to_end, ended) = watch::channel(Ended::NotYet);
+    (Yields { held: to_hold, ended: to_end }, Yield { held, ended })
+}
+
+/// How the last round of a keeper ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// None has.
+    NotYet,
+    /// All is as it should be.
+    Well,
+    /// Another host has the right to it.
+    Aside,
+    /// Another part has not yielded yet what it takes to look.
+    Waiting,
+    /// With a fault, be it one that something is held despite.
+    Failed,
+}
+
 /// The owner of one resource.
 pub trait Keeper: Send + 'static {
     /// What a look finds.
@@ -30,6 +67,9 @@ pub trait Keeper: Send + 'static {
     const PART: Part;
     /// The parts whose yield it is built from.
     const NEEDS: &'static [Part] = &[];
+
+    /// Whether it goes on while the host departs.
+    const GOES_ON: bool = false;
 
     /// How often to look, and how long a look and a correction may take.
     fn pace(&self) -> Pace;
@@ -123,7 +163,7 @@ pub enum Judgement<H, D> {
 pub async fn keep<K: Keeper>(
     mut keeper: K,
     place: Place,
-    yields: watch::Sender<Option<K::Held>>,
+    yields: Yields<K::Held>,
     mut departing: watch::Receiver<Option<Going>>,
 ) {
     // The yield stays meanwhile: what is held is served until the drain is over.
@@ -145,10 +185,10 @@ async fn until(departing: &mut watch::Receiver<Option<Going>>, so: impl FnMut(&O
     }
 }
 
-async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sender<Option<K::Held>>) {
+async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held>) {
     if let Some(held) = keeper.remembered().await {
         place.holds(&K::holding(&held));
-        hand_on(yields, held);
+        yields.hold(held);
     }
     let mut tries = 0;
     loop {
@@ -157,30 +197,35 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sende
             Ok(Round::Kept(held)) => {
                 tries = 0;
                 place.kept(&K::holding(&held), K::notes(&held), pace.look);
-                hand_on(yields, held);
+                yields.hold(held);
+                yields.end(Ended::Well);
                 jittered(pace.look, fastrand::f64())
             }
             Ok(Round::Waits(need)) => {
                 tries = 0;
                 place.waits(&need);
+                yields.end(Ended::Waiting);
                 pace.look
             }
             Ok(Round::StandsAside(held)) => {
                 tries = 0;
                 place.stands_aside(&K::holding(&held), pace.look);
-                hand_on(yields, held);
+                yields.hold(held);
+                yields.end(Ended::Aside);
                 jittered(pace.look, fastrand::f64())
             }
             Ok(Round::Refused(fault)) => {
                 tries += 1;
                 place.failed(&fault, tries, pace.look);
+                yields.end(Ended::Failed);
                 jittered(pace.look, fastrand::f64())
             }
             Ok(Round::KeptDespite(held, fault)) => {
                 tries += 1;
                 place.holds(&K::holding(&held));
                 place.failed(&fault, tries, pace.look);
-                hand_on(yields, held);
+                yields.hold(held);
+                yields.end(Ended::Failed);
                 jittered(pace.look, fastrand::f64())
             }
             Err(fault) => {
@@ -188,6 +233,7 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &watch::Sende
                 let longest = if fault.cure == Cure::Retry { pace.longest_pause } else { Duration::MAX };
                 let pause = fault.spread(fault.pause(tries).min(longest), fastrand::f64());
                 place.failed(&fault, tries, pause);
+                yields.end(Ended::Failed);
                 pause
             }
         };
@@ -208,11 +254,7 @@ enum Round<H> {
 }
 
 /// Look, compare, correct, and look again; a correction that a second look does not find is a fault.
-async fn round<K: Keeper>(
-    keeper: &mut K,
-    place: &Place,
-    yields: &watch::Sender<Option<K::Held>>,
-) -> Result<Round<K::Held>, Fault> {
+async fn round<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held>) -> Result<Round<K::Held>, Fault> {
     if let Some(need) = keeper.lacks() {
         return Ok(Round::Waits(need));
     }
@@ -225,7 +267,7 @@ async fn round<K: Keeper>(
         Judgement::Drifted { drift, meanwhile } => {
             if let Some(held) = meanwhile {
                 place.holds(&K::holding(&held));
-                hand_on(yields, held);
+                yields.hold(held);
             }
             drift
         }
@@ -291,14 +333,21 @@ fn words_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without words")
 }
 
-fn hand_on<T: PartialEq>(yields: &watch::Sender<Option<T>>, held: T) {
-    yields.send_if_modified(|now| {
-        if now.as_ref() == Some(&held) {
-            return false;
-        }
-        *now = Some(held);
-        true
-    });
+impl<H: PartialEq> Yields<H> {
+    /// Yields that this is held.
+    pub(crate) fn hold(&self, held: H) {
+        self.held.send_if_modified(|now| {
+            if now.as_ref() == Some(&held) {
+                return false;
+            }
+            *now = Some(held);
+            true
+        });
+    }
+
+    fn end(&self, ended: Ended) {
+        self.ended.send_if_modified(|last| std::mem::replace(last, ended) != ended);
+    }
 }
 
 #[cfg(test)]
@@ -379,6 +428,7 @@ mod tests {
         world: Arc<Mutex<World>>,
         board: Board,
         held: Kept<u32>,
+        ended: watch::Receiver<Ended>,
         depart: watch::Sender<Option<Going>>,
     }
 
@@ -386,11 +436,11 @@ mod tests {
         fn start(world: World) -> Running {
             let world = Arc::new(Mutex::new(world));
             let board = Board::new("www.example.org");
-            let (yields, held) = watch::channel(None);
+            let (yields, Yield { held, ended }) = yields();
             let (depart, departing) = watch::channel(None);
             let place = board.place(Part::Address, &[]);
             tokio::spawn(keep(Seven(world.clone()), place, yields, departing));
-            Running { world, board, held, depart }
+            Running { world, board, held, ended, depart }
         }
 
         async fn after(&self, seconds: u64) -> Status {
@@ -411,6 +461,7 @@ mod tests {
         assert_eq!(running.counts(), (2, 1));
         assert_eq!(status.parts[0].phase, Phase::Kept);
         assert_eq!(*running.held.borrow(), Some(7));
+        assert_eq!(*running.ended.borrow(), Ended::Well);
     }
 
     #[tokio::test(start_paused = true)]
@@ -478,6 +529,10 @@ mod tests {
         assert_eq!(part.phase, Phase::Degraded);
         assert_eq!(part.fault.as_ref().map(|f| f.cure), Some(Cure::Operator));
         assert_eq!(*running.held.borrow(), Some(7));
+        assert_eq!(*running.ended.borrow(), Ended::Failed);
+        running.world.lock().expect("unpoisoned").faults.clear();
+        running.after(1_000).await;
+        assert_eq!(*running.ended.borrow(), Ended::Well, "a later round went well");
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@
 //! none above, which `agent/tests/layers.rs` holds: to understand a room, nothing before it need be read.
 //!
 //! * **Operators**, for people at a terminal: `cli`, `doctor`, `init`, `upgrade`, `policy`, `publish`.
-//! * **The host**, one keeper a room: from `boot`, which wires them, to `keeper`, which runs them.
+//! * **The host**, one keeper a room: from `run`, which serves, and `boot`, which wires them, to `keeper`, which runs them.
 //! * **The ground**, which knows nothing of keepers: how names are claimed, how a host is doing, what is configured, AWS, and
 //!   the words that all of them speak.
 //!
@@ -68,8 +68,12 @@ pub mod publish;
 
 // The host: what runs on an instance, the last keeper first.
 
-// Wires the keepers, serves, and drains.
+// A host while it runs: it takes its ports, serves as its keepers decide, and ends.
+pub mod run;
+// Which keepers a host has, and what flows between them.
 pub mod boot;
+// Where a host keeps what is its own on its disk.
+pub mod folders;
 // Tells publishers what this host serves.
 pub mod presence;
 // The place of this host among those that follow each other, and its fleet.

@@ -63,7 +63,7 @@ pub struct Feeds {
 pub struct Listener {
     domain: Name,
     https: SocketAddr,
-    feeds: Feeds,
+    feeds: Option<Feeds>,
     packages: Kept<Package>,
     certificates: Kept<Certificate>,
     host: Option<Kept<Host>>,
@@ -84,22 +84,17 @@ pub enum Seen {
 pub struct Swap(String);
 
 impl Listener {
-    /// Feeds the servers that listen on `https`; `host` is none where there is no public address.
+    /// Feeds the servers that listen on `https`; `host` is none where there is no public address. Without `feeds` another
+    /// process runs the servers, and it is taken for granted that they have what is held.
     pub fn new(
         domain: Name,
         https: SocketAddr,
-        feeds: Feeds,
+        feeds: Option<Feeds>,
         packages: Kept<Package>,
         certificates: Kept<Certificate>,
         host: Option<Kept<Host>>,
     ) -> Listener {
         Listener { domain, https, feeds, packages, certificates, host, fed: (None, None) }
-    }
-
-    /// Takes for granted that the servers have what is held, as when another process runs them.
-    pub fn taken_for_granted(mut self) -> Listener {
-        self.fed = self.wanted();
-        self
     }
 
     fn wanted(&self) -> (Option<Package>, Option<Certificate>) {
@@ -174,6 +169,9 @@ impl Keeper for Listener {
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
+        if self.feeds.is_none() {
+            self.fed = self.wanted();
+        }
         if self.fed != self.wanted() {
             return Ok(Seen::Behind);
         }
@@ -203,12 +201,13 @@ impl Keeper for Listener {
 
     async fn converge(&mut self, _: Swap) -> Result<(), Fault> {
         let wanted = self.wanted();
+        let Some(feeds) = &self.feeds else { return Ok(()) };
         if let Some(certificate) = &wanted.1 {
-            self.feeds.identity.send_replace(Some(certificate.identity.clone()));
+            feeds.identity.send_replace(Some(certificate.identity.clone()));
         }
         // A site behind a certificate that nobody trusts would be no site: until there is one, visitors are told to come back.
         if let (Some(package), Some(_)) = &wanted {
-            self.feeds.site.send_replace(Some(package.site.clone()));
+            feeds.site.send_replace(Some(package.site.clone()));
         }
         self.fed = wanted;
         Ok(())

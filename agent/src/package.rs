@@ -529,7 +529,7 @@ mod tests {
     use super::*;
     use crate::{
         fault::Cure,
-        keeper::keep,
+        keeper::{Yield, keep, yields},
         place::PackagePlace,
         status::{Board, Phase},
     };
@@ -652,7 +652,7 @@ mod tests {
         fs::create_dir(&site).expect("made");
         fs::write(site.join("index.html"), "one").expect("written");
         let board = Board::new("www.example.org");
-        let (yields, mut kept) = watch::channel(None);
+        let (yields, Yield { held: mut kept, .. }) = yields();
         let (_depart, departing) = watch::channel(None);
         let place = board.place(Part::Package, &[]);
         tokio::spawn(keep(disk.keeper(&site), place, yields, departing));

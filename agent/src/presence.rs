@@ -10,13 +10,14 @@ use tokio::sync::watch;
 
 use crate::{
     aws::{Aws, Host, papers::Papers},
+    claim::Leads,
     documents::{Document as _, HostDocument, HostRole, Layout},
     fault::{Cure, Fault},
-    keeper::Kept,
+    keeper::{Ended, Kept, Yield},
     listener::Answering,
     package::Package,
     place::Bucket,
-    status::{Going, Part, Phase, Status},
+    status::Going,
 };
 
 /// Changes within this time are told as one.
@@ -25,6 +26,7 @@ const GATHER: Duration = Duration::from_millis(200);
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// What the account is made from.
+#[derive(Clone)]
 pub struct Sources {
     /// Who it is.
     pub host: Kept<Host>,
@@ -32,23 +34,17 @@ pub struct Sources {
     pub packages: Kept<Package>,
     /// What it answers with.
     pub answering: Kept<Answering>,
-    /// Whether it keeps names at all.
-    pub names: bool,
+    /// Where the names lead; none where it keeps none.
+    pub names: Option<Yield<Leads>>,
 }
 
 /// Tells what this host serves while it does not depart: a departing host changes nothing outside itself.
-pub async fn tell(
-    sources: Sources,
-    place: Bucket,
-    aws: Kept<Aws>,
-    board: watch::Receiver<Status>,
-    mut departs: watch::Receiver<Option<Going>>,
-) {
+pub async fn tell(sources: Sources, place: Bucket, aws: Kept<Aws>, mut departs: watch::Receiver<Option<Going>>) {
     loop {
         tokio::select! {
             biased;
             _ = departs.wait_for(Option::is_some) => {}
-            () = tell_changes(&sources, &place, aws.clone(), board.clone()) => return,
+            () = tell_changes(sources.clone(), &place, aws.clone()) => return,
         }
         // A notice may be withdrawn.
         if departs.wait_for(Option::is_none).await.is_err() {
@@ -57,13 +53,13 @@ pub async fn tell(
     }
 }
 
-async fn tell_changes(sources: &Sources, place: &Bucket, mut aws: Kept<Aws>, mut board: watch::Receiver<Status>) {
+async fn tell_changes(mut sources: Sources, place: &Bucket, mut aws: Kept<Aws>) {
     let Ok(aws) = aws.wait_for(Option::is_some).await.map(|aws| aws.clone()) else { return };
     let Some(aws) = aws else { return };
     let papers = Papers::new(&aws, place.bucket.clone());
     let mut told = None;
     loop {
-        let now = sources.presence(&board.borrow_and_update());
+        let now = sources.presence();
         if let Some(now) = now.filter(|now| !now.says_the_same_as(told.as_ref())) {
             match write(&papers, &place.prefix, &now, told.is_none()).await {
                 Ok(()) => told = Some(now),
@@ -78,9 +74,7 @@ async fn tell_changes(sources: &Sources, place: &Bucket, mut aws: Kept<Aws>, mut
                 }
             }
         }
-        if board.changed().await.is_err() {
-            return;
-        }
+        sources.changed().await;
         tokio::time::sleep(GATHER).await;
     }
 }
@@ -102,7 +96,7 @@ async fn write(papers: &Papers, prefix: &str, now: &HostDocument, first: bool) -
 
 impl Sources {
     /// What this host serves; none before it answers, or while it is not settled how it stands to the names.
-    fn presence(&self, status: &Status) -> Option<HostDocument> {
+    fn presence(&self) -> Option<HostDocument> {
         let host = self.host.borrow().clone()?;
         let etag = self.answering.borrow().as_ref()?.release.clone();
         let version = self.packages.borrow().as_ref().filter(|p| p.release.etag == etag)?.release.named.clone();
@@ -112,18 +106,74 @@ impl Sources {
             etag: Some(etag),
             address,
             program: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            ..HostDocument::of(host.instance, self.role(status)?, OffsetDateTime::now_utc())
+            ..HostDocument::of(host.instance, self.role()?, OffsetDateTime::now_utc())
         })
     }
 
-    fn role(&self, status: &Status) -> Option<HostRole> {
-        if !self.names {
-            return Some(HostRole::Serving);
-        }
-        match status.parts.iter().find(|part| part.part == Part::Address)?.phase {
-            Phase::Kept => Some(HostRole::Owner),
-            Phase::StandingAside => Some(HostRole::Standby),
+    fn role(&self) -> Option<HostRole> {
+        let Some(names) = &self.names else { return Some(HostRole::Serving) };
+        match (*names.ended.borrow(), &*names.held.borrow()) {
+            (Ended::Well, Some(Leads::Here(_))) => Some(HostRole::Owner),
+            (Ended::Aside, Some(Leads::Elsewhere(_))) => Some(HostRole::Standby),
             _ => None,
         }
+    }
+
+    /// Resolves when something has changed that the account is made from; never, where nothing can any more.
+    async fn changed(&mut self) {
+        let Sources { host, packages, answering, names } = self;
+        let names = async {
+            match names {
+                Some(names) => tokio::select! {
+                    Ok(()) = names.held.changed() => {}
+                    Ok(()) = names.ended.changed() => {}
+                    else => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Ok(()) = host.changed() => {}
+            Ok(()) = packages.changed() => {}
+            Ok(()) = answering.changed() => {}
+            () = names => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        aws::host::tests::host,
+        claim::{Claim, Elsewhere, LeadsHere},
+    };
+
+    #[test]
+    fn role_is_told_only_while_it_is_settled_where_the_names_lead() {
+        let here = Leads::Here(LeadsHere { to: "192.0.2.7".into(), epoch: 3, target: None, asked_in: None });
+        let claim = Claim::of(&host("i-other", 1), 4);
+        let elsewhere = Leads::Elsewhere(Box::new(Elsewhere { claim, held: false, answers: true }));
+        let table = [
+            (None, Ended::NotYet, None),
+            (None, Ended::Failed, None),
+            (Some(&here), Ended::Well, Some(HostRole::Owner)),
+            (Some(&elsewhere), Ended::Aside, Some(HostRole::Standby)),
+            // What was seen last may not be so any more.
+            (Some(&here), Ended::Failed, None),
+            (Some(&here), Ended::Waiting, None),
+            (Some(&elsewhere), Ended::Failed, None),
+            (Some(&elsewhere), Ended::Well, None),
+        ];
+        for (leads, ended, expected) in table {
+            let names = Yield { held: watch::channel(leads.cloned()).1, ended: watch::channel(ended).1 };
+            assert_eq!(sources(Some(names)).role(), expected, "{leads:?}, {ended:?}");
+        }
+        assert_eq!(sources(None).role(), Some(HostRole::Serving), "it keeps no names");
+    }
+
+    fn sources(names: Option<Yield<Leads>>) -> Sources {
+        let (host, packages) = (watch::channel(None).1, watch::channel(None).1);
+        Sources { host, packages, answering: watch::channel(None).1, names }
     }
 }

@@ -6,20 +6,16 @@ use clap::Args;
 use comfy_table::{Cell, Color};
 use tokio::sync::watch;
 
-use super::{Configured, Kept, Log, Stop, runtime, table};
+use super::{Configured, Kept as KeptIn, Log, Stop, runtime, table};
 use crate::{
-    address::{self, Address},
-    aws::{Aws, metadata::Metadata},
-    boot::{self, Folders},
-    claim::Ledger,
-    config::{Config, Leading},
-    departure::Notices,
+    aws::Aws,
+    boot::{self, Runner, Wiring},
+    config::Config,
     fault::Fault,
-    host::Facts,
-    keeper::{Judgement, Keeper},
-    listener::{Feeds, Listener},
+    folders::Folders,
+    keeper::{Judgement, Keeper, Kept, Yield, yields},
     place::PackagePlace,
-    status::Part,
+    status::{Board, Part},
 };
 
 /// How long the way to AWS may take to be found.
@@ -31,7 +27,7 @@ pub(super) struct Check {
     #[command(flatten)]
     configured: Configured,
     #[command(flatten)]
-    kept: Kept,
+    kept: KeptIn,
     #[command(flatten)]
     log: Log,
 }
@@ -66,53 +62,50 @@ impl Check {
 }
 
 async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let (hosts, host) = watch::channel(None);
-    let mut aws = watch::channel(None).1;
-    if config.needs_aws() {
-        let metadata = Metadata::new();
-        aws = boot::way_to_aws(&metadata, host.clone());
-        hosts.send_replace(found(Facts::new(metadata.clone()), &mut findings).await);
-        found(Notices::new(metadata, aws.clone(), config.look.departure), &mut findings).await;
-        let _ = tokio::time::timeout(FIND_AWS, aws.wait_for(Option::is_some)).await;
-    }
-    let host = config.needs_aws().then_some(host);
-    let (packages, certificates) = boot::stores(config, folders, &aws, host.clone());
-    let package = watch::channel(found(packages, &mut findings).await).1;
-    tell_region(config, &aws, &mut findings);
-    let certificate = watch::channel(found(certificates, &mut findings).await).1;
-    let feeds = Feeds { site: watch::Sender::new(None), identity: watch::Sender::new(None) };
-    let listener = Listener::new(config.domain.clone(), config.listen.https, feeds, package, certificate, host.clone());
-    let answering = watch::channel(found(listener.taken_for_granted(), &mut findings).await).1;
-    if let (Some(ledger), Some(host)) = (Ledger::of(config), host) {
-        let target = watch::channel(config.fleet.target).1;
-        match &config.leading {
-            #[cfg(feature = "fleet")]
-            Leading::ElasticIp(allocation, place) => {
-                let waiting = watch::channel(None).1;
-                let sources = address::Sources { aws, host, answering, waiting, target };
-                let which = (allocation.clone(), place.clone());
-                found(address::Elastic::new(config, ledger, which, sources), &mut findings).await;
-            }
-            // The configuration refuses it.
-            #[cfg(not(feature = "fleet"))]
-            Leading::ElasticIp(..) => {}
-            Leading::Multivalue => {
-                let waiting = watch::channel(None).1;
-                let sources = address::Sources { aws, host, answering, waiting, target };
-                drop(found(address::Multivalue::new(config, ledger, sources), &mut findings).await);
-            }
-            Leading::Records => {
-                drop(found(Address::new(config, ledger, aws, host, answering, target), &mut findings).await)
-            }
-        }
-    }
+    let mut looking = Looking { findings: Vec::new() };
+    let wiring = Wiring {
+        config,
+        folders,
+        https: config.listen.https,
+        feeds: None,
+        board: Board::new(config.domain.as_str()),
+        departs: watch::channel(None).1,
+        drained: watch::channel(false).1,
+    };
+    let decided = boot::wire(wiring, &mut looking).await;
+    let mut findings = looking.findings;
+    tell_region(config, &decided.aws, &mut findings);
     findings.sort_by_key(|finding| finding.part);
     findings
 }
 
+/// Keepers that look once, one after the other.
+struct Looking {
+    findings: Vec<Finding>,
+}
+
+impl Runner for Looking {
+    async fn keep<K: Keeper>(&mut self, keeper: K) -> Yield<K::Held> {
+        let (to, kept) = yields();
+        // What a host is in the succession is seen of those that run.
+        if K::PART != Part::Succession
+            && let Some(held) = found(keeper, &mut self.findings).await
+        {
+            to.hold(held);
+        }
+        kept
+    }
+
+    fn beside(&mut self, _: impl Future<Output = ()> + Send + 'static) {}
+
+    async fn found<T: Clone + Send + Sync>(&mut self, mut found: Kept<T>) -> Kept<T> {
+        let _ = tokio::time::timeout(FIND_AWS, found.wait_for(Option::is_some)).await;
+        found
+    }
+}
+
 /// Adds to what was found of the package where its bucket is, if that is another region than the host's.
-fn tell_region(config: &Config, aws: &crate::keeper::Kept<Aws>, findings: &mut [Finding]) {
+fn tell_region(config: &Config, aws: &Kept<Aws>, findings: &mut [Finding]) {
     let PackagePlace::Bucket(place) = &config.package else { return };
     let Some(aws) = aws.borrow().clone() else { return };
     let Some(region) = aws.region_of_bucket(&place.bucket) else { return };

@@ -12,10 +12,11 @@ use clap::Args;
 
 use super::{CANNOT_RUN, Configured, Kept, Log, Stop, TAKEN, runtime};
 use crate::{
-    boot::{self, Departed, Folders, Undrained},
     config::Config,
     departure::supervisor::{self, Supervised},
+    folders::Folders,
     listener::lent,
+    run::{self, Departed, Undrained},
     status::Board,
 };
 
@@ -76,7 +77,7 @@ pub(super) fn host(
     let lent = lent.map_err(|error| Stop::new(CANNOT_RUN, format!("taking what LISTEN_FDS passes on: {error}")))?;
     let runtime = runtime()?;
     let board = Board::new(config.domain.as_str());
-    let departed = runtime.block_on(boot::run(config, folders, also, lent, board, supervised.is_some(), listening));
+    let departed = runtime.block_on(run::run(config, folders, also, lent, board, supervised.is_some(), listening));
     let end = match departed.map_err(|fatal| Stop::new(CANNOT_RUN, fatal)) {
         Ok(Departed::Undrained(undrained)) => {
             let begun = Instant::now();

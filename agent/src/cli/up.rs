@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, run::host};
 use crate::{
-    boot::Folders,
     certificate::LocalCa,
     config::{Authority, Config, Fleet, Leading, Limits, Listen, Look, OnDeparture, Serve, Succession},
     documents::layout,
+    folders::Folders,
     package::Shelf,
     place::{Name, PackagePlace, VaultPlace},
 };

@@ -8,7 +8,6 @@ use tokio::sync::watch;
 
 use super::{Configured, Log, Stop, depot::way_to_aws, runtime, table};
 use crate::{
-    boot::Folders,
     certificate::{
         self, Certifier,
         inventory::{self, Inventory, Shown, Verified},
@@ -16,6 +15,7 @@ use crate::{
     clock::moment,
     config::Config,
     fault::Fault,
+    folders::Folders,
 };
 
 /// Look into the vault that keeps certificate and accounts, and mend it.

@@ -16,10 +16,9 @@ use crate::{
     aws::Host,
     certificate::Certificate,
     fault::Cause,
-    keeper::Kept,
+    keeper::{Ended, Kept, Yield},
     place::Name,
     probe::{self, within},
-    status::{Part, Status},
 };
 
 /// After how long a host that did not say what it waits for is asked again.
@@ -34,31 +33,26 @@ pub struct Waiting;
 pub async fn watch_waiting(
     (domain, https): (Name, SocketAddr),
     host: Kept<Host>,
-    mut certificates: Kept<Certificate>,
-    mut board: watch::Receiver<Status>,
+    mut certificates: Yield<Certificate>,
     yields: watch::Sender<Option<Waiting>>,
 ) {
     loop {
-        let waits = certificates.borrow_and_update().is_none() && has_failed(&board.borrow_and_update());
+        // A try to have one has failed, and no later one went well.
+        let failed = *certificates.ended.borrow_and_update() == Ended::Failed;
+        let waits = certificates.held.borrow_and_update().is_none() && failed;
         let public = host.borrow().as_ref().and_then(Host::public);
         let says = waits && (yields.borrow().is_some() || says_so(&domain, https, public).await);
         let now = says.then_some(Waiting);
         yields.send_if_modified(|told| std::mem::replace(told, now) != now);
         let missed = waits && !says;
         tokio::select! {
-            Ok(()) = certificates.changed() => {}
-            Ok(()) = board.changed(), if !missed => {}
+            Ok(()) = certificates.held.changed() => {}
+            Ok(()) = certificates.ended.changed(), if !missed => {}
             () = tokio::time::sleep(AGAIN), if missed => {}
             () = yields.closed() => return,
             else => return,
         }
     }
-}
-
-/// Whether a try to have a certificate has failed, and no later one went well.
-fn has_failed(status: &Status) -> bool {
-    let certificate = status.parts.iter().find(|part| part.part == Part::Certificate);
-    certificate.and_then(|part| part.fault.as_ref()).is_some_and(|fault| fault.tries > 0)
 }
 
 async fn says_so(domain: &Name, https: SocketAddr, public: Option<IpAddr>) -> bool {

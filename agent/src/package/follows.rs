@@ -22,7 +22,7 @@ use super::*;
 use crate::{
     aws::memory::{BUCKET, Memory},
     documents::Document as _,
-    keeper::keep,
+    keeper::{Yield, keep, yields},
     place::{Bucket, PackagePlace},
     status::{Board, Phase},
 };
@@ -66,7 +66,7 @@ impl Followed {
 
     async fn run_looking(&self, look: Duration) -> Running {
         let board = Board::new("www.example.org");
-        let (yields, kept) = watch::channel(None);
+        let (yields, Yield { held: kept, .. }) = yields();
         let (depart, departing) = watch::channel(None);
         let place = board.place(Part::Package, &[]);
         tokio::spawn(keep(self.keeper_that_looks(look).await, place, yields, departing));

@@ -1,0 +1,38 @@
+//! Where a host keeps what is its own.
+
+use std::path::PathBuf;
+
+use crate::{
+    certificate::AtHand,
+    documents::layout,
+    package::Shelf,
+    place::{PackagePlace, VaultPlace},
+};
+
+/// Where this host keeps what survives its process, and what does not.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Survives: the last good package, the local CA.
+    pub state: PathBuf,
+    /// Does not: the state file.
+    pub runtime: PathBuf,
+    /// Where the local CA lies, if there is one.
+    pub local_ca: PathBuf,
+}
+
+impl Folders {
+    /// Where the account of how the host is doing lies.
+    pub fn status_file(&self) -> PathBuf {
+        self.runtime.join(layout::STATUS)
+    }
+
+    /// Where the certificate in use is kept for the next process, unless the vault is as near.
+    pub(crate) fn at_hand(&self, vault: &VaultPlace) -> Option<AtHand> {
+        matches!(vault, VaultPlace::Secret(_)).then(|| AtHand::new(self.runtime.join("identity.json")))
+    }
+
+    /// Where the last good packages of that place are kept for the next process.
+    pub(crate) fn shelf(&self, place: &PackagePlace) -> Shelf {
+        Shelf::new(self.state.join(layout::PACKAGE_FOLDER), place.to_string())
+    }
+}

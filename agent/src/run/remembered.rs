@@ -1,0 +1,49 @@
+//! What the process before this one served.
+
+use std::{sync::Arc, time::Duration};
+
+use spothost_server::{Identity, Site};
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+use crate::{
+    certificate::{AtHand, Certificate},
+    config::Config,
+    folders::Folders,
+    place::VaultPlace,
+};
+
+/// How long a disk may take to say what was served before.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// What the process before this one served, so that those who wait since it ended are served too, and not sent away
+/// with 503.
+pub(super) struct Remembered {
+    pub(super) site: Option<Arc<Site>>,
+    pub(super) identity: Option<Arc<Identity>>,
+}
+
+impl Remembered {
+    pub(super) async fn of(config: &Config, folders: &Folders) -> Remembered {
+        let package = async { folders.shelf(&config.package).last_good().await };
+        let certificate = async { timeout(REMEMBERED, certificate_at_hand(config, folders)).await.unwrap_or_default() };
+        let (package, certificate) = tokio::join!(timeout(REMEMBERED, package), certificate);
+        let package = package.unwrap_or_default();
+        Remembered {
+            site: package.map(|package| package.site),
+            identity: certificate.map(|certificate| certificate.identity),
+        }
+    }
+}
+
+/// The certificate that is as near as a file: in the vault, if that is one, else as the process before this one kept it.
+async fn certificate_at_hand(config: &Config, folders: &Folders) -> Option<Certificate> {
+    let (names, now) = (config.names(), OffsetDateTime::now_utc());
+    let (at_hand, vault) = (folders.at_hand(&config.vault), config.vault.clone());
+    let read = move || match (at_hand, vault) {
+        (Some(at_hand), _) => at_hand.read(&names, now),
+        (None, VaultPlace::Disk(path)) => AtHand::in_vault(&path, &names, now),
+        (None, VaultPlace::Secret(_)) => None,
+    };
+    tokio::task::spawn_blocking(read).await.ok().flatten()
+}

@@ -1,0 +1,155 @@
+//! The servers: their ports, what they are fed with, and what they count.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use spothost_server::{Bound, Bounds, Counters, Identity, Listen, Running, Settings, Site, metrics};
+use tokio::{sync::watch, time::timeout};
+
+use super::{Fatal, remembered::Remembered};
+use crate::{
+    certificate::self_made,
+    config::{Authority, Config},
+    listener::Feeds,
+    status::{Board, Served},
+};
+
+/// How often what was served is counted for the status.
+const COUNTED: Duration = Duration::from_secs(5);
+/// How long a CA on this host may take to make the first certificate.
+const FIRST_CERTIFICATE: Duration = Duration::from_secs(1);
+/// Descriptors for everything but visitors: listeners, the disk, AWS, the CA, other hosts, and this host asking itself.
+const OTHER_DESCRIPTORS: usize = 256;
+
+/// Brings what was served to the board, now and then.
+pub(super) async fn count(counters: Arc<Counters>, board: Board) {
+    let mut now = tokio::time::interval(COUNTED);
+    loop {
+        now.tick().await;
+        board.served(Served {
+            requests: counters.requests(),
+            failed: counters.responses(5),
+            bytes: counters.sent(),
+            open: counters.open(),
+            turned_away: counters.turned_away(),
+            cut: counters.cut(),
+        });
+    }
+}
+
+/// The site does not depend on being measured: an address that is not to be had is said, and left.
+pub(super) async fn tell_metrics(address: SocketAddr, counters: Arc<Counters>) {
+    match metrics::serve(address, counters).await {
+        Ok(never) => match never {},
+        Err(error) => tracing::error!(%address, %error, "[serve] metrics are not told"),
+    }
+}
+
+/// Takes the ports: who connects waits from now on.
+pub(super) fn bind(config: &Config, mut lent: Vec<TcpListener>) -> Result<Bound, Fatal> {
+    let listen = Listen { http: config.listen.http, https: config.listen.https };
+    let bound = Bound::bind_or_use(&listen, &mut lent).map_err(|error| Fatal(error.to_string()))?;
+    for unused in lent.iter().filter_map(|listener| listener.local_addr().ok()) {
+        tracing::warn!(address = %unused, "is held for the agent, but not in [listen]: who connects there waits for ever");
+    }
+    Ok(bound)
+}
+
+/// What the servers are fed with.
+pub(super) struct Fed {
+    sites: watch::Receiver<Option<Arc<Site>>>,
+    identities: watch::Receiver<Option<Arc<Identity>>>,
+}
+
+/// Feeds the servers with what is remembered. Without a certificate they begin with one that this host makes itself, unless the
+/// CA is here, too, and makes a better one as fast.
+pub(super) fn feeds(config: &Config, remembered: Remembered) -> Result<(Feeds, Fed), Fatal> {
+    // What waits for its certificate says so, whatever site it has.
+    let certified = remembered.identity.is_some();
+    let shown = match remembered.identity {
+        Some(identity) => Some(identity),
+        None if config.authority == Authority::Internal => None,
+        None => Some(placeholder(config)?),
+    };
+    let (site, sites) = watch::channel(remembered.site.filter(|_| certified));
+    let (identity, identities) = watch::channel(shown);
+    Ok((Feeds { site, identity }, Fed { sites, identities }))
+}
+
+fn placeholder(config: &Config) -> Result<Arc<Identity>, Fatal> {
+    self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))
+}
+
+/// How many descriptors this process may have: as many as it is allowed to, which is often more than it begins with. None where
+/// there is no limit.
+fn descriptors() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // A sandbox may forbid it, and then gives enough.
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if raised.is_ok() { limit.maximum } else { limit.current }
+}
+
+/// No more connections than leave descriptors for everything else: strangers who use up all of them would keep the host from its
+/// disk, from AWS and from asking itself.
+fn within_descriptors(bounds: Bounds, descriptors: Option<u64>) -> Bounds {
+    let most = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let left = most.saturating_sub(OTHER_DESCRIPTORS).max(1);
+    if left < bounds.connections {
+        tracing::warn!(
+            connections = left,
+            "[limits] connections is {}; for that raise LimitNOFILE",
+            bounds.connections
+        );
+    }
+    Bounds { connections: bounds.connections.min(left), ..bounds }
+}
+
+/// Waits for the certificate that the CA on this host makes; who connects meanwhile waits, too. Only where none is to be had they
+/// are shown a placeholder.
+pub(super) async fn show_something(config: &Config, shown: &watch::Sender<Option<Arc<Identity>>>) -> Result<(), Fatal> {
+    let mut identities = shown.subscribe();
+    if timeout(FIRST_CERTIFICATE, identities.wait_for(Option::is_some)).await.is_ok() {
+        return Ok(());
+    }
+    let placeholder = placeholder(config)?;
+    shown.send_if_modified(|shown| {
+        let none = shown.is_none();
+        if none {
+            *shown = Some(placeholder);
+        }
+        none
+    });
+    Ok(())
+}
+
+/// Answers at once, with 503 until there is a site.
+pub(super) fn serve(config: &Config, also: Vec<String>, bound: Bound, fed: Fed) -> Result<Running, Fatal> {
+    let settings = Settings {
+        aliases: config.aliases.iter().map(ToString::to_string).collect(),
+        also,
+        hsts: config.serve.hsts,
+        access: config.serve.access(),
+        patience: config.limits.patience(),
+        bounds: within_descriptors(config.limits.bounds(), descriptors()),
+        ..Settings::new(config.domain.as_str())
+    };
+    bound.serve(settings, fed.sites, fed.identities).map_err(|error| Fatal(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visitors_never_have_the_last_descriptors() {
+        let table = [(None, 16_384), (Some(524_288), 16_384), (Some(1024), 768), (Some(100), 1)];
+        for (descriptors, expected) in table {
+            let bounds = within_descriptors(Bounds::default(), descriptors);
+            assert_eq!(bounds.connections, expected, "{descriptors:?}");
+        }
+    }
+}
