@@ -10,7 +10,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::watch;
 
 use crate::{
-    Identity, Settings, Site,
+    Handler, Identity, Settings, Site,
+    files::Files,
     running::{Running, ServeError},
 };
 
@@ -107,7 +108,23 @@ impl Bound {
         site: watch::Receiver<Option<Arc<Site>>>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
     ) -> Result<Running, ServeError> {
-        Running::start(self.http, self.https, settings, site, identity)
+        let settings = Arc::new(settings);
+        let files = Files::new(settings.clone(), self.https.address.port(), site);
+        Running::start(self.http, self.https, settings, Arc::new(files), identity)
+    }
+
+    /// Serves as [`serve`](Self::serve) does, but has every request answered by `handler` instead of a site's files. What
+    /// `settings` say of names, of HSTS and of plain HTTP is then the handler's concern.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub fn serve_with(
+        self,
+        settings: Settings,
+        handler: Arc<dyn Handler>,
+        identity: watch::Receiver<Option<Arc<Identity>>>,
+    ) -> Result<Running, ServeError> {
+        Running::start(self.http, self.https, Arc::new(settings), handler, identity)
     }
 }
 

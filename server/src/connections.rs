@@ -1,17 +1,22 @@
 //! One thread's connections: accepted, answered, watched, drained.
 
 mod accept;
-mod answering;
+mod account;
+mod activity;
+mod body;
 mod drive;
+mod exchange;
 mod farewell;
+mod flags;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzzing;
 mod guarded;
+mod handler;
 mod http2;
 mod lane;
 mod parked;
 mod place;
-mod pulse;
+mod request_body;
 mod scan;
 mod session;
 mod share;
@@ -23,21 +28,25 @@ use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
+pub(crate) use self::{
+    activity::Activity,
+    body::{Segments, Source},
+    lane::EVENT_INTERVAL,
+    spliced::Mapped,
+};
+pub use self::{
+    body::Body,
+    handler::{Answer, Client, Handler},
+    request_body::RequestBody,
+};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
     fuzzing::requests,
     http2::fuzzing::{field_blocks, frames},
     scan::{Found, Scan},
 };
-pub(crate) use self::{guarded::Marks, lane::EVENT_INTERVAL, pulse::Pulse};
 
-use crate::{
-    Counters, Settings, Site,
-    access::Log,
-    bound::Port,
-    quota::Quota,
-    respond::{Names, Places},
-};
+use crate::{Counters, Settings, access::Log, bound::Port, quota::Quota};
 
 /// How far a drain has come; it only ever advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,19 +62,23 @@ pub(crate) enum Phase {
 }
 
 /// What the connections of a thread share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Worker {
     pub(crate) settings: Arc<Settings>,
-    pub(crate) names: Arc<Names>,
-    pub(crate) site: watch::Receiver<Option<Arc<Site>>>,
+    /// Who answers.
+    pub(crate) handler: Arc<dyn Handler>,
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) counters: Arc<Counters>,
     /// Connections that are open.
     pub(crate) connections: Arc<Quota>,
-    /// Where responses are inflated.
-    pub(crate) inflating: Arc<Places>,
     pub(crate) log: Option<Log>,
     pub(crate) phase: watch::Receiver<Phase>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Worker").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// The listeners of a thread.
@@ -102,4 +115,36 @@ async fn all_cut(mut tasks: JoinSet<u64>) -> u64 {
         cut += done.unwrap_or(0);
     }
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// What the seam is for: what is served, and how it is answered, is behind [`Handler`](super::Handler).
+    #[test]
+    fn the_wire_knows_no_site() {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/connections")];
+        let mut files = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                let known = text.split(|character: char| !character.is_alphanumeric() && character != '_');
+                let known: Vec<_> = known.filter(|word| ["Site", "Files"].contains(word)).collect();
+                assert!(known.is_empty(), "{}: {known:?}", path.display());
+                for room in
+                    ["crate::respond", "crate::site", "crate::files", "    respond::", "    site::", "    files::"]
+                {
+                    assert!(!text.contains(room), "{} uses {room}", path.display());
+                }
+                files += 1;
+            }
+        }
+        assert!(files > 30, "{files}");
+    }
 }

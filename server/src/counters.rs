@@ -98,10 +98,13 @@ impl Counters {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn ended(&self, status: u16, bytes: u64) {
+    /// A request is over, with a response of that status if there was one.
+    pub(crate) fn ended(&self, status: Option<u16>, bytes: u64) {
         self.in_flight.fetch_sub(1, Relaxed);
         self.sent.fetch_add(bytes, Relaxed);
-        self.answered(status);
+        if let Some(status) = status {
+            self.answered(status);
+        }
     }
 
     /// A response that was no request's: the head could not be read.
@@ -146,7 +149,7 @@ mod tests {
         let counters = Counters::default();
         for status in [200, 206, 304, 404, 503] {
             counters.began();
-            counters.ended(status, 10);
+            counters.ended(Some(status), 10);
         }
         assert_eq!([1, 2, 3, 4, 5, 6, 0].map(|class| counters.responses(class)), [0, 2, 1, 1, 1, 0, 0]);
         assert_eq!((counters.requests(), counters.in_flight(), counters.sent()), (5, 0, 50));

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::{
     PackageLimits, Site,
     connections::{self, Found, Scan},
-    respond::{coding::Wanted, conditional, range, target},
+    respond::range,
+    semantics::{coding::Wanted, conditional, target},
     site::{Among, Fields, Place, Policy, Redirects},
 };
 

@@ -13,7 +13,9 @@ use hyper::body::Body as _;
 
 use crate::{
     Settings, Site,
-    respond::{self, Asked, Body, Places, Share},
+    connections::Body,
+    respond::{self, Asked, Places, Share},
+    semantics::limits,
     site::{Check, Gate},
 };
 
@@ -132,11 +134,11 @@ impl Visitor<'_> {
             inflating: Share { places: &places, client: Ipv4Addr::LOCALHOST.into() },
             site: Some(self.site.clone()),
             secure: true,
-            long_target: false,
-            too_large: false,
-            broken: false,
         };
-        Some(respond::answer(&asked, &request))
+        Some(match limits::refusal(&self.settings.bounds, &request) {
+            Some(status) => respond::refuse(&names, true, status),
+            None => respond::answer(&asked, &request),
+        })
     }
 }
 

@@ -25,15 +25,21 @@
 //! # }
 //! ```
 //!
-//! Where to look: [`Site`] is the package, `respond` turns a request into its response, `connections` accepts, watches and
-//! drains; HTTP/1.1 is hyper's behind a stricter reader, HTTP/2 is written in `connections/http2`.
+//! **One seam lies between the wire and the answer**: [`Handler`]. The wire (`connections`) knows HTTP/1.1, HTTP/2 and TLS, who is
+//! slow, and when it is to end; it knows no site. Files are answered at once ([`Answer::Now`]); what takes time, or streams, or
+//! reads what it is sent, is answered [`Later`](Answer::Later), with back-pressure both ways. [`Bound::serve_with`] takes a handler
+//! of your own.
+//!
+//! Where to look: [`Site`] is the package, `respond` turns a request into its response and `files` is its handler, `semantics` has
+//! the rules of HTTP that both sides share, `connections` accepts, watches and drains; HTTP/1.1 is hyper's behind a stricter
+//! reader, HTTP/2 is written in `connections/http2`.
 
 mod access;
-mod account;
 mod bound;
 mod connections;
 mod contents;
 mod counters;
+mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gate;
@@ -43,6 +49,7 @@ mod quota;
 mod reach;
 mod respond;
 mod running;
+mod semantics;
 mod settings;
 mod site;
 mod tls;
@@ -50,6 +57,7 @@ mod tls;
 pub use self::{
     access::{Access, AccessFormat, AccessTo},
     bound::{BindError, Bound, Listen},
+    connections::{Answer, Body, Client, Handler, RequestBody},
     contents::Content,
     counters::Counters,
     identity::{BadIdentity, Identity},

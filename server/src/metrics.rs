@@ -2,13 +2,12 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::{Counters, respond::Body};
+use crate::{Counters, connections::Body};
 
 /// Serves the counters at every path of `address`, until dropped. Only a loopback address is taken: what is counted here
 /// is nobody else's business.
@@ -44,7 +43,7 @@ async fn serve_on(listener: TcpListener, counters: Arc<Counters>) -> io::Result<
 }
 
 fn response(counters: &Counters) -> Response<Body> {
-    let mut response = Response::new(Body::lying(Bytes::from(counters.prometheus())));
+    let mut response = Response::new(Body::from(counters.prometheus()));
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
     response

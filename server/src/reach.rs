@@ -4,7 +4,8 @@ use http::HeaderMap;
 
 use crate::{
     PackageLimits, Reason, Site,
-    respond::{fallback, page, page::Page, target},
+    respond::{fallback, page, page::Page},
+    semantics::target,
     site::{Place, normalise},
 };
 

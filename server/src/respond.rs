@@ -1,38 +1,30 @@
-//! From a request to its response: pure, and read from top to bottom. One HTTP rule a file.
+//! From a request to its response: pure, and read from top to bottom. One rule a file.
 
-pub(crate) mod authority;
-pub(crate) mod body;
 pub(crate) mod caching;
-pub(crate) mod coding;
-pub(crate) mod conditional;
 pub(crate) mod content_type;
 pub(crate) mod fallback;
-pub(crate) mod field;
 pub(crate) mod fingerprint;
+pub(crate) mod inflated;
 pub(crate) mod inflating;
 pub(crate) mod page;
 pub(crate) mod plain;
 pub(crate) mod range;
 pub(crate) mod representation;
-pub(crate) mod target;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use self::{
-    authority::Known,
-    conditional::{Validators, Verdict},
-    page::Page,
-    representation::Representation,
-};
-pub(crate) use self::{
-    authority::Names,
-    body::Body,
-    inflating::{Places, Share},
-};
+pub(crate) use self::inflating::{Places, Share};
+use self::{page::Page, representation::Representation};
 use crate::{
     Settings, Site,
+    connections::Body,
+    semantics::{
+        authority::{Known, Names},
+        conditional::{self, Validators, Verdict},
+        target,
+    },
     site::{Entry, Place},
 };
 
@@ -47,48 +39,30 @@ pub(crate) struct Asked<'a> {
     pub(crate) inflating: Share<'a>,
     /// Whether it came over TLS.
     pub(crate) secure: bool,
-    /// Whether its target was cut, because it is too long.
-    pub(crate) long_target: bool,
-    /// Whether its head is larger than is wanted, and was not kept.
-    pub(crate) too_large: bool,
-    /// Whether its content is not framed as it must be.
-    pub(crate) broken: bool,
 }
 
-/// The response to a request.
+/// The response to a request. One to HEAD still has the content of GET.
 pub(crate) fn answer<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
     let mut response = respond(asked, request);
-    if let (true, Some(hsts)) = (asked.secure, &asked.names.hsts) {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-    }
-    if request.method() == Method::HEAD {
-        withhold(&mut response);
-    }
+    secure(asked.names, asked.secure, &mut response);
     response
 }
 
-/// HEAD has the fields of GET and none of its content (RFC 9110 §9.3.2).
-fn withhold(response: &mut Response<Body>) {
-    let length = response.body().left();
-    if length > 0 {
-        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+/// The response to a request that is refused for its form.
+pub(crate) fn refuse(names: &Names, over_tls: bool, status: StatusCode) -> Response<Body> {
+    let mut response = plain::response(status);
+    secure(names, over_tls, &mut response);
+    response
+}
+
+/// `Strict-Transport-Security` (RFC 6797 §7.2), over TLS alone.
+fn secure(names: &Names, over_tls: bool, response: &mut Response<Body>) {
+    if let (true, Some(hsts)) = (over_tls, &names.hsts) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
-    *response.body_mut() = Body::empty();
 }
 
 fn respond<B>(asked: &Asked<'_>, request: &Request<B>) -> Response<Body> {
-    if asked.long_target
-        || request.uri().path_and_query().is_some_and(|target| target.as_str().len() > asked.settings.bounds.target)
-    {
-        return plain::response(StatusCode::URI_TOO_LONG);
-    }
-    // In HTTP/1 hyper has refused it by now.
-    if asked.too_large || request.headers().len() > asked.settings.bounds.fields {
-        return plain::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-    }
-    if asked.broken {
-        return plain::response(StatusCode::BAD_REQUEST);
-    }
     let known = match asked.names.of(request) {
         Ok(known) => known,
         Err(status) => return plain::response(status),

@@ -8,12 +8,11 @@ use tokio::{
 };
 
 use crate::{
-    BindError, Counters, Identity, Settings, Site,
+    BindError, Counters, Identity, Settings,
     access::{Log, Writing},
     bound::Port,
-    connections::{EVENT_INTERVAL, Listeners, Phase, Worker, run},
+    connections::{EVENT_INTERVAL, Handler, Listeners, Phase, Worker, run},
     quota::Quota,
-    respond::Places,
     tls,
 };
 
@@ -52,8 +51,8 @@ impl Running {
     pub(crate) fn start(
         http: Port,
         https: Port,
-        settings: Settings,
-        site: watch::Receiver<Option<Arc<Site>>>,
+        settings: Arc<Settings>,
+        handler: Arc<dyn Handler>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
     ) -> Result<Self, ServeError> {
         let threads = settings.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
@@ -62,13 +61,11 @@ impl Running {
         let access = settings.access.as_ref().map(Log::start).transpose();
         let (log, writing) = access.map_err(ServeError::Access)?.unzip();
         let worker = Worker {
-            names: Arc::new(settings.names(https.address.port())),
             tls: tls::configuration(identity),
             connections: Quota::new(settings.bounds.connections, settings.bounds.connections_per_address),
-            inflating: Places::new(&settings.bounds),
             log,
-            settings: Arc::new(settings),
-            site,
+            settings,
+            handler,
             counters: counters.clone(),
             phase: phases,
         };

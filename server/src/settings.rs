@@ -40,7 +40,8 @@ pub struct Patience {
     pub idle: Duration,
     /// Between requests, before an HTTP/1.1 connection's buffers are given back. It is not cut; nobody sees it but the memory.
     pub rest: Duration,
-    /// For taking the next [`Bounds::progress`] bytes of a response.
+    /// For taking the next [`Bounds::progress`] bytes of a response, or sending those of a request's content that a handler reads.
+    /// What a handler takes to answer does not count.
     pub write: Duration,
     /// For closing its side, once this side is closed.
     pub close: Duration,
@@ -64,7 +65,8 @@ pub struct Bounds {
     /// Concurrent HTTP/2 streams of a connection (RFC 9113 §5.1.2).
     pub streams: u32,
     /// HTTP/2 streams that a client may have reset before they were looked at (CVE-2023-44487), not counting one for each
-    /// response that was sent to its end since; the connection ends beyond.
+    /// response that was sent to its end since; the connection ends beyond. Of requests that a handler was working for as many
+    /// as [`streams`](Self::streams) may be reset.
     pub resets: usize,
     /// HTTP/2 streams of a connection that a client may have made the server reset (CVE-2025-8671); the connection ends beyond.
     pub errors: usize,
@@ -74,7 +76,7 @@ pub struct Bounds {
     pub inflated: usize,
     /// The same of one IPv4 address or IPv6 /64.
     pub inflated_per_address: usize,
-    /// Bytes of a response a client must take within [`Patience::write`].
+    /// Bytes of a response a client must take, or of content that it must send, within [`Patience::write`].
     pub progress: u64,
 }
 

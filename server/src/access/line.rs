@@ -22,10 +22,13 @@ pub(crate) struct Line {
     version: Version,
     referer: Option<HeaderValue>,
     agent: Option<HeaderValue>,
-    status: StatusCode,
+    status: u16,
     bytes: u64,
     took: Duration,
 }
+
+/// The status of a request whose client has left before there was a response, as nginx logs it. Nobody is sent it.
+const LEFT: u16 = 499;
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -51,7 +54,7 @@ const COMBINED_TIME: &[FormatItem<'_>] =
 
 impl Line {
     /// What is known when a request begins.
-    pub(crate) fn begin<B>(address: IpAddr, request: &http::Request<B>, status: StatusCode) -> Self {
+    pub(crate) fn begin<B>(address: IpAddr, request: &http::Request<B>) -> Self {
         let field = |name| HeaderMap::get(request.headers(), name).cloned();
         Self {
             address: address.to_canonical(),
@@ -61,7 +64,7 @@ impl Line {
             version: request.version(),
             referer: field(header::REFERER),
             agent: field(header::USER_AGENT),
-            status,
+            status: LEFT,
             bytes: 0,
             took: Duration::ZERO,
         }
@@ -78,14 +81,15 @@ impl Line {
             version: Version::HTTP_11,
             referer: None,
             agent: None,
-            status,
+            status: status.as_u16(),
             bytes: 0,
             took: Duration::ZERO,
         }
     }
 
-    /// What is known when its response ends.
-    pub(crate) fn end(&mut self, bytes: u64) {
+    /// What is known when its response ends, or that there was none.
+    pub(crate) fn end(&mut self, status: Option<StatusCode>, bytes: u64) {
+        self.status = status.map_or(LEFT, |status| status.as_u16());
         self.bytes = bytes;
         self.took = self.at.elapsed().unwrap_or_default();
     }
@@ -110,7 +114,7 @@ impl Line {
             method: self.method.as_str(),
             target,
             protocol: self.protocol(),
-            status: self.status.as_u16(),
+            status: self.status,
             bytes: self.bytes,
             micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
             referer: self.referer.as_ref().and_then(|field| field.to_str().ok()),
@@ -124,7 +128,7 @@ impl Line {
         let start = format!("{} - - [{}] \"{} ", self.address, self.time(COMBINED_TIME), self.method);
         out.extend_from_slice(start.as_bytes());
         escape(target.as_bytes(), out);
-        let middle = format!(" {}\" {} {} \"", self.protocol(), self.status.as_u16(), self.bytes);
+        let middle = format!(" {}\" {} {} \"", self.protocol(), self.status, self.bytes);
         out.extend_from_slice(middle.as_bytes());
         escape(self.referer.as_ref().map_or(b"-", |field| field.as_bytes()), out);
         out.extend_from_slice(b"\" \"");
@@ -167,8 +171,8 @@ mod tests {
                 .header(header::USER_AGENT, "curl/8")
                 .body(())
                 .unwrap();
-            let mut line = Self::begin([127, 0, 0, 1].into(), &request, StatusCode::NOT_FOUND);
-            line.end(42);
+            let mut line = Self::begin([127, 0, 0, 1].into(), &request);
+            line.end(Some(StatusCode::NOT_FOUND), 42);
             line.at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_123);
             line.took = Duration::from_micros(77);
             line

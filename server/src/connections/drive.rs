@@ -21,12 +21,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Marks, Phase, Worker,
-    answering::Answering,
+    Client, Phase, Worker,
+    activity::Activity,
+    exchange::Exchanges,
+    flags::RequestFlags,
     guarded::Guarded,
     http2,
     parked::{Quiet, park},
-    pulse::Pulse,
     session::Session,
     spliced::Spliced,
 };
@@ -35,14 +36,14 @@ use crate::access::Line;
 /// Serves one connection; returns how many requests were cut.
 pub(super) async fn connection(worker: Arc<Worker>, stream: TcpStream, address: IpAddr, secure: bool) -> u64 {
     if !secure {
-        let marks = Arc::new(Marks::default());
-        return http1(worker, Spliced::new(stream, marks.clone()), marks, address, secure).await;
+        let flags = Arc::new(RequestFlags::default());
+        return http1(worker, Spliced::new(stream, flags.clone()), flags, address, secure).await;
     }
     // What each stage needs lies on the heap, and goes with it: an idle connection must not keep room for a handshake.
     let Some(session) = Box::pin(shake_hands(&worker, stream, address)).await else { return 0 };
     match session.protocol() {
         Some(b"h2") => http2(worker, session, address).await,
-        _ => http1(worker, session, Arc::new(Marks::default()), address, secure).await,
+        _ => http1(worker, session, Arc::new(RequestFlags::default()), address, secure).await,
     }
 }
 
@@ -64,24 +65,24 @@ async fn shake_hands(worker: &Worker, stream: TcpStream, address: IpAddr) -> Opt
 async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
     worker: Arc<Worker>,
     stream: S,
-    marks: Arc<Marks>,
+    flags: Arc<RequestFlags>,
     address: IpAddr,
     secure: bool,
 ) -> u64 {
-    let pulse = Arc::new(Pulse::new());
+    let activity = Arc::new(Activity::new(&worker.settings.bounds));
     let mut phases = worker.phase.clone();
-    let stream = Guarded::new(stream, pulse.clone(), &worker.settings.bounds, marks.clone());
+    let stream = Guarded::new(stream, activity.clone(), &worker.settings.bounds, flags.clone());
     let mut stream = if secure { stream } else { stream.plain() };
     loop {
-        let answering =
-            Answering { worker: worker.clone(), pulse: pulse.clone(), marks: marks.clone(), address, secure };
+        let client = Client { address, secure };
+        let exchanges = Exchanges { worker: worker.clone(), activity: activity.clone(), flags: flags.clone(), client };
         // On the heap, which has it back while the connection rests.
-        match Box::pin(requests(stream, answering)).await {
+        match Box::pin(requests(stream, exchanges)).await {
             Ok(cut) => return cut,
             Err(resting) => stream = resting,
         }
         worker.counters.rests();
-        park(&stream, &mut phases, pulse.deadline(&worker.settings.patience)).await;
+        park(&stream, &mut phases, activity.deadline(&worker.settings.patience)).await;
         worker.counters.stirs();
     }
 }
@@ -92,10 +93,10 @@ const HYPER_FIELDS: usize = 100;
 /// Serves the requests of an HTTP/1 connection; returns how many were cut, or the stream if it rests.
 async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
     stream: Guarded<S>,
-    answering: Answering,
+    exchanges: Exchanges,
 ) -> Result<u64, Guarded<S>> {
-    let (worker, pulse, marks) = (answering.worker.clone(), answering.pulse.clone(), answering.marks.clone());
-    let (bounds, address) = (&worker.settings.bounds, answering.address);
+    let (worker, activity, flags) = (exchanges.worker.clone(), exchanges.activity.clone(), exchanges.flags.clone());
+    let (bounds, address) = (&worker.settings.bounds, exchanges.client.address);
     let mut builder = http1::Builder::new();
     if bounds.fields != HYPER_FIELDS {
         builder.max_headers(bounds.fields);
@@ -107,9 +108,10 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
         .max_header_size(bounds.head)
         // hyper's smallest buffer is 8 KiB.
         .max_buf_size(bounds.head.max(8192))
-        .serve_connection(TokioIo::new(stream), answering);
+        .serve_connection(TokioIo::new(stream), exchanges);
     // The stream tells hyper that the client is done as soon as that is so; see `Guarded::poll_read`.
-    let end = drive(&worker, &pulse, address, Pin::new(&mut connection), Phase::Closing, |_| marks.close(), true).await;
+    let end =
+        drive(&worker, &activity, address, Pin::new(&mut connection), Phase::Closing, |_| flags.close(), true).await;
     match end {
         End::Over { cut } => Ok(cut),
         End::Resting => {
@@ -122,9 +124,10 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn http2(worker: Arc<Worker>, session: Session, address: IpAddr) -> u64 {
-    let (pulse, marks) = (Arc::new(Pulse::new()), Arc::default());
-    let answering = Answering { worker: worker.clone(), pulse: pulse.clone(), marks, address, secure: true };
-    let mut connection = match http2::Connection::new(session, answering) {
+    let (activity, flags) = (Arc::new(Activity::new(&worker.settings.bounds)), Arc::default());
+    let client = Client { address, secure: true };
+    let exchanges = Exchanges { worker: worker.clone(), activity: activity.clone(), flags, client };
+    let mut connection = match http2::Connection::new(session, exchanges) {
         Ok(connection) => Box::pin(connection),
         Err(error) => {
             tracing::debug!(%address, %error, "a connection ended early");
@@ -133,7 +136,7 @@ async fn http2(worker: Arc<Worker>, session: Session, address: IpAddr) -> u64 {
     };
     // GOAWAY loses nothing: it names the last request that is answered (RFC 9113 §6.8).
     let close = |mut connection: Pin<&mut http2::Connection>| connection.close();
-    match drive(&worker, &pulse, address, connection.as_mut(), Phase::Lingering, close, false).await {
+    match drive(&worker, &activity, address, connection.as_mut(), Phase::Lingering, close, false).await {
         End::Over { cut } => cut,
         End::Resting => 0,
     }
@@ -151,7 +154,7 @@ enum End {
 /// soon as nothing is lost by it; before, it may be left to rest if `rests` says so.
 async fn drive<C, E>(
     worker: &Worker,
-    pulse: &Pulse,
+    activity: &Activity,
     address: IpAddr,
     mut connection: Pin<&mut C>,
     from: Phase,
@@ -163,13 +166,13 @@ where
     E: Refusal,
 {
     let patience = &worker.settings.patience;
-    let mut due = pin!(sleep_until(pulse.deadline(patience)));
+    let mut due = pin!(sleep_until(activity.deadline(patience)));
     let mut phases = worker.phase.clone();
     let mut phase = Phase::Serving;
     let mut advanced = pin!(next_phase(&mut phases, phase));
     let mut told = false;
     poll_fn(|context| {
-        pulse.begin_turn();
+        activity.begin_turn();
         while phase < Phase::Cutting
             && let Poll::Ready((next, rest)) = advanced.as_mut().poll(context)
         {
@@ -177,7 +180,7 @@ where
             advanced.set(next_phase(rest, phase));
         }
         if phase == Phase::Cutting {
-            return Poll::Ready(End::Over { cut: pulse.under_way() });
+            return Poll::Ready(End::Over { cut: activity.under_way() });
         }
         loop {
             if let Poll::Ready(done) = connection.as_mut().poll(context) {
@@ -187,13 +190,13 @@ where
                 return Poll::Ready(End::Over { cut: 0 });
             }
             let to_tell = !told && phase >= from;
-            if to_tell && pulse.settled() {
+            if to_tell && activity.settled() {
                 told = true;
                 close(connection.as_mut());
                 continue;
             }
-            let deadline = if to_tell { pulse.settles() } else { pulse.deadline(patience) };
-            let rest = if rests && phase < from { pulse.rests(patience) } else { None };
+            let deadline = if to_tell { activity.settles() } else { activity.deadline(patience) };
+            let rest = if rests && phase < from { activity.rests(patience) } else { None };
             let next = rest.map_or(deadline, |rest| rest.min(deadline));
             if next < due.deadline() {
                 due.as_mut().reset(next);

@@ -8,13 +8,13 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pulse::Pulse;
+use super::activity::Activity;
 
 /// How much a client may still send on a connection that is being closed; a flood is not read to its end.
 pub(super) const MOST_SCRAPPED: usize = 1 << 20;
 
 /// Closes this side, then reads until the client closes its own: a socket that is dropped with unread bytes resets the
-/// connection, and the client may lose a response it has not read yet (RFC 9112 §9.6). [`Pulse`] bounds the time.
+/// connection, and the client may lose a response it has not read yet (RFC 9112 §9.6). [`Activity`] bounds the time.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
     shut: bool,
@@ -31,7 +31,12 @@ impl Farewell {
     }
 
     /// Ready when the connection can be dropped.
-    pub(super) fn poll<S>(&mut self, stream: &mut S, context: &mut Context<'_>, pulse: &Pulse) -> Poll<io::Result<()>>
+    pub(super) fn poll<S>(
+        &mut self,
+        stream: &mut S,
+        context: &mut Context<'_>,
+        activity: &Activity,
+    ) -> Poll<io::Result<()>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -39,7 +44,7 @@ impl Farewell {
         if !self.shut {
             ready!(stream.as_mut().poll_shutdown(context))?;
             self.shut = true;
-            pulse.closed();
+            activity.closed();
         }
         while !self.ended && self.scrapped < MOST_SCRAPPED {
             let mut scrap = [0; 4096];

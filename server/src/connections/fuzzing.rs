@@ -18,8 +18,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Found, Marks, Pulse, Scan, guarded::Guarded};
-use crate::{respond::Body, settings::Bounds};
+use super::{Activity, Body, Found, Scan, flags::RequestFlags, guarded::Guarded};
+use crate::settings::Bounds;
 
 /// A client that says so much at once, and takes all.
 struct Client<'a> {
@@ -57,15 +57,16 @@ fn seen(data: &[u8], piece: usize, bounds: &Bounds) -> (Vec<Option<usize>>, bool
             Ok::<_, Infallible>(Response::new(Body::empty()))
         }
     });
-    let pulse = Arc::new(Pulse::new());
-    let stream = Guarded::new(Client { left: data, piece }, pulse.clone(), bounds, Arc::new(Marks::default()));
+    let activity = Arc::new(Activity::new(bounds));
+    let stream =
+        Guarded::new(Client { left: data, piece }, activity.clone(), bounds, Arc::new(RequestFlags::default()));
     let mut builder = http1::Builder::new();
     builder.half_close(true).header_read_timeout(None);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut context = Context::from_waker(Waker::noop());
     // A turn reads 64 KiB at most, and nothing is waited for: the client has said all, and takes all.
     let ended = (0..100 + data.len()).find_map(|_| {
-        pulse.begin_turn();
+        activity.begin_turn();
         match connection.as_mut().poll(&mut context) {
             Poll::Ready(end) => Some(end.is_ok()),
             Poll::Pending => None,

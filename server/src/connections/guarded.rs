@@ -3,10 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,29 +11,39 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
+    activity::Activity,
     farewell::Farewell,
-    pulse::Pulse,
+    flags::RequestFlags,
     scan::{Found, Scan},
     share::{self, Share},
 };
-use crate::{Site, settings::Bounds};
+use crate::settings::Bounds;
 
 /// What ends a head that became faulty: no parser takes NUL, wherever it stands.
+///
+/// That hyper refuses the request, and not this stream, has its reason: what was asked before must be answered first, and only
+/// hyper knows what it has still to write. Told of an end or an error amid a head, it drops that (`Conn::on_read_head_error`);
+/// and what it has written cannot be told from what it has not, or from what it is about to. So it is handed a byte that ends
+/// the head in the same way for all, which is less than a second writer beside it would be.
 const POISON: &[u8] = b"\0\r\n\r\n";
 /// What ends a head whose target became too long, so that it can be answered.
 const LONG_TARGET_END: &[u8] = b" HTTP/1.1\r\n\r\n";
+
+/// How much is read while a request waits for its answer, to see whether the client is there.
+const AHEAD: usize = 512;
 
 /// A client's stream, in plain text.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
     stream: S,
-    pulse: Arc<Pulse>,
-    bounds: Bounds,
+    activity: Arc<Activity>,
     /// What is looked at before hyper sees it, for what could be read in two ways.
     scan: Scan,
     /// What hyper is handed before anything else: what stands for bytes of the client's, or bytes it was handed before.
     instead: Bytes,
-    marks: Arc<Marks>,
+    /// What was read while nothing was to be read but the end, and not looked at.
+    ahead: Bytes,
+    flags: Arc<RequestFlags>,
     /// How many bytes were read in this turn of the task.
     read: (u64, usize),
     /// How many may be written in it.
@@ -44,49 +51,16 @@ pub(crate) struct Guarded<S> {
     farewell: Farewell,
 }
 
-/// What the stream and the one who answers tell each other.
-#[derive(Debug, Default)]
-pub(crate) struct Marks {
-    /// The number of the request whose target was too long, and was cut; 0 for none. Bytes are looked at before the requests
-    /// before them are answered, so it must be said which one is meant.
-    long_target: AtomicU64,
-    /// The connection is to end as soon as nothing is under way.
-    closing: AtomicBool,
-    /// The package that the last response comes from, where its file may be sent as it is.
-    site: Mutex<Weak<Site>>,
-}
-
-impl Marks {
-    /// Whether this is the number of the request whose target was too long.
-    pub(crate) fn long_target(&self, request: u64) -> bool {
-        self.long_target.load(Relaxed) == request
-    }
-
-    /// The next response comes from this package.
-    pub(crate) fn serve_from(&self, site: Option<&Arc<Site>>) {
-        *self.site.lock().unwrap_or_else(PoisonError::into_inner) = site.map(Arc::downgrade).unwrap_or_default();
-    }
-
-    /// The package that the last response comes from, unless it was replaced meanwhile.
-    pub(crate) fn site(&self) -> Option<Arc<Site>> {
-        self.site.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
-    }
-
-    pub(crate) fn close(&self) {
-        self.closing.store(true, Relaxed);
-    }
-}
-
 impl<S> Guarded<S> {
     /// An HTTP/1 stream.
-    pub(crate) fn new(stream: S, pulse: Arc<Pulse>, bounds: &Bounds, marks: Arc<Marks>) -> Self {
+    pub(crate) fn new(stream: S, activity: Arc<Activity>, bounds: &Bounds, flags: Arc<RequestFlags>) -> Self {
         Self {
             stream,
-            pulse,
-            bounds: bounds.clone(),
+            activity,
             scan: Scan::new(bounds.target),
             instead: Bytes::new(),
-            marks,
+            ahead: Bytes::new(),
+            flags,
             read: (0, 0),
             share: Share::encrypted(),
             farewell: Farewell::default(),
@@ -116,7 +90,7 @@ impl<S> Guarded<S> {
         let (at, instead) = match scan.look(&buffer.filled()[before..]) {
             Found::Fine => {
                 if scan.inside_head() {
-                    self.pulse.head_incomplete(scan.begun());
+                    self.activity.head_incomplete(scan.begun());
                 }
                 return;
             }
@@ -124,7 +98,7 @@ impl<S> Guarded<S> {
             // No byte is wrong in every place of content: to hyper the client is done too early.
             Found::Broken(at) => (at, &b""[..]),
             Found::LongTarget(at) => {
-                self.marks.long_target.store(scan.begun(), Relaxed);
+                self.flags.cut_target(scan.begun());
                 (at, LONG_TARGET_END)
             }
         };
@@ -140,7 +114,7 @@ impl<S> Guarded<S> {
 
     /// Whether so much was read in this turn that others should have theirs.
     fn had_its_share(&mut self) -> bool {
-        let turn = self.pulse.turn();
+        let turn = self.activity.turn();
         if self.read.0 != turn {
             self.read = (turn, 0);
         }
@@ -149,7 +123,41 @@ impl<S> Guarded<S> {
 
     /// Whether the connection is to end, and nothing of a request has come.
     fn may_close(&self) -> bool {
-        self.scan.between_requests() && self.marks.closing.load(Relaxed) && !self.pulse.busy()
+        self.scan.between_requests() && self.flags.closing() && !self.activity.busy()
+    }
+}
+
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    /// The client's next bytes.
+    fn poll_bytes(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let now = self.ahead.split_to(self.ahead.len().min(buffer.remaining()));
+        buffer.put_slice(&now);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready with an error when the client has left while a handler works for it. hyper reads nothing meanwhile, so that a client
+    /// which has asked and closed its side gets its file; but a closed side is all that tells of a client that has gone, and nginx
+    /// and Go end the work for it, too. Where the client has sent its next request before it went, that is noticed when the
+    /// response is written.
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let waits = self.activity.waits_for_server() && self.flags.cancels() && self.scan.between_requests();
+        if !waits || !self.ahead.is_empty() || !self.instead.is_empty() {
+            return Poll::Pending;
+        }
+        let mut bytes = [0; AHEAD];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
+            return Poll::Ready(error);
+        }
+        if buffer.filled().is_empty() {
+            self.farewell.ended();
+            return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.ahead = Bytes::copy_from_slice(buffer.filled());
+        Poll::Pending
     }
 }
 
@@ -172,7 +180,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+        match this.poll_bytes(context, buffer) {
             Poll::Ready(read) => {
                 read?;
                 this.read.1 += buffer.filled().len() - before;
@@ -216,10 +224,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_left(context) {
+            return Poll::Ready(Err(error));
+        }
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         match &flushed {
-            Poll::Ready(Ok(())) => self.pulse.took_all(),
-            Poll::Pending => self.pulse.took_nothing(),
+            Poll::Ready(Ok(())) => self.activity.took_all(),
+            Poll::Pending => self.activity.took_nothing(),
             Poll::Ready(Err(_)) => {}
         }
         flushed
@@ -227,17 +238,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.farewell.poll(&mut this.stream, context, &this.pulse)
+        this.farewell.poll(&mut this.stream, context, &this.activity)
     }
 }
 
 impl<S> Guarded<S> {
     /// How many bytes may be written now; when it has had its share, the task comes again after others.
     fn may_write(&mut self, context: &mut Context<'_>) -> Poll<usize> {
-        let left = self.share.poll_left(context, self.pulse.turn());
+        let left = self.share.poll_left(context, self.activity.turn());
         if left.is_pending() {
             // Nor is it idle: there is more to write.
-            self.pulse.took_nothing();
+            self.activity.took_nothing();
         }
         left
     }
@@ -246,11 +257,11 @@ impl<S> Guarded<S> {
         match &written {
             Poll::Ready(Ok(bytes)) => {
                 self.share.wrote(*bytes, *bytes < offered);
-                self.pulse.took(*bytes as u64, *bytes == offered, &self.bounds);
+                self.activity.took(*bytes as u64, *bytes == offered);
             }
             Poll::Pending => {
                 self.share.wrote(0, true);
-                self.pulse.took_nothing();
+                self.activity.took_nothing();
             }
             Poll::Ready(Err(_)) => {}
         }

@@ -15,11 +15,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::Method;
 use tokio::time::{Sleep, sleep_until};
 
+pub(super) use self::inbox::RequestContent;
 use self::{frame::ErrorCode, protocol::Protocol};
 use super::{
-    answering::Answering,
+    RequestBody,
+    exchange::{Answered, Exchanges},
     farewell::Farewell,
     session::Session,
     share::{self, Share},
@@ -29,12 +32,14 @@ mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod hpack;
+mod inbox;
 mod priority;
 mod protocol;
 mod receiving;
 mod request;
 mod sending;
 mod stream;
+mod waits;
 mod window;
 
 /// How much content is sealed before it is sent.
@@ -52,7 +57,7 @@ thread_local! {
 pub(super) struct Connection {
     session: Session,
     protocol: Protocol,
-    answering: Answering,
+    exchanges: Exchanges,
     share: Share,
     stage: Stage,
     farewell: Farewell,
@@ -72,13 +77,13 @@ enum Stage {
 }
 
 impl Connection {
-    pub(super) fn new(session: Session, answering: Answering) -> io::Result<Self> {
+    pub(super) fn new(session: Session, exchanges: Exchanges) -> io::Result<Self> {
         let mut session = session.unbounded();
         let mut settings = Vec::new();
-        let protocol = Protocol::new(&answering.worker.settings, &mut settings);
+        let protocol = Protocol::new(&exchanges.worker.settings, &mut settings);
         session.seal(&[IoSlice::new(&settings)])?;
         let share = Share::encrypted();
-        Ok(Self { session, protocol, answering, share, stage: Stage::Open, farewell: Farewell::default(), waits: None })
+        Ok(Self { session, protocol, exchanges, share, stage: Stage::Open, farewell: Farewell::default(), waits: None })
     }
 
     /// Closes the connection as soon as nothing is lost by it: GOAWAY (§6.8).
@@ -95,13 +100,15 @@ impl Connection {
         if self.stage == Stage::Open
             && let Err(code) = self.receive(context, out)?
         {
-            tracing::debug!(address = %self.answering.address, ?code, "an HTTP/2 connection ends with an error");
+            tracing::debug!(address = %self.exchanges.client.address, ?code, "an HTTP/2 connection ends with an error");
             self.protocol.fail(code, out);
             self.stage = Stage::Closing;
         }
-        self.answer(out);
+        self.answer(context, out);
+        self.protocol.tell_of_content(context, out);
         self.wait_for_content(context);
         ready!(self.poll_send(context, out))?;
+        self.protocol.note_waiting();
         let over = match self.stage {
             Stage::Open => self.protocol.is_drained(),
             // Nor will there be room for what is left, if there is none now.
@@ -112,7 +119,7 @@ impl Connection {
             return Poll::Pending;
         }
         self.stage = Stage::Closing;
-        self.farewell.poll(&mut self.session, context, &self.answering.pulse)
+        self.farewell.poll(&mut self.session, context, &self.exchanges.activity)
     }
 
     /// Looks at what has come; the error that ends the connection is in the inner result.
@@ -142,27 +149,39 @@ impl Connection {
                 Poll::Pending => break,
             }
         }
-        let pulse = &self.answering.pulse;
+        let activity = &self.exchanges.activity;
         match self.protocol.is_amid_head() {
-            true => pulse.head_incomplete(pulse.requests() + 1),
-            false => pulse.no_head(),
+            true => activity.head_incomplete(activity.requests() + 1),
+            false => activity.no_head(),
         }
         Ok(Ok(()))
     }
 
-    /// Works out the responses to what was asked in this turn.
-    fn answer(&mut self, out: &mut Vec<u8>) {
+    /// Has answered what was asked in this turn, and what could not be answered before.
+    fn answer(&mut self, context: &Context<'_>, out: &mut Vec<u8>) {
         for at in 0..self.protocol.streams.len() {
-            let Some(asked) = self.protocol.streams[at].asked() else { continue };
-            let response = self.answering.answer(&asked.request, asked.too_large);
-            self.protocol.respond(at, asked.request.method(), response, out);
-            request::leave(asked.request);
+            let stream = &mut self.protocol.streams[at];
+            if let Some(mut asked) = stream.asked() {
+                if let Some(inbox) = &stream.inbox {
+                    let content = RequestContent::new(inbox.clone(), self.exchanges.activity.clone());
+                    *asked.request.body_mut() = RequestBody::http2(content);
+                }
+                let is_head = asked.request.method() == Method::HEAD;
+                match self.exchanges.answer(&mut asked.request, asked.too_large) {
+                    Answered::Now(response) => self.protocol.respond(at, is_head, response, context, out),
+                    Answered::Later(respond) => stream.awaits(respond, is_head, context),
+                }
+                request::leave(asked.request);
+            }
+            if let Poll::Ready((response, is_head)) = self.protocol.streams[at].poll_response(context) {
+                self.protocol.respond(at, is_head, response, context, out);
+            }
         }
     }
 
     /// Comes again when enough was read of a request.
     fn wait_for_content(&mut self, context: &mut Context<'_>) {
-        let soonest = self.protocol.streams.iter().filter_map(|stream| Some(stream.content.as_ref()?.until)).min();
+        let soonest = self.protocol.streams.iter().filter_map(|stream| stream.content.as_ref()?.until).min();
         let Some(soonest) = soonest else {
             self.waits = None;
             return;
@@ -180,7 +199,7 @@ impl Connection {
         let mut more = self.protocol.has_to_send();
         loop {
             let left = match more {
-                true => self.share.poll_left(context, self.answering.pulse.turn()),
+                true => self.share.poll_left(context, self.exchanges.activity.turn()),
                 false => Poll::Ready(0),
             };
             let most = match left {
@@ -199,7 +218,7 @@ impl Connection {
             ready!(sent);
             if left.is_pending() {
                 // Nor is it idle: there is more to write.
-                self.answering.pulse.took_nothing();
+                self.exchanges.activity.took_nothing();
             }
             if written == 0 {
                 return Poll::Ready(Ok(()));
@@ -209,11 +228,11 @@ impl Connection {
 
     /// Sends what is sealed.
     fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (pulse, bounds) = (&self.answering.pulse, &self.answering.worker.settings.bounds);
-        let sent = self.session.poll_send(context, |bytes| pulse.took(bytes, false, bounds));
+        let activity = &self.exchanges.activity;
+        let sent = self.session.poll_send(context, |bytes| activity.took(bytes, false));
         match &sent {
-            Poll::Ready(_) => pulse.took_all(),
-            Poll::Pending => pulse.took_nothing(),
+            Poll::Ready(_) => activity.took_all(),
+            Poll::Pending => activity.took_nothing(),
         }
         sent
     }

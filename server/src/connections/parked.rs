@@ -3,7 +3,7 @@
 //! hyper holds two buffers of 8 KiB for each HTTP/1 connection, used or not, and a site has many connections that wait. So
 //! when nothing was asked for a moment, hyper's part is taken away, and made anew once something happens. What is known of
 //! the connection (its requests, deadlines, the place in the client's bytes) stays where it is, in [`Guarded`] and
-//! [`Pulse`](super::Pulse).
+//! [`Activity`](super::Activity).
 
 use std::{
     future::poll_fn,

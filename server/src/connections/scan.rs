@@ -8,7 +8,7 @@
 //! Content is followed to its end, as the next request begins there. All that is taken here means the same to hyper, which
 //! takes more.
 
-use crate::respond::{
+use crate::semantics::{
     field::{Length, is_token},
     target,
 };

@@ -1,6 +1,7 @@
-//! A plain stream that lets the kernel send what lies in a package, without copying it here.
+//! A plain stream that lets the kernel send what lies mapped from a file, without copying it here.
 
 use std::{
+    fs::File,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -14,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Marks, writable::poll_writable};
+use super::{flags::RequestFlags, writable::poll_writable};
 
 /// From this length on, a system call of its own is cheaper than a copy.
 const WORTH_IT: usize = 32 * 1024;
@@ -26,11 +27,17 @@ const PROVEN: usize = 512 * 1024;
 /// ask for a file in so small pieces that a response of a megabyte costs more than twice as much.
 const UNSENT_IF_PROVEN: u32 = 512 * 1024;
 
-/// A TCP stream that knows from which package its responses come.
+/// Bytes that lie mapped from a file, so that the kernel can send them from there.
+pub(crate) trait Mapped: Send + Sync {
+    /// Where in the file these bytes lie, if they are a part of the mapping.
+    fn position(&self, part: &[u8]) -> Option<(&File, u64)>;
+}
+
+/// A TCP stream that knows where its responses lie.
 #[derive(Debug)]
 pub(crate) struct Spliced {
     stream: TcpStream,
-    marks: Arc<Marks>,
+    flags: Arc<RequestFlags>,
     /// Whether the content of the response that is sent lies in the file: what is left of it is sent from there too.
     from_file: bool,
     /// How much has been sent from files, up to [`PROVEN`].
@@ -38,8 +45,8 @@ pub(crate) struct Spliced {
 }
 
 impl Spliced {
-    pub(crate) fn new(stream: TcpStream, marks: Arc<Marks>) -> Self {
-        Self { stream, marks, from_file: false, taken: 0 }
+    pub(crate) fn new(stream: TcpStream, flags: Arc<RequestFlags>) -> Self {
+        Self { stream, flags, from_file: false, taken: 0 }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -51,13 +58,16 @@ impl Spliced {
     fn worth_it(&self, part: &[u8]) -> bool {
         const PAGE: u64 = 4096;
         part.len() >= WORTH_IT
-            && self.marks.site().is_some_and(|site| site.position(part).is_some_and(|(_, offset)| offset % PAGE == 0))
+            && self
+                .flags
+                .mapped()
+                .is_some_and(|mapped| mapped.position(part).is_some_and(|(_, offset)| offset % PAGE == 0))
     }
 
     /// Sends bytes from the package's file; `None` if they do not lie there.
     fn send_file(&self, context: &mut Context<'_>, part: &[u8]) -> Poll<Option<io::Result<usize>>> {
-        let Some(site) = self.marks.site() else { return Poll::Ready(None) };
-        let Some((file, offset)) = site.position(part) else { return Poll::Ready(None) };
+        let Some(mapped) = self.flags.mapped() else { return Poll::Ready(None) };
+        let Some((file, offset)) = mapped.position(part) else { return Poll::Ready(None) };
         let send = || {
             let mut at = offset;
             Ok(rustix::fs::sendfile(&self.stream, file, Some(&mut at), part.len())?)

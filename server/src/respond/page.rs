@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
-use super::target;
 use crate::{
     Site,
+    semantics::target,
     site::{Among, Entry, Place, Slash, Target},
 };
 

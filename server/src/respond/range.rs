@@ -4,11 +4,8 @@ use std::{collections::VecDeque, ops::Range};
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{
-    body::{Body, Run},
-    inflating::Share,
-    representation::Representation,
-};
+use super::{inflated::Run, inflating::Share, representation::Representation};
+use crate::connections::Body;
 
 /// More parts than this are not worth their headers; the request is answered as if it had not asked for parts (§14.2).
 const MOST_PARTS: usize = 16;

@@ -6,14 +6,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    body::{Body, Run, Segments},
-    coding::Wanted,
-    conditional::{self, Validators},
-    field,
+    inflated::{Inflated, Run},
     inflating::Share,
 };
 use crate::{
     Site,
+    connections::{Body, Segments},
+    semantics::{
+        coding::Wanted,
+        conditional::{self, Validators},
+        field,
+    },
     site::{Coding, EntityTag, Entry, Method},
 };
 
@@ -163,7 +166,9 @@ impl<'a> Representation<'a> {
         match &self.source {
             Source::Lying(segments) => Some(Body::many(runs.into_iter().map(|run| run.of(segments)).collect())),
             Source::Deflated { packed, size } => {
-                Some(Body::inflated((packed.clone(), *size), inflating.room(*size).ok()?, runs))
+                let inflated = Inflated::new((packed.clone(), *size), inflating.room(*size).ok()?, runs);
+                let length = inflated.length();
+                Some(Body::sourced(inflated, Some(length)))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Paths with placeholders, as `_redirects` and `_headers` have them.
 
-use crate::respond::target::ENCODED_SLASH;
+use crate::semantics::target::ENCODED_SLASH;
 
 /// A path in which `*` stands for anything and `:name` for one segment, or the part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]

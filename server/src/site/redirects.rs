@@ -26,7 +26,7 @@ use super::{
     pattern::{Captures, Pattern, name_length},
     place::{ForHost, Place, scheme},
 };
-use crate::respond::target;
+use crate::semantics::target;
 
 const FILE: &str = "_redirects";
 const MOST_PLAIN: usize = 2_000;

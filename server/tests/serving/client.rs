@@ -94,7 +94,10 @@ pub(crate) async fn handshake(
     certificate: &str,
     protocols: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    handshake_over(TcpStream::connect(address).await?, certificate, protocols).await
+    let stream = TcpStream::connect(address).await?;
+    // As clients do: a small frame would wait for the acknowledgement of the one before it.
+    stream.set_nodelay(true)?;
+    handshake_over(stream, certificate, protocols).await
 }
 
 async fn handshake_over(
@@ -195,6 +198,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             response.content = self.unread.drain(..length).collect();
         }
         Some(response)
+    }
+
+    /// Reads up to these bytes, and returns all up to them.
+    pub(crate) async fn until(&mut self, end: &[u8]) -> Vec<u8> {
+        let read = async {
+            loop {
+                if let Some(at) = self.unread.windows(end.len()).position(|bytes| bytes == end) {
+                    return self.unread.drain(..at + end.len()).collect();
+                }
+                assert!(self.more().await, "the connection ended: {:?}", String::from_utf8_lossy(&self.unread));
+            }
+        };
+        timeout(DEADLINE, read).await.expect("it did not come in time")
     }
 
     /// Reads until the server closes, and returns what it still said.

@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use spothost_server::{Bound, Drained, Identity, Listen, PackageLimits, Running, Settings, Site};
+use spothost_server::{Bound, Drained, Identity, Listen, PackageLimits, Running, ServeError, Settings, Site};
 use tokio::sync::watch;
 
-use crate::package::Package;
+use crate::{
+    handler::{Working, Works},
+    package::Package,
+};
 
 pub(crate) struct Server {
     pub(crate) http: SocketAddr,
@@ -40,6 +43,28 @@ impl Server {
     }
 
     pub(crate) fn on(bound: Bound, adjust: impl FnOnce(&mut Settings)) -> Self {
+        Self::answering(bound, adjust, |bound, settings, sites, identities| bound.serve(settings, sites, identities))
+    }
+
+    /// Has a handler answer.
+    pub(crate) fn handled_by(works: Arc<Works>, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let bound = Bound::bind(&Listen { http: any, https: any }).unwrap();
+        Self::answering(bound, adjust, |bound, settings, _, identities| {
+            bound.serve_with(settings, Arc::new(Working(works)), identities)
+        })
+    }
+
+    fn answering(
+        bound: Bound,
+        adjust: impl FnOnce(&mut Settings),
+        serve: impl FnOnce(
+            Bound,
+            Settings,
+            watch::Receiver<Option<Arc<Site>>>,
+            watch::Receiver<Option<Arc<Identity>>>,
+        ) -> Result<Running, ServeError>,
+    ) -> Self {
         let mut settings = Settings::new(DOMAIN);
         settings.aliases = vec!["example.org".into()];
         settings.threads = NonZero::new(2);
@@ -48,7 +73,7 @@ impl Server {
         let (chain, key) = identity();
         let (site, sites) = watch::channel(None);
         let (identity, identities) = watch::channel(Some(Arc::new(Identity::from_pem(&chain, &key).unwrap())));
-        let running = bound.serve(settings, sites, identities).unwrap();
+        let running = serve(bound, settings, sites, identities).unwrap();
         Self { http, https, site, identity, certificate: chain, running }
     }
 

@@ -3,14 +3,14 @@
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 
 use super::{
     frame::{self, ErrorCode, LONGEST, flag, kind},
     hpack::{Decoder, Encoder, Field, Refused, Sink},
     protocol::{PREFACE, Protocol},
 };
-use crate::{Settings, respond::Body};
+use crate::{Settings, connections::Body};
 
 /// The frames behind the preface: what comes of them does not depend on how they are cut, and is well formed; no client has
 /// more sent than it has room for.
@@ -22,12 +22,13 @@ pub(crate) fn frames(data: &[u8]) {
         return;
     }
     let content = Bytes::from(vec![b'x'; 40_000]);
+    let (mut sent, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
     for at in 0..protocol.streams.len() {
         let asked = protocol.streams[at].asked().expect("nothing was answered yet");
         let body = if at % 2 == 0 { Body::lying(content.clone()) } else { Body::empty() };
-        protocol.respond(at, asked.request.method(), Response::new(body), &mut said);
+        let is_head = asked.request.method() == Method::HEAD;
+        protocol.respond(at, is_head, Response::new(body), &context, &mut said);
     }
-    let (mut sent, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
     let room = protocol.window.room();
     let written = protocol.send(&mut context, 100_000, &mut said, &mut sent).unwrap();
     assert!(written <= room.min(100_000));

@@ -59,6 +59,8 @@ pub(super) struct Protocol {
     reset: VecDeque<u32>,
     /// Streams that were reset before they were looked at, and not made up for; streams that had to be reset here.
     pub(super) resets: usize,
+    /// Streams that were reset while a handler worked for them, and not made up for.
+    pub(super) cancelled: usize,
     errors: usize,
     pub(super) drain: Drain,
 }
@@ -138,6 +140,7 @@ impl Protocol {
             block: None,
             reset: VecDeque::new(),
             resets: 0,
+            cancelled: 0,
             errors: 0,
             drain: Drain::No,
         }
@@ -251,6 +254,7 @@ impl Protocol {
     /// A response was sent to its end: that makes up for a stream which was reset too soon.
     pub(super) fn made_up(&mut self) {
         self.resets = self.resets.saturating_sub(1);
+        self.cancelled = self.cancelled.saturating_sub(1);
     }
 
     /// Says that no more requests are to come. All that the client has sent before it knows are answered.
@@ -265,6 +269,12 @@ impl Protocol {
     /// Whether the client knows that no more requests are answered, and all are.
     pub(super) fn is_drained(&self) -> bool {
         matches!(self.drain, Drain::After(_)) && self.streams.is_empty()
+    }
+
+    /// Says for each response whether it waits for the server or for its client.
+    pub(super) fn note_waiting(&mut self) {
+        let room = self.window.room();
+        self.streams.iter_mut().for_each(|stream| stream.note_waiting(room));
     }
 
     /// Ends the connection with an error of the client's (§5.4.1).

@@ -1,5 +1,8 @@
 //! What each type of frame does (RFC 9113 §6).
 
+use std::task::Context;
+
+use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::{
@@ -11,46 +14,92 @@ use super::{
     window::Overflow,
 };
 
+/// How much content of all streams may be unread before the client gets no more room for any. It is more than a few streams can
+/// hold, so that an upload whose handler stalls stops no other.
+const MOST_UNREAD: usize = 512 * 1024;
+
 impl Protocol {
     pub(super) fn data(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         self.check_begun(head.stream)?;
         // Padding counts, and so does what comes for a stream that is gone (§6.9.1).
         self.room = self.room.checked_sub(payload.len() as u32).ok_or(ErrorCode::FlowControl)?;
-        if self.room < ROOM / 2 {
-            frame::write_window_update(0, ROOM - self.room, out);
-            self.room = ROOM;
-        }
-        let content = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?.len();
+        self.more_room(out);
+        let content = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?;
         let Some(at) = self.find(head.stream) else {
             return match self.was_reset(head.stream) {
                 true => Ok(()),
                 false => self.reset(head.stream, ErrorCode::StreamClosed, out),
             };
         };
-        let Some(coming) = &mut self.streams[at].content else {
+        let stream = &mut self.streams[at];
+        let Some(coming) = &mut stream.content else {
             return self.reset(head.stream, ErrorCode::StreamClosed, out);
         };
-        if let Err(code) = coming.take(content, payload.len()) {
+        if let Err(code) = coming.take(content.len(), payload.len()) {
             return self.reset(head.stream, code, out);
         }
-        if head.has(flag::END_STREAM) {
-            return self.content_ends(at, out);
+        let is_wanted = stream.inbox.as_ref().is_some_and(|inbox| inbox.push(content));
+        if !is_wanted {
+            coming.scrap(content.len());
         }
-        if let Some(more) = coming.more_room() {
+        if head.has(flag::END_STREAM) {
+            return self.content_ends(at, Some(HeaderMap::new()), out);
+        }
+        // What is wanted makes room when it is read.
+        if !is_wanted && let Some(more) = coming.more_room(0) {
             frame::write_window_update(head.stream, more, out);
         }
         Ok(())
     }
 
-    fn content_ends(&mut self, at: usize, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
-        let stream = &mut self.streams[at];
-        match stream.content.take() {
-            Some(content) if !content.may_end() => {
-                let id = stream.id;
-                self.reset(id, ErrorCode::Protocol, out)
-            }
-            _ => Ok(()),
+    /// Gives the client room on all streams again, unless too much of what it sent is unread.
+    fn more_room(&mut self, out: &mut Vec<u8>) {
+        if self.room >= ROOM / 2 {
+            return;
         }
+        let unread: usize = self.streams.iter().filter_map(|stream| Some(stream.inbox.as_ref()?.unread())).sum();
+        if unread + ROOM as usize <= MOST_UNREAD {
+            frame::write_window_update(0, ROOM - self.room, out);
+            self.room = ROOM;
+        }
+    }
+
+    /// Tells the client what has become of the content that it sends: how much room there is again, and whether it is to send it
+    /// at all.
+    pub(super) fn tell_of_content(&mut self, context: &Context<'_>, out: &mut Vec<u8>) {
+        for stream in &mut self.streams {
+            let (Some(content), Some(inbox)) = (&mut stream.content, &stream.inbox) else { continue };
+            let look = inbox.look(context);
+            if look.asks && matches!(stream.state, State::Awaited(_)) {
+                let encoder = &mut self.encoder;
+                frame::write_headers(stream.id, false, out, |out| encoder.begin(StatusCode::CONTINUE, out));
+            }
+            if look.dropped {
+                content.let_go(Instant::now() + self.bounds.content);
+            }
+            if let Some(more) = content.more_room(look.unread) {
+                frame::write_window_update(stream.id, more, out);
+            }
+            if look.dropped {
+                stream.inbox = None;
+            }
+        }
+        self.more_room(out);
+    }
+
+    /// The content of the request at that place has come, with trailers or none; `None` if those are not to be had.
+    fn content_ends(&mut self, at: usize, trailers: Option<HeaderMap>, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let stream = &mut self.streams[at];
+        if stream.content.take().is_some_and(|content| !content.may_end()) {
+            let id = stream.id;
+            return self.reset(id, ErrorCode::Protocol, out);
+        }
+        match (&stream.inbox, trailers) {
+            (Some(inbox), Some(trailers)) => inbox.end(Some(trailers).filter(|trailers| !trailers.is_empty())),
+            (Some(inbox), None) => inbox.cut(),
+            (None, _) => {}
+        }
+        Ok(())
     }
 
     pub(super) fn headers(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
@@ -105,7 +154,7 @@ impl Protocol {
         match &self.streams[at].content {
             None => self.reset(id, ErrorCode::StreamClosed, out),
             Some(_) if !ends || !fields.are_trailers() => self.reset(id, ErrorCode::Protocol, out),
-            Some(_) => self.content_ends(at, out),
+            Some(_) => self.content_ends(at, fields.trailers(), out),
         }
     }
 
@@ -192,11 +241,15 @@ impl Protocol {
         self.check_begun(head.stream)?;
         let Some(at) = self.find(head.stream) else { return Ok(()) };
         let stream = self.streams.remove(at);
-        if matches!(stream.state, State::Asked(_)) {
-            self.resets += 1;
-            if self.resets > self.bounds.resets {
-                return Err(ErrorCode::EnhanceYourCalm);
-            }
+        // Rapid reset (CVE-2023-44487): what is begun costs more than what was not looked at, but people do change their mind.
+        let (count, most) = match stream.state {
+            State::Asked(_) => (&mut self.resets, self.bounds.resets),
+            State::Awaited(_) => (&mut self.cancelled, self.bounds.streams),
+            State::Answered(_) | State::Over => return Ok(()),
+        };
+        *count += 1;
+        if *count > most {
+            return Err(ErrorCode::EnhanceYourCalm);
         }
         Ok(())
     }

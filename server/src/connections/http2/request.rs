@@ -8,7 +8,7 @@ use http::{
 };
 
 use super::hpack::{Field, Refused, Sink};
-use crate::respond::field::Length;
+use crate::{connections::RequestBody, semantics::field::Length};
 
 /// A head that is so many times larger than is wanted is not answered: to unpack it is what it was sent for.
 const BOMB: usize = 16;
@@ -26,7 +26,7 @@ thread_local! {
 const MOST_SPARE: usize = 32;
 
 /// Leaves the room of a request that was answered to the next one.
-pub(super) fn leave(request: Request<()>) {
+pub(super) fn leave(request: Request<RequestBody>) {
     let mut fields = request.into_parts().0.headers;
     SPARE.with_borrow_mut(|spare| {
         if fields.capacity() <= MOST_SPARE && spare.len() < MOST_SPARE {
@@ -55,11 +55,19 @@ pub(super) struct Fields {
 /// A request's head.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) request: Request<()>,
+    pub(super) request: Request<RequestBody>,
     /// Whether it had more fields than are wanted.
     pub(super) too_large: bool,
     /// How long its content is, as it says.
     pub(super) announced: Option<u64>,
+}
+
+impl Head {
+    /// Whether the client waits to be asked for its content (RFC 9110 §10.1.1).
+    pub(super) fn expects(&self) -> bool {
+        let mut expected = self.request.headers().get_all(header::EXPECT).iter();
+        expected.any(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
 }
 
 impl Fields {
@@ -88,6 +96,11 @@ impl Fields {
     pub(super) fn are_trailers(&self) -> bool {
         let pseudo = self.method.is_some() || self.scheme.is_some() || self.authority.is_some() || self.path.is_some();
         !pseudo && !self.malformed && !self.others.contains_key(header::CONTENT_LENGTH)
+    }
+
+    /// The fields as trailers; none if they are more than is wanted, as some are missing then.
+    pub(super) fn trailers(self) -> Option<HeaderMap> {
+        (self.size <= self.most).then_some(self.others)
     }
 
     /// The request that they make (§8.3.1).
@@ -121,7 +134,7 @@ impl Fields {
             }
         }
         let announced = announced(&self.others)?;
-        let mut request = Request::new(());
+        let mut request = Request::new(RequestBody::empty());
         *request.method_mut() = method;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed)?;

@@ -8,17 +8,19 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
+use tokio::time::Instant;
 
 use super::{
     frame::{self, ErrorCode, HEAD, Head, LONGEST, flag, kind},
     priority::{Priority, Urgency},
     protocol::Protocol,
     stream::{self, Answer, State},
+    waits::Waits,
 };
 use crate::{
-    connections::session::Session,
-    respond::{Body, body::Segments, conditional::http_date},
+    connections::{Body, Segments, session::Session},
+    semantics::conditional::http_date,
 };
 
 /// Content that is no longer than that is copied behind its head, rather than sealed from where it lies.
@@ -51,12 +53,19 @@ impl Records for Vec<u8> {
 
 impl Protocol {
     /// Writes the head of the response to the request at that place.
-    pub(super) fn respond(&mut self, at: usize, method: &Method, mut response: Response<Body>, out: &mut Vec<u8>) {
+    pub(super) fn respond(
+        &mut self,
+        at: usize,
+        is_head: bool,
+        mut response: Response<Body>,
+        context: &Context<'_>,
+        out: &mut Vec<u8>,
+    ) {
         let stream = &mut self.streams[at];
         let account = response.body_mut().discharge();
         let left = response.body().left();
-        complete(response.status(), method, left, response.headers_mut());
-        let ends = left == 0 && stream.content.is_none();
+        complete(response.status(), is_head, left, response.headers_mut());
+        let ends = left == Some(0) && stream.content.is_none();
         let encoder = &mut self.encoder;
         frame::write_headers(stream.id, ends, out, |out| {
             encoder.begin(response.status(), out);
@@ -69,8 +78,10 @@ impl Protocol {
             return;
         }
         // What has no content was handed over with its head, even if the request has not ended.
-        let account = account.filter(|_| left > 0);
-        stream.state = State::Answered(Answer { body: response.into_body(), piece: Segments::default(), account });
+        let account = account.filter(|_| left != Some(0));
+        let waits = response.body().is_streamed().then(|| Waits::new(context));
+        stream.state =
+            State::Answered(Answer { waits, body: response.into_body(), piece: Segments::default(), account });
     }
 
     /// Lets streams write, the most urgent first, until they have written `most` bytes of content, behind what is in `out`
@@ -182,6 +193,7 @@ impl Protocol {
     pub(super) fn has_to_send(&self) -> bool {
         self.streams.iter().any(|stream| match &stream.state {
             State::Answered(answer) if answer.is_sent() => stream.is_read(),
+            State::Answered(answer) if answer.is_waiting() => false,
             State::Answered(_) => stream.window.room().min(self.window.room()) > 0,
             _ => false,
         })
@@ -210,11 +222,13 @@ impl Protocol {
         let longest = if left_of_record < LEAST { LONGEST } else { left_of_record }.min(room);
         if !answer.piece.has_remaining() {
             // No more than is sent at once: a client that makes no room must not have anything inflated that waits for it.
-            answer.piece = match answer.body.poll_next(context, longest) {
+            answer.piece = match answer.poll_next(context, longest) {
                 Poll::Pending => return Ok(None),
                 Poll::Ready(Some(Ok(piece))) => piece,
-                // The package does not hold what it declares.
-                Poll::Ready(_) => {
+                Poll::Ready(None) => return Ok(self.end(at, out).then_some(0)),
+                // The package does not hold what it declares, or a handler fails.
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "a response is reset amid its content");
                     stream.state = State::Over;
                     let id = stream.id;
                     self.forget(id, ErrorCode::Internal, out);
@@ -223,7 +237,7 @@ impl Protocol {
             };
         }
         let length = answer.piece.remaining().min(longest);
-        let all = length == answer.piece.remaining() && answer.body.left() == 0;
+        let all = length == answer.piece.remaining() && answer.body.is_over();
         let ends = all && stream.content.is_none();
         let flags = if ends { flag::END_STREAM } else { 0 };
         Head { length, kind: kind::DATA, flags, stream: stream.id }.write(out);
@@ -257,6 +271,10 @@ impl Protocol {
     /// Ends a stream whose response is sent, if its request has ended, or enough was read of it.
     fn end(&mut self, at: usize, out: &mut Vec<u8>) -> bool {
         let stream = &mut self.streams[at];
+        // A handler may read on behind its response, but not for longer than anything is read that nobody wants.
+        if let Some(content) = &mut stream.content {
+            content.let_go(Instant::now() + self.bounds.content);
+        }
         if !stream.is_read() {
             return false;
         }
@@ -271,17 +289,13 @@ impl Protocol {
     }
 }
 
-impl Answer {
-    /// Whether all its content is.
-    fn is_sent(&self) -> bool {
-        !self.piece.has_remaining() && self.body.left() == 0
-    }
-}
-
 /// The fields that follow from the response and the time (RFC 9110 §6.6.1, §8.6).
-fn complete(status: StatusCode, method: &Method, length: u64, headers: &mut HeaderMap) {
-    let without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || method == Method::HEAD;
-    if (length > 0 || !without) && !headers.contains_key(header::CONTENT_LENGTH) {
+fn complete(status: StatusCode, is_head: bool, length: Option<u64>, headers: &mut HeaderMap) {
+    let without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || is_head;
+    if let Some(length) = length
+        && (length > 0 || !without)
+        && !headers.contains_key(header::CONTENT_LENGTH)
+    {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
     if !headers.contains_key(header::DATE)
@@ -318,7 +332,7 @@ mod tests {
         protocol.receive(&bytes, &mut out).unwrap();
         for at in 0..protocol.streams.len() {
             let body = Body::lying(Bytes::from(vec![b'x'; length]));
-            protocol.respond(at, &Method::GET, Response::new(body), &mut out);
+            protocol.respond(at, false, Response::new(body), &Context::from_waker(Waker::noop()), &mut out);
         }
         protocol
     }

@@ -1,17 +1,20 @@
 //! One request and its response.
 
-use std::{cell::RefCell, mem};
-
-use tokio::time::Instant;
-
-use super::{frame::ErrorCode, priority::Priority, request::Head, window::Window};
-use crate::{
-    account::Account,
-    connections::farewell::MOST_SCRAPPED,
-    respond::{Body, body::Segments},
+use std::{
+    cell::RefCell,
+    io, mem,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
-/// The most that is read of a request's content, which no page wants.
+use bytes::Buf;
+use http::Response;
+use tokio::time::Instant;
+
+use super::{frame::ErrorCode, inbox::Inbox, priority::Priority, request::Head, waits::Waits, window::Window};
+use crate::connections::{Body, Segments, account::Account, exchange::Respond, farewell::MOST_SCRAPPED};
+
+/// The most that is read of a request's content that no handler wants.
 const MOST: u64 = MOST_SCRAPPED as u64;
 
 /// A stream that is not closed (RFC 9113 §5.1).
@@ -23,30 +26,53 @@ pub(super) struct Stream {
     pub(super) priority: Priority,
     /// What still comes of the request; none if it has ended.
     pub(super) content: Option<Content>,
+    /// Where the handler reads it; none if it does not.
+    pub(super) inbox: Option<Arc<Inbox>>,
     pub(super) state: State,
+}
+
+/// What nobody will send any more.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(inbox) = &self.inbox {
+            inbox.cut();
+        }
+    }
 }
 
 /// How far a request is.
 #[derive(Debug)]
 pub(super) enum State {
-    /// It waits for its response.
+    /// It was not looked at.
     Asked(Head),
+    /// Its handler works out the response.
+    Awaited(Awaited),
     /// Its response is being sent.
     Answered(Answer),
     /// Nothing is left of it.
     Over,
 }
 
+/// A response that is not known yet.
+pub(super) struct Awaited {
+    respond: Respond,
+    waits: Waits,
+    /// Whether the request is HEAD.
+    pub(super) is_head: bool,
+}
+
 /// What is left of a response.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// What its body waits for, if that is a stream.
+    pub(super) waits: Option<Waits>,
     pub(super) body: Body,
     /// What the body has given last, and is not sent yet.
     pub(super) piece: Segments,
     pub(super) account: Option<Account>,
 }
 
-/// The content of a request: read to its end within bounds.
+/// The content of a request: its handler's, or else read to its end within bounds.
 ///
 /// A response may end before its request does, and the stream is reset without an error then (§8.1). Widespread versions of
 /// curl take that reset for a failure, and never show the response. Over HTTP/1.1 the connection is closed instead, in stages
@@ -55,10 +81,12 @@ pub(super) struct Answer {
 pub(super) struct Content {
     announced: Option<u64>,
     came: u64,
+    /// How much of that nobody wanted.
+    scrapped: u64,
     /// What the client may still send.
     room: u32,
-    /// When that is enough.
-    pub(super) until: Instant,
+    /// When what nobody wants is enough; none while the handler has the content.
+    pub(super) until: Option<Instant>,
 }
 
 /// What the client may send before it is told of more room (§6.9.2).
@@ -88,10 +116,11 @@ impl Stream {
     /// A request that has come, with the content that is to follow.
     pub(super) fn new(id: u32, window: Window, head: Head, content: Option<Content>) -> Self {
         let priority = Priority::of(head.request.headers());
-        Self { id, window, priority, content, state: State::Asked(head) }
+        let inbox = content.as_ref().map(|_| Inbox::new(head.announced, head.expects()));
+        Self { id, window, priority, content, inbox, state: State::Asked(head) }
     }
 
-    /// The request, once, if it waits for its response.
+    /// The request, once, if it was not looked at.
     pub(super) fn asked(&mut self) -> Option<Head> {
         if !matches!(self.state, State::Asked(_)) {
             return None;
@@ -106,11 +135,71 @@ impl Stream {
     pub(super) fn is_read(&self) -> bool {
         self.content.as_ref().is_none_or(Content::is_enough)
     }
+
+    /// The response comes later; until then the handler may read the content.
+    pub(super) fn awaits(&mut self, respond: Respond, is_head: bool, context: &Context<'_>) {
+        if let Some(content) = &mut self.content {
+            content.until = None;
+        }
+        self.state = State::Awaited(Awaited { respond, waits: Waits::new(context), is_head });
+    }
+
+    /// The response, once it is known, and whether it is to HEAD.
+    pub(super) fn poll_response(&mut self, context: &Context<'_>) -> Poll<(Response<Body>, bool)> {
+        match &mut self.state {
+            State::Awaited(Awaited { respond, waits, is_head }) => {
+                waits.poll(context, |context| respond.as_mut().poll(context)).map(|response| (response, *is_head))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Says whether the response waits for the server or for its client.
+    pub(super) fn note_waiting(&mut self, room: usize) {
+        let room = room.min(self.window.room());
+        if let State::Answered(answer) = &mut self.state
+            && let (Some(waits), Some(account)) = (&answer.waits, &mut answer.account)
+        {
+            account.wait_for_server(room > 0 && !answer.piece.has_remaining() && !waits.is_woken());
+        }
+    }
+}
+
+impl Answer {
+    /// Whether all its content is sent.
+    pub(super) fn is_sent(&self) -> bool {
+        !self.piece.has_remaining() && self.body.is_over()
+    }
+
+    /// Whether its body has nothing to give now.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.piece.has_remaining() && self.waits.as_ref().is_some_and(|waits| !waits.is_woken())
+    }
+
+    /// What is to be sent next; see [`Body::poll_next`].
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Option<io::Result<Segments>>> {
+        match &mut self.waits {
+            None => self.body.poll_next(context, most),
+            Some(waits) => {
+                let next = waits.poll(context, |context| self.body.poll_next(context, most));
+                if let Some(account) = &mut self.account {
+                    account.wait_for_server(next.is_pending());
+                }
+                next
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Awaited {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Awaited").field("waits", &self.waits).finish_non_exhaustive()
+    }
 }
 
 impl Content {
     pub(super) fn new(announced: Option<u64>, until: Instant) -> Self {
-        Self { announced, came: 0, room: ROOM, until }
+        Self { announced, came: 0, scrapped: 0, room: ROOM, until: Some(until) }
     }
 
     /// Takes `content`, which counts `length` with its padding.
@@ -132,17 +221,28 @@ impl Content {
         self.announced.is_none_or(|announced| announced == self.came)
     }
 
-    /// How much more room the client is to be told of.
-    pub(super) fn more_room(&mut self) -> Option<u32> {
-        let more = ROOM - self.room;
-        (more > ROOM / 2 && self.came < MOST).then(|| {
-            self.room = ROOM;
+    /// So many bytes of it came, and nobody wants them.
+    pub(super) fn scrap(&mut self, content: usize) {
+        self.scrapped += content as u64;
+    }
+
+    /// How much more room the client is to be told of, where so much of what it sent is not read yet.
+    pub(super) fn more_room(&mut self, unread: usize) -> Option<u32> {
+        let unread = u32::try_from(unread).unwrap_or(u32::MAX);
+        let more = ROOM.saturating_sub(self.room).saturating_sub(unread);
+        (more > ROOM / 2 && self.scrapped < MOST).then(|| {
+            self.room += more;
             more
         })
     }
 
+    /// Nobody wants what is still to come: it is waited for until then.
+    pub(super) fn let_go(&mut self, until: Instant) {
+        self.until.get_or_insert(until);
+    }
+
     /// Whether enough was read of it.
     fn is_enough(&self) -> bool {
-        self.came >= MOST || Instant::now() >= self.until
+        self.scrapped >= MOST || self.until.is_some_and(|until| Instant::now() >= until)
     }
 }

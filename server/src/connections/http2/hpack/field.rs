@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::{OVERHEAD, table::Counted};
-use crate::respond::{authority::HostPort, field, target};
+use crate::semantics::{authority::HostPort, field, target};
 
 /// A field of a request, or what makes a request malformed (RFC 9113 §8.2, §8.3).
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,362 @@
+//! What a response carries: bytes as they lie, or what a source gives piece by piece.
+
+use std::{
+    collections::VecDeque,
+    error::Error,
+    fmt,
+    io::{self, IoSlice},
+    ops::Range,
+    pin::Pin,
+    sync::Weak,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use hyper::body::{Frame, SizeHint};
+
+use super::{account::Account, spliced::Mapped};
+
+/// The content of a response: bytes, or a stream that gives them while they are sent.
+pub struct Body {
+    content: Content,
+    /// How many bytes are still to come; none if that is not known.
+    left: Option<u64>,
+    account: Option<Account>,
+    mapped: Option<Weak<dyn Mapped>>,
+}
+
+enum Content {
+    Empty,
+    Lying(Segments),
+    Many(VecDeque<Segments>),
+    Sourced(Box<dyn Source>),
+    /// A handler's, who may have nothing to say for as long as it likes.
+    Streamed(Box<dyn Source>),
+}
+
+/// Gives content while it is sent. It is asked for more only when there is room for it.
+pub(crate) trait Source: Send {
+    /// The next bytes, `most` of them if it would have to keep or make them until then; none when there are no more.
+    fn poll_next(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Option<io::Result<Segments>>>;
+}
+
+impl Body {
+    /// No content.
+    pub fn empty() -> Self {
+        Self::of(Content::Empty, Some(0))
+    }
+
+    /// A stream, polled only when the client has room for more. Where neither its `size_hint` nor the response's
+    /// `Content-Length` says how long it is, it is sent in chunks (RFC 9112 §7.1), or in frames without a length (RFC 9113 §6.1).
+    ///
+    /// An error of the stream, or another length, ends the response so that the client sees that it is not whole: HTTP/1.1
+    /// without the last chunk, HTTP/2 with RST_STREAM of INTERNAL_ERROR. Trailers are left out.
+    pub fn stream<B>(stream: B) -> Self
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let length = stream.size_hint().exact();
+        Self::of(Content::Streamed(Box::new(Streamed(Box::pin(stream)))), length)
+    }
+
+    /// Bytes that lie somewhere already.
+    pub(crate) fn lying(segments: impl Into<Segments>) -> Self {
+        let segments = segments.into();
+        match segments.length() {
+            0 => Self::empty(),
+            length => Self::of(Content::Lying(segments), Some(length)),
+        }
+    }
+
+    /// Several of them, one after the other.
+    pub(crate) fn many(parts: VecDeque<Segments>) -> Self {
+        let length = parts.iter().map(Segments::length).sum();
+        Self::of(Content::Many(parts), Some(length))
+    }
+
+    /// What a source gives: so many bytes, if that is known.
+    pub(crate) fn sourced(source: impl Source + 'static, length: Option<u64>) -> Self {
+        Self::of(Content::Sourced(Box::new(source)), length)
+    }
+
+    fn of(content: Content, left: Option<u64>) -> Self {
+        Self { content, left, account: None, mapped: None }
+    }
+
+    /// Says where its bytes lie mapped from a file. They are found there by their address.
+    pub(crate) fn lies_in(&mut self, mapped: Weak<dyn Mapped>) {
+        self.mapped = Some(mapped);
+    }
+
+    /// Where its bytes lie, if that was said.
+    pub(super) fn mapped(&mut self) -> Option<Weak<dyn Mapped>> {
+        self.mapped.take()
+    }
+
+    /// Keeps the account until the content was handed over, or is dropped.
+    pub(super) fn charge(&mut self, account: Account) {
+        self.account = Some(account);
+    }
+
+    /// Hands the account to whoever knows better when the content is handed over.
+    pub(super) fn discharge(&mut self) -> Option<Account> {
+        self.account.take()
+    }
+
+    /// How many bytes are still to come, if that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// Whether nothing is still to come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Whether it is a handler's stream.
+    pub(super) fn is_streamed(&self) -> bool {
+        matches!(self.content, Content::Streamed(_))
+    }
+
+    /// A stream must be as long as that.
+    pub(super) fn expect(&mut self, length: u64) {
+        self.left = Some(length);
+    }
+
+    /// The next bytes; of what a source makes no more than `most`, since what is made and not sent is memory. What lies
+    /// somewhere is not cut.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Option<io::Result<Segments>>> {
+        if self.is_over() {
+            self.account = None;
+            return Poll::Ready(None);
+        }
+        let next = match &mut self.content {
+            Content::Empty => None,
+            Content::Lying(segments) => Some(Ok(std::mem::take(segments))),
+            Content::Many(parts) => parts.pop_front().map(Ok),
+            Content::Sourced(source) => ready!(source.poll_next(context, most)),
+            Content::Streamed(source) => {
+                let next = source.poll_next(context, most);
+                if let Some(account) = &mut self.account {
+                    account.wait_for_server(next.is_pending());
+                }
+                ready!(next)
+            }
+        };
+        let length = match &next {
+            Some(Ok(segments)) => segments.length(),
+            _ => 0,
+        };
+        let next = match (next, self.left) {
+            (Some(Ok(_)), Some(left)) if length > left => {
+                Some(Err(io::Error::other("the content is longer than it says")))
+            }
+            (None, Some(_)) => Some(Err(io::Error::other("the content is shorter than it says"))),
+            (next, _) => next,
+        };
+        match &next {
+            Some(Ok(_)) => self.left = self.left.map(|left| left - length),
+            Some(Err(_)) => {}
+            None => self.left = Some(0),
+        }
+        if let Some(account) = &mut self.account {
+            account.add(length);
+        }
+        if self.is_over() || !matches!(next, Some(Ok(_))) {
+            self.account = None;
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::lying(bytes)
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::lying(Bytes::from(text))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Body").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+/// A stream of somebody else's making.
+struct Streamed<B>(Pin<Box<B>>);
+
+impl<B> Source for Streamed<B>
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn poll_next(&mut self, context: &mut Context<'_>, _: usize) -> Poll<Option<io::Result<Segments>>> {
+        loop {
+            let Some(frame) = ready!(self.0.as_mut().poll_frame(context)) else { return Poll::Ready(None) };
+            match frame.map(Frame::into_data) {
+                // An empty chunk would end the content (RFC 9112 §7.1).
+                Ok(Ok(data)) if data.is_empty() => {}
+                Ok(Ok(data)) => return Poll::Ready(Some(Ok(data.into()))),
+                // Trailers.
+                Ok(Err(_)) => {}
+                Err(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
+            }
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Segments;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Segments>, io::Error>>> {
+        self.poll_next(context, usize::MAX).map(|next| next.map(|segments| segments.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Up to three pieces that are sent as one.
+#[derive(Clone, Debug, Default)]
+pub struct Segments([Bytes; 3]);
+
+impl Segments {
+    pub(crate) fn new(head: Bytes, middle: Bytes, tail: Bytes) -> Self {
+        Self([head, middle, tail])
+    }
+
+    /// Length of all pieces together.
+    pub(crate) fn length(&self) -> u64 {
+        self.0.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// The first `length` bytes of all pieces; fewer, if there are no more.
+    pub(crate) fn first(&self, mut length: usize) -> [&[u8]; 3] {
+        self.0.each_ref().map(|piece| {
+            let here = length.min(piece.len());
+            length -= here;
+            &piece[..here]
+        })
+    }
+
+    /// A part, which must lie inside.
+    pub(crate) fn slice(&self, part: Range<u64>) -> Self {
+        let mut from = 0;
+        Self(self.0.each_ref().map(|piece| {
+            let length = piece.len() as u64;
+            let start = part.start.saturating_sub(from).min(length);
+            let end = part.end.saturating_sub(from).min(length);
+            from += length;
+            piece.slice(start as usize..end.max(start) as usize)
+        }))
+    }
+}
+
+impl From<Bytes> for Segments {
+    fn from(bytes: Bytes) -> Self {
+        Self([bytes, Bytes::new(), Bytes::new()])
+    }
+}
+
+impl Buf for Segments {
+    fn remaining(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.0.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece)
+    }
+
+    fn chunks_vectored<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        for (piece, slot) in self.0.iter().filter(|piece| !piece.is_empty()).zip(out) {
+            *slot = IoSlice::new(piece);
+            used += 1;
+        }
+        used
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        for piece in &mut self.0 {
+            let here = count.min(piece.len());
+            piece.advance(here);
+            count -= here;
+        }
+        assert_eq!(count, 0, "advanced beyond the end");
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        match self.0.iter_mut().find(|piece| !piece.is_empty()) {
+            // Hands out a view, where the default would copy.
+            Some(piece) if piece.len() >= length => piece.split_to(length),
+            _ => {
+                assert!(length <= self.remaining(), "advanced beyond the end");
+                let mut copy = bytes::BytesMut::with_capacity(length);
+                bytes::BufMut::put(&mut copy, self.take(length));
+                copy.freeze()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments() -> Segments {
+        Segments::new(Bytes::from_static(b"abc"), Bytes::from_static(b"defgh"), Bytes::from_static(b"ij"))
+    }
+
+    fn read(mut segments: Segments) -> Vec<u8> {
+        segments.copy_to_bytes(segments.remaining()).to_vec()
+    }
+
+    #[test]
+    fn every_slice_of_segments_is_the_slice_of_their_bytes() {
+        let whole = b"abcdefghij";
+        for start in 0..=10 {
+            for end in start..=10 {
+                assert_eq!(read(segments().slice(start..end)), &whole[start as usize..end as usize], "{start}..{end}");
+                assert_eq!(segments().first(end as usize).concat(), &whole[..end as usize]);
+            }
+        }
+    }
+
+    #[test]
+    fn segments_are_read_alike_in_every_step() {
+        for step in 1..=10 {
+            let (mut rest, mut seen) = (segments(), Vec::new());
+            while rest.has_remaining() {
+                let mut slices = [IoSlice::new(&[]); 8];
+                let used = rest.chunks_vectored(&mut slices);
+                let offered: usize = slices[..used].iter().map(|slice| slice.len()).sum();
+                assert_eq!(offered, rest.remaining());
+                let here = step.min(rest.chunk().len());
+                seen.extend_from_slice(&rest.chunk()[..here]);
+                rest.advance(here);
+            }
+            assert_eq!(seen, b"abcdefghij", "steps of {step}");
+        }
+    }
+}

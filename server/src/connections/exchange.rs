@@ -1,0 +1,273 @@
+//! From a request to a response that is accounted for, whatever the protocol and whoever answers.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::Service,
+};
+use tokio::time::timeout;
+
+use super::{
+    Activity, Answer, Body, Client, Phase, RequestBody, Worker,
+    account::Account,
+    flags::{Content, RequestFlags},
+    handler::Later,
+};
+use crate::{
+    access::Line,
+    semantics::{field::Length, limits},
+};
+
+/// The most content of an HTTP/1 request that is read, so that its connection can go on: more than a form or an API call has.
+/// Whoever announces more is answered at once.
+const MOST_READ: u64 = 64 * 1024;
+
+/// Has the requests of one connection answered.
+#[derive(Clone, Debug)]
+pub(super) struct Exchanges {
+    pub(super) worker: Arc<Worker>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) flags: Arc<RequestFlags>,
+    pub(super) client: Client,
+}
+
+/// What is remembered of a request until its response: its head may be the handler's by then.
+struct Begun {
+    version: Version,
+    is_head: bool,
+    /// Whether the client waits to be asked for its content (RFC 9110 §10.1.1): who is not may then send it or not.
+    expects: bool,
+    line: Option<Box<Line>>,
+}
+
+/// The answer of an HTTP/2 request.
+#[expect(clippy::large_enum_variant, reason = "files are answered at once, and want no allocation for it")]
+pub(super) enum Answered {
+    Now(Response<Body>),
+    Later(Respond),
+}
+
+/// A response that comes when it is known.
+pub(super) type Respond = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+impl Exchanges {
+    /// The response to a request of HTTP/2, of which not all fields were kept if it was `too_large`.
+    pub(super) fn answer(&self, request: &mut Request<RequestBody>, too_large: bool) -> Answered {
+        self.activity.began();
+        let begun = self.begin(request);
+        let refusal = too_large.then_some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        match self.ask(request, refusal) {
+            Answer::Now(response) => Answered::Now(self.respond(begun, response, Content::Read)),
+            Answer::Later(response) => {
+                // What the handler has not taken is read and dropped from now on.
+                *request.body_mut() = RequestBody::empty();
+                Answered::Later(self.clone().respond_later(begun, response, RequestBody::empty()))
+            }
+        }
+    }
+
+    fn begin(&self, request: &Request<RequestBody>) -> Begun {
+        let line = self.worker.log.as_ref().map(|_| Box::new(Line::begin(self.client.address, request)));
+        let expects = !request.body().is_end_stream() && request.headers().contains_key(header::EXPECT);
+        Begun { version: request.version(), is_head: request.method() == Method::HEAD, expects, line }
+    }
+
+    /// Asks the handler, unless the request is refused.
+    fn ask(&self, request: &mut Request<RequestBody>, refusal: Option<StatusCode>) -> Answer {
+        let handler = &self.worker.handler;
+        match limits::refusal(&self.worker.settings.bounds, request).or(refusal) {
+            Some(status) => Answer::Now(handler.refuse(status, request, self.client)),
+            None => handler.handle(request, self.client),
+        }
+    }
+
+    /// The response as it is sent. Whoever breaks the rules of HTTP may not mean by its next bytes what they would be taken for
+    /// (RFC 9112 §9.3, §11.2): the connection ends.
+    fn respond(&self, begun: Begun, mut response: Response<Body>, content: Content) -> Response<Body> {
+        let confused = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::URI_TOO_LONG);
+        let mut account = self.account(begun.line);
+        let streamed = response.body().is_streamed();
+        self.flags.cancel_if_left(streamed);
+        if streamed {
+            frame(begun.is_head, &mut response);
+        } else {
+            withhold(begun.is_head, &mut response);
+        }
+        account.answered(response.status());
+        self.end(begun.version, account, confused, content, &mut response);
+        response
+    }
+
+    /// The response of a handler that works it out, and has left that of the content.
+    fn respond_later(self, begun: Begun, response: Later, left: RequestBody) -> Respond {
+        let mut account = self.account(begun.line);
+        account.wait_for_server(true);
+        self.flags.cancel_if_left(true);
+        Box::pin(async move {
+            let mut response = response.await;
+            account.wait_for_server(false);
+            frame(begun.is_head, &mut response);
+            account.answered(response.status());
+            let content = match left.is_end_stream() {
+                true => self.flags.content(),
+                false => self.read(left, begun.expects).await,
+            };
+            self.end(begun.version, account, false, content, &mut response);
+            response
+        })
+    }
+
+    /// Ends the connection behind the response, if need be, and has the response accounted for.
+    fn end(&self, version: Version, account: Account, confused: bool, content: Content, response: &mut Response<Body>) {
+        if version < Version::HTTP_2 {
+            let closing = *self.worker.phase.borrow() >= Phase::Lingering;
+            if closing || confused || content != Content::Read {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            if !self.client.secure {
+                self.flags.serve_from(response.body_mut().mapped());
+            }
+        }
+        response.body_mut().charge(account);
+    }
+
+    fn account(&self, line: Option<Box<Line>>) -> Account {
+        let line = self.worker.log.clone().zip(line);
+        Account::new(self.worker.counters.clone(), self.activity.clone(), line)
+    }
+
+    /// Reads content that nobody wants, until enough of it came or it has not for long enough.
+    async fn read(&self, content: RequestBody, expects: bool) -> Content {
+        if expects || content.size_hint().lower() > MOST_READ {
+            return Content::Unread;
+        }
+        timeout(self.worker.settings.patience.close, read(content)).await.unwrap_or(Content::Unread)
+    }
+
+    /// Sends the response once the content has come, or has not for long enough.
+    async fn respond_behind(
+        self,
+        begun: Begun,
+        response: Response<Body>,
+        mut request: Request<RequestBody>,
+    ) -> Response<Body> {
+        let content = self.read(std::mem::take(request.body_mut()), false).await;
+        let response = match content {
+            Content::Broken => self.worker.handler.refuse(StatusCode::BAD_REQUEST, &request, self.client),
+            Content::Read | Content::Unread => response,
+        };
+        self.respond(begun, response, content)
+    }
+}
+
+impl Service<Request<Incoming>> for Exchanges {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.activity.began();
+        let mut request = request.map(|content| RequestBody::http1(content, &self.flags, &self.activity));
+        let begun = self.begin(&request);
+        let long_target = self.flags.long_target(self.activity.requests()).then_some(StatusCode::URI_TOO_LONG);
+        let response = match self.ask(&mut request, long_target) {
+            Answer::Now(response) => response,
+            Answer::Later(response) => {
+                let left = std::mem::take(request.body_mut());
+                return Responding::Later(self.clone().respond_later(begun, response, left));
+            }
+        };
+        let content = match request.body() {
+            content if content.is_end_stream() => self.flags.content(),
+            content if begun.expects || content.size_hint().lower() > MOST_READ => Content::Unread,
+            _ => return Responding::Later(Box::pin(self.clone().respond_behind(begun, response, request))),
+        };
+        Responding::Now(Some(self.respond(begun, response, content)))
+    }
+}
+
+/// A response to HTTP/1, at once or later.
+#[expect(clippy::large_enum_variant, reason = "files are answered at once, and want no allocation for it")]
+pub(super) enum Responding {
+    Now(Option<Response<Body>>),
+    Later(Respond),
+}
+
+impl Future for Responding {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Self::Later(response) => response.as_mut().poll(context).map(Ok),
+        }
+    }
+}
+
+/// HEAD has the fields of GET and none of its content (RFC 9110 §9.3.2).
+fn withhold(is_head: bool, response: &mut Response<Body>) {
+    if !is_head {
+        return;
+    }
+    if let Some(length @ 1..) = response.body().left() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = Body::empty();
+}
+
+/// Fields that are of one connection alone (RFC 9110 §7.6.1): the wire has its own.
+const OF_THE_CONNECTION: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Makes a handler's response one that can be framed: the length that it says is that of its content (RFC 9110 §8.6), and it
+/// has none where there is none (§6.4.1).
+fn frame(is_head: bool, response: &mut Response<Body>) {
+    if response.status().is_informational() {
+        tracing::error!(status = %response.status(), "a handler answers with what is no final response");
+        *response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    for name in &OF_THE_CONNECTION {
+        response.headers_mut().remove(name);
+    }
+    let said = response.headers().get(header::CONTENT_LENGTH).and_then(|length| Length::read(length.as_bytes()));
+    let without = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    match (response.body().left(), said) {
+        // It describes content that is not sent.
+        (None | Some(0), Some(_)) if is_head || response.status() == StatusCode::NOT_MODIFIED => {}
+        (None, Some(length)) if !without => response.body_mut().expect(length),
+        _ => drop(response.headers_mut().remove(header::CONTENT_LENGTH)),
+    }
+    withhold(is_head, response);
+    if without {
+        *response.body_mut() = Body::empty();
+    }
+}
+
+/// Reads content to its end, unless it is more than that.
+async fn read(mut content: RequestBody) -> Content {
+    let mut came = 0;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut content).poll_frame(context)).await {
+        match frame {
+            Ok(frame) => came += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Err(_) => return Content::Broken,
+        }
+        if came > MOST_READ {
+            return Content::Unread;
+        }
+    }
+    Content::Read
+}

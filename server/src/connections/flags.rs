@@ -1,0 +1,95 @@
+//! What the stream of an HTTP/1 connection and its exchanges tell each other.
+
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+};
+
+use super::spliced::Mapped;
+
+/// Flags of one connection, of which some are of one request.
+#[derive(Default)]
+pub(crate) struct RequestFlags {
+    /// The number of the request whose target was too long, and was cut; 0 for none. Bytes are looked at before the requests
+    /// before them are answered, so it must be said which one is meant.
+    long_target: AtomicU64,
+    /// What became of the content of the last request, as a [`Content`].
+    content: AtomicU8,
+    /// Whether what is under way is dropped when the client closes its side. Who asks for a file may close it and wait.
+    cancels: AtomicBool,
+    /// The connection is to end as soon as nothing is under way.
+    closing: AtomicBool,
+    /// Where the last response lies mapped, where its file may be sent as it is.
+    mapped: Mutex<Option<Weak<dyn Mapped>>>,
+}
+
+/// What became of a request's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// There is none left to come, or what comes does not concern the next request.
+    Read,
+    /// Some is still to come: the next request would have to be looked for behind it.
+    Unread,
+    /// It is not framed as it must be, or ended early.
+    Broken,
+}
+
+impl RequestFlags {
+    /// The target of the request with this number is too long.
+    pub(super) fn cut_target(&self, request: u64) {
+        self.long_target.store(request, Relaxed);
+    }
+
+    /// Whether this is the number of the request whose target was too long.
+    pub(super) fn long_target(&self, request: u64) -> bool {
+        self.long_target.load(Relaxed) == request
+    }
+
+    pub(super) fn content_is(&self, content: Content) {
+        self.content.store(content as u8, Relaxed);
+    }
+
+    /// What has become so far of the last request's content.
+    pub(super) fn content(&self) -> Content {
+        const READ: u8 = Content::Read as u8;
+        const UNREAD: u8 = Content::Unread as u8;
+        match self.content.load(Relaxed) {
+            READ => Content::Read,
+            UNREAD => Content::Unread,
+            _ => Content::Broken,
+        }
+    }
+
+    /// Whether the request under way is dropped when the client closes its side.
+    pub(super) fn cancel_if_left(&self, cancels: bool) {
+        self.cancels.store(cancels, Relaxed);
+    }
+
+    pub(super) fn cancels(&self) -> bool {
+        self.cancels.load(Relaxed)
+    }
+
+    /// The next response lies there.
+    pub(super) fn serve_from(&self, mapped: Option<Weak<dyn Mapped>>) {
+        *self.mapped.lock().unwrap_or_else(PoisonError::into_inner) = mapped;
+    }
+
+    /// Where the last response lies, unless that was let go of meanwhile.
+    pub(super) fn mapped(&self) -> Option<Arc<dyn Mapped>> {
+        self.mapped.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    pub(super) fn closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+}
+
+impl std::fmt::Debug for RequestFlags {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RequestFlags").field("closing", &self.closing).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! The content of one request on its way from its connection to the handler that reads it.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use hyper::body::Frame;
+
+use crate::connections::{Activity, request_body::Awaited};
+
+/// What came and was not read: never more than the stream's window. The handler may read it in a task of its own.
+#[derive(Debug, Default)]
+pub(super) struct Inbox(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// In one buffer, however small the frames were.
+    unread: BytesMut,
+    trailers: Option<HeaderMap>,
+    end: End,
+    /// How much the request says is still to be read.
+    left: Option<u64>,
+    /// Whether the client waits to be asked for the content, and whether it is to be asked.
+    expects: bool,
+    asks: bool,
+    /// Whether the handler reads no more.
+    dropped: bool,
+    reader: Option<Waker>,
+    connection: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    /// More is to come.
+    #[default]
+    Open,
+    Whole,
+    /// The stream was reset or its connection lost.
+    Cut,
+    /// The handler knows.
+    Told,
+}
+
+/// What the connection sees of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) unread: usize,
+    pub(super) dropped: bool,
+    /// Whether the client is to be told to go on (RFC 9110 §10.1.1); said once.
+    pub(super) asks: bool,
+}
+
+impl Inbox {
+    /// That of a request which announces so many bytes, and sends them only if it is asked to.
+    pub(super) fn new(announced: Option<u64>, expects: bool) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { left: announced, expects, ..State::default() })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes content; `false` if nobody reads it.
+    pub(super) fn push(&self, content: &[u8]) -> bool {
+        let mut state = self.state();
+        if state.dropped {
+            return false;
+        }
+        if !content.is_empty() {
+            state.expects = false;
+            state.unread.extend_from_slice(content);
+            state.wake_reader();
+        }
+        true
+    }
+
+    /// The content is whole.
+    pub(super) fn end(&self, trailers: Option<HeaderMap>) {
+        self.close(End::Whole, trailers);
+    }
+
+    /// There will be no more of it, whole or not.
+    pub(super) fn cut(&self) {
+        self.close(End::Cut, None);
+    }
+
+    fn close(&self, end: End, trailers: Option<HeaderMap>) {
+        let mut state = self.state();
+        if state.end == End::Open {
+            state.end = end;
+            state.trailers = trailers.filter(|_| !state.dropped);
+            state.wake_reader();
+        }
+    }
+
+    /// How much of it is unread.
+    pub(super) fn unread(&self) -> usize {
+        self.state().unread.len()
+    }
+
+    /// Looks what has become of it; the task comes again when more has.
+    pub(super) fn look(&self, context: &Context<'_>) -> Look {
+        let mut state = self.state();
+        if !state.connection.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            state.connection = Some(context.waker().clone());
+        }
+        Look { unread: state.unread.len(), dropped: state.dropped, asks: std::mem::take(&mut state.asks) }
+    }
+}
+
+impl State {
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn wake_connection(&self) {
+        if let Some(connection) = &self.connection {
+            connection.wake_by_ref();
+        }
+    }
+}
+
+/// The handler's side.
+#[derive(Debug)]
+pub(crate) struct RequestContent {
+    inbox: Arc<Inbox>,
+    awaited: Awaited,
+}
+
+impl RequestContent {
+    pub(super) fn new(inbox: Arc<Inbox>, activity: Arc<Activity>) -> Self {
+        Self { inbox, awaited: Awaited::new(activity) }
+    }
+
+    /// All that came and was not read, then the trailers.
+    pub(in crate::connections) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let mut state = self.inbox.state();
+        if !state.unread.is_empty() {
+            let content = state.unread.split().freeze();
+            state.left = state.left.map(|left| left.saturating_sub(content.len() as u64));
+            // The client may be told of more room.
+            state.wake_connection();
+            self.awaited.set(false, content.len());
+            return Poll::Ready(Some(Ok(Frame::data(content))));
+        }
+        self.awaited.set(state.end == End::Open, 0);
+        match state.end {
+            End::Open => {
+                state.reader = Some(context.waker().clone());
+                if std::mem::take(&mut state.expects) {
+                    state.asks = true;
+                    state.wake_connection();
+                }
+                Poll::Pending
+            }
+            End::Whole => {
+                state.end = End::Told;
+                Poll::Ready(state.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            End::Cut => {
+                state.end = End::Told;
+                let why = "the stream was reset or the connection ended before the content did";
+                Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::ConnectionReset, why))))
+            }
+            End::Told => Poll::Ready(None),
+        }
+    }
+
+    /// Whether all of it was read.
+    pub(in crate::connections) fn is_over(&self) -> bool {
+        let state = self.inbox.state();
+        let whole = state.end == End::Whole && state.trailers.is_none();
+        state.unread.is_empty() && (whole || state.end == End::Told)
+    }
+
+    /// How much is still to be read, if the request says so.
+    pub(in crate::connections) fn left(&self) -> Option<u64> {
+        self.inbox.state().left
+    }
+}
+
+impl Drop for RequestContent {
+    fn drop(&mut self) {
+        let mut state = self.inbox.state();
+        state.dropped = true;
+        state.unread = BytesMut::new();
+        state.trailers = None;
+        state.wake_connection();
+    }
+}

@@ -1,0 +1,154 @@
+//! What a request carries, for a handler that wants it.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+
+use super::{
+    Activity,
+    flags::{Content, RequestFlags},
+    http2,
+};
+
+/// The content of a request, as a stream: no more is read from the client than is asked for here, but for what fits a buffer.
+///
+/// The client is told to send what it waits to be asked for (`Expect: 100-continue`, RFC 9110 §10.1.1) when the stream is
+/// polled first. An error means that the client left, or broke the framing or its own `Content-Length`.
+#[derive(Debug, Default)]
+pub struct RequestBody(Kind);
+
+#[derive(Debug, Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Http1(Http1),
+    Http2(http2::RequestContent),
+}
+
+/// That of HTTP/1.
+#[derive(Debug)]
+struct Http1 {
+    incoming: Incoming,
+    flags: Arc<RequestFlags>,
+    awaited: Awaited,
+    /// Whether its end is known to the flags.
+    over: bool,
+}
+
+/// Whether a handler waits for content that the client has not sent.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    activity: Arc<Activity>,
+    is: bool,
+}
+
+impl RequestBody {
+    /// No content.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn http1(incoming: Incoming, flags: &Arc<RequestFlags>, activity: &Arc<Activity>) -> Self {
+        if incoming.is_end_stream() {
+            flags.content_is(Content::Read);
+            return Self::empty();
+        }
+        flags.content_is(Content::Unread);
+        let awaited = Awaited::new(activity.clone());
+        Self(Kind::Http1(Http1 { incoming, flags: flags.clone(), awaited, over: false }))
+    }
+
+    pub(super) fn http2(content: http2::RequestContent) -> Self {
+        Self(Kind::Http2(content))
+    }
+
+    /// The next bytes or the trailers, in an order of their own.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.0 {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Http1(content) => content.poll(context),
+            Kind::Http2(content) => content.poll(context),
+        }
+    }
+}
+
+impl Http1 {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.incoming).poll_frame(context);
+        let came = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        self.awaited.set(polled.is_pending(), came);
+        match &polled {
+            Poll::Ready(Some(Err(_))) => self.end(Content::Broken),
+            Poll::Ready(None) => self.end(Content::Read),
+            // Where the length was announced, nothing tells the end but the last byte.
+            Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.end(Content::Read),
+            _ => {}
+        }
+        polled.map(|next| next.map(|frame| frame.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))))
+    }
+
+    fn end(&mut self, content: Content) {
+        self.over = true;
+        self.flags.content_is(content);
+    }
+}
+
+impl Awaited {
+    pub(super) fn new(activity: Arc<Activity>) -> Self {
+        Self { activity, is: false }
+    }
+
+    /// Whether content is waited for after so many bytes came.
+    pub(super) fn set(&mut self, awaited: bool, came: usize) {
+        if came > 0 {
+            self.activity.progressed(came as u64);
+        }
+        if self.is != awaited {
+            self.is = awaited;
+            self.activity.wait_for_content(awaited);
+        }
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.set(false, 0);
+    }
+}
+
+impl hyper::body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.poll(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::Http1(content) => content.over || content.incoming.is_end_stream(),
+            Kind::Http2(content) => content.is_over(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Http1(content) => content.incoming.size_hint(),
+            Kind::Http2(content) => content.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}

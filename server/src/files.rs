@@ -1,0 +1,58 @@
+//! The handler of a site's files: a request is answered at once, with what the site holds now.
+
+use std::{fs::File, sync::Arc};
+
+use http::{Request, Response, StatusCode};
+use tokio::sync::watch;
+
+use crate::{
+    Settings, Site,
+    connections::{Answer, Body, Client, Handler, Mapped, RequestBody},
+    respond::{self, Asked, Places, Share},
+    semantics::authority::Names,
+};
+
+/// Answers with the files of a site.
+#[derive(Debug)]
+pub(crate) struct Files {
+    settings: Arc<Settings>,
+    names: Names,
+    site: watch::Receiver<Option<Arc<Site>>>,
+    /// Where responses are inflated.
+    inflating: Arc<Places>,
+}
+
+impl Files {
+    /// The files of the site that `site` has, for the names of `settings`, where HTTPS is at that port.
+    pub(crate) fn new(settings: Arc<Settings>, https: u16, site: watch::Receiver<Option<Arc<Site>>>) -> Self {
+        Self { names: settings.names(https), inflating: Places::new(&settings.bounds), settings, site }
+    }
+}
+
+impl Handler for Files {
+    fn handle(&self, request: &mut Request<RequestBody>, client: Client) -> Answer {
+        let asked = Asked {
+            names: &self.names,
+            settings: &self.settings,
+            site: self.site.borrow().clone(),
+            inflating: Share { places: &self.inflating, client: client.address },
+            secure: client.secure,
+        };
+        let mut response = respond::answer(&asked, request);
+        if let Some(site) = asked.site.filter(|_| !client.secure && self.settings.plain) {
+            let mapped: Arc<dyn Mapped> = site;
+            response.body_mut().lies_in(Arc::downgrade(&mapped));
+        }
+        Answer::Now(response)
+    }
+
+    fn refuse(&self, status: StatusCode, _: &Request<RequestBody>, client: Client) -> Response<Body> {
+        respond::refuse(&self.names, client.secure, status)
+    }
+}
+
+impl Mapped for Site {
+    fn position(&self, part: &[u8]) -> Option<(&File, u64)> {
+        Site::position(self, part)
+    }
+}
