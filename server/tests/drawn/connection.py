@@ -49,7 +49,7 @@ class Encoder(hpack.Encoder):
 class Connection:
     """`random` draws how frames are written. `settings` are the first ones that the client says."""
 
-    def __init__(self, server, random, settings=None, plainly=False):
+    def __init__(self, server, random, settings=None, plainly=False, address=None):
         self.server, self.seed = server, random.random()
         # What is said of the connection. Each stream has its own, so that what is said there does not depend on the others.
         self.random = server.random_of(self.seed)
@@ -74,7 +74,7 @@ class Connection:
         self.plain, self.wire, self.unread = [], [], b""
         self.compared, self.bytes = 0, 0
         self.greet(settings or {})
-        self.dial()
+        self.dial(address or server.address)
 
     def greet(self, settings):
         config = h2.config.H2Configuration(
@@ -87,8 +87,8 @@ class Connection:
         self.h2.encoder = Encoder()
         self.h2.initiate_connection()
 
-    def dial(self):
-        self.socket = socket.create_connection(self.server.address)
+    def dial(self, address):
+        self.socket = socket.create_connection(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -381,6 +381,9 @@ class Connection:
         elif frame.kind == frames.HEADERS:
             status = dict(self.h2.decoder.decode(frame.payload)).get(":status")
             self.foreign[frame.stream] = ("status", int(status))
+        elif frame.kind == frames.DATA and frame.payload:
+            # h2 does not count it.
+            self.raw(frames.window_update(0, len(frame.payload)))
 
     def take(self, event):
         events = h2.events

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Drives a server of HTTP/2 with drawn messages, legal and illegal, by a client that is not ours: PyPI's h2 and hpack.
 
-    drive.py ADDRESS:PORT --name NAME --certificate FILE --files FOLDER --streams N --seed N --draws N
+    drive.py ADDRESS:PORT --echo ADDRESS:PORT --name NAME --certificate FILE --files FOLDER --streams N --seed N --draws N
 
-The server serves the files of FOLDER under NAME, and bears N streams at once. One history, which is one connection, follows from
-one seed: what is said, and how it is cut. How bytes meet in time does not. One in four is legal; the others say something illegal
-amid legal traffic, each row of the table in its turn. After each of them another connection is served as ever.
+The server serves the files of FOLDER under NAME, and bears N streams at once; another one sends back at /echo what it is sent. One
+history, which is one connection, follows from one seed: what is said, and how it is cut. How bytes meet in time does not. One in
+four is legal; the others say something illegal amid legal traffic, each row of the table in its turn. After each of them another
+connection is served as ever.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import time
 import traceback
 
+from both_ways import both_ways
 from connection import Connection
 from exchange import Failure
 from illegal import ROWS, amid_traffic, begun_wrongly
@@ -27,12 +29,17 @@ ENOUGH = 3
 TOLD = 500
 
 
+def place(text):
+    host, port = text.rsplit(":", 1)
+    return host, int(port)
+
+
 class Server:
     """The server under test, as all connections know it."""
 
     def __init__(self, arguments):
-        host, port = arguments.server.rsplit(":", 1)
-        self.address, self.name, self.streams = (host, int(port)), arguments.name, arguments.streams
+        self.address, self.echo = place(arguments.server), place(arguments.echo)
+        self.name, self.streams = arguments.name, arguments.streams
         self.trust = ssl.create_default_context(cafile=arguments.certificate)
         self.trust.set_alpn_protocols(["h2"])
         folder = pathlib.Path(arguments.files)
@@ -49,7 +56,10 @@ def history(server, seed):
     if seed % 4:
         row = (seed - seed // 4 - 1) % (len(ROWS) + 3)
         return amid_traffic(server, drawn, ROWS[row]) if row < len(ROWS) else begun_wrongly(server, drawn)
-    legal = {0: at_every_byte, 25: at_once}.get(seed // 4 % 50, mixed)
+    number = seed // 4 % 50
+    if number % 5 == 2:
+        return both_ways(server, drawn)
+    legal = {0: at_every_byte, 25: at_once}.get(number, mixed)
     return legal(server, drawn)
 
 
@@ -93,6 +103,7 @@ class Run:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("server")
+    parser.add_argument("--echo", required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--certificate", required=True)
     parser.add_argument("--files", required=True)

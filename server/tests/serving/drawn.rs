@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
+use spothost_server::Settings;
+
 use crate::{
+    handler::Works,
     package::{Package, noise, text},
     server::{DOMAIN, Server},
 };
@@ -59,22 +62,27 @@ fn files(folder: &Path) -> Vec<u8> {
     package.deflated("index.html", "home").finish()
 }
 
+/// Bears 200 streams at once, and any slowness.
+fn patient(settings: &mut Settings) {
+    settings.bounds.streams = STREAMS;
+    settings.bounds.inflated = 4 * STREAMS as usize;
+    settings.bounds.inflated_per_address = settings.bounds.inflated;
+    settings.patience.handshake = PATIENCE;
+    settings.patience.first = PATIENCE;
+    settings.patience.head = PATIENCE;
+    settings.patience.idle = PATIENCE;
+    settings.patience.write = PATIENCE;
+    settings.patience.close = PATIENCE;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_another_implementation_are_answered_or_refused_as_the_standards_say() {
     let folder = tempfile::tempdir().unwrap();
     let (served, certificate) = (folder.path().join("files"), folder.path().join("certificate.pem"));
     fs::create_dir(&served).unwrap();
-    let server = Server::with(files(&served), |settings| {
-        settings.bounds.streams = STREAMS;
-        settings.bounds.inflated = 4 * STREAMS as usize;
-        settings.bounds.inflated_per_address = settings.bounds.inflated;
-        settings.patience.handshake = PATIENCE;
-        settings.patience.first = PATIENCE;
-        settings.patience.head = PATIENCE;
-        settings.patience.idle = PATIENCE;
-        settings.patience.write = PATIENCE;
-        settings.patience.close = PATIENCE;
-    });
+    let server = Server::with(files(&served), patient);
+    let echo = Server::handled_by(Works::new(), patient);
+    echo.identity.send_replace(server.identity.borrow().clone());
     fs::write(&certificate, &server.certificate).unwrap();
     let seed = number("SPOTHOST_SEED");
     let draws = number("SPOTHOST_DRAWS").unwrap_or(if seed.is_some() { 1 } else { DRAWS });
@@ -82,6 +90,7 @@ async fn messages_of_another_implementation_are_answered_or_refused_as_the_stand
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/drawn/drive.py");
     let mut command = Command::new(python());
     command.arg("-B").arg(driver).arg(server.https.to_string()).args(["--name", DOMAIN]);
+    command.arg("--echo").arg(echo.https.to_string());
     command.arg("--certificate").arg(certificate).arg("--files").arg(served);
     for (name, count) in [("--streams", u64::from(STREAMS)), ("--seed", seed), ("--draws", draws)] {
         command.arg(name).arg(count.to_string());
