@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::{
     aws::depot::{Depot, Object},
     documents::{
-        Document, HostDocument, HostRole, Label, Layout, Outcome, Release, Unreadable, Verdict, Version,
-        layout::is_latest,
+        Document, HostDocument, HostRole, Label, Layout, Outcome, Release, Verdict, Version, layout::is_latest,
     },
     fault::Fault,
     package::newest,
@@ -217,19 +216,19 @@ impl Said {
         objects.truncate(MOST_READ);
         let reading = objects.into_iter().map(|object| async move {
             let content = depot.read(&object.key, None).await?;
-            Ok((object, content.map(|content| D::read(&content))))
+            Ok::<_, Fault>((object, content))
         });
-        let read: Vec<Result<(&Release, Option<Result<D, Unreadable>>), Fault>> =
-            stream::iter(reading).buffered(AT_ONCE).collect().await;
+        let contents: Vec<_> = stream::iter(reading).buffered(AT_ONCE).try_collect().await?;
         let mut documents = Vec::new();
-        for read in read {
-            match read? {
-                (object, Some(Ok(document))) => documents.push(Dated { document, written: object.modified }),
-                (object, Some(Err(why))) => {
-                    self.unread.push(why.fault(format!("reading {}", object.key), NOT_OURS).to_string())
+        for (object, content) in contents {
+            // It was deleted since it was listed.
+            let Some(content) = content else { continue };
+            match D::read(&content) {
+                Ok(document) => documents.push(Dated { document, written: object.modified }),
+                Err(why) => {
+                    let told = why.fault(format!("reading {}", object.key), NOT_OURS).to_string();
+                    self.unread.push(told);
                 }
-                // It was deleted since it was listed.
-                (_, None) => {}
             }
         }
         Ok(documents)
