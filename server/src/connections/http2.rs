@@ -169,11 +169,16 @@ impl Connection {
                 let is_head = asked.request.method() == Method::HEAD;
                 match self.exchanges.answer(&mut asked.request, asked.too_large) {
                     Answered::Now(response) => self.protocol.respond(at, is_head, response, context, out),
-                    Answered::Later(respond) => stream.awaits(respond, is_head, context),
+                    Answered::Later(respond) => {
+                        stream.awaits(respond, is_head, context);
+                        self.protocol.busy = true;
+                    }
                 }
                 request::leave(asked.request);
             }
-            if let Poll::Ready((response, is_head)) = self.protocol.streams[at].poll_response(context) {
+            if self.protocol.busy
+                && let Poll::Ready((response, is_head)) = self.protocol.streams[at].poll_response(context)
+            {
                 self.protocol.respond(at, is_head, response, context, out);
             }
         }

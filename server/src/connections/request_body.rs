@@ -27,7 +27,8 @@ pub struct RequestBody(Kind);
 enum Kind {
     #[default]
     Empty,
-    Http1(Http1),
+    /// On the heap: requests without content are many, and moved about.
+    Http1(Box<Http1>),
     Http2(http2::RequestContent),
 }
 
@@ -61,7 +62,7 @@ impl RequestBody {
         }
         flags.content_is(Content::Unread);
         let awaited = Awaited::new(activity.clone());
-        Self(Kind::Http1(Http1 { incoming, flags: flags.clone(), awaited, over: false }))
+        Self(Kind::Http1(Box::new(Http1 { incoming, flags: flags.clone(), awaited, over: false })))
     }
 
     pub(super) fn http2(content: http2::RequestContent) -> Self {

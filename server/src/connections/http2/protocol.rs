@@ -39,6 +39,8 @@ pub(super) struct Protocol {
     pub(super) next: usize,
     /// How much that one has sent in its turn.
     pub(super) spent: usize,
+    /// Whether a stream may have content to come, or a handler that works for it.
+    pub(super) busy: bool,
     /// What was said of streams that have not begun.
     pub(super) early: BTreeMap<u32, Priority>,
     /// The last one that began.
@@ -129,6 +131,7 @@ impl Protocol {
             streams: Vec::new(),
             next: 0,
             spent: 0,
+            busy: false,
             early: BTreeMap::new(),
             last: 0,
             window: Window::new(),
@@ -273,6 +276,9 @@ impl Protocol {
 
     /// Says for each response whether it waits for the server or for its client.
     pub(super) fn note_waiting(&mut self) {
+        if !self.busy {
+            return;
+        }
         let room = self.window.room();
         self.streams.iter_mut().for_each(|stream| stream.note_waiting(room));
     }

@@ -67,6 +67,9 @@ impl Protocol {
     /// Tells the client what has become of the content that it sends: how much room there is again, and whether it is to send it
     /// at all.
     pub(super) fn tell_of_content(&mut self, context: &Context<'_>, out: &mut Vec<u8>) {
+        if !self.busy {
+            return;
+        }
         for stream in &mut self.streams {
             let (Some(content), Some(inbox)) = (&mut stream.content, &stream.inbox) else { continue };
             let look = inbox.look(context);
@@ -180,7 +183,9 @@ impl Protocol {
         let content = (!ends).then(|| Content::new(head.announced, Instant::now() + self.bounds.content));
         if self.streams.is_empty() {
             self.streams = stream::room();
+            self.busy = false;
         }
+        self.busy |= !ends;
         let mut stream = Stream::new(id, self.initial, head, content);
         stream.priority = priority.unwrap_or(stream.priority);
         self.streams.push(stream);

@@ -80,6 +80,7 @@ impl Protocol {
         // What has no content was handed over with its head, even if the request has not ended.
         let account = account.filter(|_| left != Some(0));
         let waits = response.body().is_streamed().then(|| Waits::new(context));
+        self.busy |= waits.is_some();
         stream.state =
             State::Answered(Answer { waits, body: response.into_body(), piece: Segments::default(), account });
     }
