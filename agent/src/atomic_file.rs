@@ -51,17 +51,23 @@ impl<'a> AtomicFile<'a> {
     /// What the file system or `write` says; the file is as it was then.
     pub fn write_with(self, write: impl FnOnce(&mut fs::File) -> io::Result<()>) -> io::Result<()> {
         let beside = self.beside();
-        self.replace(&beside, write).inspect_err(|_| drop(fs::remove_file(&beside)))
-    }
-
-    fn replace(self, beside: &Path, write: impl FnOnce(&mut fs::File) -> io::Result<()>) -> io::Result<()> {
         // What a crash has left may be readable by others.
-        if let Err(error) = fs::remove_file(beside)
+        if let Err(error) = fs::remove_file(&beside)
             && error.kind() != io::ErrorKind::NotFound
         {
             return Err(error);
         }
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(self.mode).open(beside)?;
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(self.mode).open(&beside)?;
+        // From here on the file beside is this writer's own.
+        self.replace(file, &beside, write).inspect_err(|_| drop(fs::remove_file(&beside)))
+    }
+
+    fn replace(
+        self,
+        mut file: fs::File,
+        beside: &Path,
+        write: impl FnOnce(&mut fs::File) -> io::Result<()>,
+    ) -> io::Result<()> {
         write(&mut file)?;
         if self.synced {
             file.sync_all()?;

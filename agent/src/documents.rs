@@ -19,8 +19,8 @@
 //! rule, which [`Document::read`] holds:
 //!
 //! * It says its `format`, a whole number. One that says none is of format 1: some were written before they said it.
-//! * A reader takes every format up to its own. A later one it neither uses nor overwrites, and says so, with the cure
-//!   ([`Unreadable::Later`]).
+//! * A reader takes every format up to its own. A later one it neither uses nor, unless it is the host's own, overwrites, and says
+//!   so, with the cure ([`Unreadable::Later`]).
 //! * Within a format fields may come. One that a reader does not know is passed over; a value that it does not understand counts
 //!   as one that is not there, and the rest of the document holds. Only without what it is about is it none
 //!   ([`Unreadable::Foreign`]).

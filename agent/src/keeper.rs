@@ -50,7 +50,9 @@ pub enum Ended {
     Aside,
     /// Another part has not yielded yet what it takes to look.
     Waiting,
-    /// With a fault, be it one that something is held despite.
+    /// Something is not as it should be, and is no reason not to hold the rest.
+    Despite,
+    /// With a fault.
     Failed,
 }
 
@@ -225,7 +227,7 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::He
                 place.holds(&K::holding(&held));
                 place.failed(&fault, tries, pace.look);
                 yields.hold(held);
-                yields.end(Ended::Failed);
+                yields.end(Ended::Despite);
                 jittered(pace.look, fastrand::f64())
             }
             Err(fault) => {

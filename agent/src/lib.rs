@@ -99,7 +99,7 @@ pub mod keeper;
 pub mod claim;
 // Asks a host for the site, as a visitor would.
 pub mod probe;
-// The account of how a host is doing: written by all, read by people only.
+// The account of how a host is doing: written by all, read by people and by the watchdog.
 pub mod status;
 // The configuration file, checked into types.
 pub mod config;

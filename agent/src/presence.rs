@@ -113,7 +113,7 @@ impl Sources {
     fn role(&self) -> Option<HostRole> {
         let Some(names) = &self.names else { return Some(HostRole::Serving) };
         match (*names.ended.borrow(), &*names.held.borrow()) {
-            (Ended::Well, Some(Leads::Here(_))) => Some(HostRole::Owner),
+            (Ended::Well | Ended::Despite, Some(Leads::Here(_))) => Some(HostRole::Owner),
             (Ended::Aside, Some(Leads::Elsewhere(_))) => Some(HostRole::Standby),
             _ => None,
         }
@@ -158,6 +158,8 @@ mod tests {
             (None, Ended::NotYet, None),
             (None, Ended::Failed, None),
             (Some(&here), Ended::Well, Some(HostRole::Owner)),
+            // One of the names may be left out, which is no reason not to say who serves the others.
+            (Some(&here), Ended::Despite, Some(HostRole::Owner)),
             (Some(&elsewhere), Ended::Aside, Some(HostRole::Standby)),
             // What was seen last may not be so any more.
             (Some(&here), Ended::Failed, None),

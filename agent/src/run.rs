@@ -116,6 +116,8 @@ pub async fn run(
     give_back(&going, decided.owes).await;
     board.gone();
     writer.abort();
+    // It may be writing; the last word is this one.
+    let _ = writer.await;
     let last = board.watch().borrow().clone();
     if let Err(error) = status::write(&file, &last) {
         tracing::debug!(%error, "the last status was not written");

@@ -18,9 +18,9 @@
 //! | at `_spothost.<domain>`: a CNAME; TXT that is an alias, routed, with several values or with others' | left alone, and nothing is claimed | likewise |
 //! | at `_spothost.<domain>`: addresses and other types | none of ours | likewise |
 //!
-//! Where the names are claimed, what keeps one further name from leading here keeps no other name from it: that name is left
-//! out of the batch and told. At the first name, or where nobody claims the names yet, nothing is led here before a person
-//! has decided.
+//! Where the names are claimed, what keeps one further name from leading here keeps no other name from it: that name
+//! is left out of the batch and told, and what a host before has left there stays. At the first name, or where nobody
+//! claims the names yet, nothing is led here before a person has decided.
 //!
 //! An alias is no record that changed by hand: its values are not ours to put back, and only a person knows what it was
 //! for. So it is left alone in claimed names, too. Hosts without a certificate take over nothing of people's, whatever

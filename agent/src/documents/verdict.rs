@@ -88,6 +88,11 @@ impl Verdict {
         self.verdict == Outcome::Refused
     }
 
+    /// Whether it says that the package has gone live well.
+    pub fn is_good(&self) -> bool {
+        self.verdict == Outcome::Good
+    }
+
     /// Whether it refuses the package that is signed so, or not at all: a refusal for a signature holds for no other.
     pub fn refuses_signed(&self, signature: Option<&str>) -> bool {
         self.refuses() && self.signed.as_ref().is_none_or(|signed| signed.has(signature))

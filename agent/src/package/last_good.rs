@@ -17,11 +17,11 @@ pub(super) fn instead(own: &[Release], before: &[Release], verdicts: &[Verdict])
         releases
     };
     let candidates: Vec<_> = newest_first(own).into_iter().chain(newest_first(before)).collect();
-    let on = |release: &Release, refuses: bool| {
-        verdicts.iter().any(|verdict| verdict.refuses() == refuses && verdict.is_about(release))
+    let about = |release: &Release, says: fn(&Verdict) -> bool| {
+        verdicts.iter().any(|verdict| says(verdict) && verdict.is_about(release))
     };
-    let allowed = || candidates.iter().filter(|release| !on(release, true));
-    allowed().find(|release| on(release, false)).or_else(|| allowed().next()).cloned()
+    let allowed = || candidates.iter().filter(|release| !about(release, Verdict::refuses));
+    allowed().find(|release| about(release, Verdict::is_good)).or_else(|| allowed().next()).cloned()
 }
 
 /// The order of packages, the newest first: by when S3 has written them, which it tells to the second; those of one second
@@ -64,6 +64,10 @@ mod tests {
             let taken = instead(&own, &before, &verdicts);
             assert_eq!(taken.as_ref().map(|r| r.etag.as_str()), expected, "good {good:?}, refused {refused:?}");
         }
+        // A word of a later version says neither.
+        let word = Outcome::Other("postponed".to_owned());
+        let other = Verdict::on(&release("k", "1", 0), word, "i-1", OffsetDateTime::UNIX_EPOCH, &[]);
+        assert_eq!(instead(&own, &before, &[other]).map(|release| release.etag), Some("3".to_owned()));
     }
 
     #[test]

@@ -363,7 +363,8 @@ impl FromBucket {
         let Some(listing) = &self.listing else { return Ok(None) };
         let own = listing.own.clone();
         // The bucket's own versions are asked for only where nothing else is known to be good.
-        let known_good = |release: &Release| verdicts.iter().any(|v| !v.refuses() && v.is_about(release));
+        let known_good =
+            |release: &Release| verdicts.iter().any(|verdict| verdict.is_good() && verdict.is_about(release));
         if own.iter().any(known_good) {
             return Ok(instead(&own, &[], &verdicts));
         }

@@ -103,11 +103,13 @@ fn somebody_elses(wanted: &Wanted<'_>, other: &str, certified: bool) -> Option<F
 /// What a person has to decide.
 pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> Result<Option<Vec<Step>>, Fault> {
     let Some(domain) = wanted.names.first() else { return Ok(None) };
-    let written = records::claim(domain, seen)?;
-    let steps = plan::record_steps(wanted, seen, written.is_some())?;
+    let written = records::claim(domain, seen);
+    let steps = plan::record_steps(wanted, seen, matches!(written, Ok(Some(_))))?;
+    // Where the names lead right, it makes no difference what stands at the claim.
     if steps.is_empty() {
         return Ok(None);
     }
+    let written = written?;
     if written.is_none() {
         refuse_what_is_somebody_elses(wanted.names, seen, &records::addresses(wanted.host), (wanted.adopt, true))?;
     }
