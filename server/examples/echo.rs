@@ -53,7 +53,8 @@ impl Handler for Echo {
             let request = std::mem::take(request);
             return Answer::later(async { echo(request) });
         }
-        let (what, number) = request.uri().path()[1..].split_once('/').unwrap_or_default();
+        let path = request.uri().path().trim_start_matches('/');
+        let (what, number) = path.split_once('/').unwrap_or_default();
         match (what, number.parse()) {
             ("bytes", Ok(left)) => Answer::Now(Response::new(Body::stream(Counted { at: 0, left, fails: false }))),
             ("fails", Ok(left)) => Answer::Now(Response::new(Body::stream(Counted { at: 0, left, fails: true }))),

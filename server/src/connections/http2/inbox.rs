@@ -142,7 +142,8 @@ impl RequestContent {
     pub(in crate::connections) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let mut state = self.inbox.state();
         if !state.unread.is_empty() {
-            let content = state.unread.split().freeze();
+            // All of it: what is split off keeps the rest of its memory.
+            let content = std::mem::take(&mut state.unread).freeze();
             state.left = state.left.map(|left| left.saturating_sub(content.len() as u64));
             // The client may be told of more room.
             state.wake_connection();

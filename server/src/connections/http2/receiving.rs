@@ -23,7 +23,10 @@ impl Protocol {
         self.check_begun(head.stream)?;
         // Padding counts, and so does what comes for a stream that is gone (§6.9.1).
         self.room = self.room.checked_sub(payload.len() as u32).ok_or(ErrorCode::FlowControl)?;
-        self.more_room(out);
+        // An empty frame takes no room, and is no reason to look at all streams.
+        if !payload.is_empty() {
+            self.more_room(out);
+        }
         let content = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?;
         let Some(at) = self.find(head.stream) else {
             return match self.was_reset(head.stream) {
