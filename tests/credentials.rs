@@ -261,7 +261,7 @@ async fn without_credentials_every_command_says_so_in_one_line() {
         &["releases", "--config", &config],
         &["rollback", "--config", &config],
         &["diff", "previous", "latest", "--config", &config],
-        &["prune", "--config", &config],
+        &["prune", "--keep", "2", "--config", &config],
         &["vault", "show", "--config", &config],
         &["vault", "verify", "--config", &config],
         &["budget", "--config", &config],
