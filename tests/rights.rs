@@ -17,6 +17,43 @@ const UNUSED: &[(&str, &str)] = &[
     ("operator ReadReportsOfFailedBoots s3:GetObject", "a person reads them with the AWS command line"),
 ];
 
+/// A call that a test makes so that it is refused.
+struct Refused {
+    who: &'static str,
+    action: &'static str,
+    is_it: fn(&Need) -> bool,
+    test: &'static str,
+}
+
+const REFUSED: [Refused; 3] = [
+    Refused {
+        who: "host",
+        action: "ec2:ModifyFleet",
+        is_it: has_no_tag,
+        test: "denied::fleet_without_the_tag_of_the_site_is_left_alone_and_named",
+    },
+    Refused {
+        who: "host",
+        action: "ec2:TerminateInstances",
+        is_it: has_no_tag,
+        test: "denied::fleet_without_the_tag_of_the_site_is_left_alone_and_named",
+    },
+    Refused {
+        who: "operator",
+        action: "s3:DeleteObject",
+        is_it: is_of_the_latest_package,
+        test: "denied::operator_may_delete_a_verdict_and_nothing_else_of_the_packages",
+    },
+];
+
+fn has_no_tag(need: &Need) -> bool {
+    need.keys.is_empty()
+}
+
+fn is_of_the_latest_package(need: &Need) -> bool {
+    need.resource.ends_with("-latest.zip")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_is_allowed_and_every_right_is_used() {
     let mut asked: BTreeMap<(String, String, Option<String>), BTreeSet<Need>> = BTreeMap::new();
@@ -24,6 +61,7 @@ async fn every_call_is_allowed_and_every_right_is_used() {
         asked.entry((call.configuration, call.who, call.ground)).or_default().extend(call.needs);
     }
     let (mut missing, mut used, mut granted) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut refused = BTreeSet::new();
     for ((configuration, who, ground), needs) in asked {
         let bucket = ground.iter().flat_map(|bucket| ["--bucket", bucket]).collect::<Vec<_>>();
         let Some(policy) = Policy::printed(&configuration, &who, &bucket).await else {
@@ -34,11 +72,20 @@ async fn every_call_is_allowed_and_every_right_is_used() {
         for (need, judged) in needs.iter().zip(policy.judges(&needs).await) {
             match judged {
                 Judged::Allowed(sid) => drop(used.insert(format!("{who} {sid} {}", need.action))),
-                Judged::Denied => drop(missing.insert(format!("{who} {need:?}"))),
+                Judged::Denied => {
+                    let is_it = |call: &&Refused| call.who == who && call.action == need.action && (call.is_it)(need);
+                    let meant = REFUSED.iter().find(is_it);
+                    match meant {
+                        Some(call) => drop(refused.insert(call.test)),
+                        None => drop(missing.insert(format!("{who} {need:?}"))),
+                    }
+                }
             }
         }
     }
     assert!(missing.is_empty(), "calls that the policy does not allow: {missing:#?}");
+    let meant: BTreeSet<_> = REFUSED.iter().map(|call| call.test).collect();
+    assert_eq!(refused, meant, "each of these tests makes a call that is refused");
     let may_be_unused = |right: &&String| !UNUSED.iter().any(|(unused, _)| unused == right);
     let spare: Vec<_> = granted.difference(&used).filter(may_be_unused).collect();
     assert!(spare.is_empty(), "rights that nobody used (was every test of `host` and `ground` run?): {spare:#?}");
