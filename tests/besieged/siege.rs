@@ -57,7 +57,8 @@ pub(crate) async fn besieged(long: Duration) -> Besieged {
         if status["phase"] != "serving" || status["role"] != "owner" {
             besieged.ills.push(format!("{} {}: {}", status["phase"], status["role"], owner.part("listener")["fault"]));
         }
-        besieged.moves += usize::from(spare.status()["role"] != "superseded" || !second.is_led_to().await);
+        // The spare is superseded first, and stands by after a while.
+        besieged.moves += usize::from(spare.status()["role"] == "owner" || !second.is_led_to().await);
         assert!(!owner.has_ended() && !spare.has_ended());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
