@@ -62,6 +62,29 @@ pub(crate) fn in_the_way(name: &Name, seen: &[Records], adopt: bool) -> Option<F
     }
 }
 
+/// The names that addresses of ours may stand at. Where they are `claimed` already, a further name at which people have put
+/// something that is in the way is left out ([`left_out`] tells it): the others are not to lead to a host that is gone because
+/// of it.
+///
+/// # Errors
+/// What is in the way at the first name; at any, where the names are not claimed.
+pub(crate) fn free<'a>(
+    names: &'a [Name],
+    seen: &[Records],
+    adopt: bool,
+    claimed: bool,
+) -> Result<Vec<&'a Name>, Fault> {
+    let mut free = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        match in_the_way(name, seen, adopt) {
+            Some(_) if claimed && number > 0 => {}
+            Some(fault) => return Err(fault),
+            None => free.push(name),
+        }
+    }
+    Ok(free)
+}
+
 /// The fault of the first of the further names of a claimed site that hosts leave out, if any: what people have put there
 /// keeps an address from standing there. The other names lead to the hosts all the same.
 pub(crate) fn left_out(names: &[Name], seen: &[Records], adopt: bool) -> Option<Fault> {

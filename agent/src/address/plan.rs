@@ -1,6 +1,6 @@
 //! What is to be done with the records. Pure: what the zone holds goes in, a batch or a reason for none comes out.
 
-use super::foreign::{in_the_way, refuse_what_is_somebody_elses};
+use super::foreign::{free, in_the_way, refuse_what_is_somebody_elses};
 use crate::{
     aws::{
         Host,
@@ -177,12 +177,7 @@ pub(super) fn record_steps(wanted: &Wanted<'_>, seen: &[Records], claimed: bool)
     let v4 = wanted.host.ipv4.map(|ip| ip.to_string());
     let v6 = wanted.host.ipv6.map(|ip| ip.to_string());
     let mut steps = Vec::new();
-    for (number, name) in wanted.names.iter().enumerate() {
-        match in_the_way(name, seen, wanted.adopt) {
-            Some(_) if claimed && number > 0 => continue,
-            Some(fault) => return Err(fault),
-            None => {}
-        }
+    for name in free(wanted.names, seen, wanted.adopt, claimed)? {
         for (kind, address) in [(Kind::A, &v4), (Kind::Aaaa, &v6)] {
             let there = seen.iter().find(|set| set.name == name.as_str() && set.kind == kind);
             steps.extend(record_step(name, kind, address.as_deref(), there, wanted.ttl));

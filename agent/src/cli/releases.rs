@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use super::{Stop, depot, runtime, table};
 use crate::{
     clock::moment,
-    documents::{HostDocument, Outcome},
+    documents::HostDocument,
     package::moved,
     publish::{Catalogue, Published},
 };
@@ -75,7 +75,7 @@ fn verdict(package: &Published) -> Cell {
             Cell::new(format!("refused by {} at {}\n{reasons}", said.by, moment(said.at))).fg(Color::Red)
         }
         Some(said) => {
-            let colour = if said.verdict == Outcome::Good { Color::Green } else { Color::Reset };
+            let colour = if said.is_good() { Color::Green } else { Color::Reset };
             Cell::new(format!("{}, {}", said.verdict, said.by)).fg(colour)
         }
     }

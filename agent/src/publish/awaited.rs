@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::catalogue::{Dated, Said, bare};
 use crate::{
     aws::depot::{Depot, Object},
-    documents::{HostDocument, Label, Layout, Outcome, Verdict, Version, layout::BESIDE},
+    documents::{HostDocument, Label, Layout, Verdict, Version, layout::BESIDE},
     fault::{Cure, Fault},
 };
 
@@ -106,9 +106,8 @@ impl Wanted {
             let is_visited = |host: &HostDocument| host.instance == by && host.has_visitors();
             hosts.is_empty() || hosts.iter().any(|said| is_visited(&said.document))
         };
-        let good = of_it
-            .clone()
-            .find(|said| said.document.verdict == Outcome::Good && said.written >= since && visited(&said.document.by));
+        let good =
+            of_it.clone().find(|said| said.document.is_good() && said.written >= since && visited(&said.document.by));
         let by = host.map(|said| &said.document.instance).or(good.map(|said| &said.document.by));
         by.map(|by| Awaited::Served { by: by.clone() })
     }
@@ -127,7 +126,7 @@ mod tests {
     use time::{Duration, OffsetDateTime, macros::datetime};
 
     use super::*;
-    use crate::documents::{Document as _, HostRole, Release, Signed};
+    use crate::documents::{Document as _, HostRole, Outcome, Release, Signed};
 
     const MOVED: OffsetDateTime = datetime!(2026-11-21 12:00:00 UTC);
 

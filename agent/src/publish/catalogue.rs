@@ -8,9 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::depot::{Depot, Object},
-    documents::{
-        Document, HostDocument, HostRole, Label, Layout, Outcome, Release, Verdict, Version, layout::is_latest,
-    },
+    documents::{Document, HostDocument, HostRole, Label, Layout, Release, Verdict, Version, layout::is_latest},
     fault::Fault,
     package::newest,
 };
@@ -171,7 +169,7 @@ impl Catalogue {
     /// What may be removed when the newest `keep` versions stay: never the live one, the one to go back to, or the last
     /// one that was good. Hosts have what they serve on their own disks.
     pub fn prunable(&self, keep: usize) -> Vec<&Published> {
-        let good = |package: &&Published| package.verdict.as_ref().is_some_and(|v| v.verdict == Outcome::Good);
+        let good = |package: &&Published| package.verdict.as_ref().is_some_and(|v| v.is_good());
         let last_good = self.packages.iter().find(good).map(|package| &package.key);
         let before = self.before_live();
         let versions = self.packages.iter().filter(|package| package.version.is_some());
@@ -258,6 +256,7 @@ mod tests {
     use time::Duration;
 
     use super::*;
+    use crate::documents::Outcome;
 
     const BEGIN: OffsetDateTime = time::macros::datetime!(2026-11-21 12:00:00 UTC);
 

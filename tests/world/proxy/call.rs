@@ -74,8 +74,11 @@ pub struct Call {
 impl Call {
     pub(super) fn recognise(parts: &Parts, body: &Bytes, started: Instant) -> Call {
         // The only call of AWS that nobody signs here: the token is what shows who asks.
-        let by_token = field(body, "Action").is_some_and(|action| action == "AssumeRoleWithWebIdentity");
-        let service = if by_token { Service::Sts } else { Service::recognise(parts) };
+        let by_token = || field(body, "Action").is_some_and(|action| action == "AssumeRoleWithWebIdentity");
+        let service = match Service::recognise(parts) {
+            Service::Acme if by_token() => Service::Sts,
+            service => service,
+        };
         let operation = match service {
             Service::S3 => s3(parts),
             Service::Route53 => route53(parts),

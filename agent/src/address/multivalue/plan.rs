@@ -2,7 +2,7 @@
 
 use crate::{
     address::{
-        foreign::{in_the_way, refuse_what_is_somebody_elses},
+        foreign::{free, refuse_what_is_somebody_elses},
         plan::{Wanted, next},
     },
     aws::zone::{Answer, Kind, Many, Records, Step},
@@ -69,8 +69,10 @@ pub(super) fn plan(
     gone: &[String],
     claimant: Standing,
 ) -> Plan {
-    let free = match free(wanted, seen) {
-        Ok(names) => names,
+    // Where hosts hold answers already, the names are theirs.
+    let claimed = seen.answers.iter().any(|answer| is_instance_id(&answer.identifier));
+    let free: Vec<Name> = match free(wanted.names, &seen.others, wanted.adopt, claimed) {
+        Ok(names) => names.into_iter().cloned().collect(),
         Err(fault) => return Plan::Refuse(fault),
     };
     let wanted = &Wanted { names: &free, ..*wanted };
@@ -93,24 +95,6 @@ pub(super) fn plan(
     // What is deleted comes first: a multivalue answer cannot stand beside a simple set.
     let cleared = cleared.into_iter().map(Many::Simple);
     Plan::Change { why, steps: cleared.chain(swept.into_iter().map(Many::Delete)).chain(own).collect() }
-}
-
-/// The names that answers may stand at. Where hosts already hold answers, a further name at which people have put something that
-/// is in the way is left out ([`crate::address::foreign::left_out`] tells it).
-///
-/// # Errors
-/// What is in the way at the first name; at any, where no host holds an answer.
-fn free(wanted: &Wanted<'_>, seen: &Zoned) -> Result<Vec<Name>, Fault> {
-    let led = seen.answers.iter().any(|answer| is_instance_id(&answer.identifier));
-    let mut names = Vec::new();
-    for (number, name) in wanted.names.iter().enumerate() {
-        match in_the_way(name, &seen.others, wanted.adopt) {
-            Some(_) if number > 0 && led => {}
-            Some(fault) => return Err(fault),
-            None => names.push(name.clone()),
-        }
-    }
-    Ok(names)
 }
 
 /// Simple sets of addresses at the names.
