@@ -101,7 +101,8 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         runner.beside(watch_waiting((domain, https), host.clone(), certificates, waits));
         let (target, targets) = watch::channel(None);
         let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());
-        if config.leading == Leading::Multivalue {
+        let many = config.leading == Leading::Multivalue;
+        if many {
             let ways = (aws.clone(), host.clone());
             runner.beside(withdraw_when_departing(ledger.clone(), ways, departs.clone(), withdrawn));
         }
@@ -109,14 +110,13 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
             address::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, target: targets };
         if let Some(leads) = lead(config, ledger, sources, runner).await {
             // Where every host is led to, nobody has to follow one that goes: its fleet replaces it.
-            if config.leading != Leading::Multivalue {
+            if !many {
                 runner.beside(hand_over(leads.held.clone(), fleets.clone(), departs.clone(), drained, owing));
             }
             let (leads_to, outlook) = (leads.held.clone(), notices.clone());
             let sources = Sources { leads: leads_to, answering: answering.clone(), outlook };
             let effects = Effects { manner, target, leaving };
             let succession = Succession::new(pace(config), sources, effects, fleets, board);
-            let many = config.leading == Leading::Multivalue;
             runner.keep(if many { succession.of_many() } else { succession }).await;
             names = Some(leads);
         }

@@ -198,33 +198,15 @@ fn record_step(name: &Name, kind: Kind, address: Option<&str>, there: Option<&Re
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::Ipv4Addr};
-
-    use time::{Duration, OffsetDateTime, macros::datetime};
-
     use super::{super::foreign::left_out, *};
     use crate::{
-        aws::zone::{Alias, Form, Routing},
+        aws::{
+            host::tests::host,
+            zone::{Alias, Form, Routing},
+        },
         claim::records::departing,
         fault::Cure,
     };
-
-    const NOON: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
-
-    fn host(instance: &str, minute: i64) -> Host {
-        Host {
-            instance: instance.into(),
-            region: "eu-central-1".into(),
-            account: Some("123456789012".into()),
-            availability_zone: "eu-central-1a".into(),
-            launched: NOON + Duration::minutes(minute),
-            life_cycle: "spot".into(),
-            ipv4: Some(Ipv4Addr::new(192, 0, 2, 7)),
-            private: None,
-            ipv6: None,
-            tags: BTreeMap::new(),
-        }
-    }
 
     fn names() -> Vec<Name> {
         vec!["www.example.org".parse().expect("a name"), "example.org".parse().expect("a name")]
