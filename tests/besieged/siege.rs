@@ -9,8 +9,10 @@ const SOON: Duration = Duration::from_secs(60);
 /// So many connections the owner may have, which the strangers use up.
 const CONNECTIONS: usize = 48;
 
-/// It is looked at so often at least, however slow the machine is.
+/// It is looked at so often at least, and so many streams are begun, however slow the machine is.
 const LOOKS: usize = 20;
+/// More than one client has open at once: both came for theirs, or the one came again.
+const STREAMS: usize = 100;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -46,7 +48,9 @@ pub(crate) async fn besieged(long: Duration) -> Besieged {
     let mut besieged = Besieged::default();
     eventually("they have what there is", SOON, async || strangers.did().1 > CONNECTIONS).await;
     let (begun, mut published) = (Instant::now(), false);
-    while begun.elapsed() < long || besieged.looks < LOOKS {
+    while begun.elapsed() < long || besieged.looks < LOOKS || strangers.did().0 < STREAMS {
+        // What is looked for has to come within bounds, too.
+        assert!(begun.elapsed() < long + 2 * SOON, "the strangers do too little: {:?}, {besieged:?}", strangers.did());
         if !published && begun.elapsed() > long / 4 {
             // After a swap a host asks itself at once.
             first.account.put("site-latest.zip", site.clone().with("more.txt", "more").zip()).await;
