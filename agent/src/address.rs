@@ -25,13 +25,11 @@ use crate::{
     status::Part,
 };
 
-#[cfg(feature = "fleet")]
 mod elastic;
 pub(crate) mod foreign;
 mod multivalue;
 pub(crate) mod plan;
 
-#[cfg(feature = "fleet")]
 pub use elastic::Elastic;
 pub use multivalue::{Multivalue, withdraw_when_departing};
 

@@ -16,18 +16,16 @@ pub mod bucket;
 mod bucket_region;
 pub mod caller;
 pub mod checksum;
+pub(crate) mod compute;
 mod credentials;
 mod date;
 pub mod depot;
-#[cfg(feature = "fleet")]
 pub mod elastic_ip;
-#[cfg(feature = "fleet")]
 pub mod fleet;
 mod fleet_state;
 pub mod health;
 pub(crate) mod host;
 mod instance_state;
-#[cfg(feature = "fleet")]
 pub mod instances;
 pub mod lease;
 mod login;

@@ -8,10 +8,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::sync::watch;
 
-#[cfg(feature = "fleet")]
-use crate::address::Elastic;
 use crate::{
-    address::{self, Address, Multivalue, withdraw_when_departing},
+    address::{self, Address, Elastic, Multivalue, withdraw_when_departing},
     aws::{Aws, Host, metadata::Metadata, way_to_aws},
     certificate::{Certificates, Certifier, Vault},
     claim::{Leads, Ledger},
@@ -159,14 +157,10 @@ async fn lead(
     runner: &mut impl Runner,
 ) -> Option<Yield<Leads>> {
     Some(match &config.leading {
-        #[cfg(feature = "fleet")]
         Leading::ElasticIp(allocation, place) => {
             let which = (allocation.clone(), place.clone());
             runner.keep(Elastic::new(config, ledger, which, sources)).await
         }
-        // The configuration refuses it.
-        #[cfg(not(feature = "fleet"))]
-        Leading::ElasticIp(..) => return None,
         Leading::Multivalue => runner.keep(Multivalue::new(config, ledger, sources)).await,
         Leading::Records => runner.keep(Address::new(config, ledger, sources)).await,
     })

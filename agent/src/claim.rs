@@ -23,7 +23,6 @@ mod name_service;
 mod peer_memory;
 pub(crate) mod records;
 mod routing;
-#[cfg(feature = "fleet")]
 pub(crate) mod store;
 mod takeover;
 

@@ -21,7 +21,6 @@ mod check;
 mod depot;
 mod diff;
 mod doctor;
-#[cfg(feature = "fleet")]
 mod hosts;
 mod init;
 mod manual;
@@ -30,7 +29,6 @@ mod prune;
 mod publish;
 mod releases;
 mod rollback;
-#[cfg(feature = "fleet")]
 mod rollout;
 mod run;
 mod source_date;
@@ -84,9 +82,7 @@ enum Command {
     Check(check::Check),
     Doctor(doctor::Doctor),
     Status(status::Show),
-    #[cfg(feature = "fleet")]
     Hosts(hosts::Hosts),
-    #[cfg(feature = "fleet")]
     Rollout(rollout::Rollout),
     Budget(budget::Show),
     Vault(vault::Vault),
@@ -110,9 +106,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.carry_out(),
         Command::Doctor(doctor) => doctor.carry_out(),
         Command::Status(show) => show.carry_out(),
-        #[cfg(feature = "fleet")]
         Command::Hosts(hosts) => hosts.carry_out(),
-        #[cfg(feature = "fleet")]
         Command::Rollout(rollout) => rollout.carry_out(),
         Command::Budget(show) => show.carry_out(),
         Command::Vault(vault) => vault.carry_out(),

@@ -30,7 +30,6 @@ mod authority;
 mod caa;
 mod clock;
 mod delegation;
-#[cfg(feature = "fleet")]
 mod instance;
 mod limits;
 mod line;
@@ -158,10 +157,7 @@ impl Case<'_> {
         };
         let names = async {
             let (mut lines, claim) = records::examined(self).await;
-            #[cfg(feature = "fleet")]
             let instance = instance::examined(self, claim.as_ref());
-            #[cfg(not(feature = "fleet"))]
-            let instance = async { Vec::new() };
             let (outside, instance, quota) =
                 tokio::join!(outside::examined(self, claim.as_ref()), instance, quota::examined(self, claim.as_ref()));
             lines.extend([outside, instance, quota].concat());

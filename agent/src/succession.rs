@@ -32,11 +32,8 @@ mod crew;
 #[cfg(test)]
 mod model;
 mod newcomers;
-#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
 mod phase;
-#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
 mod rollout;
-#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only the command `rollout` asks"))]
 mod turns;
 
 pub use course::{Course, Manner, Names, Situation, Step, course};

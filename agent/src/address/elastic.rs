@@ -1,4 +1,4 @@
-//! Keeper: the Elastic IP leads here, unless another host has the right to it (feature `fleet`).
+//! Keeper: the Elastic IP leads here, unless another host has the right to it.
 //!
 //! The names lead to its address and stay; what moves is the address, by EC2 and S3 of this region alone: who may move it is
 //! claimed beside the packages. The claim is won first and the address moved then, so a host that is ended in between leaves

@@ -11,9 +11,7 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "fleet")]
-use futures_util::future::join_all;
-use futures_util::future::{join, try_join_all};
+use futures_util::future::{join, join_all, try_join_all};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -23,7 +21,8 @@ use super::{
 };
 use crate::{
     aws::{
-        Aws, Host,
+        Aws, Host, Told,
+        compute::IS_BUILT_IN,
         health::{Endpoint, HealthChecks},
         zone::{Answer, Changed, Kind, Many, Records},
     },
@@ -37,20 +36,16 @@ use crate::{
 };
 
 mod plan;
-#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "without the adapters nothing is swept"))]
 mod strays;
 
 use plan::{Checks, Plan, Zoned, plan, withdrawal};
-use strays::Strays;
-#[cfg(feature = "fleet")]
-use {crate::aws::Told, strays::Sighting};
+use strays::{Sighting, Strays};
 
 /// How often the health checks of the account are listed, for those that nothing leads to any more.
 const LIST: Duration = Duration::from_secs(3600);
 /// How soon something about a health check is tried again that was refused.
 const AGAIN: Duration = Duration::from_secs(120);
 /// So many hosts are asked at the same time whether they answer.
-#[cfg(feature = "fleet")]
 const AT_ONCE: usize = 16;
 
 /// Keeper of the host's own records.
@@ -67,10 +62,8 @@ pub struct Multivalue {
     refused: Option<(Instant, Fault)>,
     listed: Option<Instant>,
     /// Hosts that EC2 does not know.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "without the adapters nothing is swept"))]
     strays: Strays,
     /// Since when this host watches them, and how long they may be silent.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "without the adapters nothing is swept"))]
     watched: (Instant, Duration),
     /// Health checks that nothing led to when they were listed before, of instances that EC2 does not know.
     unused: BTreeSet<String>,
@@ -95,7 +88,7 @@ pub struct Drift(Box<Seen>, String);
 impl Multivalue {
     /// Keeps the host's own records of `config`'s names.
     pub fn new(config: &Config, ledger: Ledger, sources: Sources) -> Multivalue {
-        if cfg!(not(feature = "fleet")) {
+        if !IS_BUILT_IN {
             tracing::warn!(
                 "records of hosts that are gone are not swept: this program was built without the feature `fleet`, and \
                  cannot ask EC2"
@@ -233,9 +226,8 @@ impl Multivalue {
     }
 
     /// The instances among `ids` that are gone, and those that EC2 knows nothing of.
-    #[cfg(feature = "fleet")]
     async fn gone(&mut self, host: &Host, aws: &Aws, ids: &[String], answers: &[Answer]) -> Result<Gone, Fault> {
-        if ids.is_empty() {
+        if ids.is_empty() || !IS_BUILT_IN {
             return Ok(Gone::default());
         }
         let mut told = crate::aws::instances::Instances::new(aws).told_of(ids).await?;
@@ -260,11 +252,6 @@ impl Multivalue {
         let (since, patience) = self.watched;
         let gone = self.strays.gone(&seen, patience, since.elapsed());
         Ok(Gone { gone, unknown })
-    }
-
-    #[cfg(not(feature = "fleet"))]
-    async fn gone(&mut self, _: &Host, _: &Aws, _: &[String], _: &[Answer]) -> Result<Gone, Fault> {
-        Ok(Gone::default())
     }
 
     /// Those of the health checks that nothing leads to any more. Where EC2 does not know the instance, the host may just be
@@ -309,7 +296,6 @@ struct Gone {
 }
 
 /// The addresses at which only that instance can answer: neither this host's, nor such that another has a record of, too.
-#[cfg(feature = "fleet")]
 fn own_addresses(host: &Host, id: &str, answers: &[Answer]) -> BTreeSet<IpAddr> {
     let of = |own: bool| {
         let answers = answers.iter().filter(move |answer| (answer.identifier == id) == own);
@@ -320,7 +306,6 @@ fn own_addresses(host: &Host, id: &str, answers: &[Answer]) -> BTreeSet<IpAddr> 
 }
 
 /// Whether a host of the domain is heard at one of the addresses, be it one that waits.
-#[cfg(feature = "fleet")]
 async fn is_heard(ledger: &Ledger, addresses: &BTreeSet<IpAddr>, told: Told) -> bool {
     let heard = join_all(addresses.iter().map(|ip| ledger.heard_at(*ip))).await;
     heard.into_iter().any(|heard| is_alive(heard, false, told))

@@ -15,6 +15,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
     Aws,
+    compute::{Adapter, Compute as _},
     refusal::{DENIED, code, fault},
     simulation::Question,
 };
@@ -47,30 +48,24 @@ pub struct Attempts {
     secrets: aws_sdk_secretsmanager::Client,
     /// The one prefix that may be listed.
     prefix: String,
-    #[cfg(feature = "fleet")]
-    ec2: aws_sdk_ec2::Client,
-    #[cfg(feature = "fleet")]
-    groups: aws_sdk_autoscaling::Client,
-    #[cfg(feature = "fleet")]
+    /// EC2 and Auto Scaling.
+    compute: Adapter,
+    /// The instance that is asked of.
     instance: String,
 }
 
-type Tried = Result<Outcome, Fault>;
+/// What came of a try, or why it cannot be told.
+pub(super) type Tried = Result<Outcome, Fault>;
 
 impl Attempts {
     /// Tries as `aws`, on the instance of that id; packages lie below `prefix`.
-    #[cfg_attr(not(feature = "fleet"), expect(unused_variables, reason = "only EC2 is asked of the instance"))]
     pub fn new(aws: &Aws, instance: &str, prefix: &str) -> Attempts {
         Attempts {
             prefix: prefix.to_owned(),
             s3: aws_sdk_s3::Client::from_conf(aws.s3().build()),
             route53: aws_sdk_route53::Client::new(&aws.config),
             secrets: aws_sdk_secretsmanager::Client::new(&aws.config),
-            #[cfg(feature = "fleet")]
-            ec2: aws_sdk_ec2::Client::new(&aws.config),
-            #[cfg(feature = "fleet")]
-            groups: aws_sdk_autoscaling::Client::new(&aws.config),
-            #[cfg(feature = "fleet")]
+            compute: Adapter::new(aws),
             instance: instance.to_owned(),
         }
     }
@@ -84,13 +79,8 @@ impl Attempts {
             Some(("s3", action)) => self.s3(action, question).await,
             Some(("secretsmanager", action)) => self.secret(action, question).await,
             Some(("route53", action)) => self.records(action, question).await,
-            #[cfg(feature = "fleet")]
-            Some(("ec2", action)) => self.instances(action).await,
-            #[cfg(feature = "fleet")]
-            Some(("autoscaling", "DescribeAutoScalingGroups")) => {
-                outcome(action, self.groups.describe_auto_scaling_groups().max_records(1).send().await, &[])
-            }
-            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+            Some((service, action)) => self.compute.attempt(service, action, &self.instance).await,
+            None => Ok(HARMFUL),
         }
     }
 
@@ -129,7 +119,7 @@ impl Attempts {
                 let removed = s3.delete_object().bucket(bucket).key(key).if_match(NOBODYS).send().await;
                 outcome("s3:DeleteObject", removed, &["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"])
             }
-            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+            _ => Ok(HARMFUL),
         }
     }
 
@@ -192,7 +182,7 @@ impl Attempts {
                 let made = secrets.create_secret().name(name).secret_string("doctor").send().await;
                 outcome("secretsmanager:CreateSecret", made, &["ResourceExistsException"])
             }
-            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+            _ => Ok(HARMFUL),
         }
     }
 
@@ -214,48 +204,13 @@ impl Attempts {
                 let changed = self.route53.change_resource_record_sets().hosted_zone_id(id).change_batch(batch);
                 outcome("route53:ChangeResourceRecordSets", changed.send().await, &["InvalidChangeBatch"])
             }
-            _ => Ok(Outcome::Untried("nothing about it is harmless")),
-        }
-    }
-
-    #[cfg(feature = "fleet")]
-    async fn instances(&self, action: &str) -> Tried {
-        const DRY: &[&str] = &["DryRunOperation"];
-        const NONE: &[&str] = &[
-            "DryRunOperation",
-            "InvalidSpotFleetRequestId.NotFound",
-            "InvalidFleetId.NotFound",
-            "InvalidFleetId",
-            "InvalidParameterValue",
-        ];
-        let ec2 = &self.ec2;
-        let nobodys = "00000000-0000-0000-0000-000000000000";
-        match action {
-            "DescribeInstances" => {
-                outcome("ec2:DescribeInstances", ec2.describe_instances().dry_run(true).send().await, DRY)
-            }
-            "DescribeSpotFleetRequests" => {
-                let asked = ec2.describe_spot_fleet_requests().dry_run(true).send().await;
-                outcome("ec2:DescribeSpotFleetRequests", asked, DRY)
-            }
-            "DescribeSpotFleetInstances" => {
-                let asked = ec2.describe_spot_fleet_instances().spot_fleet_request_id(format!("sfr-{nobodys}"));
-                outcome("ec2:DescribeSpotFleetInstances", asked.dry_run(true).send().await, NONE)
-            }
-            "DescribeFleets" => outcome("ec2:DescribeFleets", ec2.describe_fleets().dry_run(true).send().await, DRY),
-            "DescribeFleetInstances" => {
-                let asked = ec2.describe_fleet_instances().fleet_id(format!("fleet-{nobodys}")).dry_run(true);
-                outcome("ec2:DescribeFleetInstances", asked.send().await, NONE)
-            }
-            "TerminateInstances" => {
-                let asked = ec2.terminate_instances().instance_ids(&self.instance).dry_run(true).send().await;
-                outcome("ec2:TerminateInstances", asked, DRY)
-            }
-            _ => Ok(Outcome::Untried("nothing about it is harmless")),
+            _ => Ok(HARMFUL),
         }
     }
 }
 
+/// Whatever is tried of it, it would do something.
+pub(super) const HARMFUL: Outcome = Outcome::Untried("nothing about it is harmless");
 const NOTHING: Outcome = Outcome::Untried("there is nothing yet to try it on");
 
 /// A batch that every zone refuses: it deletes what nobody has made.
@@ -275,7 +230,7 @@ fn nobodys_records(names: &[String]) -> Result<ChangeBatch, aws_sdk_route53::err
 }
 
 /// Allowed if AWS did it, or would have but for one of the `refused`.
-fn outcome<T, E, R>(action: &str, answer: Result<T, SdkError<E, R>>, refused: &[&str]) -> Tried
+pub(super) fn outcome<T, E, R>(action: &str, answer: Result<T, SdkError<E, R>>, refused: &[&str]) -> Tried
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: fmt::Debug + 'static,

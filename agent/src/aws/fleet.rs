@@ -1,20 +1,12 @@
-//! The fleet that starts hosts: Spot Fleet, EC2 Fleet or Auto Scaling group (feature `fleet`).
-//!
-//! How a host leaves without being replaced, and without the fleet ending another one in its place, is documented for
-//! each: the target is lowered with `NoTermination` and the host then ends itself
-//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/modify-spot-fleet.html>, …/modify-ec2-fleet.html), or both in
-//! one call
-//! (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_TerminateInstanceInAutoScalingGroup.html>).
+//! The fleet that starts hosts: Spot Fleet, EC2 Fleet or Auto Scaling group.
 
 use std::collections::BTreeMap;
 
-use aws_sdk_autoscaling::types::LifecycleState;
-use aws_sdk_ec2::types::{
-    BatchState, ExcessCapacityTerminationPolicy, FleetExcessCapacityTerminationPolicy, FleetStateCode,
-    TargetCapacitySpecificationRequest, TargetCapacityUnitType,
+use super::{
+    Aws,
+    compute::{Adapter, Compute as _},
+    instances::Instances,
 };
-
-use super::{Aws, refusal::fault};
 use crate::{
     aws::Crew,
     fault::{Cause, Fault},
@@ -24,15 +16,30 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Fleet {
     kind: Kind,
-    ec2: aws_sdk_ec2::Client,
-    groups: aws_sdk_autoscaling::Client,
+    compute: Adapter,
 }
 
+/// Which of the services that start instances it is of, and its id or name there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Spot(String),
     Ec2(String),
     Group(String),
+}
+
+/// What a fleet is to have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Capacity {
+    /// How much of its unit.
+    pub(super) target: u32,
+    /// Whether it has carried out the last change of that.
+    pub(super) settled: bool,
+    /// What one instance counts, where that is said.
+    pub(super) weights: Vec<f64>,
+    /// The unit of the target, unless that is instances.
+    pub(super) unit: Option<String>,
+    /// Its tags.
+    pub(super) tags: BTreeMap<String, String>,
 }
 
 type Named = fn(String) -> Kind;
@@ -98,13 +105,12 @@ impl Fleet {
         if !tags.is_empty() {
             return Ok(None);
         }
-        let tags = super::instances::Instances::new(aws).tags(instance).await?;
+        let tags = Instances::new(aws).tags(instance).await?;
         Ok(Kind::tagged(&tags).map(|kind| Fleet::of(aws, kind)))
     }
 
     fn of(aws: &Aws, kind: Kind) -> Fleet {
-        let (ec2, groups) = (aws_sdk_ec2::Client::new(&aws.config), aws_sdk_autoscaling::Client::new(&aws.config));
-        Fleet { kind, ec2, groups }
+        Fleet { kind, compute: Adapter::new(aws) }
     }
 
     /// Its id or name.
@@ -127,56 +133,20 @@ impl Fleet {
     /// # Errors
     /// As [`look`](Self::look).
     pub async fn crew(&self, members: &[String]) -> Result<Crew, Fault> {
-        let (target, settled) = match &self.kind {
-            Kind::Spot(id) => self.spot(id).await?,
-            Kind::Ec2(id) => self.fleet(id).await?,
-            Kind::Group(name) => self.group(name).await?,
-        };
+        let doing = self.doing("looking at");
+        let capacity = self.capacity(&doing).await?;
+        counts_hosts(&doing, &capacity)?;
         Ok(Crew {
-            target,
+            target: capacity.target,
             members: u32::try_from(members.len()).unwrap_or(u32::MAX),
-            settled,
+            settled: capacity.settled,
             floor: None,
             leaves_in_one: matches!(self.kind, Kind::Group(_)),
         })
     }
 
-    async fn spot(&self, id: &str) -> Result<(u32, bool), Fault> {
-        let doing = self.doing("looking at");
-        let answer = self.ec2.describe_spot_fleet_requests().spot_fleet_request_ids(id).send().await;
-        let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeSpotFleetRequests", &error))?;
-        let request = answer.spot_fleet_request_configs().first().ok_or_else(|| missing(&doing))?;
-        let config = request.spot_fleet_request_config().ok_or_else(|| missing(&doing))?;
-        let specified = config.launch_specifications().iter().map(|one| one.weighted_capacity());
-        let overrides = config.launch_template_configs().iter().flat_map(|template| template.overrides());
-        let weights = specified.chain(overrides.map(|one| one.weighted_capacity()));
-        counts_hosts(&doing, weights, config.target_capacity_unit_type())?;
-        Ok((count(config.target_capacity()), request.spot_fleet_request_state() == Some(&BatchState::Active)))
-    }
-
-    async fn fleet(&self, id: &str) -> Result<(u32, bool), Fault> {
-        let doing = self.doing("looking at");
-        let answer = self.ec2.describe_fleets().fleet_ids(id).send().await;
-        let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeFleets", &error))?;
-        let fleet = answer.fleets().first().ok_or_else(|| missing(&doing))?;
-        let target = fleet.target_capacity_specification();
-        let overrides = fleet.launch_template_configs().iter().flat_map(|template| template.overrides());
-        let unit = target.and_then(|target| target.target_capacity_unit_type());
-        counts_hosts(&doing, overrides.map(|one| one.weighted_capacity()), unit)?;
-        let target = target.and_then(|target| target.total_target_capacity());
-        Ok((count(target), fleet.fleet_state() == Some(&FleetStateCode::Active)))
-    }
-
-    async fn group(&self, name: &str) -> Result<(u32, bool), Fault> {
-        let doing = self.doing("looking at");
-        let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
-        let answer = answer.map_err(|error| fault(&doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
-        let group = answer.auto_scaling_groups().first().ok_or_else(|| missing(&doing))?;
-        let mixed = group.mixed_instances_policy().and_then(|policy| policy.launch_template());
-        let weights = mixed.iter().flat_map(|template| template.overrides()).map(|one| one.weighted_capacity());
-        let unit = group.desired_capacity_type().map(TargetCapacityUnitType::from);
-        counts_hosts(&doing, weights.map(|weight| weight.and_then(|weight| weight.parse().ok())), unit.as_ref())?;
-        Ok((count(group.desired_capacity()), true))
+    async fn capacity(&self, doing: &str) -> Result<Capacity, Fault> {
+        self.compute.capacity(&self.kind, doing).await?.ok_or_else(|| missing(doing))
     }
 
     /// Instance ids of the hosts it counts.
@@ -184,31 +154,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::look`].
     pub async fn members(&self) -> Result<Vec<String>, Fault> {
-        let doing = self.doing("looking at the hosts of");
-        let ids: Vec<Option<&str>>;
-        match &self.kind {
-            Kind::Spot(id) => {
-                let answer = self.ec2.describe_spot_fleet_instances().spot_fleet_request_id(id).send().await;
-                let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeSpotFleetInstances", &error))?;
-                ids = answer.active_instances().iter().map(|instance| instance.instance_id()).collect();
-                Ok(owned(&ids))
-            }
-            Kind::Ec2(id) => {
-                let answer = self.ec2.describe_fleet_instances().fleet_id(id).send().await;
-                let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeFleetInstances", &error))?;
-                ids = answer.active_instances().iter().map(|instance| instance.instance_id()).collect();
-                Ok(owned(&ids))
-            }
-            Kind::Group(name) => {
-                let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
-                let answer = answer.map_err(|error| fault(&doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
-                let instances = answer.auto_scaling_groups().iter().flat_map(|group| group.instances());
-                let here = |state: &LifecycleState| !state.as_str().starts_with("Terminat");
-                let living = instances.filter(|instance| instance.lifecycle_state().is_none_or(here));
-                ids = living.map(|instance| instance.instance_id()).collect();
-                Ok(owned(&ids))
-            }
-        }
+        self.compute.members(&self.kind, &self.doing("looking at the hosts of")).await
     }
 
     /// Its tags.
@@ -216,29 +162,7 @@ impl Fleet {
     /// # Errors
     /// What AWS refuses; a fleet that does not exist.
     pub async fn tags(&self) -> Result<BTreeMap<String, String>, Fault> {
-        let doing = self.doing("looking at the tags of");
-        let pair =
-            |key: Option<&str>, value: Option<&str>| Some((key?.to_owned(), value.unwrap_or_default().to_owned()));
-        match &self.kind {
-            Kind::Spot(id) => {
-                let answer = self.ec2.describe_spot_fleet_requests().spot_fleet_request_ids(id).send().await;
-                let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeSpotFleetRequests", &error))?;
-                let request = answer.spot_fleet_request_configs().first().ok_or_else(|| missing(&doing))?;
-                Ok(request.tags().iter().filter_map(|tag| pair(tag.key(), tag.value())).collect())
-            }
-            Kind::Ec2(id) => {
-                let answer = self.ec2.describe_fleets().fleet_ids(id).send().await;
-                let answer = answer.map_err(|error| fault(&doing, "ec2:DescribeFleets", &error))?;
-                let fleet = answer.fleets().first().ok_or_else(|| missing(&doing))?;
-                Ok(fleet.tags().iter().filter_map(|tag| pair(tag.key(), tag.value())).collect())
-            }
-            Kind::Group(name) => {
-                let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
-                let answer = answer.map_err(|error| fault(&doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
-                let group = answer.auto_scaling_groups().first().ok_or_else(|| missing(&doing))?;
-                Ok(group.tags().iter().filter_map(|tag| pair(tag.key(), tag.value())).collect())
-            }
-        }
+        Ok(self.capacity(&self.doing("looking at the tags of")).await?.tags)
     }
 
     /// The command that gives it a tag.
@@ -253,31 +177,8 @@ impl Fleet {
     pub async fn set_target(&self, target: u32) -> Result<(), Fault> {
         let doing = format!("{} to {target}", self.doing("setting the target of"));
         let number = i32::try_from(target).unwrap_or(i32::MAX);
-        self.send_target(number, &doing).await.map_err(|fault| self.kind.perhaps_untagged(fault))
-    }
-
-    async fn send_target(&self, number: i32, doing: &str) -> Result<(), Fault> {
-        match &self.kind {
-            Kind::Spot(id) => {
-                let request = self.ec2.modify_spot_fleet_request().spot_fleet_request_id(id).target_capacity(number);
-                let request =
-                    request.excess_capacity_termination_policy(ExcessCapacityTerminationPolicy::NoTermination);
-                request.send().await.map_err(|error| fault(doing, "ec2:ModifySpotFleetRequest", &error))?;
-            }
-            Kind::Ec2(id) => {
-                let target = TargetCapacitySpecificationRequest::builder().total_target_capacity(number).build();
-                let request = self.ec2.modify_fleet().fleet_id(id).target_capacity_specification(target);
-                let policy = FleetExcessCapacityTerminationPolicy::NoTermination;
-                let request = request.excess_capacity_termination_policy(policy);
-                request.send().await.map_err(|error| fault(doing, "ec2:ModifyFleet", &error))?;
-            }
-            Kind::Group(name) => {
-                let request = self.groups.set_desired_capacity().auto_scaling_group_name(name).desired_capacity(number);
-                let sent = request.honor_cooldown(false).send().await;
-                sent.map_err(|error| fault(doing, "autoscaling:SetDesiredCapacity", &error))?;
-            }
-        }
-        Ok(())
+        let sent = self.compute.set_target(&self.kind, number, &doing).await;
+        sent.map_err(|fault| self.kind.perhaps_untagged(fault))
     }
 
     /// Ends `instance`. A group lowers its target with it, unless the instance is to be `replaced`.
@@ -286,14 +187,11 @@ impl Fleet {
     /// What AWS refuses.
     pub async fn end(&self, instance: &str, replaced: bool) -> Result<(), Fault> {
         let doing = format!("ending {instance} of {}", self.id());
-        if let Kind::Group(_) = &self.kind {
-            let request = self.groups.terminate_instance_in_auto_scaling_group().instance_id(instance);
-            let sent = request.should_decrement_desired_capacity(!replaced).send().await;
-            let sent = sent.map_err(|error| fault(&doing, "autoscaling:TerminateInstanceInAutoScalingGroup", &error));
-            return sent.map(drop).map_err(|fault| self.kind.perhaps_untagged(fault));
+        let ended = self.compute.end(&self.kind, instance, replaced, &doing).await;
+        match &self.kind {
+            Kind::Group(_) => ended.map_err(|fault| self.kind.perhaps_untagged(fault)),
+            Kind::Spot(_) | Kind::Ec2(_) => ended,
         }
-        let sent = self.ec2.terminate_instances().instance_ids(instance).send().await;
-        sent.map(drop).map_err(|error| fault(&doing, "ec2:TerminateInstances", &error))
     }
 
     fn doing(&self, what: &str) -> String {
@@ -301,29 +199,17 @@ impl Fleet {
     }
 }
 
-fn owned(ids: &[Option<&str>]) -> Vec<String> {
-    ids.iter().flatten().map(|id| (*id).to_owned()).collect()
-}
-
 /// A target may be said in units of which one host has several, in vCPU or in memory: then it is no number of hosts, and one
 /// less of it would not be one host less.
-fn counts_hosts(
-    doing: &str,
-    weights: impl Iterator<Item = Option<f64>>,
-    unit: Option<&TargetCapacityUnitType>,
-) -> Result<(), Fault> {
-    let weight = weights.flatten().find(|weight| (weight - 1.0).abs() > f64::EPSILON);
-    let said = match (weight, unit) {
+fn counts_hosts(doing: &str, capacity: &Capacity) -> Result<(), Fault> {
+    let weight = capacity.weights.iter().find(|weight| (*weight - 1.0).abs() > f64::EPSILON);
+    let said = match (weight, &capacity.unit) {
         (Some(weight), _) => format!("its target is in units of which one host counts {weight}"),
-        (None, Some(unit)) if *unit != TargetCapacityUnitType::Units => format!("its target is in {}", unit.as_str()),
-        (None, _) => return Ok(()),
+        (None, Some(unit)) => format!("its target is in {unit}"),
+        (None, None) => return Ok(()),
     };
     let remedy = "make one whose target is a number of hosts: leave out WeightedCapacity, and the type of the capacity";
     Err(Fault::operator(doing, said, remedy))
-}
-
-fn count(number: Option<i32>) -> u32 {
-    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
 
 fn missing(doing: &str) -> Fault {
@@ -337,18 +223,17 @@ mod tests {
 
     #[test]
     fn target_that_counts_something_else_than_hosts_is_refused() {
-        let (units, vcpu) = (TargetCapacityUnitType::Units, TargetCapacityUnitType::Vcpu);
-        let table: [(&[Option<f64>], _, _); 7] = [
+        let table: [(&[f64], Option<&str>, Option<&str>); 6] = [
             (&[], None, None),
-            (&[None, None], Some(&units), None),
-            (&[Some(1.0), None], Some(&units), None),
-            (&[Some(1.0), Some(4.0)], None, Some("one host counts 4")),
-            (&[Some(0.5)], Some(&units), Some("one host counts 0.5")),
-            (&[], Some(&vcpu), Some("in vcpu")),
-            (&[Some(1.0)], Some(&vcpu), Some("in vcpu")),
+            (&[1.0], None, None),
+            (&[1.0, 4.0], None, Some("one host counts 4")),
+            (&[0.5], None, Some("one host counts 0.5")),
+            (&[], Some("vcpu"), Some("in vcpu")),
+            (&[1.0], Some("vcpu"), Some("in vcpu")),
         ];
         for (weights, unit, refused) in table {
-            let counted = counts_hosts("looking at the fleet www", weights.iter().copied(), unit);
+            let capacity = Capacity { weights: weights.to_vec(), unit: unit.map(str::to_owned), ..Capacity::default() };
+            let counted = counts_hosts("looking at the fleet www", &capacity);
             match (counted, refused) {
                 (Ok(()), None) => {}
                 (Err(fault), Some(why)) => assert!(fault.said.contains(why), "{fault}"),

@@ -113,10 +113,7 @@ impl Ledger {
     pub async fn claim(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
         match &self.leading {
             Leading::Records => {}
-            #[cfg(feature = "fleet")]
             Leading::ElasticIp(..) => return self.claim_of_the_address(aws).await,
-            #[cfg(not(feature = "fleet"))]
-            Leading::ElasticIp(..) => return Ok(None),
             // Nobody holds alone what all hosts lead to.
             Leading::Multivalue => return Ok(None),
         }
@@ -131,7 +128,6 @@ impl Ledger {
     /// # Errors
     /// What Route 53 refuses; a claim that was changed meanwhile.
     pub async fn depart(&self, aws: &Aws, host: &Host, asked: bool, target: Option<u32>) -> Result<bool, Fault> {
-        #[cfg(feature = "fleet")]
         if let Leading::ElasticIp(..) = self.leading {
             return self.give_up_the_address(aws, host, asked, target).await;
         }

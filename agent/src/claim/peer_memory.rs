@@ -6,12 +6,11 @@ use tokio::time::Instant;
 
 use crate::{
     aws::{Aws, Host, Told},
-    claim::{Claim, Right, Silence, Standing, right, right_without_certificate, standing},
+    claim::{Claim, Right, Silence, Standing, could_know, right, right_without_certificate, standing},
     fault::Fault,
+    place::Location,
     probe::Heard,
 };
-#[cfg(feature = "fleet")]
-use crate::{claim::could_know, place::Location};
 
 /// What this host remembers of claims, its own and another's.
 pub(crate) struct Claimant {
@@ -102,8 +101,7 @@ pub(crate) fn is_alive(heard: Heard, certified: bool, told: Told) -> bool {
     }
 }
 
-/// Asks EC2 for the claimant, if it could know it; with the feature `fleet` only.
-#[cfg(feature = "fleet")]
+/// Asks EC2 for the claimant, if it could know it.
 pub(crate) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> Told {
     let Some(aws) = aws else { return Told::Unknown };
     let ec2 = host.account.as_deref().and_then(|account| Location::new(&aws.region(), account));
@@ -115,9 +113,4 @@ pub(crate) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> Told {
         tracing::debug!(%fault, "EC2 does not say how the claimant stands");
         Told::Unknown
     })
-}
-
-#[cfg(not(feature = "fleet"))]
-pub(crate) async fn told(_: Option<Aws>, _: &Host, _: &Claim) -> Told {
-    Told::Unknown
 }

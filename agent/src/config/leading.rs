@@ -5,7 +5,10 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::place::{Bucket, PackagePlace};
+use crate::{
+    aws::compute::IS_BUILT_IN,
+    place::{Bucket, PackagePlace},
+};
 
 /// How people are led to the hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +72,7 @@ fn elastic_ip(allocation: &Spanned<String>, package: &PackagePlace) -> Result<Le
     if !(8..=17).contains(&hex.len()) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return wrong(format!("`{id}` is not the allocation id of an Elastic IP, such as eipalloc-0123456789abcdef0"));
     }
-    if cfg!(not(feature = "fleet")) {
+    if !IS_BUILT_IN {
         return wrong("`elastic_ip` needs EC2, and this program was built without the feature `fleet`".to_owned());
     }
     match package {
@@ -107,7 +110,7 @@ mod tests {
         let elastic = "[address]\nelastic_ip = \"eipalloc-0123456789abcdef0\"";
         for zone in [true, false] {
             let read = read(elastic, bucket, zone);
-            match cfg!(feature = "fleet") {
+            match IS_BUILT_IN {
                 true => assert!(matches!(&read, Ok(Leading::ElasticIp(id, _)) if id.ends_with("def0")), "{read:?}"),
                 false => assert!(read.expect_err("it cannot").contains("without the feature `fleet`")),
             }
@@ -126,7 +129,7 @@ mod tests {
             ("[address]\nelastic_ip = \"eipalloc-\"", "s3://sites/", true, "not the allocation id"),
             ("[address]\nip = \"eipalloc-01234567\"", "s3://sites/", true, "unknown field"),
         ];
-        if cfg!(feature = "fleet") {
+        if IS_BUILT_IN {
             table.push((elastic, "file:///srv/site", true, "beside the packages"));
         }
         for (text, package, zone, reason) in table {

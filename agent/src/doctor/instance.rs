@@ -1,4 +1,4 @@
-//! The instance as EC2 knows it: its metadata service, its tags, its fleet (feature `fleet`).
+//! The instance as EC2 knows it: its metadata service, its tags, its fleet.
 
 use std::collections::BTreeMap;
 

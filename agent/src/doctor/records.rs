@@ -51,7 +51,6 @@ async fn owner(case: &Case<'_>, ledger: &Ledger, claim: &Claim) -> Owner {
     }
 }
 
-#[cfg(feature = "fleet")]
 async fn is_gone(case: &Case<'_>, claim: &Claim) -> bool {
     let (Some(aws), Some(caller)) = (&case.aws, &case.caller) else { return false };
     let ec2 = crate::place::Location::new(&aws.region(), &caller.account);
@@ -60,11 +59,6 @@ async fn is_gone(case: &Case<'_>, claim: &Claim) -> bool {
     }
     let told = crate::aws::instances::Instances::new(aws).told(&claim.instance).await;
     told.is_ok_and(|told| told == crate::aws::Told::Ended)
-}
-
-#[cfg(not(feature = "fleet"))]
-async fn is_gone(_: &Case<'_>, _: &Claim) -> bool {
-    false
 }
 
 fn judged(

@@ -11,11 +11,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-#[cfg(feature = "fleet")]
-use crate::aws::fleet::Fleet;
 use crate::{
     aws::{
         Aws, Crew, Host,
+        compute::IS_BUILT_IN,
+        fleet::Fleet,
         lease::{Asked, LeaseObject},
     },
     claim::{Claim, Leads, Ledger},
@@ -41,7 +41,6 @@ const SETTLE: Duration = Duration::from_secs(240);
 /// The way to the fleet.
 #[derive(Clone)]
 pub struct Fleets {
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "without the adapters nothing is looked for"))]
     named: Option<String>,
     target: Option<u32>,
     bucket: Option<Bucket>,
@@ -49,7 +48,6 @@ pub struct Fleets {
     on_departure: OnDeparture,
     aws: Kept<Aws>,
     host: Kept<Host>,
-    #[cfg(feature = "fleet")]
     found: Option<Option<Fleet>>,
 }
 
@@ -68,7 +66,6 @@ impl Fleets {
             on_departure: config.on_departure,
             aws,
             host,
-            #[cfg(feature = "fleet")]
             found: None,
         }
     }
@@ -96,13 +93,10 @@ impl Fleets {
         let host = self.host.borrow().clone();
         let Some(host) = host else { return false };
         // Where an Elastic IP leads people, an answer there is the claimant's only if it leads to that one.
-        #[cfg(feature = "fleet")]
-        {
-            let aws = self.aws.borrow().clone();
-            let Some(aws) = aws else { return false };
-            if !self.ledger.leads_to(&aws, claim).await.unwrap_or(false) {
-                return false;
-            }
+        let aws = self.aws.borrow().clone();
+        let Some(aws) = aws else { return false };
+        if !self.ledger.leads_to(&aws, claim).await.unwrap_or(false) {
+            return false;
         }
         self.ledger.heard(&host, claim).await.answers()
     }
@@ -229,7 +223,6 @@ impl Fleets {
     }
 }
 
-#[cfg(feature = "fleet")]
 impl Fleets {
     /// Whether it is known that there is none.
     pub(super) fn is_none(&self) -> bool {
@@ -282,43 +275,13 @@ impl Fleets {
         let (aws, host) = (self.aws.borrow().clone(), self.host.borrow().clone());
         let (Some(aws), Some(host)) = (aws, host) else { return Ok(None) };
         let found = match &self.named {
+            _ if !IS_BUILT_IN => None,
             Some(id) => Some(Fleet::named(&aws, id)),
             None => Fleet::found(&aws, &host.instance, &host.tags).await?,
         };
         tracing::info!(fleet = found.as_ref().map_or("none", Fleet::id), "the fleet of this host");
         self.found = Some(found.clone());
         Ok(found)
-    }
-}
-
-#[cfg(not(feature = "fleet"))]
-impl Fleets {
-    pub(super) fn is_none(&self) -> bool {
-        true
-    }
-
-    pub(super) async fn look(&mut self) -> Result<Option<Crew>, Fault> {
-        Ok(None)
-    }
-
-    async fn counts(&mut self, _: &str) -> Result<bool, Fault> {
-        Err(no_fleet())
-    }
-
-    pub(super) async fn set_target(&mut self, _: u32) -> Result<(), Fault> {
-        Err(no_fleet())
-    }
-
-    pub(super) async fn others(&mut self) -> Result<Vec<(String, Option<IpAddr>)>, Fault> {
-        Ok(Vec::new())
-    }
-
-    pub(super) async fn dismiss(&mut self, _: &str) -> Result<(), Fault> {
-        Err(no_fleet())
-    }
-
-    pub(super) async fn end(&mut self, _: bool) -> Result<(), Fault> {
-        Err(no_fleet())
     }
 }
 

@@ -1,0 +1,63 @@
+//! The program of a first look: it asks neither EC2 nor Auto Scaling.
+
+use super::{Association, Capacity, Compute, Kind, Machine, Settings, Tried};
+use crate::{
+    aws::{Aws, attempt::Outcome},
+    fault::Fault,
+};
+
+/// Refuses each call, with the cure.
+#[derive(Clone, Debug)]
+pub(in crate::aws) struct Adapter;
+
+impl Compute for Adapter {
+    const IS_BUILT_IN: bool = false;
+
+    fn new(_: &Aws) -> Adapter {
+        Adapter
+    }
+
+    async fn instances(&self, _: &[String]) -> Result<Vec<Machine>, Fault> {
+        Err(absent("asking EC2 for the hosts"))
+    }
+
+    async fn settings(&self, id: &str) -> Result<Option<Settings>, Fault> {
+        Err(absent(&format!("asking EC2 how instance {id} was set up")))
+    }
+
+    async fn capacity(&self, _: &Kind, doing: &str) -> Result<Option<Capacity>, Fault> {
+        Err(absent(doing))
+    }
+
+    async fn members(&self, _: &Kind, doing: &str) -> Result<Vec<String>, Fault> {
+        Err(absent(doing))
+    }
+
+    async fn set_target(&self, _: &Kind, _: i32, doing: &str) -> Result<(), Fault> {
+        Err(absent(doing))
+    }
+
+    async fn end(&self, _: &Kind, _: &str, _: bool, doing: &str) -> Result<(), Fault> {
+        Err(absent(doing))
+    }
+
+    async fn association(&self, _: &str, doing: &str) -> Result<Option<Association>, Fault> {
+        Err(absent(doing))
+    }
+
+    async fn associate(&self, _: &str, _: &str, _: bool, doing: &str) -> Result<bool, Fault> {
+        Err(absent(doing))
+    }
+
+    async fn attempt(&self, _: &str, _: &str, _: &str) -> Tried {
+        Ok(Outcome::Untried("this program was built without the feature `fleet`"))
+    }
+}
+
+fn absent(doing: &str) -> Fault {
+    Fault::operator(
+        doing,
+        "this program was built without the feature `fleet`",
+        "build it with the default features: cargo build --release",
+    )
+}
