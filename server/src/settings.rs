@@ -40,10 +40,11 @@ pub struct Patience {
     pub idle: Duration,
     /// Between requests, before an HTTP/1.1 connection's buffers are given back. It is not cut; nobody sees it but the memory.
     pub rest: Duration,
-    /// For taking the next [`Bounds::progress`] bytes of a response, or sending those of a request's content that a handler reads.
-    /// What a handler takes to answer does not count.
+    /// For taking the next [`Bounds::progress`] bytes of a response. What a handler takes to answer does not count.
     pub write: Duration,
-    /// For closing its side, once this side is closed.
+    /// For sending the next [`Bounds::progress`] bytes of a request's content, or what is left of it, once a handler waits for them.
+    pub content: Duration,
+    /// For closing its side, once this side is closed; also for the content that a request still has behind its response.
     pub close: Duration,
     /// What `Retry-After` says while there is no site yet.
     pub retry_after: Duration,
@@ -76,7 +77,8 @@ pub struct Bounds {
     pub inflated: usize,
     /// The same of one IPv4 address or IPv6 /64.
     pub inflated_per_address: usize,
-    /// Bytes of a response a client must take, or of content that it must send, within [`Patience::write`].
+    /// Bytes of a response a client must take within [`Patience::write`], or of content that it must send within
+    /// [`Patience::content`].
     pub progress: u64,
 }
 
@@ -112,6 +114,7 @@ impl Default for Patience {
             idle: Duration::from_secs(60),
             rest: Duration::from_millis(250),
             write: Duration::from_secs(22),
+            content: Duration::from_secs(30),
             close: Duration::from_secs(2),
             retry_after: Duration::from_secs(5),
         }

@@ -77,6 +77,8 @@ pub struct Limits {
     #[serde(deserialize_with = "time")]
     write_time: Duration,
     #[serde(deserialize_with = "time")]
+    content_time: Duration,
+    #[serde(deserialize_with = "time")]
     close_time: Duration,
 }
 
@@ -113,6 +115,7 @@ impl Limits {
             idle: self.idle_time,
             rest: self.rest_time,
             write: self.write_time,
+            content: self.content_time,
             close: self.close_time,
             ..Patience::default()
         }
@@ -156,6 +159,7 @@ impl Default for Limits {
             idle_time: patience.idle,
             rest_time: patience.rest,
             write_time: patience.write,
+            content_time: patience.content,
             close_time: patience.close,
         }
     }
@@ -241,7 +245,8 @@ mod tests {
     fn every_limit_can_be_set() {
         let text = "connections = 1\nconnections_per_address = 2\nhead = 3\nfields = 4\ntarget = 5\nstreams = 6\nresets = 7\n\
                     errors = 8\ninflated = 9\nhandshake_time = \"1s\"\nfirst_time = \"2s\"\nhead_time = \"3s\"\n\
-                    idle_time = \"4s\"\nrest_time = \"5s\"\nwrite_time = \"6s\"\nclose_time = \"7s\"\n";
+                    idle_time = \"4s\"\nrest_time = \"5s\"\nwrite_time = \"6s\"\ncontent_time = \"7s\"\n\
+                    close_time = \"8s\"\n";
         let limits: Limits = toml::from_str(text).expect("valid");
         let (bounds, patience) = (limits.bounds(), limits.patience());
         let counts = [bounds.connections, bounds.connections_per_address, bounds.head, bounds.fields, bounds.target];
@@ -249,7 +254,7 @@ mod tests {
         assert_eq!((bounds.streams, bounds.resets, bounds.errors, bounds.inflated), (6, 7, 8, 9));
         let times = [patience.handshake, patience.first, patience.head, patience.idle, patience.rest, patience.write];
         assert_eq!(times.map(|time| time.as_secs()), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(patience.close.as_secs(), 7);
+        assert_eq!((patience.content.as_secs(), patience.close.as_secs()), (7, 8));
     }
 
     #[test]
@@ -282,7 +287,16 @@ mod tests {
             "inflated",
             "inflated_per_address",
         ];
-        let times = ["handshake_time", "first_time", "head_time", "idle_time", "rest_time", "write_time", "close_time"];
+        let times = [
+            "handshake_time",
+            "first_time",
+            "head_time",
+            "idle_time",
+            "rest_time",
+            "write_time",
+            "content_time",
+            "close_time",
+        ];
         let refused = counts.iter().flat_map(|name| ["0", "-1", "\"0\""].map(|value| format!("{name} = {value}")));
         let refused = refused.chain(times.iter().map(|name| format!("{name} = \"0s\"")));
         for line in refused.chain(["streams = 4294967296".to_owned()]) {

@@ -2,11 +2,17 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    task::Waker,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
+use super::{
+    content::{Content, LastContent},
+    driver::Driver,
+    pace::Pace,
+};
 use crate::settings::{Bounds, Patience};
 
 /// How long a connection that waits for the server alone may do so: no limit that anyone sees.
@@ -15,10 +21,10 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// What the reading, answering and writing sides of one connection know of its progress.
 ///
 /// A connection waits *for its client* while that has content to take or to send, and *for the server* while the handler works
-/// out an answer or gives no content of it. Only the client's time is limited here.
+/// out an answer, gives no content of it, or leaves the client no room to send any. Only the client's time is limited here.
 ///
-/// They all run in one task (but for what a handler spawns, which only starts and stops waiting for content), so relaxed
-/// atomics are enough; times are milliseconds since the connection was made, 0 for never.
+/// They all run in one task, so relaxed atomics are enough; times are milliseconds since the connection was made, 0 for never.
+/// What a handler spawns only starts and stops waiting for content, and wakes that task if a deadline follows from it.
 #[derive(Debug)]
 pub(crate) struct Activity {
     made: Instant,
@@ -30,21 +36,24 @@ pub(crate) struct Activity {
     for_server: AtomicU32,
     /// How many handlers wait for content that the client has not sent.
     for_content: AtomicU32,
+    /// Whether the client gets no room to send more of it.
+    withheld: AtomicBool,
+    /// What became of the content of the last request of HTTP/1.
+    content: LastContent,
     /// Since when nothing is under way.
     idle: AtomicU64,
     /// Since when a head is incomplete.
     head: AtomicU64,
     /// The number of the request whose head that is: those before it may still have to be answered.
     incomplete: AtomicU64,
-    /// Since when the client has not moved [`Bounds::progress`] bytes that it was waited for.
-    stalled: AtomicU64,
-    moved: AtomicU64,
-    /// [`Bounds::progress`].
-    progress: u64,
+    /// How fast the client takes what there is, and sends what is waited for.
+    taking: Pace,
+    sending: Pace,
     /// Whether the client did not take all that was written last.
     pending: AtomicBool,
     /// Since when this side is closed.
     closed: AtomicU64,
+    driver: Driver,
 }
 
 impl Activity {
@@ -56,15 +65,22 @@ impl Activity {
             in_flight: AtomicU32::new(0),
             for_server: AtomicU32::new(0),
             for_content: AtomicU32::new(0),
+            withheld: AtomicBool::new(false),
+            content: LastContent::default(),
             idle: AtomicU64::new(0),
             head: AtomicU64::new(0),
             incomplete: AtomicU64::new(0),
-            stalled: AtomicU64::new(0),
-            moved: AtomicU64::new(0),
-            progress: bounds.progress,
+            taking: Pace::new(bounds.progress),
+            sending: Pace::new(bounds.progress),
             pending: AtomicBool::new(false),
             closed: AtomicU64::new(0),
+            driver: Driver::default(),
         }
+    }
+
+    /// The task that runs drives the connection: whatever brings a deadline nearer outside of its turns has it woken.
+    pub(crate) fn driven_by(&self, waker: &Waker) {
+        self.driver.is(waker);
     }
 
     /// The connection's task has its next turn.
@@ -83,20 +99,45 @@ impl Activity {
         if self.requests.fetch_add(1, Relaxed) + 1 >= self.incomplete.load(Relaxed) {
             self.head.store(0, Relaxed);
         }
-        let waits = self.waits_for_client();
+        let waits = self.waits_for_taking();
         if self.in_flight.fetch_add(1, Relaxed) == 0 || !waits {
-            self.stalled.store(now, Relaxed);
+            self.taking.begin(now);
         }
     }
 
     /// One of the requests waits for the server, or no longer does.
     pub(crate) fn wait_for_server(&self, waits: bool) {
-        self.count(&self.for_server, waits);
+        let before = self.waits_for_taking();
+        count(&self.for_server, waits);
+        if !before && self.waits_for_taking() {
+            self.taking.begin(self.now());
+        }
     }
 
     /// A handler waits for content of the client's, or no longer does.
     pub(crate) fn wait_for_content(&self, waits: bool) {
-        self.count(&self.for_content, waits);
+        let before = self.waits_for_sending();
+        count(&self.for_content, waits);
+        self.begin_sending(before);
+    }
+
+    /// Whether the client gets no room to send more content, as too much of it is unread.
+    pub(crate) fn withhold(&self, withheld: bool) {
+        if self.withheld.load(Relaxed) != withheld {
+            let before = self.waits_for_sending();
+            self.withheld.store(withheld, Relaxed);
+            self.begin_sending(before);
+        }
+    }
+
+    /// This became of the content of the last request.
+    pub(crate) fn content_is(&self, content: Content) {
+        self.content.set(content);
+    }
+
+    /// What has become so far of the last request's content.
+    pub(crate) fn content(&self) -> Content {
+        self.content.get()
     }
 
     /// Whether a request waits for the server.
@@ -125,19 +166,13 @@ impl Activity {
 
     /// The client took `bytes`; `all` says whether that is all it was offered.
     pub(crate) fn took(&self, bytes: u64, all: bool) {
-        self.progressed(bytes);
+        self.taking.moved(bytes, || self.now());
         self.set_pending(!all);
     }
 
     /// So many bytes came of a request's content that a handler reads.
-    pub(crate) fn progressed(&self, bytes: u64) {
-        let moved = self.moved.load(Relaxed) + bytes;
-        if moved >= self.progress {
-            self.moved.store(0, Relaxed);
-            self.stalled.store(self.now(), Relaxed);
-        } else {
-            self.moved.store(moved, Relaxed);
-        }
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.sending.moved(bytes, || self.now());
     }
 
     /// The client takes nothing now.
@@ -174,11 +209,20 @@ impl Activity {
         self.in_flight.load(Relaxed) > 0 || self.pending.load(Relaxed)
     }
 
-    /// Whether the client has something to take, or to send, before a request can go on.
-    fn waits_for_client(&self) -> bool {
-        self.pending.load(Relaxed)
-            || self.in_flight.load(Relaxed) > self.for_server.load(Relaxed)
-            || self.for_content.load(Relaxed) > 0
+    /// Whether the client has something to take before a request can go on.
+    fn waits_for_taking(&self) -> bool {
+        self.pending.load(Relaxed) || self.in_flight.load(Relaxed) > self.for_server.load(Relaxed)
+    }
+
+    /// Whether the client has something to send, and may, before a request can go on.
+    fn waits_for_sending(&self) -> bool {
+        self.for_content.load(Relaxed) > 0 && !self.withheld.load(Relaxed)
+    }
+
+    /// Whether all responses were taken, but not all content was read of the request before the last one: none can follow
+    /// it, as the client was told.
+    fn is_behind_the_last(&self) -> bool {
+        self.content() != Content::Read && !self.busy()
     }
 
     /// Whether the connection is not one that was just made and is about to ask something.
@@ -192,10 +236,11 @@ impl Activity {
         self.made + ABOUT_TO_ASK
     }
 
-    /// When a connection that waits for its next request gives its buffers back; `None` if it does not wait for that.
+    /// When a connection that waits for its next request gives its buffers back; `None` if it does not wait for that. Behind
+    /// content that was not read there is none to wait for (RFC 9112 §9.3): what came of it would be taken for one.
     pub(crate) fn rests(&self, patience: &Patience) -> Option<Instant> {
         let elsewhere = self.closed.load(Relaxed) != 0 || self.head.load(Relaxed) != 0;
-        let waits = self.requests() > 0 && !self.busy() && !elsewhere;
+        let waits = self.requests() > 0 && !self.busy() && !elsewhere && self.content() == Content::Read;
         waits.then(|| self.made + Duration::from_millis(self.idle.load(Relaxed)) + patience.rest)
     }
 
@@ -208,7 +253,9 @@ impl Activity {
     fn waiting_for(&self, patience: &Patience) -> (u64, Duration) {
         match (self.closed.load(Relaxed), self.head.load(Relaxed)) {
             (closed @ 1.., _) => (closed, patience.close),
-            _ if self.waits_for_client() => (self.stalled.load(Relaxed), patience.write),
+            _ if self.is_behind_the_last() => (self.idle.load(Relaxed), patience.close),
+            _ if self.waits_for_sending() => self.waiting_for_content(patience),
+            _ if self.waits_for_taking() => (self.taking.since(), patience.write),
             _ if self.busy() => (0, FOREVER),
             (_, head @ 1..) => (head, patience.head),
             _ if self.requests() == 0 => (0, patience.first),
@@ -216,22 +263,32 @@ impl Activity {
         }
     }
 
-    fn set_pending(&self, pending: bool) {
-        if pending && !self.waits_for_client() {
-            self.stalled.store(self.now(), Relaxed);
-        }
-        self.pending.store(pending, Relaxed);
+    /// A client that has both to send and to take may be too slow in either.
+    fn waiting_for_content(&self, patience: &Patience) -> (u64, Duration) {
+        let sending = (self.sending.since(), patience.content);
+        let taking = (self.taking.since(), patience.write);
+        let ends = |(since, allowed): (u64, Duration)| Duration::from_millis(since) + allowed;
+        if self.waits_for_taking() && ends(taking) < ends(sending) { taking } else { sending }
     }
 
-    /// Counts one more or one less of those who wait. Where that has the connection wait for its client, its time begins.
-    fn count(&self, waiting: &AtomicU32, waits: bool) {
-        let before = self.waits_for_client();
-        match waits {
-            true => waiting.fetch_add(1, Relaxed),
-            false => waiting.fetch_sub(1, Relaxed),
-        };
-        if !before && self.waits_for_client() {
-            self.stalled.store(self.now(), Relaxed);
+    fn set_pending(&self, pending: bool) {
+        if self.pending.load(Relaxed) == pending {
+            return;
+        }
+        if pending && !self.waits_for_taking() {
+            self.taking.begin(self.now());
+        }
+        self.pending.store(pending, Relaxed);
+        if self.is_behind_the_last() {
+            self.idle.store(self.now(), Relaxed);
+        }
+    }
+
+    /// The client's time begins where it was not waited for `before`, and is now.
+    fn begin_sending(&self, before: bool) {
+        if !before && self.waits_for_sending() {
+            self.sending.begin(self.now());
+            self.driver.wake();
         }
     }
 
@@ -239,6 +296,14 @@ impl Activity {
     fn now(&self) -> u64 {
         u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
     }
+}
+
+/// Counts one more or one less of those who wait.
+fn count(waiting: &AtomicU32, waits: bool) {
+    match waits {
+        true => waiting.fetch_add(1, Relaxed),
+        false => waiting.fetch_sub(1, Relaxed),
+    };
 }
 
 #[cfg(test)]
@@ -303,9 +368,16 @@ mod tests {
         assert!(!limited(), "the handler works");
         activity.wait_for_content(true);
         pass(10).await;
-        assert_eq!(left(&activity), 12_000, "it waits for content, from then on");
-        activity.progressed(bounds.progress);
-        assert_eq!(left(&activity), 22_000, "content came");
+        assert_eq!(left(&activity), 20_000, "it waits for content, from then on, and as long as content may take");
+        activity.sent(100);
+        assert_eq!(left(&activity), 20_000, "a trickle is no progress");
+        activity.sent(bounds.progress);
+        assert_eq!(left(&activity), 30_000, "content came");
+        activity.withhold(true);
+        pass(100).await;
+        assert!(!limited(), "the client may send nothing");
+        activity.withhold(false);
+        assert_eq!(left(&activity), 30_000, "it may again, from now on");
         activity.wait_for_content(false);
         pass(100).await;
         assert!(!limited(), "the handler works again");
@@ -325,5 +397,41 @@ mod tests {
         activity.wait_for_server(false);
         activity.ended();
         assert_eq!(left(&activity), 60_000, "idle");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_has_to_take_and_one_that_takes_has_to_send() {
+        let bounds = Bounds::default();
+        let activity = Activity::new(&bounds);
+        pass(1).await;
+        activity.began();
+        activity.wait_for_content(true);
+        pass(10).await;
+        activity.sent(bounds.progress);
+        assert_eq!(left(&activity), 12_000, "it sends, and takes nothing");
+        activity.took(bounds.progress, false);
+        pass(15).await;
+        activity.took(bounds.progress, false);
+        assert_eq!(left(&activity), 15_000, "it takes, and sends nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_neither_rests_nor_goes_on_behind_content_that_was_not_read() {
+        let patience = Patience::default();
+        let activity = Activity::new(&Bounds::default());
+        pass(1).await;
+        activity.began();
+        activity.content_is(Content::Unread);
+        activity.took(100, false);
+        activity.ended();
+        activity.wait_for_content(true);
+        pass(5).await;
+        assert_eq!(left(&activity), 17_000, "handed over, but not taken");
+        activity.took(100, true);
+        assert_eq!((left(&activity), activity.rests(&patience)), (2_000, None), "taken: as long as closing may take");
+        activity.content_is(Content::Read);
+        activity.wait_for_content(false);
+        assert!(activity.rests(&patience).is_some(), "it was read after all");
+        assert_eq!(left(&activity), 60_000);
     }
 }

@@ -164,6 +164,7 @@ impl Body {
             account.add(length);
         }
         if self.is_over() || !matches!(next, Some(Ok(_))) {
+            self.content = Content::Empty;
             self.account = None;
         }
         Poll::Ready(next)

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Poll, Waker},
 };
 
 use http::StatusCode;
@@ -171,8 +171,13 @@ where
     let mut phase = Phase::Serving;
     let mut advanced = pin!(next_phase(&mut phases, phase));
     let mut told = false;
+    let mut driver = Waker::noop().clone();
     poll_fn(|context| {
         activity.begin_turn();
+        if !driver.will_wake(context.waker()) {
+            driver.clone_from(context.waker());
+            activity.driven_by(&driver);
+        }
         while phase < Phase::Cutting
             && let Poll::Ready((next, rest)) = advanced.as_mut().poll(context)
         {

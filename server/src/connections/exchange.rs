@@ -16,10 +16,8 @@ use hyper::{
 use tokio::time::timeout;
 
 use super::{
-    Activity, Answer, Body, Client, Phase, RequestBody, Worker,
-    account::Account,
-    flags::{Content, RequestFlags},
-    handler::Later,
+    Activity, Answer, Body, Client, Phase, RequestBody, Worker, account::Account, content::Content,
+    flags::RequestFlags, handler::Later,
 };
 use crate::{
     access::Line,
@@ -117,7 +115,7 @@ impl Exchanges {
             frame(begun.is_head, &mut response);
             account.answered(response.status());
             let content = match left.is_end_stream() {
-                true => self.flags.content(),
+                true => self.activity.content(),
                 false => self.read(left, begun.expects).await,
             };
             self.end(begun.version, account, false, content, &mut response);
@@ -175,7 +173,7 @@ impl Service<Request<Incoming>> for Exchanges {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.activity.began();
-        let mut request = request.map(|content| RequestBody::http1(content, &self.flags, &self.activity));
+        let mut request = request.map(|content| RequestBody::http1(content, &self.activity));
         let begun = self.begin(&request);
         let long_target = self.flags.long_target(self.activity.requests()).then_some(StatusCode::URI_TOO_LONG);
         let response = match self.ask(&mut request, long_target) {
@@ -186,7 +184,7 @@ impl Service<Request<Incoming>> for Exchanges {
             }
         };
         let content = match request.body() {
-            content if content.is_end_stream() => self.flags.content(),
+            content if content.is_end_stream() => self.activity.content(),
             content if begun.expects || content.size_hint().lower() > MOST_READ => Content::Unread,
             _ => return Responding::Later(Box::pin(self.clone().respond_behind(begun, response, request))),
         };

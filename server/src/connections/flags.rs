@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use super::spliced::Mapped;
@@ -13,25 +13,12 @@ pub(crate) struct RequestFlags {
     /// The number of the request whose target was too long, and was cut; 0 for none. Bytes are looked at before the requests
     /// before them are answered, so it must be said which one is meant.
     long_target: AtomicU64,
-    /// What became of the content of the last request, as a [`Content`].
-    content: AtomicU8,
     /// Whether what is under way is dropped when the client closes its side. Who asks for a file may close it and wait.
     cancels: AtomicBool,
     /// The connection is to end as soon as nothing is under way.
     closing: AtomicBool,
     /// Where the last response lies mapped, where its file may be sent as it is.
     mapped: Mutex<Option<Weak<dyn Mapped>>>,
-}
-
-/// What became of a request's content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    /// There is none left to come, or what comes does not concern the next request.
-    Read,
-    /// Some is still to come: the next request would have to be looked for behind it.
-    Unread,
-    /// It is not framed as it must be, or ended early.
-    Broken,
 }
 
 impl RequestFlags {
@@ -43,21 +30,6 @@ impl RequestFlags {
     /// Whether this is the number of the request whose target was too long.
     pub(super) fn long_target(&self, request: u64) -> bool {
         self.long_target.load(Relaxed) == request
-    }
-
-    pub(super) fn content_is(&self, content: Content) {
-        self.content.store(content as u8, Relaxed);
-    }
-
-    /// What has become so far of the last request's content.
-    pub(super) fn content(&self) -> Content {
-        const READ: u8 = Content::Read as u8;
-        const UNREAD: u8 = Content::Unread as u8;
-        match self.content.load(Relaxed) {
-            READ => Content::Read,
-            UNREAD => Content::Unread,
-            _ => Content::Broken,
-        }
     }
 
     /// Whether the request under way is dropped when the client closes its side.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use http::Method;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 pub(super) use self::inbox::RequestContent;
 use self::{frame::ErrorCode, protocol::Protocol};
@@ -106,9 +106,10 @@ impl Connection {
         }
         self.answer(context, out);
         self.protocol.tell_of_content(context, out);
-        self.wait_for_content(context);
+        self.exchanges.activity.withhold(self.protocol.withholds_room());
         ready!(self.poll_send(context, out))?;
         self.protocol.note_waiting();
+        self.wait_for_content(context);
         let over = match self.stage {
             Stage::Open => self.protocol.is_drained(),
             // Nor will there be room for what is left, if there is none now.
@@ -184,19 +185,20 @@ impl Connection {
         }
     }
 
-    /// Comes again when enough was read of a request.
+    /// Comes again when enough was read of requests whose responses are sent, and when streams that ended leave room for others.
     fn wait_for_content(&mut self, context: &mut Context<'_>) {
-        let soonest = self.protocol.streams.iter().filter_map(|stream| stream.content.as_ref()?.until).min();
-        let Some(soonest) = soonest else {
-            self.waits = None;
-            return;
-        };
-        let waits = self.waits.get_or_insert_with(|| Box::pin(sleep_until(soonest)));
-        if waits.deadline() != soonest {
-            waits.as_mut().reset(soonest);
+        let waited = self.protocol.let_go().is_some_and(|until| self.poll_until(context, until).is_ready());
+        if waited || self.protocol.can_make_room() {
+            context.waker().wake_by_ref();
         }
-        // The end of it is seen by whoever looks at the time.
-        let _ = waits.as_mut().poll(context);
+    }
+
+    fn poll_until(&mut self, context: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let waits = self.waits.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if waits.deadline() != until {
+            waits.as_mut().reset(until);
+        }
+        waits.as_mut().poll(context)
     }
 
     /// Sends what there is, up to this connection's share.

@@ -10,11 +10,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::{
-    Activity,
-    flags::{Content, RequestFlags},
-    http2,
-};
+use super::{Activity, content::Content, http2};
 
 /// The content of a request, as a stream: no more is read from the client than is asked for here, but for what fits a buffer.
 ///
@@ -36,9 +32,8 @@ enum Kind {
 #[derive(Debug)]
 struct Http1 {
     incoming: Incoming,
-    flags: Arc<RequestFlags>,
     awaited: Awaited,
-    /// Whether its end is known to the flags.
+    /// Whether its end is known to the connection.
     over: bool,
 }
 
@@ -55,14 +50,14 @@ impl RequestBody {
         Self::default()
     }
 
-    pub(super) fn http1(incoming: Incoming, flags: &Arc<RequestFlags>, activity: &Arc<Activity>) -> Self {
+    pub(super) fn http1(incoming: Incoming, activity: &Arc<Activity>) -> Self {
         if incoming.is_end_stream() {
-            flags.content_is(Content::Read);
+            activity.content_is(Content::Read);
             return Self::empty();
         }
-        flags.content_is(Content::Unread);
+        activity.content_is(Content::Unread);
         let awaited = Awaited::new(activity.clone());
-        Self(Kind::Http1(Box::new(Http1 { incoming, flags: flags.clone(), awaited, over: false })))
+        Self(Kind::Http1(Box::new(Http1 { incoming, awaited, over: false })))
     }
 
     pub(super) fn http2(content: http2::RequestContent) -> Self {
@@ -102,7 +97,7 @@ impl Http1 {
 
     fn end(&mut self, content: Content) {
         self.over = true;
-        self.flags.content_is(content);
+        self.awaited.activity.content_is(content);
     }
 }
 
@@ -114,7 +109,7 @@ impl Awaited {
     /// Whether content is waited for after so many bytes came.
     pub(super) fn set(&mut self, awaited: bool, came: usize) {
         if came > 0 {
-            self.activity.progressed(came as u64);
+            self.activity.sent(came as u64);
         }
         if self.is != awaited {
             self.is = awaited;

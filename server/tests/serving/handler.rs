@@ -37,6 +37,8 @@ pub(crate) struct Works {
     /// What is streamed at `/told`, and the errors that readers were told.
     pub(crate) told: Mutex<Option<mpsc::UnboundedReceiver<Result<Bytes, io::Error>>>>,
     pub(crate) errors: Mutex<Vec<String>>,
+    /// Content that is neither read nor let go.
+    pub(crate) held: Mutex<Vec<RequestBody>>,
 }
 
 /// Lives as long as an answer or a stream does.
@@ -120,6 +122,29 @@ impl Works {
             "/reads-when-told" => {
                 drop(self.reads.subscribe().wait_for(|reads| *reads).await);
                 self.read(content).await
+            }
+            "/reads-elsewhere" => tokio::spawn(async move { self.read(content).await }).await.unwrap(),
+            "/reads-elsewhere-and-waits" => {
+                let reads = tokio::spawn(async move {
+                    let _alive = alive;
+                    drop(self.reads.subscribe().wait_for(|reads| *reads).await);
+                    let response = self.read(content).await;
+                    self.go_on.notified().await;
+                    response
+                });
+                reads.await.unwrap()
+            }
+            "/holds" => {
+                self.held.lock().unwrap().push(content);
+                Response::new(Body::from(String::from("held")))
+            }
+            "/holds-and-says-nothing" => {
+                self.held.lock().unwrap().push(content);
+                Response::new(Body::empty())
+            }
+            "/holds-and-streams" => {
+                self.held.lock().unwrap().push(content);
+                Response::new(Body::stream(Pieces { left: 10, works: alive }))
             }
             "/echo" => Response::new(Body::stream(Echo(content, alive))),
             "/ignores" => {

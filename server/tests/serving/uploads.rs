@@ -5,7 +5,7 @@ use std::{
     process::Command,
     sync::atomic::Ordering::SeqCst,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -342,6 +342,7 @@ async fn one_client_may_have_no_more_unread_than_the_bound() {
 async fn a_client_is_slow_only_where_its_content_is_waited_for() {
     let works = Works::new();
     let server = Server::handled_by(works.clone(), |settings| {
+        settings.patience.content = Duration::from_millis(400);
         settings.patience.write = Duration::from_millis(400);
         settings.patience.idle = Duration::from_millis(400);
     });
@@ -356,6 +357,183 @@ async fn a_client_is_slow_only_where_its_content_is_waited_for() {
     works.until("both are cut", |_| server.running().counters().cut() == 2).await;
     works.all_dropped(2).await;
     assert_eq!(one.rest().await, b"");
+}
+
+/// The handler's task is another than the connection's, which sleeps until its deadline: it has to be told of a nearer one.
+#[tokio::test]
+async fn a_stalled_upload_is_cut_whichever_task_reads_it() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |settings| settings.patience.content = Duration::from_millis(400));
+    let mut one = tls(&server).await;
+    one.send("POST", "/reads-elsewhere", &["Content-Length: 10"]).await;
+    one.write(b"hello").await;
+    let mut two = connect(&server).await;
+    two.write_all(&[post(1, "/reads-elsewhere", &[]), frame(DATA, 0, 1, b"hello")].concat()).await.unwrap();
+    works.until("both are cut", |_| server.running().counters().cut() == 2).await;
+    works.until("both readers know", |works| works.errors.lock().unwrap().len() == 2).await;
+    drop((one, two));
+}
+
+/// Content has a time of its own: that for taking a response is for slow readers.
+#[tokio::test]
+async fn content_that_is_waited_for_may_take_longer_than_a_response() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |settings| settings.patience.write = Duration::from_millis(300));
+    let mut one = plain(&server).await;
+    one.send("POST", "/reads", &["Content-Length: 5"]).await;
+    let mut two = connect(&server).await;
+    two.write_all(&post(1, "/reads", &[])).await.unwrap();
+    works.until("both have begun", |works| works.begun.load(SeqCst) == 2).await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    one.write(b"hello").await;
+    assert_eq!(one.response().await.text(), "5 3610a686 ");
+    two.write_all(&frame(DATA, END_STREAM, 1, b"hello")).await.unwrap();
+    assert_eq!(data_on(&mut two, 1).await, b"5 3610a686 ");
+    assert_eq!(server.running().counters().cut(), 0);
+}
+
+/// The bytes behind a response are its request's, for as long as they come: what looks like a request among them is none
+/// (RFC 9112 §9.3, §11.2).
+#[tokio::test]
+async fn content_that_is_held_behind_its_response_is_never_a_request() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |settings| {
+        settings.patience.rest = Duration::from_millis(50);
+        settings.patience.close = Duration::from_millis(600);
+    });
+    let smuggled = format!("GET /now HTTP/1.1\r\nHost: {DOMAIN}\r\n\r\n");
+    for (target, framing, content) in [
+        ("/holds", format!("Content-Length: {}", smuggled.len()), smuggled.clone()),
+        ("/holds-and-says-nothing", format!("Content-Length: {}", smuggled.len() + 9), smuggled.clone()),
+        ("/holds", "Transfer-Encoding: chunked".into(), format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len())),
+    ] {
+        let mut client = plain(&server).await;
+        client.send("POST", target, &[&framing]).await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.field("connection")), (200, Some("close")), "{framing}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        client.write(content.as_bytes()).await;
+        let begun = Instant::now();
+        assert_eq!(String::from_utf8_lossy(&client.rest().await), "", "{framing}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "as long as closing may take");
+    }
+    assert_eq!((server.running().counters().resting(), server.running().counters().requests()), (0, 3));
+}
+
+/// A response ends soon whatever becomes of the request's content (RFC 9113 §8.1), and is accounted for when it is sent.
+#[tokio::test]
+async fn a_response_ends_behind_content_that_its_handler_holds() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |settings| settings.patience.close = Duration::from_millis(800));
+    for (target, content) in
+        [("/holds", &b"held"[..]), ("/holds-and-says-nothing", b""), ("/holds-and-streams", &[0; 10])]
+    {
+        let mut client = connect(&server).await;
+        client.write_all(&[post(1, target, &[]), frame(DATA, 0, 1, b"hello")].concat()).await.unwrap();
+        let head = next_on(&mut client, 1).await;
+        assert_eq!((head.kind, status(&head), head.flags & END_STREAM), (HEADERS, 200, 0), "{target}");
+        let begun = Instant::now();
+        if !content.is_empty() {
+            assert_eq!(data_on(&mut client, 1).await, content, "{target}");
+        }
+        works
+            .until("it is accounted for", |works| {
+                server.running().counters().in_flight() == 0 && works.begun.load(SeqCst) == works.dropped.load(SeqCst)
+            })
+            .await;
+        assert!(begun.elapsed() < Duration::from_millis(800), "{target}: as soon as it is sent");
+        let last = next_on(&mut client, 1).await;
+        assert_eq!((last.kind, last.payload.len(), last.flags), (DATA, 0, END_STREAM), "{target}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{target}");
+        let reset = next_on(&mut client, 1).await;
+        assert_eq!((reset.kind, &reset.payload[..]), (RST_STREAM, &[0; 4][..]), "{target}: without an error");
+    }
+}
+
+/// Uploads to `target` until there is no room for another frame; returns how much there is, and the next stream.
+async fn fill(client: &mut TlsStream<TcpStream>, target: &str) -> (u32, u32) {
+    let mut room = 65_535;
+    for stream in (1..200).step_by(2) {
+        client.write_all(&post(stream, target, &[])).await.unwrap();
+        for length in [16_384, 16_384, 16_384, 16_383] {
+            while room < length {
+                let more = timeout(Duration::from_millis(300), window(client, &mut Vec::new())).await;
+                let Ok(more) = more else { return (room, stream + 2) };
+                room += more;
+            }
+            client.write_all(&frame(DATA, 0, stream, &vec![7; length as usize])).await.unwrap();
+            room -= length;
+        }
+    }
+    panic!("there is always room");
+}
+
+/// What a stream left unread when it ended is room for others.
+#[tokio::test]
+async fn streams_that_end_leave_their_room_to_others() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |settings| settings.patience.close = Duration::from_millis(1_500));
+    let mut client = connect(&server).await;
+    fill(&mut client, "/holds").await;
+    // Nothing else happens on the connection.
+    let mut more = 0;
+    while more == 0 {
+        more = window(&mut client, &mut Vec::new()).await;
+    }
+}
+
+/// Nothing else wakes the connection: its handlers wait, and nothing more comes of their requests.
+#[tokio::test]
+async fn content_that_is_whole_makes_room_when_it_is_read() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |_| {});
+    let mut client = connect(&server).await;
+    let (mut room, mut updated) = (65_535, Vec::new());
+    for stream in (1..).step_by(2) {
+        while room < 8_192 {
+            let more = timeout(Duration::from_millis(300), window(&mut client, &mut updated)).await;
+            let Ok(more) = more else { break };
+            room += more;
+        }
+        if room < 8_192 {
+            break;
+        }
+        // In one record, so that it is whole when it is looked at first.
+        let whole = [post(stream, "/reads-elsewhere-and-waits", &[]), frame(DATA, END_STREAM, stream, &[7; 8_192])];
+        client.write_all(&whole.concat()).await.unwrap();
+        room -= 8_192;
+    }
+    works.reads.send_replace(true);
+    let mut more = 0;
+    while more == 0 {
+        more = window(&mut client, &mut updated).await;
+    }
+}
+
+/// What a handler leaves unread takes the room of what others wait for.
+#[tokio::test]
+async fn a_client_that_is_given_no_room_is_not_slow() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |settings| settings.patience.content = Duration::from_millis(500));
+    let mut client = connect(&server).await;
+    let (room, stream) = fill(&mut client, "/reads-when-told").await;
+    client.write_all(&post(stream, "/reads", &[])).await.unwrap();
+    client.write_all(&frame(DATA, 0, stream, &vec![7; room as usize])).await.unwrap();
+    let all = (stream as usize).div_ceil(2);
+    works.until("all have begun", |works| works.begun.load(SeqCst) == all).await;
+    works.until("all that it may send is read", |works| works.read.load(SeqCst) == u64::from(room)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!((works.dropped.load(SeqCst), server.running().counters().cut()), (0, 0), "it cannot send any more");
+    works.reads.send_replace(true);
+    let mut more = 0;
+    while more == 0 {
+        more = window(&mut client, &mut Vec::new()).await;
+    }
+    client.write_all(&frame(DATA, END_STREAM, stream, b"end")).await.unwrap();
+    let answer = String::from_utf8(data_on(&mut client, stream).await).unwrap();
+    assert!(answer.starts_with(&format!("{} ", room + 3)), "{answer}");
+    // Now that there is room, whoever sends nothing is slow.
+    works.until("it is cut", |_| server.running().counters().cut() == 1).await;
 }
 
 /// What a handler reads and what it gives of a gigabyte, over all protocols: the process holds hardly any of it at a time. As

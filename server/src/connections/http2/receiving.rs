@@ -57,14 +57,23 @@ impl Protocol {
 
     /// Gives the client room on all streams again, unless too much of what it sent is unread.
     fn more_room(&mut self, out: &mut Vec<u8>) {
-        if self.room >= ROOM / 2 {
-            return;
-        }
-        let unread: usize = self.streams.iter().filter_map(|stream| Some(stream.inbox.as_ref()?.unread())).sum();
-        if unread + ROOM as usize <= MOST_UNREAD {
+        if self.can_make_room() {
             frame::write_window_update(0, ROOM - self.room, out);
             self.room = ROOM;
         }
+    }
+
+    /// Whether the client has little room on all streams, and is to be given more.
+    pub(super) fn can_make_room(&self) -> bool {
+        self.withholds_room() && {
+            let unread: usize = self.streams.iter().filter_map(|stream| Some(stream.inbox.as_ref()?.unread())).sum();
+            unread + ROOM as usize <= MOST_UNREAD
+        }
+    }
+
+    /// Whether the client gets no more room on all streams than it has: how fast it sends is not its choice.
+    pub(super) fn withholds_room(&self) -> bool {
+        self.room < ROOM / 2
     }
 
     /// Tells the client what has become of the content that it sends: how much room there is again, and whether it is to send it
@@ -74,17 +83,19 @@ impl Protocol {
             return;
         }
         for stream in &mut self.streams {
-            let (Some(content), Some(inbox)) = (&mut stream.content, &stream.inbox) else { continue };
+            let Some(inbox) = &stream.inbox else { continue };
             let look = inbox.look(context);
             if look.asks && matches!(stream.state, State::Awaited(_)) {
                 let encoder = &mut self.encoder;
                 frame::write_headers(stream.id, false, out, |out| encoder.begin(StatusCode::CONTINUE, out));
             }
-            if look.dropped {
-                content.let_go(Instant::now() + self.bounds.content);
-            }
-            if let Some(more) = content.more_room(look.unread) {
-                frame::write_window_update(stream.id, more, out);
+            if let Some(content) = &mut stream.content {
+                if look.dropped {
+                    content.let_go(self.bounds.content);
+                }
+                if let Some(more) = content.more_room(look.unread) {
+                    frame::write_window_update(stream.id, more, out);
+                }
             }
             if look.dropped {
                 stream.inbox = None;

@@ -272,10 +272,6 @@ impl Protocol {
     /// Ends a stream whose response is sent, if its request has ended, or enough was read of it.
     fn end(&mut self, at: usize, out: &mut Vec<u8>) -> bool {
         let stream = &mut self.streams[at];
-        // A handler may read on behind its response, but not for longer than anything is read that nobody wants.
-        if let Some(content) = &mut stream.content {
-            content.let_go(Instant::now() + self.bounds.content);
-        }
         if !stream.is_read() {
             return false;
         }
@@ -287,6 +283,16 @@ impl Protocol {
             self.forget(id, ErrorCode::No, out);
         }
         true
+    }
+
+    /// Lets go of what is still to come of requests whose responses are sent. Says when the first of them has been waited for
+    /// long enough.
+    pub(super) fn let_go(&mut self) -> Option<Instant> {
+        if !self.busy {
+            return None;
+        }
+        let time = self.bounds.content;
+        self.streams.iter_mut().filter_map(|stream| stream.let_go(time)).min()
     }
 }
 

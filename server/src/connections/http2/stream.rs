@@ -5,6 +5,7 @@ use std::{
     io, mem,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Buf;
@@ -86,7 +87,7 @@ pub(super) struct Content {
     /// What the client may still send.
     room: u32,
     /// When what nobody wants is enough; none while the handler has the content.
-    pub(super) until: Option<Instant>,
+    until: Option<Instant>,
 }
 
 /// What the client may send before it is told of more room (§6.9.2).
@@ -134,6 +135,16 @@ impl Stream {
     /// Whether nothing more is waited for of the request.
     pub(super) fn is_read(&self) -> bool {
         self.content.as_ref().is_none_or(Content::is_enough)
+    }
+
+    /// Once the response is sent, a handler may read on, but for no longer than `time`, as nobody else waits for it. Says until when.
+    pub(super) fn let_go(&mut self, time: Duration) -> Option<Instant> {
+        let State::Answered(answer) = &mut self.state else { return None };
+        if !answer.is_sent() {
+            return None;
+        }
+        answer.account = None;
+        self.content.as_mut().map(|content| content.let_go(time))
     }
 
     /// The response comes later; until then the handler may read the content.
@@ -236,9 +247,9 @@ impl Content {
         })
     }
 
-    /// Nobody wants what is still to come: it is waited for until then.
-    pub(super) fn let_go(&mut self, until: Instant) {
-        self.until.get_or_insert(until);
+    /// Nobody wants what is still to come: it is waited for so long from now on, unless it is already. Says until when.
+    pub(super) fn let_go(&mut self, time: Duration) -> Instant {
+        *self.until.get_or_insert_with(|| Instant::now() + time)
     }
 
     /// Whether enough was read of it.

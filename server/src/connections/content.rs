@@ -1,0 +1,34 @@
+//! What has become of the content of a request.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// What became of a request's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// There is none left to come, or what comes does not concern the next request.
+    Read,
+    /// Some is still to come: the next request would have to be looked for behind it.
+    Unread,
+    /// It is not framed as it must be, or ended early.
+    Broken,
+}
+
+/// That of the last request of a connection: [`Content::Read`] before the first one.
+#[derive(Debug, Default)]
+pub(super) struct LastContent(AtomicU8);
+
+impl LastContent {
+    pub(super) fn set(&self, content: Content) {
+        self.0.store(content as u8, Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Content {
+        const READ: u8 = Content::Read as u8;
+        const UNREAD: u8 = Content::Unread as u8;
+        match self.0.load(Relaxed) {
+            READ => Content::Read,
+            UNREAD => Content::Unread,
+            _ => Content::Broken,
+        }
+    }
+}
