@@ -32,6 +32,7 @@ mod login;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod metadata;
+mod outcome;
 pub mod papers;
 pub mod partition;
 pub mod quota;

@@ -42,6 +42,7 @@ mod self_made;
 mod steps;
 mod transport;
 mod vault;
+mod wanted;
 
 pub use at_hand::AtHand;
 pub use budget::{AtAuthority, Budget, LimitLeft};
@@ -52,10 +53,10 @@ pub use transport::{About, about};
 pub use vault::Vault;
 
 use document::{Document, Issued, Purpose};
-use due::{Due, Life, Window};
-use ledger::Urgency;
-use plan::{Holding, Leaf, Plan, Strikes, Wanted, judged, plan};
+use due::{Due, Life, Urgency, Window};
+use plan::{Holding, Leaf, Plan, Strikes, judged, plan};
 use vault::Reading;
+use wanted::Wanted;
 
 /// How often the vault is looked at: a renewal by another host is picked up within this time.
 const LOOK: Duration = Duration::from_secs(600);

@@ -22,6 +22,7 @@ mod pointer;
 mod problem;
 mod progress;
 mod signature;
+mod single_entry;
 mod unpack;
 
 pub use self::{

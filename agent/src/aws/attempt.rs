@@ -4,22 +4,19 @@
 //! where it is not refused to the caller: an object whose checksum is not that of its bytes, a record that is not there, a
 //! version that exists already with another value, `DryRun`. Reads are made as they are.
 
-use std::fmt;
-
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
-use aws_sdk_s3::{
-    error::{ProvideErrorMetadata, SdkError},
-    primitives::ByteStream,
-};
+use aws_sdk_s3::primitives::ByteStream;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
     Aws,
     compute::{Adapter, Compute as _},
-    refusal::{DENIED, code, fault},
+    outcome::{HARMFUL, Tried, outcome},
     simulation::Question,
 };
 use crate::fault::Fault;
+
+pub use super::outcome::Outcome;
 
 /// The name that stands for any, where a permission is for any.
 pub const ANY: &str = "doctor";
@@ -29,17 +26,6 @@ pub const SECRETS_MANAGERS: &str = "-aaaaaa";
 
 /// A tag that no object has.
 const NOBODYS: &str = "\"00000000000000000000000000000000\"";
-
-/// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is allowed.
-    Allowed,
-    /// It is not, in AWS's words.
-    Denied(String),
-    /// Nothing about it is harmless here, and why.
-    Untried(&'static str),
-}
 
 /// The permissions of whoever `aws` is.
 pub struct Attempts {
@@ -53,9 +39,6 @@ pub struct Attempts {
     /// The instance that is asked of.
     instance: String,
 }
-
-/// What came of a try, or why it cannot be told.
-pub(super) type Tried = Result<Outcome, Fault>;
 
 impl Attempts {
     /// Tries as `aws`, on the instance of that id; packages lie below `prefix`.
@@ -209,8 +192,6 @@ impl Attempts {
     }
 }
 
-/// Whatever is tried of it, it would do something.
-pub(super) const HARMFUL: Outcome = Outcome::Untried("nothing about it is harmless");
 const NOTHING: Outcome = Outcome::Untried("there is nothing yet to try it on");
 
 /// A batch that every zone refuses: it deletes what nobody has made.
@@ -227,21 +208,4 @@ fn nobodys_records(names: &[String]) -> Result<ChangeBatch, aws_sdk_route53::err
         batch = batch.changes(Change::builder().action(ChangeAction::Delete).resource_record_set(set).build()?);
     }
     batch.build()
-}
-
-/// Allowed if AWS did it, or would have but for one of the `refused`.
-pub(super) fn outcome<T, E, R>(action: &str, answer: Result<T, SdkError<E, R>>, refused: &[&str]) -> Tried
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: fmt::Debug + 'static,
-{
-    let Err(error) = answer else { return Ok(Outcome::Allowed) };
-    match code(&error) {
-        Some(code) if refused.contains(&code) => Ok(Outcome::Allowed),
-        Some(code) if DENIED.contains(&code) => {
-            let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
-            Ok(Outcome::Denied(format!("{code}: {message}")))
-        }
-        _ => Err(fault(&format!("trying {action}"), action, &error)),
-    }
 }

@@ -5,32 +5,19 @@
 //! [`Fleet`](super::fleet::Fleet), [`Instances`](super::instances::Instances) and
 //! [`ElasticIp`](super::elastic_ip::ElasticIp) ask an [`Adapter`], whichever it is.
 
-use std::net::Ipv4Addr;
-
-use super::{
-    Aws,
-    attempt::Tried,
-    fleet::{Capacity, Kind},
-    instances::{Machine, Settings},
-};
+use super::{Aws, outcome::Tried};
 use crate::fault::Fault;
 
 #[cfg_attr(not(feature = "fleet"), path = "compute/absent.rs")]
 mod adapter;
+mod facts;
 
 pub(super) use adapter::Adapter;
+pub use facts::{Association, Machine, Settings};
+pub(super) use facts::{Capacity, Kind};
 
 /// Whether this program can ask EC2 and Auto Scaling.
 pub(crate) const IS_BUILT_IN: bool = Adapter::IS_BUILT_IN;
-
-/// Where an Elastic IP leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Association {
-    /// The address.
-    pub ip: Ipv4Addr,
-    /// The instance, or the network interface of something else; none where it leads nowhere.
-    pub to: Option<String>,
-}
 
 /// The calls of EC2 and Auto Scaling that the agent makes.
 ///

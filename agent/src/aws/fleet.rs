@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Aws,
-    compute::{Adapter, Compute as _},
+    compute::{Adapter, Capacity, Compute as _, Kind},
     instances::Instances,
 };
 use crate::{
@@ -17,29 +17,6 @@ use crate::{
 pub struct Fleet {
     kind: Kind,
     compute: Adapter,
-}
-
-/// Which of the services that start instances it is of, and its id or name there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Spot(String),
-    Ec2(String),
-    Group(String),
-}
-
-/// What a fleet is to have.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Capacity {
-    /// How much of its unit.
-    pub(super) target: u32,
-    /// Whether it has carried out the last change of that.
-    pub(super) settled: bool,
-    /// What one instance counts, where that is said.
-    pub(super) weights: Vec<f64>,
-    /// The unit of the target, unless that is instances.
-    pub(super) unit: Option<String>,
-    /// Its tags.
-    pub(super) tags: BTreeMap<String, String>,
 }
 
 type Named = fn(String) -> Kind;

@@ -1,8 +1,6 @@
 //! Instances, as EC2 tells of those that it knows.
 
-use std::{collections::BTreeMap, net::IpAddr};
-
-use time::OffsetDateTime;
+use std::collections::BTreeMap;
 
 use super::{
     Aws,
@@ -10,31 +8,7 @@ use super::{
 };
 use crate::{aws::Told, fault::Fault};
 
-/// One instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// Its id.
-    pub id: String,
-    /// When it was launched.
-    pub launched: Option<OffsetDateTime>,
-    /// Its public address, IPv4 before IPv6.
-    pub address: Option<IpAddr>,
-    /// Whether it runs, as far as EC2 tells.
-    pub told: Told,
-}
-
-/// What matters of how an instance was set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Whether metadata is answered by token alone.
-    pub tokens_required: bool,
-    /// How many hops an answer with a token may travel.
-    pub hop_limit: u32,
-    /// Whether metadata shows the tags.
-    pub shows_tags: bool,
-    /// The tags, AWS's own among them.
-    pub tags: BTreeMap<String, String>,
-}
+pub use super::compute::{Machine, Settings};
 
 /// The instances of this account and region.
 pub struct Instances {

@@ -11,10 +11,10 @@ use super::{
     document::{Account, Document, Issued},
     due::Window,
     order::{Customer, NONCES, OfTheNonce as _, insist},
-    plan::Authority,
     refusal::{fault, kind_of, refused},
     steps::{Kind, Refused},
     transport::Transport,
+    wanted::Authority,
 };
 use crate::{
     aws::{Aws, secret::Secret},

@@ -8,7 +8,7 @@ use super::{
     Vault,
     acme::Acme,
     issuance::Issuance,
-    plan::{Authority, Wanted},
+    wanted::{Authority, Wanted},
 };
 use crate::{
     aws::{Aws, Host, lease::LeaseObject, zone::Zone},

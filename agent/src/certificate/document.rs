@@ -22,7 +22,7 @@ use super::{
     due::Window,
     ledger::{Ledger, NotBefore},
     limit::{Bucket, VERSIONS},
-    plan::{Authority, Wanted},
+    wanted::{Authority, Wanted},
 };
 use crate::{fault::Fault, place::Name};
 

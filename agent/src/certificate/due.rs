@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use super::ledger::Urgency;
 use crate::place::Name;
 
 /// Lives below this are renewed at half, as Let's Encrypt's integration guide says.
@@ -112,6 +111,17 @@ fn said_of(window: &Window, now: OffsetDateTime) -> String {
     let reason = window.explanation.as_ref().map_or(String::new(), |page| format!(", see {page}"));
     let whether = if now > window.end { "is over" } else { "has come" };
     format!("the time at which the CA would renew it {whether}{reason}")
+}
+
+/// How pressing an order is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// A valid certificate is held, and not in the last part of its life. So much time may pass between two attempts.
+    CanWait(Duration),
+    /// A valid certificate is held, in the last part of its life. So much time may pass between two attempts.
+    Emergency(Duration),
+    /// None is.
+    Without,
 }
 
 /// How long to wait before the order after `failed` failed ones, of which there is at least one.

@@ -14,8 +14,9 @@ use super::{
     key::{new_key, request},
     lease::Lease,
     order::{Customer, found},
-    plan::{Holding, Strikes, Wanted},
+    plan::{Holding, Strikes},
     steps::{Came, Ended, Found, Kind, Refused, Run, Step},
+    wanted::Wanted,
 };
 use crate::{
     aws::{Aws, lease::LeaseObject, secret::Swapped, zone::Zone},

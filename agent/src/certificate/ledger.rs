@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    due::again,
+    due::{Urgency, again},
     limit::{Bucket, Limit, Limits, OWN_SPAN},
 };
 use crate::place::Name;
@@ -102,17 +102,6 @@ pub(super) struct Need<'a> {
     pub exempt: bool,
     /// Whether an account has to be made for it.
     pub account: bool,
-}
-
-/// How pressing an order is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// A valid certificate is held, and not in the last part of its life. So much time may pass between two attempts.
-    CanWait(Duration),
-    /// A valid certificate is held, in the last part of its life. So much time may pass between two attempts.
-    Emergency(Duration),
-    /// None is.
-    Without,
 }
 
 /// Why an order is not to be made yet.

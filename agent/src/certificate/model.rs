@@ -16,9 +16,10 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use super::{
     document::{Document, Issued, Purpose},
     due::Due,
-    plan::{Authority, Holding, Plan, Strikes, Wanted, judged, plan},
+    plan::{Holding, Plan, Strikes, judged, plan},
     steps::{Came, Refused, Run, Step},
     vault::remarkable,
+    wanted::{Authority, Wanted},
 };
 use crate::fault::Fault;
 

@@ -6,8 +6,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     document::{Document, Purpose},
-    due::{Due, Life, again, due},
-    ledger::{Need, NotBefore, Urgency},
+    due::{Due, Life, Urgency, again, due},
+    ledger::{Need, NotBefore},
+    wanted::Wanted,
 };
 use crate::place::Name;
 
@@ -15,26 +16,6 @@ use crate::place::Name;
 const PATIENT: u32 = 3;
 /// How long a host without any certificate waits for the first CA, when it could have one from the second.
 const LONG: Duration = Duration::hours(1);
-
-/// What is wanted, and from whom.
-#[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    /// The names, the canonical one first.
-    pub names: Vec<Name>,
-    /// The CAs, the one that is tried first at the beginning. Never empty.
-    pub authorities: Vec<Authority>,
-}
-
-/// A CA, as far as what to do depends on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Authority {
-    /// URL of its directory.
-    pub directory: String,
-    /// Profile to order with.
-    pub profile: Option<String>,
-    /// URL of the directory of its staging environment, where a proof is tried that has failed before.
-    pub staging: Option<String>,
-}
 
 /// The certificate that a document holds, as far as what to do depends on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -246,7 +227,10 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::certificate::document::{Account, Issued, Underway};
+    use crate::certificate::{
+        document::{Account, Issued, Underway},
+        wanted::Authority,
+    };
 
     const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
 

@@ -11,8 +11,10 @@ use zeroize::Zeroizing;
 
 use super::{
     document::{Account, Document, Issued, Underway},
-    ledger::{Need, Urgency},
-    plan::{Authority, Holding, Order, Plan, Strikes, Wanted, plan},
+    due::Urgency,
+    ledger::Need,
+    plan::{Holding, Order, Plan, Strikes, plan},
+    wanted::{Authority, Wanted},
 };
 use crate::{
     clock::moment,

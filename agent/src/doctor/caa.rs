@@ -2,20 +2,9 @@
 
 use super::{
     Case, Line, Subject,
-    resolver::{Data, Kind, Resolver},
+    resolver::{Caa, Data, Kind, Resolver},
 };
 use crate::{certificate::About, fault::Fault, place::Name};
-
-/// One CAA record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Caa {
-    /// Whether a CA that does not know the tag must not issue.
-    pub(super) critical: bool,
-    /// `issue`, `issuewild`, `iodef`, …; lower case.
-    pub(super) tag: String,
-    /// Its value.
-    pub(super) value: String,
-}
 
 /// The relevant records of a name, and where they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,18 @@ use tokio::{
     time::timeout,
 };
 
-use super::caa::Caa;
 use crate::fault::Fault;
+
+/// One CAA record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caa {
+    /// Whether a CA that does not know the tag must not issue.
+    pub(super) critical: bool,
+    /// `issue`, `issuewild`, `iodef`, …; lower case.
+    pub(super) tag: String,
+    /// Its value.
+    pub(super) value: String,
+}
 
 /// How long one server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -140,10 +140,10 @@ fn used(entry: &walkdir::DirEntry) -> Option<(SystemTime, u64, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::archive;
+    use crate::publish::single_entry;
 
     fn zipped(bytes: &[u8]) -> impl FnOnce(&fs::File) -> io::Result<Option<u64>> {
-        move |file| archive::single(file, |entry| entry.write_all(bytes), None).map(Some)
+        move |file| single_entry::write(file, |entry| entry.write_all(bytes), None).map(Some)
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{
-    Problem, archive,
+    Problem,
     cache::{Cache, Kept},
     folder::File,
+    single_entry,
 };
 
 /// A file is compressed where that saves a twentieth of it.
@@ -138,7 +139,7 @@ impl Packer<'_> {
                 if !saves_enough(coded.len() as u64, deflated) {
                     return Ok(None);
                 }
-                archive::single(zip, |entry| entry.write_all(&coded), None).map(Some)
+                single_entry::write(zip, |entry| entry.write_all(&coded), None).map(Some)
             })?;
             if let Kept::Zip(path, packed) = coded {
                 entries.push(Entry { name, length: packed, packed, lies: Lies::Zipped(path), beside: true });
@@ -168,7 +169,7 @@ impl Packer<'_> {
     ) -> io::Result<Kept> {
         let level = self.effort.deflate;
         making.kept(&deflate_key(level), |zip| {
-            let packed = archive::single(zip, |entry| io::copy(&mut content()?, entry).map(drop), Some(level))?;
+            let packed = single_entry::write(zip, |entry| io::copy(&mut content()?, entry).map(drop), Some(level))?;
             Ok(is_worth_deflating(packed, length).then_some(packed))
         })
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rayon::prelude::*;
-use spothost_server::{PackageLimits, Refused, Site};
+use spothost_server::{PackageLimits, Site};
 use time::OffsetDateTime;
 
 use super::{
@@ -166,7 +166,7 @@ impl Recipe {
         let opened = Site::open(path, &PackageLimits::default()).and_then(|site| site.verify().map(|()| site));
         let site = match opened {
             Ok(site) => Arc::new(site),
-            Err(refused) => return vec![refusal(&refused)],
+            Err(refused) => return vec![Problem::refused(&refused)],
         };
         // Rules for another host are no fault of the site's; those for its own name need no word.
         let own = |host: &String| self.domain.as_ref() == Some(host);
@@ -178,11 +178,6 @@ impl Recipe {
         let gate = site.gate().into_iter().map(|said| Problem::stops("the gate", said));
         notes.chain(gate).chain(links::dead(&site, files, self.domain.as_deref())).collect()
     }
-}
-
-/// What a host would say of a package that it does not serve.
-pub(super) fn refusal(refused: &Refused) -> Problem {
-    Problem::stops(refused.entry().unwrap_or("the package"), refused.reason())
 }
 
 #[cfg(test)]

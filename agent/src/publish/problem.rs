@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use spothost_server::Refused;
 
 /// How much a problem matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -35,6 +36,11 @@ impl Problem {
     /// A problem that stops a publication.
     pub(super) fn stops(about: impl Into<String>, said: impl fmt::Display) -> Problem {
         Problem { weight: Weight::Stops, about: about.into(), line: None, said: said.to_string() }
+    }
+
+    /// What a host would say of a package that it does not serve.
+    pub(super) fn refused(refused: &Refused) -> Problem {
+        Problem::stops(refused.entry().unwrap_or("the package"), refused.reason())
     }
 
     /// A problem that stops a publication unless somebody says otherwise.

@@ -8,7 +8,7 @@ use std::{fs, io, path::Path};
 use spothost_server::{PackageLimits, Reason, Site};
 use tempfile::TempDir;
 
-use super::{Problem, parcel::refusal};
+use super::Problem;
 
 /// Unpacks the zip at `path` into a temporary folder; none where that is a folder itself. A zip that no host would serve is a
 /// problem of the site.
@@ -28,7 +28,7 @@ pub(super) fn unpack(path: &Path) -> io::Result<Option<Result<TempDir, Problem>>
                 Reason::NotAZip(_) => {
                     Problem::stops(path.display().to_string(), format!("{}; name a folder or a zip", refused.reason()))
                 }
-                _ => refusal(&refused),
+                _ => Problem::refused(&refused),
             };
             return Ok(Some(Err(problem)));
         }

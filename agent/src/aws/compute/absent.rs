@@ -2,7 +2,7 @@
 
 use super::{Association, Capacity, Compute, Kind, Machine, Settings, Tried};
 use crate::{
-    aws::{Aws, attempt::Outcome},
+    aws::{Aws, outcome::Outcome},
     fault::Fault,
 };
 

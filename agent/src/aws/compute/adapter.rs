@@ -21,7 +21,7 @@ use super::{Association, Capacity, Compute, Kind, Machine, Settings, Tried};
 use crate::{
     aws::{
         Aws, Told,
-        attempt::{HARMFUL, outcome},
+        outcome::{HARMFUL, outcome},
         refusal::{POLITE, code, fault},
     },
     fault::Fault,

@@ -1,0 +1,68 @@
+//! What EC2 and Auto Scaling tell of instances, fleets and Elastic IPs.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use time::OffsetDateTime;
+
+use crate::aws::Told;
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Its id.
+    pub id: String,
+    /// When it was launched.
+    pub launched: Option<OffsetDateTime>,
+    /// Its public address, IPv4 before IPv6.
+    pub address: Option<IpAddr>,
+    /// Whether it runs, as far as EC2 tells.
+    pub told: Told,
+}
+
+/// What matters of how an instance was set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether metadata is answered by token alone.
+    pub tokens_required: bool,
+    /// How many hops an answer with a token may travel.
+    pub hop_limit: u32,
+    /// Whether metadata shows the tags.
+    pub shows_tags: bool,
+    /// The tags, AWS's own among them.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Which of the services that start instances it is of, and its id or name there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::aws) enum Kind {
+    Spot(String),
+    Ec2(String),
+    Group(String),
+}
+
+/// What a fleet is to have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::aws) struct Capacity {
+    /// How much of its unit.
+    pub(in crate::aws) target: u32,
+    /// Whether it has carried out the last change of that.
+    pub(in crate::aws) settled: bool,
+    /// What one instance counts, where that is said.
+    pub(in crate::aws) weights: Vec<f64>,
+    /// The unit of the target, unless that is instances.
+    pub(in crate::aws) unit: Option<String>,
+    /// Its tags.
+    pub(in crate::aws) tags: BTreeMap<String, String>,
+}
+
+/// Where an Elastic IP leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Association {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// The instance, or the network interface of something else; none where it leads nowhere.
+    pub to: Option<String>,
+}

@@ -1,0 +1,42 @@
+//! What comes of trying a permission.
+
+use std::fmt;
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use super::refusal::{DENIED, code, fault};
+use crate::fault::Fault;
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is allowed.
+    Allowed,
+    /// It is not, in AWS's words.
+    Denied(String),
+    /// Nothing about it is harmless here, and why.
+    Untried(&'static str),
+}
+
+/// What came of a try, or why it cannot be told.
+pub(super) type Tried = Result<Outcome, Fault>;
+
+/// Whatever is tried of it, it would do something.
+pub(super) const HARMFUL: Outcome = Outcome::Untried("nothing about it is harmless");
+
+/// Allowed if AWS did it, or would have but for one of the `refused`.
+pub(super) fn outcome<T, E, R>(action: &str, answer: Result<T, SdkError<E, R>>, refused: &[&str]) -> Tried
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: fmt::Debug + 'static,
+{
+    let Err(error) = answer else { return Ok(Outcome::Allowed) };
+    match code(&error) {
+        Some(code) if refused.contains(&code) => Ok(Outcome::Allowed),
+        Some(code) if DENIED.contains(&code) => {
+            let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
+            Ok(Outcome::Denied(format!("{code}: {message}")))
+        }
+        _ => Err(fault(&format!("trying {action}"), action, &error)),
+    }
+}
