@@ -10,6 +10,7 @@ mod driver;
 mod exchange;
 mod farewell;
 mod flags;
+mod framing;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzzing;
 mod guarded;

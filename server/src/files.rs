@@ -39,6 +39,7 @@ impl Handler for Files {
             secure: client.secure,
         };
         let mut response = respond::answer(&asked, request);
+        response.body_mut().make_own();
         if let Some(site) = asked.site.filter(|_| !client.secure && self.settings.plain) {
             let mapped: Arc<dyn Mapped> = site;
             response.body_mut().lies_in(Arc::downgrade(&mapped));
@@ -47,7 +48,9 @@ impl Handler for Files {
     }
 
     fn refuse(&self, status: StatusCode, _: &Request<RequestBody>, client: Client) -> Response<Body> {
-        respond::refuse(&self.names, client.secure, status)
+        let mut response = respond::refuse(&self.names, client.secure, status);
+        response.body_mut().make_own();
+        response
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Body {
     left: Option<u64>,
     account: Option<Account>,
     mapped: Option<Weak<dyn Mapped>>,
+    /// Whether the server made it, and knows its response to be framed; a handler's is looked at.
+    own: bool,
 }
 
 enum Content {
@@ -81,7 +83,17 @@ impl Body {
     }
 
     fn of(content: Content, left: Option<u64>) -> Self {
-        Self { content, left, account: None, mapped: None }
+        Self { content, left, account: None, mapped: None, own: false }
+    }
+
+    /// Says that its response has no fields that frame it.
+    pub(crate) fn make_own(&mut self) {
+        self.own = true;
+    }
+
+    /// Whether its response is known to have no fields that frame it.
+    pub(super) fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Says where its bytes lie mapped from a file. They are found there by their address.

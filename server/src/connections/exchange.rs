@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::{Body as _, Incoming},
     service::Service,
@@ -17,12 +17,9 @@ use tokio::time::timeout;
 
 use super::{
     Activity, Answer, Body, Client, Phase, RequestBody, Worker, account::Account, content::Content,
-    flags::RequestFlags, handler::Later,
+    flags::RequestFlags, framing::frame, handler::Later,
 };
-use crate::{
-    access::Line,
-    semantics::{field::Length, limits},
-};
+use crate::{access::Line, semantics::limits};
 
 /// The most content of an HTTP/1 request that is read, so that its connection can go on: more than a form or an API call has.
 /// Whoever announces more is answered at once.
@@ -92,13 +89,8 @@ impl Exchanges {
     fn respond(&self, begun: Begun, mut response: Response<Body>, content: Content) -> Response<Body> {
         let confused = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::URI_TOO_LONG);
         let mut account = self.account(begun.line);
-        let streamed = response.body().is_streamed();
-        self.flags.cancel_if_left(streamed);
-        if streamed {
-            frame(begun.is_head, &mut response);
-        } else {
-            withhold(begun.is_head, &mut response);
-        }
+        self.flags.cancel_if_left(response.body().is_streamed());
+        frame(begun.version, begun.is_head, &mut response);
         account.answered(response.status());
         self.end(begun.version, account, confused, content, &mut response);
         response
@@ -112,7 +104,7 @@ impl Exchanges {
         Box::pin(async move {
             let mut response = response.await;
             account.wait_for_server(false);
-            frame(begun.is_head, &mut response);
+            frame(begun.version, begun.is_head, &mut response);
             account.answered(response.status());
             let content = match left.is_end_stream() {
                 true => self.activity.content(),
@@ -207,51 +199,6 @@ impl Future for Responding {
             Self::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
             Self::Later(response) => response.as_mut().poll(context).map(Ok),
         }
-    }
-}
-
-/// HEAD has the fields of GET and none of its content (RFC 9110 §9.3.2).
-fn withhold(is_head: bool, response: &mut Response<Body>) {
-    if !is_head {
-        return;
-    }
-    if let Some(length @ 1..) = response.body().left() {
-        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-    }
-    *response.body_mut() = Body::empty();
-}
-
-/// Fields that are of one connection alone (RFC 9110 §7.6.1): the wire has its own.
-const OF_THE_CONNECTION: [HeaderName; 5] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// Makes a handler's response one that can be framed: the length that it says is that of its content (RFC 9110 §8.6), and it
-/// has none where there is none (§6.4.1).
-fn frame(is_head: bool, response: &mut Response<Body>) {
-    if response.status().is_informational() {
-        tracing::error!(status = %response.status(), "a handler answers with what is no final response");
-        *response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    }
-    for name in &OF_THE_CONNECTION {
-        response.headers_mut().remove(name);
-    }
-    let said = response.headers().get(header::CONTENT_LENGTH).and_then(|length| Length::read(length.as_bytes()));
-    let without = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    match (response.body().left(), said) {
-        // It describes content that is not sent.
-        (None | Some(0), Some(_)) if is_head || response.status() == StatusCode::NOT_MODIFIED => {}
-        (None, Some(length)) if !without => response.body_mut().expect(length),
-        _ => drop(response.headers_mut().remove(header::CONTENT_LENGTH)),
-    }
-    withhold(is_head, response);
-    if without {
-        *response.body_mut() = Body::empty();
     }
 }
 

@@ -15,7 +15,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Method;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 pub(super) use self::inbox::RequestContent;
@@ -167,20 +166,19 @@ impl Connection {
                     let content = RequestContent::new(inbox.clone(), self.exchanges.activity.clone());
                     *asked.request.body_mut() = RequestBody::http2(content);
                 }
-                let is_head = asked.request.method() == Method::HEAD;
                 match self.exchanges.answer(&mut asked.request, asked.too_large) {
-                    Answered::Now(response) => self.protocol.respond(at, is_head, response, context, out),
+                    Answered::Now(response) => self.protocol.respond(at, response, context, out),
                     Answered::Later(respond) => {
-                        stream.awaits(respond, is_head, context);
+                        stream.awaits(respond, context);
                         self.protocol.busy = true;
                     }
                 }
                 request::leave(asked.request);
             }
             if self.protocol.busy
-                && let Poll::Ready((response, is_head)) = self.protocol.streams[at].poll_response(context)
+                && let Poll::Ready(response) = self.protocol.streams[at].poll_response(context)
             {
-                self.protocol.respond(at, is_head, response, context, out);
+                self.protocol.respond(at, response, context, out);
             }
         }
     }

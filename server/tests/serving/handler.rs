@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use spothost_server::{Answer, Body, Client, Handler, RequestBody};
@@ -113,6 +113,13 @@ impl Works {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("x-hop"));
                 response
             }
+            "/with-two-lengths" => {
+                let mut response = Response::new(Body::stream(Pieces { left: 10, works: alive }));
+                ["10", "11"].map(|length| {
+                    response.headers_mut().append(header::CONTENT_LENGTH, HeaderValue::from_static(length))
+                });
+                response
+            }
             "/nothing" => {
                 let mut response = Response::new(Body::stream(Pieces { left: 10, works: alive }));
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -192,10 +199,41 @@ impl Handler for Working {
         if request.uri().path() == "/now" {
             return Answer::Now(Response::new(Body::from(String::from("now"))));
         }
+        if let "/now-framed" | "/now-with-two-lengths" = request.uri().path() {
+            let mut response = Response::new(Body::from(String::from("now")));
+            let fields = response.headers_mut();
+            if request.uri().path() == "/now-framed" {
+                frame_wrongly(fields);
+            } else {
+                ["3", "4"].map(|length| fields.append(header::CONTENT_LENGTH, HeaderValue::from_static(length)));
+            }
+            return Answer::Now(response);
+        }
         if request.uri().path() == "/leaves" {
             return Answer::later(async { Response::new(Body::from(String::from("left"))) });
         }
         Answer::later(self.0.clone().answer(std::mem::take(request)))
+    }
+
+    fn refuse(&self, status: StatusCode, _: &Request<RequestBody>, _: Client) -> Response<Body> {
+        let mut response = Response::new(Body::from(String::from("refused")));
+        *response.status_mut() = status;
+        frame_wrongly(response.headers_mut());
+        response
+    }
+}
+
+/// Says of a response what is the wire's to say, and is not so.
+fn frame_wrongly(fields: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_LENGTH, "1000"),
+        (header::TRANSFER_ENCODING, "chunked"),
+        (header::CONNECTION, "keep-alive, x-hop"),
+        (HeaderName::from_static("keep-alive"), "timeout=5"),
+        (HeaderName::from_static("proxy-connection"), "keep-alive"),
+        (header::UPGRADE, "h2c"),
+    ] {
+        fields.insert(name, HeaderValue::from_static(value));
     }
 }
 

@@ -245,6 +245,44 @@ async fn a_response_without_content_has_none_and_lengths_are_those_of_content() 
     }
 }
 
+/// However a handler answers: at once, later, or to what the wire refuses.
+#[tokio::test]
+async fn no_handler_frames_its_response() {
+    const FRAMING: [&str; 4] = ["transfer-encoding", "keep-alive", "proxy-connection", "upgrade"];
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |settings| settings.bounds.target = 100);
+    let long = format!("/{}", "x".repeat(200));
+    for (target, status, text) in [
+        ("/now-framed", 200, "now"),
+        ("/now-with-two-lengths", 500, ""),
+        ("/with-two-lengths", 500, ""),
+        (&long, 414, "refused"),
+    ] {
+        let mut client = tls(&server).await;
+        client.send("GET", target, &[]).await;
+        let response = client.response().await;
+        assert_eq!((response.status, &response.text()[..]), (status, text), "{target}");
+        assert_eq!(response.field("content-length"), Some(&text.len().to_string()[..]), "{target}");
+        assert!(FRAMING.iter().all(|name| response.field(name).is_none()), "{target}: {response:?}");
+        let expected = if status == 414 { Some("close") } else { None };
+        assert_eq!(response.field("connection"), expected, "{target}");
+        if status != 414 {
+            client.send("HEAD", target, &[]).await;
+            let response = client.response_to("HEAD").await;
+            assert_eq!(response.field("content-length"), Some(&text.len().to_string()[..]), "HEAD {target}");
+            client.send("GET", "/now", &[]).await;
+            assert_eq!(client.response().await.text(), "now", "the connection goes on behind {target}");
+        }
+        let mut sender = h2(&server).await;
+        let (head, content) = h2_get(&mut sender, h2_request("GET", target)).await.unwrap();
+        assert_eq!((head.status.as_u16(), &content[..]), (status, text.as_bytes()), "{target}");
+        let lengths: Vec<_> = head.headers.get_all("content-length").iter().collect();
+        assert_eq!(lengths, [&text.len().to_string()[..]], "{target}");
+        let framing = FRAMING.iter().chain(&["connection"]).filter(|name| head.headers.contains_key(**name));
+        assert_eq!(framing.count(), 0, "{target}: {head:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_handler_is_cancelled_when_its_client_leaves() {
     let folder = tempfile::tempdir().unwrap();

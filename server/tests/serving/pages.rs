@@ -5,7 +5,7 @@ use std::{io::Read, sync::Arc};
 use spothost_server::{PackageLimits, Site};
 
 use crate::{
-    client::{get, plain, request},
+    client::{get, h2, h2_get, h2_request, plain, request},
     package::{Package, noise, text},
     server::Server,
     zips::{Raw, stored, zip},
@@ -268,4 +268,19 @@ async fn a_package_on_disk_is_served_over_plain_http_as_it_lies() {
     let parts = client.response().await.content;
     let holds = |part: &[u8]| memchr::memmem::find(&parts, part).is_some();
     assert!(holds(&large[..100_000]) && holds(&large[4_000_000..5_000_000]));
+}
+
+/// RFC 9110 §8.6: what GET would say.
+#[tokio::test]
+async fn head_says_how_long_a_file_is_also_of_an_empty_one() {
+    let server = Server::start();
+    for (target, length) in [("/empty.txt", "0"), ("/logo.png", "100000")] {
+        for method in ["GET", "HEAD"] {
+            let response = request(&server, method, target, &[]).await;
+            assert_eq!((response.status, response.field("content-length")), (200, Some(length)), "{method} {target}");
+            let (head, _) = h2_get(&mut h2(&server).await, h2_request(method, target)).await.unwrap();
+            let said = head.headers.get("content-length").map(|length| length.to_str().unwrap());
+            assert_eq!((head.status.as_u16(), said), (200, Some(length)), "{method} {target} over HTTP/2");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::{HeaderName, HeaderValue, Response};
 
 use super::{
     frame::{self, ErrorCode, LONGEST, flag, kind},
@@ -24,10 +24,9 @@ pub(crate) fn frames(data: &[u8]) {
     let content = Bytes::from(vec![b'x'; 40_000]);
     let (mut sent, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
     for at in 0..protocol.streams.len() {
-        let asked = protocol.streams[at].asked().expect("nothing was answered yet");
+        protocol.streams[at].asked().expect("nothing was answered yet");
         let body = if at % 2 == 0 { Body::lying(content.clone()) } else { Body::empty() };
-        let is_head = asked.request.method() == Method::HEAD;
-        protocol.respond(at, is_head, Response::new(body), &context, &mut said);
+        protocol.respond(at, Response::new(body), &context, &mut said);
     }
     let room = protocol.window.room();
     let written = protocol.send(&mut context, 100_000, &mut said, &mut sent).unwrap();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, header};
 use tokio::time::Instant;
 
 use super::{
@@ -56,7 +56,6 @@ impl Protocol {
     pub(super) fn respond(
         &mut self,
         at: usize,
-        is_head: bool,
         mut response: Response<Body>,
         context: &Context<'_>,
         out: &mut Vec<u8>,
@@ -64,7 +63,7 @@ impl Protocol {
         let stream = &mut self.streams[at];
         let account = response.body_mut().discharge();
         let left = response.body().left();
-        complete(response.status(), is_head, left, response.headers_mut());
+        date(response.headers_mut());
         let ends = left == Some(0) && stream.content.is_none();
         let encoder = &mut self.encoder;
         frame::write_headers(stream.id, ends, out, |out| {
@@ -296,15 +295,8 @@ impl Protocol {
     }
 }
 
-/// The fields that follow from the response and the time (RFC 9110 §6.6.1, §8.6).
-fn complete(status: StatusCode, is_head: bool, length: Option<u64>, headers: &mut HeaderMap) {
-    let without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || is_head;
-    if let Some(length) = length
-        && (length > 0 || !without)
-        && !headers.contains_key(header::CONTENT_LENGTH)
-    {
-        headers.insert(header::CONTENT_LENGTH, length.into());
-    }
+/// When the response was made (RFC 9110 §6.6.1).
+fn date(headers: &mut HeaderMap) {
     if !headers.contains_key(header::DATE)
         && let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
         && let Some(date) = http_date(now.as_secs())
@@ -339,7 +331,7 @@ mod tests {
         protocol.receive(&bytes, &mut out).unwrap();
         for at in 0..protocol.streams.len() {
             let body = Body::lying(Bytes::from(vec![b'x'; length]));
-            protocol.respond(at, false, Response::new(body), &Context::from_waker(Waker::noop()), &mut out);
+            protocol.respond(at, Response::new(body), &Context::from_waker(Waker::noop()), &mut out);
         }
         protocol
     }

@@ -58,8 +58,6 @@ pub(super) enum State {
 pub(super) struct Awaited {
     respond: Respond,
     waits: Waits,
-    /// Whether the request is HEAD.
-    pub(super) is_head: bool,
 }
 
 /// What is left of a response.
@@ -148,19 +146,17 @@ impl Stream {
     }
 
     /// The response comes later; until then the handler may read the content.
-    pub(super) fn awaits(&mut self, respond: Respond, is_head: bool, context: &Context<'_>) {
+    pub(super) fn awaits(&mut self, respond: Respond, context: &Context<'_>) {
         if let Some(content) = &mut self.content {
             content.until = None;
         }
-        self.state = State::Awaited(Awaited { respond, waits: Waits::new(context), is_head });
+        self.state = State::Awaited(Awaited { respond, waits: Waits::new(context) });
     }
 
-    /// The response, once it is known, and whether it is to HEAD.
-    pub(super) fn poll_response(&mut self, context: &Context<'_>) -> Poll<(Response<Body>, bool)> {
+    /// The response, once it is known.
+    pub(super) fn poll_response(&mut self, context: &Context<'_>) -> Poll<Response<Body>> {
         match &mut self.state {
-            State::Awaited(Awaited { respond, waits, is_head }) => {
-                waits.poll(context, |context| respond.as_mut().poll(context)).map(|response| (response, *is_head))
-            }
+            State::Awaited(Awaited { respond, waits }) => waits.poll(context, |context| respond.as_mut().poll(context)),
             _ => Poll::Pending,
         }
     }
