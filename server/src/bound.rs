@@ -4,9 +4,10 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
+    time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::sync::watch;
 
 use crate::{
@@ -21,6 +22,11 @@ const BACKLOG: i32 = 4096;
 /// How much of what was written may wait in the kernel unsent (`TCP_NOTSENT_LOWAT`). Its default is no bound but the send
 /// buffer's, which grows to megabytes: a reader that stops would keep them, and filling it would make others wait.
 const UNSENT: u32 = 16 * 1024;
+
+/// How long nothing comes of a client before it is asked whether it is there (`SO_KEEPALIVE`), how long it has to answer, and how
+/// often it is asked again. An idle connection does not last so long by default: this is for those that a handler works for, whose
+/// client may have lost its power or its network.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(10), 3);
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +165,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    // Connections inherit this: a response is written at once, so there is nothing to wait for.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(UNSENT)?;
+    tune(&SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -174,8 +178,16 @@ fn fit(listener: &TcpListener) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
     }
     socket.set_nonblocking(true)?;
+    tune(&socket)
+}
+
+/// What all connections inherit from their listener.
+fn tune(socket: &SockRef<'_>) -> io::Result<()> {
+    // A response is written at once, so there is nothing to wait for.
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(UNSENT)
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    let (time, interval, retries) = KEEPALIVE;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries))
 }
 
 /// SO_REUSEPORT would let two processes of one user share a port silently; binding without it shows whether it is free.
@@ -213,5 +225,27 @@ fn cure(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address; `ip address` shows those it has",
         _ => "see the operating system's reason",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// Whether this server's own listener or a lent one.
+    #[test]
+    fn a_client_that_says_nothing_is_asked_whether_it_is_there() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        for port in [Port::take(any).unwrap(), Port::lent(TcpListener::bind(any).unwrap()).unwrap()] {
+            port.listener.set_nonblocking(false).unwrap();
+            let client = TcpStream::connect(port.address).unwrap();
+            let (accepted, _) = port.listener.accept().unwrap();
+            let socket = SockRef::from(&accepted);
+            assert!(socket.keepalive().unwrap(), "lent: {}", port.lent);
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE.0);
+            drop(client);
+        }
     }
 }

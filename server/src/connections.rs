@@ -25,6 +25,7 @@ mod scan;
 mod session;
 mod share;
 mod spliced;
+mod tcp;
 mod writable;
 
 use std::sync::Arc;

@@ -21,15 +21,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Client, Phase, Worker,
-    activity::Activity,
-    exchange::Exchanges,
-    flags::RequestFlags,
-    guarded::Guarded,
-    http2,
-    parked::{Quiet, park},
-    session::Session,
-    spliced::Spliced,
+    Client, Phase, Worker, activity::Activity, exchange::Exchanges, flags::RequestFlags, guarded::Guarded, http2,
+    parked::park, session::Session, spliced::Spliced, tcp::Tcp,
 };
 use crate::access::Line;
 
@@ -62,7 +55,7 @@ async fn shake_hands(worker: &Worker, stream: TcpStream, address: IpAddr) -> Opt
     None
 }
 
-async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
+async fn http1<S: AsyncRead + AsyncWrite + Tcp + Unpin>(
     worker: Arc<Worker>,
     stream: S,
     flags: Arc<RequestFlags>,
@@ -91,7 +84,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Quiet + Unpin>(
 const HYPER_FIELDS: usize = 100;
 
 /// Serves the requests of an HTTP/1 connection; returns how many were cut, or the stream if it rests.
-async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
+async fn requests<S: AsyncRead + AsyncWrite + Tcp + Unpin>(
     stream: Guarded<S>,
     exchanges: Exchanges,
 ) -> Result<u64, Guarded<S>> {

@@ -18,7 +18,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Activity, Body, Found, Scan, flags::RequestFlags, guarded::Guarded};
+use super::{Activity, Body, Found, Scan, flags::RequestFlags, guarded::Guarded, tcp::Tcp};
 use crate::settings::Bounds;
 
 /// A client that says so much at once, and takes all.
@@ -83,6 +83,18 @@ async fn length(mut content: Incoming) -> Option<usize> {
         length += frame.ok()?.data_ref().map_or(0, |data| data.len());
     }
     Some(length)
+}
+
+impl Tcp for Client<'_> {
+    fn poll_stirs(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn has_left(&self) -> bool {
+        false
+    }
+
+    fn reset_when_dropped(&self) {}
 }
 
 impl AsyncRead for Client<'_> {

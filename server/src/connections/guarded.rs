@@ -5,10 +5,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
 
 use super::{
     activity::Activity,
@@ -16,6 +20,7 @@ use super::{
     flags::RequestFlags,
     scan::{Found, Scan},
     share::{self, Share},
+    tcp::Tcp,
 };
 use crate::settings::Bounds;
 
@@ -31,6 +36,8 @@ const LONG_TARGET_END: &[u8] = b" HTTP/1.1\r\n\r\n";
 
 /// How much is read while a request waits for its answer, to see whether the client is there.
 const AHEAD: usize = 512;
+/// How often it is looked at whether the client is there while bytes of it are unread: its end is behind them.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A client's stream, in plain text.
 #[derive(Debug)]
@@ -49,6 +56,8 @@ pub(crate) struct Guarded<S> {
     /// How many may be written in it.
     share: Share,
     farewell: Farewell,
+    /// When it is looked at again whether the client is there.
+    looks: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Guarded<S> {
@@ -64,6 +73,7 @@ impl<S> Guarded<S> {
             read: (0, 0),
             share: Share::encrypted(),
             farewell: Farewell::default(),
+            looks: None,
         }
     }
 
@@ -80,7 +90,7 @@ impl<S> Guarded<S> {
     }
 
     /// The client's stream itself.
-    pub(super) fn socket(&self) -> &S {
+    pub(super) fn stream(&self) -> &S {
         &self.stream
     }
 
@@ -137,27 +147,50 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
         buffer.put_slice(&now);
         Poll::Ready(Ok(()))
     }
+}
 
+impl<S: AsyncRead + Tcp + Unpin> Guarded<S> {
     /// Ready with an error when the client has left while a handler works for it. hyper reads nothing meanwhile, so that a client
     /// which has asked and closed its side gets its file; but a closed side is all that tells of a client that has gone, and nginx
-    /// and Go end the work for it, too. Where the client has sent its next request before it went, that is noticed when the
-    /// response is written.
+    /// and Go end the work for it, too.
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let waits = self.activity.waits_for_server() && self.flags.cancels() && self.scan.between_requests();
-        if !waits || !self.ahead.is_empty() || !self.instead.is_empty() {
+        if !self.activity.waits_for_server() || !self.flags.cancels() {
+            self.looks = None;
             return Poll::Pending;
         }
+        if self.scan.between_requests() && self.ahead.is_empty() && self.instead.is_empty() {
+            ready!(self.poll_end(context));
+        } else if !self.poll_look(context) {
+            return Poll::Pending;
+        }
+        self.farewell.ended();
+        Poll::Ready(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    /// Ready when nothing more is to be read. What is read instead is kept for later.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; AHEAD];
         let mut buffer = ReadBuf::new(&mut bytes);
-        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
-            return Poll::Ready(error);
-        }
-        if buffer.filled().is_empty() {
-            self.farewell.ended();
-            return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            return Poll::Ready(());
         }
         self.ahead = Bytes::copy_from_slice(buffer.filled());
+        // Comes again for what is behind it.
+        context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether the client has closed its side behind content or a request that is not read. Looks now and then.
+    fn poll_look(&mut self, context: &mut Context<'_>) -> bool {
+        let looks = self.looks.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
+        while looks.as_mut().poll(context).is_ready() {
+            if self.stream.has_left() {
+                return true;
+            }
+            looks.as_mut().reset(Instant::now() + LOOK);
+        }
+        false
     }
 }
 
@@ -197,7 +230,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Tcp + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let left = ready!(self.may_write(context));
         let written = Pin::new(&mut self.stream).poll_write(context, &bytes[..bytes.len().min(left)]);

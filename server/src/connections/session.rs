@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::{rustls::ServerConnection, server::TlsStream};
 
-use super::writable::poll_writable;
+use super::{tcp::Tcp, writable::poll_writable};
 
 /// How many bytes are sealed before the kernel is asked whether it takes more. Once it does, it takes that much at least.
 const UNASKED: usize = 32 * 1024;
@@ -52,11 +52,6 @@ impl Session {
     /// What the client and the server agreed to speak (RFC 7301).
     pub(super) fn protocol(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()
-    }
-
-    /// The socket itself.
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.socket
     }
 
     /// What came and was not used yet.
@@ -128,6 +123,20 @@ fn takes_more(socket: &TcpStream) -> bool {
     let mut asked = [PollFd::new(socket, PollFlags::OUT)];
     // One that is broken says so when it is written to.
     !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
+}
+
+impl Tcp for Session {
+    fn poll_stirs(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_stirs(context)
+    }
+
+    fn has_left(&self) -> bool {
+        self.socket.has_left()
+    }
+
+    fn reset_when_dropped(&self) {
+        self.socket.reset_when_dropped();
+    }
 }
 
 impl AsyncRead for Session {

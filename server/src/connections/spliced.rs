@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{flags::RequestFlags, writable::poll_writable};
+use super::{flags::RequestFlags, tcp::Tcp, writable::poll_writable};
 
 /// From this length on, a system call of its own is cheaper than a copy.
 const WORTH_IT: usize = 32 * 1024;
@@ -47,10 +47,6 @@ pub(crate) struct Spliced {
 impl Spliced {
     pub(crate) fn new(stream: TcpStream, flags: Arc<RequestFlags>) -> Self {
         Self { stream, flags, from_file: false, taken: 0 }
-    }
-
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.stream
     }
 
     /// Whether these bytes are worth sending from the file: they lie there, are many, and begin with a page. If they do not,
@@ -99,6 +95,20 @@ impl Spliced {
             )?)
         };
         poll_writable(&self.stream, context, send)
+    }
+}
+
+impl Tcp for Spliced {
+    fn poll_stirs(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_stirs(context)
+    }
+
+    fn has_left(&self) -> bool {
+        self.stream.has_left()
+    }
+
+    fn reset_when_dropped(&self) {
+        self.stream.reset_when_dropped();
     }
 }
 

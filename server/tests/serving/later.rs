@@ -21,7 +21,7 @@ use crate::{
         fields, frame, literal, next, status, try_next,
     },
     handler::{PIECE, Works},
-    server::Server,
+    server::{DOMAIN, Server},
 };
 
 const WHOLE: u8 = END_HEADERS | END_STREAM;
@@ -337,6 +337,48 @@ async fn a_handler_is_cancelled_when_its_client_leaves() {
     let lines = std::fs::read_to_string(&path).unwrap();
     let left = lines.lines().filter(|line| line.contains("\"GET /waits HTTP/") && line.contains(" 499 0 ")).count();
     assert_eq!((left, lines.lines().count()), (4, 8), "{lines}");
+}
+
+/// Content or a request that was not read is before the end of what a client sends, and so is what it says in frames.
+#[tokio::test]
+async fn a_handler_is_cancelled_when_its_client_leaves_behind_unread_bytes() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |_| {});
+    let all = format!("POST /waits HTTP/1.1\r\nHost: {DOMAIN}\r\nContent-Length: 6000\r\n\r\n{}", "x".repeat(6_000));
+    let next = format!("GET /waits HTTP/1.1\r\nHost: {DOMAIN}\r\n\r\nGET /{} HTTP/1.1\r\n", "x".repeat(3_000));
+    let mut count = 0;
+    for sent in [&all[..], &all[..3_000], &next] {
+        for secure in [false, true] {
+            let begun = Instant::now();
+            count += 1;
+            match secure {
+                false => leaves_behind(&works, count, sent, plain(&server).await).await,
+                true => leaves_behind(&works, count, sent, tls(&server).await).await,
+            }
+            works.all_dropped(count).await;
+            assert!(begun.elapsed() < Duration::from_secs(10), "not when it is cut for another reason");
+        }
+    }
+    let mut client = connect(&server).await;
+    let mut block = vec![0x83, 0x87, 0x04, 6];
+    block.extend(b"/waits");
+    block.extend(literal(":authority", DOMAIN));
+    client.write_all(&[frame(HEADERS, END_HEADERS, 1, &block), frame(DATA, 0, 1, &[7; 6_000])].concat()).await.unwrap();
+    works.until("it has begun", |works| works.begun.load(SeqCst) == count + 1).await;
+    drop(client);
+    works.all_dropped(count + 1).await;
+    assert_eq!(server.running().counters().cut(), 0);
+}
+
+async fn leaves_behind<S: AsyncRead + AsyncWrite + Unpin>(
+    works: &Works,
+    count: usize,
+    sent: &str,
+    mut client: Client<S>,
+) {
+    client.write(sent.as_bytes()).await;
+    works.until("it has begun", |works| works.begun.load(SeqCst) == count).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 async fn leaves_amid<S: AsyncRead + AsyncWrite + Unpin>(mut client: Client<S>) {
