@@ -105,11 +105,14 @@ async fn requests<S: AsyncRead + AsyncWrite + Tcp + Unpin>(
     // The stream tells hyper that the client is done as soon as that is so; see `Guarded::poll_read`.
     let end =
         drive(&worker, &activity, address, Pin::new(&mut connection), Phase::Closing, |_| flags.close(), true).await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
     match end {
-        End::Over { cut } => Ok(cut),
+        End::Over { cut } => {
+            stream.cut();
+            Ok(cut)
+        }
         End::Resting => {
-            let parts = connection.into_parts();
-            let mut stream = parts.io.into_inner();
             stream.put_back(parts.read_buf);
             Err(stream)
         }

@@ -122,6 +122,7 @@ impl Exchanges {
             if closing || confused || content != Content::Read {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
+            self.flags.lasts_until_close(version == Version::HTTP_10 && response.body().left().is_none());
             if !self.client.secure {
                 self.flags.serve_from(response.body_mut().mapped());
             }

@@ -30,6 +30,11 @@ impl Farewell {
         self.ended = true;
     }
 
+    /// Whether this side is closed: all that was written is on its way.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut
+    }
+
     /// Ready when the connection can be dropped.
     pub(super) fn poll<S>(
         &mut self,

@@ -17,6 +17,8 @@ pub(crate) struct RequestFlags {
     cancels: AtomicBool,
     /// The connection is to end as soon as nothing is under way.
     closing: AtomicBool,
+    /// Whether the last response's content ends where the connection does, and nowhere else.
+    until_close: AtomicBool,
     /// Where the last response lies mapped, where its file may be sent as it is.
     mapped: Mutex<Option<Weak<dyn Mapped>>>,
 }
@@ -39,6 +41,16 @@ impl RequestFlags {
 
     pub(super) fn cancels(&self) -> bool {
         self.cancels.load(Relaxed)
+    }
+
+    /// Whether the next response's content ends with the connection (RFC 9112 §6.3): neither a length nor a last chunk tells a
+    /// client whether it has all.
+    pub(super) fn lasts_until_close(&self, does: bool) {
+        self.until_close.store(does, Relaxed);
+    }
+
+    pub(super) fn until_close(&self) -> bool {
+        self.until_close.load(Relaxed)
     }
 
     /// The next response lies there.

@@ -149,6 +149,15 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
     }
 }
 
+impl<S: Tcp> Guarded<S> {
+    /// Has the client see that it does not have all of a response whose end would be that of the connection, unless it has.
+    pub(super) fn cut(&self) {
+        if self.flags.until_close() && !self.farewell.is_shut() {
+            self.stream.reset_when_dropped();
+        }
+    }
+}
+
 impl<S: AsyncRead + Tcp + Unpin> Guarded<S> {
     /// Ready with an error when the client has left while a handler works for it. hyper reads nothing meanwhile, so that a client
     /// which has asked and closed its side gets its file; but a closed side is all that tells of a client that has gone, and nginx

@@ -137,6 +137,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Self { stream, unread: Vec::new() }
     }
 
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// Waits for the first bytes of a response.
     pub(crate) async fn begins(&mut self) -> bool {
         timeout(DEADLINE, self.more()).await.expect("no response in time")

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use spothost_server::{Access, AccessFormat, AccessTo};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_rustls::client::TlsStream;
@@ -213,6 +213,45 @@ async fn truncated<S: AsyncRead + AsyncWrite + Unpin>(works: &Works, mut client:
     tell.send(Err(io::Error::other("failed"))).unwrap();
     assert_eq!(client.rest().await, b"", "no last chunk");
 }
+
+/// A client of HTTP/1.0 takes the end of the connection for that of the content (RFC 9112 §6.3): one that is not must not look so.
+#[tokio::test]
+async fn content_that_ends_with_the_connection_is_reset_where_it_is_not_whole() {
+    const REQUEST: &[u8] = b"GET /told HTTP/1.0\r\nHost: www.example.org\r\n\r\n";
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |_| {});
+    let counters = server.running().counters();
+    let told = async |secure: bool| {
+        let tell = works.tells();
+        let client: Box<dyn Stream> = match secure {
+            false => Box::new(plain(&server).await.into_stream()),
+            true => Box::new(tls(&server).await.into_stream()),
+        };
+        let mut client = Client::of(client);
+        client.write(REQUEST).await;
+        tell.send(Ok("begun".into())).unwrap();
+        client.until(b"\r\n\r\nbegun").await;
+        (tell, client.into_stream())
+    };
+    for secure in [false, true] {
+        let (tell, mut client) = told(secure).await;
+        tell.send(Err(io::Error::other("failed"))).unwrap();
+        let end = client.read(&mut [0; 100]).await;
+        assert_eq!(end.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset), "it fails: {secure}");
+        let (tell, mut client) = told(secure).await;
+        drop(tell);
+        assert_eq!(client.read(&mut [0; 100]).await.unwrap(), 0, "it is whole: {secure}");
+    }
+    let (_tell, mut client) = told(false).await;
+    assert_eq!(server.drain(0, 100).await.requests_cut, 1);
+    let end = client.read(&mut [0; 100]).await;
+    assert_eq!(end.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset), "it is cut");
+    assert_eq!(counters.in_flight(), 0);
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 #[tokio::test]
 async fn a_response_without_content_has_none_and_lengths_are_those_of_content() {
