@@ -12,9 +12,10 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 
-use super::{account::Account, spliced::Mapped};
+use super::{account::Account, framing, spliced::Mapped};
 
 /// The content of a response: bytes, or a stream that gives them while they are sent.
 pub struct Body {
@@ -33,8 +34,13 @@ enum Content {
     Many(VecDeque<Segments>),
     Sourced(Box<dyn Source>),
     /// A handler's, who may have nothing to say for as long as it likes.
-    Streamed(Box<dyn Source>),
+    Streamed(Pin<Box<Stream>>),
+    /// What follows it when all was given.
+    Trailers(Box<HeaderMap>),
 }
+
+/// A handler's stream, whatever its error.
+type Stream = dyn hyper::body::Body<Data = Bytes, Error = io::Error> + Send;
 
 /// Gives content while it is sent. It is asked for more only when there is room for it.
 pub(crate) trait Source: Send {
@@ -52,14 +58,17 @@ impl Body {
     /// `Content-Length` says how long it is, it is sent in chunks (RFC 9112 §7.1), or in frames without a length (RFC 9113 §6.1).
     ///
     /// An error of the stream, or another length, ends the response so that the client sees that it is not whole: HTTP/1.1
-    /// without the last chunk, HTTP/2 with RST_STREAM of INTERNAL_ERROR. Trailers are left out.
+    /// without the last chunk, HTTP/1.0 with a reset of the connection, HTTP/2 with RST_STREAM of INTERNAL_ERROR.
+    ///
+    /// Trailers end a stream. HTTP/2 sends them always; HTTP/1.1 in chunks alone, to a client that said `TE: trailers`, and those
+    /// that the response's `Trailer` names (RFC 9110 §6.5.1, §6.6.2). Fields that may not be trailers are left out.
     pub fn stream<B>(stream: B) -> Self
     where
         B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let length = stream.size_hint().exact();
-        Self::of(Content::Streamed(Box::new(Streamed(Box::pin(stream)))), length)
+        Self::of(Content::Streamed(Box::pin(Streamed(Box::pin(stream)))), length)
     }
 
     /// Bytes that lie somewhere already.
@@ -121,9 +130,20 @@ impl Body {
         self.left
     }
 
-    /// Whether nothing is still to come.
+    /// Whether all content was given. A stream may have trailers behind the last byte.
     pub(crate) fn is_over(&self) -> bool {
-        self.left == Some(0)
+        self.left == Some(0) && !matches!(&self.content, Content::Streamed(stream) if !stream.is_end_stream())
+    }
+
+    /// What follows the content, once all of that was given.
+    pub(super) fn trailers(&mut self) -> Option<HeaderMap> {
+        match std::mem::replace(&mut self.content, Content::Empty) {
+            Content::Trailers(trailers) => Some(*trailers),
+            other => {
+                self.content = other;
+                None
+            }
+        }
     }
 
     /// Whether it is a handler's stream.
@@ -143,18 +163,28 @@ impl Body {
             self.account = None;
             return Poll::Ready(None);
         }
+        let mut follow = None;
         let next = match &mut self.content {
             Content::Empty => None,
             Content::Lying(segments) => Some(Ok(std::mem::take(segments))),
             Content::Many(parts) => parts.pop_front().map(Ok),
             Content::Sourced(source) => ready!(source.poll_next(context, most)),
-            Content::Streamed(source) => {
-                let next = source.poll_next(context, most);
+            Content::Streamed(stream) => {
+                let next = stream.as_mut().poll_frame(context);
                 if let Some(account) = &mut self.account {
                     account.wait_for_server(next.is_pending());
                 }
-                ready!(next)
+                match ready!(next).map(|frame| frame.map(Frame::into_data)) {
+                    Some(Ok(Ok(data))) => Some(Ok(data.into())),
+                    Some(Ok(Err(trailers))) => {
+                        follow = trailers.into_trailers().ok().and_then(framing::trailers);
+                        None
+                    }
+                    Some(Err(error)) => Some(Err(error)),
+                    None => None,
+                }
             }
+            Content::Trailers(_) => None,
         };
         let length = match &next {
             Some(Ok(segments)) => segments.length(),
@@ -164,7 +194,7 @@ impl Body {
             (Some(Ok(_)), Some(left)) if length > left => {
                 Some(Err(io::Error::other("the content is longer than it says")))
             }
-            (None, Some(_)) => Some(Err(io::Error::other("the content is shorter than it says"))),
+            (None, Some(1..)) => Some(Err(io::Error::other("the content is shorter than it says"))),
             (next, _) => next,
         };
         match &next {
@@ -176,7 +206,7 @@ impl Body {
             account.add(length);
         }
         if self.is_over() || !matches!(next, Some(Ok(_))) {
-            self.content = Content::Empty;
+            self.content = follow.map_or(Content::Empty, |trailers| Content::Trailers(Box::new(trailers)));
             self.account = None;
         }
         Poll::Ready(next)
@@ -210,23 +240,26 @@ impl fmt::Debug for Body {
 /// A stream of somebody else's making.
 struct Streamed<B>(Pin<Box<B>>);
 
-impl<B> Source for Streamed<B>
+impl<B> hyper::body::Body for Streamed<B>
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    fn poll_next(&mut self, context: &mut Context<'_>, _: usize) -> Poll<Option<io::Result<Segments>>> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
-            let Some(frame) = ready!(self.0.as_mut().poll_frame(context)) else { return Poll::Ready(None) };
-            match frame.map(Frame::into_data) {
+            match ready!(self.0.as_mut().poll_frame(context)) {
                 // An empty chunk would end the content (RFC 9112 §7.1).
-                Ok(Ok(data)) if data.is_empty() => {}
-                Ok(Ok(data)) => return Poll::Ready(Some(Ok(data.into()))),
-                // Trailers.
-                Ok(Err(_)) => {}
-                Err(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
+                Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+                next => return Poll::Ready(next.map(|frame| frame.map_err(io::Error::other))),
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
     }
 }
 
@@ -238,11 +271,13 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Segments>, io::Error>>> {
-        self.poll_next(context, usize::MAX).map(|next| next.map(|segments| segments.map(Frame::data)))
+        let next = ready!(self.poll_next(context, usize::MAX));
+        let next = next.map(|segments| segments.map(Frame::data));
+        Poll::Ready(next.or_else(|| self.trailers().map(|trailers| Ok(Frame::trailers(trailers)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over()
+        self.is_over() && !matches!(self.content, Content::Trailers(_))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -115,10 +115,26 @@ impl Works {
             }
             "/with-two-lengths" => {
                 let mut response = Response::new(Body::stream(Pieces { left: 10, works: alive }));
-                ["10", "11"].map(|length| {
-                    response.headers_mut().append(header::CONTENT_LENGTH, HeaderValue::from_static(length))
-                });
+                for length in ["10", "11"] {
+                    response.headers_mut().append(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+                }
                 response
+            }
+            "/trailers" | "/trailers-behind-nothing" | "/trailers-behind-a-length" => {
+                let (mut response, left) = match head.uri.path() {
+                    "/trailers-behind-nothing" => (Response::new(()), 0),
+                    _ => (Response::new(()), 10),
+                };
+                response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("x-trailer, set-cookie"));
+                if head.uri.path() == "/trailers-behind-a-length" {
+                    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("10"));
+                }
+                let mut trailers = HeaderMap::new();
+                trailers.insert("x-trailer", HeaderValue::from_static("t"));
+                trailers.insert(header::SET_COOKIE, HeaderValue::from_static("a=b"));
+                trailers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                let pieces = Pieces { left, works: alive };
+                response.map(|()| Body::stream(pieces.with_trailers(std::future::ready(Some(Ok(trailers))))))
             }
             "/nothing" => {
                 let mut response = Response::new(Body::stream(Pieces { left: 10, works: alive }));
@@ -205,7 +221,9 @@ impl Handler for Working {
             if request.uri().path() == "/now-framed" {
                 frame_wrongly(fields);
             } else {
-                ["3", "4"].map(|length| fields.append(header::CONTENT_LENGTH, HeaderValue::from_static(length)));
+                for length in ["3", "4"] {
+                    fields.append(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+                }
             }
             return Answer::Now(response);
         }

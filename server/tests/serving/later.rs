@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use spothost_server::{Access, AccessFormat, AccessTo};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -252,6 +253,47 @@ async fn content_that_ends_with_the_connection_is_reset_where_it_is_not_whole() 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+/// RFC 9110 §6.5.1: over HTTP/1.1 to a client that takes them alone, in chunks.
+#[tokio::test]
+async fn trailers_follow_a_stream_where_they_can() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |_| {});
+    let content = format!("A\r\n{}\r\n", "\0".repeat(10));
+    let mut client = plain(&server).await;
+    for (target, fields, expected) in [
+        ("/trailers", &["TE: trailers", "Connection: TE"][..], format!("{content}0\r\nx-trailer: t\r\n\r\n")),
+        ("/trailers", &[], format!("{content}0\r\n\r\n")),
+        ("/trailers-behind-nothing", &["TE: trailers"], "0\r\nx-trailer: t\r\n\r\n".into()),
+        ("/trailers-behind-a-length", &["TE: trailers"], "\0".repeat(10)),
+    ] {
+        client.send("GET", target, fields).await;
+        client.until(b"\r\n\r\n").await;
+        assert_eq!(client.until(expected.as_bytes()).await, expected.as_bytes(), "{target} {fields:?}");
+        client.send("GET", "/now", &[]).await;
+        assert_eq!(client.response().await.text(), "now", "the connection goes on");
+    }
+    let mut old = plain(&server).await;
+    old.write(b"GET /trailers HTTP/1.0\r\nHost: www.example.org\r\nTE: trailers\r\n\r\n").await;
+    assert!(old.rest().await.ends_with(&[&b"\r\n\r\n"[..], &[0; 10]].concat()));
+    let mut sender = h2(&server).await;
+    for (target, length) in [("/trailers", 10), ("/trailers-behind-nothing", 0), ("/trailers-behind-a-length", 10)] {
+        let response = sender.send_request(h2_request("GET", target)).await.unwrap();
+        let content = response.into_body().collect().await.unwrap();
+        let trailers = content.trailers().unwrap();
+        assert_eq!((trailers.len(), trailers.get("x-trailer").unwrap().as_bytes()), (1, &b"t"[..]), "{target}");
+        assert_eq!(content.to_bytes().len(), length, "{target}");
+    }
+    // A window that has no room for another byte has room for the end.
+    let mut narrow = connect(&server).await;
+    let asked =
+        [frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 10]), frame(HEADERS, WHOLE, 1, &fields("/trailers-behind-a-length"))];
+    narrow.write_all(&asked.concat()).await.unwrap();
+    next_of(&mut narrow, HEADERS).await;
+    let data = next_of(&mut narrow, DATA).await;
+    assert_eq!((data.payload.len(), data.flags), (10, 0));
+    assert_eq!(next_of(&mut narrow, HEADERS).await.flags, WHOLE);
+}
 
 #[tokio::test]
 async fn a_response_without_content_has_none_and_lengths_are_those_of_content() {

@@ -62,9 +62,9 @@ impl Protocol {
     ) {
         let stream = &mut self.streams[at];
         let account = response.body_mut().discharge();
-        let left = response.body().left();
         date(response.headers_mut());
-        let ends = left == Some(0) && stream.content.is_none();
+        let is_over = response.body().is_over();
+        let ends = is_over && stream.content.is_none();
         let encoder = &mut self.encoder;
         frame::write_headers(stream.id, ends, out, |out| {
             encoder.begin(response.status(), out);
@@ -77,7 +77,7 @@ impl Protocol {
             return;
         }
         // What has no content was handed over with its head, even if the request has not ended.
-        let account = account.filter(|_| left != Some(0));
+        let account = account.filter(|_| !is_over);
         let waits = response.body().is_streamed().then(|| Waits::new(context));
         self.busy |= waits.is_some();
         stream.state =
@@ -194,6 +194,7 @@ impl Protocol {
         self.streams.iter().any(|stream| match &stream.state {
             State::Answered(answer) if answer.is_sent() => stream.is_read(),
             State::Answered(answer) if answer.is_waiting() => false,
+            State::Answered(answer) if answer.is_given() => true,
             State::Answered(_) => stream.window.room().min(self.window.room()) > 0,
             _ => false,
         })
@@ -214,7 +215,8 @@ impl Protocol {
             return Ok(self.end(at, out).then_some(0));
         }
         let room = most.min(stream.window.room()).min(self.window.room());
-        if room == 0 {
+        // The end of content takes no room.
+        if room == 0 && !answer.is_given() {
             return Ok(None);
         }
         // Full records, of whole frames.
@@ -275,7 +277,14 @@ impl Protocol {
             return false;
         }
         let (id, unread) = (stream.id, stream.content.is_some());
-        Head { length: 0, kind: kind::DATA, flags: flag::END_STREAM, stream: id }.write(out);
+        let trailers = match &mut stream.state {
+            State::Answered(answer) => answer.body.trailers(),
+            _ => None,
+        };
+        match trailers {
+            Some(trailers) => frame::write_headers(id, true, out, |out| self.encoder.trailers(&trailers, out)),
+            None => Head { length: 0, kind: kind::DATA, flags: flag::END_STREAM, stream: id }.write(out),
+        }
         stream.state = State::Over;
         self.made_up();
         if unread {

@@ -167,7 +167,8 @@ impl Stream {
         if let State::Answered(answer) = &mut self.state
             && let (Some(waits), Some(account)) = (&answer.waits, &mut answer.account)
         {
-            account.wait_for_server(room > 0 && !answer.piece.has_remaining() && !waits.is_woken());
+            let has_room = room > 0 || answer.body.left() == Some(0);
+            account.wait_for_server(has_room && !answer.piece.has_remaining() && !waits.is_woken());
         }
     }
 }
@@ -176,6 +177,11 @@ impl Answer {
     /// Whether all its content is sent.
     pub(super) fn is_sent(&self) -> bool {
         !self.piece.has_remaining() && self.body.is_over()
+    }
+
+    /// Whether its content is as long as it says, and no more than its end is waited for.
+    pub(super) fn is_given(&self) -> bool {
+        !self.piece.has_remaining() && self.body.left() == Some(0)
     }
 
     /// Whether its body has nothing to give now.

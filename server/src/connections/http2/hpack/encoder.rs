@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     OVERHEAD, TABLE,
@@ -49,14 +49,25 @@ impl Encoder {
         }
     }
 
-    /// Begins a response's block.
-    pub(in super::super) fn begin(&mut self, status: StatusCode, out: &mut Vec<u8>) {
+    /// Says how large the table is, if that has changed.
+    fn say_size(&mut self, out: &mut Vec<u8>) {
         if let Some(least) = self.least.take() {
             if least < self.table.most() {
                 number(least, 5, 0x20, out);
             }
             number(self.table.most(), 5, 0x20, out);
         }
+    }
+
+    /// The block of a response's trailers.
+    pub(in super::super) fn trailers(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
+        self.say_size(out);
+        fields.iter().for_each(|(name, value)| self.field(name, value, out));
+    }
+
+    /// Begins a response's block.
+    pub(in super::super) fn begin(&mut self, status: StatusCode, out: &mut Vec<u8>) {
+        self.say_size(out);
         match status.as_u16() {
             200 => out.push(0x88),
             204 => out.push(0x89),
