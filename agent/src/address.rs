@@ -20,6 +20,7 @@ use crate::{
     },
     config::{Config, Leading},
     fault::Fault,
+    fleet::AtRest,
     keeper::{Judgement, Keeper, Kept, Pace},
     listener::{Answering, Waiting},
     status::Part,
@@ -52,8 +53,8 @@ pub struct Address {
     answering: Kept<Answering>,
     /// That this host has no certificate, and says so.
     waiting: Kept<Waiting>,
-    /// How many hosts the fleet has at rest.
-    target: Kept<u32>,
+    /// How many hosts the fleet has at rest, where no claim says it.
+    at_rest: AtRest,
     /// What a look found that was made while this host did not answer yet, and when.
     early: Option<(Instant, Seen)>,
     claimant: Claimant,
@@ -69,8 +70,8 @@ pub struct Sources {
     pub answering: Kept<Answering>,
     /// That it has no certificate, and says so.
     pub waiting: Kept<Waiting>,
-    /// How many hosts the fleet has at rest.
-    pub target: Kept<u32>,
+    /// How many hosts the fleet has at rest, where no claim says it.
+    pub at_rest: AtRest,
 }
 
 impl Sources {
@@ -85,13 +86,13 @@ impl Sources {
     }
 
     async fn changed(&mut self) {
-        let Sources { aws, host, answering, waiting, target } = self;
+        let Sources { aws, host, answering, waiting, at_rest } = self;
         tokio::select! {
             Ok(()) = answering.changed() => {}
             Ok(()) = host.changed() => {}
             Ok(()) = aws.changed() => {}
             Ok(()) = waiting.changed() => {}
-            Ok(()) = target.changed() => {}
+            () = at_rest.changed() => {}
             else => std::future::pending().await,
         }
     }
@@ -122,7 +123,11 @@ impl Ledger {
 impl Address {
     /// Keeps the records of `config`'s names in `ledger`. A host has to answer before it may be led to; one that says
     /// that it waits for its certificate may be where nobody else is. The target is noted in the claim for the hosts to come.
-    pub fn new(config: &Config, ledger: Ledger, Sources { aws, host, answering, waiting, target }: Sources) -> Address {
+    pub fn new(
+        config: &Config,
+        ledger: Ledger,
+        Sources { aws, host, answering, waiting, at_rest }: Sources,
+    ) -> Address {
         Address {
             ledger,
             adopt: config.adopt,
@@ -131,7 +136,7 @@ impl Address {
             host,
             answering,
             waiting,
-            target,
+            at_rest,
             early: None,
             claimant: Claimant::new(config.succession.silence),
         }
@@ -175,9 +180,10 @@ impl Address {
     /// How another claimant stands, and whether it answers.
     async fn claimant(&mut self, records: &[Records]) -> (Standing, bool) {
         let claim = self.ledger.names.first().and_then(|domain| records::claim(domain, records).ok().flatten());
-        let (Some((claim, _)), Some(host)) = (claim, self.host.borrow().clone()) else {
-            return (Standing::Lives, false);
-        };
+        let Some(host) = self.host.borrow().clone() else { return (Standing::Lives, false) };
+        self.claimant.notes_target(&host, claim.as_ref().map(|(claim, _)| claim));
+        self.at_rest.ask(self.claimant.needs_target());
+        let Some((claim, _)) = claim else { return (Standing::Lives, false) };
         let mine = claim.instance == host.instance;
         if !self.claimant.read(&host, &claim, self.is_ready()) {
             return (Standing::Lives, mine);
@@ -234,7 +240,7 @@ impl Keeper for Address {
             _ = self.host.changed() => {}
             _ = self.aws.changed() => {}
             Ok(()) = self.waiting.changed() => {}
-            Ok(()) = self.target.changed() => {}
+            () = self.at_rest.changed() => {}
         }
     }
 
@@ -256,7 +262,7 @@ impl Keeper for Address {
             ttl: self.ledger.ttl,
             adopt: self.adopt,
             put_aside: self.claimant.put_aside,
-            target: *self.target.borrow(),
+            target: self.claimant.target.or(self.at_rest.least()),
             package: &package,
         };
         let planned = match self.is_ready() {

@@ -15,6 +15,7 @@ use crate::{
     claim::{Leads, Ledger},
     config::{Config, Leading, Succession as Policy},
     departure::{Notices, Outlook},
+    fleet::{AtRest, Fleets},
     folders::Folders,
     host::Facts,
     keeper::{Keeper, Kept, Yield},
@@ -23,7 +24,7 @@ use crate::{
     place::PackagePlace,
     presence,
     status::{Board, Going},
-    succession::{Effects, Fleets, Manner, Sources, Succession, hand_over},
+    succession::{Effects, Manner, Sources, Succession, hand_over},
 };
 
 /// How long a host at most stays that an Elastic IP has left.
@@ -97,15 +98,14 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host.clone()) {
         let (waits, waiting) = watch::channel(None);
         runner.beside(watch_waiting((domain, https), host.clone(), certificates, waits));
-        let (target, targets) = watch::channel(None);
         let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());
+        let at_rest = AtRest::new(fleets.clone(), config.look.address);
         let many = config.leading == Leading::Multivalue;
         if many {
             let ways = (aws.clone(), host.clone());
             runner.beside(withdraw_when_departing(ledger.clone(), ways, departs.clone(), withdrawn));
         }
-        let sources =
-            address::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, target: targets };
+        let sources = address::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
         if let Some(leads) = lead(config, ledger, sources, runner).await {
             // Where every host is led to, nobody has to follow one that goes: its fleet replaces it.
             if !many {
@@ -113,7 +113,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
             }
             let (leads_to, outlook) = (leads.held.clone(), notices.clone());
             let sources = Sources { leads: leads_to, answering: answering.clone(), outlook };
-            let effects = Effects { manner, target, leaving };
+            let effects = Effects { manner, leaving };
             let succession = Succession::new(pace(config), sources, effects, fleets, board);
             runner.keep(if many { succession.of_many() } else { succession }).await;
             names = Some(leads);

@@ -11,10 +11,11 @@
 //!    (once)        │                    └──── listener ───┘                            │
 //!                  │                             │ "it answers, seen from outside"     │
 //!                  │                             ├────────────────────────────► address ◄── claim
-//!    departure ◄───┘                             │                                 │ "where the names lead"
-//!    (notice, signal)                            ├──────────────► presence ◄───────┤
-//!                                                │             what it serves, S3  │
-//!                                                └────────────────────────────► succession ──► EC2, Auto Scaling
+//!    departure ◄───┘                             │                                 │  ▲
+//!    (notice, signal)                            │          "where the names lead" │  └─ fleet ──► EC2, Auto Scaling
+//!                                                ├──────────────► presence ◄───────┤       │
+//!                                                │             what it serves, S3  │       │
+//!                                                └────────────────────────────► succession ◄┘
 //!
 //!                         every keeper ──► status ──► log · status file · systemd
 //! ```
@@ -76,10 +77,12 @@ pub mod boot;
 pub mod folders;
 // Tells publishers what this host serves.
 pub mod presence;
-// The place of this host among those that follow each other, and its fleet.
+// The place of this host among those that follow each other.
 pub mod succession;
 // The names lead to the host that has the right to them.
 pub mod address;
+// The fleet of this host: what it is to have, and whose turn it is to leave.
+pub mod fleet;
 // The servers have site and certificate, and answer for the domain.
 pub mod listener;
 // A certificate is held, renewed, and stored before it is used.

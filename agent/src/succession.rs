@@ -22,13 +22,14 @@ use crate::{
     config::{Succession as Policy, Then},
     departure::Outlook,
     fault::Fault,
+    fleet::Fleets,
     keeper::{Judgement, Keeper, Kept, Pace},
     listener::Answering,
     status::{Board, Going, Part, Role},
 };
 
 mod course;
-mod crew;
+mod hand_over;
 #[cfg(test)]
 mod model;
 mod newcomers;
@@ -37,7 +38,7 @@ mod rollout;
 mod turns;
 
 pub use course::{Course, Manner, Names, Situation, Step, course};
-pub use crew::{Fleets, hand_over};
+pub use hand_over::hand_over;
 pub use newcomers::Newcomers;
 pub use phase::{Change, Phase, Phases};
 pub use rollout::{Goal, Progress, Sight};
@@ -73,8 +74,6 @@ pub struct Sources {
 pub struct Effects {
     /// How visitors are treated.
     pub manner: watch::Sender<Manner>,
-    /// How many hosts the fleet has at rest, for the claim.
-    pub target: watch::Sender<Option<u32>>,
     /// That this host leaves.
     pub leaving: watch::Sender<Option<Going>>,
 }
@@ -93,9 +92,6 @@ pub struct Succession {
     aside: Option<Instant>,
     /// The claim, as a host has to read it that does not answer yet and so has no business with the names.
     claim: Option<Claim>,
-    /// The lowest target that this host has seen while no claim said how many hosts the fleet has at rest: a release may have
-    /// begun before there was anybody to note that.
-    least: Option<u32>,
     /// The other hosts of the fleet, and when they were last looked at, while this one is the owner.
     newcomers: (Newcomers, Option<Instant>),
     /// The epoch of the claim in which a host asked for a successor whose place was given back.
@@ -125,7 +121,6 @@ impl Succession {
             begun,
             aside: None,
             claim: None,
-            least: None,
             newcomers: (Newcomers::default(), None),
             given_back: None,
             of_many: false,
@@ -175,7 +170,7 @@ impl Succession {
         }
     }
 
-    /// Looks at the fleet where it matters, and once to know how many hosts it has at rest. Also whether a place is owed.
+    /// Looks at the fleet where it matters. Also whether a place is owed.
     async fn crew(&mut self, role: Role) -> Result<(Option<Crew>, bool), Fault> {
         // A host that answers at its address has the address keeper looking, unless that has come to nothing for long.
         let looks = self.sources.answering.borrow().is_some() && self.fleets.is_placed() && role != Role::Failed;
@@ -183,29 +178,19 @@ impl Succession {
             self.claim = self.fleets.claim().await?;
         }
         let (asked_in, target) = self.claimed();
-        // Should the claim be lost, what it said last is still better than what the fleet happens to have.
-        self.effects.target.send_if_modified(|noted| target.is_some() && std::mem::replace(noted, target) != target);
         let floor = self.fleets.floor(target);
         let owes = asked_in.is_some() && asked_in > self.given_back;
         let matters = match role {
             Role::Superseded | Role::Standby | Role::Failed => !self.fleets.is_none(),
             Role::Owner if self.of_many => false,
             Role::Owner => floor.is_none() || owes || self.policy.rebalance || self.newcomers_are_due(),
-            Role::Booting => owes || (floor.is_none() && !self.fleets.is_none()),
+            Role::Booting => owes,
             Role::Departing => false,
         };
         if !matters {
             return Ok((None, owes));
         }
         let Some(seen) = self.fleets.look().await? else { return Ok((None, owes)) };
-        if floor.is_none() {
-            let least = self.least.map_or(seen.target, |least| least.min(seen.target));
-            self.least = Some(least);
-            // In the first claim already, so that nobody follows in between and finds another.
-            if matches!(role, Role::Booting | Role::Owner) {
-                self.effects.target.send_replace(Some(least));
-            }
-        }
         if role == Role::Owner && self.newcomers_are_due() {
             self.look_at_newcomers(floor.is_some_and(|floor| seen.members > floor)).await?;
         }

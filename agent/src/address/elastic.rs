@@ -55,6 +55,8 @@ pub struct Elastic {
     look: Duration,
     sources: Sources,
     claimant: Claimant,
+    /// Whether the claim was read.
+    looked: bool,
     records: Option<(Instant, Result<Vec<Records>, Fault>)>,
     /// When a change of the records was refused, and why.
     refused: Option<(Instant, Fault)>,
@@ -90,6 +92,7 @@ impl Elastic {
             look: config.look.address,
             sources,
             claimant: Claimant::new(config.succession.silence),
+            looked: false,
             records: None,
             refused: None,
         }
@@ -102,6 +105,30 @@ impl Elastic {
     fn aws(&self) -> Result<Aws, Fault> {
         let aws = self.sources.aws.borrow().clone();
         aws.ok_or_else(|| Fault::retry("looking at the Elastic IP", "the region is not known yet"))
+    }
+
+    /// Reads the claim while the host is still to answer, so that it is known by then how many hosts the fleet has at rest.
+    async fn look_early(&mut self) {
+        if self.looked || self.is_ready() {
+            return;
+        }
+        let (aws, host) = (self.sources.aws.borrow().clone(), self.sources.host.borrow().clone());
+        let (Some(aws), Some(host)) = (aws, host) else { return };
+        let (mut answering, store) = (self.sources.answering.clone(), Store::new(&aws, &self.place));
+        let held = tokio::select! {
+            _ = answering.wait_for(Option::is_some) => return,
+            held = store.read() => held,
+        };
+        // What fails now is read again, and told, when it matters.
+        if let Ok(held) = held {
+            self.notes_target(&host, &held);
+        }
+    }
+
+    fn notes_target(&mut self, host: &Host, held: &Held) {
+        self.looked = true;
+        self.claimant.notes_target(host, held.as_ref().map(|(claim, _)| claim));
+        self.sources.at_rest.ask(self.claimant.needs_target());
     }
 
     /// How another claimant stands, and whether people who are led by the address come to it, and are answered.
@@ -243,6 +270,7 @@ impl Keeper for Elastic {
     }
 
     async fn woken(&mut self) {
+        self.look_early().await;
         self.sources.changed().await;
     }
 
@@ -254,6 +282,7 @@ impl Keeper for Elastic {
         // The claim after the address: what is then done about the address is done with a claim that is not older.
         let address = ElasticIp::new(&aws, self.allocation.clone()).look().await?;
         let held = Store::new(&aws, &self.place).read().await?;
+        self.notes_target(&host, &held);
         let (claimant, answers) = match &held {
             Some((claim, _)) => self.claimant(&host, claim, &address).await,
             None => (Standing::Lives, false),
@@ -277,7 +306,7 @@ impl Keeper for Elastic {
             ttl: self.ledger.ttl,
             adopt: self.adopt,
             put_aside: self.claimant.put_aside,
-            target: *self.sources.target.borrow(),
+            target: self.claimant.target.or(self.sources.at_rest.least()),
             package: &package,
         };
         let claim = seen.held.as_ref().map(|(claim, _)| claim);

@@ -20,6 +20,11 @@ pub(crate) struct Claimant {
     pub(crate) put_aside: bool,
     /// The epoch of the last claim in which another host said that it goes, and has asked the fleet for a successor.
     pub(crate) asked_in: Option<u64>,
+    /// How many hosts the fleet here has at rest, as a claim said last: should the claim be lost, that is still better than
+    /// what the fleet happens to have.
+    pub(crate) target: Option<u32>,
+    /// Whether the claim was read, and says nothing of that.
+    untold: bool,
     /// After how long a claimant that does not answer is taken for dead.
     patience: Duration,
     silence: Silence,
@@ -35,7 +40,17 @@ const STALE: Duration = Duration::from_secs(60);
 impl Claimant {
     pub(crate) fn new(patience: Duration) -> Claimant {
         let (silence, begun) = (Silence::default(), Instant::now());
-        Claimant { held: None, put_aside: false, asked_in: None, patience, silence, begun, looked: begun }
+        Claimant {
+            held: None,
+            put_aside: false,
+            asked_in: None,
+            target: None,
+            untold: false,
+            patience,
+            silence,
+            begun,
+            looked: begun,
+        }
     }
 
     /// A look begins.
@@ -55,6 +70,19 @@ impl Claimant {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Notes how many hosts the fleet of `host` has at rest, as the claim says that was read, if there is one.
+    pub(crate) fn notes_target(&mut self, host: &Host, claim: Option<&Claim>) {
+        let told = claim.and_then(|claim| claim.target_in(host.location().as_ref()));
+        self.target = told.or(self.target);
+        self.untold = told.is_none();
+    }
+
+    /// Whether nothing is known of how many hosts the fleet has at rest, so that this host has to say it in the claim that it
+    /// makes.
+    pub(crate) fn needs_target(&self) -> bool {
+        self.untold && self.target.is_none()
     }
 
     /// Notes the claim that was read; whether it matters to `host` how the claimant stands. Where it makes no difference
@@ -113,4 +141,30 @@ pub(crate) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> Told {
         tracing::debug!(%fault, "EC2 does not say how the claimant stands");
         Told::Unknown
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::host::tests::host;
+
+    #[test]
+    fn number_at_rest_is_asked_for_only_until_a_claim_has_said_it() {
+        let me = host("i-a", 1);
+        let mut claimant = Claimant::new(Duration::from_secs(120));
+        assert!(!claimant.needs_target(), "no claim was read yet");
+        claimant.notes_target(&me, None);
+        assert!(claimant.needs_target(), "there is none");
+        let elsewhere = Host { region: "us-east-1".to_owned(), ..host("i-b", 2) };
+        claimant.notes_target(&me, Some(&Claim { target: Some(7), ..Claim::of(&elsewhere, 3) }));
+        assert_eq!((claimant.target, claimant.needs_target()), (None, true), "that is another fleet's number");
+        claimant.notes_target(&me, Some(&Claim { target: Some(2), ..Claim::of(&host("i-c", 3), 4) }));
+        assert_eq!((claimant.target, claimant.needs_target()), (Some(2), false));
+        claimant.notes_target(&me, None);
+        assert_eq!(
+            (claimant.target, claimant.needs_target()),
+            (Some(2), false),
+            "a claim that is lost was read before"
+        );
+    }
 }
