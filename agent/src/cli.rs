@@ -63,9 +63,18 @@ const CONFIGURATION: &str = "/etc/spothost/spothost.toml";
     version,
     max_term_width = 110,
     after_help = "\
-Exit codes: 0 done; 1 something is not as it should be; 2 wrong usage; 3 the instance is about to be taken; 5 somebody has published
-something newer meanwhile; 64 the configuration cannot be used; 65 the site has problems; 71 the machine does not let it run;
-75 try again. SPOTHOST_LOG sets what is logged, such as `debug` or `spothost=trace`."
+Exit codes:
+  0   done
+  1   something is wrong; the command says what
+  2   wrong usage
+  3   the instance is about to be taken
+  5   a newer version was published meanwhile
+  64  the configuration cannot be used
+  65  the site has problems
+  71  the system refused: a port in use, a folder not writable
+  75  try again
+
+SPOTHOST_LOG sets the log level, such as `debug` or `spothost=trace`."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -166,7 +175,7 @@ impl Configured {
 /// Where a host keeps its files; systemd says it, and these flags say otherwise.
 #[derive(Args)]
 struct Kept {
-    /// Folder for what survives the process: the last good package, a local CA.
+    /// Folder for data kept across restarts: the last good package, a local CA.
     #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "/var/lib/spothost", global = true)]
     state_dir: PathBuf,
     #[command(flatten)]
@@ -176,7 +185,7 @@ struct Kept {
 /// Where the state file is.
 #[derive(Args)]
 struct Runtime {
-    /// Folder for what does not survive: the state file that `spothost status` reads.
+    /// Folder for runtime files, such as the state file of `spothost status`.
     #[arg(long, value_name = "DIR", env = "RUNTIME_DIRECTORY", default_value = "/run/spothost", global = true)]
     runtime_dir: PathBuf,
 }
@@ -197,7 +206,7 @@ fn first(folders: &Path) -> PathBuf {
 /// How the log is written.
 #[derive(Args)]
 struct Log {
-    /// Write the log as JSON, a line an event.
+    /// Write the log as JSON, one event per line.
     #[arg(long, global = true)]
     log_json: bool,
 }

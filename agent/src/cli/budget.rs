@@ -11,7 +11,7 @@ use crate::{
     clock::moment,
 };
 
-/// Show what is left of the limits of the CAs, when it is more, and what is planned.
+/// Show the remaining rate limits of the CAs, when they refill, and the next planned order.
 ///
 /// It reads the vault, changes nothing and asks no CA.
 #[derive(Args)]
@@ -22,7 +22,7 @@ pub(super) struct Show {
     kept: Kept,
     #[command(flatten)]
     log: Log,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

@@ -21,7 +21,7 @@ use crate::{
 /// How long the way to AWS may take to be found.
 const FIND_AWS: Duration = Duration::from_secs(10);
 
-/// Look at everything, change nothing, and say what is as it should be and what is not.
+/// Inspect this host without changing anything, and report what is wrong.
 #[derive(Args)]
 pub(super) struct Check {
     #[command(flatten)]

@@ -14,10 +14,10 @@ use crate::{
 /// Where packages are published.
 #[derive(Args)]
 pub(super) struct Published {
-    /// Where packages are published, such as s3://bucket/folder/; by default what the configuration says.
+    /// Where packages are published, such as s3://bucket/folder/; by default the place in the configuration.
     #[arg(long, value_name = "PLACE", value_parser = place, conflicts_with = "config")]
     at: Option<PackagePlace>,
-    /// The configuration of the hosts that serve them.
+    /// Configuration of the hosts that serve them.
     #[arg(long, value_name = "FILE", default_value = CONFIGURATION)]
     config: PathBuf,
 }
@@ -25,10 +25,10 @@ pub(super) struct Published {
 /// Where a package is to be published.
 #[derive(Args)]
 pub(super) struct Target {
-    /// Where to publish, such as s3://bucket/folder/, or file:///srv/site.zip; by default what the configuration says.
+    /// Where to publish, such as s3://bucket/folder/, or file:///srv/site.zip; by default the place in the configuration.
     #[arg(long, value_name = "PLACE", value_parser = place, conflicts_with = "config")]
     to: Option<PackagePlace>,
-    /// The configuration of the hosts that are to serve it.
+    /// Configuration of the hosts that serve it.
     #[arg(long, value_name = "FILE", default_value = CONFIGURATION)]
     config: PathBuf,
 }

@@ -22,11 +22,11 @@ const FIRST_TAIL: u64 = 1 << 20;
 pub(super) struct Diff {
     /// A version, `latest`, `previous`, a zip, or a folder.
     before: String,
-    /// Likewise.
+    /// The other one, named in the same way.
     after: String,
     #[command(flatten)]
     published: depot::Published,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

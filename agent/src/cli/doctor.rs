@@ -8,12 +8,16 @@ use comfy_table::{Cell, Color};
 use super::{BAD_CONFIGURATION, Configured, Kept, Log, NOT_AS_IT_SHOULD_BE, Stop, runtime, table};
 use crate::doctor::{self, Is, Line, Subject, Told};
 
-/// Say of the site and all that it stands on what is as it should be, and what mends what is not.
+/// Check the site and everything it depends on, and print the fix for each problem.
 ///
 /// It looks from a host or from anywhere else, before the first launch and after, and changes nothing. On a host what its role has to allow is tried, harmlessly. Elsewhere the credentials at hand are used to look, and with
 /// --role IAM is asked what the role of the hosts may do: `spothost policy --for operator` prints the rights that this needs.
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0 nothing is wrong; 1 something is; 64 the configuration cannot be used.")]
+#[command(after_help = "\
+Exit codes:
+  0   nothing is wrong
+  1   something is wrong; the fix stands beside it
+  64  the configuration cannot be used")]
 pub(super) struct Doctor {
     #[command(flatten)]
     configured: Configured,
@@ -25,7 +29,7 @@ pub(super) struct Doctor {
     /// Name server to ask instead of the system's, such as 1.1.1.1:53.
     #[arg(long, value_name = "ADDR")]
     resolver: Option<SocketAddr>,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -17,13 +17,16 @@ use crate::{
     publish::Catalogue,
 };
 
-/// Show the hosts of the fleet, who owns the names, and what each serves.
+/// Show the hosts of the fleet, the owner of the names, and the version that each host serves.
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0 the owner of the names answers; 1 it does not, or there is none.")]
+#[command(after_help = "\
+Exit codes:
+  0   the owner of the names answers
+  1   it does not answer, or no host owns the names")]
 pub(super) struct Hosts {
     #[command(flatten)]
     configured: Configured,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -28,7 +28,11 @@ const ROOT: u32 = 8;
 ///
 /// It says what the site will cost and what comes next. What no flag says is found at AWS (zone, region, account) or asked for. Nothing is made at AWS.
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0 done; 1 not found, or not agreed to; 64 something is missing, or there already.")]
+#[command(after_help = "\
+Exit codes:
+  0   the files are written
+  1   there is no hosted zone for the domain, or you declined
+  64  a value is missing, or a file exists already")]
 pub(super) struct Init {
     /// The canonical name of the site, such as www.example.org.
     #[arg(long, value_name = "NAME")]
@@ -36,7 +40,7 @@ pub(super) struct Init {
     /// A further name; may be given several times.
     #[arg(long = "alias", value_name = "NAME")]
     aliases: Vec<Name>,
-    /// The bucket that the stack is to make; by default one of the names of domain and account.
+    /// Bucket that the stack creates; by default named after domain and account number.
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
     /// Id of the hosted zone; by default the one that holds the domain.
@@ -45,20 +49,20 @@ pub(super) struct Init {
     /// Mail address for the account at the CA.
     #[arg(long, value_name = "ADDRESS")]
     contact: Option<String>,
-    /// The program that hosts are to run, for the architecture of their instances; by default this one.
+    /// Program that the hosts run, built for the architecture of their instances; by default this one.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// What keeps one instance running.
+    /// Kind of fleet that keeps one instance running.
     #[arg(long, value_name = "KIND", default_value = "auto-scaling-group",
           value_parser = ["auto-scaling-group", "ec2-fleet", "spot-fleet"])]
     fleet: String,
     /// Folder for the files that are written: spothost.toml and stack-parameters.json.
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// Ask nothing: take what was given and what was found.
+    /// Do not prompt: use the given values and those found at AWS.
     #[arg(long, short)]
     yes: bool,
-    /// Write over files that are there.
+    /// Overwrite existing files.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::{CANNOT_RUN, Cli, Stop};
 
-/// Write manual pages and shell completions, for who makes packages.
+/// Write manual pages and shell completions, for packagers.
 #[derive(Args)]
 pub(super) struct Manual {
     /// Folder to write to: man/ and completions/ are made in it.

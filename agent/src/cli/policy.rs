@@ -10,7 +10,7 @@ use crate::{
     policy::{FleetKind, Place, Policy, Who},
 };
 
-/// Print the IAM policy that the configuration needs, and nothing more.
+/// Print the IAM policy with exactly the rights that the configuration needs.
 ///
 /// For `aws iam put-role-policy --policy-document`. Where bucket or secret are encrypted with a customer-managed KMS key, name
 /// it with --key: whoever reads needs kms:Decrypt on it, and whoever writes kms:GenerateDataKey. What the policy is too long

@@ -13,7 +13,7 @@ use crate::{
     publish::{Catalogue, Published},
 };
 
-/// Remove old versions, but never one that could still be needed.
+/// Remove old versions, except those that hosts or a rollback may still need.
 #[derive(Args)]
 pub(super) struct Prune {
     #[command(flatten)]
@@ -21,10 +21,10 @@ pub(super) struct Prune {
     /// How many of the newest versions stay. The latest, the one before it and the last good one always stay.
     #[arg(long, value_name = "NUMBER")]
     keep: usize,
-    /// Say what would be removed, and remove nothing.
+    /// Show the versions that would be removed, and remove nothing.
     #[arg(long)]
     dry_run: bool,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

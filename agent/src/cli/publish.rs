@@ -31,15 +31,21 @@ const MOST_TOLD: usize = 30;
 /// How many names that are left out are told.
 const MOST_HIDDEN: usize = 5;
 
-/// Make a package of a folder or a zip, and let hosts serve it.
+/// Package a folder or a zip, and publish it to the hosts.
 ///
 /// A zip is unpacked and packed anew, so that it has the checks, the encodings and the version of the same files in a folder.
 /// Everything that is wrong with the site is told together, before anything is uploaded.
 #[derive(Args)]
 #[command(after_help = "\
-Exit codes: 0 published, and with --wait served; 1 a host has refused it, or AWS has; 2 wrong usage; 5 somebody has published something
-newer meanwhile; 64 the configuration, the key or the place cannot be used; 65 the site has problems; 71 this machine cannot write the
-package; 75 try again, or with --wait: nobody has said anything of it in time.")]
+Exit codes:
+  0   published; with --wait: served
+  1   a host or AWS refused it
+  2   wrong usage
+  5   a newer version was published meanwhile
+  64  the configuration, the key or the place cannot be used
+  65  the site has problems
+  71  this machine cannot write the package
+  75  try again; with --wait: no host reported in time")]
 pub(super) struct Publish {
     /// The site: a folder, or a zip of one.
     site: PathBuf,
@@ -48,10 +54,10 @@ pub(super) struct Publish {
     /// Sign the package with this secret key of minisign; its password, if it has one, is in SPOTHOST_SIGN_PASSWORD.
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
-    /// Make the package and look for problems, but upload nothing.
+    /// Build the package and report problems, but upload nothing.
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
-    /// Publish also what is hardly meant so: names that differ only in case, lines of settings that are not understood.
+    /// Publish despite likely mistakes: names that differ only in case, lines of settings that are not understood.
     #[arg(long)]
     lenient: bool,
     #[command(flatten)]
@@ -69,16 +75,16 @@ pub(super) struct Publish {
     /// SOURCE_DATE_EPOCH, or else the time of the last commit. By default it is the time of the version.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
     source_date: Option<Option<SourceDate>>,
-    /// The longest file that is published, in bytes.
+    /// Longest file that may be published, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = LONGEST_FILE)]
     max_file: u64,
-    /// Folder for what was compressed before; by default `spothost/publish` in the user's cache folder.
+    /// Folder of the compression cache; by default `spothost/publish` in the user's cache folder.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Keep the package in this file too.
+    /// Keep a copy of the package in this file.
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

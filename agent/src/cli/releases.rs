@@ -14,12 +14,12 @@ use crate::{
     publish::{Catalogue, Published},
 };
 
-/// Show what is published, what hosts found of it, and who serves it.
+/// Show the published versions, the verdicts of the hosts, and which hosts serve them.
 #[derive(Args)]
 pub(super) struct Releases {
     #[command(flatten)]
     published: depot::Published,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

@@ -11,7 +11,7 @@ use crate::{
     publish::{Catalogue, Delivery},
 };
 
-/// Let hosts serve a version that was published before.
+/// Go back to an earlier published version.
 #[derive(Args)]
 pub(super) struct Rollback {
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub(super) struct Rollback {
     to: Option<Version>,
     #[command(flatten)]
     waiting: Patience,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

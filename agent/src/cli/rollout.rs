@@ -22,16 +22,17 @@ pub(super) use site::Site;
 /// Between two looks: each costs one of the five calls a second that Route 53 allows an account.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Let a new host take the place of the old one, and watch it to its end.
+/// Replace the host with a new one, and watch until the old one is gone.
 ///
-/// It starts a host more, waits until that one has taken over and the old one is gone. It may be interrupted, and run again.
+/// It starts one more host, and waits until that one owns the names and the old one is gone. You may interrupt it and run it again.
 #[derive(Args)]
 #[command(after_help = "\
-Where people are led to every host ([dns] mode = \"multivalue\"), each host is replaced in its turn; [fleet] target says how many there
-are at rest.
+With [dns] mode = \"multivalue\", all hosts own the names, and each is replaced in turn; [fleet] target is their number at rest.
 
-Exit codes: 0 the new host owns the names, answers, and the old one is gone; 1 it came to nothing, and the fleet's target is what it
-was; 75 the time was over before the old host had gone: run it again to go on waiting.")]
+Exit codes:
+  0   the new host owns the names and answers, and the old one is gone
+  1   failed, and the target of the fleet was restored
+  75  timed out before the old host was gone: run it again to go on waiting")]
 pub(super) struct Rollout {
     #[command(flatten)]
     configured: Configured,
@@ -41,13 +42,13 @@ pub(super) struct Rollout {
     /// Package that it must have served when it took over: the beginning of its entity tag.
     #[arg(long, value_name = "ETAG")]
     package: Option<String>,
-    /// How long all of it may take: a boot, and the time for which the old host serves those who still come.
+    /// Time limit for the whole roll-out: a boot, and the time in which the old host serves late visitors.
     #[arg(long, value_name = "TIME", default_value = "45m", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// How long the new host may take to own the names.
+    /// Time limit for the new host to own the names.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]
     boot: Duration,
-    /// Each change as a line of JSON, for programs.
+    /// Print each change as one line of JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

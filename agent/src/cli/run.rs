@@ -29,7 +29,7 @@ const LETS_GO: Duration = Duration::from_secs(2);
 /// answered meanwhile.
 const AT_REST: Duration = Duration::from_secs(10);
 
-/// Be the host that the configuration describes, until a signal or a spot notice ends it.
+/// Run as the host described in the configuration, until a signal or a spot interruption.
 #[derive(Args)]
 pub(super) struct Run {
     #[command(flatten)]

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Show {
     #[command(flatten)]
     runtime: Runtime,
-    /// As JSON, for programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

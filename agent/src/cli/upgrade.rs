@@ -10,16 +10,18 @@ use crate::{
     upgrade::{Installed, Outcome, upgrade},
 };
 
-/// Take a newer version of the program, if the configuration says from where.
+/// Install a newer version of the program from the place named in the configuration.
 ///
-/// It is taken from where [upgrade] says, started over the same sockets, and gone back from if it does not come to serve.
-/// Without [upgrade] nothing is done.
+/// The new version starts on the same sockets. If it does not serve, the old version comes back.
+/// Without [upgrade] in the configuration it does nothing.
 ///
 /// For spothost-upgrade.timer, which runs it as root once an hour where it is enabled.
 #[derive(Args)]
 #[command(after_help = "\
-Exit codes: 0 the newest version runs, or none is offered; 1 what is offered was refused, or was gone back from; 75 the agent does
-not serve, so that nothing was changed.")]
+Exit codes:
+  0   the newest version runs, or none is offered
+  1   the new version was refused or rolled back
+  75  the agent does not serve, so nothing was changed")]
 pub(super) struct Upgrade {
     #[command(flatten)]
     configured: Configured,
@@ -29,7 +31,7 @@ pub(super) struct Upgrade {
     /// The unit that runs it.
     #[arg(long, value_name = "UNIT", default_value = "spothost.service")]
     unit: String,
-    /// How long it may take until it serves.
+    /// Time limit for the new version to serve.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration)]
     patience: Duration,
     #[command(flatten)]

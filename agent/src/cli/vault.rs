@@ -18,9 +18,9 @@ use crate::{
     folders::Folders,
 };
 
-/// Look into the vault that keeps certificate and accounts, and mend it.
+/// Inspect or repair the store of the certificate and the CA accounts.
 ///
-/// What is changed is changed by compare-and-swap, beside running hosts; they find it within ten minutes. The version before
+/// Changes are made by compare-and-swap, so hosts may keep running; they see them within ten minutes. The previous version
 /// is kept.
 #[derive(Args)]
 pub(super) struct Vault {
@@ -43,23 +43,23 @@ struct At {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show what is in it, but for keys.
+    /// Show its content, except private keys.
     Show {
-        /// As JSON, for programs.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Verify that what is in it would do; 1 if it would not.
+    /// Check that the stored certificate is usable; exit code 1 if not.
     Verify {
-        /// As JSON, for programs.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Make the version before the current one again.
+    /// Restore the previous version.
     Rollback,
-    /// Forget the order under way, so that the next host makes another. What the CA counts, it has counted.
+    /// Forget the pending order, so that the next host makes a new one. The CA still counts the old one.
     ForgetOrder,
-    /// Store a certificate from elsewhere; it is used until it is due.
+    /// Store a certificate from elsewhere; hosts use it until its renewal is due.
     Import {
         /// PEM file with the chain, leaf first.
         #[arg(value_name = "CHAIN")]

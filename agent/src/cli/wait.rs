@@ -17,7 +17,7 @@ pub(super) struct Patience {
     /// Wait until the owner of the name serves it; end with 1 and the reasons when a host refuses it.
     #[arg(long)]
     wait: bool,
-    /// How long to wait at most, such as 90s or 10m.
+    /// Time limit for waiting, such as 90s or 10m.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration, requires = "wait")]
     timeout: Duration,
 }
