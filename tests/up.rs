@@ -34,12 +34,19 @@ impl Laptop {
 
     /// Starts it; the path of its CA as it prints it.
     async fn up(&self, path: &Path) -> (Agent, Visitor, String) {
+        self.up_with(path, &[], &[]).await
+    }
+
+    /// The same, with `more` arguments and variables.
+    async fn up_with(&self, path: &Path, more: &[&str], variables: &[(&str, String)]) -> (Agent, Visitor, String) {
         let (https, http) = (self.https.to_string(), self.http.to_string());
-        let arguments = ["up", path.to_str().expect("UTF-8"), "--https", &https, "--http", &http];
-        let home = self.folder.path().join("home").display().to_string();
+        let mut arguments = vec!["up", path.to_str().expect("UTF-8"), "--https", &https, "--http", &http];
+        arguments.extend(more);
+        let mut environment = vec![("HOME".to_owned(), self.folder.path().join("home").display().to_string())];
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         // What it said before is of another run.
         let _ = fs::remove_file(self.folder.path().join("output"));
-        let agent = Agent::start(&arguments, &[("HOME".to_owned(), home)], self.folder.path());
+        let agent = Agent::start(&arguments, &environment, self.folder.path());
         let line = agent.printed_line("trust the local CA", SOON).await;
         let ca = line.rsplit(": ").next().unwrap_or_default().trim().to_owned();
         let visitor = Visitor::new("localhost", self.https, Path::new(&ca));
@@ -52,7 +59,10 @@ async fn up_serves_a_folder_follows_it_and_reuses_its_ca() {
     let laptop = Laptop::new();
     let (mut agent, visitor, ca) = laptop.up(&laptop.site()).await;
     agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("first"))).await;
-    assert_eq!(visitor.get_plain(laptop.http, "/").await.expect("an answer").status, 308);
+    // Plain HTTP serves it, too, and no answer makes a browser leave it for HTTPS.
+    let plain = visitor.get_plain(laptop.http, "/").await.expect("an answer");
+    assert_eq!((plain.status.as_u16(), plain.header("strict-transport-security")), (200, ""));
+    assert!(plain.text().contains("first"), "{plain:?}");
     laptop.write("second");
     agent
         .wait_for("the change", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("second")))
@@ -73,6 +83,22 @@ async fn up_serves_a_zip() {
     fs::write(&zip, world::Site::titled("zipped").zip()).expect("a file");
     let (mut agent, visitor, _) = laptop.up(&zip).await;
     agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("zipped"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_opens_the_first_page_in_the_browser_that_the_desktop_names() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let laptop = Laptop::new();
+    let (programs, opened) = (laptop.folder.path().join("programs"), laptop.folder.path().join("opened"));
+    fs::create_dir(&programs).expect("a folder");
+    let browser = programs.join("xdg-open");
+    fs::write(&browser, format!("#!/bin/sh\nprintf %s \"$1\" >'{}'\n", opened.display())).expect("a file");
+    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").expect("a path"));
+    let (mut agent, _, _) = laptop.up_with(&laptop.site(), &["--open"], &[("PATH", path)]).await;
+    let url = async || fs::read_to_string(&opened).is_ok_and(|url| url == "http://localhost:8080/");
+    agent.wait_for("the browser", SOON, async |_| url().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

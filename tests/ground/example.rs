@@ -13,6 +13,9 @@ fn links_of_the_example_lead_to_its_files() {
             let found = match target.as_str() {
                 "" => files.contains("index.html"),
                 "nothing-here" => files.contains("404.html"),
+                old if redirected(old).is_some() => {
+                    files.contains(&format!("{}.html", redirected(old).expect("a target")))
+                }
                 name => files.contains(name) || files.contains(&format!("{name}.html")),
             };
             assert!(found, "{page} links to /{target}");
@@ -27,6 +30,13 @@ fn style_sheet_of_the_example_is_named_by_its_content() {
     let sum = run(Command::new("sha256sum").arg(repository().join("example").join(style))).succeeded().out;
     assert_eq!(style, &format!("style-{}.css", &sum[..8]));
     assert!(read("index.html").contains(&format!("href=\"/{style}\"")));
+}
+
+/// Where the example's own rules lead from that path.
+fn redirected(path: &str) -> Option<String> {
+    let rules = read("_redirects");
+    let rule = rules.lines().find(|line| line.split_whitespace().next() == Some(&format!("/{path}")))?;
+    rule.split_whitespace().nth(1).map(|to| to.trim_start_matches('/').to_owned())
 }
 
 /// Where the links, images and style sheets of a page lead, from the root of the site.

@@ -21,21 +21,24 @@ use crate::{
     place::{Name, PackagePlace, VaultPlace},
 };
 
-/// Serve a folder or a zip from this machine: the same keepers on local stores, with no cloud at all.
+/// Serve a folder or a zip from this machine, without any cloud.
 ///
-/// The certificate comes from a CA of its own, which is made on first use and kept. What the site's own settings say that is
-/// not understood is told as a warning, each time the site changes. Ctrl-C drains.
+/// Plain HTTP serves the site, too: browsers take http://localhost for a secure context, and warn of nothing. The certificate for
+/// HTTPS comes from a CA of its own, which is made on first use and kept. Each change of the site is served within a second, with a
+/// warning for each setting that is not understood. Ctrl-C drains.
 #[derive(Args)]
-#[command(
-    after_help = "Exit codes: 0 it was ended; 64 there is no such site; 71 a port is taken, or a folder cannot be written."
-)]
+#[command(after_help = "\
+Exit codes:
+  0   ended by Ctrl-C
+  64  there is no such site
+  71  a port is in use, or a folder is not writable")]
 pub(super) struct Up {
     /// The site: a folder, or a zip. Changes are swapped in as they are made.
     path: PathBuf,
     /// Where to listen for HTTPS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
-    /// Where to listen for plain HTTP, which redirects.
+    /// Where to listen for plain HTTP.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
     /// The name to answer to and to be certified for.
@@ -44,6 +47,9 @@ pub(super) struct Up {
     /// Folder for the local CA, the certificate and the package; by default `spothost` in the user's state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Open the site in the browser.
+    #[arg(long)]
+    open: bool,
     #[command(flatten)]
     log: Log,
 }
@@ -74,7 +80,7 @@ impl Up {
             ttl: 60,
             leading: Leading::Records,
             look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
-            serve: Serve::default(),
+            serve: Serve::default().over_plain_http(),
             limits: Limits::default(),
             adopt: false,
             on_departure: OnDeparture::default(),
@@ -104,16 +110,29 @@ impl Up {
 
     /// Where the site is, and how to trust it; said once it is so.
     fn greet(&self, folders: &Folders, ca: &Path) {
-        let port = match self.https.port() {
-            443 => String::new(),
-            port => format!(":{port}"),
-        };
-        let ca = ca.display();
-        anstream::println!("{}", serving(&format!("https://{}{port}/", self.domain), &self.path));
-        anstream::println!("  with curl       curl --cacert {ca} https://{}{port}/", self.domain);
+        let (plain, secure) = (self.url("http", self.http, 80), self.url("https", self.https, 443));
+        let (ca, runtime) = (ca.display(), folders.runtime.display());
+        let bold = anstyle::Style::new().bold();
+        anstream::println!("{bold}{plain}{bold:#} serves {}", self.path.display());
+        anstream::println!("  over HTTPS      {secure}");
+        anstream::println!("  with curl       curl --cacert {ca} {secure}");
         anstream::println!("  in a browser    trust the local CA: {ca}");
-        anstream::println!("  what it does    spothost status --runtime-dir {}", folders.runtime.display());
+        anstream::println!("  what it does    spothost status --runtime-dir {runtime}");
         anstream::println!("  to end it       Ctrl-C");
+        // A browser that cannot be started is no reason not to serve.
+        if self.open
+            && let Err(error) = open::that_detached(&plain)
+        {
+            tracing::warn!(%error, "no browser could be started: open {plain} yourself");
+        }
+    }
+
+    /// The URL of the first page at that address of the host.
+    fn url(&self, scheme: &str, at: SocketAddr, usual: u16) -> String {
+        match at.port() {
+            port if port == usual => format!("{scheme}://{}/", self.domain),
+            port => format!("{scheme}://{}:{port}/", self.domain),
+        }
     }
 }
 
@@ -139,11 +158,6 @@ fn own_folder(state: &Path, path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(own)
-}
-
-fn serving(url: &str, path: &Path) -> String {
-    let bold = anstyle::Style::new().bold();
-    format!("{bold}{url}{bold:#} serves {}", path.display())
 }
 
 #[cfg(test)]

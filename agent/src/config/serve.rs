@@ -22,11 +22,21 @@ pub struct Serve {
     /// For how long fingerprinted files of the version before stay reachable after a swap; zero: not at all.
     #[serde(deserialize_with = "any_time")]
     pub skew: Duration,
+    /// Whether plain HTTP serves the site, too, instead of redirecting to HTTPS: as `spothost up` does, and no configuration can.
+    #[serde(skip)]
+    pub(crate) plain: bool,
 }
 
 impl Default for Serve {
     fn default() -> Serve {
-        Serve { hsts: None, access: None, format: Format::default(), metrics: None, skew: Duration::from_secs(900) }
+        Serve {
+            hsts: None,
+            access: None,
+            format: Format::default(),
+            metrics: None,
+            skew: Duration::from_secs(900),
+            plain: false,
+        }
     }
 }
 
@@ -95,6 +105,12 @@ enum Format {
 }
 
 impl Serve {
+    /// The same, over plain HTTP, too.
+    #[must_use]
+    pub fn over_plain_http(self) -> Serve {
+        Serve { plain: true, ..self }
+    }
+
     /// Where access lines are written, if they are.
     pub fn access(&self) -> Option<Access> {
         let format = match self.format {

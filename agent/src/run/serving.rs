@@ -132,6 +132,7 @@ pub(super) fn serve(config: &Config, also: Vec<String>, bound: Bound, fed: Fed) 
         aliases: config.aliases.iter().map(ToString::to_string).collect(),
         also,
         hsts: config.serve.hsts,
+        plain: config.serve.plain,
         access: config.serve.access(),
         patience: config.limits.patience(),
         bounds: within_descriptors(config.limits.bounds(), descriptors()),
