@@ -32,7 +32,7 @@ mod multivalue;
 pub(crate) mod plan;
 
 pub use elastic::Elastic;
-pub use multivalue::{Multivalue, withdraw_when_departing};
+pub use multivalue::Multivalue;
 
 use plan::{Plan, Wanted, plan, plan_without_certificate, removal};
 

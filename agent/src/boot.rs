@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    address::{self, Address, Elastic, Multivalue, withdraw_when_departing},
+    address::{self, Address, Elastic, Multivalue},
     aws::{Aws, Host, metadata::Metadata, way_to_aws},
     certificate::{Certificates, Certifier, Vault},
     claim::{Leads, Ledger},
@@ -70,8 +70,8 @@ pub struct Decided {
     pub leaves: watch::Receiver<Option<Going>>,
     /// How visitors are treated.
     pub manners: watch::Receiver<Manner>,
-    /// Whether records that a host takes with it are away; closed where there are none.
-    pub away: watch::Receiver<bool>,
+    /// Whether what leads to a host that departs alone is away; none where nothing leads to it.
+    pub away: Option<watch::Receiver<bool>>,
     /// Whether the place of this host in its fleet is still to be given back.
     pub owes: watch::Receiver<bool>,
 }
@@ -92,7 +92,6 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
 
     let (manner, manners) = watch::channel(Manner::Serve);
     let (leaving, leaves) = watch::channel(None);
-    let (withdrawn, away) = watch::channel(false);
     let (owing, owes) = watch::channel(false);
     let mut names = None;
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host.clone()) {
@@ -101,10 +100,6 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());
         let at_rest = AtRest::new(fleets.clone(), config.look.address);
         let many = config.leading == Leading::Multivalue;
-        if many {
-            let ways = (aws.clone(), host.clone());
-            runner.beside(withdraw_when_departing(ledger.clone(), ways, departs.clone(), withdrawn));
-        }
         let sources = address::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
         if let Some(leads) = lead(config, ledger, sources, runner).await {
             // Where every host is led to, nobody has to follow one that goes: its fleet replaces it.
@@ -119,6 +114,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
             names = Some(leads);
         }
     }
+    let away = names.as_ref().map(|names| names.departed.clone());
     if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, host) {
         let sources = presence::Sources { host, packages, answering, names };
         runner.beside(presence::tell(sources, place.clone(), aws.clone(), departs));

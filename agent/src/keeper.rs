@@ -7,12 +7,20 @@
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     fault::{Cure, Fault, jittered},
     status::{Going, Part, Place, Spent},
 };
+
+/// The limit of one try of what a keeper does when its host departs: a spot notice leaves two minutes for all of it.
+const DEPART: Duration = Duration::from_secs(30);
+/// The longest pause before it is tried again.
+const DEPART_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a keeper yields: the latest value wins, and a dependant wakes only when it really changed.
 pub type Kept<T> = watch::Receiver<Option<T>>;
@@ -24,19 +32,23 @@ pub struct Yield<H> {
     pub held: Kept<H>,
     /// How its last round ended.
     pub ended: watch::Receiver<Ended>,
+    /// Whether the host departs, and this keeper has done all that it does then.
+    pub departed: watch::Receiver<bool>,
 }
 
 /// Where the runner puts what a keeper yields.
 pub struct Yields<H> {
     held: watch::Sender<Option<H>>,
     ended: watch::Sender<Ended>,
+    departed: watch::Sender<bool>,
 }
 
 /// Both ends of what a keeper yields.
 pub fn yields<H>() -> (Yields<H>, Yield<H>) {
     let (to_hold, held) = watch::channel(None);
     let (to_end, ended) = watch::channel(Ended::NotYet);
-    (Yields { held: to_hold, ended: to_end }, Yield { held, ended })
+    let (to_depart, departed) = watch::channel(false);
+    (Yields { held: to_hold, ended: to_end, departed: to_depart }, Yield { held, ended, departed })
 }
 
 /// How the last round of a keeper ended.
@@ -84,6 +96,16 @@ pub trait Keeper: Send + 'static {
 
     /// Removes the drift. Safe to repeat, also by the next host after this one died in the middle of it.
     fn converge(&mut self, drift: Self::Drift) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// What is to be done as soon as the host departs, for whatever reason; nothing, if not said otherwise. It is tried until it
+    /// is done, or the host stays after all, and is safe to repeat. What it changes outside is no more than what the departure
+    /// is for.
+    ///
+    /// # Errors
+    /// What was refused: it is tried again.
+    fn depart(&mut self) -> impl Future<Output = Result<(), Fault>> + Send {
+        async { Ok(()) }
+    }
 
     /// What another part has not yielded yet and without which there is nothing to look at.
     fn lacks(&self) -> Option<String> {
@@ -161,7 +183,8 @@ pub enum Judgement<H, D> {
 /// Runs `keeper` while the host stays, reporting on `place`; what it holds is sent to `yields`.
 ///
 /// Once the host departs nothing is started any more and what is under way is abandoned: a departing host changes
-/// nothing outside itself. If it stays after all, the keeper begins anew.
+/// nothing outside itself, but for what its departure is for ([`Keeper::depart`]). If it stays after all, the keeper begins
+/// anew.
 pub async fn keep<K: Keeper>(
     mut keeper: K,
     place: Place,
@@ -176,8 +199,26 @@ pub async fn keep<K: Keeper>(
             () = keep_on(&mut keeper, &place, &yields) => {}
         }
         place.rests();
+        tokio::select! {
+            biased;
+            () = until(&mut departing, Option::is_none) => {}
+            () = depart(&mut keeper, &place, &yields) => {}
+        }
         until(&mut departing, Option::is_none).await;
+        yields.departed.send_replace(false);
     }
+}
+
+/// Lets `keeper` do what it does when the host departs, again and again until it is done.
+async fn depart<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held>) {
+    let mut tries = 0;
+    while let Err(fault) = guarded(within(DEPART, "departing", keeper.depart())).await {
+        tries += 1;
+        let pause = fault.spread(fault.pause(tries).min(DEPART_AGAIN), fastrand::f64());
+        place.failed(&fault, tries, pause);
+        sleep(pause).await;
+    }
+    yields.departed.send_replace(true);
 }
 
 /// Resolves once it is so; never, where nobody says any more.
@@ -241,7 +282,7 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::He
         };
         place.moves_within(pause);
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = sleep(pause) => {}
             () = keeper.woken() => {}
         }
     }
@@ -369,6 +410,9 @@ mod tests {
         stuck: bool,
         hangs: bool,
         panics: bool,
+        /// What keeps it from departing, and how often it has departed.
+        stays: Vec<Fault>,
+        departures: u32,
     }
 
     struct Seven(Arc<Mutex<World>>);
@@ -417,6 +461,15 @@ mod tests {
             Ok(())
         }
 
+        async fn depart(&mut self) -> Result<(), Fault> {
+            let mut world = self.0.lock().expect("unpoisoned");
+            if let Some(fault) = world.stays.pop() {
+                return Err(fault);
+            }
+            world.departures += 1;
+            Ok(())
+        }
+
         fn holding(held: &u32) -> String {
             held.to_string()
         }
@@ -431,6 +484,7 @@ mod tests {
         board: Board,
         held: Kept<u32>,
         ended: watch::Receiver<Ended>,
+        departed: watch::Receiver<bool>,
         depart: watch::Sender<Option<Going>>,
     }
 
@@ -438,11 +492,11 @@ mod tests {
         fn start(world: World) -> Running {
             let world = Arc::new(Mutex::new(world));
             let board = Board::new("www.example.org");
-            let (yields, Yield { held, ended }) = yields();
+            let (yields, Yield { held, ended, departed }) = yields();
             let (depart, departing) = watch::channel(None);
             let place = board.place(Part::Address, &[]);
             tokio::spawn(keep(Seven(world.clone()), place, yields, departing));
-            Running { world, board, held, ended, depart }
+            Running { world, board, held, ended, departed, depart }
         }
 
         async fn after(&self, seconds: u64) -> Status {
@@ -560,5 +614,45 @@ mod tests {
         running.depart.send_replace(None);
         running.after(1).await;
         assert_eq!(running.world.lock().expect("unpoisoned").value, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keeper_does_what_its_departure_is_for_once_and_until_it_is_done() {
+        let running = Running::start(World::default());
+        running.after(1).await;
+        let denied = Fault::operator("departing", "AccessDenied", "allow it");
+        running.world.lock().expect("unpoisoned").stays = vec![denied; 12];
+        running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+        let status = running.after(10).await;
+        assert_eq!(status.parts[0].fault.as_ref().map(|fault| fault.said.as_str()), Some("AccessDenied"));
+        assert!(!*running.departed.borrow());
+        running.after(50).await;
+        assert!(*running.departed.borrow(), "a person who denies it is not waited for: it is tried every few seconds");
+        running.after(1000).await;
+        assert_eq!(running.world.lock().expect("unpoisoned").departures, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn host_that_stays_after_all_departs_no_more_and_anew_when_it_goes() {
+        let running = Running::start(World::default());
+        let denied = Fault::operator("departing", "AccessDenied", "allow it");
+        running.world.lock().expect("unpoisoned").stays = vec![denied; 1000];
+        running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+        running.after(10).await;
+        running.depart.send_replace(None);
+        running.after(1).await;
+        running.world.lock().expect("unpoisoned").stays.clear();
+        let status = running.after(100).await;
+        assert_eq!(status.parts[0].phase, Phase::Kept);
+        assert_eq!(running.world.lock().expect("unpoisoned").departures, 0);
+        for departures in 1..=2 {
+            running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+            running.after(1).await;
+            assert!(*running.departed.borrow());
+            running.depart.send_replace(None);
+            running.after(1).await;
+            assert!(!*running.departed.borrow(), "it stays");
+            assert_eq!(running.world.lock().expect("unpoisoned").departures, departures);
+        }
     }
 }

@@ -168,7 +168,11 @@ mod tests {
             (Some(&elsewhere), Ended::Well, None),
         ];
         for (leads, ended, expected) in table {
-            let names = Yield { held: watch::channel(leads.cloned()).1, ended: watch::channel(ended).1 };
+            let names = Yield {
+                held: watch::channel(leads.cloned()).1,
+                ended: watch::channel(ended).1,
+                departed: watch::channel(false).1,
+            };
             assert_eq!(sources(Some(names)).role(), expected, "{leads:?}, {ended:?}");
         }
         assert_eq!(sources(None).role(), Some(HostRole::Serving), "it keeps no names");

@@ -110,9 +110,9 @@ pub async fn run(
         drained = Some(drain(running, &going, hurried).await);
     }
     drained_by_now.send_replace(true);
-    // Where there are none to be taken away, nobody says so.
-    let mut away = decided.away;
-    let _ = timeout(TAKE_AWAY, away.wait_for(|away| *away)).await;
+    if let Some(mut away) = decided.away {
+        let _ = timeout(TAKE_AWAY, away.wait_for(|away| *away)).await;
+    }
     give_back(&going, decided.owes).await;
     board.gone();
     writer.abort();

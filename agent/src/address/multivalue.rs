@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::future::{join, join_all, try_join_all};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{
     Sources,
@@ -31,8 +31,8 @@ use crate::{
     },
     config::Config,
     fault::Fault,
-    keeper::{Judgement, Keeper, Kept, Pace},
-    status::{Going, Part},
+    keeper::{Judgement, Keeper, Pace},
+    status::Part,
 };
 
 mod plan;
@@ -370,49 +370,6 @@ fn checks_of(steps: &[Many]) -> BTreeSet<String> {
     deleted.collect()
 }
 
-/// Takes the records away of a host that departs, whatever for, before anything else; `done` says whether that has happened.
-/// A host that stays after all has its records back from its keeper.
-pub async fn withdraw_when_departing(
-    ledger: Ledger,
-    (aws, host): (Kept<Aws>, Kept<Host>),
-    mut departs: tokio::sync::watch::Receiver<Option<Going>>,
-    done: tokio::sync::watch::Sender<bool>,
-) {
-    loop {
-        if departs.wait_for(Option::is_some).await.is_err() {
-            return;
-        }
-        let withdrawing = withdrawn(&ledger, &aws, &host);
-        tokio::select! {
-            () = withdrawing => done.send_replace(true),
-            Ok(_) = departs.wait_for(Option::is_none) => continue,
-        };
-        if departs.wait_for(Option::is_none).await.is_err() {
-            return;
-        }
-        done.send_replace(false);
-    }
-}
-
-async fn withdrawn(ledger: &Ledger, aws: &Kept<Aws>, host: &Kept<Host>) {
-    // Without these the host never had a record.
-    let (aws, host) = (aws.borrow().clone(), host.borrow().clone());
-    let (Some(aws), Some(host)) = (aws, host) else { return };
-    let mut tries = 0;
-    loop {
-        match ledger.withdraw(&aws, &host.instance).await {
-            // A batch of the keeper that was under way may arrive late: it is looked once more.
-            Ok(true) => tracing::info!("the records of this host are away"),
-            Ok(false) => return,
-            Err(fault) => {
-                tries += 1;
-                tracing::warn!(%fault, tries, "the records of this host are not away yet");
-                sleep(fault.pause(tries).min(Duration::from_secs(5))).await;
-            }
-        }
-    }
-}
-
 impl Keeper for Multivalue {
     type Seen = Seen;
     type Drift = Drift;
@@ -512,6 +469,18 @@ impl Keeper for Multivalue {
         }
         unneeded.retain(|id| self.checks.v4.as_ref() != Some(id) && self.checks.v6.as_ref() != Some(id));
         self.delete_checks(unneeded).await
+    }
+
+    /// Its records are away before anything else is done; they are back once it stays after all.
+    async fn depart(&mut self) -> Result<(), Fault> {
+        // Without these the host never had a record.
+        let (aws, host) = (self.sources.aws.borrow().clone(), self.sources.host.borrow().clone());
+        let (Some(aws), Some(host)) = (aws, host) else { return Ok(()) };
+        // A batch that was under way may arrive late: it is looked once more.
+        while self.ledger.withdraw(&aws, &host.instance).await? {
+            tracing::info!("the records of this host are away");
+        }
+        Ok(())
     }
 
     fn holding(held: &Leads) -> String {
