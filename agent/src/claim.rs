@@ -140,6 +140,14 @@ impl Claim {
         Claim { package: Some(word(etag)).filter(|package| !package.is_empty()), ..self }
     }
 
+    /// The claim by which `host` says that it goes; none where it is not its own, or says so. `asked`: the fleet was asked for a
+    /// successor, and had `target` hosts to have before.
+    fn given_up(self, host: &Host, asked: bool, target: Option<u32>) -> Option<Claim> {
+        let is_due = self.instance == host.instance && !self.departing;
+        let target = self.target.or(target);
+        is_due.then(|| Claim { epoch: self.epoch + 1, departing: true, asked, target, ..self })
+    }
+
     /// Reads a TXT value as the zone holds it, in its quotes. Words that are not known are left to newer programs.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ use crate::{
         store::{Held, Store},
         told,
     },
-    config::{Config, Leading},
+    config::Config,
     fault::Fault,
     keeper::{Judgement, Keeper, Pace},
     place::Bucket,
@@ -350,23 +350,5 @@ impl Keeper for Elastic {
 
     fn drifting(Drift(_, why): &Drift) -> String {
         why.clone()
-    }
-}
-
-impl Ledger {
-    /// Whether the Elastic IP leads to the host of that claim; true where there is none, or where that host is led to by
-    /// another.
-    ///
-    /// # Errors
-    /// What EC2 refuses.
-    pub async fn leads_to(&self, aws: &Aws, claim: &Claim) -> Result<bool, Fault> {
-        match &self.leading {
-            Leading::ElasticIp(allocation, _) => {
-                let association = ElasticIp::new(aws, allocation.clone()).look().await?;
-                let by_another = claim.at.is_some_and(|at| at != association.ip);
-                Ok(by_another || association.to.as_ref() == Some(&claim.instance))
-            }
-            _ => Ok(true),
-        }
     }
 }

@@ -7,11 +7,15 @@ use std::{
 
 use futures_util::future::try_join_all;
 
-use super::{Claim, claim_name, records};
+use super::{
+    Claim, claim_name,
+    store::{ClaimStore, Store},
+};
 use crate::{
     aws::{
         Aws, Host,
-        zone::{Changed, Records, Zone},
+        elastic_ip::ElasticIp,
+        zone::{Records, Zone},
     },
     config::{Config, Leading},
     fault::Fault,
@@ -106,39 +110,51 @@ impl Ledger {
         }
     }
 
-    /// The claim as it stands.
+    /// Where the claim lies; nowhere where people are led to every host, and nobody holds alone what all of them lead to.
+    fn store(&self, aws: &Aws) -> Result<Option<ClaimStore>, Fault> {
+        Ok(match &self.leading {
+            Leading::Records => {
+                let no_name = || Fault::operator("reading the claim", "no name", "name a `domain`");
+                let domain = self.names.first().ok_or_else(no_name)?;
+                Some(ClaimStore::Record(self.zone(aws)?, domain.clone()))
+            }
+            Leading::ElasticIp(_, place) => Some(ClaimStore::Object(Store::new(aws, place))),
+            Leading::Multivalue => None,
+        })
+    }
+
+    /// The claim as it stands; none where people are led to every host.
     ///
     /// # Errors
-    /// What Route 53 refuses; something else in the claim's place.
+    /// What Route 53 or S3 refuses; something else in the claim's place.
     pub async fn claim(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
-        match &self.leading {
-            Leading::Records => {}
-            Leading::ElasticIp(..) => return self.claim_of_the_address(aws).await,
-            // Nobody holds alone what all hosts lead to.
-            Leading::Multivalue => return Ok(None),
+        match self.store(aws)? {
+            Some(store) => store.read().await,
+            None => Ok(None),
         }
-        let Some(domain) = self.names.first() else { return Ok(None) };
-        let records = self.zone(aws)?.records(&claim_name(domain)).await?;
-        Ok(records::claim(domain, &records)?.map(|(claim, _)| claim))
     }
 
     /// Says in the claim that `host` goes, if it holds the names; whether it had to be said. `asked`: the fleet was
     /// asked for a successor, and had `target` hosts to have before.
     ///
     /// # Errors
-    /// What Route 53 refuses; a claim that was changed meanwhile.
+    /// What Route 53 or S3 refuses; a claim that was changed meanwhile.
     pub async fn depart(&self, aws: &Aws, host: &Host, asked: bool, target: Option<u32>) -> Result<bool, Fault> {
-        if let Leading::ElasticIp(..) = self.leading {
-            return self.give_up_the_address(aws, host, asked, target).await;
+        match self.store(aws)? {
+            Some(store) => store.depart(host, asked, target).await,
+            None => Ok(false),
         }
-        let zone = self.zone(aws)?;
-        let domain =
-            self.names.first().ok_or_else(|| Fault::retry("saying that this host goes", "there is no name"))?;
-        let records = zone.records(&claim_name(domain)).await?;
-        let Some(change) = records::departing(host, domain, &records, asked, target)? else { return Ok(false) };
-        match zone.change(&format!("spothost: {}", change.why), &change.steps).await? {
-            Changed::Accepted(_) => Ok(true),
-            Changed::Differed(said) => Err(Fault::retry(change.why, said)),
-        }
+    }
+
+    /// Whether the Elastic IP leads to the host of that claim; true where there is none, or where that host is led to by
+    /// another.
+    ///
+    /// # Errors
+    /// What EC2 refuses.
+    pub async fn leads_to(&self, aws: &Aws, claim: &Claim) -> Result<bool, Fault> {
+        let Leading::ElasticIp(allocation, _) = &self.leading else { return Ok(true) };
+        let association = ElasticIp::new(aws, allocation.clone()).look().await?;
+        let by_another = claim.at.is_some_and(|at| at != association.ip);
+        Ok(by_another || association.to.as_ref() == Some(&claim.instance))
     }
 }

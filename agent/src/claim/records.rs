@@ -57,11 +57,7 @@ pub(crate) fn departing(
     target: Option<u32>,
 ) -> Result<Option<Change>, Fault> {
     let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
-    if claim.instance != host.instance || claim.departing {
-        return Ok(None);
-    }
-    let target = claim.target.or(target);
-    let next = Claim { epoch: claim.epoch + 1, departing: true, asked, target, ..claim };
+    let Some(next) = claim.given_up(host, asked, target) else { return Ok(None) };
     let ttl = written.ttl.unwrap_or(60);
     let why = format!("saying that {} goes", host.instance);
     Ok(Some(Change { why, steps: fence(domain, Some(written), &next, ttl) }))

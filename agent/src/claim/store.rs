@@ -1,6 +1,7 @@
-//! The claim of those who move an Elastic IP: an object beside the packages, so that Route 53 is not needed for it.
+//! Where the claim lies: in a record, or, for those who move an Elastic IP, in an object beside the packages, so that Route 53
+//! is not needed for it.
 //!
-//! Every write is a compare-and-swap by S3's conditional writes: `If-None-Match: *` makes it, `If-Match` of the very object
+//! Every write of the object is a compare-and-swap by S3's conditional writes: `If-None-Match: *` makes it, `If-Match` of the very object
 //! that was read replaces it
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html>).
 
@@ -8,12 +9,12 @@ use crate::{
     aws::{
         Aws, Host,
         papers::{Papers, Written},
+        zone::{Changed, Zone},
     },
-    claim::{Claim, Ledger},
-    config::Leading,
+    claim::{Claim, claim_name, records},
     documents::{AddressClaim, Document as _, Layout},
     fault::Fault,
-    place::Bucket,
+    place::{Bucket, Name},
 };
 
 /// The claim as it was read, and the entity tag by which it can be replaced.
@@ -22,7 +23,7 @@ pub(crate) type Held = Option<(Claim, String)>;
 /// What cures an object in its place that is none.
 const NOT_OURS: &str = "delete that object if it is not needed; it stands where spothost writes who holds the names";
 
-/// Where the claim lies.
+/// The object that holds the claim.
 #[derive(Clone)]
 pub(crate) struct Store {
     papers: Papers,
@@ -65,36 +66,51 @@ impl Store {
     }
 }
 
-impl Ledger {
-    fn store(&self, aws: &Aws) -> Option<Store> {
-        match &self.leading {
-            Leading::ElasticIp(_, place) => Some(Store::new(aws, place)),
-            Leading::Records | Leading::Multivalue => None,
+/// Where the claim of a site lies, by which one host is led to alone.
+pub(super) enum ClaimStore {
+    /// In a record beside those of the names.
+    Record(Zone, Name),
+    /// In an object beside the packages.
+    Object(Store),
+}
+
+impl ClaimStore {
+    /// The claim as it stands.
+    ///
+    /// # Errors
+    /// What the service refuses; something else in the claim's place.
+    pub(super) async fn read(&self) -> Result<Option<Claim>, Fault> {
+        match self {
+            ClaimStore::Record(zone, domain) => {
+                let records = zone.records(&claim_name(domain)).await?;
+                Ok(records::claim(domain, &records)?.map(|(claim, _)| claim))
+            }
+            ClaimStore::Object(store) => Ok(store.read().await?.map(|(claim, _)| claim)),
         }
     }
 
-    pub(super) async fn claim_of_the_address(&self, aws: &Aws) -> Result<Option<Claim>, Fault> {
-        match self.store(aws) {
-            Some(store) => Ok(store.read().await?.map(|(claim, _)| claim)),
-            None => Ok(None),
-        }
-    }
-
-    pub(super) async fn give_up_the_address(
-        &self,
-        aws: &Aws,
-        host: &Host,
-        asked: bool,
-        target: Option<u32>,
-    ) -> Result<bool, Fault> {
-        let Some(store) = self.store(aws) else { return Ok(false) };
-        match store.read().await? {
-            Some((claim, etag)) if claim.instance == host.instance && !claim.departing => {
-                let next =
-                    Claim { epoch: claim.epoch + 1, departing: true, asked, target: claim.target.or(target), ..claim };
+    /// Says that `host` goes, if it holds what is claimed; whether it had to be said. `asked`: the fleet was asked for a
+    /// successor, and had `target` hosts to have before.
+    ///
+    /// # Errors
+    /// What the service refuses; a claim that was changed meanwhile.
+    pub(super) async fn depart(&self, host: &Host, asked: bool, target: Option<u32>) -> Result<bool, Fault> {
+        match self {
+            ClaimStore::Record(zone, domain) => {
+                let records = zone.records(&claim_name(domain)).await?;
+                let Some(change) = records::departing(host, domain, &records, asked, target)? else {
+                    return Ok(false);
+                };
+                match zone.change(&format!("spothost: {}", change.why), &change.steps).await? {
+                    Changed::Accepted(_) => Ok(true),
+                    Changed::Differed(said) => Err(Fault::retry(change.why, said)),
+                }
+            }
+            ClaimStore::Object(store) => {
+                let Some((claim, etag)) = store.read().await? else { return Ok(false) };
+                let Some(next) = claim.given_up(host, asked, target) else { return Ok(false) };
                 store.replace(Some(&etag), &next).await.map(|()| true)
             }
-            _ => Ok(false),
         }
     }
 }
