@@ -9,7 +9,6 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    address::{self, Address, Elastic, Multivalue},
     aws::{Aws, Host, metadata::Metadata, way_to_aws},
     certificate::{Certificates, Certifier, Vault},
     claim::{Leads, Ledger},
@@ -23,6 +22,7 @@ use crate::{
     package::{Following, Packages, Source},
     place::PackagePlace,
     presence,
+    routing::{self, MovingElasticIp, MovingRecords, Multivalue, Router},
     status::{Board, Going},
     succession::{Effects, Manner, Sources, Succession, hand_over},
 };
@@ -100,19 +100,18 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());
         let at_rest = AtRest::new(fleets.clone(), config.look.address);
         let many = config.leading == Leading::Multivalue;
-        let sources = address::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
-        if let Some(leads) = lead(config, ledger, sources, runner).await {
-            // Where every host is led to, nobody has to follow one that goes: its fleet replaces it.
-            if !many {
-                runner.beside(hand_over(leads.held.clone(), fleets.clone(), departs.clone(), drained, owing));
-            }
-            let (leads_to, outlook) = (leads.held.clone(), notices.clone());
-            let sources = Sources { leads: leads_to, answering: answering.clone(), outlook };
-            let effects = Effects { manner, leaving };
-            let succession = Succession::new(pace(config), sources, effects, fleets, board);
-            runner.keep(if many { succession.of_many() } else { succession }).await;
-            names = Some(leads);
+        let sources = routing::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
+        let leads = lead(config, ledger, sources, runner).await;
+        // Where every host is led to, nobody has to follow one that goes: its fleet replaces it.
+        if !many {
+            runner.beside(hand_over(leads.held.clone(), fleets.clone(), departs.clone(), drained, owing));
         }
+        let (leads_to, outlook) = (leads.held.clone(), notices.clone());
+        let sources = Sources { leads: leads_to, answering: answering.clone(), outlook };
+        let effects = Effects { manner, leaving };
+        let succession = Succession::new(pace(config), sources, effects, fleets, board);
+        runner.keep(if many { succession.of_many() } else { succession }).await;
+        names = Some(leads);
     }
     let away = names.as_ref().map(|names| names.departed.clone());
     if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, host) {
@@ -146,20 +145,18 @@ fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>, host: Option<Kept
 }
 
 /// The keeper that leads the names here, put to work.
-async fn lead(
-    config: &Config,
-    ledger: Ledger,
-    sources: address::Sources,
-    runner: &mut impl Runner,
-) -> Option<Yield<Leads>> {
-    Some(match &config.leading {
+async fn lead(config: &Config, ledger: Ledger, sources: routing::Sources, runner: &mut impl Runner) -> Yield<Leads> {
+    match &config.leading {
         Leading::ElasticIp(allocation, place) => {
-            let which = (allocation.clone(), place.clone());
-            runner.keep(Elastic::new(config, ledger, which, sources)).await
+            let route = MovingElasticIp::new(allocation.clone(), place.clone());
+            runner.keep(Router::new(config, ledger, route, sources)).await
         }
-        Leading::Multivalue => runner.keep(Multivalue::new(config, ledger, sources)).await,
-        Leading::Records => runner.keep(Address::new(config, ledger, sources)).await,
-    })
+        Leading::Multivalue => {
+            let route = Multivalue::new(config.succession.silence);
+            runner.keep(Router::new(config, ledger, route, sources)).await
+        }
+        Leading::Records => runner.keep(Router::new(config, ledger, MovingRecords, sources)).await,
+    }
 }
 
 /// How hosts follow each other, the time to live by which visitors move on, and how often is looked.

@@ -180,6 +180,20 @@ pub enum Judgement<H, D> {
     Refused(Fault),
 }
 
+impl<H, D> Judgement<H, D> {
+    /// The same, with the drift as `carried` has it.
+    pub fn map<E>(self, carried: impl FnOnce(D) -> E) -> Judgement<H, E> {
+        match self {
+            Judgement::Kept(held) => Judgement::Kept(held),
+            Judgement::Drifted { drift, meanwhile } => Judgement::Drifted { drift: carried(drift), meanwhile },
+            Judgement::Waits(need) => Judgement::Waits(need),
+            Judgement::StandsAside(held) => Judgement::StandsAside(held),
+            Judgement::KeptDespite { held, fault } => Judgement::KeptDespite { held, fault },
+            Judgement::Refused(fault) => Judgement::Refused(fault),
+        }
+    }
+}
+
 /// Runs `keeper` while the host stays, reporting on `place`; what it holds is sent to `yields`.
 ///
 /// Once the host departs nothing is started any more and what is under way is abandoned: a departing host changes

@@ -10,7 +10,7 @@
 //!    host ◄────────┤                 package         certificate                       │
 //!    (once)        │                    └──── listener ───┘                            │
 //!                  │                             │ "it answers, seen from outside"     │
-//!                  │                             ├────────────────────────────► address ◄── claim
+//!                  │                             ├────────────────────────────► routing ◄── claim
 //!    departure ◄───┘                             │                                 │  ▲
 //!    (notice, signal)                            │          "where the names lead" │  └─ fleet ──► EC2, Auto Scaling
 //!                                                ├──────────────► presence ◄───────┤       │
@@ -79,8 +79,8 @@ pub mod folders;
 pub mod presence;
 // The place of this host among those that follow each other.
 pub mod succession;
-// The names lead to the host that has the right to them.
-pub mod address;
+// The names lead to the host that has the right to them, by one of three routes.
+pub mod routing;
 // The fleet of this host: what it is to have, and whose turn it is to leave.
 pub mod fleet;
 // The servers have site and certificate, and answer for the domain.

@@ -51,6 +51,15 @@ pub struct Answering {
     leaf: Vec<u8>,
 }
 
+#[cfg(test)]
+impl Answering {
+    /// That a host was seen to answer with that package.
+    pub(crate) fn with(release: &str) -> Answering {
+        let at = SocketAddr::from(([192, 0, 2, 7], 443));
+        Answering { at, outside: true, release: release.to_owned(), leaf: Vec::new() }
+    }
+}
+
 /// Where the servers take site and certificate from.
 pub struct Feeds {
     /// The site; none answers 503.

@@ -15,6 +15,7 @@ use crate::{
     documents::HostDocument,
     place::PackagePlace,
     publish::Catalogue,
+    routing::led_to,
 };
 
 /// Show the hosts of the fleet, the owner of the names, and the version that each host serves.
@@ -71,7 +72,7 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
     let claim = site.ledger.claim(&site.aws).await?;
     // Where people are led to every host, each that they are led to is an owner.
     let led = match config.leading {
-        Leading::Multivalue => site.ledger.led(&site.aws).await?,
+        Leading::Multivalue => led_to(&site.ledger, &site.aws).await?,
         Leading::Records | Leading::ElasticIp(..) => claim.iter().map(|claim| claim.instance.clone()).collect(),
     };
     let members = site.fleet.members().await?;

@@ -2,12 +2,12 @@
 
 use super::{Case, Line, Subject};
 use crate::{
-    address::foreign,
     aws::zone::{Form, Kind, Records, Routing, Zone},
     claim::{Claim, Ledger, claim_name, records},
     config::Leading,
     fault::Fault,
     place::Name,
+    routing::foreign,
 };
 
 /// Whether the host that holds the names answers.

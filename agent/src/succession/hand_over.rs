@@ -5,7 +5,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::{sync::watch, time::sleep};
 
-use crate::{claim::Leads, config::OnDeparture, fault::Fault, fleet::Fleets, keeper::Kept, status::Going};
+use crate::{
+    claim::Leads, config::OnDeparture, fault::Fault, fleet::Fleets, keeper::Kept, routing::remove, status::Going,
+};
 
 /// How long before the end of an instance its records are removed, if they are: before it stops accepting.
 const REMOVE_BEFORE: Duration = Duration::from_secs(20);
@@ -90,7 +92,7 @@ impl Fleets {
         sleep(left.saturating_sub(REMOVE_BEFORE)).await;
         let (aws, host) = (self.aws.borrow().clone(), self.host.borrow().clone());
         let (Some(aws), Some(host)) = (aws, host) else { return };
-        match self.ledger.remove(&aws, &host).await {
+        match remove(&self.ledger, &aws, &host).await {
             Ok(removed) => tracing::info!(removed, "the records that lead here"),
             Err(fault) => tracing::warn!(%fault, "the records that lead here stay"),
         }

@@ -21,6 +21,7 @@ use crate::{
     place::PackagePlace,
     probe::Heard,
     publish::Catalogue,
+    routing::led_to,
     succession::{Member, Phases, Sight, Turn, Turns, Waiting},
 };
 
@@ -106,7 +107,7 @@ async fn look(site: &Site, config: &Config) -> Result<Look, Fault> {
 async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
     let ids = site.fleet.members().await?;
     let crew = site.fleet.crew(&ids).await?;
-    let led = site.ledger.led(&site.aws).await?;
+    let led = led_to(&site.ledger, &site.aws).await?;
     let said = said(site, config).await?;
     let (mut members, mut hosts) = (Vec::new(), Vec::new());
     for machine in Instances::new(&site.aws).listed(&ids).await? {

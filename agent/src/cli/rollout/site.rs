@@ -18,6 +18,7 @@ use crate::{
     fault::{Cure, Fault},
     place::Location,
     probe::Heard,
+    routing::led_to,
     succession::Sight,
 };
 
@@ -143,7 +144,7 @@ async fn some_host(ledger: &Ledger, aws: &Aws) -> Result<Option<SomeHost>, Fault
     match ledger.leading {
         Leading::Multivalue => {
             // Hosts of other regions have records there, too.
-            let led: Vec<_> = ledger.led(aws).await?.into_iter().filter(|host| is_instance_id(host)).collect();
+            let led: Vec<_> = led_to(ledger, aws).await?.into_iter().filter(|host| is_instance_id(host)).collect();
             let known = Instances::new(aws).described(&led).await?.into_iter().next();
             Ok(known.map(|machine| SomeHost { instance: machine.id, location: None }))
         }

@@ -7,12 +7,15 @@ use super::{
     zone::number as number_of,
 };
 use crate::{
-    address::plan::{Plan, Wanted, plan},
     aws::{
         Told,
         zone::{Records, Step as Batch},
     },
     claim::{Claim, Silence, Standing, could_know, records::claim, standing},
+    routing::{
+        plan::{Plan, Wanted},
+        records::plan::plan,
+    },
 };
 
 /// As the keeper has it.
@@ -61,8 +64,11 @@ impl World {
             put_aside: host.put_aside && flaw != Flaw::TakesBack,
             target: host.target,
             package: "",
+            certified: true,
+            asked_in: host.asked_in,
+            claimant: standing,
         };
-        let planned = plan(&wanted, records, standing);
+        let planned = plan(&wanted, records);
         let since = |aside: Seconds| Duration::from_secs(now - aside);
         match planned {
             Plan::Change(change) => {
@@ -82,6 +88,7 @@ impl World {
                 (host.leads, host.believes) =
                     (Names::Elsewhere { since: since(aside), held: host.held, answers }, false);
             }
+            Plan::Wait(need) => panic!("seed {seed}: waits for {need}"),
             Plan::Refuse(fault) => panic!("seed {seed}: {fault}"),
         }
         host.claim = seen;

@@ -1,126 +1,52 @@
-//! What is to be done with the records. Pure: what the zone holds goes in, a batch or a reason for none comes out.
+//! What is to be done with records that move. Pure: what the zone holds goes in, a batch or a reason for none comes out.
 
-use super::foreign::{free, in_the_way, refuse_what_is_somebody_elses};
 use crate::{
     aws::{
         Host,
-        zone::{Kind, Records, Step},
+        zone::{Records, Step},
     },
     claim::{
-        Claim, Ground, LeadsHere, Right, Standing,
+        Claim, Ground, Right,
         records::{Change, addresses, claim, fence},
-        right, right_without_certificate,
     },
     fault::Fault,
     place::Name,
+    routing::{
+        foreign::{in_the_way, refuse_what_is_somebody_elses},
+        plan::{Plan, Wanted, record_steps, why},
+    },
 };
 
-/// What should be.
-pub(crate) struct Wanted<'a> {
-    /// The host that the names should lead to.
-    pub(crate) host: &'a Host,
-    /// The names, the canonical one first.
-    pub(crate) names: &'a [Name],
-    /// Time to live, in seconds.
-    pub(crate) ttl: u32,
-    /// Whether records that nobody claims may be taken over.
-    pub(crate) adopt: bool,
-    /// Whether the host held the names before, and another has followed since.
-    pub(crate) put_aside: bool,
-    /// How many hosts the fleet has at rest, where that is known.
-    pub(crate) target: Option<u32>,
-    /// Entity tag of the package that is served.
-    pub(crate) package: &'a str,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Plan {
-    /// Nothing: the names lead here.
-    Leads(LeadsHere),
-    /// This batch.
-    Change(Change),
-    /// Nothing: another host holds the names.
-    StandAside(Claim),
-    /// Nothing: a person has to decide.
-    Refuse(Fault),
-}
-
-/// Plans for `wanted`, with what the zone holds at the names and at the claim, and how the claimant stands.
-pub(crate) fn plan(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing) -> Plan {
-    plan_for(wanted, seen, claimant, true)
-}
-
-/// The same for a host that has no certificate yet, and can only say what it waits for.
-pub(crate) fn plan_without_certificate(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing) -> Plan {
-    plan_for(wanted, seen, claimant, false)
-}
-
-fn plan_for(wanted: &Wanted<'_>, seen: &[Records], claimant: Standing, certified: bool) -> Plan {
+/// Plans for `wanted`, with what the zone holds at the names and at the claim.
+pub(crate) fn plan(wanted: &Wanted<'_>, seen: &[Records]) -> Plan<Change> {
     let planned = wanted.names.first().map_or_else(
         || Err(Fault::operator("planning records", "no name", "name a `domain`")),
-        |domain| planned(wanted, domain, seen, claimant, certified),
+        |domain| planned(wanted, domain, seen),
     );
     planned.unwrap_or_else(Plan::Refuse)
 }
 
-fn planned(
-    wanted: &Wanted<'_>,
-    domain: &Name,
-    seen: &[Records],
-    claimant: Standing,
-    certified: bool,
-) -> Result<Plan, Fault> {
+fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records]) -> Result<Plan<Change>, Fault> {
     let claim = claim(domain, seen)?;
     let (claim, written) = claim.map_or((None, None), |(claim, written)| (Some(claim), Some(written)));
-    let right = rightful(wanted, claim.as_ref(), claimant, certified);
+    let right = wanted.right(claim.as_ref());
     if let (Right::StandAside, Some(claim)) = (right, &claim) {
         return Ok(Plan::StandAside(claim.clone()));
     }
     let steps = record_steps(wanted, seen, claim.is_some())?;
     if right == Right::Take(Ground::Unclaimed) {
         let ours = addresses(wanted.host);
-        refuse_what_is_somebody_elses(wanted.names, seen, &ours, (wanted.adopt, certified))?;
+        refuse_what_is_somebody_elses(wanted.names, seen, &ours, (wanted.adopt, wanted.certified))?;
     }
     if let (Right::Hold, Some(claim), true) = (right, &claim, steps.is_empty())
-        && says_all(wanted, claim, certified)
+        && wanted.is_said_by(claim)
     {
-        let to = addresses(wanted.host).join(" and ");
-        return Ok(Plan::Leads(LeadsHere { to, epoch: claim.epoch, target: claim.target, asked_in: None }));
+        return Ok(Plan::Leads(wanted.held(addresses(wanted.host).join(" and "), claim)));
     }
-    let next = next(wanted, claim.as_ref(), right, certified);
+    let next = wanted.next(claim.as_ref(), right);
     let why = why(claim.as_ref(), right, wanted.host, steps.is_empty());
     let steps = fence(domain, written, &next, wanted.ttl).into_iter().chain(steps).collect();
     Ok(Plan::Change(Change { why, steps }))
-}
-
-/// What the host may do with what is claimed so. `certified`: it has a certificate to answer with.
-pub(super) fn rightful(wanted: &Wanted<'_>, claim: Option<&Claim>, claimant: Standing, certified: bool) -> Right {
-    match certified {
-        true => right(wanted.host, wanted.put_aside, claim, claimant),
-        false => right_without_certificate(wanted.host, claim, claimant),
-    }
-}
-
-/// Whether the host's own claim says all that there is to be said.
-pub(super) fn says_all(wanted: &Wanted<'_>, claim: &Claim, certified: bool) -> bool {
-    let says_where = claim.location == wanted.host.location();
-    let says_target = claim.target.is_some() || wanted.target.is_none();
-    !claim.departing && claim.waiting != certified && says_where && says_target
-}
-
-/// The claim that follows that one, by that right.
-pub(super) fn next(wanted: &Wanted<'_>, claim: Option<&Claim>, right: Right, certified: bool) -> Claim {
-    let over = match (right, claim) {
-        (Right::Hold, Some(claim)) => claim.over.clone(),
-        (Right::Take(Ground::Departing | Ground::Gone), Some(claim)) => Some(claim.instance.clone()),
-        _ => None,
-    };
-    let here = wanted.host.location();
-    let target = claim.and_then(|claim| claim.target_in(here.as_ref())).or(wanted.target);
-    let elsewhere = claim.and_then(|claim| claim.elsewhere_of(here.as_ref()));
-    let epoch = claim.map_or(0, |claim| claim.epoch) + 1;
-    Claim { over, target, elsewhere, waiting: !certified, ..Claim::of(wanted.host, epoch).serving(wanted.package) }
 }
 
 /// The batch that removes what leads to a host which holds the names; none where another has followed, or the records are
@@ -130,7 +56,7 @@ pub(super) fn next(wanted: &Wanted<'_>, claim: Option<&Claim>, right: Right, cer
 ///
 /// # Errors
 /// Where something else stands in the claim's place.
-pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<Option<Change>, Fault> {
+pub(super) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<Option<Change>, Fault> {
     let Some(domain) = names.first() else { return Ok(None) };
     let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
     let ours = addresses(host);
@@ -148,64 +74,17 @@ pub(crate) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
     Ok(Some(Change { why: format!("removing the records of {}, which goes", host.instance), steps }))
 }
 
-pub(super) fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> String {
-    let to = addresses(host).join(" and ");
-    match (claim, right) {
-        (Some(_), Right::Hold) if only_claim => format!("claiming the names for {to} anew"),
-        (Some(claim), Right::Take(Ground::Waiting)) => {
-            format!("leading the names to {to}, after {}, which waits for its certificate", claim.instance)
-        }
-        (Some(_), Right::Hold) => format!("leading the names back to {to}"),
-        (Some(claim), Right::Take(Ground::Departing)) => {
-            format!("leading the names to {to}, after {}, which says that it goes", claim.instance)
-        }
-        (Some(claim), Right::Take(Ground::Gone)) => {
-            format!("leading the names to {to}, after {}, which is gone", claim.instance)
-        }
-        (Some(claim), _) => format!("leading the names to {to}, after {}", claim.instance),
-        (None, _) => format!("leading the names to {to}, which nobody claims"),
-    }
-}
-
-/// The steps for all names; none where all is as it should be. Where the names are `claimed`, a further name at which people
-/// have put something that is in the way is left out ([`super::foreign::left_out`] tells it): the others are not to lead to a
-/// host that is gone because of it.
-///
-/// # Errors
-/// What is in the way at the first name; at any, where nobody claims the names.
-pub(super) fn record_steps(wanted: &Wanted<'_>, seen: &[Records], claimed: bool) -> Result<Vec<Step>, Fault> {
-    let v4 = wanted.host.ipv4.map(|ip| ip.to_string());
-    let v6 = wanted.host.ipv6.map(|ip| ip.to_string());
-    let mut steps = Vec::new();
-    for name in free(wanted.names, seen, wanted.adopt, claimed)? {
-        for (kind, address) in [(Kind::A, &v4), (Kind::Aaaa, &v6)] {
-            let there = seen.iter().find(|set| set.name == name.as_str() && set.kind == kind);
-            steps.extend(record_step(name, kind, address.as_deref(), there, wanted.ttl));
-        }
-    }
-    Ok(steps)
-}
-
-fn record_step(name: &Name, kind: Kind, address: Option<&str>, there: Option<&Records>, ttl: u32) -> Option<Step> {
-    let should = address.map(|address| Records::simple(name.as_str(), kind, ttl, vec![address.to_owned()]));
-    match (should, there) {
-        (Some(should), there) if there == Some(&should) => None,
-        (Some(should), _) => Some(Step::Upsert(should)),
-        // Visitors would be led elsewhere by a family that this host has no address of.
-        (None, there) => there.cloned().map(Step::Delete),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::foreign::left_out, *};
+    use super::*;
     use crate::{
         aws::{
             host::tests::host,
-            zone::{Alias, Form, Routing},
+            zone::{Alias, Form, Kind, Routing},
         },
-        claim::records::departing,
+        claim::{LeadsHere, Standing, records::departing},
         fault::Cure,
+        routing::{foreign::left_out, plan::wanted},
     };
 
     fn names() -> Vec<Name> {
@@ -225,12 +104,8 @@ mod tests {
         vec![set("www.example.org", Kind::A, &[address]), set("example.org", Kind::A, &[address])]
     }
 
-    fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> Wanted<'a> {
-        Wanted { host, names, ttl: 60, adopt: false, put_aside: false, target: None, package: "" }
-    }
-
-    fn planned(host: &Host, seen: &[Records]) -> Plan {
-        plan(&wanted(host, &names()), seen, Standing::Lives)
+    fn planned(host: &Host, seen: &[Records]) -> Plan<Change> {
+        plan(&wanted(host, &names()), seen)
     }
 
     fn steps(host: &Host, seen: &[Records]) -> Vec<Step> {
@@ -277,7 +152,7 @@ mod tests {
     #[test]
     fn younger_host_that_is_gone_is_succeeded_like_an_older_one() {
         let (me, seen) = (host("i-me", 5), [claim("i-new", 9, 4)]);
-        let planned = plan(&wanted(&me, &names()), &seen, Standing::Gone);
+        let planned = plan(&Wanted { claimant: Standing::Gone, ..wanted(&me, &names()) }, &seen);
         let Plan::Change(change) = planned else { panic!("{planned:?}") };
         let over = Claim { over: Some("i-new".into()), ..Claim::of(&me, 5) };
         let over = set("_spothost.www.example.org", Kind::Txt, &[&over.value()]);
@@ -290,7 +165,7 @@ mod tests {
         let Plan::Refuse(fault) = planned(&me, &theirs) else { panic!("taken") };
         assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
         assert!(fault.remedy.as_ref().is_some_and(|remedy| remedy.contains("adopt = true")), "{fault}");
-        let adopted = plan(&Wanted { adopt: true, ..wanted(&me, &names) }, &theirs, Standing::Lives);
+        let adopted = plan(&Wanted { adopt: true, ..wanted(&me, &names) }, &theirs);
         assert!(matches!(adopted, Plan::Change(_)), "{adopted:?}");
         // Its own records without their claim are no stranger's.
         assert!(matches!(planned(&me, &both("192.0.2.7")), Plan::Change(_)));
@@ -300,7 +175,7 @@ mod tests {
     fn host_without_certificate_claims_only_an_empty_place_and_says_that_it_waits() {
         let (me, names) = (host("i-me", 5), names());
         let planned = |adopt, seen: &[Records], claimant| {
-            plan_without_certificate(&Wanted { adopt, ..wanted(&me, &names) }, seen, claimant)
+            plan(&Wanted { adopt, claimant, certified: false, ..wanted(&me, &names) }, seen)
         };
         let waiting =
             set("_spothost.www.example.org", Kind::Txt, &[&Claim { waiting: true, ..Claim::of(&me, 1) }.value()]);
@@ -321,7 +196,7 @@ mod tests {
 
         // Whoever has a certificate follows at once, also the older host.
         let theirs = [both("192.0.2.7"), vec![waiting]].concat();
-        let Plan::Change(change) = plan(&wanted(&host("i-old", 1), &names), &theirs, Standing::Lives) else {
+        let Plan::Change(change) = plan(&wanted(&host("i-old", 1), &names), &theirs) else {
             panic!("it stands aside for one that cannot serve")
         };
         assert!(change.why.contains("waits for its certificate"), "{}", change.why);
@@ -384,14 +259,14 @@ mod tests {
         let knowing = Wanted { target: Some(1), ..wanted(&me, &names) };
         let noted =
             set("_spothost.www.example.org", Kind::Txt, &[&Claim { target: Some(1), ..Claim::of(&me, 5) }.value()]);
-        let planned = plan(&knowing, &mine, Standing::Lives);
+        let planned = plan(&knowing, &mine);
         let Plan::Change(change) = planned else { panic!("{planned:?}") };
         assert_eq!(change.steps, [Step::Delete(claim("i-me", 5, 4)), Step::Create(noted.clone())]);
 
         // Another value found later, by this host or a successor, does not change it.
         let next = host("i-next", 9);
         let later = Wanted { target: Some(2), ..wanted(&next, &names) };
-        let Plan::Change(change) = plan(&later, &[noted], Standing::Lives) else { panic!("it stands aside") };
+        let Plan::Change(change) = plan(&later, &[noted]) else { panic!("it stands aside") };
         let Step::Create(created) = &change.steps[1] else { panic!("{change:?}") };
         assert_eq!(Claim::parse(&created.values[0]).map(|claim| claim.target), Ok(Some(1)));
     }
@@ -403,8 +278,8 @@ mod tests {
         let theirs = Claim { target: Some(2), ..Claim::of(&elsewhere, 4) };
         let theirs = set("_spothost.www.example.org", Kind::Txt, &[&theirs.value()]);
         let written = |host: &Host, target, seen: &[Records]| {
-            let wanted = Wanted { target, ..wanted(host, &names) };
-            let Plan::Change(change) = plan(&wanted, seen, Standing::Gone) else { panic!("it stands aside") };
+            let wanted = Wanted { target, claimant: Standing::Gone, ..wanted(host, &names) };
+            let Plan::Change(change) = plan(&wanted, seen) else { panic!("it stands aside") };
             let created = change.steps.iter().find_map(|step| match step {
                 Step::Create(set) => Some(set.clone()),
                 _ => None,
@@ -504,7 +379,7 @@ mod tests {
     }
 
     /// What becomes of `set`, and what is said.
-    fn becomes(planned: &Plan, set: &Records, adopt: bool) -> (Becomes, String) {
+    fn becomes(planned: &Plan<Change>, set: &Records, adopt: bool) -> (Becomes, String) {
         let at = |step: &Step, name: &str| match step {
             Step::Delete(one) | Step::Upsert(one) | Step::Create(one) => one.name == name,
         };
@@ -523,6 +398,7 @@ mod tests {
             }
             Plan::Change(_) | Plan::Leads(_) => (Becomes::Beside, String::new()),
             Plan::StandAside(claim) => panic!("stands aside for {claim}"),
+            Plan::Wait(need) => panic!("waits for {need}"),
         }
     }
 
@@ -579,8 +455,8 @@ mod tests {
                 .into_iter()
                 .chain([(true, false, &claimed[..]), (true, true, &claimed[..])]);
             for ((certified, adopt, seen), expected) in ways.zip(expected) {
-                let wanted = Wanted { adopt, ..wanted(&me, &names) };
-                let (is, said) = becomes(&plan_for(&wanted, seen, Standing::Gone, certified), &record, adopt);
+                let wanted = Wanted { adopt, certified, claimant: Standing::Gone, ..wanted(&me, &names) };
+                let (is, said) = becomes(&plan(&wanted, seen), &record, adopt);
                 let what = format!("{record:?}, certified: {certified}, adopt: {adopt}, of {}", seen.len());
                 assert_eq!(is, expected, "{what}: {said}");
                 assert!(matches!(is, Taken | Beside) || said.contains(reason), "{what}: {said} does not say {reason}");

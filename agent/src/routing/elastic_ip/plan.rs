@@ -3,31 +3,18 @@
 use std::net::Ipv4Addr;
 
 use crate::{
-    address::{
-        foreign::refuse_what_is_somebody_elses,
-        plan::{self, Wanted},
-    },
     aws::{
         Host,
         elastic_ip::Association,
         zone::{Records, Step},
     },
-    claim::{Claim, Ground, LeadsHere, Right, Standing, records},
+    claim::{Claim, Ground, Right, records},
     fault::Fault,
+    routing::{
+        foreign::refuse_what_is_somebody_elses,
+        plan::{Plan, Wanted, record_steps, why},
+    },
 };
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
-    /// Nothing: the address leads here.
-    Leads(LeadsHere),
-    /// This, in this order.
-    Move(Move),
-    /// Nothing: another host holds the address.
-    StandAside(Claim),
-    /// Nothing: a person has to decide, or somebody else has to go.
-    Refuse(Fault),
-}
 
 /// How the address comes here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,48 +32,39 @@ pub(super) fn seen_at(ip: Ipv4Addr, host: &Host) -> Host {
     Host { ipv4: Some(ip), ipv6: None, ..host.clone() }
 }
 
-/// Plans for `wanted`, whose host is [`seen_at`] the address. `certified`: it has a certificate to answer with.
-pub(super) fn plan(
-    wanted: &Wanted<'_>,
-    claim: Option<&Claim>,
-    claimant: Standing,
-    address: &Association,
-    certified: bool,
-) -> Plan {
-    let right = plan::rightful(wanted, claim, claimant, certified);
+/// Plans for `wanted`, whose host is [`seen_at`] the address.
+pub(super) fn plan(wanted: &Wanted<'_>, claim: Option<&Claim>, address: &Association) -> Plan<Move> {
+    let right = wanted.right(claim);
     if let (Right::StandAside, Some(claim)) = (right, claim) {
         return Plan::StandAside(claim.clone());
     }
     let here = address.to.as_ref() == Some(&wanted.host.instance);
     if let (Right::Take(Ground::Unclaimed), Some(other), false) = (right, &address.to, here)
-        && let Some(fault) = somebody_elses(wanted, other, certified)
+        && let Some(fault) = somebody_elses(wanted, other)
     {
         return Plan::Refuse(fault);
     }
     match claim {
-        Some(claim) if right == Right::Hold && plan::says_all(wanted, claim, certified) => match here {
-            true => {
-                let (to, epoch, target) = (address.ip.to_string(), claim.epoch, claim.target);
-                Plan::Leads(LeadsHere { to, epoch, target, asked_in: None })
+        Some(claim) if right == Right::Hold && wanted.is_said_by(claim) => {
+            if here {
+                return Plan::Leads(wanted.held(address.ip.to_string(), claim));
             }
-            false => {
-                let why = plan::why(Some(claim), right, wanted.host, false);
-                Plan::Move(Move { why, claim: None, associate: true })
-            }
-        },
+            let why = why(Some(claim), right, wanted.host, false);
+            Plan::Change(Move { why, claim: None, associate: true })
+        }
         _ => {
-            let next = plan::next(wanted, claim, right, certified);
-            let why = plan::why(claim, right, wanted.host, here);
-            Plan::Move(Move { why, claim: Some(next), associate: !here })
+            let next = wanted.next(claim, right);
+            let why = why(claim, right, wanted.host, here);
+            Plan::Change(Move { why, claim: Some(next), associate: !here })
         }
     }
 }
 
 /// An address that leads to somebody and that nobody claims is somebody's, as a record is.
-fn somebody_elses(wanted: &Wanted<'_>, other: &str, certified: bool) -> Option<Fault> {
+fn somebody_elses(wanted: &Wanted<'_>, other: &str) -> Option<Fault> {
     let said = format!("it leads to {other}, and nobody claims it");
     let doing = "leading the Elastic IP here";
-    match (certified, wanted.adopt) {
+    match (wanted.certified, wanted.adopt) {
         (false, _) => Some(Fault::retry(doing, format!("{said}; this host has no certificate yet"))),
         (true, true) => None,
         (true, false) => {
@@ -104,7 +82,7 @@ fn somebody_elses(wanted: &Wanted<'_>, other: &str, certified: bool) -> Option<F
 pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> Result<Option<Vec<Step>>, Fault> {
     let Some(domain) = wanted.names.first() else { return Ok(None) };
     let written = records::claim(domain, seen);
-    let steps = plan::record_steps(wanted, seen, matches!(written, Ok(Some(_))))?;
+    let steps = record_steps(wanted, seen, matches!(written, Ok(Some(_))))?;
     // Where the names lead right, it makes no difference what stands at the claim.
     if steps.is_empty() {
         return Ok(None);
@@ -124,8 +102,9 @@ mod tests {
     use super::*;
     use crate::{
         aws::{host::tests::host, zone::Kind},
-        claim::claim_name,
+        claim::{Standing, claim_name},
         place::Name,
+        routing::plan::wanted,
     };
 
     const IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
@@ -140,10 +119,6 @@ mod tests {
 
     fn claimed(instance: &str, minute: i64) -> Claim {
         Claim::of(&seen_at(IP, &host(instance, minute)), 4)
-    }
-
-    fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> Wanted<'a> {
-        Wanted { host, names, ttl: 60, adopt: false, put_aside: false, target: None, package: "" }
     }
 
     fn record(name: &str, kind: Kind, value: &str) -> Records {
@@ -167,9 +142,9 @@ mod tests {
             ("mine, and here", Some(claimed("i-me", 5)), lives, led_to("i-me"), None),
         ];
         for (what, claim, claimant, address, expected) in table {
-            let planned = plan(&wanted, claim.as_ref(), claimant, &address, true);
+            let planned = plan(&Wanted { claimant, ..wanted }, claim.as_ref(), &address);
             match (planned, expected) {
-                (Plan::Move(Move { claim, associate, .. }), Some(expected)) => {
+                (Plan::Change(Move { claim, associate, .. }), Some(expected)) => {
                     assert_eq!((claim, associate), expected, "{what}");
                 }
                 (Plan::Leads(leads), None) => assert_eq!((leads.to, leads.epoch), (IP.to_string(), 4), "{what}"),
@@ -182,7 +157,7 @@ mod tests {
     fn younger_host_keeps_the_address_wherever_it_leads() {
         let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
         for address in [led_to("i-z"), led_to("i-me"), led_to("")] {
-            let planned = plan(&wanted(&me, &names), Some(&claimed("i-z", 9)), Standing::Lives, &address, true);
+            let planned = plan(&wanted(&me, &names), Some(&claimed("i-z", 9)), &address);
             assert!(matches!(planned, Plan::StandAside(_)), "{planned:?}");
         }
     }
@@ -191,24 +166,23 @@ mod tests {
     fn address_that_leads_to_somebody_unclaimed_is_taken_only_where_that_is_allowed() {
         let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
         let planned = |adopt, certified| {
-            let wanted = Wanted { adopt, ..wanted(&me, &names) };
-            plan(&wanted, None, Standing::Lives, &led_to("eni-0theirs"), certified)
+            let wanted = Wanted { adopt, certified, ..wanted(&me, &names) };
+            plan(&wanted, None, &led_to("eni-0theirs"))
         };
         let Plan::Refuse(fault) = planned(false, true) else { panic!("taken") };
         assert!(fault.said.contains("leads to eni-0theirs"), "{fault}");
-        assert!(matches!(planned(true, true), Plan::Move(_)));
+        assert!(matches!(planned(true, true), Plan::Change(_)));
         assert!(matches!(planned(true, false), Plan::Refuse(_)), "it would lead away from somebody");
     }
 
     #[test]
     fn host_without_certificate_takes_an_address_that_leads_nowhere_and_says_that_it_waits() {
         let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
-        let Plan::Move(moved) = plan(&wanted(&me, &names), None, Standing::Lives, &led_to(""), false) else {
-            panic!("it is dark")
-        };
+        let uncertified = Wanted { certified: false, ..wanted(&me, &names) };
+        let Plan::Change(moved) = plan(&uncertified, None, &led_to("")) else { panic!("it is dark") };
         let claim = moved.claim.expect("a claim");
         assert!(claim.waiting && moved.associate);
-        let Plan::Move(later) = plan(&wanted(&me, &names), Some(&claim), Standing::Lives, &led_to("i-me"), true) else {
+        let Plan::Change(later) = plan(&wanted(&me, &names), Some(&claim), &led_to("i-me")) else {
             panic!("it says that it waits")
         };
         assert!(later.claim.is_some_and(|claim| !claim.waiting) && !later.associate);

@@ -1,18 +1,17 @@
 //! What is to be done with a host's own records among those of the others. Pure.
 
 use crate::{
-    address::{
-        foreign::{free, refuse_what_is_somebody_elses},
-        plan::{Wanted, next},
-    },
     aws::zone::{Answer, Kind, Many, Records, Step},
     claim::{
-        Claim, Right, Standing, is_instance_id,
+        Claim, LeadsHere, Right, is_instance_id,
         records::{self, fence},
-        right,
     },
     fault::Fault,
     place::Name,
+    routing::{
+        foreign::{free, refuse_what_is_somebody_elses},
+        plan::{Plan, Wanted},
+    },
 };
 
 /// What stands at all names; with the claim of hosts that move simple records, where there are any.
@@ -39,36 +38,18 @@ impl Checks {
     }
 }
 
-/// What is to be done.
+/// One batch, and why it is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
-    /// Nothing: the host's records are there, and those of no host that is gone.
-    Leads,
-    /// This batch.
-    Change {
-        /// In one phrase.
-        why: String,
-        /// The batch.
-        steps: Vec<Many>,
-    },
-    /// Nothing before this host has that.
-    Wait(String),
-    /// Nothing: a host that moves simple records, and has the right to it, holds the names.
-    StandAside(Claim),
-    /// Nothing: a person has to decide.
-    Refuse(Fault),
+pub(super) struct Batch {
+    /// In one phrase.
+    pub(super) why: String,
+    /// The steps.
+    pub(super) steps: Vec<Many>,
 }
 
-/// Plans for `wanted`, whose own addresses have those `checks`. `gone` are hosts that are gone; `claimant` is
-/// how the host stands that claims simple records. `certified`: this host has a certificate to answer with.
-pub(super) fn plan(
-    wanted: &Wanted<'_>,
-    certified: bool,
-    checks: &Checks,
-    seen: &Zoned,
-    gone: &[String],
-    claimant: Standing,
-) -> Plan {
+/// Plans for `wanted`, whose own addresses have those `checks`. `gone` are hosts that are gone. It waits for its certificate
+/// where people are led to others, and stands aside for a host that moves simple records and has the right to it.
+pub(super) fn plan(wanted: &Wanted<'_>, checks: &Checks, seen: &Zoned, gone: &[String]) -> Plan<Batch> {
     // Where hosts hold answers already, the names are theirs.
     let claimed = seen.answers.iter().any(|answer| is_instance_id(&answer.identifier));
     let free: Vec<Name> = match free(wanted.names, &seen.others, wanted.adopt, claimed) {
@@ -78,10 +59,10 @@ pub(super) fn plan(
     let wanted = &Wanted { names: &free, ..*wanted };
     let simple = simple(wanted, &seen.others);
     let alive = |answer: &&Answer| answer.identifier != wanted.host.instance && !gone.contains(&answer.identifier);
-    if !certified && (!simple.is_empty() || seen.answers.iter().any(|answer| alive(&answer))) {
+    if !wanted.certified && (!simple.is_empty() || seen.answers.iter().any(|answer| alive(&answer))) {
         return Plan::Wait("a certificate: the names lead to other hosts, which serve".to_owned());
     }
-    let cleared = match cleared(wanted, seen, &simple, claimant) {
+    let cleared = match cleared(wanted, seen, &simple) {
         Ok(Cleared::By(steps)) => steps,
         Ok(Cleared::NotYet(claim)) => return Plan::StandAside(*claim),
         Err(fault) => return Plan::Refuse(fault),
@@ -89,12 +70,14 @@ pub(super) fn plan(
     let own = own(wanted, checks, &seen.answers);
     let swept: Vec<_> = seen.answers.iter().filter(|answer| gone.contains(&answer.identifier)).cloned().collect();
     if cleared.is_empty() && own.is_empty() && swept.is_empty() {
-        return Plan::Leads;
+        let to = records::addresses(wanted.host).join(" and ");
+        return Plan::Leads(LeadsHere { to, epoch: 0, target: None, asked_in: None });
     }
     let why = why(wanted, !cleared.is_empty(), !own.is_empty(), &swept);
     // What is deleted comes first: a multivalue answer cannot stand beside a simple set.
     let cleared = cleared.into_iter().map(Many::Simple);
-    Plan::Change { why, steps: cleared.chain(swept.into_iter().map(Many::Delete)).chain(own).collect() }
+    let steps = cleared.chain(swept.into_iter().map(Many::Delete)).chain(own).collect();
+    Plan::Change(Batch { why, steps })
 }
 
 /// Simple sets of addresses at the names.
@@ -112,8 +95,8 @@ enum Cleared {
 }
 
 /// Simple records of hosts that move them are taken over by right, with their claim, so that those hosts stand aside; those
-/// of people only where that is allowed. What else people have made is never touched ([`crate::address::foreign`]).
-fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records], claimant: Standing) -> Result<Cleared, Fault> {
+/// of people only where that is allowed. What else people have made is never touched ([`crate::routing::foreign`]).
+fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records]) -> Result<Cleared, Fault> {
     let claim = match wanted.names.first() {
         Some(domain) if !simple.is_empty() => records::claim(domain, &seen.others)?.map(|claim| (domain, claim)),
         _ => None,
@@ -127,9 +110,9 @@ fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records], claimant: Sta
             refuse_what_is_somebody_elses(wanted.names, &seen.others, &ours, (wanted.adopt, true))?;
             Vec::new()
         }
-        Some((domain, (claim, written))) => match right(wanted.host, wanted.put_aside, Some(&claim), claimant) {
+        Some((domain, (claim, written))) => match wanted.right(Some(&claim)) {
             Right::StandAside => return Ok(Cleared::NotYet(Box::new(claim))),
-            right => fence(domain, Some(written), &next(wanted, Some(&claim), right, true), wanted.ttl),
+            right => fence(domain, Some(written), &wanted.next(Some(&claim), right), wanted.ttl),
         },
     };
     let gone = simple.iter().map(|set| Step::Delete((*set).clone()));
@@ -195,19 +178,15 @@ mod tests {
     use super::*;
     use crate::{
         aws::{
-            Host,
             host::tests::host,
             zone::{Alias, Form, Routing},
         },
         claim::claim_name,
+        routing::plan::wanted,
     };
 
     fn names() -> Vec<Name> {
         vec!["www.example.org".parse().expect("a name"), "example.org".parse().expect("a name")]
-    }
-
-    fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> Wanted<'a> {
-        Wanted { host, names, ttl: 60, adopt: false, put_aside: false, target: None, package: "" }
     }
 
     fn answer(name: &str, instance: &str, value: &str) -> Answer {
@@ -229,6 +208,10 @@ mod tests {
         Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
+    fn leads() -> Plan<Batch> {
+        Plan::Leads(LeadsHere { to: "192.0.2.7".into(), epoch: 0, target: None, asked_in: None })
+    }
+
     fn checks() -> Checks {
         Checks { v4: Some("check-i-me".to_owned()), v6: None }
     }
@@ -237,14 +220,14 @@ mod tests {
         Zoned { answers, others }
     }
 
-    fn planned(seen: &Zoned, gone: &[&str]) -> Plan {
+    fn planned(seen: &Zoned, gone: &[&str]) -> Plan<Batch> {
         let gone: Vec<_> = gone.iter().map(|id| (*id).to_owned()).collect();
-        plan(&wanted(&host("i-me", 5), &names()), true, &checks(), seen, &gone, Standing::Lives)
+        plan(&wanted(&host("i-me", 5), &names()), &checks(), seen, &gone)
     }
 
-    fn steps(plan: Plan) -> Vec<Many> {
+    fn steps(plan: Plan<Batch>) -> Vec<Many> {
         match plan {
-            Plan::Change { steps, .. } => steps,
+            Plan::Change(batch) => batch.steps,
             other => panic!("{other:?} is no change"),
         }
     }
@@ -255,7 +238,7 @@ mod tests {
         assert_eq!(steps(planned(&seen(Vec::new(), Vec::new()), &[])), mine);
         assert_eq!(steps(planned(&seen(of("i-a", "192.0.2.1"), Vec::new()), &[])), mine);
         let both = [of("i-a", "192.0.2.1"), of("i-me", "192.0.2.7")].concat();
-        assert_eq!(planned(&seen(both, Vec::new()), &[]), Plan::Leads);
+        assert_eq!(planned(&seen(both, Vec::new()), &[]), leads());
     }
 
     #[test]
@@ -286,7 +269,7 @@ mod tests {
         assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
         let (me, names) = (host("i-me", 5), names());
         let adopting = Wanted { adopt: true, ..wanted(&me, &names) };
-        let steps = steps(plan(&adopting, true, &checks(), &theirs, &[], Standing::Lives));
+        let steps = steps(plan(&adopting, &checks(), &theirs, &[]));
         assert_eq!(steps[0], Many::Simple(Step::Delete(theirs.others[0].clone())), "first, or it is refused");
         assert_eq!(steps.len(), 3);
     }
@@ -352,12 +335,12 @@ mod tests {
             for (adopt, refused) in [(false, refused.0), (true, refused.1)] {
                 let adopting = Wanted { adopt, ..wanted(&me, &names) };
                 let seen = seen(vec![by_hand.clone()], vec![record.clone()]);
-                match plan(&adopting, true, &checks(), &seen, &[], Standing::Lives) {
+                match plan(&adopting, &checks(), &seen, &[]) {
                     Plan::Refuse(fault) => {
                         assert!(refused && fault.said.contains(reason), "{record:?}, adopt: {adopt}: {fault}");
                         assert!(fault.remedy.is_some(), "{fault}");
                     }
-                    Plan::Change { steps, .. } => {
+                    Plan::Change(Batch { steps, .. }) => {
                         assert!(!refused, "{record:?} is taken, adopt: {adopt}");
                         let delete = Many::Simple(Step::Delete(record.clone()));
                         assert_eq!(steps.contains(&delete), deleted, "{record:?}: {steps:?}");
@@ -367,11 +350,11 @@ mod tests {
                 }
             }
             // Before there is a certificate nothing is taken at all.
-            let adopting = Wanted { adopt: true, ..wanted(&me, &names) };
+            let adopting = Wanted { adopt: true, certified: false, ..wanted(&me, &names) };
             let seen = seen(Vec::new(), vec![record.clone()]);
-            match plan(&adopting, false, &checks(), &seen, &[], Standing::Lives) {
+            match plan(&adopting, &checks(), &seen, &[]) {
                 Plan::Refuse(_) | Plan::Wait(_) => {}
-                Plan::Change { .. } if record.kind == Kind::Https => {}
+                Plan::Change(_) if record.kind == Kind::Https => {}
                 other => panic!("{record:?}: {other:?}"),
             }
         }
@@ -386,13 +369,13 @@ mod tests {
     #[test]
     fn host_without_certificate_is_led_to_only_where_no_other_is() {
         let (me, names) = (host("i-me", 5), names());
-        let planned =
-            |seen: &Zoned, gone: &[String]| plan(&wanted(&me, &names), false, &checks(), seen, gone, Standing::Lives);
-        assert!(matches!(planned(&seen(Vec::new(), Vec::new()), &[]), Plan::Change { .. }));
-        assert_eq!(planned(&seen(of("i-me", "192.0.2.7"), Vec::new()), &[]), Plan::Leads);
+        let uncertified = Wanted { certified: false, ..wanted(&me, &names) };
+        let planned = |seen: &Zoned, gone: &[String]| plan(&uncertified, &checks(), seen, gone);
+        assert!(matches!(planned(&seen(Vec::new(), Vec::new()), &[]), Plan::Change(_)));
+        assert_eq!(planned(&seen(of("i-me", "192.0.2.7"), Vec::new()), &[]), leads());
         let others = seen(of("i-a", "192.0.2.1"), Vec::new());
         assert!(matches!(planned(&others, &[]), Plan::Wait(_)));
-        assert!(matches!(planned(&others, &["i-a".to_owned()]), Plan::Change { .. }));
+        assert!(matches!(planned(&others, &["i-a".to_owned()]), Plan::Change(_)));
         let people = seen(Vec::new(), vec![simple("example.org", Kind::A, &["198.51.100.1"])]);
         assert!(matches!(planned(&people, &[]), Plan::Wait(_)));
     }
