@@ -25,6 +25,7 @@ class Echoes:
             request.fields.append(("content-length", str(len(content))))
         if random.random() < 0.3:
             request.trailers = [("x-checksum", "0")]
+            request.expected.trailers = request.trailers
         return request
 
 

@@ -393,6 +393,8 @@ class Connection:
             case events.DataReceived():
                 self.exchanges[event.stream_id].came(event.data)
                 self.bytes += len(event.data)
+            case events.TrailersReceived():
+                self.exchanges[event.stream_id].followed(event.headers)
             case events.StreamEnded():
                 self.exchanges[event.stream_id].ended = True
                 self.compared += 1

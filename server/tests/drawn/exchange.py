@@ -11,11 +11,12 @@ class Failure(Exception):
 
 @dataclasses.dataclass
 class Expected:
-    """What a response must be: its status, fields with these values, and exactly this content."""
+    """What a response must be: its status, fields with these values, and exactly this content and these trailers."""
 
     status: int
     content: bytes
     fields: dict[str, str] = dataclasses.field(default_factory=dict)
+    trailers: list = dataclasses.field(default_factory=list)
     # What else is to be compared: a function of fields and content that returns what is wrong.
     further: typing.Callable | None = None
 
@@ -42,6 +43,7 @@ class Exchange:
         self.status = None
         self.fields = {}
         self.content = bytearray()
+        self.trailers = []
         self.ended = False
         # The code of the reset that ended it, and the one that may.
         self.reset = None
@@ -58,6 +60,9 @@ class Exchange:
         if len(self.fields) != len(fields):
             raise Failure(f"stream {self.stream}: a field is there twice: {fields}")
         self.status = int(self.fields[":status"])
+
+    def followed(self, fields):
+        self.trailers = [tuple(field) for field in fields]
 
     def came(self, data):
         self.content += data
@@ -88,6 +93,8 @@ class Exchange:
             raise Failure(f"no Date (RFC 9110 §6.6.1): {self.fields}")
 
     def check_content(self, expected, content):
+        if self.trailers != expected.trailers:
+            raise Failure(f"trailers {self.trailers} instead of {expected.trailers}")
         if content and self.fields.get("content-encoding") == "gzip":
             content = zlib.decompress(content, 31)
         if expected.further:
