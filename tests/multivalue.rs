@@ -157,6 +157,21 @@ async fn departing_host_takes_its_record_away_and_then_serves_to_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_keeps_a_departing_host_from_taking_its_record_away_is_in_its_status() {
+    let (_one, _first_agent, other, mut second_agent) = two(&Site::titled("kept")).await;
+    other.aws.add(Rule::new(Fault::denied()).on("ChangeResourceRecordSets"));
+    other.imds.announce("terminate", Duration::from_secs(100));
+    let says = async |agent: &Agent| {
+        let remedy = &agent.part("address")["fault"]["remedy"];
+        remedy.as_str().is_some_and(|text| text.contains("route53:ChangeResourceRecordSets"))
+    };
+    second_agent.wait_for("the fault", SOON, says).await;
+    assert!(is_led_to(&other).await);
+    other.aws.lift();
+    second_agent.wait_for("its record is away", SOON, async |_| !is_led_to(&other).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_that_may_have_no_health_check_is_led_to_without_one_and_says_so() {
     let (one, _) = first(&Site::titled("unchecked")).await;
     one.aws.add(Rule::new(Fault::denied()).on("CreateHealthCheck"));

@@ -39,8 +39,8 @@
 //! What holds at any time:
 //!
 //! 1. Looking changes nothing outside.
-//! 2. A departing host changes nothing outside itself, but for what its departure is for: its claim says that it goes, and a
-//!    successor is asked for.
+//! 2. A departing host changes nothing outside itself, but for what its departure is for: its claim says that it goes, or,
+//!    where people are led to every host, its own records are taken away; and a successor is asked for.
 //! 3. The name moves here only after this host has answered for it, over the network, with the real name and certificate;
 //!    before, only where no host that lives is led to, to say that it waits for its certificate.
 //! 4. Two hosts never both move the names: a batch of an older epoch is refused by Route 53 as a whole. What a host is in
