@@ -156,6 +156,13 @@ impl Body {
         self.left = Some(length);
     }
 
+    /// All content that lies in one place, if that is what there is; none of it is left then.
+    pub(super) fn take_lying(&mut self) -> Option<Segments> {
+        let Content::Lying(segments) = &mut self.content else { return None };
+        self.left = Some(0);
+        Some(std::mem::take(segments))
+    }
+
     /// The next bytes; of what a source makes no more than `most`, since what is made and not sent is memory. What lies
     /// somewhere is not cut.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Option<io::Result<Segments>>> {

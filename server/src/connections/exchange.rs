@@ -43,30 +43,23 @@ struct Begun {
     line: Option<Box<Line>>,
 }
 
-/// The answer of an HTTP/2 request.
-#[expect(clippy::large_enum_variant, reason = "files are answered at once, and want no allocation for it")]
-pub(super) enum Answered {
-    Now(Response<Body>),
-    Later(Respond),
-}
-
-/// A response that comes when it is known.
-pub(super) type Respond = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
-
 impl Exchanges {
-    /// The response to a request of HTTP/2, of which not all fields were kept if it was `too_large`.
-    pub(super) fn answer(&self, request: &mut Request<RequestBody>, too_large: bool) -> Answered {
+    /// The answer to a request of HTTP/2, of which not all fields were kept if it was `too_large`.
+    pub(super) fn answer(&self, request: &mut Request<RequestBody>, too_large: bool) -> Answer {
         self.activity.began();
         let begun = self.begin(request);
         let refusal = too_large.then_some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        match self.ask(request, refusal) {
-            Answer::Now(response) => Answered::Now(self.respond(begun, response, Content::Read)),
+        // Where it lies: a response is large, and each move of it is as much work as a field.
+        let mut answer = self.ask(request, refusal);
+        match &mut answer {
+            Answer::Now(response) => self.respond(begun, response, Content::Read),
             Answer::Later(response) => {
                 // What the handler has not taken is read and dropped from now on.
                 *request.body_mut() = RequestBody::empty();
-                Answered::Later(self.clone().respond_later(begun, response, RequestBody::empty()))
+                response.wrap(|response| self.clone().respond_later(begun, response, RequestBody::empty()));
             }
         }
+        answer
     }
 
     fn begin(&self, request: &Request<RequestBody>) -> Begun {
@@ -86,22 +79,21 @@ impl Exchanges {
 
     /// The response as it is sent. Whoever breaks the rules of HTTP may not mean by its next bytes what they would be taken for
     /// (RFC 9112 §9.3, §11.2): the connection ends.
-    fn respond(&self, begun: Begun, mut response: Response<Body>, content: Content) -> Response<Body> {
+    fn respond(&self, begun: Begun, response: &mut Response<Body>, content: Content) {
         let confused = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::URI_TOO_LONG);
         let mut account = self.account(begun.line);
         self.flags.cancel_if_left(response.body().is_streamed());
-        frame(begun.version, begun.is_head, &mut response);
+        frame(begun.version, begun.is_head, response);
         account.answered(response.status());
-        self.end(begun.version, account, confused, content, &mut response);
-        response
+        self.end(begun.version, account, confused, content, response);
     }
 
     /// The response of a handler that works it out, and has left that of the content.
-    fn respond_later(self, begun: Begun, response: Later, left: RequestBody) -> Respond {
+    fn respond_later(self, begun: Begun, response: Later, left: RequestBody) -> Later {
         let mut account = self.account(begun.line);
         account.wait_for_server(true);
         self.flags.cancel_if_left(true);
-        Box::pin(async move {
+        Later::new(async move {
             let mut response = response.await;
             account.wait_for_server(false);
             frame(begun.version, begun.is_head, &mut response);
@@ -130,6 +122,15 @@ impl Exchanges {
         response.body_mut().charge(account);
     }
 
+    /// What has become of the content that a handler has left and answered at once; none if that is to be read before.
+    fn left_of(&self, content: &RequestBody, begun: &Begun) -> Option<Content> {
+        match content {
+            content if content.is_end_stream() => Some(self.activity.content()),
+            content if begun.expects || content.size_hint().lower() > MOST_READ => Some(Content::Unread),
+            _ => None,
+        }
+    }
+
     fn account(&self, line: Option<Box<Line>>) -> Account {
         let line = self.worker.log.clone().zip(line);
         Account::new(self.worker.counters.clone(), self.activity.clone(), line)
@@ -151,11 +152,12 @@ impl Exchanges {
         mut request: Request<RequestBody>,
     ) -> Response<Body> {
         let content = self.read(std::mem::take(request.body_mut()), false).await;
-        let response = match content {
+        let mut response = match content {
             Content::Broken => self.worker.handler.refuse(StatusCode::BAD_REQUEST, &request, self.client),
             Content::Read | Content::Unread => response,
         };
-        self.respond(begun, response, content)
+        self.respond(begun, &mut response, content);
+        response
     }
 }
 
@@ -169,36 +171,38 @@ impl Service<Request<Incoming>> for Exchanges {
         let mut request = request.map(|content| RequestBody::http1(content, &self.activity));
         let begun = self.begin(&request);
         let long_target = self.flags.long_target(self.activity.requests()).then_some(StatusCode::URI_TOO_LONG);
-        let response = match self.ask(&mut request, long_target) {
-            Answer::Now(response) => response,
-            Answer::Later(response) => {
+        let mut responding = Responding(Some(self.ask(&mut request, long_target)));
+        match &mut responding.0 {
+            Some(Answer::Now(response)) => match self.left_of(request.body(), &begun) {
+                Some(content) => self.respond(begun, response, content),
+                None => {
+                    let response = std::mem::take(response);
+                    responding.0 = Some(Answer::later(self.clone().respond_behind(begun, response, request)));
+                }
+            },
+            Some(Answer::Later(response)) => {
                 let left = std::mem::take(request.body_mut());
-                return Responding::Later(self.clone().respond_later(begun, response, left));
+                response.wrap(|response| self.clone().respond_later(begun, response, left));
             }
-        };
-        let content = match request.body() {
-            content if content.is_end_stream() => self.activity.content(),
-            content if begun.expects || content.size_hint().lower() > MOST_READ => Content::Unread,
-            _ => return Responding::Later(Box::pin(self.clone().respond_behind(begun, response, request))),
-        };
-        Responding::Now(Some(self.respond(begun, response, content)))
+            None => {}
+        }
+        responding
     }
 }
 
 /// A response to HTTP/1, at once or later.
-#[expect(clippy::large_enum_variant, reason = "files are answered at once, and want no allocation for it")]
-pub(super) enum Responding {
-    Now(Option<Response<Body>>),
-    Later(Respond),
-}
+pub(super) struct Responding(Option<Answer>);
 
 impl Future for Responding {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Self::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
-            Self::Later(response) => response.as_mut().poll(context).map(Ok),
+        if let Some(Answer::Later(response)) = &mut self.0 {
+            return Pin::new(response).poll(context).map(Ok);
+        }
+        match self.0.take() {
+            Some(Answer::Now(response)) => Poll::Ready(Ok(response)),
+            _ => Poll::Pending,
         }
     }
 }

@@ -53,7 +53,19 @@ pub struct Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
 impl Answer {
     /// The response that this future gives, polled by the task that serves the connection.
     pub fn later(response: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
-        Self::Later(Later(Box::pin(response)))
+        Self::Later(Later::new(response))
+    }
+}
+
+impl Later {
+    pub(super) fn new(response: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
+        Self(Box::pin(response))
+    }
+
+    /// Has something else done with the response.
+    pub(super) fn wrap(&mut self, with: impl FnOnce(Self) -> Self) {
+        let response = std::mem::replace(self, Self::new(std::future::pending()));
+        *self = with(response);
     }
 }
 

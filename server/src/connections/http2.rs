@@ -20,8 +20,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) use self::inbox::RequestContent;
 use self::{frame::ErrorCode, protocol::Protocol};
 use super::{
-    RequestBody,
-    exchange::{Answered, Exchanges},
+    Answer, RequestBody,
+    exchange::Exchanges,
     farewell::Farewell,
     session::Session,
     share::{self, Share},
@@ -167,8 +167,8 @@ impl Connection {
                     *asked.request.body_mut() = RequestBody::http2(content);
                 }
                 match self.exchanges.answer(&mut asked.request, asked.too_large) {
-                    Answered::Now(response) => self.protocol.respond(at, response, context, out),
-                    Answered::Later(respond) => {
+                    Answer::Now(response) => self.protocol.respond(at, response, context, out),
+                    Answer::Later(respond) => {
                         stream.awaits(respond, context);
                         self.protocol.busy = true;
                     }

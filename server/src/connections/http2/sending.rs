@@ -19,7 +19,7 @@ use super::{
     waits::Waits,
 };
 use crate::{
-    connections::{Body, Segments, session::Session},
+    connections::{Body, session::Session},
     semantics::conditional::http_date,
 };
 
@@ -80,8 +80,9 @@ impl Protocol {
         let account = account.filter(|_| !is_over);
         let waits = response.body().is_streamed().then(|| Waits::new(context));
         self.busy |= waits.is_some();
-        stream.state =
-            State::Answered(Answer { waits, body: response.into_body(), piece: Segments::default(), account });
+        let mut body = response.into_body();
+        let piece = body.take_lying().unwrap_or_default();
+        stream.state = State::Answered(Answer { waits, body, piece, account });
     }
 
     /// Lets streams write, the most urgent first, until they have written `most` bytes of content, behind what is in `out`

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io, mem,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +14,7 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::{frame::ErrorCode, inbox::Inbox, priority::Priority, request::Head, waits::Waits, window::Window};
-use crate::connections::{Body, Segments, account::Account, exchange::Respond, farewell::MOST_SCRAPPED};
+use crate::connections::{Body, Segments, account::Account, farewell::MOST_SCRAPPED, handler::Later};
 
 /// The most that is read of a request's content that no handler wants.
 const MOST: u64 = MOST_SCRAPPED as u64;
@@ -56,7 +57,7 @@ pub(super) enum State {
 
 /// A response that is not known yet.
 pub(super) struct Awaited {
-    respond: Respond,
+    respond: Later,
     waits: Waits,
 }
 
@@ -146,7 +147,7 @@ impl Stream {
     }
 
     /// The response comes later; until then the handler may read the content.
-    pub(super) fn awaits(&mut self, respond: Respond, context: &Context<'_>) {
+    pub(super) fn awaits(&mut self, respond: Later, context: &Context<'_>) {
         if let Some(content) = &mut self.content {
             content.until = None;
         }
@@ -156,7 +157,9 @@ impl Stream {
     /// The response, once it is known.
     pub(super) fn poll_response(&mut self, context: &Context<'_>) -> Poll<Response<Body>> {
         match &mut self.state {
-            State::Awaited(Awaited { respond, waits }) => waits.poll(context, |context| respond.as_mut().poll(context)),
+            State::Awaited(Awaited { respond, waits }) => {
+                waits.poll(context, |context| Pin::new(respond).poll(context))
+            }
             _ => Poll::Pending,
         }
     }
