@@ -44,7 +44,7 @@ pub mod upload;
 pub mod zone;
 pub mod zones;
 
-pub use fleet_state::Crew;
+pub use fleet_state::FleetState;
 pub use host::Host;
 pub use instance_state::Told;
 pub use login::way_to_aws;

@@ -14,7 +14,7 @@ use crate::{
     claim::{Leads, Ledger},
     config::{Config, Leading, Succession as Policy},
     departure::{Notices, Outlook},
-    fleet::{AtRest, Fleets},
+    fleet::{AtRest, FleetClient},
     folders::Folders,
     host::Facts,
     keeper::{Keeper, Kept, Yield},
@@ -24,7 +24,7 @@ use crate::{
     presence,
     routing::{self, MovingElasticIp, MovingRecords, Multivalue, Router},
     status::{Board, Going},
-    succession::{Effects, Manner, Sources, Succession, hand_over},
+    succession::{Effects, Sources, Succession, TrafficMode, hand_over},
 };
 
 /// How long a host at most stays that an Elastic IP has left.
@@ -69,7 +69,7 @@ pub struct Decided {
     /// That the host leaves its fleet.
     pub leaves: watch::Receiver<Option<Going>>,
     /// How visitors are treated.
-    pub manners: watch::Receiver<Manner>,
+    pub traffic: watch::Receiver<TrafficMode>,
     /// Whether what leads to a host that departs alone is away; none where nothing leads to it.
     pub away: Option<watch::Receiver<bool>>,
     /// Whether the place of this host in its fleet is still to be given back.
@@ -90,14 +90,14 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let listener = Listener::new(domain.clone(), https, feeds, packages.clone(), held, host.clone());
     let answering = runner.keep(listener).await.held;
 
-    let (manner, manners) = watch::channel(Manner::Serve);
+    let (mode, traffic) = watch::channel(TrafficMode::Serve);
     let (leaving, leaves) = watch::channel(None);
     let (owing, owes) = watch::channel(false);
     let mut names = None;
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host.clone()) {
         let (waits, waiting) = watch::channel(None);
         runner.beside(watch_waiting((domain, https), host.clone(), certificates, waits));
-        let fleets = Fleets::new(config, ledger.clone(), aws.clone(), host.clone());
+        let fleets = FleetClient::new(config, ledger.clone(), aws.clone(), host.clone());
         let at_rest = AtRest::new(fleets.clone(), config.look.address);
         let many = config.leading == Leading::Multivalue;
         let sources = routing::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
@@ -108,7 +108,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         }
         let (leads_to, outlook) = (leads.held.clone(), notices.clone());
         let sources = Sources { leads: leads_to, answering: answering.clone(), outlook };
-        let effects = Effects { manner, leaving };
+        let effects = Effects { traffic: mode, leaving };
         let succession = Succession::new(pace(config), sources, effects, fleets, board);
         runner.keep(if many { succession.of_many() } else { succession }).await;
         names = Some(leads);
@@ -118,7 +118,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let sources = presence::Sources { host, packages, answering, names };
         runner.beside(presence::tell(sources, place.clone(), aws.clone(), departs));
     }
-    Decided { aws, notices, leaves, manners, away, owes }
+    Decided { aws, notices, leaves, traffic, away, owes }
 }
 
 /// Who the host is, the way to AWS, and what the instance is told; nothing of that where nothing of AWS is used.

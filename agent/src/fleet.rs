@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     aws::{
-        Aws, Crew, Host,
+        Aws, FleetState, Host,
         compute::IS_BUILT_IN,
         fleet::Fleet,
         lease::{Asked, LeaseObject},
@@ -40,7 +40,7 @@ pub use at_rest::AtRest;
 
 /// The way to the fleet.
 #[derive(Clone)]
-pub struct Fleets {
+pub struct FleetClient {
     named: Option<String>,
     target: Option<u32>,
     bucket: Option<Bucket>,
@@ -51,14 +51,14 @@ pub struct Fleets {
     found: Arc<OnceCell<Option<Fleet>>>,
 }
 
-impl Fleets {
+impl FleetClient {
     /// The way to the fleet of `host` that `config` names, or that the tags of the instance name.
-    pub fn new(config: &Config, ledger: Ledger, aws: Kept<Aws>, host: Kept<Host>) -> Fleets {
+    pub fn new(config: &Config, ledger: Ledger, aws: Kept<Aws>, host: Kept<Host>) -> FleetClient {
         let bucket = match &config.package {
             PackagePlace::Bucket(bucket) => Some(bucket.clone()),
             PackagePlace::Disk(_) => None,
         };
-        Fleets {
+        FleetClient {
             named: config.fleet.id.clone(),
             target: config.fleet.target,
             bucket,
@@ -76,11 +76,11 @@ impl Fleets {
     }
 
     /// Waits until it has carried out its last change.
-    pub(crate) async fn settled(&mut self) -> Result<Crew, Fault> {
+    pub(crate) async fn settled(&mut self) -> Result<FleetState, Fault> {
         let begun = Instant::now();
         loop {
             match self.look().await? {
-                Some(crew) if crew.settled => return Ok(crew),
+                Some(fleet) if fleet.settled => return Ok(fleet),
                 Some(_) if begun.elapsed() < SETTLE => sleep(Duration::from_secs(2)).await,
                 Some(_) => return Err(Fault::retry("waiting for the fleet", "it is still being modified")),
                 None => return Err(no_fleet()),
@@ -223,14 +223,14 @@ impl Fleets {
     }
 }
 
-impl Fleets {
+impl FleetClient {
     /// Whether it is known that there is none.
     pub(crate) fn is_none(&self) -> bool {
         matches!(self.found.get(), Some(None))
     }
 
     /// Looks at it; none without one.
-    pub(crate) async fn look(&mut self) -> Result<Option<Crew>, Fault> {
+    pub(crate) async fn look(&mut self) -> Result<Option<FleetState>, Fault> {
         match self.fleet().await? {
             Some(fleet) => fleet.look().await.map(Some),
             None => Ok(None),

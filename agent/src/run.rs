@@ -99,7 +99,7 @@ pub async fn run(
         tokio::spawn(tell_metrics(address, running.counters()));
     }
 
-    let (going, hurried) = serve_until_gone(&running, decided.manners, departs, beside).await;
+    let (going, hurried) = serve_until_gone(&running, decided.traffic, departs, beside).await;
     let (_, hard) = going.deadlines(OffsetDateTime::now_utc());
     let until = Instant::now() + hard.min(LONGEST_SOFT);
     let mut running = Some(running);

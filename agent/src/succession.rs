@@ -8,7 +8,7 @@
 //!       └─────────► failed               └───────────────── superseded ── [then = "retire"] ─► leaves the fleet
 //! ```
 //!
-//! Who may take the names is [`right`](crate::claim::right); what a host is and does next is [`course`]; both are pure, and the model test
+//! Who may take the names is [`right`](crate::claim::right); what a host is and does next is [`decision`]; both are pure, and the model test
 //! drives them through thousands of drawn histories. This keeper only looks at what they need to know, treats visitors
 //! as they say, and carries their steps out. The names themselves are the address keeper's.
 
@@ -17,32 +17,31 @@ use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    aws::Crew,
+    aws::FleetState,
     claim::{Claim, Leads},
     config::{Succession as Policy, Then},
     departure::Outlook,
     fault::Fault,
-    fleet::Fleets,
+    fleet::FleetClient,
     keeper::{Judgement, Keeper, Kept, Pace},
     listener::Answering,
     status::{Board, Going, Part, Role},
 };
 
-mod course;
+mod decision;
 mod hand_over;
 #[cfg(test)]
 mod model;
 mod newcomers;
 mod phase;
+pub mod rolling;
 mod rollout;
-mod turns;
 
-pub use course::{Course, Manner, Names, Situation, Step, course};
+pub use decision::{Decision, Inputs, Names, Step, TrafficMode, decide};
 pub use hand_over::hand_over;
 pub use newcomers::Newcomers;
 pub use phase::{Change, Phase, Phases};
 pub use rollout::{Goal, Progress, Sight};
-pub use turns::{Member, Turn, Turns, Waiting};
 
 /// How often the owner looks who else is in its fleet, at most.
 const NEWCOMERS: Duration = Duration::from_secs(300);
@@ -73,7 +72,7 @@ pub struct Sources {
 /// Where the keeper says what follows from its role.
 pub struct Effects {
     /// How visitors are treated.
-    pub manner: watch::Sender<Manner>,
+    pub traffic: watch::Sender<TrafficMode>,
     /// That this host leaves.
     pub leaving: watch::Sender<Option<Going>>,
 }
@@ -85,7 +84,7 @@ pub struct Succession {
     look: Duration,
     sources: Sources,
     effects: Effects,
-    fleets: Fleets,
+    fleets: FleetClient,
     board: Board,
     begun: Instant,
     /// Since when the names lead elsewhere.
@@ -106,7 +105,7 @@ impl Succession {
         (policy, ttl, look): (Policy, Duration, Duration),
         sources: Sources,
         effects: Effects,
-        fleets: Fleets,
+        fleets: FleetClient,
         board: Board,
     ) -> Succession {
         let begun = Instant::now();
@@ -157,13 +156,13 @@ impl Succession {
         }
     }
 
-    fn situation(&mut self) -> Situation {
+    fn inputs(&mut self) -> Inputs {
         let names = self.names();
-        Situation {
+        Inputs {
             running: self.begun.elapsed(),
             answered: self.sources.answering.borrow().is_some(),
             names,
-            crew: None,
+            fleet: None,
             owes: false,
             recommended: *self.sources.outlook.borrow() == Some(Outlook::Recommended),
             overdue: self.overdue().is_some(),
@@ -171,7 +170,7 @@ impl Succession {
     }
 
     /// Looks at the fleet where it matters. Also whether a place is owed.
-    async fn crew(&mut self, role: Role) -> Result<(Option<Crew>, bool), Fault> {
+    async fn look_at_fleet(&mut self, role: Role) -> Result<(Option<FleetState>, bool), Fault> {
         // A host that answers at its address has the address keeper looking, unless that has come to nothing for long.
         let looks = self.sources.answering.borrow().is_some() && self.fleets.is_placed() && role != Role::Failed;
         if !looks {
@@ -196,7 +195,7 @@ impl Succession {
         }
         // Nothing of ours changes what a fleet of many is to have.
         let floor = floor.or(self.of_many.then_some(seen.target));
-        Ok((Some(Crew { floor, ..seen }), owes))
+        Ok((Some(FleetState { floor, ..seen }), owes))
     }
 
     fn newcomers_are_due(&self) -> bool {
@@ -246,7 +245,7 @@ impl Succession {
 }
 
 impl Keeper for Succession {
-    type Seen = Situation;
+    type Seen = Inputs;
     type Drift = (Step, Standpoint);
     type Held = Standpoint;
     const PART: Part = Part::Succession;
@@ -270,20 +269,20 @@ impl Keeper for Succession {
         }
     }
 
-    async fn observe(&mut self) -> Result<Situation, Fault> {
-        let situation = self.situation();
+    async fn observe(&mut self) -> Result<Inputs, Fault> {
+        let inputs = self.inputs();
         // What a host is follows from the names alone, and so does how it treats its visitors, whatever the fleet says.
-        let now = course(&self.policy(), self.ttl, &situation);
+        let now = decide(&self.policy(), self.ttl, &inputs);
         self.board.role(now.role, &self.why());
-        self.effects.manner.send_if_modified(|manner| std::mem::replace(manner, now.manner) != now.manner);
-        let (crew, owes) = self.crew(now.role).await?;
-        Ok(Situation { crew, owes, overdue: self.overdue().is_some(), ..situation })
+        self.effects.traffic.send_if_modified(|traffic| std::mem::replace(traffic, now.traffic) != now.traffic);
+        let (fleet, owes) = self.look_at_fleet(now.role).await?;
+        Ok(Inputs { fleet, owes, overdue: self.overdue().is_some(), ..inputs })
     }
 
-    fn judge(&self, seen: Situation) -> Judgement<Standpoint, (Step, Standpoint)> {
-        let course = course(&self.policy(), self.ttl, &seen);
-        let standpoint = Standpoint { role: course.role, why: self.why() };
-        match course.step {
+    fn judge(&self, seen: Inputs) -> Judgement<Standpoint, (Step, Standpoint)> {
+        let decision = decide(&self.policy(), self.ttl, &seen);
+        let standpoint = Standpoint { role: decision.role, why: self.why() };
+        match decision.step {
             None => Judgement::Kept(standpoint),
             Some(step) => Judgement::Drifted { drift: (step, standpoint.clone()), meanwhile: Some(standpoint) },
         }
@@ -399,8 +398,8 @@ impl Succession {
     /// Whether the fleet can do with one host less, now; it has as many at rest as was just `claimed`, or is known.
     async fn fleet_spares_one(&mut self, claimed: Option<u32>) -> Result<bool, Fault> {
         let floor = self.fleets.floor(claimed.or(self.claimed().1));
-        let crew = self.fleets.look().await?;
-        Ok(crew.is_none_or(|seen| Crew { floor, ..seen }.spares_one()))
+        let fleet = self.fleets.look().await?;
+        Ok(fleet.is_none_or(|seen| FleetState { floor, ..seen }.spares_one()))
     }
 
     async fn end(&mut self, replaced: bool) -> Result<(), Fault> {

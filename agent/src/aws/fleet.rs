@@ -8,7 +8,7 @@ use super::{
     instances::Instances,
 };
 use crate::{
-    aws::Crew,
+    aws::FleetState,
     fault::{Cause, Fault},
 };
 
@@ -101,19 +101,19 @@ impl Fleet {
     ///
     /// # Errors
     /// What AWS refuses; a fleet that does not exist, or whose target does not count hosts.
-    pub async fn look(&self) -> Result<Crew, Fault> {
-        self.crew(&self.members().await?).await
+    pub async fn look(&self) -> Result<FleetState, Fault> {
+        self.state_of(&self.members().await?).await
     }
 
     /// The same, of hosts that were named already.
     ///
     /// # Errors
     /// As [`look`](Self::look).
-    pub async fn crew(&self, members: &[String]) -> Result<Crew, Fault> {
+    pub async fn state_of(&self, members: &[String]) -> Result<FleetState, Fault> {
         let doing = self.doing("looking at");
         let capacity = self.capacity(&doing).await?;
         counts_hosts(&doing, &capacity)?;
-        Ok(Crew {
+        Ok(FleetState {
             target: capacity.target,
             members: u32::try_from(members.len()).unwrap_or(u32::MAX),
             settled: capacity.settled,

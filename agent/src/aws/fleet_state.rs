@@ -2,7 +2,7 @@
 
 /// The fleet, as it was last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crew {
+pub struct FleetState {
     /// How many hosts it is to have.
     pub target: u32,
     /// How many it has.
@@ -15,7 +15,7 @@ pub struct Crew {
     pub leaves_in_one: bool,
 }
 
-impl Crew {
+impl FleetState {
     /// Whether it can do with one host less, now. Leaving a group is not only being too many there: it takes the target along,
     /// which may have been lowered meanwhile, and would be below what the fleet has at rest.
     pub fn spares_one(&self) -> bool {

@@ -82,13 +82,13 @@ impl Rollout {
         let first = self.at_rest(site, &display).await?;
         let goal = self.goal(site, &first).await?;
         let before: Vec<_> = first.hosts.iter().map(|(host, _)| host.clone()).collect();
-        if first.crew.target <= goal.floor && first.crew.members <= goal.floor {
+        if first.fleet.target <= goal.floor && first.fleet.members <= goal.floor {
             site.set_target(goal.floor + 1).await?;
         }
         let (mut phases, mut raised) = (Phases::default(), false);
         loop {
             let sight = site.look().await?;
-            raised |= sight.crew.members > goal.floor;
+            raised |= sight.fleet.members > goal.floor;
             let progress = goal.progress(&sight, raised);
             display.tell(&phases.look(&sight), &progress);
             let waited = display.elapsed();
@@ -144,9 +144,9 @@ impl Rollout {
     /// A fleet that has more hosts than at rest is in the middle of a roll-out: then that is gone on with.
     async fn goal(&self, site: &Site, first: &Sight) -> Result<Goal, Stop> {
         let claim = first.claim.as_ref();
-        let floor = site.at_rest(claim).unwrap_or(first.crew.target);
+        let floor = site.at_rest(claim).unwrap_or(first.fleet.target);
         let owner = claim.map(|claim| claim.instance.clone()).unwrap_or_default();
-        let under_way = first.crew.target > floor || first.crew.members > floor;
+        let under_way = first.fleet.target > floor || first.fleet.members > floor;
         let over = under_way && site.is_youngest(&owner).await?;
         let old = (!over).then_some(owner);
         Ok(Goal { old, program: self.program.clone(), package: self.package.clone(), floor })
@@ -156,7 +156,7 @@ impl Rollout {
     /// the fleet had `before`, where the owner is none of its hosts.
     async fn give_up(&self, site: &Site, goal: &Goal, before: &[String], why: String) -> Result<ExitCode, Stop> {
         let sight = site.look().await?;
-        if sight.crew.target > goal.floor && !sight.crew.leaves_in_one {
+        if sight.fleet.target > goal.floor && !sight.fleet.leaves_in_one {
             site.set_target(goal.floor).await?;
         }
         let owner = sight.claim.map(|claim| claim.instance);

@@ -11,24 +11,24 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::Fleets;
-use crate::{aws::Crew, fault::Fault};
+use super::FleetClient;
+use crate::{aws::FleetState, fault::Fault};
 
 /// The number of hosts that the fleet has at rest, looked for while it is asked for.
 pub struct AtRest {
-    fleets: Fleets,
+    fleets: FleetClient,
     look: Duration,
     asked: bool,
     /// When the fleet is looked at next.
     next: Instant,
     /// A look that is under way, which goes on whatever the keeper does meanwhile.
-    under_way: Option<JoinHandle<Result<Option<Crew>, Fault>>>,
+    under_way: Option<JoinHandle<Result<Option<FleetState>, Fault>>>,
     least: Option<u32>,
 }
 
 impl AtRest {
     /// Looks at the fleet every `look` while the number is asked for.
-    pub fn new(fleets: Fleets, look: Duration) -> AtRest {
+    pub fn new(fleets: FleetClient, look: Duration) -> AtRest {
         AtRest { fleets, look, asked: false, next: Instant::now(), under_way: None, least: None }
     }
 
@@ -56,8 +56,8 @@ impl AtRest {
             self.under_way = None;
             self.next = Instant::now() + self.look;
             match looked {
-                Ok(Some(crew)) if self.least.is_none_or(|least| crew.target < least) => {
-                    self.least = Some(crew.target);
+                Ok(Some(fleet)) if self.least.is_none_or(|least| fleet.target < least) => {
+                    self.least = Some(fleet.target);
                     return;
                 }
                 Ok(_) => {}

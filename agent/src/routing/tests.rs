@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     aws::{Host, host::tests::host, memory::Memory},
     claim::{LeadsHere, Right},
-    fleet::{AtRest, Fleets},
+    fleet::{AtRest, FleetClient},
     listener::{Answering, Waiting},
 };
 
@@ -97,7 +97,7 @@ impl Given {
         let (answering, from_answering) = watch::channel(None);
         let (waiting, from_waiting) = watch::channel(None);
         let names = Ledger::of(&config).expect("a zone");
-        let fleets = Fleets::new(&config, names, from_aws.clone(), from_host.clone());
+        let fleets = FleetClient::new(&config, names, from_aws.clone(), from_host.clone());
         let sources = Sources {
             aws: from_aws,
             host: from_host,

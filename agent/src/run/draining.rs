@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     departure::{Signals, supervisor::Released},
     status::Going,
-    succession::Manner,
+    succession::TrafficMode,
 };
 
 /// Of the time that a process has to drain beside its successor, what is left for the last who came if no successor ever
@@ -79,18 +79,18 @@ impl Undrained {
 /// be withdrawn. Also whether somebody was in a hurry.
 pub(super) async fn serve_until_gone(
     running: &Running,
-    mut manners: watch::Receiver<Manner>,
+    mut traffic: watch::Receiver<TrafficMode>,
     mut departs: watch::Receiver<Option<Going>>,
     beside: bool,
 ) -> (Going, bool) {
     loop {
-        match *manners.borrow_and_update() {
-            Manner::Serve => running.resume(),
-            Manner::Linger => running.linger(),
+        match *traffic.borrow_and_update() {
+            TrafficMode::Serve => running.resume(),
+            TrafficMode::Linger => running.linger(),
         }
         let gone = tokio::select! {
             going = gone(&mut departs) => going,
-            Ok(()) = manners.changed() => continue,
+            Ok(()) = traffic.changed() => continue,
         };
         running.linger();
         if beside && gone.is_followed_here() {

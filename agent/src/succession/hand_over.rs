@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    claim::Leads, config::OnDeparture, fault::Fault, fleet::Fleets, keeper::Kept, routing::remove, status::Going,
+    claim::Leads, config::OnDeparture, fault::Fault, fleet::FleetClient, keeper::Kept, routing::remove, status::Going,
 };
 
 /// How long before the end of an instance its records are removed, if they are: before it stops accepting.
@@ -18,7 +18,7 @@ const REMOVE_BEFORE: Duration = Duration::from_secs(20);
 /// `owes` says that a place is still to be given back, for which the process waits once it has drained.
 pub async fn hand_over(
     leads: Kept<Leads>,
-    mut fleets: Fleets,
+    mut fleets: FleetClient,
     mut departs: watch::Receiver<Option<Going>>,
     mut drained: watch::Receiver<bool>,
     owes: watch::Sender<bool>,
@@ -56,7 +56,7 @@ pub async fn hand_over(
 }
 
 /// How many hosts the fleet has at rest, if it was asked for a successor.
-async fn handed_over(leads: &Kept<Leads>, fleets: &mut Fleets) -> Option<u32> {
+async fn handed_over(leads: &Kept<Leads>, fleets: &mut FleetClient) -> Option<u32> {
     let before = fleets.ask_for_successor(leads).await.unwrap_or_else(|fault| {
         tracing::warn!(%fault, "no successor was asked for");
         None
@@ -82,7 +82,7 @@ async fn handed_over(leads: &Kept<Leads>, fleets: &mut Fleets) -> Option<u32> {
     }
 }
 
-impl Fleets {
+impl FleetClient {
     /// Shortly before the end, and only where that is wanted and nobody has followed.
     async fn remove_records(&self, until: OffsetDateTime) {
         if self.on_departure == OnDeparture::Keep {
@@ -104,7 +104,7 @@ impl Fleets {
         let given = async {
             match self.look().await? {
                 // Somebody may have lowered the target meanwhile.
-                Some(crew) if crew.leaves_in_one && crew.target > floor => self.end(false).await,
+                Some(fleet) if fleet.leaves_in_one && fleet.target > floor => self.end(false).await,
                 _ => Ok(()),
             }
         };
@@ -116,13 +116,13 @@ impl Fleets {
     /// Raises the target by one, unless somebody is on the way already; what it was before.
     async fn ask_for_successor(&mut self, leads: &Kept<Leads>) -> Result<Option<u32>, Fault> {
         let claimed = leads.borrow().as_ref().and_then(claimed_target);
-        let Some(crew) = self.look().await? else { return Ok(None) };
-        if self.floor(claimed).is_some_and(|floor| crew.target > floor) || crew.members > crew.target {
+        let Some(fleet) = self.look().await? else { return Ok(None) };
+        if self.floor(claimed).is_some_and(|floor| fleet.target > floor) || fleet.members > fleet.target {
             return Ok(None);
         }
-        self.set_target(crew.target + 1).await?;
-        tracing::info!(target = crew.target + 1, "a successor is asked for");
-        Ok(Some(crew.target))
+        self.set_target(fleet.target + 1).await?;
+        tracing::info!(target = fleet.target + 1, "a successor is asked for");
+        Ok(Some(fleet.target))
     }
 }
 

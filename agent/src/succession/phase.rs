@@ -102,7 +102,7 @@ impl Phases {
 mod tests {
     use super::*;
     use crate::{
-        aws::{Crew, host::tests::host},
+        aws::{FleetState, host::tests::host},
         claim::Claim,
     };
 
@@ -110,7 +110,7 @@ mod tests {
         Sight {
             claim: Some(Claim::of(&host(owner, 1), 3)),
             answers: true,
-            crew: Crew { target: 1, members: 1, settled: true, floor: Some(1), leaves_in_one: false },
+            fleet: FleetState { target: 1, members: 1, settled: true, floor: Some(1), leaves_in_one: false },
             hosts: hosts.iter().map(|(host, heard)| ((*host).to_owned(), *heard)).collect(),
         }
     }

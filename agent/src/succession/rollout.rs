@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{aws::Crew, claim::Claim, probe::Heard};
+use crate::{aws::FleetState, claim::Claim, probe::Heard};
 
 /// What a roll-out is to come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Sight {
     /// Whether that host answers over the network.
     pub answers: bool,
     /// The fleet.
-    pub crew: Crew,
+    pub fleet: FleetState,
     /// Its hosts by instance id, and what is heard of each.
     pub hosts: Vec<(String, Heard)>,
 }
@@ -56,10 +56,10 @@ pub enum Progress {
 impl Goal {
     /// How far it is, as `sight` has it; `raised` says that the fleet was seen with a host more than it has at rest.
     pub fn progress(&self, sight: &Sight, raised: bool) -> Progress {
-        let crew = &sight.crew;
+        let fleet = &sight.fleet;
         let new = sight.claim.as_ref().filter(|claim| self.old.as_ref() != Some(&claim.instance));
         let Some(owner) = new else {
-            return match (crew.members > self.floor, crew.target > self.floor) {
+            return match (fleet.members > self.floor, fleet.target > self.floor) {
                 (true, _) => Progress::Booting,
                 (false, true) => Progress::Starting,
                 (false, false) if raised => {
@@ -72,8 +72,8 @@ impl Goal {
             return Progress::Failed(why);
         }
         let name = owner.instance.clone();
-        match crew.members.saturating_sub(self.floor) {
-            0 if crew.target <= self.floor && sight.answers => Progress::Done { owner: name },
+        match fleet.members.saturating_sub(self.floor) {
+            0 if fleet.target <= self.floor && sight.answers => Progress::Done { owner: name },
             left => Progress::Leaving { owner: name, left },
         }
     }
@@ -110,8 +110,8 @@ mod tests {
     use crate::aws::host::tests::host;
 
     fn sight(owner: &str, answers: bool, target: u32, members: u32) -> Sight {
-        let crew = Crew { target, members, settled: true, floor: Some(1), leaves_in_one: false };
-        Sight { claim: Some(Claim::of(&host(owner, 1), 3)), answers, crew, hosts: Vec::new() }
+        let fleet = FleetState { target, members, settled: true, floor: Some(1), leaves_in_one: false };
+        Sight { claim: Some(Claim::of(&host(owner, 1), 3)), answers, fleet, hosts: Vec::new() }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     site::again,
 };
 use crate::{
-    aws::{Crew, depot::Depot, instances::Instances},
+    aws::{FleetState, depot::Depot, instances::Instances},
     config::Config,
     documents::HostDocument,
     fault::Fault,
@@ -22,7 +22,10 @@ use crate::{
     probe::Heard,
     publish::Catalogue,
     routing::led_to,
-    succession::{Member, Phases, Sight, Turn, Turns, Waiting},
+    succession::{
+        Phases, Sight,
+        rolling::{Member, RollingReplacement, Step, Waiting},
+    },
 };
 
 /// One look at the fleet.
@@ -37,39 +40,39 @@ impl Rollout {
             "where people are led to every host, nobody notes how many hosts the fleet has at rest: say [fleet] target";
         let floor = site.floor.ok_or_else(|| Stop::new(BAD_CONFIGURATION, unknown))?;
         let mut display = Display::new(self.json);
-        let turns = self.turns(floor, &look(site, config).await?);
+        let replacement = self.replacement(floor, &look(site, config).await?);
         let (mut phases, mut since) = (Phases::default(), (Waiting::Rest, Instant::now()));
         loop {
             let seen = look(site, config).await?;
-            let turn = turns.next(&seen.sight.crew, &seen.members);
-            display.tell(&phases.look(&seen.sight), &turn);
-            if let Turn::Wait(waiting) = &turn
+            let step = replacement.next(&seen.sight.fleet, &seen.members);
+            display.tell(&phases.look(&seen.sight), &step);
+            if let Step::Wait(waiting) = &step
                 && since.0 != *waiting
             {
                 since = (waiting.clone(), Instant::now());
             }
-            match turn {
-                Turn::Done(_) => {
-                    display.done(&turn);
+            match step {
+                Step::Done(_) => {
+                    display.done(&step);
                     return Ok(ExitCode::SUCCESS);
                 }
-                Turn::Failed { host, why } => return give_up(site, floor, [host].into(), why).await,
-                Turn::Wait(Waiting::Boot(host)) if since.1.elapsed() > self.boot => {
+                Step::Failed { host, why } => return give_up(site, floor, [host].into(), why).await,
+                Step::Wait(Waiting::Boot(host)) if since.1.elapsed() > self.boot => {
                     let boot = humantime::format_duration(self.boot);
                     return give_up(site, floor, [host.clone()].into(), format!("{host} did not answer within {boot}"))
                         .await;
                 }
-                Turn::Wait(Waiting::Launch) if since.1.elapsed() > self.boot => {
+                Step::Wait(Waiting::Launch) if since.1.elapsed() > self.boot => {
                     let boot = humantime::format_duration(self.boot);
                     return give_up(site, floor, BTreeSet::new(), format!("the fleet started no host within {boot}"))
                         .await;
                 }
                 _ if display.elapsed() > self.timeout => {
-                    return Err(Stop::new(TRY_AGAIN, format!("{turn}; the time is over: run it again to go on")));
+                    return Err(Stop::new(TRY_AGAIN, format!("{step}; the time is over: run it again to go on")));
                 }
-                Turn::Raise(to) | Turn::Lower(to) => site.set_target(to).await?,
-                Turn::End { host, replaced } => end(site, floor, &seen.sight.crew, &host, replaced).await?,
-                Turn::Wait(_) => {}
+                Step::Raise(to) | Step::Lower(to) => site.set_target(to).await?,
+                Step::End { host, replaced } => end(site, floor, &seen.sight.fleet, &host, replaced).await?,
+                Step::Wait(_) => {}
             }
             sleep(LOOK).await;
         }
@@ -77,26 +80,26 @@ impl Rollout {
 
     /// A fleet that has more hosts than at rest is in the middle of a roll-out: its youngest host need not be replaced. Nor
     /// need those that are what is wanted already.
-    fn turns(&self, floor: u32, seen: &Look) -> Turns {
+    fn replacement(&self, floor: u32, seen: &Look) -> RollingReplacement {
         let (program, package) = (self.program.clone(), self.package.clone());
-        let wanted = Turns { old: BTreeSet::new(), program, package, floor };
-        let under_way = seen.sight.crew.target > floor || seen.sight.crew.members > floor;
+        let wanted = RollingReplacement { old: BTreeSet::new(), program, package, floor };
+        let under_way = seen.sight.fleet.target > floor || seen.sight.fleet.members > floor;
         let age = |member: &&Member| (member.launched.is_none(), member.launched, member.id.clone());
         let youngest = seen.members.iter().max_by_key(age);
         let youngest = youngest.filter(|_| under_way).map(|member| member.id.clone());
         let old = seen.members.iter().filter(|member| wanted.is_wanted(member) != Some(true));
         let old = old.map(|member| member.id.clone()).filter(|id| Some(id) != youngest.as_ref()).collect();
-        Turns { old, ..wanted }
+        RollingReplacement { old, ..wanted }
     }
 }
 
 /// Ends a host. One that is not replaced lowers the target of a group with it, and of another fleet before.
-async fn end(site: &Site, floor: u32, crew: &Crew, host: &str, replaced: bool) -> Result<(), Fault> {
-    if !replaced && !crew.leaves_in_one && crew.target > floor {
+async fn end(site: &Site, floor: u32, fleet: &FleetState, host: &str, replaced: bool) -> Result<(), Fault> {
+    if !replaced && !fleet.leaves_in_one && fleet.target > floor {
         site.set_target(floor).await?;
     }
     // A group whose target is at rest already is to keep it: it would not start another for one that is too many.
-    let replaced = replaced || (crew.leaves_in_one && crew.target <= floor);
+    let replaced = replaced || (fleet.leaves_in_one && fleet.target <= floor);
     again(async || site.fleet.end(host, replaced).await).await
 }
 
@@ -106,7 +109,7 @@ async fn look(site: &Site, config: &Config) -> Result<Look, Fault> {
 
 async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
     let ids = site.fleet.members().await?;
-    let crew = site.fleet.crew(&ids).await?;
+    let fleet = site.fleet.state_of(&ids).await?;
     let led = led_to(&site.ledger, &site.aws).await?;
     let said = said(site, config).await?;
     let (mut members, mut hosts) = (Vec::new(), Vec::new());
@@ -126,7 +129,7 @@ async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
         });
         hosts.push((machine.id, heard));
     }
-    let sight = Sight { claim: None, answers: false, crew, hosts };
+    let sight = Sight { claim: None, answers: false, fleet, hosts };
     Ok(Look { sight, members })
 }
 
@@ -140,11 +143,11 @@ async fn said(site: &Site, config: &Config) -> Result<BTreeMap<String, HostDocum
 
 /// Ends the `hosts` that came to nothing, and puts the target back.
 async fn give_up(site: &Site, floor: u32, hosts: BTreeSet<String>, why: String) -> Result<ExitCode, Stop> {
-    let crew = again(async || site.fleet.look().await).await?;
+    let fleet = again(async || site.fleet.look().await).await?;
     for host in &hosts {
-        end(site, floor, &crew, host, false).await?;
+        end(site, floor, &fleet, host, false).await?;
     }
-    if hosts.is_empty() && crew.target > floor {
+    if hosts.is_empty() && fleet.target > floor {
         site.set_target(floor).await?;
     }
     let ended = match hosts.first() {

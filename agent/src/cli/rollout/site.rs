@@ -79,7 +79,7 @@ impl Site {
         let claim = self.ledger.claim(&self.aws).await?;
         // Asked once: a host that went between two answers would be counted out, and never said to be gone.
         let members = self.fleet.members().await?;
-        let crew = self.fleet.crew(&members).await?;
+        let fleet = self.fleet.state_of(&members).await?;
         let machines = Instances::new(&self.aws).listed(&members).await?;
         let hosts = join_all(machines.into_iter().map(async |machine| {
             // Where the owner answers is for its claim to say.
@@ -98,7 +98,7 @@ impl Site {
             },
             None => false,
         };
-        Ok(Sight { claim, answers, crew, hosts })
+        Ok(Sight { claim, answers, fleet, hosts })
     }
 
     /// Whether that is the host which the fleet has launched last.

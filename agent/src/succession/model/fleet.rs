@@ -1,7 +1,7 @@
 //! The fleet that starts hosts, and what hosts take turns by.
 
 use super::Seconds;
-use crate::aws::Crew;
+use crate::aws::FleetState;
 
 /// A fleet: a Spot Fleet or EC2 Fleet, or an Auto Scaling group.
 pub(super) struct Fleet {
@@ -58,9 +58,9 @@ impl Fleet {
     }
 
     /// What a host sees of it.
-    pub(super) fn seen(&self, members: u32, floor: Option<u32>, now: Seconds) -> Crew {
+    pub(super) fn seen(&self, members: u32, floor: Option<u32>, now: Seconds) -> FleetState {
         let settled = now >= self.settles;
-        Crew { target: self.target, members, settled, floor, leaves_in_one: self.is_group }
+        FleetState { target: self.target, members, settled, floor, leaves_in_one: self.is_group }
     }
 
     /// Whether it is that host's turn to leave now; that of one that is gone is over.

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use super::{
-    super::{Manner, Names, Newcomers, Situation, Step},
+    super::{Inputs, Names, Newcomers, Step, TrafficMode},
     LAST_ACCEPT, Seconds,
 };
 use crate::{
@@ -39,7 +39,7 @@ pub(super) enum OfNames {
 pub(super) enum OfPlace {
     Rest,
     /// It has looked at the fleet, and decides next.
-    Looked(Situation),
+    Looked(Inputs),
     /// It asks whether it may: for its turn, or for the hour's.
     Asks(Step),
     /// It sets the target.
@@ -105,7 +105,7 @@ pub(super) struct Host {
     pub(super) leads: Names,
     pub(super) aside: Option<Seconds>,
     pub(super) role: Role,
-    pub(super) manner: Manner,
+    pub(super) traffic: TrafficMode,
     /// How many hosts the fleet has at rest, as it knows.
     pub(super) target: Option<u32>,
     /// The lowest target that it has seen while nobody knew that.
@@ -158,7 +158,7 @@ impl Host {
             leads: Names::Unknown,
             aside: None,
             role: Role::Booting,
-            manner: Manner::Serve,
+            traffic: TrafficMode::Serve,
             target: None,
             least: None,
             asked_in: None,

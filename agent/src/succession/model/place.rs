@@ -3,7 +3,7 @@
 use std::{mem, time::Duration};
 
 use super::{
-    super::{Course, FRESH, Names, Situation, Step, course},
+    super::{Decision, FRESH, Inputs, Names, Step, decide},
     Broken, Flaw, GIVE_UP, LINGER, Seconds, TTL,
     host::OfPlace,
     world::World,
@@ -20,7 +20,7 @@ impl World {
         }
         match at {
             OfPlace::Rest => Ok(self.look_at_fleet(number)),
-            OfPlace::Looked(situation) => Ok(self.judge(number, &situation)),
+            OfPlace::Looked(inputs) => Ok(self.judge(number, &inputs)),
             OfPlace::Asks(step) => Ok(self.ask(number, step)),
             OfPlace::Sets(step) => Ok(self.set(number, step)),
             OfPlace::Waits(step) => Ok(self.wait(number, step)),
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    fn course(&self, situation: &Situation) -> Course {
+    fn decide(&self, inputs: &Inputs) -> Decision {
         let at_once = self.flaw == Flaw::LeavesAtOnce;
         let (linger, ttl) = if at_once { (1, 0) } else { (LINGER, TTL) };
         let policy = Succession {
@@ -40,7 +40,7 @@ impl World {
             rebalance: self.rebalances,
             ..Succession::default()
         };
-        course(&policy, Duration::from_secs(ttl), situation)
+        decide(&policy, Duration::from_secs(ttl), inputs)
     }
 
     /// In which epoch a host asked for a successor, and how many hosts the fleet has at rest, as this host knows.
@@ -61,19 +61,19 @@ impl World {
     fn look_at_fleet(&mut self, number: u32) -> Seconds {
         let (now, down, members) = (self.now, self.zone.down, self.members_with(number));
         let ready = self.hosts[&number].is_ready(now);
-        let situation = Situation {
+        let inputs = Inputs {
             running: self.hosts[&number].running(now),
             answered: ready,
             names: self.hosts[&number].leads,
-            crew: None,
+            fleet: None,
             owes: false,
             recommended: self.hosts[&number].recommended,
             overdue: self.overdue(number).is_some(),
         };
-        let first = self.course(&situation);
+        let first = self.decide(&inputs);
         let claim = self.zone.claimed.clone();
         let host = self.host(number);
-        (host.role, host.manner) = (first.role, first.manner);
+        (host.role, host.traffic) = (first.role, first.traffic);
         if host.cut_off || (!ready && now < down) {
             return self.dice.u64(5..20);
         }
@@ -84,10 +84,10 @@ impl World {
         let host = self.host(number);
         host.target = floor.or(host.target);
         let owes = asked_in.is_some() && asked_in > host.given_back;
-        let crew = self.fleet(number).seen(members, floor, now);
+        let fleet = self.fleet(number).seen(members, floor, now);
         if floor.is_none() && matches!(first.role, Role::Booting | Role::Owner) {
             let host = self.host(number);
-            let least = host.least.map_or(crew.target, |least| least.min(crew.target));
+            let least = host.least.map_or(fleet.target, |least| least.min(fleet.target));
             host.least = Some(least);
             host.target = Some(least);
         }
@@ -95,14 +95,14 @@ impl World {
             self.look_at_newcomers(number, floor.is_some_and(|floor| members > floor));
         }
         let overdue = self.overdue(number).is_some();
-        self.host(number).place.0 = OfPlace::Looked(Situation { crew: Some(crew), owes, overdue, ..situation });
+        self.host(number).place.0 = OfPlace::Looked(Inputs { fleet: Some(fleet), owes, overdue, ..inputs });
         1
     }
 
-    fn judge(&mut self, number: u32, situation: &Situation) -> Seconds {
-        let course = self.course(situation);
-        let below = self.flaw == Flaw::LeavesBelowTarget && course.role == Role::Superseded;
-        let next = match course.step {
+    fn judge(&mut self, number: u32, inputs: &Inputs) -> Seconds {
+        let decision = self.decide(inputs);
+        let below = self.flaw == Flaw::LeavesBelowTarget && decision.role == Role::Superseded;
+        let next = match decision.step {
             _ if below => OfPlace::Ends(false, self.now),
             Some(Step::GiveBack { .. } | Step::Dismiss { .. }) if self.flaw == Flaw::KeepsPlaces => OfPlace::Rest,
             Some(step @ Step::GiveBack { .. }) => OfPlace::Sets(step),

@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, fmt};
 
 use time::OffsetDateTime;
 
-use crate::aws::Crew;
+use crate::aws::FleetState;
 
 /// What a roll-out among many hosts is to come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Turns {
+pub struct RollingReplacement {
     /// The hosts that are to be replaced.
     pub old: BTreeSet<String>,
     /// Version of the program that the new ones are to run.
@@ -39,7 +39,7 @@ pub struct Member {
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Step {
     /// The fleet is to have so many hosts.
     Raise(u32),
     /// Nothing but to wait, for that.
@@ -81,7 +81,7 @@ impl Member {
     }
 }
 
-impl Turns {
+impl RollingReplacement {
     /// Whether this host is what was wanted; unknown while nothing is wanted in particular, or it has not said yet.
     pub fn is_wanted(&self, member: &Member) -> Option<bool> {
         let one = |wanted: &Option<String>, is: &Option<String>| {
@@ -100,7 +100,7 @@ impl Turns {
     }
 
     /// What comes next. At every moment at least as many hosts answer as the fleet has at rest, if they did in the beginning.
-    pub fn next(&self, crew: &Crew, members: &[Member]) -> Turn {
+    pub fn next(&self, fleet: &FleetState, members: &[Member]) -> Step {
         let (old, new): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|member| self.old.contains(&member.id));
         if let Some(wrong) = new.iter().find(|member| member.is_ready() && self.is_wanted(member) == Some(false)) {
             let says = |what: &Option<String>| what.clone().unwrap_or_else(|| "none that it says".to_owned());
@@ -110,46 +110,46 @@ impl Turns {
                 says(&wrong.program),
                 says(&wrong.package)
             );
-            return Turn::Failed { host: wrong.id.clone(), why };
+            return Step::Failed { host: wrong.id.clone(), why };
         }
         let settles =
             |member: &&&Member| !member.is_ready() || (self.wants_anything() && self.is_wanted(member) != Some(true));
         if let Some(boots) = new.iter().find(settles) {
-            return Turn::Wait(Waiting::Boot(boots.id.clone()));
+            return Step::Wait(Waiting::Boot(boots.id.clone()));
         }
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         // What EC2 does not know yet was launched a moment ago.
         let age = |member: &&&Member| (member.launched.is_none(), member.launched, member.id.clone());
         let oldest = |hosts: &[&Member]| hosts.iter().min_by_key(age).map(|member| member.id.clone());
         match (oldest(&old), count > self.floor) {
-            (Some(host), true) => Turn::End { host, replaced: old.len() > 1 },
-            (Some(_), false) if crew.target <= self.floor => Turn::Raise(self.floor + 1),
-            (Some(_), false) => Turn::Wait(Waiting::Launch),
+            (Some(host), true) => Step::End { host, replaced: old.len() > 1 },
+            (Some(_), false) if fleet.target <= self.floor => Step::Raise(self.floor + 1),
+            (Some(_), false) => Step::Wait(Waiting::Launch),
             // A host more than there should be, and none of those from before: that of a roll-out that was interrupted.
             (None, true) => match oldest(&new) {
-                Some(host) => Turn::End { host, replaced: false },
-                None => Turn::Wait(Waiting::Launch),
+                Some(host) => Step::End { host, replaced: false },
+                None => Step::Wait(Waiting::Launch),
             },
-            (None, false) if crew.target > self.floor => Turn::Lower(self.floor),
-            (None, false) if count < self.floor => Turn::Wait(Waiting::Launch),
-            (None, false) if crew.members > self.floor => Turn::Wait(Waiting::Rest),
-            (None, false) => Turn::Done(self.floor),
+            (None, false) if fleet.target > self.floor => Step::Lower(self.floor),
+            (None, false) if count < self.floor => Step::Wait(Waiting::Launch),
+            (None, false) if fleet.members > self.floor => Step::Wait(Waiting::Rest),
+            (None, false) => Step::Done(self.floor),
         }
     }
 }
 
-impl fmt::Display for Turn {
+impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Turn::Raise(to) => write!(f, "the fleet is to have {to} hosts"),
-            Turn::Wait(Waiting::Launch) => f.write_str("the fleet is to start a host"),
-            Turn::Wait(Waiting::Boot(host)) => write!(f, "{host} boots; the others serve"),
-            Turn::Wait(Waiting::Rest) => f.write_str("the fleet comes to rest"),
-            Turn::End { host, .. } => write!(f, "{host} is ended: the names lead to enough others"),
-            Turn::Lower(to) => write!(f, "the fleet is to have {to} hosts again"),
-            Turn::Done(1) => f.write_str("the host is a new one, and answers"),
-            Turn::Done(hosts) => write!(f, "all {hosts} hosts are new ones, and answer"),
-            Turn::Failed { why, .. } => f.write_str(why),
+            Step::Raise(to) => write!(f, "the fleet is to have {to} hosts"),
+            Step::Wait(Waiting::Launch) => f.write_str("the fleet is to start a host"),
+            Step::Wait(Waiting::Boot(host)) => write!(f, "{host} boots; the others serve"),
+            Step::Wait(Waiting::Rest) => f.write_str("the fleet comes to rest"),
+            Step::End { host, .. } => write!(f, "{host} is ended: the names lead to enough others"),
+            Step::Lower(to) => write!(f, "the fleet is to have {to} hosts again"),
+            Step::Done(1) => f.write_str("the host is a new one, and answers"),
+            Step::Done(hosts) => write!(f, "all {hosts} hosts are new ones, and answer"),
+            Step::Failed { why, .. } => f.write_str(why),
         }
     }
 }
@@ -160,8 +160,8 @@ mod tests {
 
     use super::*;
 
-    fn crew(target: u32, members: u32) -> Crew {
-        Crew { target, members, settled: true, floor: None, leaves_in_one: false }
+    fn fleet(target: u32, members: u32) -> FleetState {
+        FleetState { target, members, settled: true, floor: None, leaves_in_one: false }
     }
 
     fn member(id: &str, minute: i64, ready: bool) -> Member {
@@ -175,33 +175,37 @@ mod tests {
         }
     }
 
-    fn turns() -> Turns {
-        Turns { old: ["i-a".to_owned(), "i-b".to_owned()].into(), floor: 2, ..Turns::default() }
+    fn replacement() -> RollingReplacement {
+        RollingReplacement {
+            old: ["i-a".to_owned(), "i-b".to_owned()].into(),
+            floor: 2,
+            ..RollingReplacement::default()
+        }
     }
 
     #[test]
     fn each_host_has_its_turn_and_enough_answer_throughout() {
         let (a, b) = (member("i-a", 1, true), member("i-b", 2, true));
         let (c, d) = (|ready| member("i-c", 3, ready), |ready| member("i-d", 4, ready));
-        let end = |host: &str, replaced| Turn::End { host: host.into(), replaced };
-        let boots = |host: &str| Turn::Wait(Waiting::Boot(host.into()));
+        let end = |host: &str, replaced| Step::End { host: host.into(), replaced };
+        let boots = |host: &str| Step::Wait(Waiting::Boot(host.into()));
         let table = [
-            (crew(2, 2), vec![a.clone(), b.clone()], Turn::Raise(3)),
-            (crew(3, 2), vec![a.clone(), b.clone()], Turn::Wait(Waiting::Launch)),
-            (crew(3, 3), vec![a.clone(), b.clone(), c(false)], boots("i-c")),
-            (crew(3, 3), vec![b.clone(), a.clone(), c(true)], end("i-a", true)),
-            (crew(3, 2), vec![b.clone(), c(true)], Turn::Wait(Waiting::Launch)),
-            (crew(3, 3), vec![b.clone(), c(true), d(false)], boots("i-d")),
-            (crew(3, 3), vec![b.clone(), c(true), d(true)], end("i-b", false)),
-            (crew(2, 2), vec![c(true), d(false)], boots("i-d")),
-            (crew(3, 2), vec![c(true), d(true)], Turn::Lower(2)),
-            (crew(2, 3), vec![c(true), d(true)], Turn::Wait(Waiting::Rest)),
-            (crew(2, 2), vec![c(true), d(true)], Turn::Done(2)),
+            (fleet(2, 2), vec![a.clone(), b.clone()], Step::Raise(3)),
+            (fleet(3, 2), vec![a.clone(), b.clone()], Step::Wait(Waiting::Launch)),
+            (fleet(3, 3), vec![a.clone(), b.clone(), c(false)], boots("i-c")),
+            (fleet(3, 3), vec![b.clone(), a.clone(), c(true)], end("i-a", true)),
+            (fleet(3, 2), vec![b.clone(), c(true)], Step::Wait(Waiting::Launch)),
+            (fleet(3, 3), vec![b.clone(), c(true), d(false)], boots("i-d")),
+            (fleet(3, 3), vec![b.clone(), c(true), d(true)], end("i-b", false)),
+            (fleet(2, 2), vec![c(true), d(false)], boots("i-d")),
+            (fleet(3, 2), vec![c(true), d(true)], Step::Lower(2)),
+            (fleet(2, 3), vec![c(true), d(true)], Step::Wait(Waiting::Rest)),
+            (fleet(2, 2), vec![c(true), d(true)], Step::Done(2)),
             // One of the new ones is taken meanwhile.
-            (crew(2, 1), vec![c(true)], Turn::Wait(Waiting::Launch)),
+            (fleet(2, 1), vec![c(true)], Step::Wait(Waiting::Launch)),
         ];
-        for (number, (crew, members, expected)) in table.into_iter().enumerate() {
-            assert_eq!(turns().next(&crew, &members), expected, "row {number}");
+        for (number, (fleet, members, expected)) in table.into_iter().enumerate() {
+            assert_eq!(replacement().next(&fleet, &members), expected, "row {number}");
         }
     }
 
@@ -210,17 +214,19 @@ mod tests {
         let (a, b, c) = (member("i-a", 1, true), member("i-b", 2, true), member("i-c", 3, true));
         let wants = |program: &str, package: &str| {
             let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-            Turns { program: some(program), package: some(package), ..turns() }
+            RollingReplacement { program: some(program), package: some(package), ..replacement() }
         };
-        let next = |turns: &Turns, c: &Member| turns.next(&crew(3, 3), &[a.clone(), b.clone(), c.clone()]);
+        let next = |replacement: &RollingReplacement, c: &Member| {
+            replacement.next(&fleet(3, 3), &[a.clone(), b.clone(), c.clone()])
+        };
         for right in [wants("0.2.0", ""), wants("", "abc"), wants("0.2.0", "\"abc")] {
-            assert!(matches!(next(&right, &c), Turn::End { .. }), "{right:?}");
+            assert!(matches!(next(&right, &c), Step::End { .. }), "{right:?}");
         }
         for wrong in [wants("0.3", ""), wants("", "abd"), wants("0.2.0", "abd")] {
-            assert!(matches!(next(&wrong, &c), Turn::Failed { .. }), "{wrong:?}");
+            assert!(matches!(next(&wrong, &c), Step::Failed { .. }), "{wrong:?}");
         }
         let silent = Member { program: None, package: None, ..c.clone() };
-        assert_eq!(next(&wants("0.2.0", ""), &silent), Turn::Wait(Waiting::Boot("i-c".into())));
-        assert!(matches!(next(&turns(), &silent), Turn::End { .. }), "nothing was wanted of it");
+        assert_eq!(next(&wants("0.2.0", ""), &silent), Step::Wait(Waiting::Boot("i-c".into())));
+        assert!(matches!(next(&replacement(), &silent), Step::End { .. }), "nothing was wanted of it");
     }
 }
