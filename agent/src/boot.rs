@@ -23,8 +23,8 @@ use crate::{
     place::PackagePlace,
     presence,
     routing::{self, MovingElasticIp, MovingRecords, Multivalue, Router},
-    status::{Board, Going},
-    succession::{Effects, Sources, Succession, TrafficMode, hand_over},
+    status::Going,
+    succession::{Sources, Standpoint, Succession},
 };
 
 /// How long a host at most stays that an Elastic IP has left.
@@ -52,8 +52,6 @@ pub struct Wiring<'a> {
     pub https: SocketAddr,
     /// What they are fed with; none where another process runs them.
     pub feeds: Option<Feeds>,
-    /// Where it is said what the host is in the succession.
-    pub board: Board,
     /// Whether the host departs.
     pub departs: watch::Receiver<Option<Going>>,
     /// Whether it has drained.
@@ -68,17 +66,17 @@ pub struct Decided {
     pub notices: Kept<Outlook>,
     /// That the host leaves its fleet.
     pub leaves: watch::Receiver<Option<Going>>,
-    /// How visitors are treated.
-    pub traffic: watch::Receiver<TrafficMode>,
+    /// What the host is in the succession, and how it treats its visitors.
+    pub standpoint: Kept<Standpoint>,
     /// Whether what leads to a host that departs alone is away; none where nothing leads to it.
     pub away: Option<watch::Receiver<bool>>,
-    /// Whether the place of this host in its fleet is still to be given back.
-    pub owes: watch::Receiver<bool>,
+    /// Whether a host that departs has handed over what it has to; none where it never has to.
+    pub handed_over: Option<watch::Receiver<bool>>,
 }
 
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
 pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
-    let Wiring { config, folders, https, feeds, board, departs, drained } = wiring;
+    let Wiring { config, folders, https, feeds, departs, drained } = wiring;
     let (host, aws, notices) = instance(config, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let packages = runner.keep(packages).await.held;
@@ -90,10 +88,8 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let listener = Listener::new(domain.clone(), https, feeds, packages.clone(), held, host.clone());
     let answering = runner.keep(listener).await.held;
 
-    let (mode, traffic) = watch::channel(TrafficMode::Serve);
     let (leaving, leaves) = watch::channel(None);
-    let (owing, owes) = watch::channel(false);
-    let mut names = None;
+    let (mut names, mut succession) = (None, None);
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host.clone()) {
         let (waits, waiting) = watch::channel(None);
         runner.beside(watch_waiting((domain, https), host.clone(), certificates, waits));
@@ -102,15 +98,15 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let many = config.leading == Leading::Multivalue;
         let sources = routing::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
         let leads = lead(config, ledger, sources, runner).await;
-        // Where every host is led to, nobody has to follow one that goes: its fleet replaces it.
-        if !many {
-            runner.beside(hand_over(leads.held.clone(), fleets.clone(), departs.clone(), drained, owing));
-        }
-        let (leads_to, outlook) = (leads.held.clone(), notices.clone());
-        let sources = Sources { leads: leads_to, answering: answering.clone(), outlook };
-        let effects = Effects { traffic: mode, leaving };
-        let succession = Succession::new(pace(config), sources, effects, fleets, board);
-        runner.keep(if many { succession.of_many() } else { succession }).await;
+        let sources = Sources {
+            leads: leads.held.clone(),
+            answering: answering.clone(),
+            outlook: notices.clone(),
+            departs: departs.clone(),
+            drained,
+        };
+        let keeper = Succession::new(pace(config), sources, leaving, fleets);
+        succession = Some(runner.keep(if many { keeper.of_many() } else { keeper }).await);
         names = Some(leads);
     }
     let away = names.as_ref().map(|names| names.departed.clone());
@@ -118,7 +114,9 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let sources = presence::Sources { host, packages, answering, names };
         runner.beside(presence::tell(sources, place.clone(), aws.clone(), departs));
     }
-    Decided { aws, notices, leaves, traffic, away, owes }
+    let handed_over = succession.as_ref().map(|succession| succession.departed.clone());
+    let standpoint = succession.map_or_else(|| watch::channel(None).1, |succession| succession.held);
+    Decided { aws, notices, leaves, standpoint, away, handed_over }
 }
 
 /// Who the host is, the way to AWS, and what the instance is told; nothing of that where nothing of AWS is used.

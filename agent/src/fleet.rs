@@ -44,10 +44,10 @@ pub struct FleetClient {
     named: Option<String>,
     target: Option<u32>,
     bucket: Option<Bucket>,
-    pub(crate) ledger: Ledger,
-    pub(crate) on_departure: OnDeparture,
-    pub(crate) aws: Kept<Aws>,
-    pub(crate) host: Kept<Host>,
+    ledger: Ledger,
+    on_departure: OnDeparture,
+    aws: Kept<Aws>,
+    host: Kept<Host>,
     found: Arc<OnceCell<Option<Fleet>>>,
 }
 
@@ -113,6 +113,31 @@ impl FleetClient {
             Some(aws) => self.ledger.claim(&aws).await,
             None => Ok(None),
         }
+    }
+
+    /// The way to AWS and who this host is, once both are known.
+    pub(crate) fn known(&self) -> Option<(Aws, Host)> {
+        let aws = self.aws.borrow().clone();
+        aws.zip(self.host.borrow().clone())
+    }
+
+    /// Where the names of its hosts are.
+    pub(crate) fn names(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Whether the records that lead to a host that is taken are removed if none has followed.
+    pub(crate) fn removes_records(&self) -> bool {
+        self.on_departure == OnDeparture::Remove
+    }
+
+    /// Says in the claim that this host goes, if it holds the names; and whether the fleet, which had the target `asked` before,
+    /// was asked for a successor.
+    pub(crate) async fn say_departing(&self, asked: Option<u32>) -> Result<(), Fault> {
+        let Some((aws, host)) = self.known() else { return Ok(()) };
+        let said = self.ledger.depart(&aws, &host, asked.is_some(), asked).await?;
+        tracing::info!(said, asked = asked.is_some(), "the claim says that this host goes");
+        Ok(())
     }
 
     /// Only one host leaves at a time. The turn of one that is no longer counted is over.
@@ -269,8 +294,7 @@ impl FleetClient {
     }
 
     async fn fleet(&self) -> Result<Option<Fleet>, Fault> {
-        let (aws, host) = (self.aws.borrow().clone(), self.host.borrow().clone());
-        let (Some(aws), Some(host)) = (aws, host) else { return Ok(None) };
+        let Some((aws, host)) = self.known() else { return Ok(None) };
         let found = self.found.get_or_try_init(|| async {
             let found = match &self.named {
                 _ if !IS_BUILT_IN => None,

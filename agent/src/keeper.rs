@@ -4,7 +4,7 @@
 //! result verified by looking again, back-off, panics caught and reported, one report on the board. What a keeper
 //! holds is yielded as [`Kept`], which the keepers after it are built from: a wrong boot order does not compile.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, convert::Infallible, future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::{
@@ -14,11 +14,9 @@ use tokio::{
 
 use crate::{
     fault::{Cure, Fault, jittered},
-    status::{Going, Part, Place, Spent},
+    status::{Going, Part, Place, Role, Spent},
 };
 
-/// The limit of one try of what a keeper does when its host departs: a spot notice leaves two minutes for all of it.
-const DEPART: Duration = Duration::from_secs(30);
 /// The longest pause before it is tried again.
 const DEPART_AGAIN: Duration = Duration::from_secs(5);
 
@@ -84,6 +82,10 @@ pub trait Keeper: Send + 'static {
 
     /// Whether it goes on while the host departs.
     const GOES_ON: bool = false;
+    /// Whether one look tells people how things are, so that `spothost check` takes it.
+    const CHECKED: bool = true;
+    /// The limit of one try of what it does when the host departs: a spot notice leaves two minutes for all of it.
+    const DEPARTS_WITHIN: Duration = Duration::from_secs(30);
 
     /// How often to look, and how long a look and a correction may take.
     fn pace(&self) -> Pace;
@@ -133,6 +135,11 @@ pub trait Keeper: Send + 'static {
     /// The drift, as people are told it.
     fn drifting(drift: &Self::Drift) -> String;
 
+    /// What the host is in the succession by what is held, and why, where this part says it.
+    fn role(_held: &Self::Held) -> Option<(Role, &str)> {
+        None
+    }
+
     /// Notes of what is held that a person should know.
     fn notes(_held: &Self::Held) -> Vec<String> {
         Vec::new()
@@ -175,6 +182,13 @@ pub enum Judgement<H, D> {
         /// What is not as it should be.
         fault: Fault,
     },
+    /// This is held, but the look came to less than it should: it is made again as after any fault.
+    Unseen {
+        /// What is held.
+        held: H,
+        /// What kept the rest from being seen.
+        fault: Fault,
+    },
     /// It is not as it should be, and this program will not correct it. The look itself went well, so the next one
     /// comes at the usual pace: what a person mends is found at once.
     Refused(Fault),
@@ -189,8 +203,25 @@ impl<H, D> Judgement<H, D> {
             Judgement::Waits(need) => Judgement::Waits(need),
             Judgement::StandsAside(held) => Judgement::StandsAside(held),
             Judgement::KeptDespite { held, fault } => Judgement::KeptDespite { held, fault },
+            Judgement::Unseen { held, fault } => Judgement::Unseen { held, fault },
             Judgement::Refused(fault) => Judgement::Refused(fault),
         }
+    }
+
+    /// The same where nothing is to be corrected.
+    ///
+    /// # Errors
+    /// What is to be corrected, and what is held meanwhile.
+    fn settled(self) -> Result<Judgement<H, Infallible>, (D, Option<H>)> {
+        Ok(match self {
+            Judgement::Kept(held) => Judgement::Kept(held),
+            Judgement::Drifted { drift, meanwhile } => return Err((drift, meanwhile)),
+            Judgement::Waits(need) => Judgement::Waits(need),
+            Judgement::StandsAside(held) => Judgement::StandsAside(held),
+            Judgement::KeptDespite { held, fault } => Judgement::KeptDespite { held, fault },
+            Judgement::Unseen { held, fault } => Judgement::Unseen { held, fault },
+            Judgement::Refused(fault) => Judgement::Refused(fault),
+        })
     }
 }
 
@@ -226,7 +257,7 @@ pub async fn keep<K: Keeper>(
 /// Lets `keeper` do what it does when the host departs, again and again until it is done.
 async fn depart<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held>) {
     let mut tries = 0;
-    while let Err(fault) = guarded(within(DEPART, "departing", keeper.depart())).await {
+    while let Err(fault) = guarded(within(K::DEPARTS_WITHIN, "departing", keeper.depart())).await {
         tries += 1;
         let pause = fault.spread(fault.pause(tries).min(DEPART_AGAIN), fastrand::f64());
         place.failed(&fault, tries, pause);
@@ -245,55 +276,50 @@ async fn until(departing: &mut watch::Receiver<Option<Going>>, so: impl FnMut(&O
 async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held>) {
     if let Some(held) = keeper.remembered().await {
         place.holds(&K::holding(&held));
-        yields.hold(held);
+        hold::<K>(held, place, yields);
     }
     let mut tries = 0;
     loop {
         let pace = keeper.pace();
-        let pause = match guarded(round(keeper, place, yields)).await {
-            Ok(Round::Kept(held)) => {
-                tries = 0;
-                place.kept(&K::holding(&held), K::notes(&held), pace.look);
-                yields.hold(held);
-                yields.end(Ended::Well);
-                jittered(pace.look, fastrand::f64())
-            }
-            Ok(Round::Waits(need)) => {
-                tries = 0;
-                place.waits(&need);
-                yields.end(Ended::Waiting);
-                pace.look
-            }
-            Ok(Round::StandsAside(held)) => {
-                tries = 0;
-                place.stands_aside(&K::holding(&held), pace.look);
-                yields.hold(held);
-                yields.end(Ended::Aside);
-                jittered(pace.look, fastrand::f64())
-            }
-            Ok(Round::Refused(fault)) => {
-                tries += 1;
-                place.failed(&fault, tries, pace.look);
-                yields.end(Ended::Failed);
-                jittered(pace.look, fastrand::f64())
-            }
-            Ok(Round::KeptDespite(held, fault)) => {
-                tries += 1;
-                place.holds(&K::holding(&held));
-                place.failed(&fault, tries, pace.look);
-                yields.hold(held);
-                yields.end(Ended::Despite);
-                jittered(pace.look, fastrand::f64())
-            }
-            Err(fault) => {
-                tries += 1;
-                let longest = if fault.cure == Cure::Retry { pace.longest_pause } else { Duration::MAX };
-                let pause = fault.spread(fault.pause(tries).min(longest), fastrand::f64());
-                place.failed(&fault, tries, pause);
-                yields.end(Ended::Failed);
-                pause
-            }
+        let judged = guarded(round(keeper, place, yields)).await;
+        tries = match &judged {
+            Ok(Judgement::Kept(_) | Judgement::StandsAside(_) | Judgement::Waits(_)) => 0,
+            _ => tries + 1,
         };
+        let (pause, ended) = match judged {
+            Ok(Judgement::Kept(held)) => {
+                place.kept(&K::holding(&held), K::notes(&held), pace.look);
+                hold::<K>(held, place, yields);
+                (jittered(pace.look, fastrand::f64()), Ended::Well)
+            }
+            Ok(Judgement::Waits(need)) => {
+                place.waits(&need);
+                (pace.look, Ended::Waiting)
+            }
+            Ok(Judgement::StandsAside(held)) => {
+                place.stands_aside(&K::holding(&held), pace.look);
+                hold::<K>(held, place, yields);
+                (jittered(pace.look, fastrand::f64()), Ended::Aside)
+            }
+            Ok(Judgement::Refused(fault)) => {
+                place.failed(&fault, tries, pace.look);
+                (jittered(pace.look, fastrand::f64()), Ended::Failed)
+            }
+            Ok(Judgement::KeptDespite { held, fault }) => {
+                place.holds(&K::holding(&held));
+                hold::<K>(held, place, yields);
+                place.failed(&fault, tries, pace.look);
+                (jittered(pace.look, fastrand::f64()), Ended::Despite)
+            }
+            Ok(Judgement::Unseen { held, fault }) => {
+                place.holds(&K::holding(&held));
+                hold::<K>(held, place, yields);
+                (failed(&fault, tries, pace, place), Ended::Failed)
+            }
+            Ok(Judgement::Drifted { drift, .. }) => match drift {},
+            Err(fault) => (failed(&fault, tries, pace, place), Ended::Failed),
+        };
+        yields.end(ended);
         place.moves_within(pause);
         tokio::select! {
             () = sleep(pause) => {}
@@ -302,33 +328,39 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::He
     }
 }
 
-enum Round<H> {
-    Kept(H),
-    Waits(String),
-    StandsAside(H),
-    KeptDespite(H, Fault),
-    Refused(Fault),
+/// Yields what is held, and tells what the host is by that.
+fn hold<K: Keeper>(held: K::Held, place: &Place, yields: &Yields<K::Held>) {
+    if let Some((role, why)) = K::role(&held) {
+        place.role(role, why);
+    }
+    yields.hold(held);
+}
+
+/// Tells of a round that failed for the `tries`th time in a row; the pause before the next one.
+fn failed(fault: &Fault, tries: u32, pace: Pace, place: &Place) -> Duration {
+    let longest = if fault.cure == Cure::Retry { pace.longest_pause } else { Duration::MAX };
+    let pause = fault.spread(fault.pause(tries).min(longest), fastrand::f64());
+    place.failed(fault, tries, pause);
+    pause
 }
 
 /// Look, compare, correct, and look again; a correction that a second look does not find is a fault.
-async fn round<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held>) -> Result<Round<K::Held>, Fault> {
+async fn round<K: Keeper>(
+    keeper: &mut K,
+    place: &Place,
+    yields: &Yields<K::Held>,
+) -> Result<Judgement<K::Held, Infallible>, Fault> {
     if let Some(need) = keeper.lacks() {
-        return Ok(Round::Waits(need));
+        return Ok(Judgement::Waits(need));
     }
-    let drift = match look(keeper, place).await? {
-        Judgement::Kept(held) => return Ok(Round::Kept(held)),
-        Judgement::Waits(need) => return Ok(Round::Waits(need)),
-        Judgement::StandsAside(why) => return Ok(Round::StandsAside(why)),
-        Judgement::KeptDespite { held, fault } => return Ok(Round::KeptDespite(held, fault)),
-        Judgement::Refused(fault) => return Ok(Round::Refused(fault)),
-        Judgement::Drifted { drift, meanwhile } => {
-            if let Some(held) = meanwhile {
-                place.holds(&K::holding(&held));
-                yields.hold(held);
-            }
-            drift
-        }
+    let (drift, meanwhile) = match look(keeper, place).await?.settled() {
+        Ok(settled) => return Ok(settled),
+        Err(drifted) => drifted,
     };
+    if let Some(held) = meanwhile {
+        place.holds(&K::holding(&held));
+        hold::<K>(held, place, yields);
+    }
     let what = K::drifting(&drift);
     tracing::info!("{}: {what}", K::PART);
     place.doing(Spent::Correcting, what.as_str());
@@ -339,16 +371,9 @@ async fn round<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held
         converged = converged => converged?,
         () = tell_progress(place, progress) => {}
     }
-    match look(keeper, place).await? {
-        Judgement::Kept(held) => Ok(Round::Kept(held)),
-        Judgement::Waits(need) => Ok(Round::Waits(need)),
-        Judgement::StandsAside(why) => Ok(Round::StandsAside(why)),
-        Judgement::KeptDespite { held, fault } => Ok(Round::KeptDespite(held, fault)),
-        Judgement::Refused(fault) => Ok(Round::Refused(fault)),
-        Judgement::Drifted { drift, .. } => {
-            Err(Fault::retry(what, format!("it was done, but a second look finds: {}", K::drifting(&drift))))
-        }
-    }
+    look(keeper, place).await?.settled().map_err(|(drift, _)| {
+        Fault::retry(what, format!("it was done, but a second look finds: {}", K::drifting(&drift)))
+    })
 }
 
 async fn look<K: Keeper>(keeper: &mut K, place: &Place) -> Result<Judgement<K::Held, K::Drift>, Fault> {
@@ -462,6 +487,7 @@ mod tests {
         fn judge(&self, seen: u32) -> Judgement<u32, u32> {
             match seen {
                 7 => Judgement::Kept(7),
+                8 => Judgement::Unseen { held: 8, fault: Fault::retry("looking further", "connection refused") },
                 other => Judgement::Drifted { drift: other, meanwhile: None },
             }
         }
@@ -482,6 +508,10 @@ mod tests {
             }
             world.departures += 1;
             Ok(())
+        }
+
+        fn role(held: &u32) -> Option<(Role, &str)> {
+            (*held == 8).then_some((Role::Standby, "it reads 8"))
         }
 
         fn holding(held: &u32) -> String {
@@ -628,6 +658,15 @@ mod tests {
         running.depart.send_replace(None);
         running.after(1).await;
         assert_eq!(running.world.lock().expect("unpoisoned").value, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn look_that_came_to_less_yields_what_is_held_and_is_made_again_soon() {
+        let running = Running::start(World { value: 8, ..World::default() });
+        let status = running.after(3).await;
+        assert_eq!((status.parts[0].phase, *running.held.borrow()), (Phase::Degraded, Some(8)));
+        assert_eq!((*running.ended.borrow(), status.role), (Ended::Failed, Role::Standby));
+        assert!(running.world.lock().expect("unpoisoned").looks >= 3, "as after any fault");
     }
 
     #[tokio::test(start_paused = true)]

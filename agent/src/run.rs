@@ -68,15 +68,7 @@ pub async fn run(
     let shown = feeds.identity.clone();
     let mut runner = AtWork { board: board.clone(), departs: departs.clone() };
     let decided = boot::wire(
-        Wiring {
-            config,
-            folders,
-            https: listen.https,
-            feeds: Some(feeds),
-            board: board.clone(),
-            departs: departs.clone(),
-            drained: drains,
-        },
+        Wiring { config, folders, https: listen.https, feeds: Some(feeds), departs: departs.clone(), drained: drains },
         &mut runner,
     )
     .await;
@@ -99,7 +91,7 @@ pub async fn run(
         tokio::spawn(tell_metrics(address, running.counters()));
     }
 
-    let (going, hurried) = serve_until_gone(&running, decided.traffic, departs, beside).await;
+    let (going, hurried) = serve_until_gone(&running, decided.standpoint, departs, beside).await;
     let (_, hard) = going.deadlines(OffsetDateTime::now_utc());
     let until = Instant::now() + hard.min(LONGEST_SOFT);
     let mut running = Some(running);
@@ -113,7 +105,9 @@ pub async fn run(
     if let Some(mut away) = decided.away {
         let _ = timeout(TAKE_AWAY, away.wait_for(|away| *away)).await;
     }
-    give_back(&going, decided.owes).await;
+    if let Some(handed_over) = decided.handed_over {
+        give_back(&going, handed_over).await;
+    }
     board.gone();
     writer.abort();
     // It may be writing; the last word is this one.

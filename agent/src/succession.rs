@@ -8,55 +8,62 @@
 //!       └─────────► failed               └───────────────── superseded ── [then = "retire"] ─► leaves the fleet
 //! ```
 //!
-//! Who may take the names is [`right`](crate::claim::right); what a host is and does next is [`decision`]; both are pure, and the model test
-//! drives them through thousands of drawn histories. This keeper only looks at what they need to know, treats visitors
-//! as they say, and carries their steps out. The names themselves are the address keeper's.
+//! Who may take the names is [`right`](crate::claim::right); what a host is and does next is [`decide`]; both are pure. In
+//! which order it asks and acts, and upon which conditions, is said by `steps.rs`, which does no I/O. The model test drives
+//! all of it through thousands of drawn histories. This keeper only carries the requests out. The names themselves are the
+//! address keeper's.
 
 use std::time::Duration;
 
-use tokio::{sync::watch, time::Instant};
+use time::OffsetDateTime;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use crate::{
-    aws::FleetState,
-    claim::{Claim, Leads},
-    config::{Succession as Policy, Then},
+    claim::Leads,
+    config::Succession as Policy,
     departure::Outlook,
     fault::Fault,
     fleet::FleetClient,
     keeper::{Judgement, Keeper, Kept, Pace},
     listener::Answering,
-    status::{Board, Going, Part, Role},
+    routing,
+    status::{Going, Part, Role},
 };
 
 mod decision;
-mod hand_over;
 #[cfg(test)]
 mod model;
 mod newcomers;
 mod phase;
 pub mod rolling;
 mod rollout;
+mod steps;
 
 pub use decision::{Decision, Inputs, Names, Step, TrafficMode, decide};
-pub use hand_over::hand_over;
 pub use newcomers::Newcomers;
 pub use phase::{Change, Phase, Phases};
 pub use rollout::{Goal, Progress, Sight};
 
-/// How often the owner looks who else is in its fleet, at most.
-const NEWCOMERS: Duration = Duration::from_secs(300);
+use steps::{Context, Correcting, HandingOver, Looking, Memory, Outcome, Request, Rules, Steps, Watched};
 
-/// What speaks for it is this old at most when a host is ended: whoever was stopped meanwhile, or had to wait for an answer,
-/// knows nothing of what has become of the others.
-const FRESH: Duration = Duration::from_secs(20);
+/// The limit of the requests of one look. What a host is follows from the names alone, whatever the fleet says, so this comes
+/// before the limit of the look itself.
+const LOOK_LIMIT: Duration = Duration::from_secs(25);
+/// How long before the end of an instance its records are removed, if they are: before it stops accepting.
+const REMOVE_BEFORE: Duration = Duration::from_secs(20);
 
-/// What a host is in the succession, and why.
+/// What a host is in the succession, and how it treats its visitors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standpoint {
     /// What it is.
     pub role: Role,
     /// Where the names lead, in words.
     pub why: String,
+    /// How visitors are treated.
+    pub traffic: TrafficMode,
 }
 
 /// What the keeper is built from.
@@ -67,172 +74,119 @@ pub struct Sources {
     pub answering: Kept<Answering>,
     /// What the instance is told.
     pub outlook: Kept<Outlook>,
+    /// Why and until when the host departs, if it does.
+    pub departs: watch::Receiver<Option<Going>>,
+    /// Whether its visitors have gone.
+    pub drained: watch::Receiver<bool>,
 }
 
-/// Where the keeper says what follows from its role.
-pub struct Effects {
-    /// How visitors are treated.
-    pub traffic: watch::Sender<TrafficMode>,
-    /// That this host leaves.
-    pub leaving: watch::Sender<Option<Going>>,
+/// What a look found.
+pub struct Seen {
+    inputs: Inputs,
+    /// Where the names lead, in words.
+    why: String,
+    /// Whether it is known that there is no fleet.
+    fleetless: bool,
+    /// What kept the host from looking at its fleet.
+    failed: Option<Fault>,
 }
 
 /// Keeper of a host's place in the succession.
 pub struct Succession {
-    policy: Policy,
-    ttl: Duration,
     look: Duration,
     sources: Sources,
-    effects: Effects,
-    fleets: FleetClient,
-    board: Board,
+    fleet: FleetClient,
+    memory: Memory,
     begun: Instant,
-    /// Since when the names lead elsewhere.
-    aside: Option<Instant>,
-    /// The claim, as a host has to read it that does not answer yet and so has no business with the names.
-    claim: Option<Claim>,
-    /// The other hosts of the fleet, and when they were last looked at, while this one is the owner.
-    newcomers: (Newcomers, Option<Instant>),
-    /// The epoch of the claim in which a host asked for a successor whose place was given back.
-    given_back: Option<u64>,
-    /// Whether people are led to every host, so that nobody follows another.
-    of_many: bool,
+    /// Says that this host leaves.
+    leaving: watch::Sender<Option<Going>>,
+    /// Whether it has ended itself.
+    left: bool,
+    /// What is left to do of a departure.
+    handing_over: Option<HandingOver>,
 }
 
 impl Succession {
-    /// Keeps the place of a host whose records live for `ttl`, looking every `look`.
+    /// Keeps the place of a host whose records live for `ttl`, looking every `look`. Once it has ended itself, `leaving` says so.
     pub fn new(
         (policy, ttl, look): (Policy, Duration, Duration),
         sources: Sources,
-        effects: Effects,
-        fleets: FleetClient,
-        board: Board,
+        leaving: watch::Sender<Option<Going>>,
+        fleet: FleetClient,
     ) -> Succession {
+        let memory = Memory::new(Rules { policy, ttl, of_many: false }, Duration::ZERO);
         let begun = Instant::now();
-        Succession {
-            policy,
-            ttl,
-            look,
-            sources,
-            effects,
-            fleets,
-            board,
-            begun,
-            aside: None,
-            claim: None,
-            newcomers: (Newcomers::default(), None),
-            given_back: None,
-            of_many: false,
-        }
+        Succession { look, sources, fleet, memory, begun, leaving, left: false, handing_over: None }
     }
 
     /// The same for one of many hosts, all of which people are led to: none follows another, and none is asked for. One that
     /// never comes to answer is replaced all the same.
     #[must_use]
-    pub fn of_many(self) -> Succession {
-        let policy = Policy { rebalance: false, ..self.policy };
-        Succession { policy, of_many: true, ..self }
+    pub fn of_many(mut self) -> Succession {
+        self.memory.rules.of_many = true;
+        self.memory.rules.policy.rebalance = false;
+        self
     }
 
-    /// A host without a fleet has nothing to leave: it stands by.
-    fn policy(&self) -> Policy {
-        match self.fleets.is_none() {
-            true => Policy { then: Then::StandBy, ..self.policy.clone() },
-            false => self.policy.clone(),
-        }
-    }
-
-    fn names(&mut self) -> Names {
-        match &*self.sources.leads.borrow() {
-            None => Names::Unknown,
-            Some(Leads::Here(_)) => {
-                self.aside = None;
-                Names::Here
-            }
-            Some(Leads::Elsewhere(other)) => {
-                let since = self.aside.get_or_insert_with(Instant::now).elapsed();
-                Names::Elsewhere { since, held: other.held, answers: other.answers }
-            }
-        }
-    }
-
-    fn inputs(&mut self) -> Inputs {
-        let names = self.names();
-        Inputs {
-            running: self.begun.elapsed(),
-            answered: self.sources.answering.borrow().is_some(),
-            names,
-            fleet: None,
-            owes: false,
+    fn watched(&self) -> Watched {
+        Watched {
+            leads: self.sources.leads.borrow().clone(),
+            answers: self.sources.answering.borrow().is_some(),
+            placed: self.fleet.is_placed(),
             recommended: *self.sources.outlook.borrow() == Some(Outlook::Recommended),
-            overdue: self.overdue().is_some(),
+            instance: self.fleet.instance().ok(),
+            location: self.fleet.location(),
+            fleetless: self.fleet.is_none(),
+            at_rest: self.fleet.floor(None),
         }
     }
 
-    /// Looks at the fleet where it matters. Also whether a place is owed.
-    async fn look_at_fleet(&mut self, role: Role) -> Result<(Option<FleetState>, bool), Fault> {
-        // A host that answers at its address has the address keeper looking, unless that has come to nothing for long.
-        let looks = self.sources.answering.borrow().is_some() && self.fleets.is_placed() && role != Role::Failed;
-        if !looks {
-            self.claim = self.fleets.claim().await?;
-        }
-        let (asked_in, target) = self.claimed();
-        let floor = self.fleets.floor(target);
-        let owes = asked_in.is_some() && asked_in > self.given_back;
-        let matters = match role {
-            Role::Superseded | Role::Standby | Role::Failed => !self.fleets.is_none(),
-            Role::Owner if self.of_many => false,
-            Role::Owner => floor.is_none() || owes || self.policy.rebalance || self.newcomers_are_due(),
-            Role::Booting => owes,
-            Role::Departing => false,
-        };
-        if !matters {
-            return Ok((None, owes));
-        }
-        let Some(seen) = self.fleets.look().await? else { return Ok((None, owes)) };
-        if role == Role::Owner && self.newcomers_are_due() {
-            self.look_at_newcomers(floor.is_some_and(|floor| seen.members > floor)).await?;
-        }
-        // Nothing of ours changes what a fleet of many is to have.
-        let floor = floor.or(self.of_many.then_some(seen.target));
-        Ok((Some(FleetState { floor, ..seen }), owes))
+    /// Lets `act` go by what the host remembers and knows at this moment.
+    fn now<T>(&mut self, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let watched = self.watched();
+        act(&mut Context { memory: &mut self.memory, watched: &watched, now: self.begun.elapsed() })
     }
 
-    fn newcomers_are_due(&self) -> bool {
-        let pause = (self.policy.give_up / 10).min(NEWCOMERS);
-        !self.fleets.is_none() && self.newcomers.1.is_none_or(|at| at.elapsed() >= pause)
-    }
-
-    /// Looks who else is there, where the fleet has more hosts than at rest.
-    async fn look_at_newcomers(&mut self, too_many: bool) -> Result<(), Fault> {
-        let others = if too_many { self.fleets.others().await? } else { Vec::new() };
-        let mut seen = Vec::new();
-        for (instance, address) in others {
-            let answers = match address {
-                Some(address) if !self.newcomers.0.has_answered(&instance) => self.fleets.answers_at(address).await,
-                _ => false,
-            };
-            seen.push((instance, answers));
+    /// Carries out `steps`, request by request.
+    async fn drive(&mut self, steps: &mut (impl Steps + Send)) -> Result<(), Fault> {
+        while let Some(request) = self.now(|context| steps.next(context))? {
+            let outcome = self.carry_out(request).await.unwrap_or_else(Outcome::Failed);
+            self.now(|context| steps.came(outcome, context))?;
         }
-        self.newcomers.0.seen(seen, self.begun.elapsed());
-        self.newcomers.1 = Some(Instant::now());
         Ok(())
     }
 
-    /// A host that has had twice the time after which it should have left by itself.
-    fn overdue(&self) -> Option<String> {
-        self.newcomers.0.overdue(self.policy.give_up * 2, self.begun.elapsed()).map(str::to_owned)
-    }
-
-    /// In which epoch a host asked for a successor, and how many hosts the fleet has at rest.
-    fn claimed(&self) -> (Option<u64>, Option<u32>) {
-        let here = self.fleets.location();
-        let of = |claim: &Claim| (claim.asked_in(here.as_ref()), claim.target_in(here.as_ref()));
-        match &*self.sources.leads.borrow() {
-            Some(Leads::Here(here)) => (here.asked_in, here.target),
-            Some(Leads::Elsewhere(other)) => of(&other.claim),
-            None => self.claim.as_ref().map(of).unwrap_or_default(),
+    async fn carry_out(&mut self, request: Request) -> Result<Outcome, Fault> {
+        match request {
+            Request::ReadClaim => return self.fleet.claim().await.map(Outcome::Claim),
+            Request::LookAtFleet => return self.fleet.look().await.map(Outcome::Fleet),
+            Request::ListOthers => return self.fleet.others().await.map(Outcome::Others),
+            Request::AskAt(address) => return Ok(Outcome::Answers(self.fleet.answers_at(address).await)),
+            Request::AskClaimant(claim) => return Ok(Outcome::Answers(self.fleet.answers(&claim).await)),
+            Request::Settle => return self.fleet.settled().await.map(|fleet| Outcome::Fleet(Some(fleet))),
+            Request::TakeTurn => self.fleet.take_turn().await?,
+            Request::TakeEarlyTurn => self.fleet.take_the_hours_turn().await?,
+            Request::SpendReplacement(many) => self.fleet.spend_a_replacement(many).await?,
+            Request::SetTarget(to) => self.fleet.set_target(to).await?,
+            Request::Dismiss(instance) => self.fleet.dismiss(&instance).await?,
+            Request::End { replaced } => self.fleet.end(replaced).await?,
+            Request::SayDeparting { asked } => self.fleet.say_departing(asked).await?,
+            Request::RemoveRecords => {
+                let until = self.sources.departs.borrow().as_ref().and_then(|going| going.until);
+                let left = until.and_then(|until| Duration::try_from(until - OffsetDateTime::now_utc()).ok());
+                tokio::time::sleep(left.unwrap_or_default().saturating_sub(REMOVE_BEFORE)).await;
+                if let Some((aws, host)) = self.fleet.known() {
+                    let removed = routing::remove(self.fleet.names(), &aws, &host).await?;
+                    tracing::info!(removed, "the records that lead here");
+                }
+            }
+            Request::Drain => {
+                if self.sources.drained.wait_for(|drained| *drained).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
         }
+        Ok(Outcome::Done)
     }
 
     fn why(&self) -> String {
@@ -245,11 +199,14 @@ impl Succession {
 }
 
 impl Keeper for Succession {
-    type Seen = Inputs;
-    type Drift = (Step, Standpoint);
+    type Seen = Seen;
+    type Drift = Step;
     type Held = Standpoint;
     const PART: Part = Part::Succession;
     const NEEDS: &'static [Part] = &[Part::Listener, Part::Address];
+    // What a host is in the succession is seen of those that run.
+    const CHECKED: bool = false;
+    const DEPARTS_WITHIN: Duration = Duration::from_secs(300);
 
     fn pace(&self) -> Pace {
         Pace {
@@ -269,150 +226,70 @@ impl Keeper for Succession {
         }
     }
 
-    async fn observe(&mut self) -> Result<Inputs, Fault> {
-        let inputs = self.inputs();
-        // What a host is follows from the names alone, and so does how it treats its visitors, whatever the fleet says.
-        let now = decide(&self.policy(), self.ttl, &inputs);
-        self.board.role(now.role, &self.why());
-        self.effects.traffic.send_if_modified(|traffic| std::mem::replace(traffic, now.traffic) != now.traffic);
-        let (fleet, owes) = self.look_at_fleet(now.role).await?;
-        Ok(Inputs { fleet, owes, overdue: self.overdue().is_some(), ..inputs })
+    async fn observe(&mut self) -> Result<Seen, Fault> {
+        // A departure that was called off is over, and the next one begins anew.
+        self.handing_over = None;
+        let mut looking = self.now(Looking::new);
+        let why = self.why();
+        let mut failed = None;
+        if !self.left {
+            failed = match timeout(LOOK_LIMIT, self.drive(&mut looking)).await {
+                Ok(looked) => looked.err(),
+                Err(_) => Some(Fault::retry("looking", format!("no end after {} s", LOOK_LIMIT.as_secs()))),
+            };
+        }
+        Ok(Seen { inputs: looking.inputs, why, fleetless: self.fleet.is_none(), failed })
     }
 
-    fn judge(&self, seen: Inputs) -> Judgement<Standpoint, (Step, Standpoint)> {
-        let decision = decide(&self.policy(), self.ttl, &seen);
-        let standpoint = Standpoint { role: decision.role, why: self.why() };
-        match decision.step {
-            None => Judgement::Kept(standpoint),
-            Some(step) => Judgement::Drifted { drift: (step, standpoint.clone()), meanwhile: Some(standpoint) },
+    fn judge(&self, Seen { inputs, why, fleetless, failed }: Seen) -> Judgement<Standpoint, Step> {
+        let Decision { role, traffic, step } = self.memory.decide(fleetless, &inputs);
+        let held = Standpoint { role, why, traffic };
+        match (failed, step) {
+            (Some(fault), _) => Judgement::Unseen { held, fault },
+            (None, None) => Judgement::Kept(held),
+            (None, Some(drift)) => Judgement::Drifted { drift, meanwhile: Some(held) },
         }
     }
 
-    async fn converge(&mut self, (step, _): (Step, Standpoint)) -> Result<(), Fault> {
-        match step {
-            Step::Lower { to } => {
-                self.fleets.take_turn().await?;
-                self.fleets.set_target(to).await?;
-                let after = self.fleets.settled().await?;
-                if after.members > after.target { self.leave().await } else { Ok(()) }
-            }
-            Step::Dismiss { to } => {
-                self.fleets.take_turn().await?;
-                if let Some(to) = to {
-                    self.fleets.set_target(to).await?;
-                    self.fleets.settled().await?;
-                }
-                self.dismiss().await
-            }
-            Step::Leave => {
-                self.fleets.take_turn().await?;
-                self.leave().await
-            }
-            Step::BeReplaced => {
-                self.fleets.spend_a_replacement(self.policy.replacements).await?;
-                self.end(true).await
-            }
-            Step::GiveBack { to } => {
-                self.fleets.set_target(to).await?;
-                self.given_back = self.claimed().0;
-                Ok(())
-            }
-            Step::AskEarly { to } => {
-                self.fleets.take_the_hours_turn().await?;
-                self.fleets.set_target(to).await
-            }
+    async fn converge(&mut self, step: Step) -> Result<(), Fault> {
+        let mut correcting = Correcting::new(step);
+        self.drive(&mut correcting).await?;
+        if correcting.has_left() {
+            self.left = true;
+            self.leaving.send_replace(Some(Going::by_leaving()));
         }
+        Ok(())
+    }
+
+    /// Hands over where the instance is about to be taken: one that only ends its process stays. Where people are led to every
+    /// host its fleet replaces one that goes, and none has to follow.
+    async fn depart(&mut self) -> Result<(), Fault> {
+        let taken = self.sources.departs.borrow().as_ref().is_some_and(|going| going.until.is_some());
+        if !taken || self.memory.rules.of_many {
+            return Ok(());
+        }
+        let removes = self.fleet.removes_records();
+        let begun = self.handing_over.clone();
+        let mut handing_over = begun.unwrap_or_else(|| self.now(|context| HandingOver::new(removes, context)));
+        while let Some(request) = self.now(|context| handing_over.next(context))? {
+            // A try after one that was cut off goes on from here.
+            self.handing_over = Some(handing_over.clone());
+            let outcome = self.carry_out(request).await.unwrap_or_else(Outcome::Failed);
+            self.now(|context| handing_over.came(outcome, context))?;
+        }
+        self.handing_over = Some(handing_over);
+        Ok(())
+    }
+
+    fn role(held: &Standpoint) -> Option<(Role, &str)> {
+        Some((held.role, &held.why))
     }
 
     fn holding(held: &Standpoint) -> String {
         format!("{}: {}", held.role, held.why)
     }
 
-    fn drifting((step, _): &(Step, Standpoint)) -> String {
+    fn drifting(step: &Step) -> String {
         step.to_string()
-    }
-}
-
-impl Succession {
-    /// Ends this host. A look is some time ago by now, so what speaks for it is looked at once more: that the fleet can spare
-    /// a host, and that the one which the names lead to answers and stays. The claim is read anew, since this host may just
-    /// be taking the names after one that goes, and an answer that was lost would leave it unaware that it has them.
-    async fn leave(&mut self) -> Result<(), Fault> {
-        let (doing, begun) = ("leaving the fleet", Instant::now());
-        let elsewhere = match &*self.sources.leads.borrow() {
-            Some(Leads::Elsewhere(_)) => true,
-            Some(Leads::Here(_)) => return Err(Fault::retry(doing, "the names lead here again")),
-            None => false,
-        };
-        let owner = if elsewhere { self.fleets.claim().await? } else { None };
-        if let Some(owner) = &owner {
-            if Some(&owner.instance) == self.fleets.instance().ok().as_ref() {
-                return Err(Fault::retry(doing, "the names lead here again"));
-            }
-            if owner.departing {
-                return Err(Fault::retry(doing, format!("{} says that it goes", owner.instance)));
-            }
-        }
-        if let Some(owner) = &owner
-            && !self.fleets.answers(owner).await
-        {
-            return Err(Fault::retry(doing, format!("{} does not answer any more", owner.instance)));
-        }
-        // Last, since whoever lowers the target meanwhile may have the fleet end the owner.
-        let here = self.fleets.location();
-        if !self.fleet_spares_one(owner.and_then(|owner| owner.target_in(here.as_ref()))).await? {
-            return Err(Fault::retry(doing, "the fleet needs this host by now"));
-        }
-        still_fresh(doing, begun)?;
-        self.end(false).await
-    }
-
-    /// Ends a host that has never answered, unless it does by now, or the fleet needs it.
-    async fn dismiss(&mut self) -> Result<(), Fault> {
-        let (doing, begun) = ("ending a host that has never answered", Instant::now());
-        let Some(instance) = self.overdue() else { return Ok(()) };
-        // A host that could see nothing for a while may have been followed meanwhile, and by that very one.
-        let claim = self.fleets.claim().await?;
-        let (owner, target) = claim.map(|claim| (claim.instance, claim.target)).unzip();
-        if owner != Some(self.fleets.instance()?) {
-            return Err(Fault::retry(doing, "the names lead to another host by now"));
-        }
-        let others = self.fleets.others().await?;
-        let Some((_, address)) = others.into_iter().find(|(other, _)| *other == instance) else { return Ok(()) };
-        if let Some(address) = address
-            && self.fleets.answers_at(address).await
-        {
-            self.newcomers.0.seen([(instance, true)], self.begun.elapsed());
-            return Ok(());
-        }
-        if !self.fleet_spares_one(target.flatten()).await? {
-            return Err(Fault::retry(doing, "the fleet needs it by now"));
-        }
-        still_fresh(doing, begun)?;
-        tracing::warn!(instance, "has never answered, and the fleet has one host too many: it is ended");
-        self.fleets.dismiss(&instance).await?;
-        self.newcomers.0.seen([], self.begun.elapsed());
-        Ok(())
-    }
-
-    /// Whether the fleet can do with one host less, now; it has as many at rest as was just `claimed`, or is known.
-    async fn fleet_spares_one(&mut self, claimed: Option<u32>) -> Result<bool, Fault> {
-        let floor = self.fleets.floor(claimed.or(self.claimed().1));
-        let fleet = self.fleets.look().await?;
-        Ok(fleet.is_none_or(|seen| FleetState { floor, ..seen }.spares_one()))
-    }
-
-    async fn end(&mut self, replaced: bool) -> Result<(), Fault> {
-        self.fleets.end(replaced).await?;
-        self.effects.leaving.send_replace(Some(Going::by_leaving()));
-        // From here on the runner abandons what is under way.
-        std::future::pending().await
-    }
-}
-
-fn still_fresh(doing: &str, begun: Instant) -> Result<(), Fault> {
-    match begun.elapsed() <= FRESH {
-        true => Ok(()),
-        false => Err(Fault::retry(doing, "it took too long to see what speaks for it")),
     }
 }

@@ -39,7 +39,12 @@ const STALE: Duration = Duration::from_secs(60);
 
 impl Claimant {
     pub(crate) fn new(patience: Duration) -> Claimant {
-        let (silence, begun) = (Silence::default(), Instant::now());
+        Claimant::since(patience, Instant::now())
+    }
+
+    /// What a host that began then remembers.
+    pub(crate) fn since(patience: Duration, begun: Instant) -> Claimant {
+        let silence = Silence::default();
         Claimant {
             held: None,
             put_aside: false,
@@ -55,7 +60,12 @@ impl Claimant {
 
     /// A look begins.
     pub(crate) fn looks(&mut self) {
-        self.looked = Instant::now();
+        self.looks_at(Instant::now());
+    }
+
+    /// A look begins `at` that moment.
+    pub(crate) fn looks_at(&mut self, at: Instant) {
+        self.looked = at;
     }
 
     /// What was seen may still be acted upon.
@@ -63,7 +73,15 @@ impl Claimant {
     /// # Errors
     /// When that is too long ago.
     pub(crate) fn is_fresh(&self) -> Result<(), Fault> {
-        match self.looked.elapsed() {
+        self.is_fresh_at(Instant::now())
+    }
+
+    /// What was seen may still be acted upon `at` that moment.
+    ///
+    /// # Errors
+    /// When that is too long ago.
+    pub(crate) fn is_fresh_at(&self, at: Instant) -> Result<(), Fault> {
+        match at.saturating_duration_since(self.looked) {
             age if age > STALE => Err(Fault::retry(
                 "moving the names",
                 format!("what was seen is {} s old: looking again", age.as_secs()),

@@ -15,7 +15,7 @@ use crate::{
     folders::Folders,
     keeper::{Judgement, Keeper, Kept, Yield, yields},
     place::PackagePlace,
-    status::{Board, Part},
+    status::Part,
 };
 
 /// How long the way to AWS may take to be found.
@@ -68,7 +68,6 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
         folders,
         https: config.listen.https,
         feeds: None,
-        board: Board::new(config.domain.as_str()),
         departs: watch::channel(None).1,
         drained: watch::channel(false).1,
     };
@@ -87,8 +86,7 @@ struct Looking {
 impl Runner for Looking {
     async fn keep<K: Keeper>(&mut self, keeper: K) -> Yield<K::Held> {
         let (to, kept) = yields();
-        // What a host is in the succession is seen of those that run.
-        if K::PART != Part::Succession
+        if K::CHECKED
             && let Some(held) = found(keeper, &mut self.findings).await
         {
             to.hold(held);
@@ -126,7 +124,7 @@ async fn found<K: Keeper>(mut keeper: K, findings: &mut Vec<Finding>) -> Option<
         }
         Ok(Judgement::Waits(need)) => (finding(Is::Waiting, format!("waits for {need}")), remembered),
         Ok(Judgement::StandsAside(held)) => (finding(Is::Aside, K::holding(&held)), Some(held)),
-        Ok(Judgement::KeptDespite { held, fault }) => {
+        Ok(Judgement::KeptDespite { held, fault } | Judgement::Unseen { held, fault }) => {
             let said = format!("{}: {}", fault.doing, fault.said);
             (Finding { remedy: fault.remedy, ..finding(Is::Refused, said) }, Some(held))
         }

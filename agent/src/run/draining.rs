@@ -11,8 +11,9 @@ use tokio::{
 
 use crate::{
     departure::{Signals, supervisor::Released},
+    keeper::Kept,
     status::Going,
-    succession::TrafficMode,
+    succession::{Standpoint, TrafficMode},
 };
 
 /// Of the time that a process has to drain beside its successor, what is left for the last who came if no successor ever
@@ -79,18 +80,19 @@ impl Undrained {
 /// be withdrawn. Also whether somebody was in a hurry.
 pub(super) async fn serve_until_gone(
     running: &Running,
-    mut traffic: watch::Receiver<TrafficMode>,
+    mut standpoint: Kept<Standpoint>,
     mut departs: watch::Receiver<Option<Going>>,
     beside: bool,
 ) -> (Going, bool) {
     loop {
-        match *traffic.borrow_and_update() {
+        let traffic = standpoint.borrow_and_update().as_ref().map(|standpoint| standpoint.traffic).unwrap_or_default();
+        match traffic {
             TrafficMode::Serve => running.resume(),
             TrafficMode::Linger => running.linger(),
         }
         let gone = tokio::select! {
             going = gone(&mut departs) => going,
-            Ok(()) = traffic.changed() => continue,
+            Ok(()) = standpoint.changed() => continue,
         };
         running.linger();
         if beside && gone.is_followed_here() {
@@ -120,11 +122,12 @@ pub(super) async fn drain(running: Running, going: &Going, in_a_hurry: bool) -> 
     }
 }
 
-/// Waits until a host that is taken has given its place back, if it has to, and not for longer than there is.
-pub(super) async fn give_back(going: &Going, mut owes: watch::Receiver<bool>) {
+/// Waits until a host that is taken has handed over what it has to, its place in the fleet last, and not for longer than there
+/// is.
+pub(super) async fn give_back(going: &Going, mut handed_over: watch::Receiver<bool>) {
     let left = going.until.and_then(|until| Duration::try_from(until - OffsetDateTime::now_utc()).ok());
     if let Some(left) = left {
-        let _ = timeout(left.min(GIVE_BACK), owes.wait_for(|owes| !owes)).await;
+        let _ = timeout(left.min(GIVE_BACK), handed_over.wait_for(|handed_over| *handed_over)).await;
     }
 }
 

@@ -209,6 +209,11 @@ impl Place {
         }
     }
 
+    /// By what the part holds the host is that in the succession.
+    pub fn role(&self, role: Role, why: &str) {
+        self.board.role(role, why);
+    }
+
     /// The part holds `holds` now, while its round goes on.
     pub fn holds(&self, holds: &str) {
         self.change(|part, _, _| hold(part, holds));

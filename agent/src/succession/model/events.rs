@@ -1,6 +1,9 @@
 //! What people, EC2 and the network do.
 
-use super::{Kind, LONGEST_SPLIT, SILENCE, host::Life, world::World};
+use super::{Kind, LONGEST_SPLIT, SILENCE, Seconds, host::Life, world::World};
+
+/// What is added to each step of a slow host: as much as leaves what it saw fresh enough to act upon, just.
+const SLOW: Seconds = 25;
 
 impl World {
     /// Something happens.
@@ -79,7 +82,7 @@ impl World {
     fn notice_in_peace(&mut self, number: u32) {
         let fleet = self.fleet(number);
         let at_rest = (fleet.target, self.members_with(number)) == (1, 1) && self.now >= fleet.settles;
-        if at_rest && self.zone.owner() == Some(number) && self.hosts[&number].claim.is_some() {
+        if at_rest && self.zone.owner() == Some(number) && self.hosts[&number].leads.is_some() {
             self.announce(number);
         }
     }
@@ -105,8 +108,8 @@ impl World {
 
     fn slow_down_or_up(&mut self, number: u32) {
         let host = self.host(number);
-        host.slow = if host.slow == 0 { 40 } else { 0 };
-        host.slowest = 40;
+        host.slow = if host.slow == 0 { SLOW } else { 0 };
+        host.slowest = SLOW;
         let slow = host.slow;
         self.say(|| format!("i-{number:04} is slow: {slow}"));
     }

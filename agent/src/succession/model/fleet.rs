@@ -58,9 +58,9 @@ impl Fleet {
     }
 
     /// What a host sees of it.
-    pub(super) fn seen(&self, members: u32, floor: Option<u32>, now: Seconds) -> FleetState {
+    pub(super) fn seen(&self, members: u32, now: Seconds) -> FleetState {
         let settled = now >= self.settles;
-        FleetState { target: self.target, members, settled, floor, leaves_in_one: self.is_group }
+        FleetState { target: self.target, members, settled, floor: None, leaves_in_one: self.is_group }
     }
 
     /// Whether it is that host's turn to leave now; that of one that is gone is over.
@@ -84,11 +84,12 @@ impl Fleet {
     }
 
     /// Whether one of so many replacements a day is left.
-    pub(super) fn spend_a_replacement(&mut self, many: usize, now: Seconds) -> bool {
+    pub(super) fn spend_a_replacement(&mut self, many: u32, now: Seconds) -> bool {
         let spent = self.replaced.iter().filter(|at| now < **at + DAY).count();
-        if spent < many {
+        let may = u32::try_from(spent).is_ok_and(|spent| spent < many);
+        if may {
             self.replaced.push(now);
         }
-        spent < many
+        may
     }
 }

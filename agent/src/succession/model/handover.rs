@@ -1,11 +1,11 @@
-//! A departing host: it asks for a successor, and says in the claim that it goes.
+//! A departing host: it hands over, by the steps that the program takes.
 
 use std::mem;
 
 use time::{OffsetDateTime, macros::datetime};
 
 use super::{
-    super::Names,
+    super::steps::{HandingOver, Steps},
     Broken, Seconds,
     host::{OfDeparture, OfNames, OfPlace},
     world::World,
@@ -14,6 +14,8 @@ use crate::{claim::records::departing, departure::by_our_clock};
 
 /// When histories begin.
 const BEGIN: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
+/// How long before its end a host has drained.
+const DRAINED: Seconds = 5;
 
 impl World {
     /// One step of it; after how long the next one comes.
@@ -21,62 +23,50 @@ impl World {
         if self.hosts[&number].departs.is_none() {
             return self.notice(number);
         }
-        let cut_off = self.hosts[&number].cut_off;
-        match mem::replace(&mut self.host(number).departure.0, OfDeparture::Done) {
-            OfDeparture::Rest | OfDeparture::Done => return Ok(super::END),
-            OfDeparture::GivesBack => return self.give_own_place_back(number),
-            OfDeparture::Asks => {
-                let asked = if cut_off { None } else { self.ask_for_successor(number) };
-                self.host(number).departure.0 = OfDeparture::Reads(asked);
-            }
-            OfDeparture::Reads(asked) if cut_off || self.now < self.zone.down => {
-                self.host(number).departure.0 = OfDeparture::Reads(asked);
-                return Ok(self.dice.u64(1..6));
-            }
-            OfDeparture::Reads(asked) => {
-                self.will_give_back(number, asked);
-                let facts = &self.hosts[&number].facts;
-                let planned = departing(facts, &self.zone.names[0], &self.zone.records, asked.is_some(), asked);
-                if let Ok(Some(change)) = planned {
-                    self.host(number).departure.0 = OfDeparture::Sent(change.steps, asked);
-                }
-            }
-            OfDeparture::Sent(batch, asked) => {
-                let reached = !cut_off && self.now >= self.zone.down;
-                if reached && self.zone.carry_out(&batch, self.flaw, self.now) {
-                    self.say(|| format!("i-{number:04} says that it goes, asked: {asked:?}"));
-                    self.host(number).writes += 1;
-                    self.will_give_back(number, asked);
-                } else {
-                    self.host(number).departure.0 = OfDeparture::Reads(asked);
-                }
-            }
-        }
-        match self.hosts[&number].departure.0 {
-            OfDeparture::GivesBack => {
-                let until = self.hosts[&number].departs.unwrap_or_default();
-                Ok(until.saturating_sub(self.now + 5).max(1))
-            }
-            _ => Ok(self.dice.u64(1..4)),
-        }
+        let at = mem::replace(&mut self.host(number).departure.0, OfDeparture::Done);
+        let OfDeparture::HandsOver(mut steps, batch) = at else { return Ok(super::END) };
+        let Ok(Some(request)) = self.with_context(number, |context| steps.next(context)) else {
+            return Ok(super::END);
+        };
+        // What is said of the claim needs to know which batch was sent.
+        self.host(number).departure.0 = OfDeparture::HandsOver(steps.clone(), batch);
+        let Some(outcome) = self.carry_out(number, request)? else { return Ok(self.dice.u64(1..4)) };
+        // What failed is tried again.
+        let heard = self.with_context(number, |context| steps.came(outcome, context));
+        self.host(number).departure.0 = OfDeparture::HandsOver(steps, None);
+        Ok(if heard.is_ok() { self.dice.u64(1..4) } else { self.dice.u64(1..6) })
     }
 
-    /// A host of a group gives its own place back in the end, if it has asked for another.
-    fn will_give_back(&mut self, number: u32, asked: Option<u32>) {
-        if self.fleet(number).is_group && asked.is_some() {
-            self.host(number).departure.0 = OfDeparture::GivesBack;
-        }
+    /// Whether visitors of that host, which departs, may still come.
+    pub(super) fn drains(&self, number: u32) -> bool {
+        self.hosts[&number].departs.is_some_and(|until| self.now + DRAINED < until)
     }
 
-    fn give_own_place_back(&mut self, number: u32) -> Result<Seconds, Broken> {
-        let floor = self.claimed(number).1.unwrap_or(1);
-        if !self.hosts[&number].cut_off && self.fleet(number).target > floor {
-            self.say(|| format!("i-{number:04} ends, and gives its place back"));
-            self.kill(number);
-            let fleet = self.fleet_mut(number);
-            fleet.target = fleet.target.saturating_sub(1);
+    /// Reads the claim, and then sends what says in it that this host goes; whether it says so now, once that has arrived.
+    pub(super) fn say_departing(&mut self, number: u32, asked: Option<u32>) -> Option<bool> {
+        if self.now < self.zone.down {
+            return Some(false);
         }
-        Ok(super::END)
+        let OfDeparture::HandsOver(_, batch) = &mut self.host(number).departure.0 else { return Some(false) };
+        if let Some(batch) = batch.take() {
+            let carried_out = self.zone.carry_out(&batch, self.flaw, self.now);
+            if carried_out {
+                self.say(|| format!("i-{number:04} says that it goes, asked: {asked:?}"));
+                self.host(number).writes += 1;
+            }
+            return Some(carried_out);
+        }
+        let facts = &self.hosts[&number].facts;
+        match departing(facts, &self.zone.names[0], &self.zone.records, asked.is_some(), asked) {
+            Ok(Some(change)) => {
+                if let OfDeparture::HandsOver(_, batch) = &mut self.host(number).departure.0 {
+                    *batch = Some(change.steps);
+                }
+                None
+            }
+            // The names are another's by now.
+            _ => Some(true),
+        }
     }
 
     /// It sees the notice: from here on its keepers rest, and what they were in the middle of is abandoned.
@@ -89,22 +79,13 @@ impl World {
         let until = by_our_clock(at(taken), host.knows.then_some(ahead), at(now) + ahead) - ahead;
         let until = Seconds::try_from((until - BEGIN).whole_seconds()).unwrap_or(now);
         host.departs = Some(until);
+        let knows = host.knows;
         (host.names.0, host.place.0) = (OfNames::Rest, OfPlace::Rest);
-        let here = host.leads == Names::Here;
-        host.departure.0 = if here { OfDeparture::Asks } else { OfDeparture::Done };
-        if host.knows && until.abs_diff(taken) > 5 {
+        let steps = self.with_context(number, |context| HandingOver::new(false, context));
+        self.host(number).departure.0 = OfDeparture::HandsOver(steps, None);
+        if knows && until.abs_diff(taken) > 5 {
             return Err(Broken(format!("rule 7: i-{number:04} goes at {until}, and is taken at {taken}")));
         }
         Ok(1)
-    }
-
-    /// What the target was before.
-    fn ask_for_successor(&mut self, number: u32) -> Option<u32> {
-        let (target, members) = (self.fleet(number).target, self.members_with(number));
-        let floor = self.claimed(number).1;
-        if floor.is_some_and(|floor| target > floor) || members > target {
-            return None;
-        }
-        self.set_target(number, target + 1, "it asks for a successor").then_some(target)
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
-    super::{Inputs, Names, Newcomers, Step, TrafficMode},
-    LAST_ACCEPT, Seconds,
+    super::steps::{Correcting, HandingOver, Looking, Memory, Rules},
+    LAST_ACCEPT, SILENCE, Seconds,
 };
 use crate::{
     aws::{
@@ -12,8 +14,7 @@ use crate::{
         host::tests::host,
         zone::{Records, Step as Batch},
     },
-    claim::{Claim, Silence},
-    status::Role,
+    claim::{Claimant, Leads},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,46 +29,29 @@ pub(super) enum Life {
 #[derive(Clone, Debug)]
 pub(super) enum OfNames {
     Rest,
-    /// It has read the zone, and decides next; whether the claimant answered, and when it was asked.
-    Read(Vec<Records>, bool, Seconds),
-    /// It is sending this batch, upon what it saw then.
-    Sent(Vec<Batch>, Seconds),
+    /// It has read the zone, and decides next; whether the claimant answered.
+    Read(Vec<Records>, bool),
+    /// It is sending this batch, upon what it saw.
+    Sent(Vec<Batch>),
 }
 
 /// What the succession keeper is in the middle of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum OfPlace {
+    #[default]
     Rest,
-    /// It has looked at the fleet, and decides next.
-    Looked(Inputs),
-    /// It asks whether it may: for its turn, or for the hour's.
-    Asks(Step),
-    /// It sets the target.
-    Sets(Step),
-    /// It waits for the fleet.
-    Waits(Step),
-    /// It asks the owner once more before it leaves.
-    Probes,
-    /// It looks at the fleet once more; when it has begun to make sure.
-    Spares(Seconds),
-    /// It ends itself; whether it is to be replaced, and when it has begun to make sure.
-    Ends(bool, Seconds),
-    /// It ends another.
-    Dismisses,
+    /// It looks.
+    Looks(Looking),
+    /// It corrects.
+    Corrects(Correcting),
 }
 
 /// What a departing host is in the middle of.
 #[derive(Clone, Debug)]
 pub(super) enum OfDeparture {
     Rest,
-    /// It raises the target, if nobody is on the way.
-    Asks,
-    /// It reads the claim, to say that it goes; the target before it has asked, if it has.
-    Reads(Option<u32>),
-    /// It has sent that.
-    Sent(Vec<Batch>, Option<u32>),
-    /// It waits for its last seconds, to give its place back to its group.
-    GivesBack,
+    /// It hands over; the batch that it sends to say so in the claim.
+    HandsOver(HandingOver, Option<Vec<Batch>>),
     Done,
 }
 
@@ -85,7 +69,6 @@ pub(super) struct Host {
     /// So many seconds are added to each of its steps.
     pub(super) slow: Seconds,
     pub(super) slowest: Seconds,
-    pub(super) born: Seconds,
     /// When it is taken, as EC2 has it, and as it has understood by its own clock.
     pub(super) taken: Option<Seconds>,
     pub(super) departs: Option<Seconds>,
@@ -98,23 +81,14 @@ pub(super) struct Host {
     pub(super) place: (OfPlace, Seconds),
     pub(super) departure: (OfDeparture, Seconds),
 
-    pub(super) silence: Silence,
-    pub(super) held: bool,
-    pub(super) put_aside: bool,
-    pub(super) believes: bool,
-    pub(super) leads: Names,
-    pub(super) aside: Option<Seconds>,
-    pub(super) role: Role,
-    pub(super) traffic: TrafficMode,
-    /// How many hosts the fleet has at rest, as it knows.
-    pub(super) target: Option<u32>,
-    /// The lowest target that it has seen while nobody knew that.
+    /// What it remembers of claims.
+    pub(super) claimant: Claimant,
+    /// Where the names lead, as its address keeper last saw it.
+    pub(super) leads: Option<Leads>,
+    /// What it remembers of the succession.
+    pub(super) memory: Memory,
+    /// The lowest target that it has seen while no claim said how many hosts the fleet has at rest.
     pub(super) least: Option<u32>,
-    pub(super) asked_in: Option<u64>,
-    pub(super) given_back: Option<u64>,
-    pub(super) newcomers: (Newcomers, Option<Seconds>),
-    /// The claim as it last saw it.
-    pub(super) claim: Option<Claim>,
 
     /// When it was last unable to answer.
     pub(super) unwell: Seconds,
@@ -128,7 +102,7 @@ pub(super) struct Host {
 
 impl Host {
     /// A host that is launched now.
-    pub(super) fn new(number: u32, now: Seconds, ready_at: Option<Seconds>) -> Host {
+    pub(super) fn new(number: u32, (now, clock): (Seconds, Instant), rules: Rules, ready_at: Option<Seconds>) -> Host {
         let minute = i64::try_from(now / 60).expect("hours");
         let last = u8::try_from(number % 250 + 1).expect("a byte");
         let net = u8::try_from(number / 250).expect("few");
@@ -142,7 +116,6 @@ impl Host {
             cut_off: false,
             slow: 0,
             slowest: 0,
-            born: now,
             taken: None,
             departs: None,
             ahead: 0,
@@ -151,20 +124,10 @@ impl Host {
             names: (OfNames::Rest, now + 1),
             place: (OfPlace::Rest, now + 1),
             departure: (OfDeparture::Rest, now + 1),
-            silence: Silence::default(),
-            held: false,
-            put_aside: false,
-            believes: false,
-            leads: Names::Unknown,
-            aside: None,
-            role: Role::Booting,
-            traffic: TrafficMode::Serve,
-            target: None,
+            claimant: Claimant::since(Duration::from_secs(SILENCE), clock),
+            leads: None,
+            memory: Memory::new(rules, Duration::from_secs(now)),
             least: None,
-            asked_in: None,
-            given_back: None,
-            newcomers: (Newcomers::default(), None),
-            claim: None,
             unwell: now,
             wrong: None,
             died: None,
@@ -192,9 +155,9 @@ impl Host {
         self.life == Life::Running && !self.mute && !self.cut_off && self.is_ready(now) && accepts
     }
 
-    /// For how long its process has run.
-    pub(super) fn running(&self, now: Seconds) -> Duration {
-        Duration::from_secs(now - self.born)
+    /// Whether it takes the names for its own.
+    pub(super) fn believes(&self) -> bool {
+        matches!(self.leads, Some(Leads::Here(_)))
     }
 
     /// The second in which one of its keepers takes its next step.

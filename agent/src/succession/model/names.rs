@@ -2,118 +2,134 @@
 
 use std::{mem, net::IpAddr, time::Duration};
 
-use super::{
-    super::Names, Broken, Flaw, Kind, LOOK, SILENCE, Seconds, TTL, host::OfNames, world::World,
-    zone::number as number_of,
-};
+use tokio::time::Instant;
+
+use super::{Broken, Flaw, Kind, LOOK, Seconds, TTL, host::OfNames, world::World, zone::number as number_of};
 use crate::{
     aws::{
         Told,
         zone::{Records, Step as Batch},
     },
-    claim::{Claim, Silence, Standing, could_know, records::claim, standing},
+    claim::{Claim, Elsewhere, Leads, Standing, could_know, records::claim},
     routing::{
         plan::{Plan, Wanted},
         records::plan::plan,
     },
 };
 
-/// As the keeper has it.
-const STALE: Seconds = 60;
-
 impl World {
     /// One step of it; after how long the next one comes.
     pub(super) fn step_of_names(&mut self, number: u32) -> Result<Seconds, Broken> {
         match mem::replace(&mut self.host(number).names.0, OfNames::Rest) {
             OfNames::Rest => Ok(self.read(number)),
-            OfNames::Read(records, answers, at) => Ok(self.decide(number, &records, (answers, at))),
-            OfNames::Sent(_, seen) if self.is_stale(number, seen) => Ok(1),
-            OfNames::Sent(batch, _) => self.arrive(number, &batch),
+            OfNames::Read(records, answers) => Ok(self.decide(number, &records, answers)),
+            // What it saw is too old to act upon: it was stopped meanwhile, and looks again.
+            OfNames::Sent(_) if self.hosts[&number].claimant.is_fresh_at(self.clock()).is_err() => Ok(1),
+            OfNames::Sent(batch) => self.arrive(number, &batch),
         }
     }
 
-    /// Reads the zone, and asks whoever the name leads to.
+    /// The time as hosts tell it.
+    pub(super) fn clock(&self) -> Instant {
+        self.begun + Duration::from_secs(self.now)
+    }
+
+    /// Reads the zone, and asks the host that the name leads to. One that does not answer yet only wants to know how many hosts
+    /// its fleet has at rest.
     fn read(&mut self, number: u32) -> Seconds {
-        if !self.hosts[&number].is_ready(self.now) && self.flaw != Flaw::NameFirst {
-            return 2;
-        }
+        let ready = self.hosts[&number].is_ready(self.now) || self.flaw == Flaw::NameFirst;
         if self.hosts[&number].cut_off || self.now < self.zone.down {
-            return self.dice.u64(5..20);
+            return if ready { self.dice.u64(5..20) } else { 2 };
+        }
+        if !ready {
+            let claim = self.zone.claimed.as_ref().map(|claim| self.as_read(claim));
+            self.look_for_the_number_at_rest(number, claim.as_ref());
+            return 2;
         }
         let at = self.zone.claimed.as_ref().and_then(|claim| match claim.at {
             Some(IpAddr::V4(at)) => self.at_address(at),
             _ => None,
         });
         let answers = at.is_some_and(|other| self.hears(number, other));
-        let (records, now) = (self.zone.records.clone(), self.now);
-        self.host(number).names.0 = OfNames::Read(records, answers, now);
+        let records = self.zone.records.clone();
+        let clock = self.clock();
+        let host = self.host(number);
+        host.claimant.looks_at(clock);
+        host.names.0 = OfNames::Read(records, answers);
         1
     }
 
+    /// Looks at the fleet where the claim does not say how many hosts it has at rest; whether it has fewer than was known.
+    fn look_for_the_number_at_rest(&mut self, number: u32, claim: Option<&Claim>) -> bool {
+        let target = self.fleet(number).target;
+        let host = self.host(number);
+        host.claimant.notes_target(&host.facts, claim);
+        let lower = host.claimant.needs_target() && host.least.is_none_or(|least| target < least);
+        if lower {
+            host.least = Some(target);
+        }
+        lower
+    }
+
     /// What it notes of a look, and what it plans.
-    fn decide(&mut self, number: u32, records: &[Records], (answers, at): (bool, Seconds)) -> Seconds {
+    fn decide(&mut self, number: u32, records: &[Records], answers: bool) -> Seconds {
         let seen = claim(&self.zone.names[0], records).ok().flatten().map(|(claim, _)| claim);
-        let standing = self.standing(number, seen.as_ref(), (answers, at));
-        let (now, names, flaw, seed) = (self.now, self.zone.names.clone(), self.flaw, self.seed);
+        let read = seen.as_ref().map(|claim| self.as_read(claim));
+        let lower = self.look_for_the_number_at_rest(number, read.as_ref());
+        let (standing, answers) = self.standing(number, seen.as_ref(), answers);
+        let (names, flaw, seed) = (self.zone.names.clone(), self.flaw, self.seed);
         let host = self.host(number);
         let wanted = Wanted {
             host: &host.facts,
             names: &names,
             ttl: u32::try_from(TTL).expect("a minute"),
             adopt: false,
-            put_aside: host.put_aside && flaw != Flaw::TakesBack,
-            target: host.target,
+            put_aside: host.claimant.put_aside && flaw != Flaw::TakesBack,
+            target: host.claimant.target.or(host.least),
             package: "",
             certified: true,
-            asked_in: host.asked_in,
+            asked_in: host.claimant.asked_in,
             claimant: standing,
         };
-        let planned = plan(&wanted, records);
-        let since = |aside: Seconds| Duration::from_secs(now - aside);
-        match planned {
+        let held = host.claimant.held.is_some();
+        let elsewhere = |claim| Leads::Elsewhere(Box::new(Elsewhere { claim, held, answers }));
+        match plan(&wanted, records) {
             Plan::Change(change) => {
-                if host.held && seen.as_ref().is_some_and(|claim| claim.instance != host.facts.instance) {
-                    let aside = *host.aside.get_or_insert(now);
-                    (host.leads, host.believes) =
-                        (Names::Elsewhere { since: since(aside), held: true, answers }, false);
-                    host.claim = seen;
+                if let Some(claim) = seen.filter(|claim| held && claim.instance != host.facts.instance) {
+                    host.leads = Some(elsewhere(claim));
                 }
-                host.names.0 = OfNames::Sent(change.steps, at);
+                host.names.0 = OfNames::Sent(change.steps);
                 self.say(|| format!("i-{number:04} sends: {}", change.why));
                 return self.dice.u64(1..4);
             }
-            Plan::Leads(_) => (host.leads, host.aside, host.believes) = (Names::Here, None, true),
-            Plan::StandAside(_) => {
-                let aside = *host.aside.get_or_insert(now);
-                (host.leads, host.believes) =
-                    (Names::Elsewhere { since: since(aside), held: host.held, answers }, false);
-            }
+            Plan::Leads(leads) => host.leads = Some(Leads::Here(leads)),
             Plan::Wait(need) => panic!("seed {seed}: waits for {need}"),
+            Plan::StandAside(claim) => host.leads = Some(elsewhere(claim)),
             Plan::Refuse(fault) => panic!("seed {seed}: {fault}"),
         }
-        host.claim = seen;
-        self.look()
+        if lower { 1 } else { self.look() }
     }
 
-    /// How the claimant stands, as the keeper finds out.
-    fn standing(&mut self, number: u32, seen: Option<&Claim>, (answers, at): (bool, Seconds)) -> Standing {
+    /// How the claimant stands, and whether it answers.
+    fn standing(&mut self, number: u32, seen: Option<&Claim>, answers: bool) -> (Standing, bool) {
         let told = seen.map_or(Told::Unknown, |claim| self.told_of(number, claim));
         let flaw = self.flaw;
         let host = self.host(number);
-        let Some(claim) = seen else { return Standing::Lives };
-        if claim.instance == host.facts.instance {
-            (host.held, host.put_aside, host.silence) = (true, false, Silence::default());
-            return Standing::Lives;
+        let Some(claim) = seen else { return (Standing::Lives, false) };
+        if !host.claimant.read(&host.facts, claim, true) {
+            return (Standing::Lives, claim.instance == host.facts.instance);
         }
-        let here = host.facts.location();
-        host.put_aside |= host.held;
-        host.asked_in = claim.asked_in(here.as_ref()).or(host.asked_in);
-        host.silence.asked(&claim.instance, claim.epoch, answers, Duration::from_secs(at));
-        let elsewhere = !claim.may_be_in(here.as_ref()) && flaw != Flaw::NeverDoubts;
-        let limit = host.silence.limit(&claim.instance, Duration::from_secs(SILENCE), elsewhere);
+        let standing = match flaw {
+            // One of this place is never in doubt.
+            Flaw::NeverDoubts => {
+                let near = Claim { location: host.facts.location(), ..claim.clone() };
+                host.claimant.asked(&host.facts, &near, answers, told)
+            }
+            _ => host.claimant.asked(&host.facts, claim, answers, told),
+        };
         match (flaw, told) {
-            (Flaw::UnknownIsGone, Told::Unknown) => Standing::Gone,
-            _ => standing(answers, told, host.silence.is_long(limit)),
+            (Flaw::UnknownIsGone, Told::Unknown) => (Standing::Gone, answers),
+            _ => (standing, answers),
         }
     }
 
@@ -127,11 +143,6 @@ impl World {
             Some(_) => Told::Ended,
             None => Told::Unknown,
         }
-    }
-
-    /// Whether what it saw then is too old to act upon: it was stopped meanwhile, and looks again.
-    fn is_stale(&self, number: u32, seen: Seconds) -> bool {
-        self.now > seen + STALE + 2 * self.hosts[&number].slowest
     }
 
     /// The batch arrives at Route 53, which carries it out or not.

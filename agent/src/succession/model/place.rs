@@ -1,37 +1,27 @@
-//! The succession keeper: looks at the fleet, decides, and carries its steps out call by call.
+//! The succession keeper: the steps that the program takes, request by request, carried out in this world.
 
-use std::{mem, time::Duration};
+use std::{mem, net::IpAddr, time::Duration};
 
 use super::{
-    super::{Decision, FRESH, Inputs, Names, Step, decide},
+    super::{
+        Step,
+        steps::{Context, Correcting, Looking, Memory, Outcome, Request, Rules, Steps, Watched},
+    },
     Broken, Flaw, GIVE_UP, LINGER, Seconds, TTL,
     host::OfPlace,
     world::World,
+    zone::number as number_of,
 };
-use crate::{config::Succession, status::Role};
+use crate::{
+    claim::{Claim, Elsewhere, Leads, LeadsHere},
+    config::Succession,
+    fault::Fault,
+    status::Role,
+};
 
 impl World {
-    /// One step of it; after how long the next one comes.
-    pub(super) fn step_of_place(&mut self, number: u32) -> Result<Seconds, Broken> {
-        let at = mem::replace(&mut self.host(number).place.0, OfPlace::Rest);
-        let rests = matches!(at, OfPlace::Rest | OfPlace::Looked(_));
-        if self.hosts[&number].cut_off && !rests {
-            return Ok(self.dice.u64(5..20));
-        }
-        match at {
-            OfPlace::Rest => Ok(self.look_at_fleet(number)),
-            OfPlace::Looked(inputs) => Ok(self.judge(number, &inputs)),
-            OfPlace::Asks(step) => Ok(self.ask(number, step)),
-            OfPlace::Sets(step) => Ok(self.set(number, step)),
-            OfPlace::Waits(step) => Ok(self.wait(number, step)),
-            OfPlace::Spares(since) => Ok(self.spare(number, since)),
-            OfPlace::Probes => Ok(self.probe(number)),
-            OfPlace::Ends(replaced, since) => self.end(number, replaced, since),
-            OfPlace::Dismisses => self.dismiss(number),
-        }
-    }
-
-    fn decide(&self, inputs: &Inputs) -> Decision {
+    /// How hosts follow each other here.
+    pub(super) fn rules(&self) -> Rules {
         let at_once = self.flaw == Flaw::LeavesAtOnce;
         let (linger, ttl) = if at_once { (1, 0) } else { (LINGER, TTL) };
         let policy = Succession {
@@ -40,225 +30,196 @@ impl World {
             rebalance: self.rebalances,
             ..Succession::default()
         };
-        decide(&policy, Duration::from_secs(ttl), inputs)
+        Rules { policy, ttl: Duration::from_secs(ttl), of_many: false }
     }
 
-    /// In which epoch a host asked for a successor, and how many hosts the fleet has at rest, as this host knows.
-    pub(super) fn claimed(&self, number: u32) -> (Option<u64>, Option<u32>) {
+    /// What that host knows at this moment.
+    pub(super) fn watched(&self, number: u32) -> Watched {
         let host = &self.hosts[&number];
-        let claim = host.claim.as_ref();
-        let here = host.facts.location();
-        let target = claim.and_then(|claim| match self.flaw {
-            Flaw::TakesAnothersTarget => claim.target,
-            _ => claim.target_in(here.as_ref()),
+        let leads = host.leads.as_ref().map(|leads| match leads {
+            Leads::Here(here) => Leads::Here(LeadsHere { asked_in: host.claimant.asked_in, ..here.clone() }),
+            Leads::Elsewhere(other) => {
+                Leads::Elsewhere(Box::new(Elsewhere { claim: self.as_read(&other.claim), ..(**other).clone() }))
+            }
         });
-        match host.leads {
-            Names::Here => (host.asked_in, target),
-            _ => (claim.and_then(|claim| claim.asked_in(here.as_ref())), target),
+        Watched {
+            leads,
+            answers: host.is_ready(self.now),
+            placed: true,
+            recommended: host.recommended,
+            instance: Some(host.facts.instance.clone()),
+            location: host.facts.location(),
+            fleetless: false,
+            at_rest: None,
         }
     }
 
-    fn look_at_fleet(&mut self, number: u32) -> Seconds {
-        let (now, down, members) = (self.now, self.zone.down, self.members_with(number));
-        let ready = self.hosts[&number].is_ready(now);
-        let inputs = Inputs {
-            running: self.hosts[&number].running(now),
-            answered: ready,
-            names: self.hosts[&number].leads,
-            fleet: None,
-            owes: false,
-            recommended: self.hosts[&number].recommended,
-            overdue: self.overdue(number).is_some(),
+    /// The claim as a host reads it.
+    pub(super) fn as_read(&self, claim: &Claim) -> Claim {
+        match self.flaw {
+            Flaw::TakesAnothersTarget => Claim { location: None, ..claim.clone() },
+            _ => claim.clone(),
+        }
+    }
+
+    /// Lets that host go by what it remembers and knows at this moment.
+    pub(super) fn with_context<T>(&mut self, number: u32, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let watched = self.watched(number);
+        let now = Duration::from_secs(self.now);
+        act(&mut Context { memory: &mut self.host(number).memory, watched: &watched, now })
+    }
+
+    /// One step of it; after how long the next one comes.
+    pub(super) fn step_of_place(&mut self, number: u32) -> Result<Seconds, Broken> {
+        let mut at = mem::take(&mut self.host(number).place.0);
+        let requested = match &mut at {
+            OfPlace::Rest => {
+                let looking = self.with_context(number, Looking::new);
+                self.host(number).place.0 = OfPlace::Looks(looking);
+                return Ok(1);
+            }
+            OfPlace::Looks(looking) => self.request(number, looking)?,
+            OfPlace::Corrects(correcting) => self.request(number, correcting)?,
         };
-        let first = self.decide(&inputs);
-        let claim = self.zone.claimed.clone();
-        let host = self.host(number);
-        (host.role, host.traffic) = (first.role, first.traffic);
-        if host.cut_off || (!ready && now < down) {
-            return self.dice.u64(5..20);
+        match requested {
+            Requested::GoesOn(pause) => {
+                self.host(number).place.0 = at;
+                Ok(pause)
+            }
+            Requested::Failed(fault) => {
+                self.say(|| format!("i-{number:04} looks again: {fault}"));
+                Ok(self.look())
+            }
+            Requested::Over => match at {
+                OfPlace::Looks(looking) => self.judge(number, &looking),
+                _ => Ok(self.look()),
+            },
         }
-        if !ready {
-            host.claim = claim;
-        }
-        let (asked_in, floor) = self.claimed(number);
-        let host = self.host(number);
-        host.target = floor.or(host.target);
-        let owes = asked_in.is_some() && asked_in > host.given_back;
-        let fleet = self.fleet(number).seen(members, floor, now);
-        if floor.is_none() && matches!(first.role, Role::Booting | Role::Owner) {
-            let host = self.host(number);
-            let least = host.least.map_or(fleet.target, |least| least.min(fleet.target));
-            host.least = Some(least);
-            host.target = Some(least);
-        }
-        if first.role == Role::Owner {
-            self.look_at_newcomers(number, floor.is_some_and(|floor| members > floor));
-        }
-        let overdue = self.overdue(number).is_some();
-        self.host(number).place.0 = OfPlace::Looked(Inputs { fleet: Some(fleet), owes, overdue, ..inputs });
-        1
     }
 
-    fn judge(&mut self, number: u32, inputs: &Inputs) -> Seconds {
-        let decision = self.decide(inputs);
-        let below = self.flaw == Flaw::LeavesBelowTarget && decision.role == Role::Superseded;
-        let next = match decision.step {
-            _ if below => OfPlace::Ends(false, self.now),
-            Some(Step::GiveBack { .. } | Step::Dismiss { .. }) if self.flaw == Flaw::KeepsPlaces => OfPlace::Rest,
-            Some(step @ Step::GiveBack { .. }) => OfPlace::Sets(step),
-            Some(step) => OfPlace::Asks(step),
-            None => OfPlace::Rest,
+    /// Makes the request that is next of `steps`, and lets them hear what comes of it.
+    fn request(&mut self, number: u32, steps: &mut impl Steps) -> Result<Requested, Broken> {
+        let request = match self.with_context(number, |context| steps.next(context)) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(Requested::Over),
+            Err(fault) => return Ok(Requested::Failed(fault)),
         };
-        let rests = matches!(next, OfPlace::Rest);
-        self.host(number).place.0 = next;
-        if rests { self.look() } else { self.dice.u64(1..4) }
+        let Some(outcome) = self.carry_out(number, request)? else { return Ok(Requested::GoesOn(2)) };
+        Ok(match self.with_context(number, |context| steps.came(outcome, context)) {
+            Ok(()) => Requested::GoesOn(self.dice.u64(1..4)),
+            Err(fault) => Requested::Failed(fault),
+        })
     }
 
-    fn ask(&mut self, number: u32, step: Step) -> Seconds {
+    fn judge(&mut self, number: u32, looking: &Looking) -> Result<Seconds, Broken> {
+        let decision = self.hosts[&number].memory.decide(false, &looking.inputs);
+        if self.flaw == Flaw::LeavesBelowTarget && decision.role == Role::Superseded {
+            self.end(number, false)?;
+            return Ok(1);
+        }
+        let step = decision.step.filter(|step| {
+            self.flaw != Flaw::KeepsPlaces || !matches!(step, Step::GiveBack { .. } | Step::Dismiss { .. })
+        });
+        let Some(step) = step else { return Ok(self.look()) };
+        self.host(number).place.0 = OfPlace::Corrects(Correcting::new(step));
+        Ok(self.dice.u64(1..4))
+    }
+
+    /// What comes of a request; none where that is still to be waited for.
+    pub(super) fn carry_out(&mut self, number: u32, request: Request) -> Result<Option<Outcome>, Broken> {
+        let fault = |said: &str| Outcome::Failed(Fault::retry(format!("{request:?}"), said));
+        let done_if = |may: bool, said: &str| if may { Outcome::Done } else { fault(said) };
         let now = self.now;
-        let holder_lives = self.fleet(number).turn.is_some_and(|(holder, _)| self.hosts[&holder].lives());
-        let may = match step {
-            Step::AskEarly { .. } => {
+        let region = self.hosts[&number].region;
+        if self.hosts[&number].cut_off {
+            return Ok(Some(fault("it is cut off")));
+        }
+        Ok(Some(match &request {
+            Request::ReadClaim if now < self.zone.down => fault("Route 53 is down"),
+            Request::ReadClaim => Outcome::Claim(self.zone.claimed.as_ref().map(|claim| self.as_read(claim))),
+            Request::LookAtFleet => Outcome::Fleet(Some(self.fleet(number).seen(self.members(region), now))),
+            Request::ListOthers => {
+                let others = self.living_in(region).filter(|other| *other != number);
+                let address = |other: u32| self.hosts[&other].facts.ipv4.map(IpAddr::V4);
+                Outcome::Others(others.map(|other| (format!("i-{other:04}"), address(other))).collect())
+            }
+            Request::AskAt(address) => {
+                let other = match address {
+                    IpAddr::V4(address) => self.at_address(*address),
+                    IpAddr::V6(_) => None,
+                };
+                Outcome::Answers(other.is_some_and(|other| self.hears(number, other)))
+            }
+            Request::AskClaimant(claim) => {
+                Outcome::Answers(number_of(&claim.instance).is_some_and(|other| self.hears(number, other)))
+            }
+            Request::TakeTurn => {
+                let holder_lives = self.fleet(number).turn.is_some_and(|(holder, _)| self.hosts[&holder].lives());
+                done_if(self.fleet_mut(number).take_turn(number, holder_lives, now), "it is another's turn")
+            }
+            Request::TakeEarlyTurn => {
                 let guarded = self.flaw != Flaw::NoGuard;
-                self.fleet_mut(number).take_the_hours_turn(guarded, now)
+                let may = self.fleet_mut(number).take_the_hours_turn(guarded, now);
+                done_if(may, "one was asked for within the hour")
             }
-            Step::BeReplaced => self.fleet_mut(number).spend_a_replacement(2, now),
-            _ => self.fleet_mut(number).take_turn(number, holder_lives, now),
-        };
-        if !may {
-            return self.dice.u64(15..60);
-        }
-        self.host(number).place.0 = match step {
-            Step::Leave => OfPlace::Probes,
-            Step::BeReplaced => OfPlace::Ends(true, now),
-            Step::Dismiss { to: None } => OfPlace::Dismisses,
-            step => OfPlace::Sets(step),
-        };
-        self.dice.u64(1..4)
-    }
-
-    fn set(&mut self, number: u32, step: Step) -> Seconds {
-        let to = match step {
-            Step::Lower { to } | Step::GiveBack { to } | Step::AskEarly { to } | Step::Dismiss { to: Some(to) } => to,
-            Step::Leave | Step::BeReplaced | Step::Dismiss { to: None } => return 1,
-        };
-        if !self.set_target(number, to, &step.to_string()) {
-            return self.dice.u64(1..8);
-        }
-        match step {
-            Step::GiveBack { .. } => {
-                let asked_in = self.claimed(number).0;
-                self.host(number).given_back = asked_in;
+            Request::SpendReplacement(many) => {
+                done_if(self.fleet_mut(number).spend_a_replacement(*many, now), "they are spent")
             }
-            Step::Lower { .. } | Step::Dismiss { .. } => self.host(number).place.0 = OfPlace::Waits(step),
-            _ => {}
-        }
-        self.dice.u64(1..4)
+            Request::SetTarget(to) => done_if(self.set_target(number, *to), "it is being modified"),
+            Request::Settle if now < self.fleet(number).settles => return Ok(None),
+            Request::Settle => Outcome::Fleet(Some(self.fleet(number).seen(self.members(region), now))),
+            Request::Dismiss(instance) => {
+                done_if(self.dismiss(number, instance)?, "it is gone, or the group's MinSize")
+            }
+            Request::End { replaced } => done_if(self.end(number, *replaced)?, "that is the group's MinSize"),
+            Request::SayDeparting { asked } => match self.say_departing(number, *asked) {
+                Some(said) => done_if(said, "the claim does not say it yet"),
+                None => return Ok(None),
+            },
+            Request::RemoveRecords => Outcome::Done,
+            Request::Drain if self.drains(number) => return Ok(None),
+            Request::Drain => Outcome::Done,
+        }))
     }
 
-    fn wait(&mut self, number: u32, step: Step) -> Seconds {
-        if self.now < self.fleet(number).settles {
-            self.host(number).place.0 = OfPlace::Waits(step);
-            return 2;
-        }
-        if self.members_with(number) > self.fleet(number).target {
-            let leaves = matches!(step, Step::Lower { .. });
-            self.host(number).place.0 = if leaves { OfPlace::Probes } else { OfPlace::Dismisses };
-        }
-        1
+    /// Ends another host; whether it was there, and the fleet lets it.
+    fn dismiss(&mut self, number: u32, instance: &str) -> Result<bool, Broken> {
+        let other = number_of(instance).filter(|other| self.hosts[other].lives());
+        let Some(other) = other.filter(|_| self.fleet_mut(number).gives_back_a_place()) else { return Ok(false) };
+        self.say(|| format!("i-{number:04} ends i-{other:04}, which has never answered"));
+        self.check_leaving(other, false)?;
+        self.kill(other);
+        Ok(true)
     }
 
-    fn spare(&mut self, number: u32, since: Seconds) -> Seconds {
-        let spared = self.spares_one(number);
-        let here = self.hosts[&number].leads == Names::Here;
-        if (here || !spared) && self.flaw != Flaw::LeavesAtOnce {
-            self.say(|| format!("i-{number:04} stays after all"));
-            return self.look();
-        }
-        self.host(number).place.0 = OfPlace::Ends(false, since);
-        1
-    }
-
-    /// Whether the fleet can do with one host less, as this host sees it.
-    fn spares_one(&self, number: u32) -> bool {
-        let here = self.hosts[&number].facts.location();
-        let read = self.zone.claimed.as_ref().filter(|_| self.now >= self.zone.down);
-        let claimed = read.and_then(|claim| match self.flaw {
-            Flaw::TakesAnothersTarget => claim.target,
-            _ => claim.target_in(here.as_ref()),
-        });
-        self.fleet(number).seen(self.members_with(number), claimed.or(self.claimed(number).1), self.now).spares_one()
-    }
-
-    fn probe(&mut self, number: u32) -> Seconds {
-        let host = &self.hosts[&number];
-        let failed = host.role == Role::Failed && host.claim.is_none();
-        // Read anew, where Route 53 is there.
-        let claim = self.zone.claimed.as_ref().filter(|claim| self.now >= self.zone.down && !claim.departing);
-        let owner = claim.and_then(|claim| super::zone::number(&claim.instance));
-        let answers = owner.is_some_and(|owner| owner != number && self.hears(number, owner));
-        if !answers && !failed && self.flaw != Flaw::LeavesAtOnce {
-            self.say(|| format!("i-{number:04} stays after all: the owner does not answer, or goes"));
-            return self.look();
-        }
-        self.host(number).place.0 = OfPlace::Spares(self.now);
-        1
-    }
-
-    fn end(&mut self, number: u32, replaced: bool, since: Seconds) -> Result<Seconds, Broken> {
-        if !replaced && self.now > since + FRESH.as_secs() {
-            self.say(|| format!("i-{number:04} stays after all: it took too long to make sure"));
-            return Ok(self.look());
-        }
-        if self.hosts[&number].leads == Names::Here && self.flaw != Flaw::LeavesAtOnce {
-            return Ok(self.look());
-        }
+    /// Ends that host; whether the fleet lets it.
+    fn end(&mut self, number: u32, replaced: bool) -> Result<bool, Broken> {
         if !replaced && !self.fleet_mut(number).gives_back_a_place() {
-            self.say(|| format!("i-{number:04} stays after all: the group's MinSize"));
-            return Ok(self.look());
+            return Ok(false);
         }
-        self.check_leaving(number, replaced)?;
-        self.say(|| format!("i-{number:04} leaves"));
+        // One that is taken goes whether it is spared or not.
+        if self.hosts[&number].departs.is_none() {
+            self.check_leaving(number, replaced)?;
+        }
+        self.say(|| format!("i-{number:04} leaves, replaced: {replaced}"));
         self.kill(number);
-        Ok(1)
+        Ok(true)
     }
+}
 
-    /// The others, every five minutes, where there are too many.
-    fn look_at_newcomers(&mut self, number: u32, too_many: bool) {
-        let now = self.now;
-        let due = self.hosts[&number].newcomers.1.is_none_or(|at| now >= at + GIVE_UP / 10);
-        if !due {
-            return;
-        }
-        let others: Vec<_> = match too_many {
-            true => self.living_in(self.hosts[&number].region).filter(|other| *other != number).collect(),
-            false => Vec::new(),
-        };
-        let seen: Vec<_> = others.iter().map(|other| (format!("i-{other:04}"), self.answers(*other))).collect();
-        let host = self.host(number);
-        host.newcomers.0.seen(seen, host.running(now));
-        host.newcomers.1 = Some(now);
-    }
+/// What came of the request that was next.
+enum Requested {
+    /// There is another, after so long.
+    GoesOn(Seconds),
+    /// That was the last.
+    Over,
+    /// The procedure cannot go on.
+    Failed(Fault),
+}
 
-    fn overdue(&self, number: u32) -> Option<u32> {
-        let host = &self.hosts[&number];
-        let limit = Duration::from_secs(GIVE_UP * 2);
-        super::zone::number(host.newcomers.0.overdue(limit, host.running(self.now))?)
-    }
-
-    fn dismiss(&mut self, number: u32) -> Result<Seconds, Broken> {
-        let Some(other) = self.overdue(number) else { return Ok(1) };
-        // The claim is read anew, where Route 53 is there.
-        if self.now < self.zone.down || self.zone.owner() != Some(number) {
-            return Ok(self.look());
-        }
-        let may = self.hosts[&other].lives() && !self.answers(other) && self.spares_one(number);
-        if may && self.fleet_mut(number).gives_back_a_place() {
-            self.say(|| format!("i-{number:04} ends i-{other:04}, which has never answered"));
-            self.check_leaving(other, false)?;
-            self.kill(other);
-        }
-        self.host(number).newcomers = Default::default();
-        Ok(self.look())
+impl Memory {
+    /// It begins to wait anew for what it has not found yet.
+    pub(super) fn begin_anew(&mut self, now: Seconds) {
+        self.begun = Duration::from_secs(now);
     }
 }

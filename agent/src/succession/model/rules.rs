@@ -28,7 +28,7 @@ impl World {
         }
         // It lives and answers. If it has only just begun to again, somebody may still take it for silent.
         let younger = before.launched_against(&me.facts) == Ordering::Less;
-        if younger && !me.held && before.over.as_ref() != Some(&me.facts.instance) {
+        if younger && me.claimant.held.is_none() && before.over.as_ref() != Some(&me.facts.instance) {
             return Ok(());
         }
         // A slow host may only now carry out what it decided while it did not hear the other.
@@ -116,7 +116,7 @@ impl World {
         let (now, down, owner) = (self.now, self.zone.down, self.zone.owner());
         for (number, host) in &mut self.hosts {
             let blind = host.life != Life::Running || host.cut_off || host.departs.is_some() || now < down;
-            if blind || !host.believes || owner == Some(*number) {
+            if blind || !host.believes() || owner == Some(*number) {
                 host.wrong = None;
                 continue;
             }

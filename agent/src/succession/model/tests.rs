@@ -181,7 +181,7 @@ fn resurrected_owner_steals_nothing_and_notices_within_a_minute() {
             }
             world.stop_or_go_on(old);
             world.run_until(world.now + 60)?;
-            if world.hosts[&old].believes {
+            if world.hosts[&old].believes() {
                 return Err(Broken(format!("{old} still believes to be the owner")));
             }
             world.run_until(world.now + 900)?;
@@ -270,7 +270,9 @@ fn host_that_is_stopped_while_it_leaves_does_not_go_by_what_it_saw_before() {
             world.run_until(300)?;
             world.release();
             let about_to = |world: &World| {
-                let ends = |host: &Host| host.lives() && matches!(host.place.0, OfPlace::Ends(false, _));
+                let ends = |host: &Host| {
+                    host.lives() && matches!(&host.place.0, OfPlace::Corrects(steps) if steps.is_about_to_leave())
+                };
                 world.hosts.iter().find(|(_, host)| ends(host)).map(|(number, _)| *number)
             };
             run_while(world, |world| about_to(world).is_none())?;

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use tokio::time::Instant;
+
 use super::{
-    super::Names,
     Broken, CALM, END, Flaw, Kind, NOTICE, STUBBORN, Seconds, TTL,
     fleet::Fleet,
     host::{Host, Life, OfDeparture},
@@ -22,6 +23,8 @@ pub(super) struct World {
     pub(super) flaw: Flaw,
     pub(super) kind: Kind,
     pub(super) now: Seconds,
+    /// When the history began, by the clock of the machine that draws it.
+    pub(super) begun: Instant,
     pub(super) zone: Zone,
     /// One in each region; only one has hosts where there is but one region.
     pub(super) fleets: [Fleet; 2],
@@ -62,6 +65,7 @@ impl World {
             flaw,
             kind,
             now: 0,
+            begun: Instant::now(),
             zone: Zone::new(),
             fleets: [Fleet::new(is_group, 1), Fleet::new(dice_of_other, other)],
             split: 0,
@@ -104,7 +108,7 @@ impl World {
         let faulty = matches!(self.kind, Kind::Faults | Kind::Regions) && self.now < CALM;
         let longest = if self.kind == Kind::Releases { 8 } else { 120 };
         let ready_at = self.now + self.dice.u64(1..longest);
-        let mut host = Host::new(number, self.now, Some(ready_at)).of(region);
+        let mut host = Host::new(number, (self.now, self.clock()), self.rules(), Some(ready_at)).of(region);
         match if faulty { self.dice.u8(..24) } else { u8::MAX } {
             0 => (host.ready_at, host.mute) = (None, true),
             1 | 2 => host.ready_at = None,
@@ -176,13 +180,12 @@ impl World {
 
     /// Sets the target of that host's fleet without ending anybody, as a call asks; a fleet that is being modified refuses. A group ends hosts of
     /// its own choice where it has more.
-    pub(super) fn set_target(&mut self, number: u32, to: u32, why: &str) -> bool {
+    pub(super) fn set_target(&mut self, number: u32, to: u32) -> bool {
         let region = self.hosts[&number].region;
         if self.now < self.fleets[region].settles {
             return false;
         }
-        let why = why.to_owned();
-        self.say(|| format!("the target of region {region} is {to}: i-{number:04}: {why}"));
+        self.say(|| format!("i-{number:04} sets the target of region {region} to {to}"));
         self.fleets[region].target = to;
         if self.fleets[region].is_group {
             self.shed(region);
@@ -357,15 +360,16 @@ impl World {
         self.zone.down = 0;
         self.calm = true;
         self.say(|| "nothing is broken any more".to_owned());
-        self.split = 0;
+        // What was begun upon a split comes to its end a moment after it.
+        self.split = self.split.min(self.now);
         let now = self.now;
         let alone = [0, 1].map(|region| self.members(region) <= self.fleets[region].target);
         for host in self.hosts.values_mut().filter(|host| host.lives()) {
             (host.cut_off, host.slow, host.knows) = (false, 0, true);
             host.life = if host.mute && alone[host.region] { Life::Dead } else { Life::Running };
             host.ready_at = host.ready_at.or((!host.mute).then_some(now + 60));
-            if host.leads == Names::Unknown {
-                host.born = now;
+            if host.leads.is_none() {
+                host.memory.begin_anew(now);
             }
         }
     }
