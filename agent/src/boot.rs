@@ -13,7 +13,7 @@ use crate::{
     certificate::{Certificates, Certifier, Vault},
     claim::{Leads, Ledger},
     config::{Config, Leading, Succession as Policy},
-    departure::{Notices, Outlook},
+    departure::{Departing, Departure, Notices, Outlook, Signals},
     fleet::{AtRest, FleetClient},
     folders::Folders,
     host::Facts,
@@ -23,7 +23,6 @@ use crate::{
     place::PackagePlace,
     presence,
     routing::{self, MovingElasticIp, MovingRecords, Multivalue, Router},
-    status::Going,
     succession::{Sources, Standpoint, Succession},
 };
 
@@ -52,8 +51,10 @@ pub struct Wiring<'a> {
     pub https: SocketAddr,
     /// What they are fed with; none where another process runs them.
     pub feeds: Option<Feeds>,
-    /// Whether the host departs.
-    pub departs: watch::Receiver<Option<Going>>,
+    /// The signals that end it; none where another process hears them.
+    pub signals: Option<Signals>,
+    /// Where it is said that it departs.
+    pub departing: Departing,
     /// Whether it has drained.
     pub drained: watch::Receiver<bool>,
 }
@@ -62,10 +63,6 @@ pub struct Wiring<'a> {
 pub struct Decided {
     /// The way to AWS.
     pub aws: Kept<Aws>,
-    /// What the instance is told.
-    pub notices: Kept<Outlook>,
-    /// That the host leaves its fleet.
-    pub leaves: watch::Receiver<Option<Going>>,
     /// What the host is in the succession, and how it treats its visitors.
     pub standpoint: Kept<Standpoint>,
     /// Whether what leads to a host that departs alone is away; none where nothing leads to it.
@@ -76,8 +73,9 @@ pub struct Decided {
 
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
 pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
-    let Wiring { config, folders, https, feeds, departs, drained } = wiring;
-    let (host, aws, notices) = instance(config, runner).await;
+    let Wiring { config, folders, https, feeds, signals, departing, drained } = wiring;
+    let departs = departing.watch();
+    let (host, aws, outlook) = instance(config, signals, &departing, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let packages = runner.keep(packages).await.held;
     let certificates = runner.keep(certificates).await;
@@ -88,8 +86,8 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let listener = Listener::new(domain.clone(), https, feeds, packages.clone(), held, host.clone());
     let answering = runner.keep(listener).await.held;
 
-    let (leaving, leaves) = watch::channel(None);
-    let (mut names, mut succession) = (None, None);
+    let mut names = None;
+    let mut succession = None;
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host.clone()) {
         let (waits, waiting) = watch::channel(None);
         runner.beside(watch_waiting((domain, https), host.clone(), certificates, waits));
@@ -101,11 +99,11 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let sources = Sources {
             leads: leads.held.clone(),
             answering: answering.clone(),
-            outlook: notices.clone(),
+            outlook,
             departs: departs.clone(),
             drained,
         };
-        let keeper = Succession::new(pace(config), sources, leaving, fleets);
+        let keeper = Succession::new(pace(config), sources, departing, fleets);
         succession = Some(runner.keep(if many { keeper.of_many() } else { keeper }).await);
         names = Some(leads);
     }
@@ -116,19 +114,28 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     }
     let handed_over = succession.as_ref().map(|succession| succession.departed.clone());
     let standpoint = succession.map_or_else(|| watch::channel(None).1, |succession| succession.held);
-    Decided { aws, notices, leaves, standpoint, away, handed_over }
+    Decided { aws, standpoint, away, handed_over }
 }
 
-/// Who the host is, the way to AWS, and what the instance is told; nothing of that where nothing of AWS is used.
-async fn instance(config: &Config, runner: &mut impl Runner) -> (Option<Kept<Host>>, Kept<Aws>, Kept<Outlook>) {
+/// Who the host is, the way to AWS, and whether somebody wants the host gone; where nothing of AWS is used only signals do.
+async fn instance(
+    config: &Config,
+    signals: Option<Signals>,
+    departing: &Departing,
+    runner: &mut impl Runner,
+) -> (Option<Kept<Host>>, Kept<Aws>, Kept<Outlook>) {
+    let look = config.look.departure;
+    let departing = departing.clone();
     if !config.needs_aws() {
-        return (None, watch::channel(None).1, watch::channel(None).1);
+        let departure = Departure::new(None, look, signals, departing);
+        return (None, watch::channel(None).1, runner.keep(departure).await.held);
     }
     let metadata = Metadata::new();
     let host = runner.keep(Facts::new(metadata.clone())).await.held;
     let aws = way_to_aws(&metadata, host.clone());
-    let notices = runner.keep(Notices::new(metadata, aws.clone(), config.look.departure)).await.held;
-    (Some(host), runner.found(aws).await, notices)
+    let departure = Departure::new(Some(Notices::new(metadata, aws.clone())), look, signals, departing);
+    let outlook = runner.keep(departure).await.held;
+    (Some(host), runner.found(aws).await, outlook)
 }
 
 /// The keepers that need nothing but a way to AWS.

@@ -1,6 +1,7 @@
-//! Keeper: why we go and how long we have.
+//! Keeper: why this host goes, and how long it has.
 //!
-//! A signal ends the agent after a short drain. A spot notice comes two minutes before the instance is taken, best
+//! It looks for notices and signals, and says to all other keepers that the host departs, or stays after all. A signal ends
+//! the agent after a short drain. A spot notice comes two minutes before the instance is taken, best
 //! effort; it is looked for every few seconds
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
 
@@ -73,80 +74,124 @@ impl Signals {
     }
 }
 
-/// Sends the reason to go to everybody: a signal, that the host is leaving its fleet, or what the notices yield. A notice
-/// that is withdrawn is taken back; the others are final.
-pub async fn decide(
-    mut signals: Signals,
-    mut notices: watch::Receiver<Option<Outlook>>,
-    mut leaving: watch::Receiver<Option<Going>>,
+/// Says to all keepers that the host departs. Cheap to clone; all clones say it together.
+#[derive(Clone, Debug)]
+pub struct Departing {
+    says: watch::Sender<Option<Going>>,
     board: Board,
-    departing: watch::Sender<Option<Going>>,
-) {
-    let leaves = async {
-        let left = leaving.wait_for(Option::is_some).await.is_ok();
-        if !left {
-            std::future::pending::<()>().await;
+}
+
+impl Departing {
+    /// A host that stays, as `board` is told.
+    pub fn new(board: Board) -> Departing {
+        Departing { says: watch::Sender::new(None), board }
+    }
+
+    /// Why and until when the host departs, as it is said.
+    pub fn watch(&self) -> watch::Receiver<Option<Going>> {
+        self.says.subscribe()
+    }
+
+    /// Says that the host departs; the first reason stays.
+    pub fn goes(&self, going: Going) {
+        if self.says.borrow().is_none() {
+            self.board.going(&going);
+            self.says.send_replace(Some(going));
         }
-        Going::by_leaving()
-    };
-    let noticed = async {
-        loop {
-            let outlook = notices.borrow_and_update().clone();
-            let departs = departing.borrow().is_some();
-            match (outlook, departs) {
-                (Some(Outlook::Taken(going)), false) => {
-                    board.going(&going);
-                    departing.send_replace(Some(going));
-                }
-                (Some(Outlook::Stays | Outlook::Recommended), true) => {
-                    board.stays();
-                    departing.send_replace(None);
-                }
-                _ => {}
-            }
-            if notices.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    let going = tokio::select! {
-        going = signals.next() => going,
-        going = leaves => going,
-        never = noticed => never,
-    };
-    // After a notice the signal comes from the shutdown of the instance: there is nothing new in it.
-    let departs = departing.borrow().is_some();
-    if !departs {
-        board.going(&going);
-        departing.send_replace(Some(going));
+    }
+
+    /// Says that the host stays after all.
+    fn stays(&self) {
+        self.board.stays();
+        self.says.send_replace(None);
+    }
+
+    fn said(&self) -> Option<Going> {
+        self.says.borrow().clone()
     }
 }
 
-/// What the notices say.
+/// Whether somebody wants this host gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outlook {
-    /// Nobody wants this host gone.
+    /// It may stay.
     Stays,
     /// EC2 recommends to move to another instance before it may have to take this one
     /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html>).
     Recommended,
     /// The instance is about to be taken.
     Taken(Going),
+    /// The process is to end.
+    Ends(Going),
 }
 
-/// Keeper of the notices: it looks for them, and corrects nothing.
+impl Outlook {
+    /// Why and until when the host has to go, if it has to.
+    fn going(&self) -> Option<&Going> {
+        match self {
+            Outlook::Stays | Outlook::Recommended => None,
+            Outlook::Taken(going) | Outlook::Ends(going) => Some(going),
+        }
+    }
+}
+
+/// What a look found.
+pub struct Seen {
+    outlook: Result<Outlook, Fault>,
+    /// What the keepers were told last.
+    said: Option<Going>,
+}
+
+/// What the keepers are to be told.
+pub enum Drift {
+    /// That the host departs.
+    Goes(Going),
+    /// That it stays after all.
+    Stays,
+}
+
+/// Keeper of the departure.
+pub struct Departure {
+    /// None outside AWS.
+    notices: Option<Notices>,
+    look: Duration,
+    /// None where another process hears them.
+    signals: Option<Signals>,
+    /// The signal that has come.
+    signalled: Option<Going>,
+    departing: Departing,
+}
+
+impl Departure {
+    /// Looks for `notices` every `look`, and listens for `signals`.
+    pub fn new(notices: Option<Notices>, look: Duration, signals: Option<Signals>, departing: Departing) -> Departure {
+        Departure { notices, look, signals, signalled: None, departing }
+    }
+}
+
+/// Where notices are found.
 pub struct Notices {
     metadata: Metadata,
     aws: Kept<Aws>,
-    look: Duration,
     /// The notice as it was first seen, and when by this host's own clock it is carried out.
     noticed: Option<(Notice, OffsetDateTime)>,
 }
 
 impl Notices {
-    /// Looks for notices every `look`; by `aws` it is known how far the clock of this host is off.
-    pub fn new(metadata: Metadata, aws: Kept<Aws>, look: Duration) -> Notices {
-        Notices { metadata, aws, look, noticed: None }
+    /// Those in `metadata`; by `aws` it is known how far the clock of this host is off.
+    pub fn new(metadata: Metadata, aws: Kept<Aws>) -> Notices {
+        Notices { metadata, aws, noticed: None }
+    }
+
+    /// Metadata that somebody has disabled is looked for as often as ever: a notice leaves no time to come back late.
+    async fn outlook(&mut self) -> Result<Result<Outlook, Fault>, Fault> {
+        match tokio::try_join!(self.metadata.notice(), self.metadata.rebalance()) {
+            Ok((Some(notice), _)) => Ok(Ok(Outlook::Taken(Going::by_notice(&self.by_our_clock(notice))))),
+            Ok((None, true)) => Ok(Ok(Outlook::Recommended)),
+            Ok((None, false)) => Ok(Ok(Outlook::Stays)),
+            Err(fault) if fault.cure == Cure::Operator => Ok(Err(fault)),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// The notice with its time by this host's own clock, which stays what it was when the notice was first seen.
@@ -161,6 +206,16 @@ impl Notices {
     }
 }
 
+/// Resolves when the first signal has come, as it is remembered from then on.
+async fn signalled(signals: &mut Option<Signals>, first: &mut Option<Going>) -> Going {
+    let going = match (&first, signals) {
+        (Some(going), _) => going.clone(),
+        (None, Some(signals)) => signals.next().await,
+        (None, None) => std::future::pending().await,
+    };
+    first.insert(going).clone()
+}
+
 /// When by a clock that says `now`, and is so far `ahead` of AWS's, comes what AWS announces for `time`. However wrong the
 /// clock is, no notice is longer than two minutes.
 pub(crate) fn by_our_clock(time: OffsetDateTime, ahead: Option<time::Duration>, now: OffsetDateTime) -> OffsetDateTime {
@@ -168,49 +223,77 @@ pub(crate) fn by_our_clock(time: OffsetDateTime, ahead: Option<time::Duration>, 
     (time + off).min(now + LONGEST_NOTICE)
 }
 
-impl Keeper for Notices {
-    type Seen = Result<(Option<Notice>, bool), Fault>;
-    type Drift = std::convert::Infallible;
+impl Keeper for Departure {
+    type Seen = Seen;
+    type Drift = Drift;
     type Held = Outlook;
     const PART: Part = Part::Departure;
     const GOES_ON: bool = true;
 
     fn pace(&self) -> Pace {
-        Pace { look: self.look, observe: Duration::from_secs(10), converge: Duration::ZERO, longest_pause: self.look }
+        let brief = Duration::from_secs(10);
+        Pace { look: self.look, observe: brief, converge: brief, longest_pause: self.look }
     }
 
-    /// Metadata that somebody has disabled is looked for as often as ever: a notice leaves no time to come back late.
-    async fn observe(&mut self) -> Result<Self::Seen, Fault> {
-        match tokio::try_join!(self.metadata.notice(), self.metadata.rebalance()) {
-            Ok((notice, rebalance)) => Ok(Ok((notice.map(|notice| self.by_our_clock(notice)), rebalance))),
-            Err(fault) if fault.cure == Cure::Operator => Ok(Err(fault)),
-            Err(fault) => Err(fault),
+    async fn woken(&mut self) {
+        if self.signalled.is_some() {
+            std::future::pending::<()>().await;
         }
+        signalled(&mut self.signals, &mut self.signalled).await;
     }
 
-    fn judge(&self, seen: Self::Seen) -> Judgement<Outlook, Self::Drift> {
-        match seen {
-            Ok((None, false)) => Judgement::Kept(Outlook::Stays),
-            Ok((None, true)) => Judgement::Kept(Outlook::Recommended),
-            Ok((Some(notice), _)) => Judgement::Kept(Outlook::Taken(Going::by_notice(&notice))),
-            Err(fault) => Judgement::Refused(fault),
+    /// A signal does not have to wait for metadata that do not answer, and once it has come nothing else is looked for: after a
+    /// notice it comes from the shutdown of the instance.
+    async fn observe(&mut self) -> Result<Seen, Fault> {
+        let notices = async {
+            match &mut self.notices {
+                Some(notices) => notices.outlook().await,
+                None => Ok(Ok(Outlook::Stays)),
+            }
+        };
+        let outlook = tokio::select! {
+            biased;
+            going = signalled(&mut self.signals, &mut self.signalled) => Ok(Outlook::Ends(going)),
+            looked = notices => looked?,
+        };
+        Ok(Seen { outlook, said: self.departing.said() })
+    }
+
+    fn judge(&self, Seen { outlook, said }: Seen) -> Judgement<Outlook, Drift> {
+        let outlook = match outlook {
+            Ok(outlook) => outlook,
+            Err(fault) => return Judgement::Refused(fault),
+        };
+        let drift = match (outlook.going(), said) {
+            (Some(going), None) => Drift::Goes(going.clone()),
+            // A notice may be withdrawn. That the host leaves its fleet is final.
+            (None, Some(said)) if said.until.is_some() => Drift::Stays,
+            _ => return Judgement::Kept(outlook),
+        };
+        Judgement::Drifted { drift, meanwhile: Some(outlook) }
+    }
+
+    async fn converge(&mut self, drift: Drift) -> Result<(), Fault> {
+        match drift {
+            Drift::Goes(going) => self.departing.goes(going),
+            Drift::Stays => self.departing.stays(),
         }
-    }
-
-    async fn converge(&mut self, drift: Self::Drift) -> Result<(), Fault> {
-        match drift {}
+        Ok(())
     }
 
     fn holding(held: &Outlook) -> String {
         match held {
             Outlook::Stays => "no notice".to_owned(),
             Outlook::Recommended => "EC2 recommends to move to another instance".to_owned(),
-            Outlook::Taken(going) => going.to_string(),
+            Outlook::Taken(going) | Outlook::Ends(going) => going.to_string(),
         }
     }
 
-    fn drifting(drift: &Self::Drift) -> String {
-        match *drift {}
+    fn drifting(drift: &Drift) -> String {
+        match drift {
+            Drift::Goes(going) => format!("departing: {going}"),
+            Drift::Stays => "staying after all".to_owned(),
+        }
     }
 }
 
@@ -219,6 +302,34 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+
+    #[test]
+    fn only_a_notice_is_taken_back() {
+        let departing = Departing::new(Board::new("www.example.org"));
+        let departure = Departure::new(None, Duration::from_secs(5), None, departing);
+        let taken = Going { until: Some(datetime!(2026-11-21 12:00 UTC)), ..Going::by_signal("spot notice") };
+        let signal = Going::by_signal("SIGTERM");
+        let table = [
+            (Outlook::Stays, None, "as it is"),
+            (Outlook::Recommended, None, "as it is"),
+            (Outlook::Taken(taken.clone()), None, "spot notice"),
+            (Outlook::Taken(taken.clone()), Some(&taken), "as it is"),
+            (Outlook::Stays, Some(&taken), "stays"),
+            (Outlook::Ends(signal.clone()), None, "SIGTERM"),
+            // After a notice the signal comes from the shutdown of the instance: there is nothing new in it.
+            (Outlook::Ends(signal.clone()), Some(&taken), "as it is"),
+            (Outlook::Stays, Some(&Going::by_leaving()), "as it is"),
+        ];
+        for (outlook, said, expected) in table {
+            let what = format!("{outlook:?}, {said:?}");
+            let said = match departure.judge(Seen { outlook: Ok(outlook), said: said.cloned() }) {
+                Judgement::Drifted { drift: Drift::Goes(going), .. } => going.why,
+                Judgement::Drifted { drift: Drift::Stays, .. } => "stays".to_owned(),
+                _ => "as it is".to_owned(),
+            };
+            assert_eq!(said, expected, "{what}");
+        }
+    }
 
     #[test]
     fn notice_is_carried_out_by_the_clock_of_aws_and_not_by_that_of_the_host() {

@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     boot::{self, Runner, Wiring},
     config::Config,
-    departure::{self, Signals, supervisor},
+    departure::{Departing, Signals, supervisor},
     folders::Folders,
     keeper::{Keeper, Kept, Yield, keep, yields},
     status::{self, Board, Going, systemd},
@@ -63,16 +63,24 @@ pub async fn run(
     let remembered = Remembered::of(config, folders).await;
     let (feeds, fed) = feeds(config, remembered)?;
 
-    let (departing, departs) = watch::channel(None);
+    let departing = Departing::new(board.clone());
+    let departs = departing.watch();
     let (drained_by_now, drains) = watch::channel(false);
     let shown = feeds.identity.clone();
     let mut runner = AtWork { board: board.clone(), departs: departs.clone() };
     let decided = boot::wire(
-        Wiring { config, folders, https: listen.https, feeds: Some(feeds), departs: departs.clone(), drained: drains },
+        Wiring {
+            config,
+            folders,
+            https: listen.https,
+            feeds: Some(feeds),
+            signals: Some(signals),
+            departing,
+            drained: drains,
+        },
         &mut runner,
     )
     .await;
-    tokio::spawn(departure::decide(signals, decided.notices, decided.leaves, board.clone(), departing));
 
     show_something(config, &shown).await?;
     let running = serve(config, also, bound, fed)?;

@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     claim::Leads,
     config::Succession as Policy,
-    departure::Outlook,
+    departure::{Departing, Outlook},
     fault::Fault,
     fleet::FleetClient,
     keeper::{Judgement, Keeper, Kept, Pace},
@@ -98,8 +98,7 @@ pub struct Succession {
     fleet: FleetClient,
     memory: Memory,
     begun: Instant,
-    /// Says that this host leaves.
-    leaving: watch::Sender<Option<Going>>,
+    departing: Departing,
     /// Whether it has ended itself.
     left: bool,
     /// What is left to do of a departure.
@@ -107,16 +106,16 @@ pub struct Succession {
 }
 
 impl Succession {
-    /// Keeps the place of a host whose records live for `ttl`, looking every `look`. Once it has ended itself, `leaving` says so.
+    /// Keeps the place of a host whose records live for `ttl`, looking every `look`. One that has ended itself departs.
     pub fn new(
         (policy, ttl, look): (Policy, Duration, Duration),
         sources: Sources,
-        leaving: watch::Sender<Option<Going>>,
+        departing: Departing,
         fleet: FleetClient,
     ) -> Succession {
         let memory = Memory::new(Rules { policy, ttl, of_many: false }, Duration::ZERO);
         let begun = Instant::now();
-        Succession { look, sources, fleet, memory, begun, leaving, left: false, handing_over: None }
+        Succession { look, sources, fleet, memory, begun, departing, left: false, handing_over: None }
     }
 
     /// The same for one of many hosts, all of which people are led to: none follows another, and none is asked for. One that
@@ -256,7 +255,7 @@ impl Keeper for Succession {
         self.drive(&mut correcting).await?;
         if correcting.has_left() {
             self.left = true;
-            self.leaving.send_replace(Some(Going::by_leaving()));
+            self.departing.goes(Going::by_leaving());
         }
         Ok(())
     }

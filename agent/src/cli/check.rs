@@ -11,11 +11,12 @@ use crate::{
     aws::Aws,
     boot::{self, Runner, Wiring},
     config::Config,
+    departure::Departing,
     fault::Fault,
     folders::Folders,
     keeper::{Judgement, Keeper, Kept, Yield, yields},
     place::PackagePlace,
-    status::Part,
+    status::{Board, Part},
 };
 
 /// How long the way to AWS may take to be found.
@@ -68,7 +69,8 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
         folders,
         https: config.listen.https,
         feeds: None,
-        departs: watch::channel(None).1,
+        signals: None,
+        departing: Departing::new(Board::new(config.domain.as_str())),
         drained: watch::channel(false).1,
     };
     let decided = boot::wire(wiring, &mut looking).await;
