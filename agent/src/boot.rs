@@ -18,10 +18,10 @@ use crate::{
     folders::Folders,
     host::Facts,
     keeper::{Keeper, Kept, Yield},
-    listener::{Feeds, Listener, watch_waiting},
+    listener::{Feeds, Listener, Placeholder},
     package::{Following, Packages, Source},
     place::PackagePlace,
-    presence,
+    presence::{self, Presence},
     routing::{self, MovingElasticIp, MovingRecords, Multivalue, Router},
     succession::{Sources, Standpoint, Succession},
 };
@@ -74,7 +74,6 @@ pub struct Decided {
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
 pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let Wiring { config, folders, https, feeds, signals, departing, drained } = wiring;
-    let departs = departing.watch();
     let (host, aws, outlook) = instance(config, signals, &departing, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let packages = runner.keep(packages).await.held;
@@ -89,8 +88,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let mut names = None;
     let mut succession = None;
     if let (Some(ledger), Some(host)) = (Ledger::of(config), host.clone()) {
-        let (waits, waiting) = watch::channel(None);
-        runner.beside(watch_waiting((domain, https), host.clone(), certificates, waits));
+        let waiting = runner.keep(Placeholder::new(domain, https, host.clone(), certificates)).await.held;
         let fleets = FleetClient::new(config, ledger.clone(), aws.clone(), host.clone());
         let at_rest = AtRest::new(fleets.clone(), config.look.address);
         let many = config.leading == Leading::Multivalue;
@@ -100,7 +98,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
             leads: leads.held.clone(),
             answering: answering.clone(),
             outlook,
-            departs: departs.clone(),
+            departs: departing.watch(),
             drained,
         };
         let keeper = Succession::new(pace(config), sources, departing, fleets);
@@ -110,7 +108,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let away = names.as_ref().map(|names| names.departed.clone());
     if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, host) {
         let sources = presence::Sources { host, packages, answering, names };
-        runner.beside(presence::tell(sources, place.clone(), aws.clone(), departs));
+        runner.keep(Presence::new(sources, place.clone(), aws.clone())).await;
     }
     let handed_over = succession.as_ref().map(|succession| succession.departed.clone());
     let standpoint = succession.map_or_else(|| watch::channel(None).1, |succession| succession.held);

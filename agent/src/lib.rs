@@ -7,20 +7,22 @@
 //!            facts, notices            zip               secret                records, claim, addresses
 //!                 IMDS                  S3       Secrets Manager, ACME CA        Route 53, S3, EC2
 //!                  │                    │                 │                            │
-//!    host ◄────────┤                 package         certificate                       │
+//!    host ◄────────┤                 package         certificate ──► placeholder ──────┤ "it says that it waits"
 //!    (once)        │                    └──── listener ───┘                            │
 //!                  │                             │ "it answers, seen from outside"     │
 //!                  │                             ├────────────────────────────► routing ◄── claim
 //!    departure ◄───┘                             │                                 │  ▲
 //!    (notice, signal)                            │          "where the names lead" │  └─ fleet ──► EC2, Auto Scaling
-//!                                                ├──────────────► presence ◄───────┤       │
-//!                                                │             what it serves, S3  │       │
-//!                                                └────────────────────────────► succession ◄┘
+//!       │  ▲                                     ├──────────────► presence ◄───────┤       │
+//!       │  └── "it has left its fleet" ──┐       │             what it serves, S3  │       │
+//!       ▼                                └───────┴────────────────────────────► succession ◄┘
+//!    every keeper rests, or departs
 //!
 //!                         every keeper ──► status ──► log · status file · systemd
 //! ```
 //!
-//! * A [`keeper`] owns one resource: it observes, judges, converges, and observes again. One runner runs them all.
+//! * A [`keeper`] owns one resource: it observes, judges, converges, and observes again. One runner runs them all, and
+//!   says on the board how each is doing; no keeper reads it there.
 //! * Keepers do not know each other. Each is built from what the ones before it yield, so a wrong boot order does not
 //!   compile; [`boot`] is the one place that knows all of them.
 //! * Failures are sorted by what would cure them ([`fault`]), and none ends the process once it runs.
@@ -75,21 +77,21 @@ pub mod run;
 pub mod boot;
 // Where a host keeps what is its own on its disk.
 pub mod folders;
-// Tells publishers what this host serves.
+// Publishers are told what this host serves.
 pub mod presence;
-// The place of this host among those that follow each other.
+// The place of this host among those that follow each other, and what it leaves to the next one when it goes.
 pub mod succession;
 // The names lead to the host that has the right to them, by one of three routes.
 pub mod routing;
 // The fleet of this host: what it is to have, and whose turn it is to leave.
 pub mod fleet;
-// The servers have site and certificate, and answer for the domain.
+// The servers have site and certificate, and answer for the domain; before, they say what they wait for.
 pub mod listener;
 // A certificate is held, renewed, and stored before it is used.
 pub mod certificate;
 // The newest good package of the bucket is the site.
 pub mod package;
-// Why and when this host goes: notices and signals.
+// Why and when this host goes: it looks for notices and signals, and says so to the other keepers.
 pub mod departure;
 // The facts about this instance, read from its metadata.
 pub mod host;

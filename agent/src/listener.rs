@@ -26,10 +26,11 @@ use crate::{
 };
 
 mod lent;
-mod waiting;
+mod placeholder;
 
 pub use lent::lent;
-pub use waiting::{Waiting, watch_waiting};
+pub(crate) use placeholder::says_so;
+pub use placeholder::{Placeholder, Waiting};
 
 /// How often the host asks itself for its site.
 const LOOK: Duration = Duration::from_secs(30);

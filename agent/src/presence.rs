@@ -1,29 +1,31 @@
-//! What this host serves, told beside the packages.
+//! Keeper: what this host serves, told beside the packages.
 //!
 //! Publishers read there who serves which version. It is written when that changes and never as a sign of life; nothing
-//! here depends on it, so a missing permission is said once and left.
+//! here depends on it, so a missing permission is noted and left.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::{
     aws::{Aws, Host, papers::Papers},
     claim::Leads,
     documents::{Document as _, HostDocument, HostRole, Layout},
     fault::{Cure, Fault},
-    keeper::{Ended, Kept, Yield},
+    keeper::{Ended, Judgement, Keeper, Kept, Pace, Yield},
     listener::Answering,
     package::Package,
     place::Bucket,
-    status::Going,
+    status::Part,
 };
 
 /// Changes within this time are told as one.
 const GATHER: Duration = Duration::from_millis(200);
-/// How long to wait before it is tried again.
+/// The longest pause before it is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How often it is compared with what was told; every change is a reason to compare it at once.
+const LOOK: Duration = Duration::from_secs(3600);
 
 /// What the account is made from.
 #[derive(Clone)]
@@ -38,60 +40,134 @@ pub struct Sources {
     pub names: Option<Yield<Leads>>,
 }
 
-/// Tells what this host serves while it does not depart: a departing host changes nothing outside itself.
-pub async fn tell(sources: Sources, place: Bucket, aws: Kept<Aws>, mut departs: watch::Receiver<Option<Going>>) {
-    loop {
-        tokio::select! {
-            biased;
-            _ = departs.wait_for(Option::is_some) => {}
-            () = tell_changes(sources.clone(), &place, aws.clone()) => return,
-        }
-        // A notice may be withdrawn.
-        if departs.wait_for(Option::is_none).await.is_err() {
-            return;
-        }
-    }
+/// Keeper of the host's document.
+pub struct Presence {
+    sources: Sources,
+    place: Bucket,
+    aws: Kept<Aws>,
+    /// What was told last, be it in an earlier life of this process; none before that is known.
+    told: Option<Option<HostDocument>>,
+    /// Why it may not be told.
+    denied: Option<Fault>,
 }
 
-async fn tell_changes(mut sources: Sources, place: &Bucket, mut aws: Kept<Aws>) {
-    let Ok(aws) = aws.wait_for(Option::is_some).await.map(|aws| aws.clone()) else { return };
-    let Some(aws) = aws else { return };
-    let papers = Papers::new(&aws, place.bucket.clone());
-    let mut told = None;
-    loop {
-        let now = sources.presence();
-        if let Some(now) = now.filter(|now| !now.says_the_same_as(told.as_ref())) {
-            match write(&papers, &place.prefix, &now, told.is_none()).await {
-                Ok(()) => told = Some(now),
-                Err(fault) if fault.cure == Cure::Operator => {
-                    tracing::warn!(%fault, "what this host serves is not told beside the packages");
-                    return;
-                }
-                Err(fault) => {
-                    tracing::info!(%fault, "what this host serves is told later");
-                    tokio::time::sleep(AGAIN).await;
-                    continue;
-                }
+/// What a look found.
+pub struct Seen {
+    /// What is to be told, if there is anything to tell.
+    wanted: Option<HostDocument>,
+    told: Option<HostDocument>,
+    denied: Option<Fault>,
+}
+
+/// What publishers are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing yet, or nothing new.
+    Nothing,
+    /// What the host serves, by its entity tag.
+    Serves(String),
+    /// Nothing, since that is denied.
+    Denied(String),
+}
+
+impl Presence {
+    /// Keeps what `sources` say told in the folder of packages.
+    pub fn new(sources: Sources, place: Bucket, aws: Kept<Aws>) -> Presence {
+        Presence { sources, place, aws, told: None, denied: None }
+    }
+
+    fn papers(&self) -> Result<Papers, Fault> {
+        let aws = self.aws.borrow().clone();
+        let aws = aws.ok_or_else(|| Fault::retry("telling what this host serves", "the region is not known yet"))?;
+        Ok(Papers::new(&aws, self.place.bucket.clone()))
+    }
+
+    fn key(&self, instance: &str) -> String {
+        Layout::new(&self.place.prefix).host(instance)
+    }
+
+    /// Notes that the document may not be read or written: nothing depends on it.
+    fn unless_denied<T: Default>(&mut self, done: Result<T, Fault>) -> Result<T, Fault> {
+        match done {
+            Err(fault) if fault.cure == Cure::Operator => {
+                tracing::warn!(%fault, "what this host serves is not told beside the packages");
+                self.denied = Some(fault);
+                Ok(T::default())
             }
+            done => done,
         }
-        sources.changed().await;
-        tokio::time::sleep(GATHER).await;
     }
 }
 
-/// Writes it, unless an earlier life of this process has told the same.
-async fn write(papers: &Papers, prefix: &str, now: &HostDocument, first: bool) -> Result<(), Fault> {
-    let key = Layout::new(prefix).host(&now.instance);
-    if first {
-        // It is this host's own, whatever version of the program wrote it: one that cannot be read is written anew.
-        let before = papers.read(&key).await?.and_then(|text| HostDocument::read(&text).ok());
-        if now.says_the_same_as(before.as_ref()) {
-            return Ok(());
+impl Keeper for Presence {
+    type Seen = Seen;
+    type Drift = Box<HostDocument>;
+    type Held = Told;
+    const PART: Part = Part::Presence;
+    const NEEDS: &'static [Part] = &[Part::Listener];
+    // What a host serves is seen of those that run.
+    const CHECKED: bool = false;
+
+    fn pace(&self) -> Pace {
+        let brief = Duration::from_secs(30);
+        Pace { look: LOOK, observe: brief, converge: brief, longest_pause: AGAIN }
+    }
+
+    async fn woken(&mut self) {
+        self.sources.changed(&mut self.aws).await;
+        sleep(GATHER).await;
+    }
+
+    async fn observe(&mut self) -> Result<Seen, Fault> {
+        let wanted = self.sources.presence().filter(|_| self.aws.borrow().is_some());
+        if let (Some(wanted), None, None) = (&wanted, &self.told, &self.denied) {
+            let read = self.papers()?.read(&self.key(&wanted.instance)).await;
+            let before = self.unless_denied(read)?;
+            // It is this host's own, whatever version of the program wrote it: one that cannot be read is written anew.
+            self.told = Some(before.and_then(|text| HostDocument::read(&text).ok()));
+        }
+        Ok(Seen { wanted, told: self.told.clone().flatten(), denied: self.denied.clone() })
+    }
+
+    fn judge(&self, Seen { wanted, told, denied }: Seen) -> Judgement<Told, Box<HostDocument>> {
+        if let Some(fault) = denied {
+            return Judgement::Kept(Told::Denied(fault.to_string()));
+        }
+        match wanted {
+            None => Judgement::Kept(Told::Nothing),
+            Some(wanted) if wanted.says_the_same_as(told.as_ref()) => {
+                Judgement::Kept(Told::Serves(wanted.etag.unwrap_or_default()))
+            }
+            Some(wanted) => Judgement::Drifted { drift: Box::new(wanted), meanwhile: None },
         }
     }
-    papers.write(&key, now.text()).await?;
-    tracing::info!(role = ?now.role, etag = now.etag.as_deref(), version = now.version.as_deref().unwrap_or("none"), "told");
-    Ok(())
+
+    async fn converge(&mut self, document: Box<HostDocument>) -> Result<(), Fault> {
+        let written = self.papers()?.write(&self.key(&document.instance), document.text()).await;
+        self.unless_denied(written)?;
+        self.told = Some(self.denied.is_none().then_some(*document));
+        Ok(())
+    }
+
+    fn holding(held: &Told) -> String {
+        match held {
+            Told::Nothing => "nothing to tell yet".to_owned(),
+            Told::Serves(etag) => format!("publishers are told that it serves {}", etag.trim_matches('"')),
+            Told::Denied(_) => "publishers are not told what it serves".to_owned(),
+        }
+    }
+
+    fn drifting(document: &Box<HostDocument>) -> String {
+        let version = document.version.as_deref().unwrap_or("none");
+        format!("telling publishers: {:?} of version {version}", document.role)
+    }
+
+    fn notes(held: &Told) -> Vec<String> {
+        match held {
+            Told::Denied(why) => vec![why.clone()],
+            Told::Nothing | Told::Serves(_) => Vec::new(),
+        }
+    }
 }
 
 impl Sources {
@@ -120,7 +196,7 @@ impl Sources {
     }
 
     /// Resolves when something has changed that the account is made from; never, where nothing can any more.
-    async fn changed(&mut self) {
+    async fn changed(&mut self, aws: &mut Kept<Aws>) {
         let Sources { host, packages, answering, names } = self;
         let names = async {
             match names {
@@ -136,6 +212,7 @@ impl Sources {
             Ok(()) = host.changed() => {}
             Ok(()) = packages.changed() => {}
             Ok(()) = answering.changed() => {}
+            Ok(()) = aws.changed() => {}
             () = names => {}
         }
     }
@@ -143,6 +220,8 @@ impl Sources {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
     use crate::{
         aws::host::tests::host,
@@ -176,6 +255,27 @@ mod tests {
             assert_eq!(sources(Some(names)).role(), expected, "{leads:?}, {ended:?}");
         }
         assert_eq!(sources(None).role(), Some(HostRole::Serving), "it keeps no names");
+    }
+
+    #[test]
+    fn document_is_written_where_it_says_something_new_and_may_be_written() {
+        let document = |etag: &str| HostDocument {
+            etag: Some(etag.to_owned()),
+            ..HostDocument::of("i-a".to_owned(), HostRole::Owner, OffsetDateTime::UNIX_EPOCH)
+        };
+        let place = Bucket { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
+        let presence = Presence::new(sources(None), place, watch::channel(None).1);
+        let judged = |wanted, told, denied| presence.judge(Seen { wanted, told, denied });
+        assert_eq!(judged(None, None, None), Judgement::Kept(Told::Nothing));
+        let one = document("\"1\"");
+        let other = document("\"2\"");
+        let drifted = Judgement::Drifted { drift: Box::new(other.clone()), meanwhile: None };
+        assert_eq!(judged(Some(other.clone()), Some(one), None), drifted);
+        let told = Judgement::Kept(Told::Serves("\"2\"".to_owned()));
+        assert_eq!(judged(Some(other.clone()), Some(other.clone()), None), told);
+        let denied = judged(Some(other), None, Some(Fault::operator("writing", "AccessDenied", "allow it")));
+        let Judgement::Kept(held) = denied else { panic!("nothing depends on it: {denied:?}") };
+        assert!(Presence::notes(&held)[0].contains("AccessDenied"), "{held:?}");
     }
 
     fn sources(names: Option<Yield<Leads>>) -> Sources {

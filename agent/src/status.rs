@@ -33,12 +33,16 @@ pub enum Part {
     Package,
     /// The certificate and its vault.
     Certificate,
+    /// What is said to visitors before there is a certificate.
+    Placeholder,
     /// The servers on the ports.
     Listener,
     /// The records that lead here.
     Address,
     /// The place among the hosts that follow each other.
     Succession,
+    /// What publishers are told of this host.
+    Presence,
     /// Notices and signals.
     Departure,
 }
@@ -46,7 +50,7 @@ pub enum Part {
 impl Part {
     /// Whether a host cannot serve at its names before this part holds something.
     fn serves(self) -> bool {
-        !matches!(self, Part::Succession | Part::Departure)
+        !matches!(self, Part::Placeholder | Part::Succession | Part::Presence | Part::Departure)
     }
 }
 
@@ -56,9 +60,11 @@ impl fmt::Display for Part {
             Part::Host => "host",
             Part::Package => "package",
             Part::Certificate => "certificate",
+            Part::Placeholder => "placeholder",
             Part::Listener => "listener",
             Part::Address => "address",
             Part::Succession => "succession",
+            Part::Presence => "presence",
             Part::Departure => "departure",
         })
     }

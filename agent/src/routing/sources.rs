@@ -5,7 +5,7 @@ use crate::{
     fault::Fault,
     fleet::AtRest,
     keeper::Kept,
-    listener::{Answering, Waiting},
+    listener::{Answering, Waiting, says_so},
 };
 
 /// What the routing keeper is built from.
@@ -51,7 +51,7 @@ impl Sources {
 
     /// Whether this host answers for the domain, or says what it waits for before it can.
     pub(super) fn is_served(&self) -> bool {
-        self.answering.borrow().is_some() || self.waiting.borrow().is_some()
+        self.answering.borrow().is_some() || says_so(&self.waiting)
     }
 
     /// What has not been yielded yet and without which nobody may be led here; among that a public address of the host's own,
@@ -108,7 +108,8 @@ mod tests {
             (answers(), None, unplaced(), false, ["a public address", "the region of the host"]),
             (answers(), None, placed(), false, ["the region of the host"; 2]),
             (answers(), None, placed(), true, [""; 2]),
-            (None, Some(Waiting), placed(), true, [""; 2]),
+            (None, Some(Waiting::No), placed(), true, ["this host to answer for the domain"; 2]),
+            (None, Some(Waiting::Says), placed(), true, [""; 2]),
         ];
         for (answering, waiting, host, has_region, expected) in table {
             let what = format!("{answering:?}, {waiting:?}, {host:?}");

@@ -1,0 +1,131 @@
+//! Keeper: a host that has no certificate yet says so, instead of being dark.
+//!
+//! The servers answer 503 with `Retry-After` behind a certificate that this host has made itself. Once the CA or the vault
+//! has failed it, that is better than a name without an address, which resolvers remember for as long as the zone says
+//! (RFC 2308 §5): so it is told, and whoever keeps the address leads people here if they are led to nobody else.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use super::{AT_HOME, HAIRPIN, reachable};
+use crate::{
+    aws::Host,
+    certificate::Certificate,
+    fault::{Cause, Fault},
+    keeper::{Ended, Judgement, Keeper, Kept, Pace, Yield},
+    place::Name,
+    probe::{self, within},
+    status::Part,
+};
+
+/// After how long a host that did not say what it waits for is asked again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether there is a certificate; that it comes is a reason to look at once.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Whether this host has no certificate, and was seen to say that it waits for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It has one, or may soon have.
+    No,
+    /// It says that it waits.
+    Says,
+}
+
+/// Whether `waiting` says that this host waits for its certificate.
+pub(crate) fn says_so(waiting: &Kept<Waiting>) -> bool {
+    *waiting.borrow() == Some(Waiting::Says)
+}
+
+/// Keeper of what a host without a certificate says.
+pub struct Placeholder {
+    domain: Name,
+    https: SocketAddr,
+    host: Kept<Host>,
+    certificates: Yield<Certificate>,
+    /// Whether it was seen to say so since it has had to.
+    said: bool,
+}
+
+impl Placeholder {
+    /// Watches whether this host waits for its first certificate and says so at `https`, the public address first where it has
+    /// one.
+    pub fn new(domain: Name, https: SocketAddr, host: Kept<Host>, certificates: Yield<Certificate>) -> Placeholder {
+        Placeholder { domain, https, host, certificates, said: false }
+    }
+
+    async fn ask(&self) -> Result<(), Fault> {
+        let home = reachable(self.https);
+        within(AT_HOME, home, probe::waits(home, &self.domain)).await?;
+        let public: Option<IpAddr> = self.host.borrow().as_ref().and_then(Host::public);
+        let Some(public) = public.map(|ip| SocketAddr::new(ip, self.https.port())) else { return Ok(()) };
+        match within(HAIRPIN, public, probe::waits(public, &self.domain)).await {
+            // Where hairpin traffic is not possible, nothing is heard from the public address at all.
+            Err(fault) if !matches!(fault.cause, Cause::Silence | Cause::Full) => Err(fault),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Keeper for Placeholder {
+    type Seen = Result<Waiting, Fault>;
+    type Drift = std::convert::Infallible;
+    type Held = Waiting;
+    const PART: Part = Part::Placeholder;
+    const NEEDS: &'static [Part] = &[Part::Certificate];
+    // What a host says that has no certificate is seen of those that run.
+    const CHECKED: bool = false;
+
+    fn pace(&self) -> Pace {
+        Pace { look: LOOK, observe: Duration::from_secs(10), converge: Duration::ZERO, longest_pause: AGAIN }
+    }
+
+    async fn woken(&mut self) {
+        tokio::select! {
+            Ok(()) = self.certificates.held.changed() => {}
+            Ok(()) = self.certificates.ended.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    async fn observe(&mut self) -> Result<Self::Seen, Fault> {
+        // A try to have one has failed, and no later one went well.
+        let failed = *self.certificates.ended.borrow_and_update() == Ended::Failed;
+        let waits = self.certificates.held.borrow_and_update().is_none() && failed;
+        if !waits {
+            self.said = false;
+            return Ok(Ok(Waiting::No));
+        }
+        if !self.said {
+            if let Err(fault) = self.ask().await {
+                return Ok(Err(fault));
+            }
+            self.said = true;
+        }
+        Ok(Ok(Waiting::Says))
+    }
+
+    fn judge(&self, seen: Self::Seen) -> Judgement<Waiting, Self::Drift> {
+        match seen {
+            Ok(waiting) => Judgement::Kept(waiting),
+            Err(fault) => Judgement::Unseen { held: Waiting::No, fault },
+        }
+    }
+
+    async fn converge(&mut self, drift: Self::Drift) -> Result<(), Fault> {
+        match drift {}
+    }
+
+    fn holding(held: &Waiting) -> String {
+        match held {
+            Waiting::No => "nothing to say".to_owned(),
+            Waiting::Says => "visitors are told that this host waits for its certificate".to_owned(),
+        }
+    }
+
+    fn drifting(drift: &Self::Drift) -> String {
+        match *drift {}
+    }
+}
