@@ -1,6 +1,6 @@
 //! The rules, as they are checked after every step.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use super::{
     Broken, Kind, LOOK, SILENCE, STUBBORN, Seconds,
@@ -90,17 +90,22 @@ impl World {
         }
         let well = led.is_some_and(|number| self.answers(number));
         self.once_up |= well;
-        let able = |(number, host): (&u32, &Host)| self.answers(*number) && host.slow == 0 && host.taken.is_none();
-        let able = self.now >= self.zone.down && self.hosts.iter().any(able);
-        if well || !able || !self.once_up {
-            self.dark = None;
-        } else {
-            let since = *self.dark.get_or_insert(self.now);
+        let dark = self.once_up && !well && self.now >= self.zone.down;
+        // Each host is given its own time: one that could not follow, as it was stopped or cut off, may only now begin to watch.
+        let able = |(number, host): (&u32, &Host)| {
+            (self.answers(*number) && host.slow == 0 && host.taken.is_none()).then_some(*number)
+        };
+        let able: BTreeSet<u32> = if dark { self.hosts.iter().filter_map(able).collect() } else { BTreeSet::new() };
+        self.dark.retain(|number, _| able.contains(number));
+        for number in able {
+            let since = *self.dark.entry(number).or_insert(self.now);
             // Silence is watched for so long, by looks of a host that may have begun them only just now.
             // One that has followed from another region may have to be given longer.
             let silence = if self.kind == Kind::Regions { SILENCE * Seconds::from(DOUBT) } else { SILENCE };
             if self.now - since > silence + 8 * LOOK + 60 {
-                return Err(Broken(format!("rule 1: the name has led to nobody since {since}")));
+                return Err(Broken(format!(
+                    "rule 1: the name leads to nobody, and i-{number:04} could have followed since {since}"
+                )));
             }
         }
         for fleet in &self.fleets {

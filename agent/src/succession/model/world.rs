@@ -43,8 +43,8 @@ pub(super) struct World {
     pub(super) kill_at: Option<u64>,
     /// How many steps were taken.
     pub(super) steps: u64,
-    /// Since when the name has led to nobody although somebody could have taken it.
-    pub(super) dark: Option<Seconds>,
+    /// Hosts that could follow while the name leads to nobody, with the time since when they could.
+    pub(super) dark: BTreeMap<u32, Seconds>,
     pub(super) once_up: bool,
     pub(super) calm: bool,
     story: Vec<String>,
@@ -77,7 +77,7 @@ impl World {
             loses_answers: false,
             kill_at: None,
             steps: 0,
-            dark: None,
+            dark: BTreeMap::new(),
             once_up: false,
             calm: false,
             story: Vec::new(),
