@@ -36,7 +36,7 @@ fn packages_have_a_page_for_every_command_and_completions_for_three_shells() {
         assert!(pages.contains(&format!("spothost-{command}.1.gz")), "no page of {command}: {pages:?}");
     }
     let page = run(Command::new("gzip").args(["-dc"]).arg(stage.join("man/spothost-doctor.1.gz"))).succeeded().out;
-    assert!(page.contains(".TH") && page.contains("mends"), "{page}");
+    assert!(page.contains(".TH") && page.contains("print the fix"), "{page}");
     let completions = names(&stage.join("completions"));
     assert_eq!(completions, ["_spothost", "spothost.bash", "spothost.fish"].map(str::to_owned).into());
     run(Command::new("bash").arg("-n").arg(stage.join("completions/spothost.bash"))).succeeded();

@@ -373,6 +373,27 @@ mod tests {
         (request.clone(), Outcome::Done)
     }
 
+    /// Names that it could not take for long, as while Route 53 is away, may lead to a host that is gone.
+    #[test]
+    fn host_that_could_not_take_the_names_asks_for_their_owner_if_it_answers_itself() {
+        let (answers, silent) = (watched(None), Watched { answers: false, ..watched(None) });
+        let turn = || (Request::TakeTurn, Outcome::Done);
+        let next = |watched: &Watched, more: Vec<(Request, Outcome)>| {
+            walk(&mut Correcting::new(Step::Leave), watched, [turn()].into_iter().chain(more).collect())
+        };
+        assert_eq!(next(&answers, Vec::new()), Ok(Some(Request::ReadClaim)));
+        assert_eq!(next(&silent, Vec::new()), Ok(Some(Request::LookAtFleet)), "visitors miss nothing");
+        let gone = vec![
+            (Request::ReadClaim, Outcome::Claim(Some(claim()))),
+            (Request::AskClaimant(Box::new(claim())), Outcome::Answers(false)),
+        ];
+        assert_eq!(next(&answers, gone).expect_err("it stays").said, "i-owner does not answer any more");
+        let nobody = vec![(Request::ReadClaim, Outcome::Claim(None))];
+        assert_eq!(next(&answers, nobody), Ok(Some(Request::LookAtFleet)));
+        let unknown = vec![(Request::ReadClaim, Outcome::Failed(Fault::retry("reading", "Route 53 is down")))];
+        assert_eq!(next(&answers, unknown).expect_err("it stays").said, "Route 53 is down");
+    }
+
     #[test]
     fn host_that_was_stopped_before_its_last_call_does_not_make_it() {
         let watched = watched(elsewhere());

@@ -214,6 +214,8 @@ fn leave(context: &Context<'_>) -> Result<At, Fault> {
     match &context.watched.leads {
         Some(Leads::Here(_)) => Err(leads_here()),
         Some(Leads::Elsewhere(_)) => Ok(At::Claim(context.now)),
+        // One that answers may be the only one, though it could not take the names for long: while Route 53 was away, say.
+        None if context.watched.answers => Ok(At::Claim(context.now)),
         None => Ok(At::Spare(context.now, None)),
     }
 }
