@@ -103,7 +103,9 @@ pub(crate) async fn restarts_beside_readers(what: &str, machine: &impl Machine, 
         machine.sh(how).succeeded();
         let again = async || machine.property("MainPID") != before && answers(visitor).await;
         eventually("another process answers", Duration::from_secs(5) * slowness, again).await;
-        assert!(burden.weighs(), "the reader was not served any more");
+        if !burden.weighs() {
+            panic!("the reader was not served any more: {:?}", burden.lift().await);
+        }
         say(
             what,
             &format!(
