@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_config::SdkConfig;
 use aws_sdk_autoscaling::types::LifecycleState;
 use aws_sdk_ec2::{
     config::retry::RetryConfig,
@@ -27,26 +28,17 @@ use crate::{
     fault::Fault,
 };
 
-/// The SDKs' clients.
+/// Makes the client that a call needs: all of them share the connections and credentials of the way to AWS.
 #[derive(Clone, Debug)]
 pub(in crate::aws) struct Adapter {
-    ec2: aws_sdk_ec2::Client,
-    /// One that tries once.
-    once: aws_sdk_ec2::Client,
-    groups: aws_sdk_autoscaling::Client,
+    config: SdkConfig,
 }
 
 impl Compute for Adapter {
     const IS_BUILT_IN: bool = true;
 
     fn new(aws: &Aws) -> Adapter {
-        // Before each try to move an Elastic IP it is looked whether the claim still stands: a retry of the SDK's own would not.
-        let once = aws_sdk_ec2::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled()).build();
-        Adapter {
-            ec2: aws_sdk_ec2::Client::new(&aws.config),
-            once: aws_sdk_ec2::Client::from_conf(once),
-            groups: aws_sdk_autoscaling::Client::new(&aws.config),
-        }
+        Adapter { config: aws.config.clone() }
     }
 
     async fn instances(&self, ids: &[String]) -> Result<Vec<Machine>, Fault> {
@@ -54,7 +46,7 @@ impl Compute for Adapter {
         // A filter takes 200 values. Named otherwise, one that EC2 does not know would be an error for all of them.
         for some in ids.chunks(200) {
             let filter = Filter::builder().name("instance-id").set_values(Some(some.to_vec())).build();
-            let answer = self.ec2.describe_instances().filters(filter).send().await;
+            let answer = self.ec2().describe_instances().filters(filter).send().await;
             let answer = answer.map_err(|error| fault("asking EC2 for the hosts", "ec2:DescribeInstances", &error))?;
             let instances = answer.reservations().iter().flat_map(|reservation| reservation.instances());
             known.extend(instances.filter_map(machine));
@@ -64,7 +56,7 @@ impl Compute for Adapter {
 
     async fn settings(&self, id: &str) -> Result<Option<Settings>, Fault> {
         let doing = format!("asking EC2 how instance {id} was set up");
-        let answer = match self.ec2.describe_instances().instance_ids(id).send().await {
+        let answer = match self.ec2().describe_instances().instance_ids(id).send().await {
             Ok(answer) => answer,
             Err(error) if code(&error) == Some("InvalidInstanceID.NotFound") => return Ok(None),
             Err(error) => return Err(fault(&doing, "ec2:DescribeInstances", &error)),
@@ -84,19 +76,19 @@ impl Compute for Adapter {
         let ids: Vec<Option<&str>>;
         match fleet {
             Kind::Spot(id) => {
-                let answer = self.ec2.describe_spot_fleet_instances().spot_fleet_request_id(id).send().await;
+                let answer = self.ec2().describe_spot_fleet_instances().spot_fleet_request_id(id).send().await;
                 let answer = answer.map_err(|error| fault(doing, "ec2:DescribeSpotFleetInstances", &error))?;
                 ids = answer.active_instances().iter().map(|instance| instance.instance_id()).collect();
                 Ok(owned(&ids))
             }
             Kind::Ec2(id) => {
-                let answer = self.ec2.describe_fleet_instances().fleet_id(id).send().await;
+                let answer = self.ec2().describe_fleet_instances().fleet_id(id).send().await;
                 let answer = answer.map_err(|error| fault(doing, "ec2:DescribeFleetInstances", &error))?;
                 ids = answer.active_instances().iter().map(|instance| instance.instance_id()).collect();
                 Ok(owned(&ids))
             }
             Kind::Group(name) => {
-                let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
+                let answer = self.groups().describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
                 let answer = answer.map_err(|error| fault(doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
                 let instances = answer.auto_scaling_groups().iter().flat_map(|group| group.instances());
                 let here = |state: &LifecycleState| !state.as_str().starts_with("Terminat");
@@ -110,20 +102,21 @@ impl Compute for Adapter {
     async fn set_target(&self, fleet: &Kind, number: i32, doing: &str) -> Result<(), Fault> {
         match fleet {
             Kind::Spot(id) => {
-                let request = self.ec2.modify_spot_fleet_request().spot_fleet_request_id(id).target_capacity(number);
+                let request = self.ec2().modify_spot_fleet_request().spot_fleet_request_id(id).target_capacity(number);
                 let policy = ExcessCapacityTerminationPolicy::NoTermination;
                 let sent = request.excess_capacity_termination_policy(policy).send().await;
                 sent.map_err(|error| fault(doing, "ec2:ModifySpotFleetRequest", &error))?;
             }
             Kind::Ec2(id) => {
                 let target = TargetCapacitySpecificationRequest::builder().total_target_capacity(number).build();
-                let request = self.ec2.modify_fleet().fleet_id(id).target_capacity_specification(target);
+                let request = self.ec2().modify_fleet().fleet_id(id).target_capacity_specification(target);
                 let policy = FleetExcessCapacityTerminationPolicy::NoTermination;
                 let sent = request.excess_capacity_termination_policy(policy).send().await;
                 sent.map_err(|error| fault(doing, "ec2:ModifyFleet", &error))?;
             }
             Kind::Group(name) => {
-                let request = self.groups.set_desired_capacity().auto_scaling_group_name(name).desired_capacity(number);
+                let request =
+                    self.groups().set_desired_capacity().auto_scaling_group_name(name).desired_capacity(number);
                 let sent = request.honor_cooldown(false).send().await;
                 sent.map_err(|error| fault(doing, "autoscaling:SetDesiredCapacity", &error))?;
             }
@@ -133,17 +126,17 @@ impl Compute for Adapter {
 
     async fn end(&self, fleet: &Kind, instance: &str, replaced: bool, doing: &str) -> Result<(), Fault> {
         if let Kind::Group(_) = fleet {
-            let request = self.groups.terminate_instance_in_auto_scaling_group().instance_id(instance);
+            let request = self.groups().terminate_instance_in_auto_scaling_group().instance_id(instance);
             let sent = request.should_decrement_desired_capacity(!replaced).send().await;
             sent.map_err(|error| fault(doing, "autoscaling:TerminateInstanceInAutoScalingGroup", &error))?;
             return Ok(());
         }
-        let sent = self.ec2.terminate_instances().instance_ids(instance).send().await;
+        let sent = self.ec2().terminate_instances().instance_ids(instance).send().await;
         sent.map(drop).map_err(|error| fault(doing, "ec2:TerminateInstances", &error))
     }
 
     async fn association(&self, allocation: &str, doing: &str) -> Result<Option<Association>, Fault> {
-        let answer = match self.once.describe_addresses().allocation_ids(allocation).send().await {
+        let answer = match self.ec2_once().describe_addresses().allocation_ids(allocation).send().await {
             Ok(answer) => answer,
             Err(error) if is_missing(code(&error)) => return Ok(None),
             Err(error) => return Err(polite(code(&error), fault(doing, "ec2:DescribeAddresses", &error))),
@@ -157,7 +150,7 @@ impl Compute for Adapter {
     }
 
     async fn associate(&self, allocation: &str, instance: &str, dry: bool, doing: &str) -> Result<bool, Fault> {
-        let request = self.once.associate_address().allocation_id(allocation).instance_id(instance);
+        let request = self.ec2_once().associate_address().allocation_id(allocation).instance_id(instance);
         match request.allow_reassociation(true).dry_run(dry).send().await {
             Ok(_) => Ok(true),
             Err(error) if dry && code(&error) == Some("DryRunOperation") => Ok(true),
@@ -175,7 +168,7 @@ impl Compute for Adapter {
             "InvalidFleetId",
             "InvalidParameterValue",
         ];
-        let ec2 = &self.ec2;
+        let ec2 = self.ec2();
         let nobodys = "00000000-0000-0000-0000-000000000000";
         match (service, action) {
             ("ec2", "DescribeInstances") => {
@@ -201,7 +194,7 @@ impl Compute for Adapter {
                 outcome("ec2:TerminateInstances", asked, DRY)
             }
             ("autoscaling", "DescribeAutoScalingGroups") => {
-                let asked = self.groups.describe_auto_scaling_groups().max_records(1).send().await;
+                let asked = self.groups().describe_auto_scaling_groups().max_records(1).send().await;
                 outcome("autoscaling:DescribeAutoScalingGroups", asked, &[])
             }
             _ => Ok(HARMFUL),
@@ -210,8 +203,23 @@ impl Compute for Adapter {
 }
 
 impl Adapter {
+    fn ec2(&self) -> aws_sdk_ec2::Client {
+        aws_sdk_ec2::Client::new(&self.config)
+    }
+
+    /// One that tries once: before each try to move an Elastic IP it is looked whether the claim still stands, and a retry of
+    /// the SDK's own would not.
+    fn ec2_once(&self) -> aws_sdk_ec2::Client {
+        let config = aws_sdk_ec2::config::Builder::from(&self.config).retry_config(RetryConfig::disabled()).build();
+        aws_sdk_ec2::Client::from_conf(config)
+    }
+
+    fn groups(&self) -> aws_sdk_autoscaling::Client {
+        aws_sdk_autoscaling::Client::new(&self.config)
+    }
+
     async fn spot(&self, id: &str, doing: &str) -> Result<Option<Capacity>, Fault> {
-        let answer = self.ec2.describe_spot_fleet_requests().spot_fleet_request_ids(id).send().await;
+        let answer = self.ec2().describe_spot_fleet_requests().spot_fleet_request_ids(id).send().await;
         let answer = answer.map_err(|error| fault(doing, "ec2:DescribeSpotFleetRequests", &error))?;
         let Some(request) = answer.spot_fleet_request_configs().first() else { return Ok(None) };
         let Some(config) = request.spot_fleet_request_config() else { return Ok(None) };
@@ -228,7 +236,7 @@ impl Adapter {
     }
 
     async fn fleet(&self, id: &str, doing: &str) -> Result<Option<Capacity>, Fault> {
-        let answer = self.ec2.describe_fleets().fleet_ids(id).send().await;
+        let answer = self.ec2().describe_fleets().fleet_ids(id).send().await;
         let answer = answer.map_err(|error| fault(doing, "ec2:DescribeFleets", &error))?;
         let Some(fleet) = answer.fleets().first() else { return Ok(None) };
         let target = fleet.target_capacity_specification();
@@ -243,7 +251,7 @@ impl Adapter {
     }
 
     async fn group(&self, name: &str, doing: &str) -> Result<Option<Capacity>, Fault> {
-        let answer = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
+        let answer = self.groups().describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
         let answer = answer.map_err(|error| fault(doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
         let Some(group) = answer.auto_scaling_groups().first() else { return Ok(None) };
         let mixed = group.mixed_instances_policy().and_then(|policy| policy.launch_template());
