@@ -34,6 +34,17 @@ pub struct Yield<H> {
     pub departed: watch::Receiver<bool>,
 }
 
+impl<H> Yield<H> {
+    /// Resolves when something else is held, or another round has ended; never, where no keeper yields any more.
+    pub(crate) async fn changed(&mut self) {
+        tokio::select! {
+            Ok(()) = self.held.changed() => {}
+            Ok(()) = self.ended.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
+}
+
 /// Where the runner puts what a keeper yields.
 pub struct Yields<H> {
     held: watch::Sender<Option<H>>,
@@ -197,15 +208,8 @@ pub enum Judgement<H, D> {
 impl<H, D> Judgement<H, D> {
     /// The same, with the drift as `carried` has it.
     pub fn map<E>(self, carried: impl FnOnce(D) -> E) -> Judgement<H, E> {
-        match self {
-            Judgement::Kept(held) => Judgement::Kept(held),
-            Judgement::Drifted { drift, meanwhile } => Judgement::Drifted { drift: carried(drift), meanwhile },
-            Judgement::Waits(need) => Judgement::Waits(need),
-            Judgement::StandsAside(held) => Judgement::StandsAside(held),
-            Judgement::KeptDespite { held, fault } => Judgement::KeptDespite { held, fault },
-            Judgement::Unseen { held, fault } => Judgement::Unseen { held, fault },
-            Judgement::Refused(fault) => Judgement::Refused(fault),
-        }
+        let Ok(judged) = self.or_drift(|drift, meanwhile| Ok::<_, Infallible>((carried(drift), meanwhile)));
+        judged
     }
 
     /// The same where nothing is to be corrected.
@@ -213,9 +217,20 @@ impl<H, D> Judgement<H, D> {
     /// # Errors
     /// What is to be corrected, and what is held meanwhile.
     fn settled(self) -> Result<Judgement<H, Infallible>, (D, Option<H>)> {
+        self.or_drift(|drift, meanwhile| Err((drift, meanwhile)))
+    }
+
+    /// The same, with what `told` makes of a drift and of what is held meanwhile.
+    fn or_drift<E, X>(
+        self,
+        told: impl FnOnce(D, Option<H>) -> Result<(E, Option<H>), X>,
+    ) -> Result<Judgement<H, E>, X> {
         Ok(match self {
             Judgement::Kept(held) => Judgement::Kept(held),
-            Judgement::Drifted { drift, meanwhile } => return Err((drift, meanwhile)),
+            Judgement::Drifted { drift, meanwhile } => {
+                let (drift, meanwhile) = told(drift, meanwhile)?;
+                Judgement::Drifted { drift, meanwhile }
+            }
             Judgement::Waits(need) => Judgement::Waits(need),
             Judgement::StandsAside(held) => Judgement::StandsAside(held),
             Judgement::KeptDespite { held, fault } => Judgement::KeptDespite { held, fault },
@@ -395,7 +410,12 @@ async fn tell_progress(place: &Place, progress: Option<Kept<String>>) {
     std::future::pending().await
 }
 
-async fn within<T>(limit: Duration, doing: &str, step: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+/// Carries out `step`, which is a fault if it comes to no end within `limit`.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    doing: &str,
+    step: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
     match timeout(limit, step).await {
         Ok(done) => done,
         Err(_) => Err(Fault::retry(doing, format!("no end after {} s", limit.as_secs()))),

@@ -200,11 +200,7 @@ impl Sources {
         let Sources { host, packages, answering, names } = self;
         let names = async {
             match names {
-                Some(names) => tokio::select! {
-                    Ok(()) = names.held.changed() => {}
-                    Ok(()) = names.ended.changed() => {}
-                    else => std::future::pending().await,
-                },
+                Some(names) => names.changed().await,
                 None => std::future::pending().await,
             }
         };

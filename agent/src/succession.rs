@@ -16,10 +16,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     claim::Leads,
@@ -27,7 +24,7 @@ use crate::{
     departure::{Departing, Outlook},
     fault::Fault,
     fleet::FleetClient,
-    keeper::{Judgement, Keeper, Kept, Pace},
+    keeper::{Judgement, Keeper, Kept, Pace, within},
     listener::Answering,
     routing,
     status::{Going, Part, Role},
@@ -232,10 +229,7 @@ impl Keeper for Succession {
         let why = self.why();
         let mut failed = None;
         if !self.left {
-            failed = match timeout(LOOK_LIMIT, self.drive(&mut looking)).await {
-                Ok(looked) => looked.err(),
-                Err(_) => Some(Fault::retry("looking", format!("no end after {} s", LOOK_LIMIT.as_secs()))),
-            };
+            failed = within(LOOK_LIMIT, "looking", self.drive(&mut looking)).await.err();
         }
         Ok(Seen { inputs: looking.inputs, why, fleetless: self.fleet.is_none(), failed })
     }

@@ -83,11 +83,7 @@ impl Keeper for Placeholder {
     }
 
     async fn woken(&mut self) {
-        tokio::select! {
-            Ok(()) = self.certificates.held.changed() => {}
-            Ok(()) = self.certificates.ended.changed() => {}
-            else => std::future::pending().await,
-        }
+        self.certificates.changed().await;
     }
 
     async fn observe(&mut self) -> Result<Self::Seen, Fault> {
