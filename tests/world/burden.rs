@@ -77,8 +77,9 @@ async fn reader(
         let mut taken = 0;
         while let Some(more) = next(&mut body).await? {
             (length, taken) = (length + more, taken + more);
-            if taken >= PIECE && !*hurried.borrow() {
-                taken = 0;
+            // A frame may hold as much as a buffer does: hundreds of kilobytes, where the server writes faster than it is read.
+            while taken >= PIECE && !*hurried.borrow() {
+                taken -= PIECE;
                 let _ = tokio::time::timeout(PAUSE, hurried.wait_for(|hurried| *hurried)).await;
             }
         }
