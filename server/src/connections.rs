@@ -1,12 +1,8 @@
 //! One thread's connections: accepted, answered, watched, drained.
 
 mod accept;
-mod account;
-mod activity;
-mod body;
-mod content;
+mod awaited;
 mod drive;
-mod driver;
 mod exchange;
 mod farewell;
 mod flags;
@@ -17,7 +13,6 @@ mod guarded;
 mod handler;
 mod http2;
 mod lane;
-mod pace;
 mod parked;
 mod place;
 mod request_body;
@@ -33,25 +28,19 @@ use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
-pub(crate) use self::{
-    activity::Activity,
-    body::{Segments, Source},
-    lane::EVENT_INTERVAL,
-    spliced::Mapped,
-};
-pub use self::{
-    body::Body,
-    handler::{Answer, Client, Handler},
-    request_body::RequestBody,
-};
+pub(crate) use self::lane::EVENT_INTERVAL;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
     fuzzing::requests,
     http2::fuzzing::{field_blocks, frames},
     scan::{Found, Scan},
 };
+pub use self::{
+    handler::{Answer, Client, Handler},
+    request_body::RequestBody,
+};
 
-use crate::{Counters, Settings, access::Log, bound::Port, quota::Quota};
+use crate::{access::Log, counters::Counters, port::Port, quota::Quota, settings::Settings};
 
 /// How far a drain has come; it only ever advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,10 +4,7 @@ use std::io;
 
 use bytes::{Buf as _, Bytes};
 
-use crate::{
-    Site,
-    site::{Entry, Inflate, Method},
-};
+use crate::site::{Entry, Inflate, Method, Site};
 
 impl Site {
     /// Every file of the package with its content, also those that visitors may not see, in the order in which the package names
@@ -61,7 +58,7 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
-    use crate::{PackageLimits, reach::tests::zip};
+    use crate::{reach::tests::zip, site::PackageLimits};
 
     #[test]
     fn contents_are_what_was_packed_whatever_visitors_may_see() {

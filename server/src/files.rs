@@ -6,10 +6,12 @@ use http::{Request, Response, StatusCode};
 use tokio::sync::watch;
 
 use crate::{
-    Settings, Site,
-    connections::{Answer, Body, Client, Handler, Mapped, RequestBody},
+    body::{Body, Mapped},
+    connections::{Answer, Client, Handler, RequestBody},
     respond::{self, Asked, Places, Share},
     semantics::authority::Names,
+    settings::Settings,
+    site::Site,
 };
 
 /// Answers with the files of a site.

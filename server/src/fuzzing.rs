@@ -7,11 +7,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
-    PackageLimits, Site,
     connections::{self, Found, Scan},
     respond::range,
     semantics::{coding::Wanted, conditional, target},
-    site::{Among, Fields, Place, Policy, Redirects},
+    site::{Among, Fields, PackageLimits, Place, Policy, Redirects, Site},
 };
 
 /// A whole package: what is opened and verified can be read to the end, under names that lead nowhere else.

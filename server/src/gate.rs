@@ -12,11 +12,11 @@ use http::{Request, Response, StatusCode, header};
 use hyper::body::Body as _;
 
 use crate::{
-    Settings, Site,
-    connections::Body,
+    body::Body,
     respond::{self, Asked, Places, Share},
     semantics::limits,
-    site::{Check, Gate},
+    settings::Settings,
+    site::{Check, Gate, Site},
 };
 
 /// How much of the content is searched for a text.

@@ -30,37 +30,70 @@
 //! reads what it is sent, is answered [`Later`](Answer::Later), with back-pressure both ways. [`Bound::serve_with`] takes a handler
 //! of your own.
 //!
-//! Where to look: [`Site`] is the package, `respond` turns a request into its response and `files` is its handler, `semantics` has
-//! the rules of HTTP that both sides share, `connections` accepts, watches and drains; HTTP/1.1 is hyper's behind a stricter
-//! reader, HTTP/2 is written in `connections/http2`.
+//! Where to look, from the top floor down; no import climbs (`tests/ground/layers.rs`).
 
-mod access;
+// What a program calls: both ports are taken, then served.
 mod bound;
-mod connections;
+// A server that runs, until it is drained.
+mod running;
+// The counters, served to Prometheus.
+pub mod metrics;
+
+// What is asked of a package beside its files.
+
+// What it holds, for those who unpack it.
 mod contents;
-mod counters;
+// Whether what its `[gate]` names answers.
+mod gate;
+// Where its links lead.
+mod reach;
+
+// From a connection to its response.
+
+// The handler of a site's files.
 mod files;
+// The wire: accepts, watches and drains connections. HTTP/1.1 is hyper's behind a stricter reader, HTTP/2 is written here.
+mod connections;
+// A request of a site becomes its response: pure, one rule a file.
+mod respond;
+// The package, as it lies.
+mod site;
+// What a response carries.
+mod body;
+// How a connection is doing, and what its exchanges come to.
+mod activity;
+// Rules of HTTP that hold whatever is served, and whatever the protocol.
+mod semantics;
+
+// The ground: what a server has beside its connections.
+
+// TLS as it is spoken here: tickets that rotate, a certificate that can change.
+mod tls;
+// A certificate chain and its key.
+mod identity;
+// A port that is taken.
+mod port;
+// A bound for all clients together, and one for each.
+mod quota;
+// What was served so far.
+mod counters;
+// For which names a site is served, and what a client may cost.
+mod settings;
+// One line a request, written off the hot path.
+mod access;
+
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
-mod gate;
-mod identity;
-pub mod metrics;
-mod quota;
-mod reach;
-mod respond;
-mod running;
-mod semantics;
-mod settings;
-mod site;
-mod tls;
 
 pub use self::{
     access::{Access, AccessFormat, AccessTo},
-    bound::{BindError, Bound, Listen},
-    connections::{Answer, Body, Client, Handler, RequestBody},
+    body::Body,
+    bound::{Bound, Listen},
+    connections::{Answer, Client, Handler, RequestBody},
     contents::Content,
     counters::Counters,
     identity::{BadIdentity, Identity},
+    port::BindError,
     running::{Drained, Running, ServeError},
     settings::{Bounds, Patience, Settings},
     site::{Hidden, Note, PackageLimits, Reason, Refused, Site},

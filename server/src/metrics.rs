@@ -7,7 +7,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::{Counters, connections::Body};
+use crate::{body::Body, counters::Counters};
 
 /// Serves the counters at every path of `address`, until dropped. Only a loopback address is taken: what is counted here
 /// is nobody else's business.

@@ -3,10 +3,12 @@
 use http::HeaderMap;
 
 use crate::{
-    PackageLimits, Reason, Site,
-    respond::{fallback, page, page::Page},
+    respond::{
+        fallback,
+        page::{self, Page},
+    },
     semantics::target,
-    site::{Place, normalise},
+    site::{PackageLimits, Place, Reason, Site, normalise},
 };
 
 /// How many redirects a visitor is followed through: browsers give up at twenty (Fetch §4.4, "HTTP-redirect fetch").

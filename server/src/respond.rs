@@ -1,9 +1,6 @@
 //! From a request to its response: pure, and read from top to bottom. One rule a file.
 
-pub(crate) mod caching;
-pub(crate) mod content_type;
 pub(crate) mod fallback;
-pub(crate) mod fingerprint;
 pub(crate) mod inflated;
 pub(crate) mod inflating;
 pub(crate) mod page;
@@ -18,14 +15,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 pub(crate) use self::inflating::{Places, Share};
 use self::{page::Page, representation::Representation};
 use crate::{
-    Settings, Site,
-    connections::Body,
+    body::Body,
     semantics::{
         authority::{Known, Names},
         conditional::{self, Validators, Verdict},
         target,
     },
-    site::{Entry, Place},
+    settings::Settings,
+    site::{Entry, Place, Site, caching},
 };
 
 /// What is known about a request beside its head.
@@ -129,7 +126,7 @@ fn serve_page<B>(
 ) -> Response<Body> {
     let policy = &site.rules().policy;
     let mut response = match &page {
-        Page::File(entry) => file(asked, site, entry, request, caching::of(policy, entry)),
+        Page::File(entry) => file(asked, site, entry, request, policy.caching(entry.fingerprint)),
         // What stands in for something else must never be kept as if it were that.
         Page::Fallback(entry) => file(asked, site, entry, request, HeaderValue::from_static(caching::REVALIDATE)),
         Page::Error(status, Some(entry)) => error_page(asked, site, *status, entry, request),

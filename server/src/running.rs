@@ -8,11 +8,13 @@ use tokio::{
 };
 
 use crate::{
-    BindError, Counters, Identity, Settings,
     access::{Log, Writing},
-    bound::Port,
     connections::{EVENT_INTERVAL, Handler, Listeners, Phase, Worker, run},
+    counters::Counters,
+    identity::Identity,
+    port::{BindError, Port},
     quota::Quota,
+    settings::Settings,
     tls,
 };
 

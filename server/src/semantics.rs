@@ -4,5 +4,7 @@ pub(crate) mod authority;
 pub(crate) mod coding;
 pub(crate) mod conditional;
 pub(crate) mod field;
+pub(crate) mod hop_by_hop;
 pub(crate) mod limits;
 pub(crate) mod target;
+pub(crate) mod trailers;

@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, time::Duration};
 
-use crate::Access;
+use crate::access::Access;
 
 /// For which names a site is served, and what a client may cost.
 #[derive(Clone, Debug)]

@@ -2,11 +2,14 @@
 
 mod attributes;
 mod before;
+pub(crate) mod caching;
+mod content_type;
 mod content_types;
 mod directory;
 mod entity_tag;
 mod entry;
 mod fields;
+mod fingerprint;
 mod gate;
 mod hidden;
 mod inflate;

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use crate::Identity;
+use crate::identity::Identity;
 
 /// One configuration for all threads, so that a ticket of one is good for the others.
 pub(crate) fn configuration(identity: watch::Receiver<Option<Arc<Identity>>>) -> Arc<ServerConfig> {

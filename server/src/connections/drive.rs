@@ -21,10 +21,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Client, Phase, Worker, activity::Activity, exchange::Exchanges, flags::RequestFlags, guarded::Guarded, http2,
-    parked::park, session::Session, spliced::Spliced, tcp::Tcp,
+    Client, Phase, Worker, exchange::Exchanges, flags::RequestFlags, guarded::Guarded, http2, parked::park,
+    session::Session, spliced::Spliced, tcp::Tcp,
 };
-use crate::access::Line;
+use crate::{access::Line, activity::Activity};
 
 /// Serves one connection; returns how many requests were cut.
 pub(super) async fn connection(worker: Arc<Worker>, stream: TcpStream, address: IpAddr, secure: bool) -> u64 {

@@ -15,11 +15,13 @@ use hyper::{
 };
 use tokio::time::timeout;
 
-use super::{
-    Activity, Answer, Body, Client, Phase, RequestBody, Worker, account::Account, content::Content,
-    flags::RequestFlags, framing::frame, handler::Later,
+use super::{Answer, Client, Phase, RequestBody, Worker, flags::RequestFlags, framing::frame, handler::Later};
+use crate::{
+    access::Line,
+    activity::{Account, Activity, Content},
+    body::Body,
+    semantics::limits,
 };
-use crate::{access::Line, semantics::limits};
 
 /// The most content of an HTTP/1 request that is read, so that its connection can go on: more than a form or an API call has.
 /// Whoever announces more is answered at once.

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::activity::Activity;
+use crate::activity::Activity;
 
 /// How much a client may still send on a connection that is being closed; a flood is not read to its end.
 pub(super) const MOST_SCRAPPED: usize = 1 << 20;

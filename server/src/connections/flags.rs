@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-use super::spliced::Mapped;
+use crate::body::Mapped;
 
 /// Flags of one connection, of which some are of one request.
 #[derive(Default)]

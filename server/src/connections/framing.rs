@@ -1,44 +1,12 @@
 //! What frames a response, whatever the protocol and whoever answers: its length, whether it has content at all, and the fields
 //! that are the wire's alone.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
-use super::Body;
-use crate::semantics::field::Length;
-
-/// Fields that are of one connection alone (RFC 9110 §7.6.1): the wire has its own.
-const OF_THE_CONNECTION: [HeaderName; 5] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// Fields that say nothing behind the content that they are about (RFC 9110 §6.5.1), beside those of the connection. hyper knows the
-/// same.
-const NO_TRAILERS: [HeaderName; 12] = [
-    header::AUTHORIZATION,
-    header::CACHE_CONTROL,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-    header::HOST,
-    header::MAX_FORWARDS,
-    header::SET_COOKIE,
-    header::TE,
-    header::TRAILER,
-    header::DATE,
-];
-
-/// The fields that may follow content, if there are any.
-pub(super) fn trailers(mut fields: HeaderMap) -> Option<HeaderMap> {
-    for name in OF_THE_CONNECTION.iter().chain(&NO_TRAILERS) {
-        fields.remove(name);
-    }
-    (!fields.is_empty()).then_some(fields)
-}
+use crate::{
+    body::Body,
+    semantics::{field::Length, hop_by_hop},
+};
 
 /// A length that is said twice, and not alike (RFC 9110 §8.6).
 struct Contradiction;
@@ -70,7 +38,7 @@ fn adapt(is_head: bool, response: &mut Response<Body>) {
     if response.status().is_informational() {
         fail(response, "it is no final response");
     }
-    for name in &OF_THE_CONNECTION {
+    for name in &hop_by_hop::FIELDS {
         response.headers_mut().remove(name);
     }
     let Ok(said) = said_length(response.headers()) else {

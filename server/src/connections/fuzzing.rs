@@ -18,8 +18,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Activity, Body, Found, Scan, flags::RequestFlags, guarded::Guarded, tcp::Tcp};
-use crate::settings::Bounds;
+use super::{Found, Scan, flags::RequestFlags, guarded::Guarded, tcp::Tcp};
+use crate::{activity::Activity, body::Body, settings::Bounds};
 
 /// A client that says so much at once, and takes all.
 struct Client<'a> {

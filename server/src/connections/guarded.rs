@@ -15,14 +15,13 @@ use tokio::{
 };
 
 use super::{
-    activity::Activity,
     farewell::Farewell,
     flags::RequestFlags,
     scan::{Found, Scan},
     share::{self, Share},
     tcp::Tcp,
 };
-use crate::settings::Bounds;
+use crate::{activity::Activity, settings::Bounds};
 
 /// What ends a head that became faulty: no parser takes NUL, wherever it stands.
 ///

@@ -4,7 +4,8 @@ use std::{net::IpAddr, pin::Pin};
 
 use http::{Request, Response, StatusCode};
 
-use super::{Body, RequestBody};
+use super::RequestBody;
+use crate::body::Body;
 
 /// Answers requests, whatever the protocol that they come by.
 ///

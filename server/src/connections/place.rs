@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::Worker;
-use crate::{Counters, quota::Held};
+use crate::{counters::Counters, quota::Held};
 
 /// How many connections beyond the bound for all may come from this machine: whoever asks it how it is doing must be heard
 /// however many strangers there are.

@@ -10,7 +10,8 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::{Activity, content::Content, http2};
+use super::{awaited::Awaited, http2::RequestContent};
+use crate::activity::{Activity, Content};
 
 /// The content of a request, as a stream: no more is read from the client than is asked for here, but for what fits a buffer.
 ///
@@ -25,7 +26,7 @@ enum Kind {
     Empty,
     /// On the heap: requests without content are many, and moved about.
     Http1(Box<Http1>),
-    Http2(http2::RequestContent),
+    Http2(RequestContent),
 }
 
 /// That of HTTP/1.
@@ -35,13 +36,6 @@ struct Http1 {
     awaited: Awaited,
     /// Whether its end is known to the connection.
     over: bool,
-}
-
-/// Whether a handler waits for content that the client has not sent.
-#[derive(Debug)]
-pub(super) struct Awaited {
-    activity: Arc<Activity>,
-    is: bool,
 }
 
 impl RequestBody {
@@ -60,7 +54,7 @@ impl RequestBody {
         Self(Kind::Http1(Box::new(Http1 { incoming, awaited, over: false })))
     }
 
-    pub(super) fn http2(content: http2::RequestContent) -> Self {
+    pub(super) fn http2(content: RequestContent) -> Self {
         Self(Kind::Http2(content))
     }
 
@@ -98,29 +92,6 @@ impl Http1 {
     fn end(&mut self, content: Content) {
         self.over = true;
         self.awaited.activity.content_is(content);
-    }
-}
-
-impl Awaited {
-    pub(super) fn new(activity: Arc<Activity>) -> Self {
-        Self { activity, is: false }
-    }
-
-    /// Whether content is waited for after so many bytes came.
-    pub(super) fn set(&mut self, awaited: bool, came: usize) {
-        if came > 0 {
-            self.activity.sent(came as u64);
-        }
-        if self.is != awaited {
-            self.is = awaited;
-            self.activity.wait_for_content(awaited);
-        }
-    }
-}
-
-impl Drop for Awaited {
-    fn drop(&mut self) {
-        self.set(false, 0);
     }
 }
 

@@ -1,7 +1,6 @@
 //! A plain stream that lets the kernel send what lies mapped from a file, without copying it here.
 
 use std::{
-    fs::File,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -26,12 +25,6 @@ const PROVEN: usize = 512 * 1024;
 /// How much may wait unsent for a client that reads: with the bound for others, `UNSENT` of the listener, the kernel would
 /// ask for a file in so small pieces that a response of a megabyte costs more than twice as much.
 const UNSENT_IF_PROVEN: u32 = 512 * 1024;
-
-/// Bytes that lie mapped from a file, so that the kernel can send them from there.
-pub(crate) trait Mapped: Send + Sync {
-    /// Where in the file these bytes lie, if they are a part of the mapping.
-    fn position(&self, part: &[u8]) -> Option<(&File, u64)>;
-}
 
 /// A TCP stream that knows where its responses lie.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::inflating::{Full, Room};
 use crate::{
-    connections::{Segments, Source},
+    body::{Segments, Source},
     site::Damaged,
 };
 

@@ -3,9 +3,8 @@
 use http::StatusCode;
 
 use crate::{
-    Site,
     semantics::target,
-    site::{Among, Entry, Place, Slash, Target},
+    site::{Among, Entry, Place, Site, Slash, Target},
 };
 
 /// What a path leads to.
@@ -157,7 +156,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{PackageLimits, reach::tests::zip};
+    use crate::{reach::tests::zip, site::PackageLimits};
 
     /// Every page is reached in one hop at most, whatever the policy and however it is asked for, and each answers at one
     /// address but for its own name.

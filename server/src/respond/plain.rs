@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 
-use super::caching;
-use crate::connections::Body;
+use crate::{body::Body, site::caching};
 
 /// What may be done with a file (RFC 9110 §9.1).
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");

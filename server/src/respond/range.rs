@@ -5,7 +5,7 @@ use std::{collections::VecDeque, ops::Range};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{inflated::Run, inflating::Share, representation::Representation};
-use crate::connections::Body;
+use crate::body::Body;
 
 /// More parts than this are not worth their headers; the request is answered as if it had not asked for parts (§14.2).
 const MOST_PARTS: usize = 16;

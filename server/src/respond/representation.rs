@@ -10,14 +10,13 @@ use super::{
     inflating::Share,
 };
 use crate::{
-    Site,
-    connections::{Body, Segments},
+    body::{Body, Segments},
     semantics::{
         coding::Wanted,
         conditional::{self, Validators},
         field,
     },
-    site::{Coding, EntityTag, Entry, Method},
+    site::{Coding, EntityTag, Entry, Method, Site},
 };
 
 /// A file in the coding that a client wants most.

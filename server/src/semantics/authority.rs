@@ -8,7 +8,7 @@ use http::{
 };
 
 use super::target;
-use crate::Settings;
+use crate::settings::Settings;
 
 /// The names that are served, and what follows from them.
 #[derive(Debug)]

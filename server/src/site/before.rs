@@ -10,8 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Site;
-use crate::respond::fingerprint::Fingerprint;
+use super::{Site, fingerprint::Fingerprint};
 
 /// How many versions before are kept: each keeps its package on disk, and a page rarely outlives more.
 const MOST: usize = 4;

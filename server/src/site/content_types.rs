@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::HeaderValue;
 
-use crate::respond::content_type;
+use super::content_type;
 
 /// The content types in use, each once.
 #[derive(Default)]

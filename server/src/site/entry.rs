@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::EntityTag;
-use crate::respond::fingerprint::Fingerprint;
+use super::{EntityTag, fingerprint::Fingerprint};
 
 /// How an entry's bytes lie in the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

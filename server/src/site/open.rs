@@ -9,11 +9,11 @@ use super::{
     before::Before,
     content_types::ContentTypes,
     directory::{self, Directory, Header, LOCAL_LENGTH},
+    fingerprint::{self, Fingerprint},
     name,
     refused::{Reason, Refused},
     rules,
 };
-use crate::respond::fingerprint::{self, Fingerprint};
 
 /// Opens a package; see [`Site::open`].
 pub(super) fn open(zip: Bytes, limits: &PackageLimits) -> Result<Site, Refused> {

@@ -16,8 +16,7 @@
 use http::HeaderValue;
 use serde::Deserialize;
 
-use super::{gate::Gate, hidden::Hidden, name, note::Note};
-use crate::respond::caching;
+use super::{caching, fingerprint::Fingerprint, gate::Gate, hidden::Hidden, name, note::Note};
 
 const FILE: &str = "site.toml";
 
@@ -92,6 +91,14 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The `Cache-Control` of a file that was asked for by its own name, which has that fingerprint.
+    pub(crate) fn caching(&self, fingerprint: Fingerprint) -> HeaderValue {
+        match fingerprint {
+            Fingerprint::Certain => self.fingerprinted.clone(),
+            Fingerprint::Likely | Fingerprint::None => self.pages.clone(),
+        }
+    }
+
     /// Reads the file. If it is at fault as a whole, the defaults hold and it is noted.
     pub(crate) fn parse(text: &str, notes: &mut Vec<Note>) -> Self {
         // Some editors put a byte order mark before the first line.

@@ -10,7 +10,7 @@ use super::{
     hpack::{Decoder, Encoder, Field, Refused, Sink},
     protocol::{PREFACE, Protocol},
 };
-use crate::{Settings, connections::Body};
+use crate::{body::Body, settings::Settings};
 
 /// The frames behind the preface: what comes of them does not depend on how they are cut, and is well formed; no client has
 /// more sent than it has room for.

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::body::Frame;
 
-use crate::connections::{Activity, request_body::Awaited};
+use crate::{activity::Activity, connections::awaited::Awaited};
 
 /// What came and was not read: never more than the stream's window. The handler may read it in a task of its own.
 #[derive(Debug, Default)]

@@ -18,10 +18,7 @@ use super::{
     stream::{self, Answer, State},
     waits::Waits,
 };
-use crate::{
-    connections::{Body, session::Session},
-    semantics::conditional::http_date,
-};
+use crate::{body::Body, connections::session::Session, semantics::conditional::http_date};
 
 /// Content that is no longer than that is copied behind its head, rather than sealed from where it lies.
 const COPIED: usize = 2048;
@@ -322,7 +319,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{super::protocol::PREFACE, *};
-    use crate::Settings;
+    use crate::settings::Settings;
 
     /// A connection that has asked for content of this length on each stream, 1, 3 and so on, as urgently as that says.
     fn asked(length: usize, priorities: &[&str]) -> Protocol {

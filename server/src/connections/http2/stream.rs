@@ -14,7 +14,11 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::{frame::ErrorCode, inbox::Inbox, priority::Priority, request::Head, waits::Waits, window::Window};
-use crate::connections::{Body, Segments, account::Account, farewell::MOST_SCRAPPED, handler::Later};
+use crate::{
+    activity::Account,
+    body::{Body, Segments},
+    connections::{farewell::MOST_SCRAPPED, handler::Later},
+};
 
 /// The most that is read of a request's content that no handler wants.
 const MOST: u64 = MOST_SCRAPPED as u64;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bytes in one direction. Times are milliseconds since the connection was made.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Since when the client has not moved as many as it must.
     since: AtomicU64,
     /// How many it has moved since then.
@@ -14,17 +14,17 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(least: u64) -> Self {
+    pub(crate) fn new(least: u64) -> Self {
         Self { since: AtomicU64::new(0), moved: AtomicU64::new(0), least }
     }
 
     /// The client is waited for from `now` on.
-    pub(super) fn begin(&self, now: u64) {
+    pub(crate) fn begin(&self, now: u64) {
         self.since.store(now, Relaxed);
     }
 
     /// The client moved so many bytes; `now` is asked if that gives it its time anew.
-    pub(super) fn moved(&self, bytes: u64, now: impl FnOnce() -> u64) {
+    pub(crate) fn moved(&self, bytes: u64, now: impl FnOnce() -> u64) {
         let moved = self.moved.load(Relaxed) + bytes;
         if moved >= self.least {
             self.moved.store(0, Relaxed);
@@ -35,7 +35,7 @@ impl Pace {
     }
 
     /// Since when the client is too slow.
-    pub(super) fn since(&self) -> u64 {
+    pub(crate) fn since(&self) -> u64 {
         self.since.load(Relaxed)
     }
 }

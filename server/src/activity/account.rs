@@ -6,8 +6,8 @@ use http::StatusCode;
 
 use super::Activity;
 use crate::{
-    Counters,
     access::{Line, Log},
+    counters::Counters,
 };
 
 /// Lives as long as a request is answered and its response handed over, and accounts for it when dropped, however that happens.
@@ -25,23 +25,23 @@ pub(crate) struct Account {
 
 impl Account {
     /// That of a request which has begun ([`Activity::began`]).
-    pub(super) fn new(counters: Arc<Counters>, activity: Arc<Activity>, line: Option<(Log, Box<Line>)>) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>, activity: Arc<Activity>, line: Option<(Log, Box<Line>)>) -> Self {
         counters.began();
         Self { counters, activity, status: None, bytes: 0, line, waits: false }
     }
 
     /// The response has this status.
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
 
     /// So many more bytes of content were handed over.
-    pub(super) fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
     /// The exchange goes on when the server has something to say, or else when the client takes what there is.
-    pub(super) fn wait_for_server(&mut self, waits: bool) {
+    pub(crate) fn wait_for_server(&mut self, waits: bool) {
         if self.waits != waits {
             self.waits = waits;
             self.activity.wait_for_server(waits);

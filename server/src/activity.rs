@@ -1,5 +1,10 @@
 //! How a connection is doing, so that a slow client is told from a slow answer of this server's.
 
+mod account;
+mod content;
+mod driver;
+mod pace;
+
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     task::Waker,
@@ -8,11 +13,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    content::{Content, LastContent},
-    driver::Driver,
-    pace::Pace,
-};
+pub(crate) use self::{account::Account, content::Content};
+use self::{content::LastContent, driver::Driver, pace::Pace};
 use crate::settings::{Bounds, Patience};
 
 /// How long a connection that waits for the server alone may do so: no limit that anyone sees.

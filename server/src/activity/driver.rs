@@ -9,7 +9,7 @@ use tokio::task;
 
 /// Wakes that task where something else brings a deadline nearer: a handler may read content in a task of its own.
 #[derive(Debug, Default)]
-pub(super) struct Driver(Mutex<Option<Driving>>);
+pub(crate) struct Driver(Mutex<Option<Driving>>);
 
 #[derive(Debug)]
 struct Driving {
@@ -20,13 +20,13 @@ struct Driving {
 
 impl Driver {
     /// The task that runs drives the connection from now on.
-    pub(super) fn is(&self, waker: &Waker) {
+    pub(crate) fn is(&self, waker: &Waker) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Driving { waker: waker.clone(), task: task::try_id() });
     }
 
     /// Has the deadlines looked at. In its own turn the task looks at them behind everything else.
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Some(driving) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
             && (driving.task.is_none() || driving.task != task::try_id())
         {

@@ -15,14 +15,14 @@ pub(crate) enum Content {
 
 /// That of the last request of a connection: [`Content::Read`] before the first one.
 #[derive(Debug, Default)]
-pub(super) struct LastContent(AtomicU8);
+pub(crate) struct LastContent(AtomicU8);
 
 impl LastContent {
-    pub(super) fn set(&self, content: Content) {
+    pub(crate) fn set(&self, content: Content) {
         self.0.store(content as u8, Relaxed);
     }
 
-    pub(super) fn get(&self) -> Content {
+    pub(crate) fn get(&self) -> Content {
         const READ: u8 = Content::Read as u8;
         const UNREAD: u8 = Content::Unread as u8;
         match self.0.load(Relaxed) {

@@ -1,21 +1,23 @@
 //! What a response carries: bytes as they lie, or what a source gives piece by piece.
 
+mod mapped;
+mod segments;
+
 use std::{
     collections::VecDeque,
     error::Error,
-    fmt,
-    io::{self, IoSlice},
-    ops::Range,
+    fmt, io,
     pin::Pin,
     sync::Weak,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 
-use super::{account::Account, framing, spliced::Mapped};
+pub(crate) use self::{mapped::Mapped, segments::Segments};
+use crate::{activity::Account, semantics::trailers};
 
 /// The content of a response: bytes, or a stream that gives them while they are sent.
 pub struct Body {
@@ -101,7 +103,7 @@ impl Body {
     }
 
     /// Whether its response is known to have no fields that frame it.
-    pub(super) fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         self.own
     }
 
@@ -111,17 +113,17 @@ impl Body {
     }
 
     /// Where its bytes lie, if that was said.
-    pub(super) fn mapped(&mut self) -> Option<Weak<dyn Mapped>> {
+    pub(crate) fn mapped(&mut self) -> Option<Weak<dyn Mapped>> {
         self.mapped.take()
     }
 
     /// Keeps the account until the content was handed over, or is dropped.
-    pub(super) fn charge(&mut self, account: Account) {
+    pub(crate) fn charge(&mut self, account: Account) {
         self.account = Some(account);
     }
 
     /// Hands the account to whoever knows better when the content is handed over.
-    pub(super) fn discharge(&mut self) -> Option<Account> {
+    pub(crate) fn discharge(&mut self) -> Option<Account> {
         self.account.take()
     }
 
@@ -136,7 +138,7 @@ impl Body {
     }
 
     /// What follows the content, once all of that was given.
-    pub(super) fn trailers(&mut self) -> Option<HeaderMap> {
+    pub(crate) fn trailers(&mut self) -> Option<HeaderMap> {
         match std::mem::replace(&mut self.content, Content::Empty) {
             Content::Trailers(trailers) => Some(*trailers),
             other => {
@@ -147,17 +149,17 @@ impl Body {
     }
 
     /// Whether it is a handler's stream.
-    pub(super) fn is_streamed(&self) -> bool {
+    pub(crate) fn is_streamed(&self) -> bool {
         matches!(self.content, Content::Streamed(_))
     }
 
     /// A stream must be as long as that.
-    pub(super) fn expect(&mut self, length: u64) {
+    pub(crate) fn expect(&mut self, length: u64) {
         self.left = Some(length);
     }
 
     /// All content that lies in one place, if that is what there is; none of it is left then.
-    pub(super) fn take_lying(&mut self) -> Option<Segments> {
+    pub(crate) fn take_lying(&mut self) -> Option<Segments> {
         let Content::Lying(segments) = &mut self.content else { return None };
         self.left = Some(0);
         Some(std::mem::take(segments))
@@ -184,7 +186,7 @@ impl Body {
                 match ready!(next).map(|frame| frame.map(Frame::into_data)) {
                     Some(Ok(Ok(data))) => Some(Ok(data.into())),
                     Some(Ok(Err(trailers))) => {
-                        follow = trailers.into_trailers().ok().and_then(framing::trailers);
+                        follow = trailers.into_trailers().ok().and_then(trailers::permitted);
                         None
                     }
                     Some(Err(error)) => Some(Err(error)),
@@ -289,129 +291,5 @@ impl hyper::body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-/// Up to three pieces that are sent as one.
-#[derive(Clone, Debug, Default)]
-pub struct Segments([Bytes; 3]);
-
-impl Segments {
-    pub(crate) fn new(head: Bytes, middle: Bytes, tail: Bytes) -> Self {
-        Self([head, middle, tail])
-    }
-
-    /// Length of all pieces together.
-    pub(crate) fn length(&self) -> u64 {
-        self.0.iter().map(|piece| piece.len() as u64).sum()
-    }
-
-    /// The first `length` bytes of all pieces; fewer, if there are no more.
-    pub(crate) fn first(&self, mut length: usize) -> [&[u8]; 3] {
-        self.0.each_ref().map(|piece| {
-            let here = length.min(piece.len());
-            length -= here;
-            &piece[..here]
-        })
-    }
-
-    /// A part, which must lie inside.
-    pub(crate) fn slice(&self, part: Range<u64>) -> Self {
-        let mut from = 0;
-        Self(self.0.each_ref().map(|piece| {
-            let length = piece.len() as u64;
-            let start = part.start.saturating_sub(from).min(length);
-            let end = part.end.saturating_sub(from).min(length);
-            from += length;
-            piece.slice(start as usize..end.max(start) as usize)
-        }))
-    }
-}
-
-impl From<Bytes> for Segments {
-    fn from(bytes: Bytes) -> Self {
-        Self([bytes, Bytes::new(), Bytes::new()])
-    }
-}
-
-impl Buf for Segments {
-    fn remaining(&self) -> usize {
-        self.0.iter().map(Bytes::len).sum()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.0.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece)
-    }
-
-    fn chunks_vectored<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
-        let mut used = 0;
-        for (piece, slot) in self.0.iter().filter(|piece| !piece.is_empty()).zip(out) {
-            *slot = IoSlice::new(piece);
-            used += 1;
-        }
-        used
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        for piece in &mut self.0 {
-            let here = count.min(piece.len());
-            piece.advance(here);
-            count -= here;
-        }
-        assert_eq!(count, 0, "advanced beyond the end");
-    }
-
-    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
-        match self.0.iter_mut().find(|piece| !piece.is_empty()) {
-            // Hands out a view, where the default would copy.
-            Some(piece) if piece.len() >= length => piece.split_to(length),
-            _ => {
-                assert!(length <= self.remaining(), "advanced beyond the end");
-                let mut copy = bytes::BytesMut::with_capacity(length);
-                bytes::BufMut::put(&mut copy, self.take(length));
-                copy.freeze()
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn segments() -> Segments {
-        Segments::new(Bytes::from_static(b"abc"), Bytes::from_static(b"defgh"), Bytes::from_static(b"ij"))
-    }
-
-    fn read(mut segments: Segments) -> Vec<u8> {
-        segments.copy_to_bytes(segments.remaining()).to_vec()
-    }
-
-    #[test]
-    fn every_slice_of_segments_is_the_slice_of_their_bytes() {
-        let whole = b"abcdefghij";
-        for start in 0..=10 {
-            for end in start..=10 {
-                assert_eq!(read(segments().slice(start..end)), &whole[start as usize..end as usize], "{start}..{end}");
-                assert_eq!(segments().first(end as usize).concat(), &whole[..end as usize]);
-            }
-        }
-    }
-
-    #[test]
-    fn segments_are_read_alike_in_every_step() {
-        for step in 1..=10 {
-            let (mut rest, mut seen) = (segments(), Vec::new());
-            while rest.has_remaining() {
-                let mut slices = [IoSlice::new(&[]); 8];
-                let used = rest.chunks_vectored(&mut slices);
-                let offered: usize = slices[..used].iter().map(|slice| slice.len()).sum();
-                assert_eq!(offered, rest.remaining());
-                let here = step.min(rest.chunk().len());
-                seen.extend_from_slice(&rest.chunk()[..here]);
-                rest.advance(here);
-            }
-            assert_eq!(seen, b"abcdefghij", "steps of {step}");
-        }
     }
 }

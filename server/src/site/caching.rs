@@ -2,23 +2,12 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::fingerprint::Fingerprint;
-use crate::site::{Entry, Policy};
-
 /// May be kept, but is asked for each time; a 304 is cheap.
 pub(crate) const REVALIDATE: &str = "no-cache";
 /// Its name changes with its content, so it is never asked for again.
 pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// May not be kept at all.
 pub(crate) const NEVER: &str = "no-store";
-
-/// The `Cache-Control` of a file that was asked for by its own name.
-pub(crate) fn of(policy: &Policy, entry: &Entry) -> HeaderValue {
-    match entry.fingerprint {
-        Fingerprint::Certain => policy.fingerprinted.clone(),
-        Fingerprint::Likely | Fingerprint::None => policy.pages.clone(),
-    }
-}
 
 /// An error may end any time, so it is not kept for ever, whatever `_headers` says of that path.
 pub(crate) fn never_immutable(headers: &mut HeaderMap) {
