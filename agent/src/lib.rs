@@ -31,7 +31,7 @@
 //! * Only [`aws`] names a type of an SDK.
 //!
 //! The rooms below are in reading order, from what people type down to what all stand on. A room uses those below it and
-//! none above, which `agent/tests/layers.rs` holds: to understand a room, nothing before it need be read.
+//! none above, which `tests/ground/layers.rs` holds: to understand a room, nothing before it need be read.
 //!
 //! * **Operators**, for people at a terminal: `cli`, `doctor`, `init`, `upgrade`, `policy`, `publish`.
 //! * **The host**, one keeper a room: from `run`, which serves, and `boot`, which wires them, to `keeper`, which runs them.

@@ -1,7 +1,7 @@
 //! What each level of each encoder makes of a site, and how long it takes: the figures by which `spothost publish` has its levels.
 //!
 //! ```sh
-//! tests/bench/sites.sh sites
+//! tests/setup/sites.sh sites
 //! cargo run --release -p spothost-tests --example levels sites/*
 //! ```
 //!

@@ -8,14 +8,6 @@
 //! and a debug build of `spothost`. It is a command of its own and not a test, because of the root. Nothing is
 //! changed outside the folder of the tests' tools: the systems are kept there, and each boots on a copy in memory.
 
-#[path = "newcomer.rs"]
-mod newcomer;
-#[path = "rendering.rs"]
-#[allow(dead_code, reason = "shared with the tests, which use all of it")]
-mod rendering;
-#[path = "tools.rs"]
-mod tools;
-
 use std::{
     env, fs,
     path::PathBuf,
@@ -23,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-use newcomer::{
+use world::newcomer::{
     Machine, ROOTS, comes_back, is_confined, is_host, restarts_beside_readers, say, site, stays_down, user_data,
     visitor, way_to_the_world,
 };
-use tools::{Ran, run, tool};
+use world::tools::{Ran, run, tool};
 use world::{Instance, eventually, eventually_some};
 
 /// What an image of this release has, and a container of it would not.

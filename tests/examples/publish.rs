@@ -5,7 +5,7 @@
 //! SPOTHOST_BIN=target/release/spothost cargo run --release -p spothost-tests --example publish [FOLDER]
 //! ```
 //!
-//! Without a folder the site is made from a seed: 1,000 files, 60 MB; `tests/bench/sites.sh` brings three real ones. 20 ms are
+//! Without a folder the site is made from a seed: 1,000 files, 60 MB; `tests/setup/sites.sh` brings three real ones. 20 ms are
 //! added to every call, and the network is the loopback: what is sent is told too, for whoever knows the speed of his own. The
 //! second time one page has changed. `--best` begins with nothing in its cache.
 

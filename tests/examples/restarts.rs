@@ -7,9 +7,7 @@
 
 use std::time::Duration;
 
-use crate::drill::{Burdened, Drilled, Ending, burdened, drill};
-
-mod drill;
+use world::drill::{Burdened, Drilled, Ending, burdened, drill};
 
 #[tokio::main]
 async fn main() {

@@ -7,9 +7,7 @@
 
 use std::time::Duration;
 
-use crate::siege::besieged;
-
-mod siege;
+use world::siege::besieged;
 
 #[tokio::main]
 async fn main() {

@@ -10,14 +10,6 @@
 //! `SPOTHOST_QEMU="-accel kvm -cpu host"` makes it quick. The disk is made once, beside the tests' tools; each machine writes to a
 //! copy that is thrown away.
 
-#[path = "newcomer.rs"]
-mod newcomer;
-#[path = "rendering.rs"]
-#[allow(dead_code, reason = "shared with the tests, which use all of it")]
-mod rendering;
-#[path = "tools.rs"]
-mod tools;
-
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -29,12 +21,12 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use minisign::KeyPair;
-use newcomer::{
+use tempfile::TempDir;
+use world::newcomer::{
     Machine, ROOTS, answers, comes_back, is_confined, is_host, put, restarts_beside_readers, say, site, stays_down,
     user_data, visitor, way_to_the_world,
 };
-use tempfile::TempDir;
-use tools::{Ran, repository, run, tool};
+use world::tools::{Ran, repository, run, tool};
 use world::{Gateway, Instance, eventually};
 
 /// What an image of a cloud has.

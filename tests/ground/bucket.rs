@@ -12,7 +12,7 @@ use std::{
 
 use world::{Account, Imds, Need, Recorded, World};
 
-use crate::{
+use world::{
     rendering::CONFIGURATION,
     tools::{repository, run, tool},
 };

@@ -9,19 +9,19 @@ use std::{
 
 use world::{Publisher, Site};
 
-use crate::tools::{repository, run, tool};
+use world::tools::{repository, run, tool};
 
 fn ci(name: &str) -> PathBuf {
     repository().join("launch-template/ci").join(name)
 }
 
-fn audited(workflow: &Path) -> crate::tools::Ran {
+fn audited(workflow: &Path) -> world::tools::Ran {
     let auditor = tool("zizmor/bin/zizmor");
     run(Command::new(auditor).args(["--offline", "--no-config", "--persona=pedantic", "--no-progress"]).arg(workflow))
 }
 
 /// Whether it is a workflow as GitHub's schema has them: no key misspelt, nothing in the wrong place.
-fn understood(workflow: &Path) -> crate::tools::Ran {
+fn understood(workflow: &Path) -> world::tools::Ran {
     let checker = tool("workflow/bin/check-jsonschema");
     run(Command::new(checker).args(["--builtin-schema", "vendor.github-workflows"]).arg(workflow))
 }

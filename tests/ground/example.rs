@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use crate::tools::{repository, run};
+use world::tools::{repository, run};
 
 #[test]
 fn links_of_the_example_lead_to_its_files() {

@@ -11,10 +11,8 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{
-    bucket::Bucket,
-    tools::{Ran, run, tool},
-};
+use crate::bucket::Bucket;
+use world::tools::{Ran, run, tool};
 
 /// What the user data may count on: bash's surroundings on Amazon Linux 2023, Debian 12 and 13, Ubuntu 24.04.
 const COMMANDS: &str = "cat chmod cmp cp curl date grep head install mkdir mktemp mv rm sed sha256sum sleep stat sync \

@@ -4,10 +4,8 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use tempfile::TempDir;
 
-use crate::{
-    tools::{repository, run, tool},
-    unit::verified_in_usr,
-};
+use crate::unit::verified_in_usr;
+use world::tools::{repository, run, tool};
 
 /// What `release/stage` lays out of the built program.
 fn staged() -> TempDir {

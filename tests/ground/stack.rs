@@ -5,9 +5,8 @@ use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 use serde_json::{Value, json};
 use world::{Instance, Policy, Service, Site};
 
-use crate::{
-    bucket::Bucket,
-    host::Host,
+use crate::{bucket::Bucket, host::Host};
+use world::{
     rendering::this_machine,
     tools::{repository, run, tool},
 };

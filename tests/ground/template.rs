@@ -9,8 +9,8 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    bucket::Bucket,
+use crate::bucket::Bucket;
+use world::{
     rendering::{CONFIGURATION, Rendering, other_machine, this_machine},
     tools::{repository, run, tool},
 };

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use tempfile::TempDir;
 
-use crate::tools::{Ran, repository, run, tool};
+use world::tools::{Ran, repository, run, tool};
 
 /// In the tenths that `--threshold` takes. The unit says why the rest cannot be had.
 const EXPOSURE: &str = "--threshold=11";

@@ -11,10 +11,8 @@ use std::{
 use minisign::KeyPair;
 use tempfile::TempDir;
 
-use crate::{
-    bucket::Bucket,
-    tools::{Ran, run},
-};
+use crate::bucket::Bucket;
+use world::tools::{Ran, run};
 
 /// A machine with a program, and what is offered to it.
 struct Machine {

@@ -3,9 +3,8 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{
-    bucket::Bucket,
-    host::Host,
+use crate::{bucket::Bucket, host::Host};
+use world::{
     rendering::{CONFIGURATION, Rendering, other_machine},
     tools::{repository, run, tool},
 };

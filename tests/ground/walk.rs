@@ -14,8 +14,8 @@ use crate::{
     bucket::Bucket,
     host::Host,
     stack::{configuration, made},
-    tools::run,
 };
+use world::tools::run;
 
 /// How long a host may take to come up beside other tests.
 const SOON: Duration = Duration::from_secs(60);

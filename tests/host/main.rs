@@ -14,8 +14,6 @@ mod denied;
 mod departs;
 mod disk;
 mod doctor;
-#[path = "restarts/drill.rs"]
-mod drill;
 mod elastic;
 mod folders;
 mod foreign;
@@ -33,8 +31,6 @@ mod restarts;
 mod rivals;
 mod rollout;
 mod serves;
-#[path = "besieged/siege.rs"]
-mod siege;
 mod strangers;
 mod succession;
 mod up;

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use world::{Instance, Site, eventually};
 
-use crate::{
-    SOON,
-    drill::{Ending, burdened, drill},
-};
+use crate::SOON;
+use world::drill::{Ending, burdened, drill};
 
 /// Visitors at once.
 const VISITORS: usize = 8;

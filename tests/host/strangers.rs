@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::siege::besieged;
+use world::siege::besieged;
 
 /// The command `strangers` tries for ten minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{Agent, Burden, Fault, Instance, Load, Rule, Site, Sockets, Tally, Visitor, eventually};
 use tokio::task::JoinHandle;
-use world::{Agent, Burden, Fault, Instance, Load, Rule, Site, Sockets, Tally, Visitor, eventually};
 
 /// How long anything may take here that should take a moment; other tests share the machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ const BETWEEN: u64 = 40;
 
 /// How an agent ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub enum Ending {
     /// By SIGKILL, in the middle of whatever it does.
     Killed,
     /// By SIGTERM, as when it is upgraded.
@@ -25,17 +25,17 @@ pub(crate) enum Ending {
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) struct Drilled {
+pub struct Drilled {
     /// What the visitors saw.
-    pub(crate) tally: Tally,
+    pub tally: Tally,
     /// For each end: from the moment that no process was there until a new visitor had the front page.
-    pub(crate) gaps: Vec<Duration>,
+    pub gaps: Vec<Duration>,
     /// Calls to AWS that were to change something, and orders at the CA, after the first agent had served.
-    pub(crate) changes: usize,
+    pub changes: usize,
 }
 
 /// Ends the agent `times` times under the load of `visitors`, the second half of it cut off from its whole network.
-pub(crate) async fn drill(ending: Ending, times: usize, visitors: usize) -> Drilled {
+pub async fn drill(ending: Ending, times: usize, visitors: usize) -> Drilled {
     let site = Site::of_files("restarted", 60).with("large.bin", vec![7; 300_000]);
     let instance = Instance::new().await;
     instance.account.put("site-latest.zip", site.zip()).await;
@@ -94,23 +94,23 @@ const BESIDE: usize = 20;
 
 /// What came of restarts under a burden.
 #[derive(Debug, Default)]
-pub(crate) struct Burdened {
+pub struct Burdened {
     /// For each restart, the longest time in which no new visitor had an answer.
-    pub(crate) gaps: Vec<Duration>,
+    pub gaps: Vec<Duration>,
     /// For each restart, from SIGTERM to the end of the main process.
-    pub(crate) ends: Vec<Duration>,
+    pub ends: Vec<Duration>,
     /// New visitors who were answered from SIGTERM on, while the slow reader was still being served.
-    pub(crate) answered: usize,
+    pub answered: usize,
     /// What new visitors got instead of an answer.
-    pub(crate) failures: Vec<String>,
+    pub failures: Vec<String>,
     /// Slow readers who did not get all, and why.
-    pub(crate) cut: Vec<String>,
+    pub cut: Vec<String>,
     /// Calls to AWS that were to change something, and orders at the CA, after the first agent had served.
-    pub(crate) changes: usize,
+    pub changes: usize,
 }
 
 /// Restarts the agent `times` times, each time with a slow reader, a slow sender and an idle HTTP/2 connection.
-pub(crate) async fn burdened(times: usize) -> Burdened {
+pub async fn burdened(times: usize) -> Burdened {
     let large: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(LARGE).collect();
     let site = Site::titled("burdened").with("large.bin", large);
     let instance = Instance::new().await;

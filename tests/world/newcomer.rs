@@ -8,15 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use world::{Burden, Instance, Site, Visitor, World, eventually};
+use crate::{Burden, Instance, Site, Visitor, World, eventually};
 
 use crate::{rendering::Rendering, tools::Ran};
 
 /// Where the authority of the world's CA lies in the system; the unit hides the place where it lies here.
-pub(crate) const ROOTS: &str = "/etc/spothost/acme-roots.pem";
+pub const ROOTS: &str = "/etc/spothost/acme-roots.pem";
 
 /// A booted system.
-pub(crate) trait Machine {
+pub trait Machine {
     /// Runs a shell script in it, as root.
     fn sh(&self, script: &str) -> Ran;
 
@@ -28,29 +28,29 @@ pub(crate) trait Machine {
 
 /// The user data of that instance, with the built program in its bucket, listening at `address` at the ports that need a
 /// capability.
-pub(crate) async fn user_data(instance: &mut Instance, address: IpAddr) -> String {
+pub async fn user_data(instance: &mut Instance, address: IpAddr) -> String {
     let listen = instance.configuration["listen"].as_table_mut().expect("the listeners are configured");
     for (key, port) in [("http", 80), ("https", 443)] {
         listen.insert(key.to_owned(), toml::Value::String(SocketAddr::new(address, port).to_string()));
     }
     instance.configuration["acme"]["roots"] = toml::Value::String(ROOTS.to_owned());
     let configuration = toml::to_string(&instance.configuration).expect("TOML");
-    let rendering = Rendering::new(&instance.account.bucket, &world::binary()).configuration(&configuration);
+    let rendering = Rendering::new(&instance.account.bucket, &crate::binary()).configuration(&configuration);
     let user_data = rendering.user_data();
     let key = user_data.split('\'').find(|part| part.starts_with("spothost/")).expect("a key").to_owned();
-    put(instance, &key, &world::binary()).await;
+    put(instance, &key, &crate::binary()).await;
     user_data
 }
 
 /// Puts a file into the bucket of that instance.
-pub(crate) async fn put(instance: &Instance, key: &str, file: &Path) {
+pub async fn put(instance: &Instance, key: &str, file: &Path) {
     let query = [("account", instance.account.id.as_str()), ("bucket", &instance.account.bucket), ("key", key)];
     let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     World::shared().control("put_object", &query, bytes.into()).await;
 }
 
 /// What the unit takes from the agent's environment for good reason, and the world cannot be reached without: a drop-in.
-pub(crate) fn way_to_the_world(instance: &Instance, imds: &str) -> String {
+pub fn way_to_the_world(instance: &Instance, imds: &str) -> String {
     format!(
         "[Service]\nUnsetEnvironment=\nEnvironment=AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=false\n\
          Environment=AWS_ENDPOINT_URL={}\nEnvironment=AWS_EC2_METADATA_SERVICE_ENDPOINT={imds}\n",
@@ -62,29 +62,30 @@ pub(crate) fn way_to_the_world(instance: &Instance, imds: &str) -> String {
 const LARGE: usize = 24 << 20;
 
 /// A site with a front page of that title and a large file.
-pub(crate) fn site(title: &str) -> Site {
+pub fn site(title: &str) -> Site {
     let large: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(LARGE).collect();
     Site::titled(title).with("large.bin", large)
 }
 
 /// Somebody who visits the site at its usual port.
-pub(crate) fn visitor(instance: &Instance) -> Visitor {
+pub fn visitor(instance: &Instance) -> Visitor {
     let https = SocketAddr::new(instance.address, 443);
     Visitor::new(&instance.account.domain(), https, &World::shared().acme_issuer())
 }
 
 /// Waits until the site answers, and the name leads to it.
-pub(crate) async fn is_host(instance: &Instance, visitor: &Visitor, limit: Duration) {
+pub async fn is_host(instance: &Instance, visitor: &Visitor, limit: Duration) {
     eventually("the site answers", limit, async || answers(visitor).await).await;
     eventually("the domain leads there", Duration::from_secs(30), async || instance.is_led_to().await).await;
 }
 
-pub(crate) async fn answers(visitor: &Visitor) -> bool {
+/// Whether the front page is served.
+pub async fn answers(visitor: &Visitor) -> bool {
     visitor.get("/").await.is_ok_and(|answer| answer.status == 200)
 }
 
 /// After a kill at once, and after hanging when the watchdog has noticed; all times are multiplied by `slowness`.
-pub(crate) async fn comes_back(what: &str, machine: &impl Machine, visitor: &Visitor, slowness: u32) {
+pub async fn comes_back(what: &str, machine: &impl Machine, visitor: &Visitor, slowness: u32) {
     for (signal, limit) in [("KILL", 5), ("STOP", 45)] {
         let (before, began) = (machine.property("MainPID"), Instant::now());
         machine.sh(&format!("kill -{signal} {before}")).succeeded();
@@ -96,7 +97,7 @@ pub(crate) async fn comes_back(what: &str, machine: &impl Machine, visitor: &Vis
 
 /// A restart beside a slow reader, a slow sender and an idle HTTP/2 connection: systemd starts the next process at once, new
 /// visitors do not notice, and the reader gets all. Stopped, it drains before its network goes.
-pub(crate) async fn restarts_beside_readers(what: &str, machine: &impl Machine, visitor: &Visitor, slowness: u32) {
+pub async fn restarts_beside_readers(what: &str, machine: &impl Machine, visitor: &Visitor, slowness: u32) {
     for how in ["systemctl restart spothost", "kill $(systemctl show --property=MainPID --value spothost)"] {
         let burden = Burden::lay(visitor, "/large.bin").await;
         let (before, began) = (machine.property("MainPID"), Instant::now());
@@ -118,7 +119,7 @@ pub(crate) async fn restarts_beside_readers(what: &str, machine: &impl Machine, 
 }
 
 /// When it was told to, and when its configuration is refused.
-pub(crate) async fn stays_down(what: &str, machine: &impl Machine, slowness: u32) {
+pub async fn stays_down(what: &str, machine: &impl Machine, slowness: u32) {
     let began = Instant::now();
     machine.sh("systemctl stop spothost.socket spothost").succeeded();
     assert!(began.elapsed() < Duration::from_secs(30) * slowness, "stopping took {:?}", began.elapsed());
@@ -135,7 +136,7 @@ pub(crate) async fn stays_down(what: &str, machine: &impl Machine, slowness: u32
 }
 
 /// Uid, capabilities and filters of the agent's process, and who can read what it keeps.
-pub(crate) fn is_confined(what: &str, machine: &impl Machine) {
+pub fn is_confined(what: &str, machine: &impl Machine) {
     let status = machine.sh(&format!("cat /proc/{}/status", machine.property("MainPID"))).succeeded().out;
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -151,6 +152,7 @@ pub(crate) fn is_confined(what: &str, machine: &impl Machine) {
     say(what, "the agent is confined, and root reads its status");
 }
 
-pub(crate) fn say(who: &str, what: &str) {
+/// Prints a line of the report about one of the systems.
+pub fn say(who: &str, what: &str) {
     println!("{who}: {}", what.trim());
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::tools::{Ran, repository, run};
 
 /// A configuration with everything that is needed.
-pub(crate) const CONFIGURATION: &str = r#"# The site of these tests.
+pub const CONFIGURATION: &str = r#"# The site of these tests.
 domain  = "www.example.org"
 aliases = ["example.org"]
 package = "s3://example-sites/www/"
@@ -21,7 +21,7 @@ zone    = "Z0123456789ABC"
 "#;
 
 /// The arguments of one call of `render`, with the files that they name.
-pub(crate) struct Rendering {
+pub struct Rendering {
     files: TempDir,
     bucket: String,
     binary: (&'static str, PathBuf),
@@ -30,7 +30,7 @@ pub(crate) struct Rendering {
 
 impl Rendering {
     /// Of a site in `bucket`, with a binary for the machine that runs the tests.
-    pub(crate) fn new(bucket: &str, binary: &Path) -> Rendering {
+    pub fn new(bucket: &str, binary: &Path) -> Rendering {
         let rendering = Rendering {
             files: TempDir::new().expect("a temporary folder"),
             bucket: bucket.to_owned(),
@@ -41,37 +41,37 @@ impl Rendering {
     }
 
     /// With another configuration.
-    pub(crate) fn configuration(self, toml: &str) -> Rendering {
+    pub fn configuration(self, toml: &str) -> Rendering {
         fs::write(self.files.path().join("spothost.toml"), toml).expect("the configuration is written");
         self
     }
 
     /// With the binary given for `machine` (`x86-64` or `arm64`).
-    pub(crate) fn for_machine(mut self, machine: &'static str) -> Rendering {
+    pub fn for_machine(mut self, machine: &'static str) -> Rendering {
         self.binary.0 = machine;
         self
     }
 
     /// With another argument. Of an option that is given twice the last counts.
-    pub(crate) fn with(mut self, option: &str, value: &str) -> Rendering {
+    pub fn with(mut self, option: &str, value: &str) -> Rendering {
         self.more.extend([option.to_owned(), value.to_owned()]);
         self
     }
 
     /// The script.
-    pub(crate) fn user_data(&self) -> String {
+    pub fn user_data(&self) -> String {
         self.render(&["--user-data"]).succeeded().out
     }
 
     /// The launch template.
-    pub(crate) fn template(&self) -> Value {
+    pub fn template(&self) -> Value {
         serde_json::from_str(&self.render(&[]).succeeded().out).expect("render prints JSON")
     }
 
     /// What `render` says against it.
     ///
     /// Panics when it says nothing.
-    pub(crate) fn refusal(&self) -> String {
+    pub fn refusal(&self) -> String {
         let ran = self.render(&[]);
         assert_ne!(ran.code, Some(0), "it was rendered");
         assert_eq!(ran.out, "", "a refused rendering prints no template");
@@ -94,7 +94,7 @@ impl Rendering {
 }
 
 /// The name of this machine's architecture in the options of `render`.
-pub(crate) fn this_machine() -> &'static str {
+pub fn this_machine() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "x86-64",
         "aarch64" => "arm64",
@@ -103,6 +103,6 @@ pub(crate) fn this_machine() -> &'static str {
 }
 
 /// The other architecture.
-pub(crate) fn other_machine() -> &'static str {
+pub fn other_machine() -> &'static str {
     if this_machine() == "arm64" { "x86-64" } else { "arm64" }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use world::{Instance, Site, Strangers, eventually};
+use crate::{Instance, Site, Strangers, eventually};
 
 /// How long anything may take here that should take a moment; other tests share the machine.
 const SOON: Duration = Duration::from_secs(60);
@@ -16,20 +16,21 @@ const STREAMS: usize = 100;
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(crate) struct Besieged {
+pub struct Besieged {
     /// What the strangers did: streams of files to inflate, and connections.
-    pub(crate) streams: usize,
-    pub(crate) connections: usize,
+    pub streams: usize,
+    /// Connections that the strangers made.
+    pub connections: usize,
     /// How often the owner's own account was looked at.
-    pub(crate) looks: usize,
+    pub looks: usize,
     /// What it said when it was not well.
-    pub(crate) ills: Vec<String>,
+    pub ills: Vec<String>,
     /// How often the claim changed hands.
-    pub(crate) moves: usize,
+    pub moves: usize,
 }
 
 /// Besieges an owner for that long.
-pub(crate) async fn besieged(long: Duration) -> Besieged {
+pub async fn besieged(long: Duration) -> Besieged {
     let site = Site::titled("besieged").with("zeros.bin", vec![0; 8 << 20]);
     let mut first = Instance::new().await;
     first.account.put("site-latest.zip", site.zip()).await;

@@ -7,14 +7,14 @@ use std::{
 };
 
 /// The repository.
-pub(crate) fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_owned()
 }
 
 /// A file below the folder that `tests/run` fills.
 ///
 /// Panics when it is not there: a test without its tool must not pass.
-pub(crate) fn tool(path: &str) -> PathBuf {
+pub fn tool(path: &str) -> PathBuf {
     let home = env::var_os("SPOTHOST_TEST_HOME").map_or_else(default_home, PathBuf::from);
     let tool = home.join(path);
     assert!(tool.exists(), "{} is missing; tests/run puts it there", tool.display());
@@ -30,25 +30,25 @@ fn default_home() -> PathBuf {
 
 /// What a command printed, with its exit code, for assertions that say what happened.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub struct Ran {
     /// The exit code; none when a signal ended it.
-    pub(crate) code: Option<i32>,
+    pub code: Option<i32>,
     /// Standard output.
-    pub(crate) out: String,
+    pub out: String,
     /// Standard error.
-    pub(crate) err: String,
+    pub err: String,
 }
 
 impl Ran {
     /// Panics with what it said unless it succeeded.
-    pub(crate) fn succeeded(self) -> Ran {
+    pub fn succeeded(self) -> Ran {
         assert_eq!(self.code, Some(0), "{self:#?}");
         self
     }
 }
 
 /// Runs it to its end.
-pub(crate) fn run(command: &mut Command) -> Ran {
+pub fn run(command: &mut Command) -> Ran {
     let Output { status, stdout, stderr } =
         command.output().unwrap_or_else(|problem| panic!("{command:?} did not start: {problem}"));
     Ran {

@@ -181,6 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sorted_is_found_by_service_and_code() {
+        let table = [
+            ("sts", "Throttling", Sort::Wait),
+            ("route53", "PriorRequestNotComplete", Sort::Wait),
+            ("s3", "AccessDenied", Sort::Allow),
+            ("s3", "ExpiredToken", Sort::Login),
+            ("iam", "InvalidInput", Sort::Operator("name a role of the account")),
+            ("s3", "NobodyKnowsThis", Sort::Retry),
+        ];
+        for (service, code, expected) in table {
+            assert_eq!(sorted(service, code), expected, "{service} {code}");
+        }
+    }
+
+    #[test]
     fn every_code_is_sorted_once() {
         let mut seen = std::collections::BTreeSet::new();
         for (service, code, _) in codes::CODES {
