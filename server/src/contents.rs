@@ -58,13 +58,13 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
-    use crate::{reach::tests::zip, site::PackageLimits};
+    use crate::site::{PackageLimits, zipped};
 
     #[test]
     fn contents_are_what_was_packed_whatever_visitors_may_see() {
         let long = "long ".repeat(50_000);
         let files = [("index.html", long.as_str()), ("_redirects", "/a /b\n"), (".env", "x"), ("empty", "")];
-        let site = Site::from_bytes(zip(&files).into(), &PackageLimits::default()).unwrap();
+        let site = Site::from_bytes(zipped(&files).into(), &PackageLimits::default()).unwrap();
         let read = |mut content: Content| {
             let mut text = String::new();
             content.read_to_string(&mut text).unwrap();

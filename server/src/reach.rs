@@ -63,20 +63,9 @@ impl Site {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::io::{Cursor, Write as _};
-
+mod tests {
     use super::*;
-
-    /// A zip of these files.
-    pub(crate) fn zip(files: &[(&str, &str)]) -> Vec<u8> {
-        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-        for (name, content) in files {
-            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
-            zip.write_all(content.as_bytes()).unwrap();
-        }
-        zip.finish().unwrap().into_inner()
-    }
+    use crate::site::zipped;
 
     #[test]
     fn path_leads_where_visitors_would_be_led() {
@@ -91,7 +80,7 @@ pub(crate) mod tests {
             ),
             ("404.html", "n"),
         ];
-        let site = Site::from_bytes(zip(&files).into(), &PackageLimits::default()).unwrap();
+        let site = Site::from_bytes(zipped(&files).into(), &PackageLimits::default()).unwrap();
         for (path, leads) in [
             ("/", true),
             ("/index.html", true),
@@ -136,7 +125,7 @@ pub(crate) mod tests {
                 ("site.toml", &policy),
                 ("_redirects", "/moved* /about 301!\n"),
             ];
-            let site = Site::from_bytes(zip(&files).into(), &PackageLimits::default()).unwrap();
+            let site = Site::from_bytes(zipped(&files).into(), &PackageLimits::default()).unwrap();
             for (name, address) in [
                 ("index.html", Some("/")),
                 ("about.html", Some(about)),

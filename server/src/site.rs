@@ -194,3 +194,15 @@ impl Site {
         (end <= self.directory).then(|| self.zip.slice(local.data..end))
     }
 }
+
+/// A zip of these files, for tests.
+#[cfg(test)]
+pub(crate) fn zipped(files: &[(&str, &str)]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in files {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}

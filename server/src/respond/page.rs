@@ -156,7 +156,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{reach::tests::zip, site::PackageLimits};
+    use crate::site::{PackageLimits, zipped};
 
     /// Every page is reached in one hop at most, whatever the policy and however it is asked for, and each answers at one
     /// address but for its own name.
@@ -175,7 +175,7 @@ mod tests {
             let policy = format!("slash = '{slash}'");
             let mut files: Vec<_> = pages.iter().map(|name| (*name, *name)).collect();
             files.push(("site.toml", &policy));
-            let site = Site::from_bytes(Bytes::from(zip(&files)), &PackageLimits::default()).unwrap();
+            let site = Site::from_bytes(Bytes::from(zipped(&files)), &PackageLimits::default()).unwrap();
             let stems = ["", "index", "about", "docs", "docs/index", "both", "both/index", "ä b/c", "index/index"];
             let mut direct = std::collections::BTreeMap::<&str, Vec<String>>::new();
             for name in stems.iter().flat_map(|stem| [format!("/{stem}"), format!("/{stem}/")]) {
