@@ -226,16 +226,18 @@ https://localhost:{https} {{
 }}""")
         environment = {"GOMAXPROCS": str(threads), "HOME": str(WORK), "XDG_DATA_HOME": str(WORK), "XDG_CONFIG_HOME": str(WORK)}
         return Server(name, ["caddy", "run", "--config", str(config), "--adapter", "caddyfile"], http, https, environment)
+    if name == "before":
+        return start_ours(WORK / "site.zip", http, https, threads, program=ARGUMENTS.before)
     return start_ours(WORK / "site.zip", http, https, threads)
 
 
-def start_ours(package, http, https, threads=1, more=()):
-    command = [str(binary()), "--package", str(package), "--http", f"127.0.0.1:{http}", "--https", f"127.0.0.1:{https}",
+def start_ours(package, http, https, threads=1, more=(), program=None):
+    command = [str(program or binary()), "--package", str(package), "--http", f"127.0.0.1:{http}", "--https", f"127.0.0.1:{https}",
                "--cert", str(WORK / "cert.pem"), "--key", str(WORK / "key.pem"), "--threads", str(threads), "--plain",
                "--connections-per-address", "20000", *more]  # fmt: skip
     if ARGUMENTS.access:
         command += ["--access", str(WORK / "access.log")]
-    return Server("spothost", command, http, https)
+    return Server("before" if program else "spothost", command, http, https)
 
 
 def binary():
@@ -307,15 +309,16 @@ def measure(server, workload):
 
 
 def table(files):
-    names = [name for name in PEERS if re.search(ARGUMENTS.servers, name)]
+    names = [name for name in PEERS + ["before"] * bool(ARGUMENTS.before) if re.search(ARGUMENTS.servers, name)]
     servers = []
     try:
         for name in names:
             servers.append(start(name, files))
         check(servers, files)
         rest = {server.name: server.memory() for server in servers}
-        print(f"| workload | {' | '.join(names)} | ours / best peer |")
-        print("|---|" + "---|" * (len(names) + 1))
+        ratios = ["ours / best peer"] + ["ours / before"] * ("before" in names)
+        print(f"| workload | {' | '.join(names + ratios)} |")
+        print("|---|" + "---|" * len(names + ratios))
         for workload in WORKLOADS:
             if re.search(ARGUMENTS.only, workload[0]):
                 row(servers, workload)
@@ -335,9 +338,13 @@ def row(servers, workload):
             results[server.name].append(measure(server, workload))
     median = {name: [statistics.median(column) for column in zip(*rounds)] for name, rounds in results.items()}
     cells = [f"{cpu:.1f} µs ({rate:,.0f}/s)" for cpu, rate in median.values()]
-    peers = [cpu for name, (cpu, _) in median.items() if name != "spothost"]
-    ratio = f"{median['spothost'][0] / min(peers):.2f}" if peers and "spothost" in median else ""
-    print(f"| {workload[0]} | {' | '.join(cells)} | {ratio} |", flush=True)
+    peers = [cpu for name, (cpu, _) in median.items() if name not in ("spothost", "before")]
+    ratios = [f"{median['spothost'][0] / min(peers):.2f}" if peers and "spothost" in median else ""]
+    if "before" in median and "spothost" in median:
+        # Of each round, as both ran in it: what the machine did meanwhile is out of it, and the spread tells the noise.
+        each = sorted(ours / older for (ours, _), (older, _) in zip(results["spothost"], results["before"]))
+        ratios.append(f"{statistics.median(each):.3f} ({each[0]:.3f} to {each[-1]:.3f})")
+    print(f"| {workload[0]} | {' | '.join(cells + ratios)} |", flush=True)
 
 
 def idle(files):
@@ -439,6 +446,7 @@ if __name__ == "__main__":
     parser.add_argument("--servers", default="", help="regular expression: servers to run")
     parser.add_argument("--parts", nargs="+", default=["table", "idle", "growth"], choices=["table", "idle", "growth"])
     parser.add_argument("--binary", type=pathlib.Path, help="measure this build of the example instead of one that is made now")
+    parser.add_argument("--before", type=pathlib.Path, help="an older build of the example, as one more server beside this one")
     parser.add_argument("--aligned", action="store_true", help="long stored entries begin with a page, as zipalign -p puts them")
     parser.add_argument("--access", action="store_true", help="ours writes an access log meanwhile")
     ARGUMENTS = parser.parse_args()
