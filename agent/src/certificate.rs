@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     aws::secret::Swapped,
-    clock::moment,
+    clock::{self, moment},
     fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Pace},
     place::Name,
@@ -251,7 +251,7 @@ impl Certificates {
                 self.failed += 1;
                 if let Certifier::Internal(_) = &self.certifier {
                     let urgency = if self.held { Urgency::CanWait(time::Duration::HOUR) } else { Urgency::Without };
-                    self.strikes.add("internal", &fault.said, urgency, OffsetDateTime::now_utc());
+                    self.strikes.add("internal", &fault.said, urgency, clock::now());
                 }
                 Err(self.bounded(fault))
             }
@@ -267,7 +267,7 @@ impl Certificates {
             }
             Certifier::Internal(folder) => {
                 let Reading { version, mut document, .. } = self.vault.read().await?;
-                let now = OffsetDateTime::now_utc();
+                let now = clock::now();
                 document.certificate = Some(LocalCa::open(folder)?.issue(&self.wanted.names, now)?);
                 document.count(now);
                 match self.vault.swap(version.as_deref(), &document).await? {
@@ -326,7 +326,7 @@ impl Keeper for Certificates {
     }
 
     async fn remembered(&mut self) -> Option<Certificate> {
-        self.at_hand.as_ref()?.read(&self.wanted.names, OffsetDateTime::now_utc())
+        self.at_hand.as_ref()?.read(&self.wanted.names, clock::now())
     }
 
     async fn woken(&mut self) {
@@ -363,7 +363,7 @@ impl Keeper for Certificates {
         }
         self.off = reading.off;
         self.warn_of(&reading);
-        let now = OffsetDateTime::now_utc() + reading.off;
+        let now = clock::now() + reading.off;
         let mut certificate = reading.document.certificate.as_ref().map(Issued::read);
         let was_held = self.held;
         self.held = matches!(&certificate, Some(Ok(certificate)) if now < certificate.life.not_after);

@@ -1,6 +1,12 @@
-//! How instants are told to people: in UTC, to the second.
+//! The wall clock, which nothing else reads, and how instants are told to people: in UTC, to the second.
 
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
+
+/// What this machine's clock says. It may be off: what AWS is told rests on [`Date`](crate::aws::Date).
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
 
 /// The time of day: `12:00:00 UTC`.
 pub fn time_of_day(at: OffsetDateTime) -> String {

@@ -20,6 +20,7 @@ use crate::{
         Aws,
         metadata::{Metadata, Notice},
     },
+    clock,
     fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
     status::{Board, Going, Part, SIGNAL_HARD},
@@ -198,7 +199,7 @@ impl Notices {
     fn by_our_clock(&mut self, notice: Notice) -> Notice {
         if self.noticed.as_ref().is_none_or(|(known, _)| *known != notice) {
             let ahead = self.aws.borrow().as_ref().and_then(Aws::ahead);
-            let at = by_our_clock(notice.time, ahead, OffsetDateTime::now_utc());
+            let at = by_our_clock(notice.time, ahead, clock::now());
             self.noticed = Some((notice.clone(), at));
         }
         let time = self.noticed.as_ref().map_or(notice.time, |(_, at)| *at);

@@ -17,6 +17,7 @@ use crate::{
         fleet::Fleet,
         lease::{Asked, LeaseObject},
     },
+    chance,
     claim::{Claim, Ledger},
     config::{Config, OnDeparture},
     documents::Layout,
@@ -229,7 +230,7 @@ impl FleetClient {
 
     /// A name that is used once, so that not even the same host spends the same thing twice.
     fn spender(&self) -> Result<String, Fault> {
-        Ok(format!("{}/{:08x}", self.instance()?, fastrand::u32(..)))
+        Ok(format!("{}/{:08x}", self.instance()?, chance::number() as u32))
     }
 
     /// Whether this host has a public address.

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use crate::{
+    chance,
     fault::{Cure, Fault, jittered},
     status::{Going, Part, Place, Role, Spent},
 };
@@ -274,7 +275,7 @@ async fn depart<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Hel
     let mut tries = 0;
     while let Err(fault) = guarded(within(K::DEPARTS_WITHIN, "departing", keeper.depart())).await {
         tries += 1;
-        let pause = fault.spread(fault.pause(tries).min(DEPART_AGAIN), fastrand::f64());
+        let pause = fault.spread(fault.pause(tries).min(DEPART_AGAIN), chance::fraction());
         place.failed(&fault, tries, pause);
         sleep(pause).await;
     }
@@ -305,7 +306,7 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::He
             Ok(Judgement::Kept(held)) => {
                 place.kept(&K::holding(&held), K::notes(&held), pace.look);
                 hold::<K>(held, place, yields);
-                (jittered(pace.look, fastrand::f64()), Ended::Well)
+                (jittered(pace.look, chance::fraction()), Ended::Well)
             }
             Ok(Judgement::Waits(need)) => {
                 place.waits(&need);
@@ -314,17 +315,17 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::He
             Ok(Judgement::StandsAside(held)) => {
                 place.stands_aside(&K::holding(&held), pace.look);
                 hold::<K>(held, place, yields);
-                (jittered(pace.look, fastrand::f64()), Ended::Aside)
+                (jittered(pace.look, chance::fraction()), Ended::Aside)
             }
             Ok(Judgement::Refused(fault)) => {
                 place.failed(&fault, tries, pace.look);
-                (jittered(pace.look, fastrand::f64()), Ended::Failed)
+                (jittered(pace.look, chance::fraction()), Ended::Failed)
             }
             Ok(Judgement::KeptDespite { held, fault }) => {
                 place.holds(&K::holding(&held));
                 hold::<K>(held, place, yields);
                 place.failed(&fault, tries, pace.look);
-                (jittered(pace.look, fastrand::f64()), Ended::Despite)
+                (jittered(pace.look, chance::fraction()), Ended::Despite)
             }
             Ok(Judgement::Unseen { held, fault }) => {
                 place.holds(&K::holding(&held));
@@ -354,7 +355,7 @@ fn hold<K: Keeper>(held: K::Held, place: &Place, yields: &Yields<K::Held>) {
 /// Tells of a round that failed for the `tries`th time in a row; the pause before the next one.
 fn failed(fault: &Fault, tries: u32, pace: Pace, place: &Place) -> Duration {
     let longest = if fault.cure == Cure::Retry { pace.longest_pause } else { Duration::MAX };
-    let pause = fault.spread(fault.pause(tries).min(longest), fastrand::f64());
+    let pause = fault.spread(fault.pause(tries).min(longest), chance::fraction());
     place.failed(fault, tries, pause);
     pause
 }

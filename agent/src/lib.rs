@@ -52,7 +52,10 @@
 //! 6. A visitor sees one version of the site per response, and a broken package never replaces a working one.
 //! 7. Nothing from outside makes the process panic, hang or grow without bound.
 //! 8. No secret is logged, shown, written outside its store or readable by another user.
-//! 9. Time is tokio's clock or an argument.
+//! 9. Time is tokio's clock or an argument; [`clock`] alone reads the wall clock, and [`chance`] alone draws.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own time and chance"))]
 
 // Operators: what people type.
 
@@ -116,7 +119,9 @@ pub mod documents;
 pub mod place;
 // A file that is replaced as a whole.
 pub mod atomic_file;
-// Instants in words.
+// The wall clock, and instants in words.
 pub mod clock;
+// Chance.
+pub mod chance;
 // What failed, and what would cure it.
 pub mod fault;

@@ -8,7 +8,6 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use spothost_server::{PackageLimits, Site};
-use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
         Host,
         checksum::{Bytes, sha256},
     },
-    clock::moment,
+    clock::{self, moment},
     documents::{Outcome, PackageKey, Release, Signed, Verdict},
     fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
@@ -229,7 +228,7 @@ impl Packages {
         };
         let tells = self.source.verdict_key(&held.release).is_some();
         if tells && !is_judged && !self.telling.knows(&held.release.etag) {
-            let good = Verdict::on(&held.release, Outcome::Good, &self.judge_by(), OffsetDateTime::now_utc(), &[]);
+            let good = Verdict::on(&held.release, Outcome::Good, &self.judge_by(), clock::now(), &[]);
             self.telling.later(good, Instant::now() + SERVED_FIRST);
         }
     }
@@ -278,7 +277,7 @@ impl Packages {
     }
 
     fn verdict_of(&self, fetched: &Fetched, judged: Judged) -> Verdict {
-        let (release, by, at) = (&fetched.release, self.judge_by(), OffsetDateTime::now_utc());
+        let (release, by, at) = (&fetched.release, self.judge_by(), clock::now());
         let refused = |reasons: &[String]| Verdict::on(release, Outcome::Refused, &by, at, reasons);
         match judged {
             Judged::Good => Verdict::on(release, Outcome::Good, &by, at, &[]),

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::time::sleep;
 
 use crate::{
     aws::{Aws, Host, papers::Papers},
     claim::Leads,
+    clock,
     documents::{Document as _, HostDocument, HostRole, Layout},
     fault::{Cure, Fault},
     keeper::{Ended, Judgement, Keeper, Kept, Pace, Yield},
@@ -182,7 +182,7 @@ impl Sources {
             etag: Some(etag),
             address,
             program: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            ..HostDocument::of(host.instance, self.role()?, OffsetDateTime::now_utc())
+            ..HostDocument::of(host.instance, self.role()?, clock::now())
         })
     }
 
@@ -217,6 +217,8 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use tokio::sync::watch;
+
+    use time::OffsetDateTime;
 
     use super::*;
     use crate::{

@@ -3,7 +3,6 @@
 use std::{net::TcpListener, time::Duration};
 
 use spothost_server::{Drained, Listen};
-use time::OffsetDateTime;
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -11,6 +10,7 @@ use tokio::{
 
 use crate::{
     boot::{self, Runner, Wiring},
+    clock,
     config::Config,
     departure::{Departing, Signals, supervisor},
     folders::Folders,
@@ -100,7 +100,7 @@ pub async fn run(
     }
 
     let (going, hurried) = serve_until_gone(&running, decided.standpoint, departs, beside).await;
-    let (_, hard) = going.deadlines(OffsetDateTime::now_utc());
+    let (_, hard) = going.deadlines(clock::now());
     let until = Instant::now() + hard.min(LONGEST_SOFT);
     let mut running = Some(running);
     let mut drained = None;

@@ -15,11 +15,11 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     claim::Leads,
+    clock,
     config::Succession as Policy,
     departure::{Departing, Outlook},
     fault::Fault,
@@ -169,7 +169,7 @@ impl Succession {
             Request::SayDeparting { asked } => self.fleet.say_departing(asked).await?,
             Request::RemoveRecords => {
                 let until = self.sources.departs.borrow().as_ref().and_then(|going| going.until);
-                let left = until.and_then(|until| Duration::try_from(until - OffsetDateTime::now_utc()).ok());
+                let left = until.and_then(|until| Duration::try_from(until - clock::now()).ok());
                 tokio::time::sleep(left.unwrap_or_default().saturating_sub(REMOVE_BEFORE)).await;
                 if let Some((aws, host)) = self.fleet.known() {
                     let removed = routing::remove(self.fleet.names(), &aws, &host).await?;

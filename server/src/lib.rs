@@ -32,6 +32,9 @@
 //!
 //! Where to look, from the top floor down; no import climbs (`tests/ground/layers.rs`).
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own time and chance"))]
+
 // What a program calls: both ports are taken, then served.
 mod bound;
 // A server that runs, until it is drained.
@@ -81,6 +84,8 @@ mod counters;
 mod settings;
 // One line a request, written off the hot path.
 mod access;
+// The wall clock.
+mod clock;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -6,6 +6,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep_until, timeout_at},
 };
+use tokio_rustls::rustls;
 
 use crate::{
     access::{Log, Writing},
@@ -34,6 +35,9 @@ pub enum ServeError {
     /// A further thread's listener.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// TLS cannot be spoken at all.
+    #[error("TLS cannot be configured: {0}; build the program with the cryptography that it names")]
+    Tls(#[source] rustls::Error),
     /// The access log.
     #[error("the access log cannot be opened: {0}; make its folder writable, or write the log elsewhere")]
     Access(#[source] std::io::Error),
@@ -63,7 +67,7 @@ impl Running {
         let access = settings.access.as_ref().map(Log::start).transpose();
         let (log, writing) = access.map_err(ServeError::Access)?.unzip();
         let worker = Worker {
-            tls: tls::configuration(identity),
+            tls: tls::configuration(identity).map_err(ServeError::Tls)?,
             connections: Quota::new(settings.bounds.connections, settings.bounds.connections_per_address),
             log,
             settings,

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_rustls::rustls::{
-    ServerConfig,
+    Error, ServerConfig,
     crypto::aws_lc_rs,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -13,11 +13,13 @@ use tokio_rustls::rustls::{
 use crate::identity::Identity;
 
 /// One configuration for all threads, so that a ticket of one is good for the others.
-pub(crate) fn configuration(identity: watch::Receiver<Option<Arc<Identity>>>) -> Arc<ServerConfig> {
+///
+/// # Errors
+/// If the library of cryptography was built without what TLS needs.
+pub(crate) fn configuration(identity: watch::Receiver<Option<Arc<Identity>>>) -> Result<Arc<ServerConfig>, Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let mut config = builder
-        .with_safe_default_protocol_versions()
-        .expect("the provider speaks the versions it was made for")
+        .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Latest(identity)));
     // The protocol follows from this alone, it is never guessed from bytes (RFC 7301).
@@ -28,7 +30,7 @@ pub(crate) fn configuration(identity: watch::Receiver<Option<Arc<Identity>>>) ->
             tracing::warn!(%error, "no session tickets: every handshake will be a full one")
         }
     }
-    Arc::new(config)
+    Ok(Arc::new(config))
 }
 
 /// The certificate of the latest identity; without one the handshake ends with an alert.

@@ -18,6 +18,8 @@ use aws_sdk_secretsmanager::{
 };
 use time::OffsetDateTime;
 
+use crate::clock;
+
 /// The last `Date`, and the time of this host when it came.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Date(Arc<Mutex<Option<(OffsetDateTime, OffsetDateTime)>>>);
@@ -36,7 +38,7 @@ const BORNE: time::Duration = time::Duration::minutes(1);
 impl TimeSource for Date {
     fn now(&self) -> SystemTime {
         let off = self.told().map(|(theirs, ours)| theirs - ours).filter(|off| off.abs() > BORNE);
-        off.map_or_else(SystemTime::now, |off| (OffsetDateTime::now_utc() + off).into())
+        (clock::now() + off.unwrap_or_default()).into()
     }
 }
 
@@ -53,7 +55,7 @@ impl Intercept for Date {
     ) -> Result<(), BoxError> {
         let date = context.response().headers().get("date").and_then(|date| httpdate::parse_http_date(date).ok());
         if let Some(date) = date {
-            let told = (OffsetDateTime::from(date), OffsetDateTime::now_utc());
+            let told = (OffsetDateTime::from(date), clock::now());
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         }
         Ok(())

@@ -20,6 +20,7 @@ use super::{
     refusal::{DENIED, code, fault},
 };
 use crate::{
+    chance, clock,
     documents::{Document as _, Lease, Unreadable},
     fault::Fault,
 };
@@ -205,7 +206,7 @@ impl LeaseObject {
         was: Option<&str>,
     ) -> Result<Version, SdkError<aws_sdk_s3::operation::put_object::PutObjectError>> {
         let (number, done) = (lease.number, lease.done);
-        let body = Lease { writing: fastrand::u64(..), ..lease }.text();
+        let body = Lease { writing: chance::number(), ..lease }.text();
         let request = self.client.put_object().bucket(&self.bucket).key(&self.key).body(ByteStream::from(body));
         let request = match was {
             Some(etag) => request.if_match(etag),
@@ -265,7 +266,7 @@ fn is_hidden<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 
 fn date_of<E>(error: &SdkError<E>) -> SystemTime {
     let date = error.raw_response().and_then(|answer| answer.headers().get("date"));
-    date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now)
+    date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(|| clock::now().into())
 }
 
 #[cfg(test)]

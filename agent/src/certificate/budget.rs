@@ -10,7 +10,11 @@ use super::{
     limit::VERSIONS,
     plan::{Holding, Plan, Strikes, plan},
 };
-use crate::{clock::moment, fault::Fault, place::Name};
+use crate::{
+    clock::{self, moment},
+    fault::Fault,
+    place::Name,
+};
 
 /// What is left of the limits of all CAs, and what is planned.
 #[derive(Clone, Debug, Serialize)]
@@ -65,7 +69,7 @@ impl Budget {
     /// When the vault cannot be read.
     pub async fn read(names: Vec<Name>, vault: &Vault, certifier: &Certifier) -> Result<Budget, Fault> {
         let (wanted, reading) = (certifier.wanted(names), vault.read().await?);
-        let (document, now) = (reading.document, OffsetDateTime::now_utc() + reading.off);
+        let (document, now) = (reading.document, clock::now() + reading.off);
         let holding = document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
         let (plan, when) = match plan(&wanted, &document, &holding, &Strikes::default(), now) {
             Plan::Keep(until) => (format!("keep the certificate until {}", moment(until)), Some(until)),

@@ -13,7 +13,13 @@ use super::{
     plan::{Holding, judged},
     vault::Reading,
 };
-use crate::{atomic_file::AtomicFile, aws::secret::Swapped, clock::moment, fault::Fault, place::Name};
+use crate::{
+    atomic_file::AtomicFile,
+    aws::secret::Swapped,
+    clock::{self, moment},
+    fault::Fault,
+    place::Name,
+};
 
 /// What is in the vault, without what is secret.
 #[derive(Clone, Debug, Serialize)]
@@ -110,7 +116,7 @@ impl Shown {
 /// When it cannot be read.
 pub async fn verify(vault: &Vault, names: Vec<Name>, certifier: &Certifier) -> Result<Vec<Verified>, Fault> {
     let Reading { document, note, off, .. } = vault.read().await?;
-    let now = OffsetDateTime::now_utc() + off;
+    let now = clock::now() + off;
     let wanted = certifier.wanted(names);
     let holding = document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
     let usable = match &holding {
@@ -203,7 +209,7 @@ pub async fn import(
     if let Some(missing) = wanted.names.iter().find(|name| !read.names.contains(name)) {
         return Err(Fault::operator(&doing, format!("it is not for {missing}"), "bring one in that is for all names"));
     }
-    if read.life.not_after <= OffsetDateTime::now_utc() {
+    if read.life.not_after <= clock::now() {
         return Err(Fault::operator(&doing, format!("it expired on {}", moment(read.life.not_after)), remedy));
     }
     let (version, mut document) = match vault.read().await {
@@ -238,7 +244,7 @@ async fn current(vault: &Vault) -> Result<Option<String>, Fault> {
 
 async fn swap(vault: &Vault, was: Option<&str>, document: &Document) -> Result<(), Fault> {
     let mut document = document.clone();
-    document.count(OffsetDateTime::now_utc());
+    document.count(clock::now());
     match vault.swap(was, &document).await? {
         Swapped::Done(_) => Ok(()),
         Swapped::Lost => Err(Fault::retry("writing the vault", "a host was faster; look again and repeat")),

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use instant_acme::Order;
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use tokio::time::Instant;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     aws::{Aws, lease::LeaseObject, secret::Swapped, zone::Zone},
+    clock,
     fault::Fault,
 };
 
@@ -63,7 +64,7 @@ impl Issuance<'_> {
         while let Some(step) = run.next() {
             // A step may be a call of any of four services: its future is large, and does not belong on the stack.
             let came = Box::pin(self.take(step, &mut hands)).await.unwrap_or_else(Came::Failed);
-            run.came(came, OffsetDateTime::now_utc() + hands.off);
+            run.came(came, clock::now() + hands.off);
         }
         let directory = &run.authority().directory;
         let alerts = run.alerts();

@@ -11,6 +11,7 @@ use tokio::{sync::Mutex, task::JoinHandle};
 
 use crate::{
     aws::lease::{Asked, LeaseObject, Version},
+    chance,
     fault::Fault,
 };
 
@@ -57,7 +58,7 @@ impl Lease {
             }
             Asked::Denied(fault) => {
                 tracing::warn!(%fault, "ordering without a lease");
-                tokio::time::sleep(Duration::from_secs_f64(fastrand::f64() * 5.0)).await;
+                tokio::time::sleep(Duration::from_secs_f64(chance::fraction() * 5.0)).await;
                 Ok(Lease { held: None })
             }
         }

@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use super::document::Issued;
-use crate::{atomic_file::AtomicFile, fault::Fault, place::Name};
+use crate::{atomic_file::AtomicFile, clock, fault::Fault, place::Name};
 
 const CA_LIFE: Duration = Duration::days(3650);
 /// Leaves are renewed by the same rule as any other, so they may be short.
@@ -80,7 +80,7 @@ impl LocalCa {
 
 fn make(folder: &Path, certificate: &Path, key_path: &Path) -> io::Result<()> {
     let mut ca = CertificateParams::default();
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     ca.distinguished_name = rcgen::DistinguishedName::new();

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use spothost_server::Identity;
-use time::OffsetDateTime;
 
-use crate::{fault::Fault, place::Name};
+use crate::{clock, fault::Fault, place::Name};
 
 /// A self-signed identity for `names`, which lives in memory only.
 ///
@@ -17,7 +16,7 @@ pub fn self_made(names: &[Name]) -> Result<Arc<Identity>, Fault> {
     let mut params = rcgen::CertificateParams::new(names).map_err(|error| failed(error.to_string()))?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, "spothost, waiting for its certificate");
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     params.not_before = now - time::Duration::hours(1);
     params.not_after = now + time::Duration::days(7);
     let key = rcgen::KeyPair::generate().map_err(|error| failed(error.to_string()))?;

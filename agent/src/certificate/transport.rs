@@ -31,7 +31,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use crate::fault::Fault;
+use crate::{clock, fault::Fault};
 
 /// One request to a CA takes seconds at the most.
 const LONGEST_CALL: Duration = Duration::from_secs(20);
@@ -162,7 +162,7 @@ impl HttpClient for Transport {
             let status = answer.status();
             if status.is_client_error() || status.is_server_error() {
                 let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let retry_after = retry_after.and_then(|value| wait(value, SystemTime::now()));
+                let retry_after = retry_after.and_then(|value| wait(value, clock::now().into()));
                 if let Ok(mut refusal) = refusal.lock() {
                     *refusal = Some(Refusal { status, retry_after });
                 }

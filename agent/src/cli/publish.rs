@@ -20,6 +20,7 @@ use super::{
 use crate::{
     atomic_file::AtomicFile,
     aws::depot::Depot,
+    clock,
     documents::layout,
     place::PackagePlace,
     publish::{Delivered, Delivery, Effort, LONGEST_FILE, Parcel, Problem, Recipe, Signer, Weight},
@@ -91,7 +92,7 @@ pub(super) struct Publish {
 
 impl Publish {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
-        let begun = OffsetDateTime::now_utc();
+        let begun = clock::now();
         let place = if self.dry_run { None } else { Some(self.target.published().place()?) };
         if let Some((PackagePlace::Disk(to), _)) = &place {
             self.can_be_put(to)?;

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use time::OffsetDateTime;
 
 use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, publish::ended, runtime, wait::Patience};
 use crate::{
+    clock,
     documents::Version,
     publish::{Catalogue, Delivery},
 };
@@ -28,7 +28,7 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
-        let begun = OffsetDateTime::now_utc();
+        let begun = clock::now();
         runtime()?.block_on(async {
             let depot = self.published.depot().await?;
             let delivery = Delivery::begin(&depot, begun).await?;

@@ -16,7 +16,11 @@ use tokio_rustls::{
 };
 
 use super::{Case, Line, Subject};
-use crate::{claim::Claim, clock::moment, place::Name};
+use crate::{
+    claim::Claim,
+    clock::{self, moment},
+    place::Name,
+};
 
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,7 +66,7 @@ async fn visit(case: &Case<'_>, name: &Name, config: Arc<ClientConfig>) -> Vec<L
     }
     let port = case.config.listen.https.port();
     let meetings = addresses.iter().map(|ip| met(SocketAddr::new(*ip, port), name, config.clone()));
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let met = join_all(meetings).await;
     addresses.iter().zip(met).map(|(ip, met)| judged(name, *ip, port, &met, now)).collect()
 }

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::fault::Fault;
+use crate::{chance, fault::Fault};
 
 /// One CAA record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Resolver {
 async fn exchange(server: SocketAddr, name: &str, kind: Kind, recurse: bool) -> Result<Answer, Fault> {
     let doing = format!("asking {server} for {} of {}", kind.word(), if name.is_empty() { "." } else { name });
     let failed = |said: &dyn std::fmt::Display| Fault::retry(&doing, said);
-    let id = fastrand::u16(..);
+    let id = chance::number() as u16;
     let question = asked(id, name, kind, recurse).map_err(|error| failed(&error))?;
     let mut said = String::new();
     for _ in 0..TRIES {

@@ -28,6 +28,7 @@ use crate::{
         checksum::{Bytes, sha256},
         papers::{HIDDEN_AT_MOST, Papers},
     },
+    clock,
     documents::{
         Document as _, Layout, Release, Verdict,
         layout::{self, is_latest},
@@ -400,7 +401,7 @@ impl FromBucket {
         let about = self.clients()?.0.about(release).await;
         let about = about.map_err(|unfetched| self.fault_of(release, unfetched))?;
         let signature = if signed { self.signature(release, &about).await? } else { None };
-        if signed && signature.is_none() && OffsetDateTime::now_utc() - release.modified < SIGNATURE_COMES_WITHIN {
+        if signed && signature.is_none() && clock::now() - release.modified < SIGNATURE_COMES_WITHIN {
             let said = format!(
                 "there is none yet that may be read, neither in its metadata nor as {}",
                 layout::signature(&release.key)

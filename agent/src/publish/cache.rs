@@ -12,6 +12,8 @@ use std::{
 use tempfile::{NamedTempFile, TempDir};
 use zip::ZipArchive;
 
+use crate::clock;
+
 /// Changes with everything that changes what is made from the same content: encoders, their settings, the format.
 const GENERATION: u32 = 2;
 /// How many bytes the cache may keep.
@@ -59,7 +61,7 @@ impl Cache {
         let path = self.path(key);
         let file = fs::File::open(&path).ok()?;
         // So that what is used stays; where that is not allowed, it is made again some day.
-        let _ = file.set_modified(SystemTime::now());
+        let _ = file.set_modified(clock::now().into());
         if file.metadata().ok()?.len() == 0 {
             return Some(Kept::NotWorthIt);
         }
@@ -92,7 +94,7 @@ impl Cache {
     }
 
     fn sweep_to(&self, most: u64, in_use: Duration) {
-        let now = SystemTime::now();
+        let now = SystemTime::from(clock::now());
         let files = walkdir::WalkDir::new(&self.folder).into_iter().flatten();
         let mut kept: Vec<_> = files.filter_map(|file| used(&file)).collect();
         kept.sort_unstable_by_key(|(used, ..)| std::cmp::Reverse(*used));

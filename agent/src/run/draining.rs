@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use spothost_server::{Drained, Running};
-use time::OffsetDateTime;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
 
 use crate::{
+    clock,
     departure::{Signals, supervisor::Released},
     keeper::Kept,
     status::Going,
@@ -98,7 +98,7 @@ pub(super) async fn serve_until_gone(
         if beside && gone.is_followed_here() {
             return (gone, false);
         }
-        let (soft, _) = gone.deadlines(OffsetDateTime::now_utc());
+        let (soft, _) = gone.deadlines(clock::now());
         tokio::select! {
             () = tokio::time::sleep(soft.min(LONGEST_SOFT)) => return (gone, false),
             () = hurried(&gone) => return (gone, true),
@@ -109,7 +109,7 @@ pub(super) async fn serve_until_gone(
 
 /// Drains, having told visitors for as long as there was to come back on another connection.
 pub(super) async fn drain(running: Running, going: &Going, in_a_hurry: bool) -> Drained {
-    let (_, hard) = going.deadlines(OffsetDateTime::now_utc());
+    let (_, hard) = going.deadlines(clock::now());
     let counters = running.counters();
     let hurried = async {
         if !in_a_hurry {
@@ -125,7 +125,7 @@ pub(super) async fn drain(running: Running, going: &Going, in_a_hurry: bool) -> 
 /// Waits until a host that is taken has handed over what it has to, its place in the fleet last, and not for longer than there
 /// is.
 pub(super) async fn give_back(going: &Going, mut handed_over: watch::Receiver<bool>) {
-    let left = going.until.and_then(|until| Duration::try_from(until - OffsetDateTime::now_utc()).ok());
+    let left = going.until.and_then(|until| Duration::try_from(until - clock::now()).ok());
     if let Some(left) = left {
         let _ = timeout(left.min(GIVE_BACK), handed_over.wait_for(|handed_over| *handed_over)).await;
     }

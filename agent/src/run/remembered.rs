@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use spothost_server::{Identity, Site};
-use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::{
     certificate::{AtHand, Certificate},
+    clock,
     config::Config,
     folders::Folders,
     place::VaultPlace,
@@ -38,7 +38,7 @@ impl Remembered {
 
 /// The certificate that is as near as a file: in the vault, if that is one, else as the process before this one kept it.
 async fn certificate_at_hand(config: &Config, folders: &Folders) -> Option<Certificate> {
-    let (names, now) = (config.names(), OffsetDateTime::now_utc());
+    let (names, now) = (config.names(), clock::now());
     let (at_hand, vault) = (folders.at_hand(&config.vault), config.vault.clone());
     let read = move || match (at_hand, vault) {
         (Some(at_hand), _) => at_hand.read(&names, now),

@@ -3,14 +3,17 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use time::OffsetDateTime;
 use tokio::{sync::watch, time::Instant};
 
 use super::{Going, HostPhase, LastFault, Part, PartStatus, Phase, Role, Served, Span, Spent, Status};
-use crate::fault::{Cure, Fault};
+use crate::{
+    clock,
+    fault::{Cure, Fault},
+};
 
 /// How many spans of the boot are remembered; a host that cannot boot must not grow.
 const MOST_SPANS: usize = 200;
@@ -33,7 +36,7 @@ pub struct Board {
 impl Board {
     /// A board for the host of `domain`, with nothing on it yet.
     pub fn new(domain: &str) -> Board {
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -92,7 +95,7 @@ impl Board {
         };
         if was != role {
             tracing::info!(%role, %was, why, "succession");
-            self.change(|status, _| (status.role, status.role_since) = (role, Some(OffsetDateTime::now_utc())));
+            self.change(|status, _| (status.role, status.role_since) = (role, Some(clock::now())));
         }
     }
 
@@ -125,7 +128,7 @@ impl Board {
             let was = status.phase;
             status.phase = status.judged();
             status.role_confirmed = status.confirmed();
-            status.updated = OffsetDateTime::now_utc();
+            status.updated = clock::now();
             if was != status.phase {
                 tracing::info!(state = %status.phase, %was, "host");
             }
@@ -261,7 +264,7 @@ impl Place {
             part.waits_for = None;
             part.next_look = Some(soon(pause));
             part.fault = Some(LastFault {
-                at: OffsetDateTime::now_utc(),
+                at: clock::now(),
                 doing: fault.doing.clone(),
                 said: fault.said.clone(),
                 remedy: fault.remedy.clone(),
@@ -299,7 +302,7 @@ impl Place {
 fn hold(part: &mut PartStatus, holds: &str) {
     if part.holds.as_deref() != Some(holds) {
         part.holds = Some(holds.to_owned());
-        part.since = Some(OffsetDateTime::now_utc());
+        part.since = Some(clock::now());
     }
 }
 
@@ -324,7 +327,8 @@ fn end_span(boot: &mut [Span], part: Part, at: u64) {
 }
 
 fn soon(pause: Duration) -> OffsetDateTime {
-    SystemTime::now().checked_add(pause).map_or_else(OffsetDateTime::now_utc, OffsetDateTime::from)
+    let now = clock::now();
+    time::Duration::try_from(pause).ok().and_then(|pause| now.checked_add(pause)).unwrap_or(now)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use time::{OffsetDateTime, format_description::FormatItem, macros::format_descri
 
 use super::AccessFormat;
 
+use crate::clock;
+
 /// One request and its response. Cloning what a request holds costs no copy.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -58,7 +60,7 @@ impl Line {
         let field = |name| HeaderMap::get(request.headers(), name).cloned();
         Self {
             address: address.to_canonical(),
-            at: SystemTime::now(),
+            at: clock::now(),
             method: request.method().clone(),
             uri: Some(request.uri().clone()),
             version: request.version(),
@@ -74,7 +76,7 @@ impl Line {
     pub(crate) fn refused(address: IpAddr, status: StatusCode) -> Self {
         Self {
             address: address.to_canonical(),
-            at: SystemTime::now(),
+            at: clock::now(),
             // A name that no method has, and that is a token all the same.
             method: Method::from_bytes(b"-").unwrap_or_default(),
             uri: None,

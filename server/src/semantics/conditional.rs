@@ -2,13 +2,15 @@
 
 use std::{
     cell::RefCell,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use http::{HeaderMap, HeaderValue, header};
 use httpdate::HttpDate;
 
 use super::field;
+
+use crate::clock;
 
 /// What tells a representation from others (RFC 9110 §8.8).
 pub(crate) struct Validators {
@@ -78,7 +80,7 @@ pub(crate) fn http_date(seconds: u64) -> Option<HeaderValue> {
         if *known == seconds {
             return Some(value.clone());
         }
-        let (time, now) = (UNIX_EPOCH + Duration::from_secs(seconds), SystemTime::now());
+        let (time, now) = (UNIX_EPOCH + Duration::from_secs(seconds), clock::now());
         let date = field::written(&HttpDate::from(time.min(now)))?;
         // One that is still to come is another one in a second.
         if time <= now {
@@ -220,6 +222,6 @@ mod tests {
         }
         let far = http_date(u64::from(u32::MAX)).unwrap();
         let far = httpdate::parse_http_date(far.to_str().unwrap()).unwrap();
-        assert!(far <= SystemTime::now());
+        assert!(far <= std::time::SystemTime::now());
     }
 }

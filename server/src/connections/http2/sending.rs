@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSlice},
     mem,
     task::{Context, Poll},
-    time::{SystemTime, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 use bytes::Buf;
@@ -18,7 +18,7 @@ use super::{
     stream::{self, Answer, State},
     waits::Waits,
 };
-use crate::{body::Body, connections::session::Session, semantics::conditional::http_date};
+use crate::{body::Body, clock, connections::session::Session, semantics::conditional::http_date};
 
 /// Content that is no longer than that is copied behind its head, rather than sealed from where it lies.
 const COPIED: usize = 2048;
@@ -305,7 +305,7 @@ impl Protocol {
 /// When the response was made (RFC 9110 §6.6.1).
 fn date(headers: &mut HeaderMap) {
     if !headers.contains_key(header::DATE)
-        && let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
+        && let Ok(now) = clock::now().duration_since(UNIX_EPOCH)
         && let Some(date) = http_date(now.as_secs())
     {
         headers.insert(header::DATE, date);
