@@ -98,6 +98,10 @@ impl Answers {
             ("ProgramSha256", self.program.sha256.clone()),
             ("Architecture", self.program.architecture.to_owned()),
             ("Fleet", self.fleet.clone()),
+            // As the stack has them by default: written down so that they are found where they are changed.
+            ("Hosts", "1".to_owned()),
+            ("DnsMode", "simple".to_owned()),
+            ("Shell", "none".to_owned()),
         ];
         let all = all.map(|(parameter_key, parameter_value)| Parameter { parameter_key, parameter_value });
         // Text and nothing else: it cannot fail.
@@ -201,7 +205,7 @@ mod tests {
             let key = parameter["ParameterKey"].as_str().expect("a key");
             assert!(stack.contains(&format!("\n  {key}:\n    Type: ")), "{key} is no parameter of the stack");
         }
-        assert_eq!(parameters.len(), 8);
+        assert_eq!(parameters.len(), 11);
     }
 
     #[test]

@@ -68,7 +68,64 @@ fn stack_makes_what_it_promises() {
     let bucket = made["outputs"]["BucketName"].as_str().expect("a bucket");
     let published = format!("aws s3 cp site.zip s3://{bucket}/www/site-latest.zip");
     assert_eq!(made["outputs"]["Second"], published, "the outputs say the next command");
+    assert_eq!(made["outputs"]["FleetId"], made["groups"][0]["AutoScalingGroupName"]);
+    assert!(made["outputs"]["RoleName"].as_str().is_some_and(|name| name.starts_with("site-Role-")), "doctor takes it");
+    let types = made["types"].as_array().expect("types");
+    assert!(!types.contains(&json!("AWS::IAM::Policy")), "nobody has a shell who did not ask for one");
     policy_is_what_the_command_prints(&made, "auto-scaling-group");
+}
+
+/// The group has room for every host's successor; the hosts know their number, and their role has what the mode needs.
+#[test]
+fn number_of_hosts_and_mode_are_the_groups_the_configurations_and_the_roles() {
+    /// The parameters, the sizes of the group, and what the configuration says of the mode and the number.
+    type Row<'a> = (&'a [&'a str], [&'a str; 3], Option<&'a str>, Option<i64>);
+    let table: [Row<'_>; 4] = [
+        (&["Hosts=2"], ["2", "2", "4"], None, Some(2)),
+        (&["DnsMode=multivalue"], ["1", "1", "2"], Some("multivalue"), Some(1)),
+        (&["Hosts=3", "DnsMode=multivalue"], ["3", "3", "6"], Some("multivalue"), Some(3)),
+        (&["Hosts=8", "More=dns.ttl = 30\n[look]\npackage = \"20s\"\n"], ["8", "8", "16"], None, Some(8)),
+    ];
+    for (made, (given, sizes, mode, target)) in made_each("eu-central-1", &table.map(|row| row.0)).iter().zip(table) {
+        let group = &made["groups"][0];
+        let is = ["MinSize", "DesiredCapacity", "MaxSize"].map(|size| group[size].to_string());
+        assert_eq!(is, sizes, "{given:?}");
+        let configuration: toml::Table = toml::from_str(&configuration(made)).expect("TOML");
+        let said = |table: &str, key: &str| configuration.get(table).and_then(|table| table.get(key)).cloned();
+        assert_eq!(said("dns", "mode"), mode.map(Into::into), "{given:?}");
+        assert_eq!(said("fleet", "target"), target.map(Into::into), "{given:?}");
+        policy_is_what_the_command_prints(made, "auto-scaling-group");
+    }
+    let written = written();
+    let targets = [
+        &written["Ec2Fleet"]["Properties"]["TargetCapacitySpecification"]["TotalTargetCapacity"],
+        &written["SpotFleet"]["Properties"]["SpotFleetRequestConfigData"]["TargetCapacity"],
+    ];
+    assert_eq!(targets, [&json!({ "Ref": "Hosts" }); 2], "moto makes neither");
+}
+
+/// AWS Systems Manager User Guide, "Create a custom IAM role for Session Manager", without its S3 and KMS.
+#[test]
+fn shell_is_the_rights_of_sessions_and_is_refused_where_no_agent_would_use_them() {
+    let made = made(&["Shell=session-manager"]);
+    assert!(made["types"].as_array().expect("types").contains(&json!("AWS::IAM::Policy")));
+    policy_is_what_the_command_prints(&made, "auto-scaling-group");
+    let template = template();
+    let rights = &template["Resources"]["ShellRights"];
+    assert_eq!(
+        (&rights["Condition"], &rights["Properties"]["Roles"]),
+        (&json!("WithShell"), &json!([{ "Ref": "Role" }]))
+    );
+    let statements = rights["Properties"]["PolicyDocument"]["Statement"].as_array().expect("statements");
+    let channels = ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"];
+    let expected: Vec<String> = [String::from("ssm:UpdateInstanceInformation")]
+        .into_iter()
+        .chain(channels.map(|channel| format!("ssmmessages:{channel}")))
+        .collect();
+    assert!(statements.len() == 1 && statements[0]["Action"] == json!(expected), "{statements:?}");
+    let rule = &template["Rules"]["ShellHasItsAgent"];
+    let has_it = &rule["Assertions"][0]["Assert"]["Fn::Contains"];
+    assert_eq!(has_it, &json!([["amazon-linux-2023", "ubuntu-24-04"], { "Ref": "System" }]));
 }
 
 #[test]
@@ -124,6 +181,9 @@ fn role_of_a_spot_fleet_has_its_rights_and_no_others() {
         ("ByEc2Fleet", Some("SetTheEc2Fleet"), None),
         ("BySpotFleet", Some("SetTheSpotFleet"), None),
         ("ByAutoScaling", None, Some("EndAHostOfTheSite")),
+        ("Multivalue", Some("SeeHealthChecks"), None),
+        ("Multivalue", Some("MakeHealthChecks"), None),
+        ("Multivalue", Some("DeleteHealthChecks"), None),
     ];
     assert_eq!(of_a_fleet, expected);
 }
