@@ -58,12 +58,12 @@ pub(crate) struct Writing {
 
 #[derive(Debug)]
 struct Shared {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Lines>,
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Lines {
     lines: Vec<Line>,
     dropped: u64,
     /// The writer sleeps until it is woken, so that a line costs no system call while it does not.
@@ -132,7 +132,7 @@ impl Log {
         (std::mem::take(&mut waiting.lines), std::mem::take(&mut waiting.dropped), waiting.over)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-pub(crate) use self::{account::Account, content::Content};
+pub(crate) use self::{account::Account, content::ContentState};
 use self::{content::LastContent, driver::Driver, pace::Pace};
 use crate::settings::{Bounds, Patience};
 
@@ -133,12 +133,12 @@ impl Activity {
     }
 
     /// This became of the content of the last request.
-    pub(crate) fn content_is(&self, content: Content) {
+    pub(crate) fn content_is(&self, content: ContentState) {
         self.content.set(content);
     }
 
     /// What has become so far of the last request's content.
-    pub(crate) fn content(&self) -> Content {
+    pub(crate) fn content(&self) -> ContentState {
         self.content.get()
     }
 
@@ -224,7 +224,7 @@ impl Activity {
     /// Whether all responses were taken, but not all content was read of the request before the last one: none can follow
     /// it, as the client was told.
     fn is_behind_the_last(&self) -> bool {
-        self.content() != Content::Read && !self.busy()
+        self.content() != ContentState::Read && !self.busy()
     }
 
     /// Whether the connection is not one that was just made and is about to ask something.
@@ -242,7 +242,7 @@ impl Activity {
     /// content that was not read there is none to wait for (RFC 9112 §9.3): what came of it would be taken for one.
     pub(crate) fn rests(&self, patience: &Patience) -> Option<Instant> {
         let elsewhere = self.closed.load(Relaxed) != 0 || self.head.load(Relaxed) != 0;
-        let waits = self.requests() > 0 && !self.busy() && !elsewhere && self.content() == Content::Read;
+        let waits = self.requests() > 0 && !self.busy() && !elsewhere && self.content() == ContentState::Read;
         waits.then(|| self.made + Duration::from_millis(self.idle.load(Relaxed)) + patience.rest)
     }
 
@@ -423,7 +423,7 @@ mod tests {
         let activity = Activity::new(&Bounds::default());
         pass(1).await;
         activity.began();
-        activity.content_is(Content::Unread);
+        activity.content_is(ContentState::Unread);
         activity.took(100, false);
         activity.ended();
         activity.wait_for_content(true);
@@ -431,7 +431,7 @@ mod tests {
         assert_eq!(left(&activity), 17_000, "handed over, but not taken");
         activity.took(100, true);
         assert_eq!((left(&activity), activity.rests(&patience)), (2_000, None), "taken: as long as closing may take");
-        activity.content_is(Content::Read);
+        activity.content_is(ContentState::Read);
         activity.wait_for_content(false);
         assert!(activity.rests(&patience).is_some(), "it was read after all");
         assert_eq!(left(&activity), 60_000);

@@ -21,7 +21,7 @@ use crate::{activity::Account, semantics::trailers};
 
 /// The content of a response: bytes, or a stream that gives them while they are sent.
 pub struct Body {
-    content: Content,
+    content: Payload,
     /// How many bytes are still to come; none if that is not known.
     left: Option<u64>,
     account: Option<Account>,
@@ -30,19 +30,19 @@ pub struct Body {
     own: bool,
 }
 
-enum Content {
+enum Payload {
     Empty,
     Lying(Segments),
     Many(VecDeque<Segments>),
     Sourced(Box<dyn Source>),
     /// A handler's, who may have nothing to say for as long as it likes.
-    Streamed(Pin<Box<Stream>>),
+    Streamed(Pin<Box<FrameStream>>),
     /// What follows it when all was given.
     Trailers(Box<HeaderMap>),
 }
 
 /// A handler's stream, whatever its error.
-type Stream = dyn hyper::body::Body<Data = Bytes, Error = io::Error> + Send;
+type FrameStream = dyn hyper::body::Body<Data = Bytes, Error = io::Error> + Send;
 
 /// Gives content while it is sent. It is asked for more only when there is room for it.
 pub(crate) trait Source: Send {
@@ -53,7 +53,7 @@ pub(crate) trait Source: Send {
 impl Body {
     /// No content.
     pub fn empty() -> Self {
-        Self::of(Content::Empty, Some(0))
+        Self::of(Payload::Empty, Some(0))
     }
 
     /// A stream, polled only when the client has room for more. Where neither its `size_hint` nor the response's
@@ -70,7 +70,7 @@ impl Body {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let length = stream.size_hint().exact();
-        Self::of(Content::Streamed(Box::pin(Streamed(Box::pin(stream)))), length)
+        Self::of(Payload::Streamed(Box::pin(Streamed(Box::pin(stream)))), length)
     }
 
     /// Bytes that lie somewhere already.
@@ -78,22 +78,22 @@ impl Body {
         let segments = segments.into();
         match segments.length() {
             0 => Self::empty(),
-            length => Self::of(Content::Lying(segments), Some(length)),
+            length => Self::of(Payload::Lying(segments), Some(length)),
         }
     }
 
     /// Several of them, one after the other.
     pub(crate) fn many(parts: VecDeque<Segments>) -> Self {
         let length = parts.iter().map(Segments::length).sum();
-        Self::of(Content::Many(parts), Some(length))
+        Self::of(Payload::Many(parts), Some(length))
     }
 
     /// What a source gives: so many bytes, if that is known.
     pub(crate) fn sourced(source: impl Source + 'static, length: Option<u64>) -> Self {
-        Self::of(Content::Sourced(Box::new(source)), length)
+        Self::of(Payload::Sourced(Box::new(source)), length)
     }
 
-    fn of(content: Content, left: Option<u64>) -> Self {
+    fn of(content: Payload, left: Option<u64>) -> Self {
         Self { content, left, account: None, mapped: None, own: false }
     }
 
@@ -134,13 +134,13 @@ impl Body {
 
     /// Whether all content was given. A stream may have trailers behind the last byte.
     pub(crate) fn is_over(&self) -> bool {
-        self.left == Some(0) && !matches!(&self.content, Content::Streamed(stream) if !stream.is_end_stream())
+        self.left == Some(0) && !matches!(&self.content, Payload::Streamed(stream) if !stream.is_end_stream())
     }
 
     /// What follows the content, once all of that was given.
     pub(crate) fn trailers(&mut self) -> Option<HeaderMap> {
-        match std::mem::replace(&mut self.content, Content::Empty) {
-            Content::Trailers(trailers) => Some(*trailers),
+        match std::mem::replace(&mut self.content, Payload::Empty) {
+            Payload::Trailers(trailers) => Some(*trailers),
             other => {
                 self.content = other;
                 None
@@ -150,7 +150,7 @@ impl Body {
 
     /// Whether it is a handler's stream.
     pub(crate) fn is_streamed(&self) -> bool {
-        matches!(self.content, Content::Streamed(_))
+        matches!(self.content, Payload::Streamed(_))
     }
 
     /// A stream must be as long as that.
@@ -160,7 +160,7 @@ impl Body {
 
     /// All content that lies in one place, if that is what there is; none of it is left then.
     pub(crate) fn take_lying(&mut self) -> Option<Segments> {
-        let Content::Lying(segments) = &mut self.content else { return None };
+        let Payload::Lying(segments) = &mut self.content else { return None };
         self.left = Some(0);
         Some(std::mem::take(segments))
     }
@@ -174,11 +174,11 @@ impl Body {
         }
         let mut follow = None;
         let next = match &mut self.content {
-            Content::Empty => None,
-            Content::Lying(segments) => Some(Ok(std::mem::take(segments))),
-            Content::Many(parts) => parts.pop_front().map(Ok),
-            Content::Sourced(source) => ready!(source.poll_next(context, most)),
-            Content::Streamed(stream) => {
+            Payload::Empty => None,
+            Payload::Lying(segments) => Some(Ok(std::mem::take(segments))),
+            Payload::Many(parts) => parts.pop_front().map(Ok),
+            Payload::Sourced(source) => ready!(source.poll_next(context, most)),
+            Payload::Streamed(stream) => {
                 let next = stream.as_mut().poll_frame(context);
                 if let Some(account) = &mut self.account {
                     account.wait_for_server(next.is_pending());
@@ -193,7 +193,7 @@ impl Body {
                     None => None,
                 }
             }
-            Content::Trailers(_) => None,
+            Payload::Trailers(_) => None,
         };
         let length = match &next {
             Some(Ok(segments)) => segments.length(),
@@ -215,7 +215,7 @@ impl Body {
             account.add(length);
         }
         if self.is_over() || !matches!(next, Some(Ok(_))) {
-            self.content = follow.map_or(Content::Empty, |trailers| Content::Trailers(Box::new(trailers)));
+            self.content = follow.map_or(Payload::Empty, |trailers| Payload::Trailers(Box::new(trailers)));
             self.account = None;
         }
         Poll::Ready(next)
@@ -286,7 +286,7 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over() && !matches!(self.content, Content::Trailers(_))
+        self.is_over() && !matches!(self.content, Payload::Trailers(_))
     }
 
     fn size_hint(&self) -> SizeHint {

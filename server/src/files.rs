@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::{
     body::{Body, Mapped},
     connections::{Answer, Client, Handler, RequestBody},
-    respond::{self, Asked, Places, Share},
+    respond::{self, Asked, InflateShare, Inflaters},
     semantics::authority::Names,
     settings::Settings,
     site::Site,
@@ -21,13 +21,13 @@ pub(crate) struct Files {
     names: Names,
     site: watch::Receiver<Option<Arc<Site>>>,
     /// Where responses are inflated.
-    inflating: Arc<Places>,
+    inflating: Arc<Inflaters>,
 }
 
 impl Files {
     /// The files of the site that `site` has, for the names of `settings`, where HTTPS is at that port.
     pub(crate) fn new(settings: Arc<Settings>, https: u16, site: watch::Receiver<Option<Arc<Site>>>) -> Self {
-        Self { names: settings.names(https), inflating: Places::new(&settings.bounds), settings, site }
+        Self { names: settings.names(https), inflating: Inflaters::new(&settings.bounds), settings, site }
     }
 }
 
@@ -37,7 +37,7 @@ impl Handler for Files {
             names: &self.names,
             settings: &self.settings,
             site: self.site.borrow().clone(),
-            inflating: Share { places: &self.inflating, client: client.address },
+            inflating: InflateShare { places: &self.inflating, client: client.address },
             secure: client.secure,
         };
         let mut response = respond::answer(&asked, request);

@@ -39,7 +39,7 @@ pub fn path(data: &[u8]) {
 pub fn ranges(data: &[u8]) {
     let Some(headers) = with_field(header::RANGE, data) else { return };
     for length in [0, 1, 1_000, u64::MAX] {
-        let range::Asked::Parts(mut parts) = range::parse(&headers, length) else { continue };
+        let range::Ranges::Parts(mut parts) = range::parse(&headers, length) else { continue };
         parts.sort_unstable_by_key(|part| part.start);
         assert!(!parts.is_empty() && parts.iter().all(|part| part.start < part.end && part.end <= length));
         assert!(parts.windows(2).all(|pair| pair[0].end <= pair[1].start));

@@ -13,7 +13,7 @@ use hyper::body::Body as _;
 
 use crate::{
     body::Body,
-    respond::{self, Asked, Places, Share},
+    respond::{self, Asked, InflateShare, Inflaters},
     semantics::limits,
     settings::Settings,
     site::{Check, Gate, Site},
@@ -127,11 +127,11 @@ impl Visitor<'_> {
     fn ask(&self, target: &str) -> Option<Response<Body>> {
         let request = Request::get(target).header(header::HOST, &self.settings.domain).body(()).ok()?;
         let names = self.settings.names(443);
-        let places = Places::new(&self.settings.bounds);
+        let places = Inflaters::new(&self.settings.bounds);
         let asked = Asked {
             names: &names,
             settings: &self.settings,
-            inflating: Share { places: &places, client: Ipv4Addr::LOCALHOST.into() },
+            inflating: InflateShare { places: &places, client: Ipv4Addr::LOCALHOST.into() },
             site: Some(self.site.clone()),
             secure: true,
         };

@@ -32,8 +32,11 @@
 //!
 //! Where to look, from the top floor down; no import climbs (`tests/ground/layers.rs`).
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own time and chance"))]
+#![cfg_attr(not(any(test, feature = "fuzzing")), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(
+    any(test, feature = "fuzzing"),
+    allow(clippy::disallowed_methods, reason = "tests make their own time and chance")
+)]
 
 // What a program calls: both ports are taken, then served.
 mod bound;

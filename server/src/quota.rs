@@ -9,13 +9,13 @@ use std::{
 /// So many of a thing at most, and of one client at most so many of them.
 #[derive(Debug)]
 pub(crate) struct Quota {
-    taken: Mutex<Taken>,
+    taken: Mutex<Shares>,
     most: usize,
     most_of_client: usize,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Shares {
     all: usize,
     of_client: HashMap<IpAddr, usize>,
 }
@@ -45,7 +45,7 @@ impl Quota {
         Some(Held { quota: self.clone(), client })
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, Shares> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-pub(crate) use self::inflating::{Places, Share};
+pub(crate) use self::inflating::{InflateShare, Inflaters};
 use self::{page::Page, representation::Representation};
 use crate::{
     body::Body,
@@ -33,7 +33,7 @@ pub(crate) struct Asked<'a> {
     /// The site as it is at the request's beginning; the response keeps it.
     pub(crate) site: Option<Arc<Site>>,
     /// What its client may have inflated.
-    pub(crate) inflating: Share<'a>,
+    pub(crate) inflating: InflateShare<'a>,
     /// Whether it came over TLS.
     pub(crate) secure: bool,
 }
@@ -163,9 +163,9 @@ fn file<B>(
     let mut parts = Vec::new();
     if request.method() == Method::GET && conditional::range_applies(request.headers(), &validators) {
         match range::parse(request.headers(), representation.length()) {
-            range::Asked::Unsatisfiable => return plain::range_not_satisfiable(representation.length()),
-            range::Asked::Parts(asked) => parts = asked,
-            range::Asked::Whole => {}
+            range::Ranges::Unsatisfiable => return plain::range_not_satisfiable(representation.length()),
+            range::Ranges::Parts(asked) => parts = asked,
+            range::Ranges::Whole => {}
         }
     }
     let Some(body) = fill(&representation, &mut parts, asked.inflating) else {
@@ -241,7 +241,11 @@ fn validate(
 }
 
 /// Everything, one part, or several parts as `multipart/byteranges` (RFC 9110 §14.6); `None` if too much is inflated already.
-fn fill(representation: &Representation<'_>, parts: &mut [std::ops::Range<u64>], inflating: Share<'_>) -> Option<Body> {
+fn fill(
+    representation: &Representation<'_>,
+    parts: &mut [std::ops::Range<u64>],
+    inflating: InflateShare<'_>,
+) -> Option<Body> {
     match parts {
         [] => representation.body(inflating),
         [part] => representation.part(part.clone(), inflating),

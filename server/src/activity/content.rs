@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// What became of a request's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
+pub(crate) enum ContentState {
     /// There is none left to come, or what comes does not concern the next request.
     Read,
     /// Some is still to come: the next request would have to be looked for behind it.
@@ -13,22 +13,22 @@ pub(crate) enum Content {
     Broken,
 }
 
-/// That of the last request of a connection: [`Content::Read`] before the first one.
+/// That of the last request of a connection: [`ContentState::Read`] before the first one.
 #[derive(Debug, Default)]
 pub(crate) struct LastContent(AtomicU8);
 
 impl LastContent {
-    pub(crate) fn set(&self, content: Content) {
+    pub(crate) fn set(&self, content: ContentState) {
         self.0.store(content as u8, Relaxed);
     }
 
-    pub(crate) fn get(&self) -> Content {
-        const READ: u8 = Content::Read as u8;
-        const UNREAD: u8 = Content::Unread as u8;
+    pub(crate) fn get(&self) -> ContentState {
+        const READ: u8 = ContentState::Read as u8;
+        const UNREAD: u8 = ContentState::Unread as u8;
         match self.0.load(Relaxed) {
-            READ => Content::Read,
-            UNREAD => Content::Unread,
-            _ => Content::Broken,
+            READ => ContentState::Read,
+            UNREAD => ContentState::Unread,
+            _ => ContentState::Broken,
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Phase, Worker, all_cut, drive, place::Place};
+use super::{Phase, Worker, all_cut, drive, place::ConnectionPermit};
 
 /// How long a listener that is about to close waits for handshakes that are under way.
 const LAST_CALL: Duration = Duration::from_millis(300);
@@ -86,7 +86,7 @@ fn refuse_syn(listener: &TcpListener) -> io::Result<()> {
 
 fn admit(worker: &Arc<Worker>, stream: TcpStream, address: IpAddr, secure: bool, connections: &mut JoinSet<u64>) {
     let local = stream.local_addr().ok().map(|local| local.ip());
-    let Some(place) = Place::take(worker, address, local) else { return };
+    let Some(place) = ConnectionPermit::take(worker, address, local) else { return };
     let worker = worker.clone();
     connections.spawn(async move {
         let cut = drive::connection(worker, stream, address, secure).await;

@@ -6,12 +6,12 @@ use crate::activity::Activity;
 
 /// Whether a handler waits for content that the client has not sent.
 #[derive(Debug)]
-pub(super) struct Awaited {
+pub(super) struct AwaitedContent {
     pub(super) activity: Arc<Activity>,
     is: bool,
 }
 
-impl Awaited {
+impl AwaitedContent {
     pub(super) fn new(activity: Arc<Activity>) -> Self {
         Self { activity, is: false }
     }
@@ -28,7 +28,7 @@ impl Awaited {
     }
 }
 
-impl Drop for Awaited {
+impl Drop for AwaitedContent {
     fn drop(&mut self) {
         self.set(false, 0);
     }

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::{Answer, Client, Phase, RequestBody, Worker, flags::RequestFlags, framing::frame, handler::Later};
 use crate::{
     access::Line,
-    activity::{Account, Activity, Content},
+    activity::{Account, Activity, ContentState},
     body::Body,
     semantics::limits,
 };
@@ -37,7 +37,7 @@ pub(super) struct Exchanges {
 }
 
 /// What is remembered of a request until its response: its head may be the handler's by then.
-struct Begun {
+struct Exchange {
     version: Version,
     is_head: bool,
     /// Whether the client waits to be asked for its content (RFC 9110 §10.1.1): who is not may then send it or not.
@@ -54,7 +54,7 @@ impl Exchanges {
         // Where it lies: a response is large, and each move of it is as much work as a field.
         let mut answer = self.ask(request, refusal);
         match &mut answer {
-            Answer::Now(response) => self.respond(begun, response, Content::Read),
+            Answer::Now(response) => self.respond(begun, response, ContentState::Read),
             Answer::Later(response) => {
                 // What the handler has not taken is read and dropped from now on.
                 *request.body_mut() = RequestBody::empty();
@@ -64,10 +64,10 @@ impl Exchanges {
         answer
     }
 
-    fn begin(&self, request: &Request<RequestBody>) -> Begun {
+    fn begin(&self, request: &Request<RequestBody>) -> Exchange {
         let line = self.worker.log.as_ref().map(|_| Box::new(Line::begin(self.client.address, request)));
         let expects = !request.body().is_end_stream() && request.headers().contains_key(header::EXPECT);
-        Begun { version: request.version(), is_head: request.method() == Method::HEAD, expects, line }
+        Exchange { version: request.version(), is_head: request.method() == Method::HEAD, expects, line }
     }
 
     /// Asks the handler, unless the request is refused.
@@ -81,7 +81,7 @@ impl Exchanges {
 
     /// The response as it is sent. Whoever breaks the rules of HTTP may not mean by its next bytes what they would be taken for
     /// (RFC 9112 §9.3, §11.2): the connection ends.
-    fn respond(&self, begun: Begun, response: &mut Response<Body>, content: Content) {
+    fn respond(&self, begun: Exchange, response: &mut Response<Body>, content: ContentState) {
         let confused = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::URI_TOO_LONG);
         let mut account = self.account(begun.line);
         self.flags.cancel_if_left(response.body().is_streamed());
@@ -91,7 +91,7 @@ impl Exchanges {
     }
 
     /// The response of a handler that works it out, and has left that of the content.
-    fn respond_later(self, begun: Begun, response: Later, left: RequestBody) -> Later {
+    fn respond_later(self, begun: Exchange, response: Later, left: RequestBody) -> Later {
         let mut account = self.account(begun.line);
         account.wait_for_server(true);
         self.flags.cancel_if_left(true);
@@ -110,10 +110,17 @@ impl Exchanges {
     }
 
     /// Ends the connection behind the response, if need be, and has the response accounted for.
-    fn end(&self, version: Version, account: Account, confused: bool, content: Content, response: &mut Response<Body>) {
+    fn end(
+        &self,
+        version: Version,
+        account: Account,
+        confused: bool,
+        content: ContentState,
+        response: &mut Response<Body>,
+    ) {
         if version < Version::HTTP_2 {
             let closing = *self.worker.phase.borrow() >= Phase::Lingering;
-            if closing || confused || content != Content::Read {
+            if closing || confused || content != ContentState::Read {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             self.flags.lasts_until_close(version == Version::HTTP_10 && response.body().left().is_none());
@@ -125,10 +132,10 @@ impl Exchanges {
     }
 
     /// What has become of the content that a handler has left and answered at once; none if that is to be read before.
-    fn left_of(&self, content: &RequestBody, begun: &Begun) -> Option<Content> {
+    fn left_of(&self, content: &RequestBody, begun: &Exchange) -> Option<ContentState> {
         match content {
             content if content.is_end_stream() => Some(self.activity.content()),
-            content if begun.expects || content.size_hint().lower() > MOST_READ => Some(Content::Unread),
+            content if begun.expects || content.size_hint().lower() > MOST_READ => Some(ContentState::Unread),
             _ => None,
         }
     }
@@ -139,24 +146,24 @@ impl Exchanges {
     }
 
     /// Reads content that nobody wants, until enough of it came or it has not for long enough.
-    async fn read(&self, content: RequestBody, expects: bool) -> Content {
+    async fn read(&self, content: RequestBody, expects: bool) -> ContentState {
         if expects || content.size_hint().lower() > MOST_READ {
-            return Content::Unread;
+            return ContentState::Unread;
         }
-        timeout(self.worker.settings.patience.close, read(content)).await.unwrap_or(Content::Unread)
+        timeout(self.worker.settings.patience.close, read(content)).await.unwrap_or(ContentState::Unread)
     }
 
     /// Sends the response once the content has come, or has not for long enough.
     async fn respond_behind(
         self,
-        begun: Begun,
+        begun: Exchange,
         response: Response<Body>,
         mut request: Request<RequestBody>,
     ) -> Response<Body> {
         let content = self.read(std::mem::take(request.body_mut()), false).await;
         let mut response = match content {
-            Content::Broken => self.worker.handler.refuse(StatusCode::BAD_REQUEST, &request, self.client),
-            Content::Read | Content::Unread => response,
+            ContentState::Broken => self.worker.handler.refuse(StatusCode::BAD_REQUEST, &request, self.client),
+            ContentState::Read | ContentState::Unread => response,
         };
         self.respond(begun, &mut response, content);
         response
@@ -210,16 +217,16 @@ impl Future for Responding {
 }
 
 /// Reads content to its end, unless it is more than that.
-async fn read(mut content: RequestBody) -> Content {
+async fn read(mut content: RequestBody) -> ContentState {
     let mut came = 0;
     while let Some(frame) = poll_fn(|context| Pin::new(&mut content).poll_frame(context)).await {
         match frame {
             Ok(frame) => came += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Err(_) => return Content::Broken,
+            Err(_) => return ContentState::Broken,
         }
         if came > MOST_READ {
-            return Content::Unread;
+            return ContentState::Unread;
         }
     }
-    Content::Read
+    ContentState::Read
 }

@@ -11,12 +11,12 @@ const RESERVE: usize = 16;
 
 /// The place of one open connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     counters: Arc<Counters>,
     _held: Held,
 }
 
-impl Place {
+impl ConnectionPermit {
     /// A place for one more connection from `peer` to `local`; `None` at a bound.
     pub(super) fn take(worker: &Worker, peer: IpAddr, local: Option<IpAddr>) -> Option<Self> {
         let counters = worker.counters.clone();
@@ -30,7 +30,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.counters.closed();
     }

@@ -10,18 +10,18 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::{awaited::Awaited, http2::RequestContent};
-use crate::activity::{Activity, Content};
+use super::{awaited::AwaitedContent, http2::RequestContent};
+use crate::activity::{Activity, ContentState};
 
 /// The content of a request, as a stream: no more is read from the client than is asked for here, but for what fits a buffer.
 ///
 /// The client is told to send what it waits to be asked for (`Expect: 100-continue`, RFC 9110 §10.1.1) when the stream is
 /// polled first. An error means that the client left, or broke the framing or its own `Content-Length`.
 #[derive(Debug, Default)]
-pub struct RequestBody(Kind);
+pub struct RequestBody(Transport);
 
 #[derive(Debug, Default)]
-enum Kind {
+enum Transport {
     #[default]
     Empty,
     /// On the heap: requests without content are many, and moved about.
@@ -33,7 +33,7 @@ enum Kind {
 #[derive(Debug)]
 struct Http1 {
     incoming: Incoming,
-    awaited: Awaited,
+    awaited: AwaitedContent,
     /// Whether its end is known to the connection.
     over: bool,
 }
@@ -46,24 +46,24 @@ impl RequestBody {
 
     pub(super) fn http1(incoming: Incoming, activity: &Arc<Activity>) -> Self {
         if incoming.is_end_stream() {
-            activity.content_is(Content::Read);
+            activity.content_is(ContentState::Read);
             return Self::empty();
         }
-        activity.content_is(Content::Unread);
-        let awaited = Awaited::new(activity.clone());
-        Self(Kind::Http1(Box::new(Http1 { incoming, awaited, over: false })))
+        activity.content_is(ContentState::Unread);
+        let awaited = AwaitedContent::new(activity.clone());
+        Self(Transport::Http1(Box::new(Http1 { incoming, awaited, over: false })))
     }
 
     pub(super) fn http2(content: RequestContent) -> Self {
-        Self(Kind::Http2(content))
+        Self(Transport::Http2(content))
     }
 
     /// The next bytes or the trailers, in an order of their own.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.0 {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Http1(content) => content.poll(context),
-            Kind::Http2(content) => content.poll(context),
+            Transport::Empty => Poll::Ready(None),
+            Transport::Http1(content) => content.poll(context),
+            Transport::Http2(content) => content.poll(context),
         }
     }
 }
@@ -80,16 +80,16 @@ impl Http1 {
         };
         self.awaited.set(polled.is_pending(), came);
         match &polled {
-            Poll::Ready(Some(Err(_))) => self.end(Content::Broken),
-            Poll::Ready(None) => self.end(Content::Read),
+            Poll::Ready(Some(Err(_))) => self.end(ContentState::Broken),
+            Poll::Ready(None) => self.end(ContentState::Read),
             // Where the length was announced, nothing tells the end but the last byte.
-            Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.end(Content::Read),
+            Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.end(ContentState::Read),
             _ => {}
         }
         polled.map(|next| next.map(|frame| frame.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))))
     }
 
-    fn end(&mut self, content: Content) {
+    fn end(&mut self, content: ContentState) {
         self.over = true;
         self.awaited.activity.content_is(content);
     }
@@ -105,17 +105,17 @@ impl hyper::body::Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Empty => true,
-            Kind::Http1(content) => content.over || content.incoming.is_end_stream(),
-            Kind::Http2(content) => content.is_over(),
+            Transport::Empty => true,
+            Transport::Http1(content) => content.over || content.incoming.is_end_stream(),
+            Transport::Http2(content) => content.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Empty => SizeHint::with_exact(0),
-            Kind::Http1(content) => content.incoming.size_hint(),
-            Kind::Http2(content) => content.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Transport::Empty => SizeHint::with_exact(0),
+            Transport::Http1(content) => content.incoming.size_hint(),
+            Transport::Http2(content) => content.left().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::semantics::{
 /// Looks at the bytes of an HTTP/1 connection, however they are cut.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    place: Place,
+    place: Position,
     /// How many heads have begun.
     begun: u64,
     target: usize,
@@ -50,7 +50,7 @@ pub(crate) enum Found {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// Before a request line; empty lines are skipped (RFC 9112 §2.2).
     Before,
     BeforeLf,
@@ -104,7 +104,7 @@ const SIZE_DIGITS: u8 = 15;
 impl Scan {
     pub(crate) fn new(target_limit: usize) -> Self {
         Self {
-            place: Place::Before,
+            place: Position::Before,
             begun: 0,
             target: 0,
             target_limit,
@@ -121,7 +121,7 @@ impl Scan {
 
     /// Whether nothing of a next request has come.
     pub(crate) fn between_requests(&self) -> bool {
-        matches!(self.place, Place::Before | Place::BeforeLf)
+        matches!(self.place, Position::Before | Position::BeforeLf)
     }
 
     /// Whether part of a head has come, and nothing of the content behind it.
@@ -133,21 +133,21 @@ impl Scan {
     fn inside_content(&self) -> bool {
         let content = matches!(
             self.place,
-            Place::Content
-                | Place::Size
-                | Place::SizeBlank
-                | Place::Extension
-                | Place::SizeLf
-                | Place::Chunk
-                | Place::ChunkCr
-                | Place::ChunkLf
+            Position::Content
+                | Position::Size
+                | Position::SizeBlank
+                | Position::Extension
+                | Position::SizeLf
+                | Position::Chunk
+                | Position::ChunkCr
+                | Position::ChunkLf
         );
         content || (self.trailers && !self.between_requests() && !self.is_faulty())
     }
 
     /// Whether nothing of what comes is looked at any more.
     pub(crate) fn is_faulty(&self) -> bool {
-        self.place == Place::Faulty
+        self.place == Position::Faulty
     }
 
     /// How many heads have begun: the number of the request that the last one is of.
@@ -166,11 +166,11 @@ impl Scan {
             let Some(&byte) = bytes.get(at) else { break };
             let content = self.inside_content();
             if self.step(byte).is_none() {
-                self.place = Place::Faulty;
+                self.place = Position::Faulty;
                 return if content { Found::Broken(at) } else { Found::Fault(at) };
             }
             if self.target > self.target_limit {
-                self.place = Place::Faulty;
+                self.place = Position::Faulty;
                 return Found::LongTarget(at);
             }
             at += 1;
@@ -181,24 +181,24 @@ impl Scan {
     /// How many of the next bytes cannot change the place: most of a target and of values nobody watches.
     fn skip(&mut self, bytes: &[u8]) -> usize {
         match self.place {
-            Place::Target => {
+            Position::Target => {
                 let plain = bytes.iter().position(|byte| !TARGET[usize::from(*byte)]).unwrap_or(bytes.len());
                 let plain = plain.min(self.target_limit.saturating_sub(self.target));
                 self.target += plain;
                 plain
             }
-            Place::Method => bytes.iter().position(|byte| !is_token(*byte)).unwrap_or(bytes.len()),
+            Position::Method => bytes.iter().position(|byte| !is_token(*byte)).unwrap_or(bytes.len()),
             // What stands in nearly every request line; each of these bytes may stand there.
-            Place::Version if bytes.starts_with(VERSION) => VERSION.len(),
+            Position::Version if bytes.starts_with(VERSION) => VERSION.len(),
             // Names of which only the end matters: those that are watched begin otherwise.
-            Place::Name if !matches!(self.name[0], b'c' | b't') => {
+            Position::Name if !matches!(self.name[0], b'c' | b't') => {
                 bytes.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(bytes.len())
             }
             // Other control characters are no matter of framing, and hyper refuses them; among trailers they end what it reads.
-            Place::Value if self.value == Value::Other && !self.trailers => {
+            Position::Value if self.value == Value::Other && !self.trailers => {
                 memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len())
             }
-            Place::Content | Place::Chunk => self.skip_content(bytes.len()),
+            Position::Content | Position::Chunk => self.skip_content(bytes.len()),
             _ => 0,
         }
     }
@@ -208,7 +208,7 @@ impl Scan {
         let content = usize::try_from(self.left).map_or(bytes, |left| left.min(bytes));
         self.left -= content as u64;
         if self.left == 0 {
-            self.place = if self.place == Place::Chunk { Place::ChunkCr } else { Place::Before };
+            self.place = if self.place == Position::Chunk { Position::ChunkCr } else { Position::Before };
         }
         content
     }
@@ -216,63 +216,63 @@ impl Scan {
     /// `None` for a byte that may not stand here.
     fn step(&mut self, byte: u8) -> Option<()> {
         self.place = match (self.place, byte) {
-            (Place::Before, b'\r') => Place::BeforeLf,
-            (Place::BeforeLf, b'\n') => Place::Before,
-            (Place::Before, byte) if is_token(byte) => self.begin(),
-            (Place::Method, b' ') => Place::Target,
-            (Place::Method, byte) if is_token(byte) => Place::Method,
-            (Place::Target, b' ') if self.target > 0 => Place::Version,
-            (Place::Target, byte) if target::may_hold(byte) => self.lengthen_target(),
-            (Place::Version, b'\r') => Place::LineLf,
-            (Place::Version, b'H' | b'T' | b'P' | b'/' | b'.' | b'0'..=b'9') => Place::Version,
-            (Place::LineLf | Place::ValueLf, b'\n') => Place::Field,
-            (Place::Field, b'\r') => Place::EndLf,
-            (Place::Field, byte) if is_token(byte) => self.begin_name(byte),
-            (Place::Name, b':') => self.begin_value()?,
-            (Place::Name, byte) if is_token(byte) => self.lengthen_name(byte),
-            (Place::Value, b'\r') => self.end_value()?,
-            (Place::Value, b'\t' | 0x20..=0x7e | 0x80..) => self.watch(byte)?,
-            (Place::EndLf, b'\n') => self.end()?,
-            (Place::Size, byte) if byte.is_ascii_hexdigit() => self.lengthen_chunk(byte)?,
-            (Place::Size | Place::SizeBlank, b' ' | b'\t') if self.digits > 0 => Place::SizeBlank,
-            (Place::Size | Place::SizeBlank, b';') if self.digits > 0 => Place::Extension,
-            (Place::Size, b'\r') if self.digits > 0 => Place::SizeLf,
-            (Place::Extension, b'\r') => Place::SizeLf,
-            (Place::Extension, b'\t' | 0x20..=0x7e | 0x80..) => Place::Extension,
-            (Place::SizeLf, b'\n') => self.begin_chunk(),
-            (Place::ChunkCr, b'\r') => Place::ChunkLf,
-            (Place::ChunkLf, b'\n') => self.begin_size(),
+            (Position::Before, b'\r') => Position::BeforeLf,
+            (Position::BeforeLf, b'\n') => Position::Before,
+            (Position::Before, byte) if is_token(byte) => self.begin(),
+            (Position::Method, b' ') => Position::Target,
+            (Position::Method, byte) if is_token(byte) => Position::Method,
+            (Position::Target, b' ') if self.target > 0 => Position::Version,
+            (Position::Target, byte) if target::may_hold(byte) => self.lengthen_target(),
+            (Position::Version, b'\r') => Position::LineLf,
+            (Position::Version, b'H' | b'T' | b'P' | b'/' | b'.' | b'0'..=b'9') => Position::Version,
+            (Position::LineLf | Position::ValueLf, b'\n') => Position::Field,
+            (Position::Field, b'\r') => Position::EndLf,
+            (Position::Field, byte) if is_token(byte) => self.begin_name(byte),
+            (Position::Name, b':') => self.begin_value()?,
+            (Position::Name, byte) if is_token(byte) => self.lengthen_name(byte),
+            (Position::Value, b'\r') => self.end_value()?,
+            (Position::Value, b'\t' | 0x20..=0x7e | 0x80..) => self.watch(byte)?,
+            (Position::EndLf, b'\n') => self.end()?,
+            (Position::Size, byte) if byte.is_ascii_hexdigit() => self.lengthen_chunk(byte)?,
+            (Position::Size | Position::SizeBlank, b' ' | b'\t') if self.digits > 0 => Position::SizeBlank,
+            (Position::Size | Position::SizeBlank, b';') if self.digits > 0 => Position::Extension,
+            (Position::Size, b'\r') if self.digits > 0 => Position::SizeLf,
+            (Position::Extension, b'\r') => Position::SizeLf,
+            (Position::Extension, b'\t' | 0x20..=0x7e | 0x80..) => Position::Extension,
+            (Position::SizeLf, b'\n') => self.begin_chunk(),
+            (Position::ChunkCr, b'\r') => Position::ChunkLf,
+            (Position::ChunkLf, b'\n') => self.begin_size(),
             _ => return None,
         };
         Some(())
     }
 
-    fn begin(&mut self) -> Place {
-        *self = Self { place: Place::Method, begun: self.begun + 1, ..Self::new(self.target_limit) };
-        Place::Method
+    fn begin(&mut self) -> Position {
+        *self = Self { place: Position::Method, begun: self.begun + 1, ..Self::new(self.target_limit) };
+        Position::Method
     }
 
-    fn lengthen_target(&mut self) -> Place {
+    fn lengthen_target(&mut self) -> Position {
         self.target += 1;
-        Place::Target
+        Position::Target
     }
 
-    fn begin_name(&mut self, byte: u8) -> Place {
+    fn begin_name(&mut self, byte: u8) -> Position {
         self.name_length = 0;
         self.lengthen_name(byte)
     }
 
-    fn lengthen_name(&mut self, byte: u8) -> Place {
+    fn lengthen_name(&mut self, byte: u8) -> Position {
         if let Some(place) = self.name.get_mut(self.name_length) {
             *place = byte.to_ascii_lowercase();
         }
         self.name_length = self.name_length.saturating_add(1);
-        Place::Name
+        Position::Name
     }
 
     /// A second length is refused even if it says the same (RFC 9112 §6.3 allows to), and so is a second coding. Among
     /// trailers neither says anything of the content (RFC 9110 §6.5.1), and nobody has a reason to send it there.
-    fn begin_value(&mut self) -> Option<Place> {
+    fn begin_value(&mut self) -> Option<Position> {
         let name = self.name.get(..self.name_length).unwrap_or_default();
         self.value = match name {
             LENGTH | CODING if self.trailers => return None,
@@ -282,10 +282,10 @@ impl Scan {
             CODING => Value::Coding { matched: 0 },
             _ => Value::Other,
         };
-        Some(Place::Value)
+        Some(Position::Value)
     }
 
-    fn watch(&mut self, byte: u8) -> Option<Place> {
+    fn watch(&mut self, byte: u8) -> Option<Position> {
         let blank = matches!(byte, b' ' | b'\t');
         match &mut self.value {
             Value::Length { length, ended } if blank => *ended = length.end().is_some(),
@@ -302,56 +302,56 @@ impl Scan {
             }
             Value::Other => {}
         }
-        Some(Place::Value)
+        Some(Position::Value)
     }
 
-    fn end_value(&mut self) -> Option<Place> {
+    fn end_value(&mut self) -> Option<Position> {
         match self.value {
             Value::Length { length, .. } => self.length = Some(length.end()?),
             Value::Coding { matched } if matched == CHUNKED.len() => self.coded = true,
             Value::Coding { .. } => return None,
             Value::Other => {}
         }
-        Some(Place::ValueLf)
+        Some(Position::ValueLf)
     }
 
     /// `Content-Length` beside `Transfer-Encoding` is how requests are smuggled (RFC 9112 §6.1).
-    fn end(&mut self) -> Option<Place> {
+    fn end(&mut self) -> Option<Position> {
         if self.trailers {
-            return Some(Place::Before);
+            return Some(Position::Before);
         }
         match (self.length, self.coded) {
             (Some(_), true) => None,
             (None, true) => Some(self.begin_size()),
             (Some(1..), false) => Some(self.begin_content()),
-            (Some(0) | None, false) => Some(Place::Before),
+            (Some(0) | None, false) => Some(Position::Before),
         }
     }
 
-    fn begin_content(&mut self) -> Place {
+    fn begin_content(&mut self) -> Position {
         self.left = self.length.unwrap_or(0);
-        Place::Content
+        Position::Content
     }
 
-    fn begin_size(&mut self) -> Place {
+    fn begin_size(&mut self) -> Position {
         self.left = 0;
         self.digits = 0;
-        Place::Size
+        Position::Size
     }
 
-    fn lengthen_chunk(&mut self, byte: u8) -> Option<Place> {
+    fn lengthen_chunk(&mut self, byte: u8) -> Option<Position> {
         if self.digits == SIZE_DIGITS {
             return None;
         }
         self.digits += 1;
         self.left = self.left * 16 + u64::from((byte as char).to_digit(16)?);
-        Some(Place::Size)
+        Some(Position::Size)
     }
 
     /// The last chunk is empty, and trailers follow it (RFC 9112 §7.1.2).
-    fn begin_chunk(&mut self) -> Place {
+    fn begin_chunk(&mut self) -> Position {
         self.trailers = self.left == 0;
-        if self.trailers { Place::Field } else { Place::Chunk }
+        if self.trailers { Position::Field } else { Position::Chunk }
     }
 }
 
@@ -516,7 +516,7 @@ mod tests {
             "\u{16}\u{3}\u{1}",
         ] {
             let (found, scan) = look(head.as_bytes());
-            assert!(matches!(found, Found::Fault(_)) && scan.place == Place::Faulty, "{head:?}: {found:?}");
+            assert!(matches!(found, Found::Fault(_)) && scan.place == Position::Faulty, "{head:?}: {found:?}");
         }
     }
 

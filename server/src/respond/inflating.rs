@@ -35,33 +35,33 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// All places there are.
 #[derive(Debug)]
-pub(crate) struct Places {
-    table: Mutex<Table>,
+pub(crate) struct Inflaters {
+    table: Mutex<Permits>,
     most: usize,
     most_of_client: usize,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct Permits {
     /// The number of the next place that is taken.
     next: u64,
-    taken: HashMap<u64, Taken>,
+    taken: HashMap<u64, Granted>,
     of_client: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
-struct Taken {
+struct Granted {
     client: IpAddr,
     /// When it last gave a piece.
     moved: Instant,
     /// None while its holder inflates: then nobody can take it away.
-    begun: Option<Box<Begun>>,
+    begun: Option<Box<Inflating>>,
 }
 
 /// What a client may have of the places.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Share<'a> {
-    pub(crate) places: &'a Arc<Places>,
+pub(crate) struct InflateShare<'a> {
+    pub(crate) places: &'a Arc<Inflaters>,
     pub(crate) client: IpAddr,
 }
 
@@ -69,53 +69,53 @@ pub(crate) struct Share<'a> {
 #[derive(Debug)]
 pub(crate) enum Room {
     /// It fits one piece. The place, which nothing is kept at, is for what a client does not take at once.
-    OnePiece(Place),
+    OnePiece(Permit),
     /// At a place, while it has one.
-    Place(Place),
+    Permit(Permit),
 }
 
 /// The place of one response, from the first piece on and for as long as nobody else needs it more.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct Permit {
+    places: Arc<Inflaters>,
     client: IpAddr,
     number: Option<u64>,
 }
 
 /// A content that is being inflated.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct Inflating {
     inflate: Inflate,
     /// What was inflated last and not used yet, and where it stands in the content.
     held: Bytes,
     at: u64,
 }
 
-impl Places {
+impl Inflaters {
     /// As many as these bounds say.
     pub(crate) fn new(bounds: &Bounds) -> Arc<Self> {
         let (most, most_of_client) = (bounds.inflated, bounds.inflated_per_address);
         Arc::new(Self { table: Mutex::default(), most, most_of_client })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, Permits> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which place is to be given up for one more of `client`'s; an error where none is.
-    fn victim(&self, table: &Table, client: IpAddr, now: Instant) -> Result<Option<u64>, Full> {
+    fn victim(&self, table: &Permits, client: IpAddr, now: Instant) -> Result<Option<u64>, Full> {
         let of_client = |client: &IpAddr| table.of_client.get(client).copied().unwrap_or(0);
         let mine = of_client(&client);
-        let idle = |taken: &Taken| now.saturating_duration_since(taken.moved) >= IDLE;
+        let idle = |taken: &Granted| now.saturating_duration_since(taken.moved) >= IDLE;
         if mine >= self.most_of_client {
             return table.longest_unmoved(|taken| taken.client == client && idle(taken)).map(Some);
         }
         if table.taken.len() < self.most {
             return Ok(None);
         }
-        let of_the_greedier = |taken: &Taken| of_client(&taken.client) > mine + 1;
+        let of_the_greedier = |taken: &Granted| of_client(&taken.client) > mine + 1;
         let most = table.of_client.values().copied().max().unwrap_or(0);
-        let of_the_greediest = |taken: &Taken| of_the_greedier(taken) && of_client(&taken.client) == most;
+        let of_the_greediest = |taken: &Granted| of_the_greedier(taken) && of_client(&taken.client) == most;
         table.longest_unmoved(idle).or_else(|_| table.longest_unmoved(of_the_greediest)).map(Some)
     }
 }
@@ -124,8 +124,8 @@ impl Places {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-impl Table {
-    fn longest_unmoved(&self, may: impl Fn(&Taken) -> bool) -> Result<u64, Full> {
+impl Permits {
+    fn longest_unmoved(&self, may: impl Fn(&Granted) -> bool) -> Result<u64, Full> {
         let may = self.taken.iter().filter(|(_, taken)| taken.begun.is_some() && may(taken));
         may.min_by_key(|(_, taken)| taken.moved).map(|(number, _)| *number).ok_or(Full)
     }
@@ -133,7 +133,7 @@ impl Table {
     fn take(&mut self, client: IpAddr, now: Instant) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.taken.insert(number, Taken { client, moved: now, begun: None });
+        self.taken.insert(number, Granted { client, moved: now, begun: None });
         *self.of_client.entry(client).or_default() += 1;
         number
     }
@@ -149,19 +149,19 @@ impl Table {
     }
 }
 
-impl Share<'_> {
+impl InflateShare<'_> {
     /// Where content of that size can be inflated. Nothing is taken before the first piece of it is.
     ///
     /// # Errors
     /// [`Full`] where no place is to be had now.
     pub(crate) fn room(self, size: u64) -> Result<Room, Full> {
         let client = client(self.client);
-        let place = Place { places: self.places.clone(), client, number: None };
+        let place = Permit { places: self.places.clone(), client, number: None };
         if size <= PIECE as u64 {
             return Ok(Room::OnePiece(place));
         }
         self.places.victim(&self.places.table(), client, Instant::now())?;
-        Ok(Room::Place(place))
+        Ok(Room::Permit(place))
     }
 }
 
@@ -179,16 +179,16 @@ impl Room {
     ) -> Result<Result<Bytes, Damaged>, Full> {
         match self {
             Self::OnePiece(place) => {
-                let mut begun = Begun::new(packed, size);
+                let mut begun = Inflating::new(packed, size);
                 let next = begun.next(part, most);
                 if next.is_ok() && !part.is_empty() {
-                    let place = Place { places: place.places.clone(), client: place.client, number: None };
-                    *self = Self::Place(place.keeping(begun));
+                    let place = Permit { places: place.places.clone(), client: place.client, number: None };
+                    *self = Self::Permit(place.keeping(begun));
                 }
                 Ok(next)
             }
-            Self::Place(place) => {
-                let mut begun = place.take()?.unwrap_or_else(|| Begun::new(packed, size).into());
+            Self::Permit(place) => {
+                let mut begun = place.take()?.unwrap_or_else(|| Inflating::new(packed, size).into());
                 let was = begun.inflate.left();
                 let next = begun.next(part, most);
                 let moved = begun.inflate.left() < was;
@@ -199,9 +199,9 @@ impl Room {
     }
 }
 
-impl Place {
+impl Permit {
     /// What was begun here, if it was not taken away meanwhile.
-    fn take(&mut self) -> Result<Option<Box<Begun>>, Full> {
+    fn take(&mut self) -> Result<Option<Box<Inflating>>, Full> {
         let mut table = self.places.table();
         if let Some(taken) = self.number.and_then(|number| table.taken.get_mut(&number)) {
             return Ok(taken.begun.take());
@@ -215,14 +215,14 @@ impl Place {
     }
 
     /// The same with what was begun, if a place is to be had now; else it is inflated again once one is.
-    fn keeping(mut self, begun: Begun) -> Self {
+    fn keeping(mut self, begun: Inflating) -> Self {
         if self.take().is_ok() {
             self.leave(begun.into(), true);
         }
         self
     }
 
-    fn leave(&self, begun: Box<Begun>, moved: bool) {
+    fn leave(&self, begun: Box<Inflating>, moved: bool) {
         let mut table = self.places.table();
         if let Some(taken) = self.number.and_then(|number| table.taken.get_mut(&number)) {
             taken.begun = Some(begun);
@@ -233,7 +233,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             self.places.table().give_up(number);
@@ -241,7 +241,7 @@ impl Drop for Place {
     }
 }
 
-impl Begun {
+impl Inflating {
     fn new(packed: &Bytes, size: u64) -> Self {
         Self { inflate: Inflate::new(packed.clone(), size), held: Bytes::new(), at: 0 }
     }
@@ -276,8 +276,8 @@ mod tests {
         encoder.finish().unwrap().into()
     }
 
-    fn places(most: usize, most_of_client: usize) -> Arc<Places> {
-        Places::new(&Bounds { inflated: most, inflated_per_address: most_of_client, ..Bounds::default() })
+    fn places(most: usize, most_of_client: usize) -> Arc<Inflaters> {
+        Inflaters::new(&Bounds { inflated: most, inflated_per_address: most_of_client, ..Bounds::default() })
     }
 
     /// The content of one response.
@@ -288,8 +288,8 @@ mod tests {
     }
 
     impl Response {
-        fn of(places: &Arc<Places>, client: u8) -> Result<Self, Full> {
-            let room = Share { places, client: IpAddr::from([192, 0, 2, client]) }.room(SIZE)?;
+        fn of(places: &Arc<Inflaters>, client: u8) -> Result<Self, Full> {
+            let room = InflateShare { places, client: IpAddr::from([192, 0, 2, client]) }.room(SIZE)?;
             Ok(Self { packed: packed(), room, part: 0..SIZE })
         }
 
@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    fn taken(places: &Places) -> usize {
+    fn taken(places: &Inflaters) -> usize {
         places.table().taken.len()
     }
 
@@ -320,7 +320,7 @@ mod tests {
         drop(one);
         assert_eq!((taken(&places), places.table().of_client.len()), (0, 0));
         assert!(matches!(
-            Share { places: &places, client: [1, 2, 3, 4].into() }.room(PIECE as u64),
+            InflateShare { places: &places, client: [1, 2, 3, 4].into() }.room(PIECE as u64),
             Ok(Room::OnePiece(_))
         ));
     }
@@ -332,7 +332,8 @@ mod tests {
         encoder.write_all(&vec![7; PIECE]).unwrap();
         let packed = Bytes::from(encoder.finish().unwrap());
         let places = places(1, 1);
-        let room = |client| Share { places: &places, client: IpAddr::from([192, 0, 2, client]) }.room(small).unwrap();
+        let room =
+            |client| InflateShare { places: &places, client: IpAddr::from([192, 0, 2, client]) }.room(small).unwrap();
         let (mut whole, mut part) = (room(1), 0..small);
         assert_eq!(whole.next((&packed, small), &mut part, PIECE).unwrap().unwrap().len(), PIECE);
         assert_eq!(taken(&places), 0, "all of it was taken at once");

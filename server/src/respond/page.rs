@@ -80,14 +80,14 @@ struct Clean<'a, 'b> {
     entry: &'a Entry,
     /// The path without the slash at its end; empty for the front page.
     stem: &'b str,
-    kind: Kind,
+    kind: PageForm,
     /// Whether the package has the page of the other kind, too: then the slash tells the two apart.
     both: bool,
 }
 
 /// Where the file of a page lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PageForm {
     /// At `stem/index.html`: its relative links are meant from `/stem/`.
     Folder,
     /// At `stem.html`: its relative links are meant from `/stem`.
@@ -99,12 +99,12 @@ impl Clean<'_, '_> {
     fn address(&self, slash: Slash, name: &str) -> String {
         let kind = match slash {
             Slash::Keep => return name.to_owned(),
-            Slash::Add if !self.both => Kind::Folder,
-            Slash::Strip if !self.both => Kind::File,
+            Slash::Add if !self.both => PageForm::Folder,
+            Slash::Strip if !self.both => PageForm::File,
             Slash::Auto | Slash::Add | Slash::Strip => self.kind,
         };
         match kind {
-            Kind::Folder if !self.stem.is_empty() => format!("{}/", self.stem),
+            PageForm::Folder if !self.stem.is_empty() => format!("{}/", self.stem),
             _ => self.stem.to_owned(),
         }
     }
@@ -124,16 +124,16 @@ fn clean<'a, 'b>(site: &'a Site, name: &'b str) -> Option<Clean<'a, 'b>> {
     let folder = site.file(&if stem.is_empty() { "index.html".to_owned() } else { format!("{stem}/index.html") });
     match (folder, file(stem)) {
         (Some(entry), other) if slash || other.is_none() => {
-            Some(Clean { entry, stem, kind: Kind::Folder, both: other.is_some() })
+            Some(Clean { entry, stem, kind: PageForm::Folder, both: other.is_some() })
         }
         // `docs/index` is the page of the folder `docs`.
         (other, Some(entry)) => {
             Some(match stem.strip_suffix("index").map(|folder| (folder, folder.strip_suffix('/'))) {
                 Some((_, Some(folder))) => {
-                    Clean { entry, stem: folder, kind: Kind::Folder, both: file(folder).is_some() }
+                    Clean { entry, stem: folder, kind: PageForm::Folder, both: file(folder).is_some() }
                 }
-                Some(("", None)) => Clean { entry, stem: "", kind: Kind::Folder, both: false },
-                _ => Clean { entry, stem, kind: Kind::File, both: other.is_some() },
+                Some(("", None)) => Clean { entry, stem: "", kind: PageForm::Folder, both: false },
+                _ => Clean { entry, stem, kind: PageForm::File, both: other.is_some() },
             })
         }
         (_, None) => None,

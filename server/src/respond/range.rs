@@ -4,7 +4,7 @@ use std::{collections::VecDeque, ops::Range};
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{inflated::Run, inflating::Share, representation::Representation};
+use super::{inflated::Run, inflating::InflateShare, representation::Representation};
 use crate::body::Body;
 
 /// More parts than this are not worth their headers; the request is answered as if it had not asked for parts (§14.2).
@@ -14,7 +14,7 @@ const BOUNDARY: &str = "spothost-part-9f2d1c7b4a6e8035";
 
 /// What a `Range` asks for, of a representation of known length.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Ranges {
     /// Everything: there is no `Range`, or it is malformed, in another unit, or abusive.
     Whole,
     /// These parts, in the order they were asked for, none empty, none overlapping another.
@@ -24,34 +24,34 @@ pub(crate) enum Asked {
 }
 
 /// Reads the `Range` field.
-pub(crate) fn parse(headers: &HeaderMap, length: u64) -> Asked {
+pub(crate) fn parse(headers: &HeaderMap, length: u64) -> Ranges {
     let mut fields = headers.get_all(header::RANGE).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else {
-        return Asked::Whole;
+        return Ranges::Whole;
     };
     let Some(set) = field.to_str().ok().and_then(bytes_unit) else {
-        return Asked::Whole;
+        return Ranges::Whole;
     };
     let mut parts = Vec::new();
     for (count, spec) in
         set.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty()).enumerate()
     {
         if count == MOST_PARTS {
-            return Asked::Whole;
+            return Ranges::Whole;
         }
         match part(spec, length) {
             Some(part) if part.is_empty() => {}
             Some(part) => parts.push(part),
-            None => return Asked::Whole,
+            None => return Ranges::Whole,
         }
     }
     // Overlapping parts make a small request cost many times the file; who asks for that is given the file once.
     if overlap(&parts) {
-        return Asked::Whole;
+        return Ranges::Whole;
     }
     match parts.is_empty() {
-        true => Asked::Unsatisfiable,
-        false => Asked::Parts(parts),
+        true => Ranges::Unsatisfiable,
+        false => Ranges::Parts(parts),
     }
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn multipart_type() -> HeaderValue {
 pub(crate) fn multipart(
     representation: &Representation<'_>,
     parts: &mut [Range<u64>],
-    inflating: Share<'_>,
+    inflating: InflateShare<'_>,
 ) -> Option<Body> {
     if !representation.can_seek() {
         parts.sort_unstable_by_key(|part| part.start);
@@ -132,7 +132,7 @@ pub(crate) fn multipart(
 mod tests {
     use super::*;
 
-    fn parse_one(field: &str, length: u64) -> Asked {
+    fn parse_one(field: &str, length: u64) -> Ranges {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, field.parse().unwrap());
         parse(&headers, length)
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_rfc_9110_14_1_2_says() {
-        use Asked::{Parts, Unsatisfiable, Whole};
+        use Ranges::{Parts, Unsatisfiable, Whole};
         for (field, expected) in [
             ("bytes=0-0", Parts(vec![0..1])),
             ("bytes=0-99", Parts(vec![0..100])),
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn nothing_of_an_empty_file_can_be_asked_for() {
-        assert_eq!(parse_one("bytes=0-0", 0), Asked::Unsatisfiable);
-        assert_eq!(parse_one("bytes=-1", 0), Asked::Unsatisfiable);
+        assert_eq!(parse_one("bytes=0-0", 0), Ranges::Unsatisfiable);
+        assert_eq!(parse_one("bytes=-1", 0), Ranges::Unsatisfiable);
     }
 }

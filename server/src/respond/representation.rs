@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::{
     inflated::{Inflated, Run},
-    inflating::Share,
+    inflating::InflateShare,
 };
 use crate::{
     body::{Body, Segments},
@@ -24,14 +24,14 @@ pub(crate) struct Representation<'a> {
     site: &'a Site,
     /// The file that was asked for.
     entry: &'a Entry,
-    source: Source,
+    source: Storage,
     tag: EntityTag,
     coding: Option<&'static str>,
     varies: bool,
 }
 
 /// Where the bytes come from.
-enum Source {
+enum Storage {
     /// They lie in the package.
     Lying(Segments),
     /// They lie there deflated, and the client cannot inflate them.
@@ -83,8 +83,8 @@ impl<'a> Representation<'a> {
     fn identity(site: &'a Site, entry: &'a Entry, varies: bool) -> Option<Self> {
         let packed = site.packed(entry)?;
         let source = match entry.method {
-            Method::Stored => Source::Lying(packed.into()),
-            Method::Deflated => Source::Deflated { packed, size: entry.size },
+            Method::Stored => Storage::Lying(packed.into()),
+            Method::Deflated => Storage::Deflated { packed, size: entry.size },
         };
         Some(Self { site, entry, source, tag: entry.identity_tag(), coding: None, varies })
     }
@@ -102,7 +102,7 @@ impl<'a> Representation<'a> {
         trailer[4..].copy_from_slice(&(entry.size as u32).to_le_bytes());
         let segments =
             Segments::new(Bytes::from_static(GZIP_HEADER), site.packed(entry)?, Bytes::copy_from_slice(&trailer));
-        let source = Source::Lying(segments);
+        let source = Storage::Lying(segments);
         Some(Self { site, entry, source, tag: entry.gzip_tag(), coding: Some("gzip"), varies: true })
     }
 
@@ -124,14 +124,14 @@ impl<'a> Representation<'a> {
     /// Its length in bytes.
     pub(crate) fn length(&self) -> u64 {
         match &self.source {
-            Source::Lying(segments) => segments.length(),
-            Source::Deflated { size, .. } => *size,
+            Storage::Lying(segments) => segments.length(),
+            Storage::Deflated { size, .. } => *size,
         }
     }
 
     /// Whether its parts may be sent in any order at no more cost than their own bytes.
     pub(crate) fn can_seek(&self) -> bool {
-        matches!(self.source, Source::Lying(_))
+        matches!(self.source, Storage::Lying(_))
     }
 
     /// What tells it from other representations.
@@ -147,24 +147,24 @@ impl<'a> Representation<'a> {
     }
 
     /// All of it; `None` if too much is inflated already.
-    pub(crate) fn body(&self, inflating: Share<'_>) -> Option<Body> {
+    pub(crate) fn body(&self, inflating: InflateShare<'_>) -> Option<Body> {
         match &self.source {
-            Source::Lying(segments) => Some(Body::lying(segments.clone())),
-            Source::Deflated { size, .. } => self.part(0..*size, inflating),
+            Storage::Lying(segments) => Some(Body::lying(segments.clone())),
+            Storage::Deflated { size, .. } => self.part(0..*size, inflating),
         }
     }
 
     /// A part of it, which must lie inside; `None` if too much is inflated already.
-    pub(crate) fn part(&self, part: Range<u64>, inflating: Share<'_>) -> Option<Body> {
+    pub(crate) fn part(&self, part: Range<u64>, inflating: InflateShare<'_>) -> Option<Body> {
         self.parts([Run::Part(part)].into(), inflating)
     }
 
     /// Parts of it, which must lie inside and behind each other, and what stands between them; `None` if too much is inflated
     /// already.
-    pub(crate) fn parts(&self, runs: VecDeque<Run>, inflating: Share<'_>) -> Option<Body> {
+    pub(crate) fn parts(&self, runs: VecDeque<Run>, inflating: InflateShare<'_>) -> Option<Body> {
         match &self.source {
-            Source::Lying(segments) => Some(Body::many(runs.into_iter().map(|run| run.of(segments)).collect())),
-            Source::Deflated { packed, size } => {
+            Storage::Lying(segments) => Some(Body::many(runs.into_iter().map(|run| run.of(segments)).collect())),
+            Storage::Deflated { packed, size } => {
                 let inflated = Inflated::new((packed.clone(), *size), inflating.room(*size).ok()?, runs);
                 let length = inflated.length();
                 Some(Body::sourced(inflated, Some(length)))

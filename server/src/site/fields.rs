@@ -32,11 +32,11 @@ const LONGEST_LINE: usize = 4_000;
 
 /// The fields that a package adds to its responses.
 #[derive(Debug, Default)]
-pub(crate) struct Fields(Vec<Block>);
+pub(crate) struct Fields(Vec<HeaderBlock>);
 
 /// A path, and what its responses have.
 #[derive(Debug)]
-struct Block {
+struct HeaderBlock {
     host: Option<ForHost>,
     path: Pattern,
     changes: Vec<Change>,
@@ -90,7 +90,7 @@ impl Fields {
     /// Makes the changes for this decoded path (with its first slash) at this place.
     pub(crate) fn apply(&self, path: &str, place: &Place<'_>, headers: &mut HeaderMap) {
         let mut said: Vec<&HeaderName> = Vec::new();
-        let is_for = |block: &&Block| block.host.as_ref().is_none_or(|host| host.is_for(place));
+        let is_for = |block: &&HeaderBlock| block.host.as_ref().is_none_or(|host| host.is_for(place));
         let blocks = self.0.iter().filter(is_for).filter(|block| block.path.matches(path).is_some());
         for change in blocks.flat_map(|block| &block.changes) {
             match change {
@@ -123,12 +123,12 @@ impl Fields {
             .map_or(line, |(path, _)| path);
         let (host, path) = ForHost::take(line)?;
         let said = host.as_ref().map(|host| host.host().to_owned());
-        self.0.push(Block { host, path: Pattern::parse(path)?, changes: Vec::new() });
+        self.0.push(HeaderBlock { host, path: Pattern::parse(path)?, changes: Vec::new() });
         Ok(said)
     }
 
     fn add_change(&mut self, line: &str) -> Result<(), String> {
-        let Some(Block { changes, .. }) = self.0.last_mut() else { return Ok(()) };
+        let Some(HeaderBlock { changes, .. }) = self.0.last_mut() else { return Ok(()) };
         if changes.len() >= MOST_FIELDS {
             return Err(format!("there are more than {MOST_FIELDS} fields for this path"));
         }

@@ -132,12 +132,12 @@ const CODINGS: &[&str] = &[".br", ".gz", ".zst"];
 /// otherwise with `hide` and `show`. `.well-known` is never hidden (RFC 8615), and the package's settings always are.
 #[derive(Clone, Debug, Default)]
 pub struct Hidden {
-    hide: Vec<Pattern>,
-    show: Vec<Pattern>,
+    hide: Vec<NamePattern>,
+    show: Vec<NamePattern>,
 }
 
 #[derive(Default, Deserialize)]
-struct Settings {
+struct HiddenSettings {
     #[serde(default)]
     hide: Vec<String>,
     #[serde(default)]
@@ -148,7 +148,7 @@ impl Hidden {
     /// Reads `hide` and `show` of a `site.toml`; whatever else stands there, or cannot be read, is left to the server, which
     /// notes it.
     pub fn of_settings(site_toml: &str) -> Self {
-        let settings: Settings = toml::from_str(site_toml.trim_start_matches('\u{feff}')).unwrap_or_default();
+        let settings: HiddenSettings = toml::from_str(site_toml.trim_start_matches('\u{feff}')).unwrap_or_default();
         Self::parse(&settings.hide, &settings.show, |_| ())
     }
 
@@ -158,7 +158,7 @@ impl Hidden {
             if texts.len() > MOST {
                 fault(format!("{key} has more than {MOST} patterns; those behind are left out"));
             }
-            let parsed = texts.iter().take(MOST).filter_map(|text| match Pattern::parse(text) {
+            let parsed = texts.iter().take(MOST).filter_map(|text| match NamePattern::parse(text) {
                 Ok(pattern) => Some(pattern),
                 Err(why) => {
                     fault(format!("{key} {text:?} {why}"));
@@ -217,12 +217,12 @@ fn is_setting_of_a_tool(file: &str) -> bool {
 /// A pattern of `hide` or `show`: without a slash the name of a file or folder anywhere, with one a path from the root. A
 /// folder stands for what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Pattern {
+struct NamePattern {
     segments: Vec<Box<str>>,
     from_root: bool,
 }
 
-impl Pattern {
+impl NamePattern {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let path = text.strip_suffix('/').unwrap_or(text);
         let segments: Vec<Box<str>> = path.strip_prefix('/').unwrap_or(path).split('/').map(Box::from).collect();

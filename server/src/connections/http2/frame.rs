@@ -58,14 +58,14 @@ pub(super) const LONGEST: usize = 16_384;
 
 /// A frame's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct FrameHead {
     pub(super) length: usize,
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
 }
 
-impl Head {
+impl FrameHead {
     /// The head that `bytes` begin with, if it is whole. The reserved bit is nobody's.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let [l0, l1, l2, kind, flags, s0, s1, s2, s3, ..] = *bytes else { return None };
@@ -94,9 +94,9 @@ impl Head {
 
 /// The heads of all frames in `bytes`, which must be whole.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(super) fn heads(mut bytes: &[u8]) -> impl Iterator<Item = Head> {
+pub(super) fn heads(mut bytes: &[u8]) -> impl Iterator<Item = FrameHead> {
     std::iter::from_fn(move || {
-        let head = Head::read(bytes);
+        let head = FrameHead::read(bytes);
         bytes = match head {
             Some(head) => &bytes[HEAD + head.length..],
             None => bytes,
@@ -121,7 +121,7 @@ pub(super) fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> {
 }
 
 /// The payload without its padding (§6.1); none if there is more padding than payload.
-pub(super) fn unpadded(head: Head, payload: &[u8]) -> Option<&[u8]> {
+pub(super) fn unpadded(head: FrameHead, payload: &[u8]) -> Option<&[u8]> {
     if !head.has(flag::PADDED) {
         return Some(payload);
     }
@@ -130,12 +130,12 @@ pub(super) fn unpadded(head: Head, payload: &[u8]) -> Option<&[u8]> {
 }
 
 fn write(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut Vec<u8>) {
-    Head { length: payload.len(), kind, flags, stream }.write(out);
+    FrameHead { length: payload.len(), kind, flags, stream }.write(out);
     out.extend_from_slice(payload);
 }
 
 pub(super) fn write_settings(settings: &[(u16, u32)], out: &mut Vec<u8>) {
-    Head { length: settings.len() * 6, kind: kind::SETTINGS, flags: 0, stream: 0 }.write(out);
+    FrameHead { length: settings.len() * 6, kind: kind::SETTINGS, flags: 0, stream: 0 }.write(out);
     for (id, value) in settings {
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&value.to_be_bytes());
@@ -173,7 +173,7 @@ pub(super) fn write_headers(stream: u32, end: bool, out: &mut Vec<u8>, encode: i
     let length = out.len() - at - HEAD;
     let ends = if end { flag::END_STREAM } else { 0 };
     if length <= LONGEST {
-        let head = Head { length, kind: kind::HEADERS, flags: ends | flag::END_HEADERS, stream };
+        let head = FrameHead { length, kind: kind::HEADERS, flags: ends | flag::END_HEADERS, stream };
         out[at..at + HEAD].copy_from_slice(&head.bytes());
         return;
     }
@@ -193,17 +193,17 @@ mod tests {
 
     #[test]
     fn heads_are_read_as_they_were_written() {
-        let head = Head { length: 0x0102_0304 & 0xff_ffff, kind: 9, flags: 0x25, stream: 0x7fff_fffe };
-        assert_eq!(Head::read(&head.bytes()), Some(head));
-        assert_eq!(Head::read(&head.bytes()[..8]), None);
+        let head = FrameHead { length: 0x0102_0304 & 0xff_ffff, kind: 9, flags: 0x25, stream: 0x7fff_fffe };
+        assert_eq!(FrameHead::read(&head.bytes()), Some(head));
+        assert_eq!(FrameHead::read(&head.bytes()[..8]), None);
         let mut reserved = head.bytes();
         reserved[5] |= 0x80;
-        assert_eq!(Head::read(&reserved), Some(head));
+        assert_eq!(FrameHead::read(&reserved), Some(head));
     }
 
     #[test]
     fn padding_is_taken_off_and_never_more_than_there_is() {
-        let padded = Head { length: 0, kind: kind::DATA, flags: flag::PADDED, stream: 1 };
+        let padded = FrameHead { length: 0, kind: kind::DATA, flags: flag::PADDED, stream: 1 };
         for (payload, expected) in [
             (&[0, 1, 2][..], Some(&[1, 2][..])),
             (&[2, 1, 0, 0], Some(&[1])),
@@ -214,7 +214,7 @@ mod tests {
         ] {
             assert_eq!(unpadded(padded, payload), expected, "{payload:?}");
         }
-        assert_eq!(unpadded(Head { flags: 0, ..padded }, &[9, 1]), Some(&[9, 1][..]));
+        assert_eq!(unpadded(FrameHead { flags: 0, ..padded }, &[9, 1]), Some(&[9, 1][..]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Response};
 
 use super::{
     frame::{self, ErrorCode, LONGEST, flag, kind},
-    hpack::{Decoder, Encoder, Field, Refused, Sink},
+    hpack::{Decoder, Encoder, Field, RefusedBlock, Sink},
     protocol::{PREFACE, Protocol},
 };
 use crate::{body::Body, settings::Settings};
@@ -60,9 +60,9 @@ fn received(data: &[u8], size: usize) -> (Protocol, Vec<u8>, Option<ErrorCode>) 
 struct Taken(Vec<(HeaderName, HeaderValue)>, usize);
 
 impl Sink for Taken {
-    fn wants(&mut self, size: usize) -> Result<bool, Refused> {
+    fn wants(&mut self, size: usize) -> Result<bool, RefusedBlock> {
         self.1 += size;
-        if self.1 > 1 << 20 { Err(Refused::Bomb) } else { Ok(true) }
+        if self.1 > 1 << 20 { Err(RefusedBlock::Bomb) } else { Ok(true) }
     }
 
     fn take(&mut self, field: Field) {

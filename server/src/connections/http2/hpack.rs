@@ -17,23 +17,23 @@ pub(super) use self::{
 
 /// A field block that cannot be decoded; nothing that follows on its connection can (RFC 9113 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Malformed;
+struct MalformedBlock;
 
 #[cfg(test)]
-pub(super) use self::field::Name;
+pub(super) use self::field::FieldName;
 
 /// Why a field block is not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum RefusedBlock {
     /// It cannot be.
     Malformed,
     /// It unpacks to far more than a request is.
     Bomb,
 }
 
-impl From<Malformed> for Refused {
-    fn from(Malformed: Malformed) -> Self {
-        Refused::Malformed
+impl From<MalformedBlock> for RefusedBlock {
+    fn from(_: MalformedBlock) -> Self {
+        RefusedBlock::Malformed
     }
 }
 

@@ -10,18 +10,18 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::body::Frame;
 
-use crate::{activity::Activity, connections::awaited::Awaited};
+use crate::{activity::Activity, connections::awaited::AwaitedContent};
 
 /// What came and was not read: never more than the stream's window. The handler may read it in a task of its own.
 #[derive(Debug, Default)]
-pub(super) struct Inbox(Mutex<State>);
+pub(super) struct Inbox(Mutex<InboxState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct InboxState {
     /// In one buffer, however small the frames were.
     unread: BytesMut,
     trailers: Option<HeaderMap>,
-    end: End,
+    end: ContentEnd,
     /// How much the request says is still to be read.
     left: Option<u64>,
     /// Whether the client waits to be asked for the content, and whether it is to be asked.
@@ -34,7 +34,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum End {
+enum ContentEnd {
     /// More is to come.
     #[default]
     Open,
@@ -57,10 +57,10 @@ pub(super) struct Look {
 impl Inbox {
     /// That of a request which announces so many bytes, and sends them only if it is asked to.
     pub(super) fn new(announced: Option<u64>, expects: bool) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { left: announced, expects, ..State::default() })))
+        Arc::new(Self(Mutex::new(InboxState { left: announced, expects, ..InboxState::default() })))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, InboxState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,17 +80,17 @@ impl Inbox {
 
     /// The content is whole.
     pub(super) fn end(&self, trailers: Option<HeaderMap>) {
-        self.close(End::Whole, trailers);
+        self.close(ContentEnd::Whole, trailers);
     }
 
     /// There will be no more of it, whole or not.
     pub(super) fn cut(&self) {
-        self.close(End::Cut, None);
+        self.close(ContentEnd::Cut, None);
     }
 
-    fn close(&self, end: End, trailers: Option<HeaderMap>) {
+    fn close(&self, end: ContentEnd, trailers: Option<HeaderMap>) {
         let mut state = self.state();
-        if state.end == End::Open {
+        if state.end == ContentEnd::Open {
             state.end = end;
             state.trailers = trailers.filter(|_| !state.dropped);
             state.wake_reader();
@@ -112,7 +112,7 @@ impl Inbox {
     }
 }
 
-impl State {
+impl InboxState {
     fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -130,12 +130,12 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct RequestContent {
     inbox: Arc<Inbox>,
-    awaited: Awaited,
+    awaited: AwaitedContent,
 }
 
 impl RequestContent {
     pub(super) fn new(inbox: Arc<Inbox>, activity: Arc<Activity>) -> Self {
-        Self { inbox, awaited: Awaited::new(activity) }
+        Self { inbox, awaited: AwaitedContent::new(activity) }
     }
 
     /// All that came and was not read, then the trailers.
@@ -150,9 +150,9 @@ impl RequestContent {
             self.awaited.set(false, content.len());
             return Poll::Ready(Some(Ok(Frame::data(content))));
         }
-        self.awaited.set(state.end == End::Open, 0);
+        self.awaited.set(state.end == ContentEnd::Open, 0);
         match state.end {
-            End::Open => {
+            ContentEnd::Open => {
                 state.reader = Some(context.waker().clone());
                 if std::mem::take(&mut state.expects) {
                     state.asks = true;
@@ -160,24 +160,24 @@ impl RequestContent {
                 }
                 Poll::Pending
             }
-            End::Whole => {
-                state.end = End::Told;
+            ContentEnd::Whole => {
+                state.end = ContentEnd::Told;
                 Poll::Ready(state.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
             }
-            End::Cut => {
-                state.end = End::Told;
+            ContentEnd::Cut => {
+                state.end = ContentEnd::Told;
                 let why = "the stream was reset or the connection ended before the content did";
                 Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::ConnectionReset, why))))
             }
-            End::Told => Poll::Ready(None),
+            ContentEnd::Told => Poll::Ready(None),
         }
     }
 
     /// Whether all of it was read.
     pub(in crate::connections) fn is_over(&self) -> bool {
         let state = self.inbox.state();
-        let whole = state.end == End::Whole && state.trailers.is_none();
-        state.unread.is_empty() && (whole || state.end == End::Told)
+        let whole = state.end == ContentEnd::Whole && state.trailers.is_none();
+        state.unread.is_empty() && (whole || state.end == ContentEnd::Told)
     }
 
     /// How much is still to be read, if the request says so.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    frame::{self, ErrorCode, HEAD, Head, LONGEST, flag, kind, setting},
-    hpack::{Decoder, Encoder, Refused},
+    frame::{self, ErrorCode, FrameHead, HEAD, LONGEST, flag, kind, setting},
+    hpack::{Decoder, Encoder, RefusedBlock},
     priority::Priority,
     stream::{ROOM, Stream},
     window::{Overflow, Window},
@@ -29,7 +29,7 @@ pub(super) const CONTINUATIONS: usize = 32;
 /// One client's streams, and all that is known of its connection.
 #[derive(Debug)]
 pub(super) struct Protocol {
-    pub(super) bounds: Bounds,
+    pub(super) bounds: StreamLimits,
     pub(super) decoder: Decoder,
     pub(super) encoder: Encoder,
     /// By their number, which only ever grows.
@@ -56,7 +56,7 @@ pub(super) struct Protocol {
     /// A frame of which more is to come.
     partial: Vec<u8>,
     /// A field block of which more is to come.
-    pub(super) block: Option<Box<Block>>,
+    pub(super) block: Option<Box<OpenBlock>>,
     /// The last ones that were reset here.
     reset: VecDeque<u32>,
     /// Streams that were reset before they were looked at, and not made up for; streams that had to be reset here.
@@ -69,7 +69,7 @@ pub(super) struct Protocol {
 
 /// What one client may cost.
 #[derive(Debug)]
-pub(super) struct Bounds {
+pub(super) struct StreamLimits {
     pub(super) head: usize,
     pub(super) streams: usize,
     pub(super) resets: usize,
@@ -80,7 +80,7 @@ pub(super) struct Bounds {
 
 /// What HEADERS says of the field block that it begins (§6.2).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
+pub(super) struct HeadersFlags {
     pub(super) stream: u32,
     /// Whether nothing of the stream follows.
     pub(super) ends: bool,
@@ -90,8 +90,8 @@ pub(super) struct Begun {
 
 /// A field block that is not complete (§4.3).
 #[derive(Debug)]
-pub(super) struct Block {
-    pub(super) begun: Begun,
+pub(super) struct OpenBlock {
+    pub(super) begun: HeadersFlags,
     pub(super) bytes: Vec<u8>,
     pub(super) frames: usize,
 }
@@ -119,7 +119,7 @@ impl Protocol {
         ];
         frame::write_settings(&said, out);
         Self {
-            bounds: Bounds {
+            bounds: StreamLimits {
                 head: bounds.head,
                 streams: bounds.streams as usize,
                 resets: bounds.resets,
@@ -171,7 +171,7 @@ impl Protocol {
                 bytes = rest;
                 continue;
             }
-            let wanted = Head::read(&self.partial).map_or(HEAD, |head| HEAD + head.length);
+            let wanted = FrameHead::read(&self.partial).map_or(HEAD, |head| HEAD + head.length);
             let (more, rest) = bytes.split_at(bytes.len().min(wanted - self.partial.len()));
             self.partial.extend_from_slice(more);
             bytes = rest;
@@ -185,7 +185,7 @@ impl Protocol {
         Ok(())
     }
 
-    fn frame(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    fn frame(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         if !mem::replace(&mut self.begun, true) && (head.kind != kind::SETTINGS || head.has(flag::ACK)) {
             return Err(ErrorCode::Protocol);
         }
@@ -312,21 +312,21 @@ impl From<Overflow> for ErrorCode {
     }
 }
 
-impl From<Refused> for ErrorCode {
-    fn from(refused: Refused) -> Self {
+impl From<RefusedBlock> for ErrorCode {
+    fn from(refused: RefusedBlock) -> Self {
         match refused {
-            Refused::Malformed => ErrorCode::Compression,
-            Refused::Bomb => ErrorCode::EnhanceYourCalm,
+            RefusedBlock::Malformed => ErrorCode::Compression,
+            RefusedBlock::Bomb => ErrorCode::EnhanceYourCalm,
         }
     }
 }
 
 /// A frame's head and payload, and what is behind it.
-type Whole<'a> = (Head, &'a [u8], &'a [u8]);
+type Whole<'a> = (FrameHead, &'a [u8], &'a [u8]);
 
 /// The frame that `bytes` begin with, if it is whole.
 fn whole(bytes: &[u8]) -> Result<Option<Whole<'_>>, ErrorCode> {
-    let Some(head) = Head::read(bytes) else { return Ok(None) };
+    let Some(head) = FrameHead::read(bytes) else { return Ok(None) };
     if head.length > LONGEST {
         return Err(ErrorCode::FrameSize);
     }
@@ -426,11 +426,11 @@ mod tests {
         let mut bytes = get(1);
         bytes[4] = flag::END_STREAM;
         for _ in 0..CONTINUATIONS {
-            Head { length: 0, kind: kind::CONTINUATION, flags: 0, stream: 1 }.write(&mut bytes);
+            FrameHead { length: 0, kind: kind::CONTINUATION, flags: 0, stream: 1 }.write(&mut bytes);
         }
         assert_eq!(protocol.receive(&bytes, &mut out), Ok(()));
         let mut one_more = Vec::new();
-        Head { length: 0, kind: kind::CONTINUATION, flags: 0, stream: 1 }.write(&mut one_more);
+        FrameHead { length: 0, kind: kind::CONTINUATION, flags: 0, stream: 1 }.write(&mut one_more);
         assert_eq!(protocol.receive(&one_more, &mut out), Err(ErrorCode::EnhanceYourCalm));
     }
 }

@@ -6,11 +6,11 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::{
-    frame::{self, ErrorCode, Head, LONGEST, flag, setting},
+    frame::{self, ErrorCode, FrameHead, LONGEST, flag, setting},
     priority::Priority,
-    protocol::{Begun, Block, CONTINUATIONS, DRAINING, Drain, Protocol},
-    request::Fields,
-    stream::{self, Content, ROOM, State, Stream},
+    protocol::{CONTINUATIONS, DRAINING, Drain, HeadersFlags, OpenBlock, Protocol},
+    request::RequestFields,
+    stream::{self, ROOM, State, Stream, Upload},
     window::Overflow,
 };
 
@@ -19,7 +19,7 @@ use super::{
 const MOST_UNREAD: usize = 512 * 1024;
 
 impl Protocol {
-    pub(super) fn data(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn data(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         self.check_begun(head.stream)?;
         // Padding counts, and so does what comes for a stream that is gone (§6.9.1).
         self.room = self.room.checked_sub(payload.len() as u32).ok_or(ErrorCode::FlowControl)?;
@@ -85,7 +85,7 @@ impl Protocol {
         for stream in &mut self.streams {
             let Some(inbox) = &stream.inbox else { continue };
             let look = inbox.look(context);
-            if look.asks && matches!(stream.state, State::Awaited(_)) {
+            if look.asks && matches!(stream.state, State::PendingResponse(_)) {
                 let encoder = &mut self.encoder;
                 frame::write_headers(stream.id, false, out, |out| encoder.begin(StatusCode::CONTINUE, out));
             }
@@ -119,12 +119,12 @@ impl Protocol {
         Ok(())
     }
 
-    pub(super) fn headers(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn headers(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         if head.stream.is_multiple_of(2) {
             return Err(ErrorCode::Protocol);
         }
         let mut block = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?;
-        let mut begun = Begun { stream: head.stream, ends: head.has(flag::END_STREAM), on_itself: false };
+        let mut begun = HeadersFlags { stream: head.stream, ends: head.has(flag::END_STREAM), on_itself: false };
         if head.has(flag::PRIORITY) {
             let (priority, rest) = block.split_at_checked(5).ok_or(ErrorCode::FrameSize)?;
             begun.on_itself = frame::number(priority) == Some(head.stream);
@@ -133,11 +133,11 @@ impl Protocol {
         if head.has(flag::END_HEADERS) {
             return self.fields(begun, block, out);
         }
-        self.block = Some(Block { begun, bytes: block.to_vec(), frames: 0 }.into());
+        self.block = Some(OpenBlock { begun, bytes: block.to_vec(), frames: 0 }.into());
         Ok(())
     }
 
-    pub(super) fn continuation(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn continuation(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         let mut block = self.block.take().ok_or(ErrorCode::Protocol)?;
         block.bytes.extend_from_slice(payload);
         block.frames += 1;
@@ -153,9 +153,9 @@ impl Protocol {
     }
 
     /// A whole field block: a request, or its trailers (§8.1).
-    fn fields(&mut self, begun: Begun, block: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
-        let Begun { stream: id, ends, on_itself } = begun;
-        let mut fields = Fields::new(self.bounds.head);
+    fn fields(&mut self, begun: HeadersFlags, block: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let HeadersFlags { stream: id, ends, on_itself } = begun;
+        let mut fields = RequestFields::new(self.bounds.head);
         if on_itself {
             fields.refuse();
         }
@@ -180,7 +180,7 @@ impl Protocol {
         &mut self,
         id: u32,
         ends: bool,
-        fields: Fields,
+        fields: RequestFields,
         priority: Option<Priority>,
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorCode> {
@@ -194,7 +194,7 @@ impl Protocol {
         if ends && head.announced.is_some_and(|announced| announced > 0) {
             return self.reset(id, ErrorCode::Protocol, out);
         }
-        let content = (!ends).then(|| Content::new(head.announced, Instant::now() + self.bounds.content));
+        let content = (!ends).then(|| Upload::new(head.announced, Instant::now() + self.bounds.content));
         if self.streams.is_empty() {
             self.streams = stream::room();
             self.busy = false;
@@ -208,7 +208,7 @@ impl Protocol {
 
     /// The priorities of old, which nobody follows any more (§5.3.2). A stream that is idle cannot be reset (§6.4): the
     /// connection ends for it.
-    pub(super) fn priority(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn priority(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         let code = match payload.len() {
             5 if frame::number(payload) == Some(head.stream) => ErrorCode::Protocol,
             5 => return Ok(()),
@@ -253,7 +253,7 @@ impl Protocol {
         priority
     }
 
-    pub(super) fn rst_stream(&mut self, head: Head, payload: &[u8]) -> Result<(), ErrorCode> {
+    pub(super) fn rst_stream(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), ErrorCode> {
         if payload.len() != 4 {
             return Err(ErrorCode::FrameSize);
         }
@@ -263,7 +263,7 @@ impl Protocol {
         // Rapid reset (CVE-2023-44487): what is begun costs more than what was not looked at, but people do change their mind.
         let (count, most) = match stream.state {
             State::Asked(_) => (&mut self.resets, self.bounds.resets),
-            State::Awaited(_) => (&mut self.cancelled, self.bounds.streams),
+            State::PendingResponse(_) => (&mut self.cancelled, self.bounds.streams),
             State::Answered(_) | State::Over => return Ok(()),
         };
         *count += 1;
@@ -273,7 +273,7 @@ impl Protocol {
         Ok(())
     }
 
-    pub(super) fn settings(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn settings(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         if head.has(flag::ACK) {
             return if payload.is_empty() { Ok(()) } else { Err(ErrorCode::FrameSize) };
         }
@@ -299,7 +299,7 @@ impl Protocol {
         Ok(())
     }
 
-    pub(super) fn ping(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn ping(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         let payload: [u8; 8] = payload.try_into().map_err(|_| ErrorCode::FrameSize)?;
         if !head.has(flag::ACK) {
             frame::write_ping(flag::ACK, payload, out);
@@ -310,7 +310,12 @@ impl Protocol {
         Ok(())
     }
 
-    pub(super) fn window_update(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn window_update(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), ErrorCode> {
         let more = frame::number(payload).filter(|_| payload.len() == 4).ok_or(ErrorCode::FrameSize)?;
         if head.stream == 0 {
             return match more {

@@ -7,7 +7,7 @@ use http::{
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 
-use super::hpack::{Field, Refused, Sink};
+use super::hpack::{Field, RefusedBlock, Sink};
 use crate::{connections::RequestBody, semantics::field::Length};
 
 /// A head that is so many times larger than is wanted is not answered: to unpack it is what it was sent for.
@@ -15,7 +15,7 @@ const BOMB: usize = 16;
 
 /// A request that breaks the rules of its form (§8.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(super) struct MalformedRequest;
 
 thread_local! {
     /// Room for the fields of requests, as those of one turn want it.
@@ -38,7 +38,7 @@ pub(super) fn leave(request: Request<RequestBody>) {
 
 /// The fields of a request, as far as they came.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(super) struct RequestFields {
     method: Option<Method>,
     scheme: Option<Scheme>,
     authority: Option<Authority>,
@@ -54,7 +54,7 @@ pub(super) struct Fields {
 
 /// A request's head.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct RequestHead {
     pub(super) request: Request<RequestBody>,
     /// Whether it had more fields than are wanted.
     pub(super) too_large: bool,
@@ -62,7 +62,7 @@ pub(super) struct Head {
     pub(super) announced: Option<u64>,
 }
 
-impl Head {
+impl RequestHead {
     /// Whether the client waits to be asked for its content (RFC 9110 §10.1.1).
     pub(super) fn expects(&self) -> bool {
         let mut expected = self.request.headers().get_all(header::EXPECT).iter();
@@ -70,7 +70,7 @@ impl Head {
     }
 }
 
-impl Fields {
+impl RequestFields {
     /// Takes fields of up to `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self {
@@ -107,20 +107,20 @@ impl Fields {
     ///
     /// # Errors
     /// A request that is malformed.
-    pub(super) fn head(self) -> Result<Head, Malformed> {
-        let method = self.method.filter(|_| !self.malformed).ok_or(Malformed)?;
+    pub(super) fn head(self) -> Result<RequestHead, MalformedRequest> {
+        let method = self.method.filter(|_| !self.malformed).ok_or(MalformedRequest)?;
         let mut parts = Parts::default();
         if method == Method::CONNECT {
             // It names an authority alone (§8.5).
             if self.scheme.is_some() || self.path.is_some() {
-                return Err(Malformed);
+                return Err(MalformedRequest);
             }
-            parts.authority = Some(self.authority.ok_or(Malformed)?);
+            parts.authority = Some(self.authority.ok_or(MalformedRequest)?);
         } else {
-            let scheme = self.scheme.ok_or(Malformed)?;
-            let path = self.path.ok_or(Malformed)?;
+            let scheme = self.scheme.ok_or(MalformedRequest)?;
+            let path = self.path.ok_or(MalformedRequest)?;
             if path == "*" && method != Method::OPTIONS {
-                return Err(Malformed);
+                return Err(MalformedRequest);
             }
             parts.path_and_query = Some(path);
             match self.authority {
@@ -129,7 +129,7 @@ impl Fields {
                     parts.authority = Some(authority);
                 }
                 // `Host` may say it instead, but only of a scheme that has one.
-                None if scheme != Scheme::HTTPS && scheme != Scheme::HTTP => return Err(Malformed),
+                None if scheme != Scheme::HTTPS && scheme != Scheme::HTTP => return Err(MalformedRequest),
                 None => {}
             }
         }
@@ -137,9 +137,9 @@ impl Fields {
         let mut request = Request::new(RequestBody::empty());
         *request.method_mut() = method;
         *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed)?;
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| MalformedRequest)?;
         *request.headers_mut() = self.others;
-        Ok(Head { request, too_large: self.size > self.most, announced })
+        Ok(RequestHead { request, too_large: self.size > self.most, announced })
     }
 
     fn set<T>(slot: &mut Option<T>, value: T, malformed: &mut bool) {
@@ -148,20 +148,20 @@ impl Fields {
 }
 
 /// How long the content is, as the request says: once, as in HTTP/1.1 (RFC 9110 §8.6).
-fn announced(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
+fn announced(fields: &HeaderMap) -> Result<Option<u64>, MalformedRequest> {
     let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(None) };
     if lengths.next().is_some() {
-        return Err(Malformed);
+        return Err(MalformedRequest);
     }
-    Length::read(length.as_bytes()).map(Some).ok_or(Malformed)
+    Length::read(length.as_bytes()).map(Some).ok_or(MalformedRequest)
 }
 
-impl Sink for Fields {
-    fn wants(&mut self, size: usize) -> Result<bool, Refused> {
+impl Sink for RequestFields {
+    fn wants(&mut self, size: usize) -> Result<bool, RefusedBlock> {
         self.size += size;
         match self.size > self.most.saturating_mul(BOMB) {
-            true => Err(Refused::Bomb),
+            true => Err(RefusedBlock::Bomb),
             false => Ok(self.size <= self.most),
         }
     }
@@ -188,14 +188,14 @@ impl Sink for Fields {
 mod tests {
     use http::{HeaderName, HeaderValue};
 
-    use super::{super::hpack::Name, *};
+    use super::{super::hpack::FieldName, *};
 
     fn other(name: &'static str, value: &'static str) -> Field {
         Field::Other(HeaderName::from_static(name), HeaderValue::from_static(value))
     }
 
-    fn head(fields: impl IntoIterator<Item = Field>) -> Result<Head, Malformed> {
-        let mut all = Fields::new(100);
+    fn head(fields: impl IntoIterator<Item = Field>) -> Result<RequestHead, MalformedRequest> {
+        let mut all = RequestFields::new(100);
         for field in fields {
             if all.wants(10) == Ok(true) {
                 all.take(field);
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn fields_make_a_request() {
         let whole = head(get().into_iter().chain([other("content-length", "7"), other("x", "1"), other("x", "2")]));
-        let Head { request, too_large, announced } = whole.unwrap();
+        let RequestHead { request, too_large, announced } = whole.unwrap();
         assert_eq!(request.uri(), "https://www.example.org/a?b");
         assert_eq!((request.method(), request.version()), (&Method::GET, Version::HTTP_2));
         assert_eq!(request.headers().get_all("x").iter().count(), 2);
@@ -228,11 +228,11 @@ mod tests {
     #[test]
     fn too_many_fields_are_counted_and_the_first_ones_kept() {
         let many = (0..7).map(|_| other("x", "y"));
-        let Head { request, too_large, .. } = head(get().into_iter().chain(many)).unwrap();
+        let RequestHead { request, too_large, .. } = head(get().into_iter().chain(many)).unwrap();
         assert_eq!((request.headers().len(), too_large), (6, true));
         assert_eq!(
-            (0..161).try_fold(Fields::new(100), |mut all, _| all.wants(10).map(|_| all)).err(),
-            Some(Refused::Bomb)
+            (0..161).try_fold(RequestFields::new(100), |mut all, _| all.wants(10).map(|_| all)).err(),
+            Some(RefusedBlock::Bomb)
         );
     }
 
@@ -256,7 +256,7 @@ mod tests {
             ("two authorities", twice(2)),
             ("two paths", twice(3)),
             ("a field before the path", [without(3), vec![other("x", "y"), get().remove(3)]].concat()),
-            ("a field that may not be", [get(), vec![Field::Malformed(Name::Malformed(1))]].concat()),
+            ("a field that may not be", [get(), vec![Field::Malformed(FieldName::Malformed(1))]].concat()),
             ("a length that is none", [get(), vec![other("content-length", "-1")]].concat()),
             ("a length with a sign", [get(), vec![other("content-length", "+1")]].concat()),
             ("a list of lengths", [get(), vec![other("content-length", "1, 1")]].concat()),

@@ -12,10 +12,10 @@ use http::{HeaderMap, Response, header};
 use tokio::time::Instant;
 
 use super::{
-    frame::{self, ErrorCode, HEAD, Head, LONGEST, flag, kind},
+    frame::{self, ErrorCode, FrameHead, HEAD, LONGEST, flag, kind},
     priority::{Priority, Urgency},
     protocol::Protocol,
-    stream::{self, Answer, State},
+    stream::{self, Sending, State},
     waits::Waits,
 };
 use crate::{body::Body, clock, connections::session::Session, semantics::conditional::http_date};
@@ -79,7 +79,7 @@ impl Protocol {
         self.busy |= waits.is_some();
         let mut body = response.into_body();
         let piece = body.take_lying().unwrap_or_default();
-        stream.state = State::Answered(Answer { waits, body, piece, account });
+        stream.state = State::Answered(Sending { waits, body, piece, account });
     }
 
     /// Lets streams write, the most urgent first, until they have written `most` bytes of content, behind what is in `out`
@@ -240,7 +240,7 @@ impl Protocol {
         let all = length == answer.piece.remaining() && answer.body.is_over();
         let ends = all && stream.content.is_none();
         let flags = if ends { flag::END_STREAM } else { 0 };
-        Head { length, kind: kind::DATA, flags, stream: stream.id }.write(out);
+        FrameHead { length, kind: kind::DATA, flags, stream: stream.id }.write(out);
         let [first, second, third] = answer.piece.first(length);
         if length > COPIED {
             records.seal(&[&*out, first, second, third].map(IoSlice::new))?;
@@ -281,7 +281,7 @@ impl Protocol {
         };
         match trailers {
             Some(trailers) => frame::write_headers(id, true, out, |out| self.encoder.trailers(&trailers, out)),
-            None => Head { length: 0, kind: kind::DATA, flags: flag::END_STREAM, stream: id }.write(out),
+            None => FrameHead { length: 0, kind: kind::DATA, flags: flag::END_STREAM, stream: id }.write(out),
         }
         stream.state = State::Over;
         self.made_up();
@@ -401,7 +401,7 @@ mod tests {
 
     fn priority_update(stream: u32, value: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        Head { length: 4 + value.len(), kind: kind::PRIORITY_UPDATE, flags: 0, stream: 0 }.write(&mut bytes);
+        FrameHead { length: 4 + value.len(), kind: kind::PRIORITY_UPDATE, flags: 0, stream: 0 }.write(&mut bytes);
         bytes.extend_from_slice(&stream.to_be_bytes());
         bytes.extend_from_slice(value);
         bytes

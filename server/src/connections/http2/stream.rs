@@ -13,7 +13,7 @@ use bytes::Buf;
 use http::Response;
 use tokio::time::Instant;
 
-use super::{frame::ErrorCode, inbox::Inbox, priority::Priority, request::Head, waits::Waits, window::Window};
+use super::{frame::ErrorCode, inbox::Inbox, priority::Priority, request::RequestHead, waits::Waits, window::Window};
 use crate::{
     activity::Account,
     body::{Body, Segments},
@@ -31,7 +31,7 @@ pub(super) struct Stream {
     pub(super) window: Window,
     pub(super) priority: Priority,
     /// What still comes of the request; none if it has ended.
-    pub(super) content: Option<Content>,
+    pub(super) content: Option<Upload>,
     /// Where the handler reads it; none if it does not.
     pub(super) inbox: Option<Arc<Inbox>>,
     pub(super) state: State,
@@ -50,24 +50,24 @@ impl Drop for Stream {
 #[derive(Debug)]
 pub(super) enum State {
     /// It was not looked at.
-    Asked(Head),
+    Asked(RequestHead),
     /// Its handler works out the response.
-    Awaited(Awaited),
+    PendingResponse(PendingResponse),
     /// Its response is being sent.
-    Answered(Answer),
+    Answered(Sending),
     /// Nothing is left of it.
     Over,
 }
 
 /// A response that is not known yet.
-pub(super) struct Awaited {
+pub(super) struct PendingResponse {
     respond: Later,
     waits: Waits,
 }
 
 /// What is left of a response.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Sending {
     /// What its body waits for, if that is a stream.
     pub(super) waits: Option<Waits>,
     pub(super) body: Body,
@@ -82,7 +82,7 @@ pub(super) struct Answer {
 /// curl take that reset for a failure, and never show the response. Over HTTP/1.1 the connection is closed instead, in stages
 /// (RFC 9112 §9.6).
 #[derive(Debug)]
-pub(super) struct Content {
+pub(super) struct Upload {
     announced: Option<u64>,
     came: u64,
     /// How much of that nobody wanted.
@@ -118,14 +118,14 @@ pub(super) fn leave(room: Vec<Stream>) {
 
 impl Stream {
     /// A request that has come, with the content that is to follow.
-    pub(super) fn new(id: u32, window: Window, head: Head, content: Option<Content>) -> Self {
+    pub(super) fn new(id: u32, window: Window, head: RequestHead, content: Option<Upload>) -> Self {
         let priority = Priority::of(head.request.headers());
         let inbox = content.as_ref().map(|_| Inbox::new(head.announced, head.expects()));
         Self { id, window, priority, content, inbox, state: State::Asked(head) }
     }
 
     /// The request, once, if it was not looked at.
-    pub(super) fn asked(&mut self) -> Option<Head> {
+    pub(super) fn asked(&mut self) -> Option<RequestHead> {
         if !matches!(self.state, State::Asked(_)) {
             return None;
         }
@@ -137,7 +137,7 @@ impl Stream {
 
     /// Whether nothing more is waited for of the request.
     pub(super) fn is_read(&self) -> bool {
-        self.content.as_ref().is_none_or(Content::is_enough)
+        self.content.as_ref().is_none_or(Upload::is_enough)
     }
 
     /// Once the response is sent, a handler may read on, but for no longer than `time`, as nobody else waits for it. Says until when.
@@ -155,13 +155,13 @@ impl Stream {
         if let Some(content) = &mut self.content {
             content.until = None;
         }
-        self.state = State::Awaited(Awaited { respond, waits: Waits::new(context) });
+        self.state = State::PendingResponse(PendingResponse { respond, waits: Waits::new(context) });
     }
 
     /// The response, once it is known.
     pub(super) fn poll_response(&mut self, context: &Context<'_>) -> Poll<Response<Body>> {
         match &mut self.state {
-            State::Awaited(Awaited { respond, waits }) => {
+            State::PendingResponse(PendingResponse { respond, waits }) => {
                 waits.poll(context, |context| Pin::new(respond).poll(context))
             }
             _ => Poll::Pending,
@@ -180,7 +180,7 @@ impl Stream {
     }
 }
 
-impl Answer {
+impl Sending {
     /// Whether all its content is sent.
     pub(super) fn is_sent(&self) -> bool {
         !self.piece.has_remaining() && self.body.is_over()
@@ -211,13 +211,13 @@ impl Answer {
     }
 }
 
-impl std::fmt::Debug for Awaited {
+impl std::fmt::Debug for PendingResponse {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Awaited").field("waits", &self.waits).finish_non_exhaustive()
     }
 }
 
-impl Content {
+impl Upload {
     pub(super) fn new(announced: Option<u64>, until: Instant) -> Self {
         Self { announced, came: 0, scrapped: 0, room: ROOM, until: Some(until) }
     }

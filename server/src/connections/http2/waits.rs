@@ -10,15 +10,15 @@ use std::{
 
 /// What one stream waits for. A connection's task is woken for all of its streams; this tells it for which.
 #[derive(Debug)]
-pub(super) struct Waits(Arc<Stream>);
+pub(super) struct Waits(Arc<WokenStream>);
 
 #[derive(Debug)]
-struct Stream {
+struct WokenStream {
     woken: AtomicBool,
     task: Waker,
 }
 
-impl Wake for Stream {
+impl Wake for WokenStream {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -33,7 +33,7 @@ impl Wake for Stream {
 impl Waits {
     /// One that has not been asked yet, of this task.
     pub(super) fn new(context: &Context<'_>) -> Self {
-        Self(Arc::new(Stream { woken: AtomicBool::new(true), task: context.waker().clone() }))
+        Self(Arc::new(WokenStream { woken: AtomicBool::new(true), task: context.waker().clone() }))
     }
 
     /// Whether asking is worth it.

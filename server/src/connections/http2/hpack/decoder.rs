@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Field, Malformed, Refused, TABLE,
-    field::{ENTRIES, Entry, Name},
+    Field, MalformedBlock, RefusedBlock, TABLE,
+    field::{ENTRIES, FieldName, TableEntry},
     huffman,
     table::Table,
 };
@@ -12,7 +12,7 @@ use super::{
 /// The client's side of a connection's compression.
 #[derive(Debug)]
 pub(in super::super) struct Decoder {
-    table: Table<Entry>,
+    table: Table<TableEntry>,
 }
 
 /// Takes the fields of a block.
@@ -21,7 +21,7 @@ pub(in super::super) trait Sink {
     ///
     /// # Errors
     /// There were far too many.
-    fn wants(&mut self, size: usize) -> Result<bool, Refused>;
+    fn wants(&mut self, size: usize) -> Result<bool, RefusedBlock>;
     /// Takes it.
     fn take(&mut self, field: Field);
 }
@@ -38,7 +38,7 @@ impl Decoder {
     ///
     /// # Errors
     /// A block that is malformed, or unpacks to more than the sink bears.
-    pub(in super::super) fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Refused> {
+    pub(in super::super) fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), RefusedBlock> {
         let mut rest = Rest(block);
         let mut first = true;
         while let Some(&octet) = rest.0.first() {
@@ -62,7 +62,7 @@ impl Decoder {
                 0x20.. => {
                     let most = rest.number(5)?;
                     if !first || most > TABLE {
-                        return Err(Malformed.into());
+                        return Err(MalformedBlock.into());
                     }
                     self.table.resize(most);
                     continue;
@@ -86,24 +86,24 @@ impl Decoder {
         self.table.check();
     }
 
-    fn literal(&self, rest: &mut Rest<'_>, prefix: u8) -> Result<Entry, Malformed> {
+    fn literal(&self, rest: &mut Rest<'_>, prefix: u8) -> Result<TableEntry, MalformedBlock> {
         let name = match rest.number(prefix)? {
-            0 => Name::parse(&rest.string()?),
+            0 => FieldName::parse(&rest.string()?),
             index => self.entry(index)?.name(),
         };
-        Ok(Entry::new(name, rest.string()?))
+        Ok(TableEntry::new(name, rest.string()?))
     }
 
     /// The entry of that number, in both tables (§2.3.3).
-    fn entry(&self, index: usize) -> Result<&Entry, Malformed> {
-        let at = index.checked_sub(1).ok_or(Malformed)?;
-        ENTRIES.get(at).or_else(|| self.table.entries().get(at - ENTRIES.len())).ok_or(Malformed)
+    fn entry(&self, index: usize) -> Result<&TableEntry, MalformedBlock> {
+        let at = index.checked_sub(1).ok_or(MalformedBlock)?;
+        ENTRIES.get(at).or_else(|| self.table.entries().get(at - ENTRIES.len())).ok_or(MalformedBlock)
     }
 }
 
 impl Rest<'_> {
     /// A number whose first bits are the last of an octet (§5.1).
-    fn number(&mut self, prefix: u8) -> Result<usize, Malformed> {
+    fn number(&mut self, prefix: u8) -> Result<usize, MalformedBlock> {
         let most = (1_u8 << prefix) - 1;
         let first = self.octet()? & most;
         let mut number = usize::from(first);
@@ -118,14 +118,14 @@ impl Rest<'_> {
                 return Ok(number);
             }
         }
-        Err(Malformed)
+        Err(MalformedBlock)
     }
 
     /// A string (§5.2).
-    fn string(&mut self) -> Result<Bytes, Malformed> {
+    fn string(&mut self) -> Result<Bytes, MalformedBlock> {
         let coded = self.0.first().is_some_and(|first| *first >= 0x80);
         let length = self.number(7)?;
-        let (text, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
+        let (text, rest) = self.0.split_at_checked(length).ok_or(MalformedBlock)?;
         self.0 = rest;
         Ok(match coded {
             true => huffman::decode(text)?.into(),
@@ -133,8 +133,8 @@ impl Rest<'_> {
         })
     }
 
-    fn octet(&mut self) -> Result<u8, Malformed> {
-        let (first, rest) = self.0.split_first().ok_or(Malformed)?;
+    fn octet(&mut self) -> Result<u8, MalformedBlock> {
+        let (first, rest) = self.0.split_first().ok_or(MalformedBlock)?;
         self.0 = rest;
         Ok(*first)
     }
@@ -150,7 +150,7 @@ mod tests {
     struct Taken(Vec<Field>, usize);
 
     impl Sink for Taken {
-        fn wants(&mut self, size: usize) -> Result<bool, Refused> {
+        fn wants(&mut self, size: usize) -> Result<bool, RefusedBlock> {
             self.1 = self.1.saturating_sub(size);
             Ok(self.1 > 0)
         }
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    fn decoded(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<Field>, Refused> {
+    fn decoded(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<Field>, RefusedBlock> {
         let mut taken = Taken(Vec::new(), 1 << 20);
         decoder.decode(block, &mut taken)?;
         Ok(taken.0)
@@ -226,8 +226,8 @@ mod tests {
         for name in b'a'..b'f' {
             decoded(&mut decoder, &field(name, 1000)).unwrap();
         }
-        let names: Vec<_> = decoder.table.entries().iter().map(Entry::name).collect();
-        assert_eq!(names, [b'e', b'd', b'c'].map(|name| Name::parse(&[name])));
+        let names: Vec<_> = decoder.table.entries().iter().map(TableEntry::name).collect();
+        assert_eq!(names, [b'e', b'd', b'c'].map(|name| FieldName::parse(&[name])));
         assert_eq!(decoder.table.check(), 3 * 1033);
         assert_eq!(decoded(&mut decoder, &[0x20]), Ok(vec![]), "a table without room");
         assert_eq!((decoder.table.check(), decoder.table.entries().len()), (0, 0));

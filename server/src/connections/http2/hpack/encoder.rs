@@ -14,13 +14,13 @@ use super::{
 /// This side of a connection's compression.
 #[derive(Debug)]
 pub(in super::super) struct Encoder {
-    table: Table<Entry>,
+    table: Table<IndexedField>,
     /// The smallest size since the last block, and whether the size has changed: both are said in the next one (§4.2).
     least: Option<usize>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct IndexedField {
     digest: u32,
     name: HeaderName,
     value: HeaderValue,
@@ -92,7 +92,7 @@ impl Encoder {
             return;
         }
         let digest = digest(name, value.as_bytes());
-        let same = |entry: &Entry| entry.digest == digest && entry.value == *value && entry.name == *name;
+        let same = |entry: &IndexedField| entry.digest == digest && entry.value == *value && entry.name == *name;
         if let Some(at) = self.table.entries().iter().position(same) {
             number(DYNAMIC + at, 7, 0x80, out);
             return;
@@ -105,11 +105,11 @@ impl Encoder {
             }
         }
         string(value.as_bytes(), out);
-        self.table.insert(Entry { digest, name: name.clone(), value: value.clone() });
+        self.table.insert(IndexedField { digest, name: name.clone(), value: value.clone() });
     }
 }
 
-impl Counted for Entry {
+impl Counted for IndexedField {
     fn size(&self) -> usize {
         self.name.as_str().len() + self.value.len() + OVERHEAD
     }
@@ -175,7 +175,7 @@ fn digest(name: &HeaderName, value: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Decoder, Field, Refused, Sink},
+        super::{Decoder, Field, RefusedBlock, Sink},
         *,
     };
 
@@ -183,7 +183,7 @@ mod tests {
     struct Taken(Vec<(HeaderName, HeaderValue)>);
 
     impl Sink for Taken {
-        fn wants(&mut self, _: usize) -> Result<bool, Refused> {
+        fn wants(&mut self, _: usize) -> Result<bool, RefusedBlock> {
             Ok(true)
         }
 

@@ -25,12 +25,12 @@ pub(in super::super) enum Field {
     /// Any other.
     Other(HeaderName, HeaderValue),
     /// One that no request may have, under this name.
-    Malformed(Name),
+    Malformed(FieldName),
 }
 
 /// The name of a field.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) enum Name {
+pub(in super::super) enum FieldName {
     Method,
     Scheme,
     Authority,
@@ -42,31 +42,31 @@ pub(in super::super) enum Name {
 
 /// An entry of a table.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct TableEntry {
     pub(super) field: Field,
     /// As it counts (RFC 7541 §4.1).
     pub(super) size: usize,
 }
 
-impl Name {
+impl FieldName {
     pub(super) fn parse(name: &[u8]) -> Self {
         match name {
-            b":method" => Name::Method,
-            b":scheme" => Name::Scheme,
-            b":authority" => Name::Authority,
-            b":path" => Name::Path,
-            _ => other(name).map_or(Name::Malformed(name.len()), Name::Other),
+            b":method" => FieldName::Method,
+            b":scheme" => FieldName::Scheme,
+            b":authority" => FieldName::Authority,
+            b":path" => FieldName::Path,
+            _ => other(name).map_or(FieldName::Malformed(name.len()), FieldName::Other),
         }
     }
 
     fn length(&self) -> usize {
         match self {
-            Name::Method => ":method".len(),
-            Name::Scheme => ":scheme".len(),
-            Name::Authority => ":authority".len(),
-            Name::Path => ":path".len(),
-            Name::Other(name) => name.as_str().len(),
-            Name::Malformed(length) => *length,
+            FieldName::Method => ":method".len(),
+            FieldName::Scheme => ":scheme".len(),
+            FieldName::Authority => ":authority".len(),
+            FieldName::Path => ":path".len(),
+            FieldName::Other(name) => name.as_str().len(),
+            FieldName::Malformed(length) => *length,
         }
     }
 }
@@ -77,43 +77,43 @@ fn other(name: &[u8]) -> Option<HeaderName> {
     is_token.then(|| HeaderName::from_lowercase(name).ok())?
 }
 
-impl Counted for Entry {
+impl Counted for TableEntry {
     fn size(&self) -> usize {
         self.size
     }
 }
 
-impl Entry {
-    pub(super) fn new(name: Name, value: Bytes) -> Self {
+impl TableEntry {
+    pub(super) fn new(name: FieldName, value: Bytes) -> Self {
         let size = name.length() + value.len() + OVERHEAD;
         let field = Field::parse(&name, value).unwrap_or(Field::Malformed(name));
         Self { field, size }
     }
 
-    pub(super) fn name(&self) -> Name {
+    pub(super) fn name(&self) -> FieldName {
         match &self.field {
-            Field::Method(_) => Name::Method,
-            Field::Scheme(_) => Name::Scheme,
-            Field::Authority(_) => Name::Authority,
-            Field::Path(_) => Name::Path,
-            Field::Other(name, _) => Name::Other(name.clone()),
+            Field::Method(_) => FieldName::Method,
+            Field::Scheme(_) => FieldName::Scheme,
+            Field::Authority(_) => FieldName::Authority,
+            Field::Path(_) => FieldName::Path,
+            Field::Other(name, _) => FieldName::Other(name.clone()),
             Field::Malformed(name) => name.clone(),
         }
     }
 }
 
 impl Field {
-    fn parse(name: &Name, value: Bytes) -> Option<Self> {
+    fn parse(name: &FieldName, value: Bytes) -> Option<Self> {
         Some(match name {
-            Name::Method => Field::Method(Method::from_bytes(&value).ok()?),
-            Name::Scheme => Field::Scheme(scheme(&value)?),
-            Name::Authority => Field::Authority(authority(value)?),
-            Name::Path => Field::Path(path(value)?),
-            Name::Other(name) => {
+            FieldName::Method => Field::Method(Method::from_bytes(&value).ok()?),
+            FieldName::Scheme => Field::Scheme(scheme(&value)?),
+            FieldName::Authority => Field::Authority(authority(value)?),
+            FieldName::Path => Field::Path(path(value)?),
+            FieldName::Other(name) => {
                 let value = field::value(value)?;
                 (!is_of_connection(name, &value)).then(|| Field::Other(name.clone(), value))?
             }
-            Name::Malformed(_) => return None,
+            FieldName::Malformed(_) => return None,
         })
     }
 }
@@ -215,9 +215,9 @@ pub(super) const STATIC: [(&str, &str); 61] = [
 ];
 
 /// The same, parsed.
-pub(super) static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+pub(super) static ENTRIES: LazyLock<Vec<TableEntry>> = LazyLock::new(|| {
     let entry = |(name, value): &(&'static str, &'static str)| {
-        Entry::new(Name::parse(name.as_bytes()), Bytes::from_static(value.as_bytes()))
+        TableEntry::new(FieldName::parse(name.as_bytes()), Bytes::from_static(value.as_bytes()))
     };
     STATIC.iter().map(entry).collect()
 });

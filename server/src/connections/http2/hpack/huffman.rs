@@ -3,7 +3,7 @@
 //! The code is canonical: codes of one length follow each other in the order of their symbols, and begin where the shorter
 //! ones end. So the lengths say it all.
 
-use super::Malformed;
+use super::MalformedBlock;
 
 /// Bits of each octet's code, and of EOS.
 #[rustfmt::skip]
@@ -102,7 +102,7 @@ const fn shorts() -> [Option<(u8, u8)>; 256] {
 ///
 /// # Errors
 /// A string that contains EOS, or ends with anything but up to seven bits of it.
-pub(super) fn decode(coded: &[u8]) -> Result<Vec<u8>, Malformed> {
+pub(super) fn decode(coded: &[u8]) -> Result<Vec<u8>, MalformedBlock> {
     // No code has fewer than five bits.
     let mut text = Vec::with_capacity(coded.len() * 8 / 5);
     let mut rest = coded.iter();
@@ -126,9 +126,9 @@ pub(super) fn decode(coded: &[u8]) -> Result<Vec<u8>, Malformed> {
         };
         if length > held {
             // What is left can only be the beginning of EOS, and less than an octet.
-            return if held < 8 && bits == u32::MAX { Ok(text) } else { Err(Malformed) };
+            return if held < 8 && bits == u32::MAX { Ok(text) } else { Err(MalformedBlock) };
         }
-        text.push(u8::try_from(symbol).map_err(|_| Malformed)?);
+        text.push(u8::try_from(symbol).map_err(|_| MalformedBlock)?);
         window <<= length;
         held -= length;
     }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(decode(&[]), Ok(vec![]));
         assert_eq!(decode(&[0x07]), Ok(vec![b'0']));
         for wrong in [&[0x00][..], &[0x06], &[0x07, 0xff], &[0xff], &[0xff; 4], &[0xff, 0xff, 0xff, 0xfc], &[0xfe]] {
-            assert_eq!(decode(wrong), Err(Malformed), "{wrong:?}");
+            assert_eq!(decode(wrong), Err(MalformedBlock), "{wrong:?}");
         }
     }
 }
