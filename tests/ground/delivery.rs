@@ -27,9 +27,11 @@ fn understood(workflow: &Path) -> world::tools::Ran {
 }
 
 #[test]
-fn workflow_satisfies_its_auditor_and_script_its_judge() {
-    audited(&ci("github-actions.yml")).succeeded();
-    understood(&ci("github-actions.yml")).succeeded();
+fn workflows_satisfy_their_auditor_and_script_its_judge() {
+    for workflow in [ci("github-actions.yml"), repository().join(".github/workflows/release.yml")] {
+        audited(&workflow).succeeded();
+        understood(&workflow).succeeded();
+    }
     run(Command::new(tool("shellcheck/usr/bin/shellcheck")).arg("--severity=style").arg(ci("publish.sh"))).succeeded();
 }
 

@@ -70,6 +70,45 @@ fn program_that_needs_a_newer_glibc_is_refused() {
     assert_eq!(run(Command::new(&glibc).arg(repository().join("README.md"))).code, Some(2));
 }
 
+/// As crates.io would have them: nothing that they build from lies outside of them, and what is said of them is complete.
+#[test]
+fn crates_can_be_packaged() {
+    let target = tempfile::TempDir::new().expect("a temporary folder");
+    let ran = run(Command::new(env!("CARGO"))
+        .args(["package", "--locked", "--offline", "--allow-dirty", "--no-verify", "--workspace"])
+        .args(["--exclude", "spothost-tests"])
+        .env("CARGO_TARGET_DIR", target.path())
+        .current_dir(repository()));
+    assert!(!ran.err.contains("warning"), "{}", ran.err);
+    ran.succeeded();
+    for (name, within) in [("spothost", "src/main.rs"), ("spothost-server", "src/lib.rs")] {
+        let version = env!("CARGO_PKG_VERSION");
+        let file = target.path().join(format!("package/{name}-{version}.crate"));
+        let listed = run(Command::new("tar").args(["--list", "--gzip", "--file"]).arg(file)).succeeded().out;
+        assert!(listed.contains(&format!("{name}-{version}/{within}")), "{listed}");
+    }
+    let outside = ["agent", "server"].map(|krate| included(&repository().join(krate).join("src")));
+    assert_eq!(outside.concat(), Vec::<String>::new(), "a package of the crate would not have it");
+}
+
+/// The files outside of a crate that its code, without tests, includes.
+fn included(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            found.extend(included(&entry));
+            continue;
+        }
+        let text = fs::read_to_string(&entry).expect("a source");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let above = |line: &&str| {
+            (line.contains("include_str!(") || line.contains("include_bytes!(")) && line.contains("../../")
+        };
+        found.extend(code.lines().filter(above).map(|line| format!("{}: {line}", entry.display())));
+    }
+    found
+}
+
 #[test]
 fn scripts_of_the_release_satisfy_shellcheck() {
     let scripts = ["make", "stage", "glibc", "try", "deb/postinst", "deb/prerm", "deb/postrm"];
