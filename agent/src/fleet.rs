@@ -205,7 +205,7 @@ impl FleetClient {
         }
         Err(Fault::wait(
             doing,
-            format!("the {many} replacements of a day are spent: what is wrong is not the host"),
+            format!("the {many} replacements of a day are used up; the cause is probably not this host"),
             soonest,
         ))
     }
@@ -316,7 +316,7 @@ fn no_fleet() -> Fault {
 fn no_bucket(doing: &str) -> Fault {
     Fault::operator(
         doing,
-        "there is nowhere to count",
+        "no bucket to keep the budget in",
         "keep packages in a bucket: what is spent is counted beside them",
     )
 }

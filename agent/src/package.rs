@@ -252,7 +252,7 @@ impl Packages {
     /// A disk that has no room for one more package may have it once the versions before are let go of.
     fn make_room(&self, incoming: &std::path::Path, length: u64) -> Result<(), Fault> {
         if let (Err(_), Some(held)) = (room::room(incoming, length), &self.held) {
-            tracing::warn!("the versions before are let go of, to make room for the next one");
+            tracing::warn!("older versions are deleted to free disk space for the next one");
             held.site.forget_all();
         }
         room::room(incoming, length)

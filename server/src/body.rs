@@ -122,7 +122,7 @@ impl Body {
         self.account = Some(account);
     }
 
-    /// Hands the account to whoever knows better when the content is handed over.
+    /// Hands the account to HTTP/2, which knows better when the content is handed over.
     pub(crate) fn discharge(&mut self) -> Option<Account> {
         self.account.take()
     }

@@ -46,7 +46,7 @@ impl Bound {
     }
 
     /// Uses listeners that were made by someone else, such as systemd's socket activation. They are shared by all threads,
-    /// and connections that wait in them at the end are left to whoever holds them next.
+    /// and connections that wait in them at the end are left to the process that holds them next.
     ///
     /// # Errors
     /// [`BindError`] if they are no listening sockets.

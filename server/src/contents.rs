@@ -1,4 +1,4 @@
-//! The files of a package, for whoever unpacks it.
+//! The files of a package, for programs that unpack it.
 
 use std::io;
 

@@ -25,7 +25,7 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration:
 pub(crate) struct Port {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
-    /// Whether the socket is shared with whoever passed it on, so that it must be left as it was.
+    /// Whether another process passed it on and shares it, so that it must be left as it was.
     pub(crate) lent: bool,
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// So many of a thing at most, and of one client at most so many of them.
+/// A cap on how many of a thing there are, in all and for one client.
 #[derive(Debug)]
 pub(crate) struct Quota {
     taken: Mutex<Shares>,

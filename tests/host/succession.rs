@@ -85,7 +85,7 @@ async fn broken_package_makes_no_endless_row_of_replacements() {
     let first_id = first().await;
     eventually("it is replaced", LONG, async || first().await.is_some_and(|id| Some(id) != first_id)).await;
     let second = fleet.members().remove(0);
-    eventually("the second one stays", LONG, async || second.has_said("1 replacements of a day are spent")).await;
+    eventually("the second one stays", LONG, async || second.has_said("1 replacements of a day are used up")).await;
     assert_eq!(second.role(), "failed");
     assert_eq!(fleet.members().len(), 1);
 }

@@ -18,7 +18,7 @@ pub fn way_to_aws(metadata: &Metadata, mut host: watch::Receiver<Option<Host>>) 
                 Err(_) => return,
             },
         };
-        tracing::info!(region, "way to AWS");
+        tracing::info!(region, "AWS clients are ready");
         yields.send_replace(Some(login.in_region(region).await));
         yields.closed().await;
     });

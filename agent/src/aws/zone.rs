@@ -204,7 +204,7 @@ impl Zone {
     /// the right, so the shortest comes first.
     ///
     /// # Errors
-    /// What Route 53 refuses; a zone without NS records, which there is none.
+    /// What Route 53 refuses; a zone without NS records, which is never valid.
     pub async fn apex(&self) -> Result<Apex, Fault> {
         let doing = format!("reading the first records of zone {}", self.id);
         // A and AAAA come before NS, and every host may have one of each at this name: a page as large as there is.

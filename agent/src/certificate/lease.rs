@@ -43,7 +43,7 @@ impl Lease {
     /// answer, unless the caller would rather `insist`: a certificate should not have to wait for a bucket.
     pub(super) async fn take(object: Option<LeaseObject>, holder: &str, insist: bool) -> Result<Lease, Fault> {
         let Some(object) = object else { return Ok(Lease { held: None }) };
-        let asked = match in_time("asking for leave to order", object.ask(holder, LIFE)).await {
+        let asked = match in_time("acquiring the order lease", object.ask(holder, LIFE)).await {
             Err(fault) if !insist => Asked::Denied(fault),
             asked => asked?,
         };
@@ -54,7 +54,7 @@ impl Lease {
             }
             Asked::Theirs { holder, left } => {
                 let wait = left.min(Duration::from_secs(2)).max(Duration::from_millis(200));
-                Err(Fault::wait("asking for leave to order a certificate", format!("{holder} orders one"), wait))
+                Err(Fault::wait("acquiring the order lease", format!("{holder} orders one"), wait))
             }
             Asked::Denied(fault) => {
                 tracing::warn!(%fault, "ordering without a lease");

@@ -39,30 +39,30 @@ pub(super) struct Leaf {
     pub dice: f64,
 }
 
-/// What is to be done.
+/// What to do about the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Nothing before that instant.
     Keep(OffsetDateTime),
-    /// A certificate is to be had.
+    /// Order a certificate now.
     Order(Order),
-    /// One is to be had, but not before an instant.
+    /// Order one, but not before an instant.
     Wait {
-        /// Why one is to be had.
+        /// Why to order.
         why: String,
         /// Why not yet.
         not: NotBefore,
     },
 }
 
-/// How a certificate is to be had.
+/// An order of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Order {
-    /// Why one is.
+    /// Why it is placed.
     pub why: String,
     /// From which CA, as its place in [`Wanted::authorities`].
     pub authority: usize,
-    /// Whether the order that is under way there is gone on with.
+    /// Whether it resumes the order that is pending there.
     pub resumes: bool,
     /// Whether it replaces the certificate that is stored.
     pub replaces: bool,

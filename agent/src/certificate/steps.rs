@@ -216,7 +216,7 @@ impl<'a> Run<'a> {
     pub(super) fn ended(self) -> (Ended, Strikes) {
         let ended = match self.at {
             At::Over(ended) => ended,
-            _ => Err(Fault::retry(DOING, "it came to no end")),
+            _ => Err(Fault::retry(DOING, "the run did not finish")),
         };
         (ended, self.strikes)
     }
@@ -285,7 +285,7 @@ impl<'a> Run<'a> {
             (At::Prove, _) => At::Confirm(Next::Finalize),
             (At::Finalize, _) => At::Fetch,
             (At::Fetch, Came::Fetched(issued)) => self.fetched(issued, now),
-            _ => self.end(Err(Fault::retry(DOING, "a step that came to something else"))),
+            _ => self.end(Err(Fault::retry(DOING, "internal error: a step had an outcome of another step"))),
         };
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn count(counters: Arc<Counters>, board: Board) {
 pub(super) async fn tell_metrics(address: SocketAddr, counters: Arc<Counters>) {
     match metrics::serve(address, counters).await {
         Ok(never) => match never {},
-        Err(error) => tracing::error!(%address, %error, "[serve] metrics are not told"),
+        Err(error) => tracing::error!(%address, %error, "the metrics endpoint of [serve] did not start"),
     }
 }
 

@@ -103,7 +103,7 @@ impl RollingReplacement {
     pub fn next(&self, fleet: &FleetState, members: &[Member]) -> Step {
         let (old, new): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|member| self.old.contains(&member.id));
         if let Some(wrong) = new.iter().find(|member| member.is_ready() && self.is_wanted(member) == Some(false)) {
-            let says = |what: &Option<String>| what.clone().unwrap_or_else(|| "none that it says".to_owned());
+            let says = |what: &Option<String>| what.clone().unwrap_or_else(|| "not reported".to_owned());
             let why = format!(
                 "{} runs the program {} and serves the package {}",
                 wrong.id,

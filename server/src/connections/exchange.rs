@@ -1,4 +1,4 @@
-//! From a request to a response that is accounted for, whatever the protocol and whoever answers.
+//! From a request to a response that is accounted for, for each protocol and each handler.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,4 @@
-//! What frames a response, whatever the protocol and whoever answers: its length, whether it has content at all, and the fields
+//! What frames a response, for each protocol and each handler: its length, whether it has content at all, and the fields
 //! that are the wire's alone.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};

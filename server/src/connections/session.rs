@@ -18,7 +18,7 @@ use tokio_rustls::{rustls::ServerConnection, server::TlsStream};
 
 use super::{tcp::Tcp, writable::poll_writable};
 
-/// How many bytes are sealed before the kernel is asked whether it takes more. Once it does, it takes that much at least.
+/// Bytes that are encrypted between two questions to the kernel whether it takes more. Once it does, it takes that much at least.
 const UNASKED: usize = 32 * 1024;
 
 /// A session whose handshake is over.

@@ -1,4 +1,4 @@
-//! Responses that are no file's.
+//! Responses without a file.
 
 use std::time::Duration;
 

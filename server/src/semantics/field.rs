@@ -35,7 +35,7 @@ pub(crate) fn value(bytes: Bytes) -> Option<HeaderValue> {
 
 /// A `Content-Length` (RFC 9110 §8.6), read as its bytes come: digits and nothing else.
 ///
-/// A list of lengths is none, even if all of them are the same: RFC 9110 §8.6 allows to refuse it, and whoever sends one has
+/// A list of lengths is none, even if all of them are the same: RFC 9110 §8.6 allows to refuse it, and a client that sends one has
 /// been confused by somebody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Length {

@@ -107,7 +107,7 @@ impl Store {
     pub(super) fn lease(&mut self, host: usize, now: OffsetDateTime) -> Result<(), Fault> {
         match self.lease {
             Some(Lease { holder, until }) if holder != host && until.is_none_or(|until| until > now) => {
-                Err(Fault::wait("asking for leave", "another host orders", std::time::Duration::from_secs(2)))
+                Err(Fault::wait("acquiring the order lease", "another host orders", std::time::Duration::from_secs(2)))
             }
             _ => {
                 self.lease = Some(Lease { holder: host, until: None });

@@ -232,7 +232,7 @@ impl Protocol {
         self.reset.contains(&id)
     }
 
-    /// Ends a stream with an error of the client's (§5.4.2); so many may be made to cost a reset (CVE-2025-8671).
+    /// Ends a stream with an error of the client's (§5.4.2); bounded against MadeYouReset (CVE-2025-8671).
     pub(super) fn reset(&mut self, id: u32, code: ErrorCode, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         self.errors += 1;
         if self.errors > self.bounds.errors {

@@ -10,7 +10,7 @@ use http::{
 use super::hpack::{Field, RefusedBlock, Sink};
 use crate::{connections::RequestBody, semantics::field::Length};
 
-/// A head that is so many times larger than is wanted is not answered: to unpack it is what it was sent for.
+/// A field list of more than so many times the limit closes the connection: unpacking it is the attack (HPACK bomb).
 const BOMB: usize = 16;
 
 /// A request that breaks the rules of its form (§8.1.1).
@@ -22,7 +22,7 @@ thread_local! {
     static SPARE: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Room for so many requests is kept at most, and for so many fields of each.
+/// How many spare requests are kept, and the most fields that one of them has room for.
 const MOST_SPARE: usize = 32;
 
 /// Leaves the room of a request that was answered to the next one.
