@@ -45,7 +45,8 @@ impl World {
                     (host.ahead, host.knows) = (ahead, knows);
                     self.say(|| format!("the clock of i-{number:04} is off by {ahead} s, known: {knows}"));
                 }
-                15 if self.fleet(number).target > self.fleet(number).rest => {
+                // Not in the moment in which a host leaves: both would lower the target, and EC2 knows no condition for either.
+                15 if self.fleet(number).target > self.fleet(number).rest && !self.has_its_turn(number) => {
                     self.say(|| "somebody lowers the target, and lets the fleet choose".to_owned());
                     self.fleet_mut(number).target -= 1;
                     self.shed(self.hosts[&number].region);
@@ -53,6 +54,12 @@ impl World {
                 _ => {}
             },
         }
+    }
+
+    /// Whether it is the turn of a host of that one's fleet to leave.
+    fn has_its_turn(&self, number: u32) -> bool {
+        let turn = self.fleet(number).turn.filter(|(_, until)| self.now < *until);
+        turn.is_some_and(|(holder, _)| self.hosts[&holder].lives())
     }
 
     /// A fleet is scaled to one more and left alone; not before anybody has noted how many hosts it has at rest.

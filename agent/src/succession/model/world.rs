@@ -98,7 +98,8 @@ impl World {
 
     /// The end of the story so far.
     pub(super) fn told(&self) -> String {
-        self.story[self.story.len().saturating_sub(60)..].join("\n")
+        let most = std::env::var("SPOTHOST_LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or(60);
+        self.story[self.story.len().saturating_sub(most)..].join("\n")
     }
 
     /// Launches a host in that region; its number.
