@@ -23,6 +23,7 @@ use crate::{
     place::PackagePlace,
     presence::{self, Presence},
     routing::{self, MovingElasticIp, MovingRecords, Multivalue, Router},
+    status::Status,
     succession::{Sources, Standpoint, Succession},
 };
 
@@ -57,6 +58,8 @@ pub struct Wiring<'a> {
     pub departing: Departing,
     /// Whether it has drained.
     pub drained: watch::Receiver<bool>,
+    /// How it is doing, to be told beside the packages.
+    pub status: watch::Receiver<Status>,
 }
 
 /// What the keepers decide for the host as a whole.
@@ -73,7 +76,7 @@ pub struct Decided {
 
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
 pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
-    let Wiring { config, folders, https, feeds, signals, departing, drained } = wiring;
+    let Wiring { config, folders, https, feeds, signals, departing, drained, status } = wiring;
     let (host, aws, outlook) = instance(config, signals, &departing, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let packages = runner.keep(packages).await.held;
@@ -107,7 +110,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     }
     let away = names.as_ref().map(|names| names.departed.clone());
     if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, host) {
-        let sources = presence::Sources { host, packages, answering, names };
+        let sources = presence::Sources { host, packages, answering, names, status };
         runner.keep(Presence::new(sources, place.clone(), aws.clone())).await;
     }
     let handed_over = succession.as_ref().map(|succession| succession.departed.clone());

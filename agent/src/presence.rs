@@ -1,11 +1,12 @@
-//! Keeper: what this host serves, told beside the packages.
+//! Keeper: what this host serves and how it is, told beside the packages.
 //!
-//! Publishers read there who serves which version. It is written when that changes and never as a sign of life; nothing
-//! here depends on it, so a missing permission is noted and left.
+//! Publishers read there who serves which version, and operators without a shell on the host its status. It is written when what
+//! is served changes or a part begins or ends to fail, with the status of that moment, and never as a sign of life; nothing here
+//! depends on it, so a missing permission is noted and left.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     aws::{Aws, Host, papers::Papers},
@@ -17,15 +18,16 @@ use crate::{
     listener::Answering,
     package::Package,
     place::Bucket,
-    status::Part,
+    status::{HostPhase, Part, Status},
 };
 
 /// Changes within this time are told as one.
 const GATHER: Duration = Duration::from_millis(200);
 /// The longest pause before it is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
-/// How often it is compared with what was told; every change is a reason to compare it at once.
-const LOOK: Duration = Duration::from_secs(3600);
+/// How often it is compared with what was told. Every change of what is served is a reason to compare it at once; of what fails
+/// it is not, so that a part which fails now and then costs one write a minute at most.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// What the account is made from.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub struct Sources {
     pub answering: Kept<Answering>,
     /// Where the names lead; none where it keeps none.
     pub names: Option<Yield<Leads>>,
+    /// How it is.
+    pub status: watch::Receiver<Status>,
 }
 
 /// Keeper of the host's document.
@@ -56,6 +60,8 @@ pub struct Seen {
     /// What is to be told, if there is anything to tell.
     wanted: Option<HostDocument>,
     told: Option<HostDocument>,
+    /// Whether how it is has become another than what was told.
+    changed: bool,
     denied: Option<Fault>,
 }
 
@@ -119,30 +125,42 @@ impl Keeper for Presence {
     }
 
     async fn observe(&mut self) -> Result<Seen, Fault> {
-        let wanted = self.sources.presence().filter(|_| self.aws.borrow().is_some());
-        if let (Some(wanted), None, None) = (&wanted, &self.told, &self.denied) {
-            let read = self.papers()?.read(&self.key(&wanted.instance)).await;
+        let host = self.sources.host.borrow().clone().filter(|_| self.aws.borrow().is_some());
+        let serves = self.sources.presence().filter(|_| host.is_some());
+        let troubles = self.sources.status.borrow().troubles();
+        if let (Some(host), None, None) = (&host, &self.told, &self.denied)
+            && (serves.is_some() || !troubles.is_empty())
+        {
+            let read = self.papers()?.read(&self.key(&host.instance)).await;
             let before = self.unless_denied(read)?;
             // It is this host's own, whatever version of the program wrote it: one that cannot be read is written anew.
             self.told = Some(before.and_then(|text| HostDocument::read(&text).ok()));
         }
-        Ok(Seen { wanted, told: self.told.clone().flatten(), denied: self.denied.clone() })
+        let told = self.told.clone().flatten();
+        // What it said last of what it serves holds until that is settled again.
+        let wanted = serves.or_else(|| told.clone()).or_else(|| {
+            let host = host.filter(|_| !troubles.is_empty())?;
+            Some(self.sources.document(host, HostRole::Booting))
+        });
+        let changed = has_changed(told.as_ref(), &self.sources.status.borrow());
+        Ok(Seen { wanted, told, changed, denied: self.denied.clone() })
     }
 
-    fn judge(&self, Seen { wanted, told, denied }: Seen) -> Judgement<Told, Box<HostDocument>> {
+    fn judge(&self, Seen { wanted, told, changed, denied }: Seen) -> Judgement<Told, Box<HostDocument>> {
         if let Some(fault) = denied {
             return Judgement::Kept(Told::Denied(fault.to_string()));
         }
         match wanted {
             None => Judgement::Kept(Told::Nothing),
-            Some(wanted) if wanted.says_the_same_as(told.as_ref()) => {
-                Judgement::Kept(Told::Serves(wanted.etag.unwrap_or_default()))
+            Some(wanted) if wanted.says_the_same_as(told.as_ref()) && !changed => {
+                Judgement::Kept(wanted.etag.map_or(Told::Nothing, Told::Serves))
             }
             Some(wanted) => Judgement::Drifted { drift: Box::new(wanted), meanwhile: None },
         }
     }
 
-    async fn converge(&mut self, document: Box<HostDocument>) -> Result<(), Fault> {
+    async fn converge(&mut self, mut document: Box<HostDocument>) -> Result<(), Fault> {
+        document.status = Some(self.sources.status.borrow().snapshot());
         let written = self.papers()?.write(&self.key(&document.instance), document.text()).await;
         self.unless_denied(written)?;
         self.told = Some(self.denied.is_none().then_some(*document));
@@ -170,20 +188,30 @@ impl Keeper for Presence {
     }
 }
 
+/// Whether a part has begun or ended to fail since that was told, or the boot is over: the first word of what is served mostly comes
+/// a moment before that. A process that boots again is no news.
+fn has_changed(told: Option<&HostDocument>, now: &Status) -> bool {
+    let told = told.and_then(|told| Status::of_snapshot(told.status.as_ref()?));
+    let booted = |told: &Status| told.phase == HostPhase::Booting && now.phase != HostPhase::Booting;
+    now.troubles() != told.as_ref().map(Status::troubles).unwrap_or_default() || told.as_ref().is_some_and(booted)
+}
+
 impl Sources {
     /// What this host serves; none before it answers, or while it is not settled how it stands to the names.
     fn presence(&self) -> Option<HostDocument> {
         let host = self.host.borrow().clone()?;
         let etag = self.answering.borrow().as_ref()?.release.clone();
         let version = self.packages.borrow().as_ref().filter(|p| p.release.etag == etag)?.release.named.clone();
-        let address = host.public().map(|address| address.to_string());
-        Some(HostDocument {
-            version,
-            etag: Some(etag),
-            address,
+        Some(HostDocument { version, etag: Some(etag), ..self.document(host, self.role()?) })
+    }
+
+    /// The document of `host` in that role, without a package.
+    fn document(&self, host: Host, role: HostRole) -> HostDocument {
+        HostDocument {
+            address: host.public().map(|address| address.to_string()),
             program: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            ..HostDocument::of(host.instance, self.role()?, clock::now())
-        })
+            ..HostDocument::of(host.instance, role, clock::now())
+        }
     }
 
     fn role(&self) -> Option<HostRole> {
@@ -197,7 +225,7 @@ impl Sources {
 
     /// Resolves when something has changed that the account is made from; never, where nothing can any more.
     async fn changed(&mut self, aws: &mut Kept<Aws>) {
-        let Sources { host, packages, answering, names } = self;
+        let Sources { host, packages, answering, names, status: _ } = self;
         let names = async {
             match names {
                 Some(names) => names.changed().await,
@@ -224,6 +252,7 @@ mod tests {
     use crate::{
         aws::host::tests::host,
         claim::{Claim, Elsewhere, LeadsHere},
+        status::Board,
     };
 
     #[test]
@@ -263,7 +292,7 @@ mod tests {
         };
         let place = Bucket { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
         let presence = Presence::new(sources(None), place, watch::channel(None).1);
-        let judged = |wanted, told, denied| presence.judge(Seen { wanted, told, denied });
+        let judged = |wanted, told, denied| presence.judge(Seen { wanted, told, changed: false, denied });
         assert_eq!(judged(None, None, None), Judgement::Kept(Told::Nothing));
         let one = document("\"1\"");
         let other = document("\"2\"");
@@ -276,8 +305,50 @@ mod tests {
         assert!(Presence::notes(&held)[0].contains("AccessDenied"), "{held:?}");
     }
 
+    #[test]
+    fn document_is_written_again_when_the_boot_is_over_and_when_a_part_begins_or_ends_to_fail() {
+        let board = Board::new("www.example.org");
+        let part = board.place(Part::Certificate, &[]);
+        let status = || board.watch().borrow().clone();
+        let soon = Duration::from_secs(9);
+        let boots = status();
+        part.kept("a certificate", Vec::new(), soon);
+        let serves = status();
+        part.failed(&Fault::retry("renewing", "timeout"), 1, soon);
+        let failed_once = status();
+        part.failed(&Fault::retry("renewing", "timeout"), 2, soon);
+        let fails = status();
+        part.failed(&Fault::retry("renewing", "timeout again"), 3, soon);
+        let fails_again = status();
+        let table = [
+            ("nothing was told", None, &serves, false),
+            ("nothing was told of what fails", None, &fails, true),
+            ("the boot is over", Some(&boots), &serves, true),
+            ("a process boots again", Some(&serves), &boots, false),
+            ("one more try cures it", Some(&serves), &failed_once, false),
+            ("it begins to fail", Some(&serves), &fails, true),
+            ("it fails as before", Some(&fails), &fails_again, false),
+            ("it fails no more", Some(&fails), &serves, true),
+        ];
+        let place = Bucket { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
+        let presence = Presence::new(sources(None), place, watch::channel(None).1);
+        for (what, told, now, is_written) in table {
+            let document = HostDocument {
+                etag: Some("\"1\"".to_owned()),
+                status: told.map(Status::snapshot),
+                ..HostDocument::of("i-a".to_owned(), HostRole::Owner, OffsetDateTime::UNIX_EPOCH)
+            };
+            let changed = has_changed(told.map(|_| &document), now);
+            assert_eq!(changed, is_written, "{what}");
+            let judged =
+                presence.judge(Seen { wanted: Some(document.clone()), told: Some(document), changed, denied: None });
+            assert_eq!(matches!(judged, Judgement::Drifted { .. }), is_written, "{what}: {judged:?}");
+        }
+    }
+
     fn sources(names: Option<Yield<Leads>>) -> Sources {
         let (host, packages) = (watch::channel(None).1, watch::channel(None).1);
-        Sources { host, packages, answering: watch::channel(None).1, names }
+        let status = Board::new("www.example.org").watch();
+        Sources { host, packages, answering: watch::channel(None).1, names, status }
     }
 }

@@ -77,6 +77,7 @@ pub async fn run(
             signals: Some(signals),
             departing,
             drained: drains,
+            status: board.watch(),
         },
         &mut runner,
     )

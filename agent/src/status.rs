@@ -15,6 +15,7 @@ mod board;
 mod file;
 mod going;
 mod role;
+mod snapshot;
 pub mod systemd;
 
 pub use board::{Board, Place};
@@ -22,6 +23,7 @@ pub use file::{read, write, write_changes};
 pub use going::Going;
 pub(crate) use going::SIGNAL_HARD;
 pub use role::Role;
+pub use snapshot::Trouble;
 
 /// The parts of a host, in boot order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod afar;
 mod archives;
 mod authorities;
 mod boots;

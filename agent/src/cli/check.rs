@@ -64,14 +64,16 @@ impl Check {
 
 async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
     let mut looking = Looking { findings: Vec::new() };
+    let board = Board::new(config.domain.as_str());
     let wiring = Wiring {
         config,
         folders,
         https: config.listen.https,
         feeds: None,
         signals: None,
-        departing: Departing::new(Board::new(config.domain.as_str())),
+        departing: Departing::new(board.clone()),
         drained: watch::channel(false).1,
+        status: board.watch(),
     };
     let decided = boot::wire(wiring, &mut looking).await;
     let mut findings = looking.findings;

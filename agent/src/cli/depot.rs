@@ -8,7 +8,7 @@ use super::{BAD_CONFIGURATION, CONFIGURATION, Stop};
 use crate::{
     aws::{Login, configured_region, depot::Depot, metadata::Metadata},
     config::Config,
-    place::{Name, PackagePlace},
+    place::{Bucket, Name, PackagePlace},
 };
 
 /// Where packages are published.
@@ -58,10 +58,21 @@ impl Published {
         Ok((config.package, Some(config.domain)))
     }
 
-    /// The bucket that is.
+    /// Whether a place other than that of a host's own configuration is named.
+    pub(super) fn is_named(&self) -> bool {
+        self.at.is_some() || self.config != Path::new(CONFIGURATION)
+    }
+
+    /// The way to that bucket.
     pub(super) async fn depot(&self) -> Result<Depot, Stop> {
+        let place = self.bucket()?;
+        Ok(Depot::new(&way_to_aws().await?, place))
+    }
+
+    /// Which bucket that is, and which folder of it.
+    pub(super) fn bucket(&self) -> Result<Bucket, Stop> {
         match self.place()?.0 {
-            PackagePlace::Bucket(place) => Ok(Depot::new(&way_to_aws().await?, place)),
+            PackagePlace::Bucket(place) => Ok(place),
             PackagePlace::Disk(path) => {
                 let said = format!("{} keeps no releases: only a bucket does", path.display());
                 Err(Stop::new(BAD_CONFIGURATION, said))

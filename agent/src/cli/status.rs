@@ -1,19 +1,36 @@
-//! `spothost status`: what the running agent is doing.
+//! `spothost status`: what the running agent is doing, here or on another host.
 
 use std::{io, process::ExitCode};
 
 use clap::Args;
 
-use super::{Runtime, Stop, first, table, timeline};
+use super::{BAD_CONFIGURATION, Runtime, Stop, depot::Published, first, table, timeline};
 use crate::{
     clock::{moment, time_of_day},
     documents::layout,
     status::{HostPhase, PartStatus, Status, read},
 };
 
-/// Show what the running agent is doing.
+mod remote;
+
+/// Show what the running agent is doing, here or on another host.
+///
+/// Hosts leave their status in the bucket, beside the packages, when it changes. With --all or --host it is read there, from any machine with the rights of an operator or a publisher.
 #[derive(Args)]
+#[command(after_help = "\
+Exit codes:
+  0   the agent serves; with --all every host that is shown serves, or stands aside for the owner of the names
+  1   it does not, or there is no status
+  64  the configuration cannot be used")]
 pub(super) struct Show {
+    /// Show all hosts that have left their status in the bucket, except those that have ended.
+    #[arg(long, conflicts_with = "host")]
+    all: bool,
+    /// Show the host with that instance id or address.
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    #[command(flatten)]
+    published: Published,
     #[command(flatten)]
     runtime: Runtime,
     /// Print JSON.
@@ -23,6 +40,12 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
+        if self.all || self.host.is_some() {
+            return remote::tell(self.host.as_deref(), &self.published, self.json);
+        }
+        if self.published.is_named() {
+            return Err(Stop::new(BAD_CONFIGURATION, "--at and --config name a bucket: say --all or --host, too"));
+        }
         let path = first(&self.runtime.runtime_dir).join(layout::STATUS);
         let status = read(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
@@ -35,15 +58,15 @@ impl Show {
             let text = serde_json::to_string_pretty(&status).map_err(|error| Stop::new(1, error))?;
             anstream::println!("{text}");
         } else {
-            show(&status);
+            show(&status, if is_alive(status.pid) { "" } else { ", which no longer runs" });
         }
         Ok(if status.phase == HostPhase::Serving { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
 
-fn show(status: &Status) {
+/// Shows a status, with what is known of its process.
+fn show(status: &Status, running: &str) {
     anstream::println!("{} is {}", status.domain, table::painted_host(status.phase));
-    let running = if is_alive(status.pid) { "" } else { ", which no longer runs" };
     anstream::println!(
         "process {}{running}, spothost {}, started {}",
         status.pid,
@@ -72,7 +95,10 @@ fn show(status: &Status) {
     for part in &status.parts {
         show_troubles(part);
     }
-    anstream::println!("\n{}", timeline::drawn(&status.boot));
+    // A report that would be too large leaves it out.
+    if !status.boot.is_empty() {
+        anstream::println!("\n{}", timeline::drawn(&status.boot));
+    }
 }
 
 fn show_troubles(part: &PartStatus) {

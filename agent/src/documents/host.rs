@@ -1,13 +1,14 @@
-//! What a host serves, told beside the packages.
+//! What a host serves and how it is, told beside the packages.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{Document, FIRST, Version, first, lenient, lenient_time, never};
 
-/// What a host serves, in which role. Written when that changes, and never as a sign of life: an instance that is gone has left
+/// What a host serves, in which role, and how it is. Written when one of these changes, and never as a sign of life: an instance that is gone has left
 /// its last word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostDocument {
@@ -34,6 +35,10 @@ pub struct HostDocument {
     /// Version of the program that it runs.
     #[serde(default, deserialize_with = "lenient")]
     pub program: Option<String>,
+    /// Its status when this was written, as `spothost status --json` tells it there, with texts cut short; none of earlier
+    /// versions. Not read here: it is the board's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Value>,
 }
 
 /// How a host stands to the names.
@@ -46,6 +51,8 @@ pub enum HostRole {
     Standby,
     /// It touches no names.
     Serving,
+    /// It has not come to serve yet.
+    Booting,
     /// Another word: of a later version, or of a reader that knows better.
     Other(String),
 }
@@ -53,7 +60,17 @@ pub enum HostRole {
 impl HostDocument {
     /// What `instance` says that it serves.
     pub fn of(instance: String, role: HostRole, since: OffsetDateTime) -> HostDocument {
-        HostDocument { format: FIRST, instance, role, version: None, etag: None, since, address: None, program: None }
+        HostDocument {
+            format: FIRST,
+            instance,
+            role,
+            version: None,
+            etag: None,
+            since,
+            address: None,
+            program: None,
+            status: None,
+        }
     }
 
     /// The version of the package that it serves, where it is a name that this program gives.
@@ -71,9 +88,11 @@ impl HostDocument {
         self.role == HostRole::Owner
     }
 
-    /// Whether both say the same, whenever they were written.
+    /// Whether both say the same of what is served, whenever they were written.
     pub fn says_the_same_as(&self, other: Option<&HostDocument>) -> bool {
-        other.is_some_and(|other| HostDocument { since: self.since, ..other.clone() } == *self)
+        let same =
+            |other: &HostDocument| HostDocument { since: self.since, status: self.status.clone(), ..other.clone() };
+        other.is_some_and(|other| same(other) == *self)
     }
 }
 
@@ -93,6 +112,7 @@ impl From<String> for HostRole {
             "owner" => HostRole::Owner,
             "standby" => HostRole::Standby,
             "serving" => HostRole::Serving,
+            "booting" => HostRole::Booting,
             _ => HostRole::Other(word),
         }
     }
@@ -110,6 +130,7 @@ impl fmt::Display for HostRole {
             HostRole::Owner => "owner",
             HostRole::Standby => "standby",
             HostRole::Serving => "serving",
+            HostRole::Booting => "booting",
             HostRole::Other(word) => word,
         })
     }

@@ -200,6 +200,8 @@ impl Said {
         said.verdicts = said.beside(depot, verdicts).await?;
         let hosts = objects.iter().filter(|object| layout.is_host(&object.key));
         said.hosts = of_today(said.beside(depot, hosts).await?);
+        // How they are `spothost status` tells.
+        said.hosts.iter_mut().for_each(|host| host.document.status = None);
         Ok(said)
     }
 

@@ -1,0 +1,171 @@
+//! `spothost status --all` and `--host`: the status that hosts leave in the bucket, read from anywhere.
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::{
+    super::{
+        NOT_AS_IT_SHOULD_BE, Stop,
+        depot::{Published, way_to_aws},
+        runtime,
+    },
+    show,
+};
+use crate::{
+    aws::{Aws, Told, depot::Depot, instances::Instances},
+    clock::{self, moment},
+    documents::{Document as _, HostDocument, HostRole, Layout, Release, layout::HOSTS},
+    fault::Fault,
+    place::Bucket,
+    status::{HostPhase, Status},
+};
+
+/// No more of the newest documents are read than this: hosts come and go, and leave their last word.
+const MOST_READ: usize = 50;
+/// Bytes of such a document; a larger object is none.
+const LARGEST: u64 = 64 << 10;
+const AT_ONCE: usize = 8;
+
+/// What a host has left, and from when it is.
+#[derive(Serialize)]
+struct Left {
+    /// What it serves, and how it was then.
+    #[serde(flatten)]
+    host: HostDocument,
+    /// When it was written, by S3's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    written: OffsetDateTime,
+    /// What EC2 says of the instance: `runs`, `ended` or `unknown`; none where EC2 could not be asked.
+    ec2: Option<&'static str>,
+}
+
+/// Tells the status of the host with that instance id or address; without one that of all which EC2 does not say have ended.
+pub(super) fn tell(host: Option<&str>, published: &Published, json: bool) -> Result<ExitCode, Stop> {
+    let place = published.bucket()?;
+    let left = runtime()?.block_on(async {
+        let aws = way_to_aws().await?;
+        left(&aws, &place).await
+    })?;
+    let shown: Vec<Left> = match host {
+        Some(host) => left.into_iter().filter(|left| left.is_of(host)).take(1).collect(),
+        None => left.into_iter().filter(|left| left.ec2 != Some("ended")).collect(),
+    };
+    let Some(first) = shown.first() else {
+        let whose = host.map_or_else(|| "no host".to_owned(), |host| format!("no host {host}"));
+        let said = format!(
+            "{whose} has left its status in {place}{HOSTS}: one that did not get as far has reported to failed/ in its bucket"
+        );
+        return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
+    };
+    if json {
+        let text = match host {
+            Some(_) => serde_json::to_string_pretty(first),
+            None => serde_json::to_string_pretty(&shown),
+        };
+        anstream::println!("{}", text.map_err(|error| Stop::new(1, error))?);
+    } else {
+        for (number, left) in shown.iter().enumerate() {
+            if number > 0 {
+                anstream::println!();
+            }
+            left.show();
+        }
+    }
+    let well = shown.iter().all(Left::is_well);
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_IT_SHOULD_BE) })
+}
+
+/// What hosts have left beside the packages, the newest first.
+async fn left(aws: &Aws, place: &Bucket) -> Result<Vec<Left>, Stop> {
+    let depot = Depot::new(aws, place.clone());
+    let layout = Layout::new(&place.prefix);
+    let listed = depot.list(HOSTS).await?;
+    let is_host = |object: &Release| layout.is_host(&object.key) && object.length <= LARGEST;
+    let mut objects: Vec<Release> = listed.into_iter().filter(is_host).collect();
+    objects.sort_unstable_by_key(|object| std::cmp::Reverse(object.modified));
+    objects.truncate(MOST_READ);
+    let read = objects.into_iter().map(|object| {
+        let depot = &depot;
+        async move { Ok::<_, Fault>((depot.read(&object.key, None).await?, object)) }
+    });
+    let read: Vec<_> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+    let mut left = Vec::new();
+    for (text, object) in read {
+        // One that is not there any more was deleted meanwhile.
+        let Some(text) = text else { continue };
+        match HostDocument::read(&text) {
+            Ok(host) => left.push(Left { host, written: object.modified, ec2: None }),
+            Err(why) => {
+                let cure = "delete that object: no host has written it";
+                anstream::eprintln!("warning: {}", why.fault(format!("reading {}", object.key), cure));
+            }
+        }
+    }
+    let ids: Vec<String> = left.iter().map(|left| left.host.instance.clone()).collect();
+    // Without that right, or the adapters of EC2, all are told.
+    let known = Instances::new(aws).told_of(&ids).await.ok();
+    for left in &mut left {
+        left.ec2 = known.as_ref().map(|known| in_a_word(known, &left.host.instance));
+    }
+    Ok(left)
+}
+
+fn in_a_word(known: &BTreeMap<String, Told>, instance: &str) -> &'static str {
+    match known.get(instance) {
+        Some(Told::Runs) => "runs",
+        Some(Told::Ended) => "ended",
+        Some(Told::Unknown) | None => "unknown",
+    }
+}
+
+impl Left {
+    fn is_of(&self, host: &str) -> bool {
+        self.host.instance == host || self.host.address.as_deref() == Some(host)
+    }
+
+    /// The status, as far as this version of the program understands it.
+    fn status(&self) -> Option<Status> {
+        Status::of_snapshot(self.host.status.as_ref()?)
+    }
+
+    /// Whether nothing was wrong; of a host that says nothing of that, whether it is not known to boot.
+    fn is_well(&self) -> bool {
+        match self.status() {
+            Some(status) => matches!(status.phase, HostPhase::Serving | HostPhase::StandingAside),
+            None => self.host.role != HostRole::Booting,
+        }
+    }
+
+    fn show(&self) {
+        let host = &self.host;
+        let address = host.address.as_ref().map_or_else(String::new, |address| format!(" at {address}"));
+        anstream::println!("{} ({}){address}", host.instance, host.role);
+        let age = u64::try_from((clock::now() - self.written).whole_seconds()).unwrap_or_default();
+        let age = humantime::format_duration(Duration::from_secs(age));
+        anstream::println!(
+            "as of {}, {age} ago: a host writes when what it serves or what fails changes",
+            moment(self.written)
+        );
+        match self.ec2 {
+            Some("ended") => anstream::println!("the instance has ended, and this is its last word"),
+            Some("unknown") => anstream::println!(
+                "EC2 does not know the instance: it has ended more than an hour ago, or is of another region or account"
+            ),
+            _ => {}
+        }
+        match self.status() {
+            Some(status) => show(&status, ""),
+            None => {
+                let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+                let package = text(&host.version.clone().or_else(|| host.etag.clone()));
+                anstream::println!(
+                    "it serves {package} by spothost {}, which leaves no status that this version reads",
+                    text(&host.program)
+                );
+            }
+        }
+    }
+}
