@@ -22,7 +22,7 @@
 //! ```
 //!
 //! * A [`keeper`] owns one resource: it observes, judges, converges, and observes again. One runner runs them all, and
-//!   says on the board how each is doing; no keeper reads it there.
+//!   says on the board how each is doing; no keeper decides by that, and one ([`presence`]) leaves it in the bucket.
 //! * Keepers do not know each other. Each is built from what the ones before it yield, so a wrong boot order does not
 //!   compile; [`boot`] is the one place that knows all of them.
 //! * Failures are sorted by what would cure them ([`fault`]), and none ends the process once it runs.
