@@ -20,10 +20,12 @@ use crate::{
 };
 
 mod acme;
+mod anchor;
 mod at_hand;
 mod budget;
 mod certifier;
 mod challenge;
+mod confinement;
 mod document;
 mod due;
 pub mod inventory;
@@ -44,6 +46,7 @@ mod transport;
 mod vault;
 mod wanted;
 
+pub use anchor::Anchor;
 pub use at_hand::AtHand;
 pub use budget::{AtAuthority, Budget, LimitLeft};
 pub use certifier::{ByAcme, Certifier};

@@ -33,7 +33,7 @@
 //! The rooms below are in reading order, from what people type down to what all stand on. A room uses those below it and
 //! none above, which `tests/ground/layers.rs` holds: to understand a room, nothing before it need be read.
 //!
-//! * **Operators**, for people at a terminal: `cli`, `doctor`, `init`, `upgrade`, `policy`, `publish`.
+//! * **Operators**, for people at a terminal: `cli`, `trust`, `doctor`, `init`, `upgrade`, `policy`, `publish`.
 //! * **The host**, one keeper a room: from `run`, which serves, and `boot`, which wires them, to `keeper`, which runs them.
 //! * **The ground**, which knows nothing of keepers: how names are claimed, how a host is doing, what is configured, AWS, and
 //!   the words that all of them speak.
@@ -61,6 +61,8 @@
 
 // The commands: parse, run, exit code.
 pub mod cli;
+// The local CA of `up` is put into the stores of the system and the browsers, and taken out again.
+pub mod trust;
 // Finds what keeps a site from being served, and names the cure of each.
 pub mod doctor;
 // Asks for what a new site needs, and writes configuration, user data and policies.

@@ -1,9 +1,15 @@
 //! `spothost up` does on a laptop what the host does in the cloud.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
+use rcgen::{CertificateParams, Issuer, KeyPair};
 use tempfile::TempDir;
-use world::{Agent, Visitor, own_address};
+use world::{Agent, Ended, Visitor, own_address, tools};
 
 use crate::{SOON, front};
 
@@ -39,6 +45,14 @@ impl Laptop {
 
     /// The same, with `more` arguments and variables.
     async fn up_with(&self, path: &Path, more: &[&str], variables: &[(&str, String)]) -> (Agent, Visitor, String) {
+        let agent = self.start(path, more, variables);
+        let line = agent.printed_line("--cacert", SOON).await;
+        let ca = line.split_whitespace().skip_while(|word| *word != "--cacert").nth(1).unwrap_or_default().to_owned();
+        let visitor = Visitor::new("localhost", self.https, Path::new(&ca));
+        (agent, visitor, ca)
+    }
+
+    fn start(&self, path: &Path, more: &[&str], variables: &[(&str, String)]) -> Agent {
         let (https, http) = (self.https.to_string(), self.http.to_string());
         let mut arguments = vec!["up", path.to_str().expect("UTF-8"), "--https", &https, "--http", &http];
         arguments.extend(more);
@@ -46,11 +60,7 @@ impl Laptop {
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         // What it said before is of another run.
         let _ = fs::remove_file(self.folder.path().join("output"));
-        let agent = Agent::start(&arguments, &environment, self.folder.path());
-        let line = agent.printed_line("trust the local CA", SOON).await;
-        let ca = line.rsplit(": ").next().unwrap_or_default().trim().to_owned();
-        let visitor = Visitor::new("localhost", self.https, Path::new(&ca));
-        (agent, visitor, ca)
+        Agent::start(&arguments, &environment, self.folder.path())
     }
 }
 
@@ -99,6 +109,87 @@ async fn up_opens_the_first_page_in_the_browser_that_the_desktop_names() {
     let (mut agent, _, _) = laptop.up_with(&laptop.site(), &["--open"], &[("PATH", path)]).await;
     let url = async || fs::read_to_string(&opened).is_ok_and(|url| url == "http://localhost:8080/");
     agent.wait_for("the browser", SOON, async |_| url().await).await;
+}
+
+/// An NSS database, made and asked by the real `certutil`.
+struct Database(PathBuf);
+
+impl Database {
+    fn make(folder: PathBuf) -> Database {
+        fs::create_dir_all(&folder).expect("a folder");
+        let database = Database(folder);
+        assert!(database.run(&["-N", "--empty-password"]));
+        database
+    }
+
+    fn run(&self, arguments: &[&str]) -> bool {
+        let mut certutil = Command::new(tools::tool("nss/bin/certutil"));
+        certutil.args(arguments).arg("-d").arg(format!("sql:{}", self.0.display()));
+        tools::run(&mut certutil).code == Some(0)
+    }
+
+    /// Whether it takes the certificate in the file for one of a TLS server.
+    fn trusts(&self, leaf: &Path) -> bool {
+        let name = leaf.to_str().expect("UTF-8");
+        assert!(self.run(&["-A", "-t", ",,", "-n", name, "-i", name]));
+        self.run(&["-V", "-u", "V", "-n", name])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_puts_its_ca_into_the_stores_of_browsers_for_its_domain_alone_and_takes_it_out_again() {
+    let laptop = Laptop::new();
+    let home = laptop.folder.path().join("home");
+    let databases = [".pki/nssdb", ".mozilla/firefox/abc.default"].map(|path| Database::make(home.join(path)));
+    let other = KeyPair::generate().expect("a key");
+    let other = CertificateParams::new(["other".to_owned()]).expect("a name").self_signed(&other).expect("signed");
+    let others = laptop.folder.path().join("other.pem");
+    fs::write(&others, other.pem()).expect("a file");
+    // Without its command on the PATH the store of the system is left alone, whoever runs this.
+    let path = tools::tool("nss/bin").display().to_string();
+    for _ in 0..2 {
+        let mut agent = laptop.start(&laptop.site(), &["--trust"], &[("PATH", path.clone())]);
+        agent.printed_line("to end it", SOON).await;
+        let printed = agent.output();
+        for part in ["  Chromium        trust", "  Firefox         trust", "system store    ", "spothost up --untrust"]
+        {
+            assert!(printed.contains(part), "{part}:\n{printed}");
+        }
+        assert!(printed.lines().count() <= 10, "{printed}");
+        let ca = home.join(".local/state/spothost/local-ca");
+        let visitor = Visitor::new("localhost", laptop.https, &ca.join("ca.pem"));
+        agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
+        let leaf = laptop.folder.path().join("leaf.der");
+        fs::write(&leaf, visitor.get("/").await.expect("the page").certificate).expect("a file");
+        // What a thief of the key could make.
+        let read = |name: &str| fs::read_to_string(ca.join(name)).expect("a file");
+        let key = KeyPair::from_pem(&read("ca-key.pem")).expect("a key");
+        let issuer = Issuer::from_ca_cert_pem(&read("ca.pem"), key).expect("a CA");
+        let signed = |named: &str| {
+            let leaf = CertificateParams::new([named.to_owned()]).expect("a name");
+            let leaf = leaf.signed_by(&KeyPair::generate().expect("a key"), &issuer).expect("signed");
+            let path = laptop.folder.path().join(format!("{named}.der"));
+            fs::write(&path, leaf.der()).expect("a file");
+            path
+        };
+        for database in &databases {
+            assert!(database.trusts(&leaf) && database.trusts(&signed("127.0.0.1")));
+            assert!(!database.trusts(&signed("www.example.com")) && !database.trusts(&signed("10.0.0.1")));
+            assert!(!database.trusts(&others));
+        }
+        assert_eq!(agent.stop().await, Some(0));
+    }
+    let environment = [("HOME".to_owned(), home.display().to_string()), ("PATH".to_owned(), path)];
+    for said in ["no longer trusts the local CA", "did not trust the local CA"] {
+        let ended = Ended::of(&["up", "--untrust"], &environment).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let lines = ended.stdout.lines().filter(|line| line.contains(said) && !line.starts_with("system"));
+        assert_eq!(lines.count(), 2, "{said}: {ended:?}");
+    }
+    for database in &databases {
+        assert!(!database.trusts(&laptop.folder.path().join("leaf.der")));
+        assert!(database.run(&["-L", "-n", others.to_str().expect("UTF-8")]), "another certificate is left alone");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,6 +250,6 @@ async fn up_tells_who_edits_the_site_of_settings_that_are_not_understood_and_of_
     let site = laptop.site().display().to_string();
     let state = laptop.folder.path().join("other").display().to_string();
     let arguments = ["up", &site, "--https", &https, "--http", &http, "--state-dir", &state];
-    let ended = world::Ended::of(&arguments, &[]).await;
+    let ended = Ended::of(&arguments, &[]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(71), ""), "{ended:?}");
 }

@@ -11,30 +11,38 @@ use std::{
 use clap::Args;
 use sha2::{Digest as _, Sha256};
 
-use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, run::host};
+use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, NOT_AS_IT_SHOULD_BE, Stop, run::host};
 use crate::{
-    certificate::LocalCa,
+    certificate::{Anchor, LocalCa},
+    clock,
     config::{Authority, Config, Fleet, Leading, Limits, Listen, Look, OnDeparture, Serve, Succession},
     documents::layout,
     folders::Folders,
     package::Shelf,
     place::{Name, PackagePlace, VaultPlace},
+    trust::{Machine, Report, distrust, trust},
 };
+
+/// How the folders of local CAs begin.
+const LOCAL_CA: &str = "local-ca";
 
 /// Serve a folder or a zip from this machine, without any cloud.
 ///
 /// Plain HTTP serves the site, too: browsers take http://localhost for a secure context, and warn of nothing. The certificate for
-/// HTTPS comes from a CA of its own, which is made on first use and kept. Each change of the site is served within a second, with a
+/// HTTPS comes from a CA of its own, which is made on first use and kept; `--trust` makes the system and the browsers trust it. That CA
+/// can certify the domain and the loopback addresses, and nothing else. Each change of the site is served within a second, with a
 /// warning for each setting that is not understood. Ctrl-C drains.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:
-  0   ended by Ctrl-C
+  0   ended by Ctrl-C; with --untrust: no store trusts the local CA
+  1   with --untrust: a store may still trust it
   64  there is no such site
   71  a port is in use, or a folder is not writable")]
 pub(super) struct Up {
     /// The site: a folder, or a zip. Changes are swapped in as they are made.
-    path: PathBuf,
+    #[arg(required_unless_present = "untrust")]
+    path: Option<PathBuf>,
     /// Where to listen for HTTPS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
@@ -50,6 +58,12 @@ pub(super) struct Up {
     /// Open the site in the browser.
     #[arg(long)]
     open: bool,
+    /// Put the local CA into the stores of the system and of your browsers, so that they do not warn of HTTPS.
+    #[arg(long)]
+    trust: bool,
+    /// Take each local CA of the state folder out of these stores again, and end.
+    #[arg(long, conflicts_with_all = ["trust", "open", "path"])]
+    untrust: bool,
     #[command(flatten)]
     log: Log,
 }
@@ -57,22 +71,43 @@ pub(super) struct Up {
 impl Up {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("info");
-        let path = fs::canonicalize(&self.path);
-        let missing = |error| format!("{}: {error}; name a folder with a site, or a zip", self.path.display());
-        let path = path.map_err(|error| Stop::new(BAD_CONFIGURATION, missing(error)))?;
-        let folders = self.folders(&path)?;
-        let ca = LocalCa::open(&folders.local_ca).map_err(|fault| Stop::new(CANNOT_RUN, fault))?;
+        let Some(path) = &self.path else { return self.distrust() };
+        let missing = |error| format!("{}: {error}; name a folder with a site, or a zip", path.display());
+        let site = fs::canonicalize(path).map_err(|error| Stop::new(BAD_CONFIGURATION, missing(error)))?;
+        let folders = self.folders(&site)?;
+        let ca = LocalCa::confined(&folders.local_ca, &self.domain, clock::now());
+        let ca = ca.map_err(|fault| Stop::new(CANNOT_RUN, fault))?;
+        let stores = if self.trust { trust(&machine()?, &anchor(&folders.local_ca)?) } else { Vec::new() };
         let also = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
-        host(&self.config(path, &folders), &folders, also, || self.greet(&folders, ca.path()))
+        let greet = || self.greet(path, &folders, &ca, &stores);
+        host(&self.config(site, &folders, &ca), &folders, also, greet)
     }
 
-    fn config(&self, path: PathBuf, folders: &Folders) -> Config {
+    /// Takes each local CA out of the stores.
+    fn distrust(&self) -> Result<ExitCode, Stop> {
+        let state = self.state()?;
+        let mut anchors = vec![anchor(&self.local_ca(&state))?];
+        for folder in fs::read_dir(&state).into_iter().flatten().flatten() {
+            if folder.file_name().to_str().is_some_and(|name| name.starts_with(LOCAL_CA)) {
+                anchors.push(anchor(&folder.path())?);
+            }
+        }
+        let stores = distrust(&machine()?, &anchors);
+        for store in &stores {
+            anstream::println!("{store}");
+        }
+        let failed = stores.iter().any(|store| store.done.is_err());
+        Ok(if failed { ExitCode::from(NOT_AS_IT_SHOULD_BE) } else { ExitCode::SUCCESS })
+    }
+
+    fn config(&self, path: PathBuf, folders: &Folders, ca: &LocalCa) -> Config {
         Config {
             domain: self.domain.clone(),
             aliases: Vec::new(),
             package: PackagePlace::Disk(path),
             package_keys: Vec::new(),
-            vault: VaultPlace::Disk(folders.state.join("identity.json")),
+            // What another CA has certified is not used with this one.
+            vault: VaultPlace::Disk(folders.state.join(format!("identity-{}.json", ca.fingerprint()))),
             zone: None,
             contact: None,
             authority: Authority::Internal,
@@ -91,32 +126,51 @@ impl Up {
     }
 
     fn folders(&self, path: &Path) -> Result<Folders, Stop> {
-        let state = match &self.state_dir {
-            Some(folder) => std::path::absolute(folder).map_err(|error| Stop::new(CANNOT_RUN, error))?,
-            None => {
-                let home = dirs::state_dir().or_else(dirs::data_local_dir);
-                let no_home = || Stop::new(CANNOT_RUN, "there is no home folder: say --state-dir");
-                home.ok_or_else(no_home)?.join("spothost")
-            }
-        };
+        let state = self.state()?;
         if state.starts_with(path) {
             let said = format!("the state folder {} must not lie in the site, or it would be served", state.display());
             return Err(Stop::new(BAD_CONFIGURATION, said));
         }
-        // Sites share the CA, which is trusted once, and nothing else.
+        // Sites of one domain share the CA, which is trusted once, and nothing else.
         let own = own_folder(&state, path).map_err(|error| Stop::new(CANNOT_RUN, error))?;
-        Ok(Folders { local_ca: state.join("local-ca"), runtime: own.join("run"), state: own })
+        Ok(Folders { local_ca: self.local_ca(&state), runtime: own.join("run"), state: own })
     }
 
-    /// Where the site is, and how to trust it; said once it is so.
-    fn greet(&self, folders: &Folders, ca: &Path) {
-        let (plain, secure) = (self.url("http", self.http, 80), self.url("https", self.https, 443));
-        let (ca, runtime) = (ca.display(), folders.runtime.display());
+    /// The folder with the state of all sites.
+    fn state(&self) -> Result<PathBuf, Stop> {
+        if let Some(folder) = &self.state_dir {
+            return std::path::absolute(folder).map_err(|error| Stop::new(CANNOT_RUN, error));
+        }
+        let home = dirs::state_dir().or_else(dirs::data_local_dir);
+        let no_home = || Stop::new(CANNOT_RUN, "there is no home folder: say --state-dir");
+        Ok(home.ok_or_else(no_home)?.join("spothost"))
+    }
+
+    /// The folder of the CA for the domain, below the folder with the state of all sites.
+    fn local_ca(&self, state: &Path) -> PathBuf {
+        match self.domain.as_str() {
+            "localhost" => state.join(LOCAL_CA),
+            domain => state.join(format!("{LOCAL_CA}-{}", domain.replace('*', "_"))),
+        }
+    }
+
+    /// Where the site is, and what to try next; said once it is so, in ten lines at most.
+    fn greet(&self, path: &Path, folders: &Folders, ca: &LocalCa, stores: &[Report]) {
+        let plain = self.url("http", self.http, 80);
+        let secure = self.url("https", self.https, 443);
+        let runtime = folders.runtime.display();
         let bold = anstyle::Style::new().bold();
-        anstream::println!("{bold}{plain}{bold:#} serves {}", self.path.display());
+        anstream::println!("{bold}{plain}{bold:#} serves {}", path.display());
         anstream::println!("  over HTTPS      {secure}");
-        anstream::println!("  with curl       curl --cacert {ca} {secure}");
-        anstream::println!("  in a browser    trust the local CA: {ca}");
+        if self.trust {
+            for store in stores {
+                anstream::println!("  {store}");
+            }
+            anstream::println!("  to undo that    spothost up --untrust{}", self.state_option());
+        } else {
+            anstream::println!("  with curl       curl --cacert {} {secure}", ca.path().display());
+            anstream::println!("  in a browser    add --trust, and the system and your browsers trust the local CA");
+        }
         anstream::println!("  what it does    spothost status --runtime-dir {runtime}");
         anstream::println!("  to end it       Ctrl-C");
         // A browser that cannot be started is no reason not to serve.
@@ -127,6 +181,11 @@ impl Up {
         }
     }
 
+    /// The option that leads another run to the same state folder.
+    fn state_option(&self) -> String {
+        self.state_dir.as_ref().map(|folder| format!(" --state-dir {}", folder.display())).unwrap_or_default()
+    }
+
     /// The URL of the first page at that address of the host.
     fn url(&self, scheme: &str, at: SocketAddr, usual: u16) -> String {
         match at.port() {
@@ -134,6 +193,18 @@ impl Up {
             port => format!("{scheme}://{}:{port}/", self.domain),
         }
     }
+}
+
+fn machine() -> Result<Machine, Stop> {
+    Machine::here().ok_or_else(|| {
+        Stop::new(CANNOT_RUN, "there is no home folder in which browsers keep what they trust: set HOME")
+    })
+}
+
+/// What stores know of the local CA in `folder`.
+fn anchor(folder: &Path) -> Result<Anchor, Stop> {
+    let unreadable = |error| Stop::new(CANNOT_RUN, format!("reading the local CA in {}: {error}", folder.display()));
+    Anchor::of(folder).map_err(unreadable)
 }
 
 /// The folder for the state of the site at `path`, which two sites never share: named after it and the SHA-256 of its path.

@@ -1,0 +1,42 @@
+//! How a store was changed, or why it was not.
+
+use std::path::Path;
+
+/// How a store differs from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// It did not trust the local CA, and need not.
+    WasOut,
+    /// It trusted the local CA already.
+    WasIn,
+    /// The local CA was taken out of it.
+    TakenOut,
+    /// The local CA was put into it.
+    PutIn,
+}
+
+/// Why a store is not as it was asked to be, and the command that cures it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What stands in the way.
+    pub why: String,
+    /// What a person can run.
+    pub cure: Option<String>,
+}
+
+impl Obstacle {
+    pub(super) fn new(why: impl Into<String>) -> Obstacle {
+        Obstacle { why: why.into(), cure: None }
+    }
+
+    pub(super) fn cured_by(self, cure: impl Into<String>) -> Obstacle {
+        Obstacle { cure: Some(cure.into()), ..self }
+    }
+}
+
+/// The path as a word of a shell's command line (POSIX.1-2017, Shell Command Language, §2.2.2).
+pub(super) fn word(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,".contains(c);
+    if text.chars().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

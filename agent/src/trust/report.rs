@@ -1,0 +1,41 @@
+//! A line for a person about one store.
+
+use std::fmt;
+
+use super::change::{Change, Obstacle};
+
+/// Columns before what is said of a store, as in the lines around it.
+const COLUMN: usize = 16;
+
+/// What became of one store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The store, as people call it.
+    pub store: &'static str,
+    /// How it was changed, or why not.
+    pub done: Result<Change, Obstacle>,
+}
+
+impl Report {
+    pub(super) fn new(store: &'static str, done: Result<Change, Obstacle>) -> Report {
+        Report { store, done }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let store = self.store;
+        write!(f, "{store:COLUMN$}")?;
+        let is_browser = store != "system store";
+        match &self.done {
+            Ok(Change::PutIn) if is_browser => f.write_str("trusts the local CA from its next start on"),
+            Ok(Change::PutIn) => f.write_str("trusts the local CA now"),
+            Ok(Change::WasIn) => f.write_str("trusted the local CA already"),
+            Ok(Change::TakenOut) if is_browser => f.write_str("no longer trusts the local CA from its next start on"),
+            Ok(Change::TakenOut) => f.write_str("no longer trusts the local CA"),
+            Ok(Change::WasOut) => f.write_str("did not trust the local CA"),
+            Err(Obstacle { why, cure: Some(cure) }) => write!(f, "{why}: {cure}"),
+            Err(Obstacle { why, cure: None }) => f.write_str(why),
+        }
+    }
+}
