@@ -27,6 +27,7 @@ pub mod health;
 pub(crate) mod host;
 mod instance_state;
 pub mod instances;
+pub mod launch_template;
 pub mod lease;
 mod login;
 #[cfg(test)]

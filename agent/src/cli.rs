@@ -24,6 +24,7 @@ mod doctor;
 mod hosts;
 mod init;
 mod manual;
+mod plan;
 mod policy;
 mod prune;
 mod publish;
@@ -48,6 +49,8 @@ const BAD_CONFIGURATION: u8 = 64;
 const TAKEN: u8 = 3;
 /// Exit code of a publisher that a newer one was faster than.
 const SUPERSEDED: u8 = 5;
+/// The hosts read or run something else than what is here.
+const DIFFERS: u8 = 4;
 /// Exit code of a site that cannot be published as it is (`EX_DATAERR`).
 const BAD_SITE: u8 = 65;
 /// Exit code of what may go well when it is tried again (`EX_TEMPFAIL`).
@@ -68,6 +71,7 @@ Exit codes:
   1   something is wrong; the command says what
   2   wrong usage
   3   the instance is about to be taken
+  4   the hosts read or run something else than what is here
   5   a newer version was published meanwhile
   64  the configuration cannot be used
   65  the site has problems
@@ -88,6 +92,7 @@ enum Command {
     Run(run::Run),
     Up(up::Up),
     Init(init::Init),
+    Plan(plan::Plan),
     Check(check::Check),
     Doctor(doctor::Doctor),
     Status(status::Show),
@@ -112,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.carry_out(),
         Command::Up(up) => up.carry_out(),
         Command::Init(init) => init.carry_out(),
+        Command::Plan(plan) => plan.carry_out(),
         Command::Check(check) => check.carry_out(),
         Command::Doctor(doctor) => doctor.carry_out(),
         Command::Status(show) => show.carry_out(),
@@ -169,6 +175,10 @@ struct Configured {
 impl Configured {
     fn load(&self) -> Result<Config, Stop> {
         Config::load(&self.config).map_err(|error| Stop::new(BAD_CONFIGURATION, error))
+    }
+
+    fn path(&self) -> &Path {
+        &self.config
     }
 }
 

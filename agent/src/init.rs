@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{documents::layout, place::Name};
 
 pub mod bill;
+pub mod plan;
 
 /// What was asked for, or found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod delivery;
 mod example;
 mod host;
 mod layers;
+mod plan;
 mod release;
 mod stack;
 mod template;

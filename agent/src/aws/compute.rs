@@ -13,7 +13,7 @@ mod adapter;
 mod facts;
 
 pub(super) use adapter::Adapter;
-pub use facts::{Association, Machine, Settings};
+pub use facts::{Association, LaunchTemplate, Machine, Settings, TemplateVersion};
 pub(super) use facts::{Capacity, Kind};
 
 /// Whether this program can ask EC2 and Auto Scaling.
@@ -74,6 +74,14 @@ pub(super) trait Compute {
         dry: bool,
         doing: &str,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
+
+    /// The launch templates with the tag `spothost:domain` of that site, and the instances that run of them
+    /// (`DescribeLaunchTemplates`, `DescribeLaunchTemplateVersions`, `DescribeInstances`).
+    fn launch_templates(
+        &self,
+        domain: &str,
+        doing: &str,
+    ) -> impl Future<Output = Result<Vec<LaunchTemplate>, Fault>> + Send;
 
     /// Tries one action, such as `ec2:DescribeFleets`, so that nothing happens; `instance` is this one.
     fn attempt(&self, service: &str, action: &str, instance: &str) -> impl Future<Output = Tried> + Send;

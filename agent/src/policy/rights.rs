@@ -443,6 +443,20 @@ pub(super) const RIGHTS: &[Right] = &[
         on: |site| site.hosts_to_end(),
         only: |site| site.tagged_as_of_the_site(),
     },
+    Right {
+        who: Who::Operator,
+        sid: "SeeTheLaunchTemplate",
+        actions: &["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"],
+        on: |site| if site.follows() { everything() } else { Vec::new() },
+        only: |_| None,
+    },
+    Right {
+        who: Who::Operator,
+        sid: "SeeTheProgram",
+        actions: &["s3:GetObject"],
+        on: |site| site.ground(&every(PROGRAMS)),
+        only: |_| None,
+    },
     // Older editions of the Service Authorization Reference know no resource of this action, newer ones the quota.
     Right {
         who: Who::Operator,

@@ -1,6 +1,6 @@
 //! The program of a first look: it asks neither EC2 nor Auto Scaling.
 
-use super::{Association, Capacity, Compute, Kind, Machine, Settings, Tried};
+use super::{Association, Capacity, Compute, Kind, LaunchTemplate, Machine, Settings, Tried};
 use crate::{
     aws::{Aws, outcome::Outcome},
     fault::Fault,
@@ -46,6 +46,10 @@ impl Compute for Adapter {
     }
 
     async fn associate(&self, _: &str, _: &str, _: bool, doing: &str) -> Result<bool, Fault> {
+        Err(absent(doing))
+    }
+
+    async fn launch_templates(&self, _: &str, doing: &str) -> Result<Vec<LaunchTemplate>, Fault> {
         Err(absent(doing))
     }
 

@@ -16,9 +16,10 @@ use aws_sdk_ec2::{
         TargetCapacityUnitType,
     },
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use time::OffsetDateTime;
 
-use super::{Association, Capacity, Compute, Kind, Machine, Settings, Tried};
+use super::{Association, Capacity, Compute, Kind, LaunchTemplate, Machine, Settings, TemplateVersion, Tried};
 use crate::{
     aws::{
         Aws, Told,
@@ -159,6 +160,44 @@ impl Compute for Adapter {
         }
     }
 
+    async fn launch_templates(&self, domain: &str, doing: &str) -> Result<Vec<LaunchTemplate>, Fault> {
+        let of_site = Filter::builder().name("tag:spothost:domain").values(domain).build();
+        let answer = self.ec2().describe_launch_templates().filters(of_site.clone()).send().await;
+        let answer = answer.map_err(|error| fault(doing, "ec2:DescribeLaunchTemplates", &error))?;
+        let mut found = Vec::new();
+        for template in answer.launch_templates() {
+            let Some(id) = template.launch_template_id() else { continue };
+            let of = |key: &str| template.tags().iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value());
+            let stack = of("spothost:stack").or(of("aws:cloudformation:stack-name")).map(str::to_owned);
+            let versions = self.ec2().describe_launch_template_versions().launch_template_id(id);
+            let versions = versions.versions("$Latest").versions("$Default").send().await;
+            let versions = versions.map_err(|error| fault(doing, "ec2:DescribeLaunchTemplateVersions", &error))?;
+            let versions = versions.launch_template_versions();
+            let newest = versions.iter().max_by_key(|version| version.version_number());
+            let default = versions.iter().find(|version| version.default_version() == Some(true));
+            let (Some(newest), Some(default)) = (newest, default) else { continue };
+            let (latest, default) = (template_version(newest), template_version(default));
+            let started = Vec::new();
+            found.push(LaunchTemplate { id: id.to_owned(), stack, latest, default, started });
+        }
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let running = Filter::builder().name("instance-state-name").values("pending").values("running").build();
+        let answer = self.ec2().describe_instances().filters(of_site).filters(running).send().await;
+        let answer = answer.map_err(|error| fault(doing, "ec2:DescribeInstances", &error))?;
+        for instance in answer.reservations().iter().flat_map(|reservation| reservation.instances()) {
+            // AWS says by these tags from what it was started (Amazon EC2 User Guide, "Launch templates").
+            let of = |key: &str| instance.tags().iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value());
+            let version = of("aws:ec2launchtemplate:version").and_then(|version| version.parse().ok());
+            let template = found.iter_mut().find(|template| of("aws:ec2launchtemplate:id") == Some(&template.id));
+            if let (Some(template), Some(version), Some(id)) = (template, version, instance.instance_id()) {
+                template.started.push((id.to_owned(), version));
+            }
+        }
+        Ok(found)
+    }
+
     async fn attempt(&self, service: &str, action: &str, instance: &str) -> Tried {
         const DRY: &[&str] = &["DryRunOperation"];
         const NONE: &[&str] = &[
@@ -200,6 +239,13 @@ impl Compute for Adapter {
             _ => Ok(HARMFUL),
         }
     }
+}
+
+/// A version, as far as it is understood: user data that is no text is none.
+fn template_version(version: &aws_sdk_ec2::types::LaunchTemplateVersion) -> TemplateVersion {
+    let user_data = version.launch_template_data().and_then(|data| data.user_data()).unwrap_or_default();
+    let user_data = STANDARD.decode(user_data).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    TemplateVersion { number: version.version_number().unwrap_or_default(), user_data: user_data.unwrap_or_default() }
 }
 
 impl Adapter {

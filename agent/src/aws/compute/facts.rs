@@ -58,6 +58,43 @@ pub(in crate::aws) struct Capacity {
     pub(in crate::aws) tags: BTreeMap<String, String>,
 }
 
+/// A launch template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchTemplate {
+    /// Its id.
+    pub id: String,
+    /// The stack of CloudFormation that made it, if one did.
+    pub stack: Option<String>,
+    /// Its newest version.
+    pub latest: TemplateVersion,
+    /// Its default version.
+    pub default: TemplateVersion,
+    /// The instances that run and were started from it, each with its version.
+    pub started: Vec<(String, i64)>,
+}
+
+/// A version of a launch template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateVersion {
+    /// Its number.
+    pub number: i64,
+    /// Its user data, as text.
+    pub user_data: String,
+}
+
+impl LaunchTemplate {
+    /// The version that fleets start hosts from: the newest of a stack, and by hand the default.
+    pub fn in_use(&self) -> &TemplateVersion {
+        if self.stack.is_some() { &self.latest } else { &self.default }
+    }
+
+    /// The instances that were started from an earlier version than that.
+    pub fn behind(&self) -> Vec<String> {
+        let earlier = self.started.iter().filter(|(_, version)| *version < self.in_use().number);
+        earlier.map(|(instance, _)| instance.clone()).collect()
+    }
+}
+
 /// Where an Elastic IP leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Association {
