@@ -65,7 +65,7 @@ pub mod cli;
 pub mod trust;
 // Finds what keeps a site from being served, and names the cure of each.
 pub mod doctor;
-// Asks for what a new site needs, and writes configuration, user data and policies.
+// Asks for what a new site needs, and writes configuration, user data and policies; compares a running site with its configuration.
 pub mod init;
 // Puts a newer, signed version of the program in the place of this one.
 pub mod upgrade;

@@ -12,7 +12,10 @@ use x509_parser::{
     prelude::{FromDer as _, X509Certificate},
 };
 
-use super::local_ca::{CERTIFICATE, REPLACED};
+/// File of the CA's certificate in its folder.
+pub(super) const CERTIFICATE: &str = "ca.pem";
+/// File with the certificates of the CAs that were replaced, whose keys are gone.
+pub(super) const REPLACED: &str = "replaced.pem";
 
 /// Octets of a file with certificates at most; more is not a local CA's.
 const LARGEST: u64 = 256 << 10;

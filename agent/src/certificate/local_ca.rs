@@ -14,13 +14,13 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::pem::Pem;
 use zeroize::Zeroizing;
 
-use super::{anchor::Anchor, confinement::Confinement, document::Issued};
+use super::{
+    anchor::{Anchor, CERTIFICATE, REPLACED},
+    confinement::Confinement,
+    document::Issued,
+};
 use crate::{atomic_file::AtomicFile, clock, fault::Fault, place::Name};
 
-/// File of the CA's certificate in its folder.
-pub(super) const CERTIFICATE: &str = "ca.pem";
-/// File with the certificates of the CAs that were replaced, whose keys are gone.
-pub(super) const REPLACED: &str = "replaced.pem";
 const KEY: &str = "ca-key.pem";
 
 const CA_LIFE: Duration = Duration::days(3650);
