@@ -188,12 +188,14 @@ impl Keeper for Presence {
     }
 }
 
-/// Whether a part has begun or ended to fail since that was told, or the boot is over: the first word of what is served mostly comes
-/// a moment before that. A process that boots again is no news.
+/// Whether a part has begun or ended to fail since that was told, or the host is well by now and was not then: the first word of what
+/// is served mostly comes a moment before the boot is over, and a write may fall into the first failed try of a part. A process that
+/// boots again is no news.
 fn has_changed(told: Option<&HostDocument>, now: &Status) -> bool {
     let told = told.and_then(|told| Status::of_snapshot(told.status.as_ref()?));
-    let booted = |told: &Status| told.phase == HostPhase::Booting && now.phase != HostPhase::Booting;
-    now.troubles() != told.as_ref().map(Status::troubles).unwrap_or_default() || told.as_ref().is_some_and(booted)
+    let is_well = |status: &Status| matches!(status.phase, HostPhase::Serving | HostPhase::StandingAside);
+    let recovered = |told: &Status| told.phase != now.phase && is_well(now) && !is_well(told);
+    now.troubles() != told.as_ref().map(Status::troubles).unwrap_or_default() || told.as_ref().is_some_and(recovered)
 }
 
 impl Sources {
@@ -329,6 +331,7 @@ mod tests {
             ("it begins to fail", Some(&serves), &fails, true),
             ("it fails as before", Some(&fails), &fails_again, false),
             ("it fails no more", Some(&fails), &serves, true),
+            ("what one more try has cured was told", Some(&failed_once), &serves, true),
         ];
         let place = Bucket { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
         let presence = Presence::new(sources(None), place, watch::channel(None).1);

@@ -47,12 +47,20 @@ pub(super) fn tell(host: Option<&str>, published: &Published, json: bool) -> Res
     let place = published.bucket()?;
     let left = runtime()?.block_on(async {
         let aws = way_to_aws().await?;
-        left(&aws, &place).await
+        left(&aws, &place, host).await
     })?;
+    let forgotten = left.iter().filter(|left| left.ec2 == Some("unknown")).count();
+    // EC2 forgets an instance an hour after its end. Where it knows none of them, they may be of another account.
+    let knows_some = left.iter().any(|left| left.ec2.is_some_and(|word| word != "unknown"));
     let shown: Vec<Left> = match host {
         Some(host) => left.into_iter().filter(|left| left.is_of(host)).take(1).collect(),
-        None => left.into_iter().filter(|left| left.ec2 != Some("ended")).collect(),
+        None => left.into_iter().filter(|left| left.may_run(knows_some)).collect(),
     };
+    if host.is_none() && knows_some && forgotten > 0 {
+        anstream::eprintln!(
+            "{forgotten} more have left their status, and EC2 does not know them any more; --host ID shows one"
+        );
+    }
     let Some(first) = shown.first() else {
         let whose = host.map_or_else(|| "no host".to_owned(), |host| format!("no host {host}"));
         let said = format!(
@@ -78,15 +86,24 @@ pub(super) fn tell(host: Option<&str>, published: &Published, json: bool) -> Res
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_IT_SHOULD_BE) })
 }
 
-/// What hosts have left beside the packages, the newest first.
-async fn left(aws: &Aws, place: &Bucket) -> Result<Vec<Left>, Stop> {
+/// What hosts have left beside the packages, the newest first: those that EC2 knows to run, and the newest of all others. The host that
+/// is asked for by its id is among them.
+async fn left(aws: &Aws, place: &Bucket, host: Option<&str>) -> Result<Vec<Left>, Stop> {
     let depot = Depot::new(aws, place.clone());
     let layout = Layout::new(&place.prefix);
     let listed = depot.list(HOSTS).await?;
     let is_host = |object: &Release| layout.is_host(&object.key) && object.length <= LARGEST;
     let mut objects: Vec<Release> = listed.into_iter().filter(is_host).collect();
-    objects.sort_unstable_by_key(|object| std::cmp::Reverse(object.modified));
+    let ids: Vec<String> = objects.iter().map(|object| instance_of(&object.key).to_owned()).collect();
+    // Without that right, or the adapters of EC2, all are told.
+    let known = Instances::new(aws).told_of(&ids).await.ok();
+    let runs = |object: &Release| {
+        let id = instance_of(&object.key);
+        host == Some(id) || known.as_ref().is_some_and(|known| matches!(known.get(id), Some(Told::Runs)))
+    };
+    objects.sort_by_cached_key(|object| (!runs(object), std::cmp::Reverse(object.modified)));
     objects.truncate(MOST_READ);
+    objects.sort_unstable_by_key(|object| std::cmp::Reverse(object.modified));
     let read = objects.into_iter().map(|object| {
         let depot = &depot;
         async move { Ok::<_, Fault>((depot.read(&object.key, None).await?, object)) }
@@ -104,9 +121,6 @@ async fn left(aws: &Aws, place: &Bucket) -> Result<Vec<Left>, Stop> {
             }
         }
     }
-    let ids: Vec<String> = left.iter().map(|left| left.host.instance.clone()).collect();
-    // Without that right, or the adapters of EC2, all are told.
-    let known = Instances::new(aws).told_of(&ids).await.ok();
     for left in &mut left {
         left.ec2 = known.as_ref().map(|known| in_a_word(known, &left.host.instance));
     }
@@ -121,7 +135,22 @@ fn in_a_word(known: &BTreeMap<String, Told>, instance: &str) -> &'static str {
     }
 }
 
+/// The instance whose document lies under that key.
+fn instance_of(key: &str) -> &str {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    name.strip_suffix(".json").unwrap_or(name)
+}
+
 impl Left {
+    /// Whether it may run still: EC2 does not say that it has ended, and knows it, if it `knows_some` of them.
+    fn may_run(&self, knows_some: bool) -> bool {
+        match self.ec2 {
+            Some("ended") => false,
+            Some("unknown") => !knows_some,
+            _ => true,
+        }
+    }
+
     fn is_of(&self, host: &str) -> bool {
         self.host.instance == host || self.host.address.as_deref() == Some(host)
     }
