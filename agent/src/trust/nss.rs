@@ -130,6 +130,11 @@ impl<'a> Certutil<'a> {
         folder.push(database);
         let failed = |said: String| Obstacle::new(format!("certutil on {}: {said}", database.display()));
         let mut command = self.machine.command(program);
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        if arguments.first().is_some_and(|first| first != "-N") {
+            // A database with a password is an obstacle: certutil would ask for it at the terminal.
+            command.args(["-f", "/dev/null"]);
+        }
         let said = command.args(arguments).arg("-d").arg(folder).output().map_err(|error| failed(error.to_string()))?;
         if said.status.success() {
             return Ok(said);
