@@ -121,6 +121,8 @@ pub mod documents;
 pub mod place;
 // A file that is replaced as a whole.
 pub mod atomic_file;
+// Command lines that people are told to run.
+pub mod shell;
 // The wall clock, and instants in words.
 pub mod clock;
 // Chance.

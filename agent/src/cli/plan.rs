@@ -28,6 +28,7 @@ use crate::{
         plan::{Difference, Parameters, UserData, differences},
     },
     place::Bucket,
+    shell::word,
 };
 
 /// Amazon EC2 User Guide, "Run commands when you launch an EC2 instance": bytes before base64.
@@ -71,11 +72,13 @@ struct Found {
     version: i64,
     /// The stack that it is of.
     stack: Option<String>,
+    /// The region of both.
+    region: String,
     /// What hosts read otherwise.
     differences: Vec<Difference>,
     /// The program that differs.
     program: Option<OtherProgram>,
-    /// Hosts that were started from an earlier version.
+    /// Hosts that were started from another version, or from another launch template.
     behind: Vec<String>,
     /// The file that was written for the commands.
     written: Option<PathBuf>,
@@ -145,6 +148,7 @@ impl Plan {
             template: template.id.clone(),
             version: version.number,
             stack: template.stack.clone(),
+            region: aws.region(),
             differences: differences(&hosts, &here),
             program: other.clone(),
             behind: template.behind(),
@@ -153,16 +157,16 @@ impl Plan {
         };
         let new_program = program.filter(|_| other.is_some());
         if let (Some(program), Some(file)) = (program, &self.program) {
-            found.commands.extend(upload(aws, user_data.bucket, program, file).await);
+            found.commands.extend(upload(aws, user_data.bucket, program, file, other.is_some()).await);
         }
         if !found.differences.is_empty() || new_program.is_some() {
             match &template.stack {
-                Some(stack) => self.by_stack(&mut found, stack, &here, &user_data, new_program)?,
+                Some(stack) => self.by_stack(&mut found, stack, (&hosts, &here), &user_data, new_program)?,
                 None => self.by_hand(&mut found, template, version, &text, &user_data, new_program)?,
             }
         }
         if found.written.is_some() || !found.behind.is_empty() {
-            let command = format!("spothost rollout --config {}", path.display());
+            let command = format!("spothost rollout --config {}", word(path));
             found.commands.push(("replace the hosts".to_owned(), command));
         }
         Ok(found)
@@ -173,36 +177,52 @@ impl Plan {
         &self,
         found: &mut Found,
         stack: &str,
-        here: &Table,
+        (hosts, here): (&Table, &Table),
         user_data: &UserData<'_>,
         program: Option<&Program>,
     ) -> Result<(), Stop> {
+        let region = &found.region;
         let path = self.parameters.clone().unwrap_or_else(|| self.beside("stack-parameters.json"));
         let unusable = |said: &dyn std::fmt::Display| {
             let said = format!(
-                "{}: {said}; take those of the stack: aws cloudformation describe-stacks --stack-name {stack} --query \
+                "{}: {said}; take those of the stack: aws cloudformation describe-stacks --region {region} --stack-name {stack} --query \
                  'Stacks[0].Parameters' >{}",
                 path.display(),
-                path.display()
+                word(&path)
             );
             Stop::new(BAD_CONFIGURATION, said)
         };
         let text = fs::read_to_string(&path).map_err(|error| unusable(&error))?;
         let mut parameters = Parameters::read(&text).map_err(|error| unusable(&error))?;
-        parameters.configure(here).map_err(|said| Stop::new(NOT_AS_IT_SHOULD_BE, said))?;
+        let refused = |said: String| Stop::new(NOT_AS_IT_SHOULD_BE, said);
+        parameters.configure(hosts, here).map_err(refused)?;
         match program {
-            Some(program) => parameters.run(program.architecture, &program.sha256),
+            Some(program) => parameters.run(program.architecture, &program.sha256).map_err(refused)?,
             // The file may be older than the stack.
             None => parameters.keep_program(user_data),
         }
         write(&path, &parameters.text())?;
-        let update = format!(
-            "aws cloudformation update-stack --stack-name {stack} --template-body file://launch-template/stack.yaml --capabilities \
-             CAPABILITY_IAM --parameters file://{}",
-            path.display()
+        let of_it = format!("--region {region} --stack-name {stack}");
+        let arguments = format!(
+            "{of_it} --template-body file://launch-template/stack.yaml --capabilities CAPABILITY_IAM --parameters {}",
+            file_url(&path)
         );
-        found.commands.push(("update the stack".to_owned(), update));
-        let wait = format!("aws cloudformation wait stack-update-complete --stack-name {stack}");
+        let wait = format!("aws cloudformation wait stack-update-complete {of_it}");
+        if let Some(kind) = parameters.fleet_that_may_be_replaced() {
+            let why = format!(
+                "look whether the {kind} would be replaced: its hosts would end before others serve; then make a second stack beside this one"
+            );
+            let set = format!("{of_it} --change-set-name spothost-plan");
+            let look = format!(
+                "aws cloudformation create-change-set --change-set-name spothost-plan {arguments} && aws cloudformation wait \
+                 change-set-create-complete {set} && aws cloudformation describe-change-set {set}"
+            );
+            found.commands.push((why, look));
+        }
+        let update = format!("aws cloudformation update-stack {arguments}");
+        found
+            .commands
+            .push(("update the stack, in a checkout of the version that hosts are to run".to_owned(), update));
         found.commands.push(("wait for it".to_owned(), wait));
         found.written = Some(path);
         Ok(())
@@ -218,9 +238,26 @@ impl Plan {
         user_data: &UserData<'_>,
         program: Option<&Program>,
     ) -> Result<(), Stop> {
+        if UserData::would_end_in(text) {
+            let said = format!(
+                "{} has a line that ends it inside the user data: write it otherwise",
+                self.configured.path().display()
+            );
+            return Err(Stop::new(BAD_CONFIGURATION, said));
+        }
         let path = self.beside("launch-template-data.json");
         let key = program.map(|program| layout::program(&program.sha256, machine(program)));
         let program = program.zip(key.as_deref()).map(|(program, key)| (program.architecture, &*program.sha256, key));
+        if let Some((architecture, ..)) = program
+            && user_data.program(architecture).is_none()
+        {
+            let said = format!(
+                "the program is for {architecture}, and version {} of {} starts none there: build it for the other architecture, or render \
+                 the launch template anew (launch-template/README.md)",
+                version.number, template.id
+            );
+            return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
+        }
         let script = user_data.with(text, program);
         if script.len() > USER_DATA_LIMIT {
             let said = format!(
@@ -233,14 +270,17 @@ impl Plan {
         write(&path, &(data.to_string() + "\n"))?;
         let next = template.latest.number + 1;
         let create = format!(
-            "aws ec2 create-launch-template-version --launch-template-id {} --source-version {} --launch-template-data file://{}",
+            "aws ec2 create-launch-template-version --region {} --launch-template-id {} --source-version {} --launch-template-data {}",
+            found.region,
             template.id,
             version.number,
-            path.display()
+            file_url(&path)
         );
         found.commands.push(("make the next version of the launch template".to_owned(), create));
-        let default =
-            format!("aws ec2 modify-launch-template --launch-template-id {} --default-version {next}", template.id);
+        let default = format!(
+            "aws ec2 modify-launch-template --region {} --launch-template-id {} --default-version {next}",
+            found.region, template.id
+        );
         found.commands.push(("make it the default".to_owned(), default));
         found.written = Some(path);
         Ok(())
@@ -269,7 +309,7 @@ impl Found {
             anstream::println!("{rows}");
         }
         for host in &self.behind {
-            anstream::println!("{host} was started from an earlier version, and reads what that says");
+            anstream::println!("{host} was started from another version or template, and reads what that says");
         }
         if self.commands.is_empty() {
             anstream::println!("nothing to do: hosts read and run what is here");
@@ -285,15 +325,22 @@ impl Found {
     }
 }
 
-/// The upload of the program, unless it is there.
-async fn upload(aws: &Aws, bucket: &str, program: &Program, file: &Path) -> Option<(String, String)> {
+/// The upload of the program, unless it is there; unless it `differs` from that of the hosts only where it is known not to be there.
+async fn upload(aws: &Aws, bucket: &str, program: &Program, file: &Path, differs: bool) -> Option<(String, String)> {
     let key = layout::program(&program.sha256, machine(program));
     let depot = Depot::new(aws, Bucket { bucket: bucket.to_owned(), prefix: String::new() });
     // To upload it again changes nothing: its key is its hash.
-    if let Ok(Some(_)) = depot.look(&key).await {
-        return None;
+    match depot.look(&key).await {
+        Ok(Some(_)) => return None,
+        Err(_) if !differs => return None,
+        Ok(None) | Err(_) => {}
     }
-    Some(("upload the program".to_owned(), format!("aws s3 cp {} s3://{bucket}/{key}", file.display())))
+    Some(("upload the program".to_owned(), format!("aws s3 cp {} s3://{bucket}/{key}", word(file))))
+}
+
+/// The file as an argument of the AWS command line, which reads it.
+fn file_url(path: &Path) -> String {
+    word(Path::new(&format!("file://{}", path.display())))
 }
 
 fn machine(program: &Program) -> &'static str {

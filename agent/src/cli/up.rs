@@ -20,6 +20,7 @@ use crate::{
     folders::Folders,
     package::Shelf,
     place::{Name, PackagePlace, VaultPlace},
+    shell::word,
     trust::{Machine, Report, distrust, trust},
 };
 
@@ -183,7 +184,7 @@ impl Up {
 
     /// The option that leads another run to the same state folder.
     fn state_option(&self) -> String {
-        self.state_dir.as_ref().map(|folder| format!(" --state-dir {}", folder.display())).unwrap_or_default()
+        self.state_dir.as_ref().map(|folder| format!(" --state-dir {}", word(folder))).unwrap_or_default()
     }
 
     /// The URL of the first page at that address of the host.

@@ -46,6 +46,11 @@ impl<'a> UserData<'a> {
         hashes[0].is_some() && hashes[0] == hashes[1]
     }
 
+    /// Whether a configuration has a line that would end it inside the user data: the rest would be commands.
+    pub fn would_end_in(configuration: &str) -> bool {
+        configuration.lines().any(|line| line == END.trim())
+    }
+
     /// The same with another configuration, and with the `program` of that SHA-256 under that key for its machine.
     pub fn with(&self, configuration: &str, program: Option<(&str, &str, &str)>) -> String {
         let (before, rest) = self.text.split_once(BEGIN).unwrap_or((self.text, ""));
@@ -84,13 +89,14 @@ pub fn differences(hosts: &Table, here: &Table) -> Vec<Difference> {
     let mut keys: Vec<&String> = hosts.iter().chain(&here).map(|(key, _)| key).collect();
     keys.sort();
     keys.dedup();
-    let of = |all: &[(String, Value)], key: &str| {
-        let (_, value) = all.iter().find(|(other, _)| other == key)?;
-        Some(value.to_string())
-    };
+    let of = |all: &[(String, Value)], key: &str| value_of(all, key).map(Value::to_string);
     let both =
         keys.into_iter().map(|key| Difference { key: key.clone(), hosts: of(&hosts, key), here: of(&here, key) });
     both.filter(|one| one.hosts != one.here).collect()
+}
+
+fn value_of<'a>(all: &'a [(String, Value)], key: &str) -> Option<&'a Value> {
+    all.iter().find(|(other, _)| other == key).map(|(_, value)| value)
 }
 
 /// Every value with its key and the tables around it. What says nothing is none: `aliases = []`.
@@ -149,9 +155,25 @@ impl Parameters {
     }
 
     /// Has the stack run the program of that architecture and SHA-256.
-    pub fn run(&mut self, architecture: &str, sha256: &str) {
+    ///
+    /// # Errors
+    /// When the stack's instances are of another architecture.
+    pub fn run(&mut self, architecture: &str, sha256: &str) -> Result<(), String> {
+        let is = self.get("Architecture").unwrap_or("x86-64");
+        if is != architecture {
+            return Err(format!(
+                "the program is for {architecture}, and the instances of the stack are {is}: build it for {is}, or change `Architecture` \
+                 in the parameters by hand, which moves all hosts to other instance types"
+            ));
+        }
         self.set("ProgramSha256", sha256.to_owned());
-        self.set("Architecture", architecture.to_owned());
+        Ok(())
+    }
+
+    /// The kind of the stack's fleet, where CloudFormation may replace it for a new version of the launch template: the version is a
+    /// part of such a fleet that cannot be changed (`LaunchTemplateConfigs` of `AWS::EC2::EC2Fleet`).
+    pub fn fleet_that_may_be_replaced(&self) -> Option<&str> {
+        self.get("Fleet").filter(|kind| *kind != "auto-scaling-group")
     }
 
     /// Has the stack run the program that hosts install already: the parameters may be older than the stack.
@@ -162,14 +184,15 @@ impl Parameters {
         }
     }
 
-    /// Has the stack's hosts read that configuration. Parameters that have nothing to do with it stay.
+    /// Has the stack's hosts, which read one configuration, read that which is here. Parameters that have nothing to do with it stay.
     ///
     /// # Errors
     /// What a stack cannot be changed to.
-    pub fn configure(&mut self, here: &Table) -> Result<(), String> {
+    pub fn configure(&mut self, hosts: &Table, here: &Table) -> Result<(), String> {
         let mut more = Vec::new();
         let values = leaves(here);
-        let of = |key: &str| values.iter().find(|(other, _)| other == key).map(|(_, value)| value);
+        let read = leaves(hosts);
+        let of = |key: &str| value_of(&values, key);
         let text = |key: &str| of(key).and_then(Value::as_str).unwrap_or_default();
         for (parameter, key) in [("Domain", "domain"), ("Zone", "zone")] {
             if self.get(parameter).is_some_and(|is| is != text(key)) {
@@ -180,7 +203,9 @@ impl Parameters {
         }
         let place = text("package").strip_prefix("s3://").and_then(|place| place.split_once('/'));
         let (bucket, prefix) = place.ok_or("`package` is no folder of a bucket, s3://BUCKET/FOLDER/")?;
-        if self.get("SiteBucket").is_some_and(|is| !is.is_empty() && is != bucket) {
+        let theirs = value_of(&read, "package").and_then(Value::as_str).unwrap_or_default();
+        // Where the stack has made up the name, no parameter has it.
+        if !theirs.starts_with(&format!("s3://{bucket}/")) {
             return Err(
                 "`package` names another bucket than the stack's, which would make a new one: copy the site by hand"
                     .to_owned(),
@@ -195,7 +220,14 @@ impl Parameters {
         self.set("Vault", if vault == own { String::new() } else { vault.to_owned() });
         let many = text("dns.mode") == "multivalue";
         let target = of("fleet.target").and_then(Value::as_integer);
+        let scaled = value_of(&read, "fleet.target").and_then(Value::as_integer).filter(|many| *many > 1);
         let hosts = match target {
+            None if scaled.is_some() => {
+                return Err(format!(
+                    "hosts read [fleet] target = {}, and here is none, which would end all but one of them: write down how many there are to be",
+                    scaled.unwrap_or_default()
+                ));
+            }
             None if many => return Err("with [dns] mode = \"multivalue\" say [fleet] target, too".to_owned()),
             Some(target) if target > MOST_HOSTS => {
                 return Err(format!("[fleet] target = {target}: the stack takes {MOST_HOSTS} hosts at most"));
@@ -262,6 +294,11 @@ mod tests {
         let with = read.with("a = 2\n", Some(("x86-64", "1b", "spothost/1b/spothost-x86_64")));
         let expected = script.replace("0a", "1b").replace("a = 1", "a = 2");
         assert_eq!(with, expected);
+        for (configuration, ends) in
+            [("a = 1\nEND_OF_FILE\nreboot\n", true), ("a = 'END_OF_FILE'\n", false), ("", false)]
+        {
+            assert_eq!(UserData::would_end_in(configuration), ends, "{configuration:?}");
+        }
         for other in ["", "#!/bin/bash\necho\n", "configuration() {\n    cat <<'END_OF_FILE'\n"] {
             assert_eq!(UserData::read(other), None, "{other:?}");
         }
@@ -273,10 +310,41 @@ mod tests {
             Parameters::read("[{\"ParameterKey\":\"RootGiB\",\"ParameterValue\":\"12\"}]").expect("JSON");
         let here = "domain = \"www.example.org\"\npackage = \"s3://b/www/\"\nvault = \"www.example.org/identity\"\nzone = \"Z1\"\n\
                     [dns]\nmode = \"simple\"\nttl = 30\n[fleet]\ntarget = 1\n";
-        parameters.configure(&table(here)).expect("it can be");
+        let hosts = "package = \"s3://b/old/\"\nfleet.target = 3\n";
+        parameters.configure(&table(hosts), &table(here)).expect("it can be");
         let more = parameters.get("More").expect("more");
         assert_eq!(table(more), table("dns.mode = \"simple\"\ndns.ttl = 30\nfleet.target = 1\n"), "{more}");
         let rest = ["Hosts", "DnsMode", "Vault", "Aliases", "Prefix", "RootGiB"].map(|key| parameters.get(key));
         assert_eq!(rest, [Some("1"), Some("simple"), Some(""), Some(""), Some("www/"), Some("12")]);
+    }
+
+    #[test]
+    fn what_would_end_or_move_hosts_without_a_word_is_refused() {
+        let here = "domain = \"www.example.org\"\npackage = \"s3://b/www/\"\nvault = \"v\"\nzone = \"Z1\"\n";
+        let configured = |hosts: &str| {
+            let mut parameters = Parameters::read("[]").expect("JSON");
+            parameters.configure(&table(hosts), &table(here))
+        };
+        assert_eq!(configured("package = \"s3://b/www/\"\n"), Ok(()));
+        assert_eq!(configured("package = \"s3://b/www/\"\nfleet.target = 1\n"), Ok(()));
+        for (hosts, said) in [
+            ("package = \"s3://b/www/\"\nfleet.target = 3\n", "target = 3"),
+            ("package = \"s3://made-up/www/\"\n", "another bucket"),
+            ("package = \"s3://bb/www/\"\n", "another bucket"),
+        ] {
+            let refused = configured(hosts);
+            assert!(refused.as_ref().is_err_and(|why| why.contains(said)), "{hosts}: {refused:?}");
+        }
+        let of = |list: &str| Parameters::read(list).expect("JSON");
+        let arm = "[{\"ParameterKey\":\"Architecture\",\"ParameterValue\":\"arm64\"}]";
+        for (list, architecture, runs) in
+            [("[]", "x86-64", true), ("[]", "arm64", false), (arm, "arm64", true), (arm, "x86-64", false)]
+        {
+            assert_eq!(of(list).run(architecture, "0a").is_ok(), runs, "{list} {architecture}");
+        }
+        let fleet = |kind: &str| format!("[{{\"ParameterKey\":\"Fleet\",\"ParameterValue\":\"{kind}\"}}]");
+        assert_eq!(of("[]").fleet_that_may_be_replaced(), None);
+        assert_eq!(of(&fleet("auto-scaling-group")).fleet_that_may_be_replaced(), None);
+        assert_eq!(of(&fleet("spot-fleet")).fleet_that_may_be_replaced(), Some("spot-fleet"));
     }
 }

@@ -1,7 +1,5 @@
 //! How a store was changed, or why it was not.
 
-use std::path::Path;
-
 /// How a store differs from before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
@@ -32,11 +30,4 @@ impl Obstacle {
     pub(super) fn cured_by(self, cure: impl Into<String>) -> Obstacle {
         Obstacle { cure: Some(cure.into()), ..self }
     }
-}
-
-/// The path as a word of a shell's command line (POSIX.1-2017, Shell Command Language, §2.2.2).
-pub(super) fn word(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,".contains(c);
-    if text.chars().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

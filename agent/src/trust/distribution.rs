@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{change::word, machine::Machine};
+use super::machine::Machine;
+use crate::shell::word;
 
 /// A family of distributions: its folder of trusted CAs, and the commands around it.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,10 +1,6 @@
 //! The stores of a machine that is a folder, with programs that are scripts.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use tempfile::TempDir;
 
@@ -222,16 +218,5 @@ fn database_without_certutil_is_out_unless_the_name_of_a_local_ca_is_in_it() {
     ] {
         fs::write(profile.join("cert9.db"), content).expect("written");
         assert_eq!(distrust(&world.machine, &anchors), [Report::new("Firefox", done)]);
-    }
-}
-
-#[test]
-fn path_in_a_command_line_is_one_word() {
-    for (path, expected) in [
-        ("/home/me/ca.pem", "/home/me/ca.pem"),
-        ("/home/my self/ca.pem", "'/home/my self/ca.pem'"),
-        ("/a'b;c", r"'/a'\''b;c'"),
-    ] {
-        assert_eq!(change::word(Path::new(path)), expected);
     }
 }

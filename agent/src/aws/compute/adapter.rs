@@ -162,10 +162,11 @@ impl Compute for Adapter {
 
     async fn launch_templates(&self, domain: &str, doing: &str) -> Result<Vec<LaunchTemplate>, Fault> {
         let of_site = Filter::builder().name("tag:spothost:domain").values(domain).build();
-        let answer = self.ec2().describe_launch_templates().filters(of_site.clone()).send().await;
-        let answer = answer.map_err(|error| fault(doing, "ec2:DescribeLaunchTemplates", &error))?;
+        let asked = self.ec2().describe_launch_templates().filters(of_site.clone()).into_paginator().items().send();
+        let templates = asked.collect::<Result<Vec<_>, _>>().await;
+        let templates = templates.map_err(|error| fault(doing, "ec2:DescribeLaunchTemplates", &error))?;
         let mut found = Vec::new();
-        for template in answer.launch_templates() {
+        for template in &templates {
             let Some(id) = template.launch_template_id() else { continue };
             let of = |key: &str| template.tags().iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value());
             let stack = of("spothost:stack").or(of("aws:cloudformation:stack-name")).map(str::to_owned);
@@ -184,15 +185,16 @@ impl Compute for Adapter {
             return Ok(found);
         }
         let running = Filter::builder().name("instance-state-name").values("pending").values("running").build();
-        let answer = self.ec2().describe_instances().filters(of_site).filters(running).send().await;
-        let answer = answer.map_err(|error| fault(doing, "ec2:DescribeInstances", &error))?;
-        for instance in answer.reservations().iter().flat_map(|reservation| reservation.instances()) {
+        let asked = self.ec2().describe_instances().filters(of_site).filters(running).into_paginator().items().send();
+        let reservations = asked.collect::<Result<Vec<_>, _>>().await;
+        let reservations = reservations.map_err(|error| fault(doing, "ec2:DescribeInstances", &error))?;
+        for instance in reservations.iter().flat_map(|reservation| reservation.instances()) {
             // AWS says by these tags from what it was started (Amazon EC2 User Guide, "Launch templates").
             let of = |key: &str| instance.tags().iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value());
             let version = of("aws:ec2launchtemplate:version").and_then(|version| version.parse().ok());
-            let template = found.iter_mut().find(|template| of("aws:ec2launchtemplate:id") == Some(&template.id));
-            if let (Some(template), Some(version), Some(id)) = (template, version, instance.instance_id()) {
-                template.started.push((id.to_owned(), version));
+            let (Some(from), Some(id)) = (of("aws:ec2launchtemplate:id"), instance.instance_id()) else { continue };
+            for template in &mut found {
+                template.started.push((id.to_owned(), version.filter(|_| from == template.id)));
             }
         }
         Ok(found)

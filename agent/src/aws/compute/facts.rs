@@ -69,8 +69,8 @@ pub struct LaunchTemplate {
     pub latest: TemplateVersion,
     /// Its default version.
     pub default: TemplateVersion,
-    /// The instances that run and were started from it, each with its version.
-    pub started: Vec<(String, i64)>,
+    /// The instances of the site that run, each with the version that it was started from; none of another launch template.
+    pub started: Vec<(String, Option<i64>)>,
 }
 
 /// A version of a launch template.
@@ -88,10 +88,10 @@ impl LaunchTemplate {
         if self.stack.is_some() { &self.latest } else { &self.default }
     }
 
-    /// The instances that were started from an earlier version than that.
+    /// The instances that were started from another version than that, or from another launch template.
     pub fn behind(&self) -> Vec<String> {
-        let earlier = self.started.iter().filter(|(_, version)| *version < self.in_use().number);
-        earlier.map(|(instance, _)| instance.clone()).collect()
+        let others = self.started.iter().filter(|(_, version)| *version != Some(self.in_use().number));
+        others.map(|(instance, _)| instance.clone()).collect()
     }
 }
 
