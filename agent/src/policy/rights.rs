@@ -450,6 +450,14 @@ pub(super) const RIGHTS: &[Right] = &[
         on: |site| if site.follows() { everything() } else { Vec::new() },
         only: |_| None,
     },
+    // Without it S3 answers 403 for a program that is not there, and not 404.
+    Right {
+        who: Who::Operator,
+        sid: "FindTheProgram",
+        actions: &["s3:ListBucket"],
+        on: |site| site.ground_itself(),
+        only: |_| below(PROGRAMS),
+    },
     Right {
         who: Who::Operator,
         sid: "SeeTheProgram",
