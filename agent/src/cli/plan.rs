@@ -185,7 +185,7 @@ impl Plan {
         let path = self.parameters.clone().unwrap_or_else(|| self.beside("stack-parameters.json"));
         let unusable = |said: &dyn std::fmt::Display| {
             let said = format!(
-                "{}: {said}; take those of the stack: aws cloudformation describe-stacks --region {region} --stack-name {stack} --query \
+                "{}: {said}; take those of the stack: aws cloudformation describe-stacks --stack-name {stack} --region {region} --query \
                  'Stacks[0].Parameters' >{}",
                 path.display(),
                 word(&path)
@@ -202,7 +202,7 @@ impl Plan {
             None => parameters.keep_program(user_data),
         }
         write(&path, &parameters.text())?;
-        let of_it = format!("--region {region} --stack-name {stack}");
+        let of_it = format!("--stack-name {stack} --region {region}");
         let arguments = format!(
             "{of_it} --template-body file://launch-template/stack.yaml --capabilities CAPABILITY_IAM --parameters {}",
             file_url(&path)
