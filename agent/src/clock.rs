@@ -2,7 +2,7 @@
 
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
-/// What this machine's clock says. It may be off: what AWS is told rests on [`Date`](crate::aws::Date).
+/// What this machine's clock says. It may be off: what AWS is told rests on the `Date` of its answers (`aws/date.rs`).
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
 pub fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
