@@ -53,6 +53,12 @@ impl Program {
         };
         Ok(Program { sha256: hex::encode(digest(&SHA256, bytes)), architecture })
     }
+
+    /// The key under which hosts fetch it from the bucket.
+    pub fn key(&self) -> String {
+        let machine = if self.architecture == "arm64" { "arm64" } else { "x86_64" };
+        layout::program(&self.sha256, machine)
+    }
 }
 
 #[derive(Serialize)]
@@ -122,7 +128,6 @@ impl Answers {
         configuration: &Path,
         program: &Path,
     ) -> Vec<(&'static str, String)> {
-        let machine = if self.program.architecture == "arm64" { "arm64" } else { "x86_64" };
         let (configuration, program) = (configuration.display(), program.display());
         let mut commands = Vec::new();
         // A group makes its service-linked roles itself.
@@ -153,7 +158,7 @@ impl Answers {
                 format!(
                     "aws s3 cp {program} s3://{}/{}",
                     self.bucket,
-                    layout::program(&self.program.sha256, machine)
+                    self.program.key()
                 ),
             ),
             ("publish the site", format!("spothost publish site --config {configuration} --wait")),

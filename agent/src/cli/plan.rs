@@ -22,7 +22,6 @@ use crate::{
         depot::Depot,
         launch_template::{self, LaunchTemplate, TemplateVersion},
     },
-    documents::layout,
     init::{
         Program,
         plan::{Difference, Parameters, UserData, differences},
@@ -246,7 +245,7 @@ impl Plan {
             return Err(Stop::new(BAD_CONFIGURATION, said));
         }
         let path = self.beside("launch-template-data.json");
-        let key = program.map(|program| layout::program(&program.sha256, machine(program)));
+        let key = program.map(Program::key);
         let program = program.zip(key.as_deref()).map(|(program, key)| (program.architecture, &*program.sha256, key));
         if let Some((architecture, ..)) = program
             && user_data.program(architecture).is_none()
@@ -327,7 +326,7 @@ impl Found {
 
 /// The upload of the program, unless it is there; unless it `differs` from that of the hosts only where it is known not to be there.
 async fn upload(aws: &Aws, bucket: &str, program: &Program, file: &Path, differs: bool) -> Option<(String, String)> {
-    let key = layout::program(&program.sha256, machine(program));
+    let key = program.key();
     let depot = Depot::new(aws, Bucket { bucket: bucket.to_owned(), prefix: String::new() });
     // To upload it again changes nothing: its key is its hash.
     match depot.look(&key).await {
@@ -341,10 +340,6 @@ async fn upload(aws: &Aws, bucket: &str, program: &Program, file: &Path, differs
 /// The file as an argument of the AWS command line, which reads it.
 fn file_url(path: &Path) -> String {
     word(Path::new(&format!("file://{}", path.display())))
-}
-
-fn machine(program: &Program) -> &'static str {
-    if program.architecture == "arm64" { "arm64" } else { "x86_64" }
 }
 
 fn recognised(path: &Path) -> Result<Program, Stop> {
