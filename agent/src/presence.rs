@@ -18,7 +18,7 @@ use crate::{
     listener::Answering,
     package::Package,
     place::Bucket,
-    status::{HostPhase, Part, Status},
+    status::{Part, Status},
 };
 
 /// Changes within this time are told as one.
@@ -193,8 +193,7 @@ impl Keeper for Presence {
 /// boots again is no news.
 fn has_changed(told: Option<&HostDocument>, now: &Status) -> bool {
     let told = told.and_then(|told| Status::of_snapshot(told.status.as_ref()?));
-    let is_well = |status: &Status| matches!(status.phase, HostPhase::Serving | HostPhase::StandingAside);
-    let recovered = |told: &Status| told.phase != now.phase && is_well(now) && !is_well(told);
+    let recovered = |told: &Status| told.phase != now.phase && now.phase.is_well() && !told.phase.is_well();
     now.troubles() != told.as_ref().map(Status::troubles).unwrap_or_default() || told.as_ref().is_some_and(recovered)
 }
 

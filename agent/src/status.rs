@@ -251,6 +251,13 @@ pub enum HostPhase {
     Gone,
 }
 
+impl HostPhase {
+    /// Whether nothing is wrong with the host: it serves, or leaves the names to their owner.
+    pub fn is_well(self) -> bool {
+        matches!(self, HostPhase::Serving | HostPhase::StandingAside)
+    }
+}
+
 impl fmt::Display for HostPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

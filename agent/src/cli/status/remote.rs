@@ -20,7 +20,7 @@ use crate::{
     documents::{Document as _, HostDocument, HostRole, Layout, Release, layout::HOSTS},
     fault::Fault,
     place::Bucket,
-    status::{HostPhase, Status},
+    status::Status,
 };
 
 /// No more of the newest documents are read than this: hosts come and go, and leave their last word.
@@ -163,7 +163,7 @@ impl Left {
     /// Whether nothing was wrong; of a host that says nothing of that, whether it is not known to boot.
     fn is_well(&self) -> bool {
         match self.status() {
-            Some(status) => matches!(status.phase, HostPhase::Serving | HostPhase::StandingAside),
+            Some(status) => status.phase.is_well(),
             None => self.host.role != HostRole::Booting,
         }
     }
