@@ -40,13 +40,16 @@ impl Handler for Files {
             inflating: InflateShare { places: &self.inflating, client: client.address },
             secure: client.secure,
         };
-        let mut response = respond::answer(&asked, request);
-        response.body_mut().make_own();
-        if let Some(site) = asked.site.filter(|_| !client.secure && self.settings.plain) {
-            let mapped: Arc<dyn Mapped> = site;
-            response.body_mut().lies_in(Arc::downgrade(&mapped));
+        // Where it will lie: a response is large, and each move of it is as much work as a field.
+        let mut answer = Answer::Now(respond::answer(&asked, request));
+        if let Answer::Now(response) = &mut answer {
+            response.body_mut().make_own();
+            if let Some(site) = asked.site.filter(|_| !client.secure && self.settings.plain) {
+                let mapped: Arc<dyn Mapped> = site;
+                response.body_mut().lies_in(Arc::downgrade(&mapped));
+            }
         }
-        Answer::Now(response)
+        answer
     }
 
     fn refuse(&self, status: StatusCode, _: &Request<RequestBody>, client: Client) -> Response<Body> {

@@ -164,8 +164,9 @@ impl Scan {
             }
             at += self.skip(&bytes[at..]);
             let Some(&byte) = bytes.get(at) else { break };
-            let content = self.inside_content();
             if self.step(byte).is_none() {
+                // A byte that may not stand here changes nothing.
+                let content = self.inside_content();
                 self.place = Position::Faulty;
                 return if content { Found::Broken(at) } else { Found::Fault(at) };
             }
@@ -178,7 +179,8 @@ impl Scan {
         Found::Fine
     }
 
-    /// How many of the next bytes cannot change the place: most of a target and of values nobody watches.
+    /// How many of the next bytes are known to be fine: most of a target, and a value that says nothing of the framing, to its
+    /// line's end.
     fn skip(&mut self, bytes: &[u8]) -> usize {
         match self.place {
             Position::Target => {
@@ -196,7 +198,12 @@ impl Scan {
             }
             // Other control characters are no matter of framing, and hyper refuses them; among trailers they end what it reads.
             Position::Value if self.value == Value::Other && !self.trailers => {
-                memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len())
+                let value = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+                if !bytes[value..].starts_with(b"\r\n") {
+                    return value;
+                }
+                self.place = Position::Field;
+                value + 2
             }
             Position::Content | Position::Chunk => self.skip_content(bytes.len()),
             _ => 0,
@@ -213,7 +220,8 @@ impl Scan {
         content
     }
 
-    /// `None` for a byte that may not stand here.
+    /// `None` for a byte that may not stand here: nothing is changed by it.
+    #[inline]
     fn step(&mut self, byte: u8) -> Option<()> {
         self.place = match (self.place, byte) {
             (Position::Before, b'\r') => Position::BeforeLf,
