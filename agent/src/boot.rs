@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use crate::{
     aws::{Aws, Host, metadata::Metadata, way_to_aws},
     certificate::{Certificates, Certifier, Vault},
-    claim::{Leads, Ledger},
-    config::{Config, Leading, Succession as Policy},
+    claim::{NameService, Routing},
+    config::{Config, RoutingMode, Succession as Policy},
     departure::{Departing, Departure, Notices, Outlook, Signals},
     fleet::{AtRest, FleetClient},
     folders::Folders,
@@ -90,13 +90,13 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
 
     let mut names = None;
     let mut succession = None;
-    if let (Some(ledger), Some(host)) = (Ledger::of(config), host.clone()) {
+    if let (Some(name_service), Some(host)) = (NameService::of(config), host.clone()) {
         let waiting = runner.keep(Placeholder::new(domain, https, host.clone(), certificates)).await.held;
-        let fleets = FleetClient::new(config, ledger.clone(), aws.clone(), host.clone());
+        let fleets = FleetClient::new(config, name_service.clone(), aws.clone(), host.clone());
         let at_rest = AtRest::new(fleets.clone(), config.look.address);
-        let many = config.leading == Leading::Multivalue;
+        let many = config.leading == RoutingMode::Multivalue;
         let sources = routing::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
-        let leads = lead(config, ledger, sources, runner).await;
+        let leads = lead(config, name_service, sources, runner).await;
         let sources = Sources {
             leads: leads.held.clone(),
             answering: answering.clone(),
@@ -151,24 +151,29 @@ fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>, host: Option<Kept
 }
 
 /// The keeper that leads the names here, put to work.
-async fn lead(config: &Config, ledger: Ledger, sources: routing::Sources, runner: &mut impl Runner) -> Yield<Leads> {
+async fn lead(
+    config: &Config,
+    name_service: NameService,
+    sources: routing::Sources,
+    runner: &mut impl Runner,
+) -> Yield<Routing> {
     match &config.leading {
-        Leading::ElasticIp(allocation, place) => {
+        RoutingMode::ElasticIp(allocation, place) => {
             let route = MovingElasticIp::new(allocation.clone(), place.clone());
-            runner.keep(Router::new(config, ledger, route, sources)).await
+            runner.keep(Router::new(config, name_service, route, sources)).await
         }
-        Leading::Multivalue => {
+        RoutingMode::Multivalue => {
             let route = Multivalue::new(config.succession.silence);
-            runner.keep(Router::new(config, ledger, route, sources)).await
+            runner.keep(Router::new(config, name_service, route, sources)).await
         }
-        Leading::Records => runner.keep(Router::new(config, ledger, MovingRecords, sources)).await,
+        RoutingMode::Records => runner.keep(Router::new(config, name_service, MovingRecords, sources)).await,
     }
 }
 
 /// How hosts follow each other, the time to live by which visitors move on, and how often is looked.
 fn pace(config: &Config) -> (Policy, Duration, Duration) {
     let (mut policy, mut ttl) = (config.succession.clone(), Duration::from_secs(config.ttl.into()));
-    if let Leading::ElasticIp(..) = config.leading {
+    if let RoutingMode::ElasticIp(..) = config.leading {
         // Nobody comes any more to a host that the address has left: it is but a spare for a while.
         ttl = Duration::ZERO;
         policy.linger = policy.linger.min(SPARE);

@@ -28,11 +28,13 @@ mod takeover;
 
 #[cfg(test)]
 pub(crate) use failure_detector::DOUBT;
-pub use failure_detector::Silence;
-pub use name_service::Ledger;
-pub(crate) use peer_memory::{Claimant, is_alive, told};
-pub use routing::{Elsewhere, Leads, LeadsHere};
-pub use takeover::{Ground, Right, Standing, could_know, is_instance_id, right, right_without_certificate, standing};
+pub use failure_detector::FailureDetector;
+pub use name_service::NameService;
+pub(crate) use peer_memory::{PeerMemory, is_alive, told};
+pub use routing::{RoutedElsewhere, RoutedHere, Routing};
+pub use takeover::{
+    Liveness, Takeover, TakeoverReason, could_know, is_instance_id, liveness, takeover, takeover_without_certificate,
+};
 
 /// The longest string of a TXT record, in bytes (RFC 1035 §3.3).
 const LONGEST: usize = 255;

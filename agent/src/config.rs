@@ -13,13 +13,13 @@ use crate::{
 };
 
 mod authority;
-mod leading;
+mod routing_mode;
 mod serve;
 mod succession;
 mod upgrade;
 
 pub use authority::{Authority, Ca, Eab};
-pub use leading::Leading;
+pub use routing_mode::RoutingMode;
 pub use serve::{Limits, Serve};
 pub use succession::{Fleet, OnDeparture, Succession, Then};
 pub use upgrade::Upgrade;
@@ -57,7 +57,7 @@ pub struct Config {
     /// What a client may cost.
     pub limits: Limits,
     /// How people are led to the hosts.
-    pub leading: Leading,
+    pub leading: RoutingMode,
     /// Whether records that nobody claims may be taken over.
     pub adopt: bool,
     /// What becomes of the records of a host that is taken while nobody follows.
@@ -132,7 +132,7 @@ impl Config {
         matches!(self.package, PackagePlace::Bucket(_))
             || matches!(self.vault, VaultPlace::Secret(_))
             || self.zone.is_some()
-            || self.leading != Leading::Records
+            || self.leading != RoutingMode::Records
     }
 }
 
@@ -170,7 +170,7 @@ struct File {
     #[serde(default)]
     dns: Dns,
     #[serde(default)]
-    address: leading::Address,
+    address: routing_mode::Address,
     #[serde(default)]
     look: WrittenLook,
     #[serde(default)]
@@ -201,7 +201,7 @@ enum OneOrSeveral {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Dns {
-    mode: Option<Spanned<leading::Mode>>,
+    mode: Option<Spanned<routing_mode::Mode>>,
     ttl: Option<Spanned<u32>>,
     #[serde(default)]
     adopt: bool,
@@ -236,7 +236,7 @@ impl File {
                         add zone = \"Z…\", or use the local CA with [acme] directory = \"internal\"";
             return Err((None, said.to_owned()));
         }
-        let leading = leading::checked(self.address, self.dns.mode, &self.package, zone.is_some())?;
+        let leading = routing_mode::checked(self.address, self.dns.mode, &self.package, zone.is_some())?;
         let default = Look::default();
         Ok(Config {
             domain,

@@ -18,7 +18,7 @@ use crate::{
         lease::{Asked, LeaseObject},
     },
     chance,
-    claim::{Claim, Ledger},
+    claim::{Claim, NameService},
     config::{Config, OnDeparture},
     documents::Layout,
     fault::Fault,
@@ -45,7 +45,7 @@ pub struct FleetClient {
     named: Option<String>,
     target: Option<u32>,
     bucket: Option<Bucket>,
-    ledger: Ledger,
+    name_service: NameService,
     on_departure: OnDeparture,
     aws: Kept<Aws>,
     host: Kept<Host>,
@@ -54,7 +54,7 @@ pub struct FleetClient {
 
 impl FleetClient {
     /// The way to the fleet of `host` that `config` names, or that the tags of the instance name.
-    pub fn new(config: &Config, ledger: Ledger, aws: Kept<Aws>, host: Kept<Host>) -> FleetClient {
+    pub fn new(config: &Config, name_service: NameService, aws: Kept<Aws>, host: Kept<Host>) -> FleetClient {
         let bucket = match &config.package {
             PackagePlace::Bucket(bucket) => Some(bucket.clone()),
             PackagePlace::Disk(_) => None,
@@ -63,7 +63,7 @@ impl FleetClient {
             named: config.fleet.id.clone(),
             target: config.fleet.target,
             bucket,
-            ledger,
+            name_service,
             on_departure: config.on_departure,
             aws,
             host,
@@ -96,22 +96,22 @@ impl FleetClient {
         // Where an Elastic IP leads people, an answer there is the claimant's only if it leads to that one.
         let aws = self.aws.borrow().clone();
         let Some(aws) = aws else { return false };
-        if !self.ledger.leads_to(&aws, claim).await.unwrap_or(false) {
+        if !self.name_service.leads_to(&aws, claim).await.unwrap_or(false) {
             return false;
         }
-        self.ledger.heard(&host, claim).await.answers()
+        self.name_service.heard(&host, claim).await.answers()
     }
 
     /// Whether whoever is at that address answers for the domain, now.
     pub(crate) async fn answers_at(&self, address: IpAddr) -> bool {
-        self.ledger.answers_at(address).await
+        self.name_service.answers_at(address).await
     }
 
     /// The claim as it stands.
     pub(crate) async fn claim(&self) -> Result<Option<Claim>, Fault> {
         let aws = self.aws.borrow().clone();
         match aws {
-            Some(aws) => self.ledger.claim(&aws).await,
+            Some(aws) => self.name_service.claim(&aws).await,
             None => Ok(None),
         }
     }
@@ -123,8 +123,8 @@ impl FleetClient {
     }
 
     /// Where the names of its hosts are.
-    pub(crate) fn names(&self) -> &Ledger {
-        &self.ledger
+    pub(crate) fn names(&self) -> &NameService {
+        &self.name_service
     }
 
     /// Whether the records that lead to a host that is taken are removed if none has followed.
@@ -136,7 +136,7 @@ impl FleetClient {
     /// was asked for a successor.
     pub(crate) async fn say_departing(&self, asked: Option<u32>) -> Result<(), Fault> {
         let Some((aws, host)) = self.known() else { return Ok(()) };
-        let said = self.ledger.depart(&aws, &host, asked.is_some(), asked).await?;
+        let said = self.name_service.depart(&aws, &host, asked.is_some(), asked).await?;
         tracing::info!(said, asked = asked.is_some(), "the claim says that this host goes");
         Ok(())
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     aws::{attempt::ANY, partition::Partition, simulation::Question},
-    config::{Authority, Config, Leading, Upgrade},
+    config::{Authority, Config, RoutingMode, Upgrade},
     documents::layout::{EARLY, LEAVING, REPLACEMENT, claim_record},
     place::{Bucket, PackagePlace, VaultPlace},
 };
@@ -339,14 +339,14 @@ impl Site<'_> {
 
     /// Whether hosts follow each other.
     fn follows(&self) -> bool {
-        self.config.zone.is_some() || self.config.leading != Leading::Records
+        self.config.zone.is_some() || self.config.leading != RoutingMode::Records
     }
 
     /// The Elastic IP.
     fn elastic_ip(&self) -> Vec<String> {
         match &self.config.leading {
-            Leading::ElasticIp(id, _) => vec![self.arn("ec2", &format!("elastic-ip/{id}"))],
-            Leading::Records | Leading::Multivalue => Vec::new(),
+            RoutingMode::ElasticIp(id, _) => vec![self.arn("ec2", &format!("elastic-ip/{id}"))],
+            RoutingMode::Records | RoutingMode::Multivalue => Vec::new(),
         }
     }
 
@@ -357,7 +357,7 @@ impl Site<'_> {
 
     /// `what`, where every host is led to, each with a health check.
     fn where_many_are_led_to(&self, what: &str) -> Vec<String> {
-        if self.config.leading == Leading::Multivalue { vec![what.to_owned()] } else { Vec::new() }
+        if self.config.leading == RoutingMode::Multivalue { vec![what.to_owned()] } else { Vec::new() }
     }
 
     /// What hosts take turns by, and count with, where there is a succession.

@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::{
     aws::{Aws, Host, papers::Papers},
-    claim::Leads,
+    claim::Routing,
     clock,
     documents::{Document as _, HostDocument, HostRole, Layout},
     fault::{Cure, Fault},
@@ -39,7 +39,7 @@ pub struct Sources {
     /// What it answers with.
     pub answering: Kept<Answering>,
     /// Where the names lead; none where it keeps none.
-    pub names: Option<Yield<Leads>>,
+    pub names: Option<Yield<Routing>>,
     /// How it is.
     pub status: watch::Receiver<Status>,
 }
@@ -218,8 +218,8 @@ impl Sources {
     fn role(&self) -> Option<HostRole> {
         let Some(names) = &self.names else { return Some(HostRole::Serving) };
         match (*names.ended.borrow(), &*names.held.borrow()) {
-            (Ended::Well | Ended::Despite, Some(Leads::Here(_))) => Some(HostRole::Owner),
-            (Ended::Aside, Some(Leads::Elsewhere(_))) => Some(HostRole::Standby),
+            (Ended::Well | Ended::Despite, Some(Routing::Here(_))) => Some(HostRole::Owner),
+            (Ended::Aside, Some(Routing::Elsewhere(_))) => Some(HostRole::Standby),
             _ => None,
         }
     }
@@ -252,15 +252,15 @@ mod tests {
     use super::*;
     use crate::{
         aws::host::tests::host,
-        claim::{Claim, Elsewhere, LeadsHere},
+        claim::{Claim, RoutedElsewhere, RoutedHere},
         status::Board,
     };
 
     #[test]
     fn role_is_told_only_while_it_is_settled_where_the_names_lead() {
-        let here = Leads::Here(LeadsHere { to: "192.0.2.7".into(), epoch: 3, target: None, asked_in: None });
+        let here = Routing::Here(RoutedHere { to: "192.0.2.7".into(), epoch: 3, target: None, asked_in: None });
         let claim = Claim::of(&host("i-other", 1), 4);
-        let elsewhere = Leads::Elsewhere(Box::new(Elsewhere { claim, held: false, answers: true }));
+        let elsewhere = Routing::Elsewhere(Box::new(RoutedElsewhere { claim, held: false, answers: true }));
         let table = [
             (None, Ended::NotYet, None),
             (None, Ended::Failed, None),
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    fn sources(names: Option<Yield<Leads>>) -> Sources {
+    fn sources(names: Option<Yield<Routing>>) -> Sources {
         let (host, packages) = (watch::channel(None).1, watch::channel(None).1);
         let status = Board::new("www.example.org").watch();
         Sources { host, packages, answering: watch::channel(None).1, names, status }

@@ -18,7 +18,7 @@ use crate::{
         Aws,
         zone::{Changed, Zone},
     },
-    claim::{Claim, Claimant, Elsewhere, Leads, Ledger, Standing, is_alive, told},
+    claim::{Claim, Liveness, NameService, PeerMemory, RoutedElsewhere, Routing, is_alive, told},
     config::Config,
     fault::Fault,
     keeper::{Judgement, Keeper, Pace},
@@ -62,14 +62,15 @@ pub trait Route: Send + Sync + 'static {
     const OWN_ADDRESS: bool;
 
     /// Looks where people are led, and changes nothing outside.
-    fn look(&mut self, names: &Ledger, inputs: &Inputs) -> impl Future<Output = Result<Self::Found, Fault>> + Send;
+    fn look(&mut self, names: &NameService, inputs: &Inputs)
+    -> impl Future<Output = Result<Self::Found, Fault>> + Send;
 
     /// Who claims that people are led to it alone, as it was found.
-    fn claim(names: &Ledger, found: &Self::Found) -> Option<Claim>;
+    fn claim(names: &NameService, found: &Self::Found) -> Option<Claim>;
 
     /// What is heard from the host of another's claim, where people come to who are led to it.
     fn heard(
-        names: &Ledger,
+        names: &NameService,
         inputs: &Inputs,
         _found: &Self::Found,
         claim: &Claim,
@@ -90,7 +91,7 @@ pub trait Route: Send + Sync + 'static {
     fn carry_out(
         &mut self,
         aws: &Aws,
-        names: &Ledger,
+        names: &NameService,
         wanted: &Wanted<'_>,
         change: Self::Change,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
@@ -99,7 +100,7 @@ pub trait Route: Send + Sync + 'static {
     fn depart(
         &mut self,
         _aws: &Aws,
-        _names: &Ledger,
+        _names: &NameService,
         _instance: &str,
     ) -> impl Future<Output = Result<(), Fault>> + Send {
         async { Ok(()) }
@@ -109,17 +110,17 @@ pub trait Route: Send + Sync + 'static {
     fn why(change: &Self::Change) -> &str;
 
     /// Where people are led, as they are told it.
-    fn holding(held: &Leads) -> String;
+    fn holding(held: &Routing) -> String;
 }
 
 /// Keeper of where the names lead, by one route.
 pub struct Router<R: Route> {
     route: R,
-    names: Ledger,
+    names: NameService,
     adopt: bool,
     look: Duration,
     sources: Sources,
-    claimant: Claimant,
+    claimant: PeerMemory,
     /// What a look found that was made while this host did not answer yet, and when.
     early: Option<(Instant, Looked<R::Found>)>,
 }
@@ -128,14 +129,14 @@ pub struct Router<R: Route> {
 struct Looked<F> {
     found: F,
     claim: Option<Claim>,
-    standing: Standing,
+    liveness: Liveness,
     answers: bool,
 }
 
 /// What a judgement goes by beside what its look found.
 struct Basis {
     inputs: Inputs,
-    standing: Standing,
+    liveness: Liveness,
     /// Whether people were led here before, and whether another host has followed since.
     held: bool,
     put_aside: bool,
@@ -159,14 +160,14 @@ pub struct Drift<C> {
 impl<R: Route> Router<R> {
     /// Leads `config`'s names here by `route`. A host has to answer before it may be led to; one that says that it waits for
     /// its certificate may be where nobody else is.
-    pub fn new(config: &Config, names: Ledger, route: R, sources: Sources) -> Router<R> {
+    pub fn new(config: &Config, names: NameService, route: R, sources: Sources) -> Router<R> {
         Router {
             route,
             names,
             adopt: config.adopt,
             look: config.look.address,
             sources,
-            claimant: Claimant::new(config.succession.silence),
+            claimant: PeerMemory::new(config.succession.silence),
             early: None,
         }
     }
@@ -193,18 +194,18 @@ impl<R: Route> Router<R> {
             self.claimant.notes_target(&inputs.host, claim.as_ref());
             self.sources.at_rest.ask(self.claimant.needs_target());
         }
-        let (standing, answers) = match &claim {
-            Some(claim) => self.standing(inputs, &found, claim).await,
-            None => (Standing::Lives, false),
+        let (liveness, answers) = match &claim {
+            Some(claim) => self.liveness(inputs, &found, claim).await,
+            None => (Liveness::Lives, false),
         };
-        Ok(Looked { found, claim, standing, answers })
+        Ok(Looked { found, claim, liveness, answers })
     }
 
     /// How the claimant stands, and whether people who are led to it are answered.
-    async fn standing(&mut self, inputs: &Inputs, found: &R::Found, claim: &Claim) -> (Standing, bool) {
+    async fn liveness(&mut self, inputs: &Inputs, found: &R::Found, claim: &Claim) -> (Liveness, bool) {
         let host = &inputs.host;
         if !self.claimant.read(host, claim, inputs.certified) {
-            return (Standing::Lives, claim.instance == host.instance);
+            return (Liveness::Lives, claim.instance == host.instance);
         }
         let heard = R::heard(&self.names, inputs, found, claim);
         let (heard, told) = join(heard, told(Some(inputs.aws.clone()), host, claim)).await;
@@ -214,7 +215,7 @@ impl<R: Route> Router<R> {
 }
 
 impl Basis {
-    fn wanted<'a>(&'a self, names: &'a Ledger, adopt: bool) -> Wanted<'a> {
+    fn wanted<'a>(&'a self, names: &'a NameService, adopt: bool) -> Wanted<'a> {
         Wanted {
             host: &self.inputs.host,
             names: &names.names,
@@ -225,22 +226,22 @@ impl Basis {
             package: &self.inputs.package,
             certified: self.inputs.certified,
             asked_in: self.asked_in,
-            claimant: self.standing,
+            claimant: self.liveness,
         }
     }
 }
 
 /// What follows from a look; `held` says whether people were led here before. Pure.
-fn judged<R: Route>(wanted: &Wanted<'_>, held: bool, looked: &Looked<R::Found>) -> Judgement<Leads, R::Change> {
+fn judged<R: Route>(wanted: &Wanted<'_>, held: bool, looked: &Looked<R::Found>) -> Judgement<Routing, R::Change> {
     // One of many that comes upon a host alone follows nobody: it stands by until it may take part.
     let held = held && R::ALONE;
     let answers = looked.answers || !R::ALONE;
-    let elsewhere = |claim| Leads::Elsewhere(Box::new(Elsewhere { claim, held, answers }));
+    let elsewhere = |claim| Routing::Elsewhere(Box::new(RoutedElsewhere { claim, held, answers }));
     match R::plan(wanted, &looked.found) {
         Plan::Leads(leads) => match R::besides(wanted, &looked.found) {
-            Ok(None) => Judgement::Kept(Leads::Here(leads)),
-            Ok(Some(drift)) => Judgement::Drifted { drift, meanwhile: Some(Leads::Here(leads)) },
-            Err(fault) => Judgement::KeptDespite { held: Leads::Here(leads), fault },
+            Ok(None) => Judgement::Kept(Routing::Here(leads)),
+            Ok(Some(drift)) => Judgement::Drifted { drift, meanwhile: Some(Routing::Here(leads)) },
+            Err(fault) => Judgement::KeptDespite { held: Routing::Here(leads), fault },
         },
         Plan::Change(drift) => {
             // Where people were led here, and another has claimed them, they are not this host's before they are again, even
@@ -257,7 +258,7 @@ fn judged<R: Route>(wanted: &Wanted<'_>, held: bool, looked: &Looked<R::Found>) 
 impl<R: Route> Keeper for Router<R> {
     type Seen = Seen<R::Found>;
     type Drift = Drift<R::Change>;
-    type Held = Leads;
+    type Held = Routing;
     const PART: Part = Part::Address;
     const NEEDS: &'static [Part] = &[Part::Host, Part::Listener];
 
@@ -285,10 +286,10 @@ impl<R: Route> Keeper for Router<R> {
             Some((at, looked)) if at.elapsed() < EARLY && inputs.certified => looked,
             _ => self.look(&inputs).await?,
         };
-        let Claimant { held, put_aside, asked_in, target, .. } = self.claimant;
+        let PeerMemory { held, put_aside, asked_in, target, .. } = self.claimant;
         let basis = Basis {
             inputs,
-            standing: looked.standing,
+            liveness: looked.liveness,
             held: held.is_some(),
             put_aside,
             asked_in,
@@ -297,7 +298,7 @@ impl<R: Route> Keeper for Router<R> {
         Ok(Seen { basis, looked })
     }
 
-    fn judge(&self, seen: Seen<R::Found>) -> Judgement<Leads, Drift<R::Change>> {
+    fn judge(&self, seen: Seen<R::Found>) -> Judgement<Routing, Drift<R::Change>> {
         let wanted = seen.basis.wanted(&self.names, self.adopt);
         let judged = judged::<R>(&wanted, seen.basis.held, &seen.looked);
         judged.map(|change| Drift { basis: seen.basis, change })
@@ -316,7 +317,7 @@ impl<R: Route> Keeper for Router<R> {
         self.route.depart(&inputs.aws, &self.names, &inputs.host.instance).await
     }
 
-    fn holding(held: &Leads) -> String {
+    fn holding(held: &Routing) -> String {
         R::holding(held)
     }
 

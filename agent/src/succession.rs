@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    claim::Leads,
+    claim::Routing,
     clock,
     config::Succession as Policy,
     departure::{Departing, Outlook},
@@ -66,7 +66,7 @@ pub struct Standpoint {
 /// What the keeper is built from.
 pub struct Sources {
     /// Where the names lead.
-    pub leads: Kept<Leads>,
+    pub leads: Kept<Routing>,
     /// Whether this host answers.
     pub answering: Kept<Answering>,
     /// What the instance is told.

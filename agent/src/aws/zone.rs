@@ -54,7 +54,7 @@ pub enum Form {
     /// records" of the developer guide).
     Alias(Alias),
     /// As one of several sets of that name and type, alias or not.
-    Routed(Routing),
+    Routed(RoutingPolicy),
     /// As a traffic policy says, which alone may change it.
     TrafficPolicy,
 }
@@ -72,7 +72,7 @@ pub struct Alias {
 
 /// The routing policies of record sets ("Choosing a routing policy" of the developer guide).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Routing {
+pub enum RoutingPolicy {
     /// `Weight`.
     Weighted,
     /// `Region`.
@@ -91,17 +91,17 @@ pub enum Routing {
     Other,
 }
 
-impl fmt::Display for Routing {
+impl fmt::Display for RoutingPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Routing::Weighted => "weighted",
-            Routing::Latency => "latency",
-            Routing::Failover => "failover",
-            Routing::Geolocation => "geolocation",
-            Routing::Geoproximity => "geoproximity",
-            Routing::Multivalue => "multivalue answer",
-            Routing::IpBased => "IP-based",
-            Routing::Other => "of a newer kind",
+            RoutingPolicy::Weighted => "weighted",
+            RoutingPolicy::Latency => "latency",
+            RoutingPolicy::Failover => "failover",
+            RoutingPolicy::Geolocation => "geolocation",
+            RoutingPolicy::Geoproximity => "geoproximity",
+            RoutingPolicy::Multivalue => "multivalue answer",
+            RoutingPolicy::IpBased => "IP-based",
+            RoutingPolicy::Other => "of a newer kind",
         })
     }
 }
@@ -378,17 +378,17 @@ fn form(set: &ResourceRecordSet) -> Form {
     }
 }
 
-fn routing(set: &ResourceRecordSet) -> Routing {
+fn routing(set: &ResourceRecordSet) -> RoutingPolicy {
     let known = [
-        (set.weight().is_some(), Routing::Weighted),
-        (set.region().is_some(), Routing::Latency),
-        (set.failover().is_some(), Routing::Failover),
-        (set.geo_location().is_some(), Routing::Geolocation),
-        (set.geo_proximity_location().is_some(), Routing::Geoproximity),
-        (set.multi_value_answer() == Some(true), Routing::Multivalue),
-        (set.cidr_routing_config().is_some(), Routing::IpBased),
+        (set.weight().is_some(), RoutingPolicy::Weighted),
+        (set.region().is_some(), RoutingPolicy::Latency),
+        (set.failover().is_some(), RoutingPolicy::Failover),
+        (set.geo_location().is_some(), RoutingPolicy::Geolocation),
+        (set.geo_proximity_location().is_some(), RoutingPolicy::Geoproximity),
+        (set.multi_value_answer() == Some(true), RoutingPolicy::Multivalue),
+        (set.cidr_routing_config().is_some(), RoutingPolicy::IpBased),
     ];
-    known.into_iter().find_map(|(is, routing)| is.then_some(routing)).unwrap_or(Routing::Other)
+    known.into_iter().find_map(|(is, routing)| is.then_some(routing)).unwrap_or(RoutingPolicy::Other)
 }
 
 #[cfg(test)]
@@ -419,18 +419,18 @@ mod tests {
             (a().ttl(60).resource_records(value()), Form::Simple),
             (a().alias_target(target.clone()), Form::Alias(alias)),
             (a().traffic_policy_instance_id("t"), Form::TrafficPolicy),
-            (routed(|set| set.weight(0)), Form::Routed(Routing::Weighted)),
-            (a().set_identifier("one").weight(1).alias_target(target), Form::Routed(Routing::Weighted)),
-            (routed(|set| set.region(ResourceRecordSetRegion::EuCentral1)), Form::Routed(Routing::Latency)),
-            (routed(|set| set.failover(ResourceRecordSetFailover::Primary)), Form::Routed(Routing::Failover)),
-            (routed(|set| set.geo_location(GeoLocation::builder().build())), Form::Routed(Routing::Geolocation)),
+            (routed(|set| set.weight(0)), Form::Routed(RoutingPolicy::Weighted)),
+            (a().set_identifier("one").weight(1).alias_target(target), Form::Routed(RoutingPolicy::Weighted)),
+            (routed(|set| set.region(ResourceRecordSetRegion::EuCentral1)), Form::Routed(RoutingPolicy::Latency)),
+            (routed(|set| set.failover(ResourceRecordSetFailover::Primary)), Form::Routed(RoutingPolicy::Failover)),
+            (routed(|set| set.geo_location(GeoLocation::builder().build())), Form::Routed(RoutingPolicy::Geolocation)),
             (
                 routed(|set| set.geo_proximity_location(GeoProximityLocation::builder().build())),
-                Form::Routed(Routing::Geoproximity),
+                Form::Routed(RoutingPolicy::Geoproximity),
             ),
-            (routed(|set| set.multi_value_answer(true)), Form::Routed(Routing::Multivalue)),
-            (routed(cidr), Form::Routed(Routing::IpBased)),
-            (routed(|set| set), Form::Routed(Routing::Other)),
+            (routed(|set| set.multi_value_answer(true)), Form::Routed(RoutingPolicy::Multivalue)),
+            (routed(cidr), Form::Routed(RoutingPolicy::IpBased)),
+            (routed(|set| set), Form::Routed(RoutingPolicy::Other)),
         ];
         for (set_of, form) in table {
             let read = records(&set_of.build().expect("complete")).expect("an address");

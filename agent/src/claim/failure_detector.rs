@@ -17,7 +17,7 @@ pub(crate) const DOUBT: u32 = 8;
 
 /// The silence of one claimant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Silence {
+pub struct FailureDetector {
     of: Option<(String, u64)>,
     /// The claimant that has been heard, in whatever epoch.
     heard: Option<String>,
@@ -25,7 +25,7 @@ pub struct Silence {
     probes: Vec<Duration>,
 }
 
-impl Silence {
+impl FailureDetector {
     /// The claimant, of that epoch, was asked `at` that time of this host's own clock, which only ever runs forward: when the
     /// probe was sent, since a host may be stopped before it hears what came of it.
     pub fn asked(&mut self, claimant: &str, epoch: u64, answers: bool, at: Duration) {
@@ -34,7 +34,7 @@ impl Silence {
             self.heard = Some(claimant.to_owned());
         }
         if answers || self.of != of {
-            *self = Silence { of, heard: self.heard.take(), ..Silence::default() };
+            *self = FailureDetector { of, heard: self.heard.take(), ..FailureDetector::default() };
         }
         if !answers {
             // What is long is known from some, and does not get longer for ever.
@@ -71,7 +71,7 @@ mod tests {
     type Probe = (u64, &'static str, u64, bool);
 
     fn after(probes: &[Probe]) -> bool {
-        let mut silence = Silence::default();
+        let mut silence = FailureDetector::default();
         for (at, claimant, epoch, answers) in probes {
             silence.asked(claimant, *epoch, *answers, Duration::from_secs(*at));
         }
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn claimant_from_elsewhere_that_was_never_heard_is_given_longer() {
-        let mut silence = Silence::default();
+        let mut silence = FailureDetector::default();
         silence.asked("b", 4, false, Duration::ZERO);
         assert_eq!(silence.limit("b", LIMIT, true), LIMIT * DOUBT, "it is elsewhere");
         assert_eq!(silence.limit("b", LIMIT, false), LIMIT, "it is here");

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 
 use super::{
     Claim, claim_name,
-    store::{ClaimStore, Store},
+    store::{ClaimObject, ClaimStore},
 };
 use crate::{
     aws::{
@@ -17,7 +17,7 @@ use crate::{
         elastic_ip::ElasticIp,
         zone::{Records, Zone},
     },
-    config::{Config, Leading},
+    config::{Config, RoutingMode},
     fault::Fault,
     place::Name,
     probe::{self, Heard},
@@ -28,7 +28,7 @@ const PROBE: Duration = Duration::from_secs(5);
 
 /// What the records are to be, and where they lie.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct NameService {
     /// The names, the canonical one first.
     pub names: Vec<Name>,
     /// Id of the hosted zone; an Elastic IP can do without.
@@ -38,17 +38,17 @@ pub struct Ledger {
     /// The port at which every host of the names answers.
     pub port: u16,
     /// How people are led to the hosts.
-    pub leading: Leading,
+    pub leading: RoutingMode,
 }
 
-impl Ledger {
+impl NameService {
     /// The records of `config`'s names, where it names a zone or an Elastic IP.
-    pub fn of(config: &Config) -> Option<Ledger> {
+    pub fn of(config: &Config) -> Option<NameService> {
         let (names, port, leading) = (config.names(), config.listen.https.port(), config.leading.clone());
-        if config.zone.is_none() && leading == Leading::Records {
+        if config.zone.is_none() && leading == RoutingMode::Records {
             return None;
         }
-        Some(Ledger { names, zone: config.zone.clone(), ttl: config.ttl, port, leading })
+        Some(NameService { names, zone: config.zone.clone(), ttl: config.ttl, port, leading })
     }
 
     /// Id of the hosted zone; empty without one.
@@ -113,13 +113,13 @@ impl Ledger {
     /// Where the claim lies; nowhere where people are led to every host, and nobody holds alone what all of them lead to.
     fn store(&self, aws: &Aws) -> Result<Option<ClaimStore>, Fault> {
         Ok(match &self.leading {
-            Leading::Records => {
+            RoutingMode::Records => {
                 let no_name = || Fault::operator("reading the claim", "no name", "name a `domain`");
                 let domain = self.names.first().ok_or_else(no_name)?;
                 Some(ClaimStore::Record(self.zone(aws)?, domain.clone()))
             }
-            Leading::ElasticIp(_, place) => Some(ClaimStore::Object(Store::new(aws, place))),
-            Leading::Multivalue => None,
+            RoutingMode::ElasticIp(_, place) => Some(ClaimStore::Object(ClaimObject::new(aws, place))),
+            RoutingMode::Multivalue => None,
         })
     }
 
@@ -152,7 +152,7 @@ impl Ledger {
     /// # Errors
     /// What EC2 refuses.
     pub async fn leads_to(&self, aws: &Aws, claim: &Claim) -> Result<bool, Fault> {
-        let Leading::ElasticIp(allocation, _) = &self.leading else { return Ok(true) };
+        let RoutingMode::ElasticIp(allocation, _) = &self.leading else { return Ok(true) };
         let association = ElasticIp::new(aws, allocation.clone()).look().await?;
         let by_another = claim.at.is_some_and(|at| at != association.ip);
         Ok(by_another || association.to.as_ref() == Some(&claim.instance))

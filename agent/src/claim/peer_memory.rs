@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::{
     aws::{Aws, Host, Told},
-    claim::{Claim, Right, Silence, Standing, could_know, right, right_without_certificate, standing},
+    claim::{Claim, FailureDetector, Liveness, Takeover, could_know, liveness, takeover, takeover_without_certificate},
     fault::Fault,
     place::Location,
     probe::Heard,
 };
 
 /// What this host remembers of claims, its own and another's.
-pub(crate) struct Claimant {
+pub(crate) struct PeerMemory {
     /// The epoch in which this host last held what is claimed, as one that answers.
     pub(crate) held: Option<u64>,
     /// Whether another has followed since.
@@ -27,7 +27,7 @@ pub(crate) struct Claimant {
     untold: bool,
     /// After how long a claimant that does not answer is taken for dead.
     patience: Duration,
-    silence: Silence,
+    detector: FailureDetector,
     begun: Instant,
     /// When the last look began.
     looked: Instant,
@@ -37,22 +37,22 @@ pub(crate) struct Claimant {
 /// has half of that.
 const STALE: Duration = Duration::from_secs(60);
 
-impl Claimant {
-    pub(crate) fn new(patience: Duration) -> Claimant {
-        Claimant::since(patience, Instant::now())
+impl PeerMemory {
+    pub(crate) fn new(patience: Duration) -> PeerMemory {
+        PeerMemory::since(patience, Instant::now())
     }
 
     /// What a host that began then remembers.
-    pub(crate) fn since(patience: Duration, begun: Instant) -> Claimant {
-        let silence = Silence::default();
-        Claimant {
+    pub(crate) fn since(patience: Duration, begun: Instant) -> PeerMemory {
+        let detector = FailureDetector::default();
+        PeerMemory {
             held: None,
             put_aside: false,
             asked_in: None,
             target: None,
             untold: false,
             patience,
-            silence,
+            detector,
             begun,
             looked: begun,
         }
@@ -112,26 +112,26 @@ impl Claimant {
             }
             self.put_aside = false;
             // Whoever follows from here on is to be heard anew.
-            self.silence = Silence::default();
+            self.detector = FailureDetector::default();
             return false;
         }
         self.put_aside |= self.held.is_some();
         self.asked_in = claim.asked_in(host.location().as_ref()).or(self.asked_in);
-        let right = match certified {
-            true => right(host, self.put_aside, Some(claim), Standing::Lives),
-            false => right_without_certificate(host, Some(claim), Standing::Lives),
+        let takeover = match certified {
+            true => takeover(host, self.put_aside, Some(claim), Liveness::Lives),
+            false => takeover_without_certificate(host, Some(claim), Liveness::Lives),
         };
-        right == Right::StandAside
+        takeover == Takeover::StandAside
     }
 
     /// Notes whether the claimant answered while something else was reached: that is what tells its silence from our own
     /// deafness. How it stands follows from that, from what EC2 has `told` of it, and from how long it was silent.
-    pub(crate) fn asked(&mut self, host: &Host, claim: &Claim, answers: bool, told: Told) -> Standing {
+    pub(crate) fn asked(&mut self, host: &Host, claim: &Claim, answers: bool, told: Told) -> Liveness {
         let at = self.looked.saturating_duration_since(self.begun);
-        self.silence.asked(&claim.instance, claim.epoch, answers, at);
+        self.detector.asked(&claim.instance, claim.epoch, answers, at);
         let elsewhere = !claim.may_be_in(host.location().as_ref());
-        let limit = self.silence.limit(&claim.instance, self.patience, elsewhere);
-        standing(answers, told, self.silence.is_long(limit))
+        let limit = self.detector.limit(&claim.instance, self.patience, elsewhere);
+        liveness(answers, told, self.detector.is_long(limit))
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn number_at_rest_is_asked_for_only_until_a_claim_has_said_it() {
         let me = host("i-a", 1);
-        let mut claimant = Claimant::new(Duration::from_secs(120));
+        let mut claimant = PeerMemory::new(Duration::from_secs(120));
         assert!(!claimant.needs_target(), "no claim was read yet");
         claimant.notes_target(&me, None);
         assert!(claimant.needs_target(), "there is none");

@@ -12,7 +12,7 @@ use crate::{
 
 /// One batch, and why it is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct ChangeBatch {
     /// In one phrase.
     pub(crate) why: String,
     /// The batch.
@@ -55,12 +55,12 @@ pub(crate) fn departing(
     seen: &[Records],
     asked: bool,
     target: Option<u32>,
-) -> Result<Option<Change>, Fault> {
+) -> Result<Option<ChangeBatch>, Fault> {
     let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
     let Some(next) = claim.given_up(host, asked, target) else { return Ok(None) };
     let ttl = written.ttl.unwrap_or(60);
     let why = format!("saying that {} goes", host.instance);
-    Ok(Some(Change { why, steps: fence(domain, Some(written), &next, ttl) }))
+    Ok(Some(ChangeBatch { why, steps: fence(domain, Some(written), &next, ttl) }))
 }
 
 /// A compare-and-swap of the claim: the whole batch is refused unless it stands as it was read.

@@ -6,7 +6,7 @@ use super::Claim;
 
 /// The names lead to this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeadsHere {
+pub struct RoutedHere {
     /// What the names lead to.
     pub to: String,
     /// Epoch of the claim.
@@ -19,16 +19,16 @@ pub struct LeadsHere {
 
 /// Where the names lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Leads {
+pub enum Routing {
     /// Here.
-    Here(LeadsHere),
+    Here(RoutedHere),
     /// To the host that has the right to it.
-    Elsewhere(Box<Elsewhere>),
+    Elsewhere(Box<RoutedElsewhere>),
 }
 
 /// The names lead to another host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
+pub struct RoutedElsewhere {
     /// Its claim.
     pub claim: Claim,
     /// Whether they led to this host before.
@@ -37,11 +37,11 @@ pub struct Elsewhere {
     pub answers: bool,
 }
 
-impl fmt::Display for Leads {
+impl fmt::Display for Routing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Leads::Here(here) => write!(f, "all names lead to {} (epoch {})", here.to, here.epoch),
-            Leads::Elsewhere(elsewhere) => {
+            Routing::Here(here) => write!(f, "all names lead to {} (epoch {})", here.to, here.epoch),
+            Routing::Elsewhere(elsewhere) => {
                 let Claim { instance, epoch, .. } = &elsewhere.claim;
                 let answers = if elsewhere.answers { "answers" } else { "does not answer" };
                 write!(f, "{instance} holds the names (epoch {epoch}) and {answers}")

@@ -25,14 +25,14 @@ const NOT_OURS: &str = "delete that object if it is not needed; it stands where 
 
 /// The object that holds the claim.
 #[derive(Clone)]
-pub(crate) struct Store {
+pub(crate) struct ClaimObject {
     papers: Papers,
     key: String,
 }
 
-impl Store {
-    pub(crate) fn new(aws: &Aws, place: &Bucket) -> Store {
-        Store { papers: Papers::new(aws, place.bucket.clone()), key: Layout::new(&place.prefix).address_claim() }
+impl ClaimObject {
+    pub(crate) fn new(aws: &Aws, place: &Bucket) -> ClaimObject {
+        ClaimObject { papers: Papers::new(aws, place.bucket.clone()), key: Layout::new(&place.prefix).address_claim() }
     }
 
     /// Reads it.
@@ -71,7 +71,7 @@ pub(super) enum ClaimStore {
     /// In a record beside those of the names.
     Record(Zone, Name),
     /// In an object beside the packages.
-    Object(Store),
+    Object(ClaimObject),
 }
 
 impl ClaimStore {

@@ -13,7 +13,7 @@ use crate::{
 
 /// How the host stands that claims the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Liveness {
     /// It lives, or nobody can say: then it is left what it claims.
     Lives,
     /// It is gone, or it has been silent for longer than a reboot takes.
@@ -22,12 +22,12 @@ pub enum Standing {
 
 /// How the claimant stands. Who answers as itself is never gone, whatever EC2 tells; of one that does not answer, EC2's word
 /// counts before silence is long. `told` is that of an EC2 which could know it ([`could_know`]).
-pub fn standing(answers: bool, told: Told, silent_for_long: bool) -> Standing {
+pub fn liveness(answers: bool, told: Told, silent_for_long: bool) -> Liveness {
     match (answers, told) {
-        (true, _) => Standing::Lives,
-        (false, Told::Ended) => Standing::Gone,
-        (false, Told::Runs | Told::Unknown) if silent_for_long => Standing::Gone,
-        (false, Told::Runs | Told::Unknown) => Standing::Lives,
+        (true, _) => Liveness::Lives,
+        (false, Told::Ended) => Liveness::Gone,
+        (false, Told::Runs | Told::Unknown) if silent_for_long => Liveness::Gone,
+        (false, Told::Runs | Told::Unknown) => Liveness::Lives,
     }
 }
 
@@ -45,18 +45,18 @@ pub fn is_instance_id(id: &str) -> bool {
 
 /// What a host may do with the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
+pub enum Takeover {
     /// They are its own.
     Hold,
     /// It may take them.
-    Take(Ground),
+    Take(TakeoverReason),
     /// They are another's.
     StandAside,
 }
 
 /// Why the names may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ground {
+pub enum TakeoverReason {
     /// Nobody claims them.
     Unclaimed,
     /// The claimant was launched before.
@@ -71,35 +71,35 @@ pub enum Ground {
 
 /// What `host` may do where the names are claimed so, by somebody who stands so. `put_aside` says that this host once
 /// held them, and that another has followed since.
-pub fn right(host: &Host, put_aside: bool, claim: Option<&Claim>, claimant: Standing) -> Right {
-    let Some(claim) = claim else { return Right::Take(Ground::Unclaimed) };
+pub fn takeover(host: &Host, put_aside: bool, claim: Option<&Claim>, claimant: Liveness) -> Takeover {
+    let Some(claim) = claim else { return Takeover::Take(TakeoverReason::Unclaimed) };
     if claim.instance == host.instance {
-        return Right::Hold;
+        return Takeover::Hold;
     }
     if claim.departing {
-        return Right::Take(Ground::Departing);
+        return Takeover::Take(TakeoverReason::Departing);
     }
-    if claimant == Standing::Gone {
-        return Right::Take(Ground::Gone);
+    if claimant == Liveness::Gone {
+        return Takeover::Take(TakeoverReason::Gone);
     }
     if claim.waiting {
-        return Right::Take(Ground::Waiting);
+        return Takeover::Take(TakeoverReason::Waiting);
     }
     let passed_over = put_aside || claim.over.as_ref() == Some(&host.instance);
     match claim.launched_against(host) {
-        Ordering::Less if !passed_over => Right::Take(Ground::Younger),
-        _ => Right::StandAside,
+        Ordering::Less if !passed_over => Takeover::Take(TakeoverReason::Younger),
+        _ => Takeover::StandAside,
     }
 }
 
 /// What `host` may do as long as it has no certificate, and can only say that it waits for one: nothing that would lead
 /// visitors away from a host that lives, whatever it says of itself.
-pub fn right_without_certificate(host: &Host, claim: Option<&Claim>, claimant: Standing) -> Right {
+pub fn takeover_without_certificate(host: &Host, claim: Option<&Claim>, claimant: Liveness) -> Takeover {
     match claim {
-        None => Right::Take(Ground::Unclaimed),
-        Some(claim) if claim.instance == host.instance => Right::Hold,
-        Some(_) if claimant == Standing::Gone => Right::Take(Ground::Gone),
-        Some(_) => Right::StandAside,
+        None => Takeover::Take(TakeoverReason::Unclaimed),
+        Some(claim) if claim.instance == host.instance => Takeover::Hold,
+        Some(_) if claimant == Liveness::Gone => Takeover::Take(TakeoverReason::Gone),
+        Some(_) => Takeover::StandAside,
     }
 }
 
@@ -115,19 +115,19 @@ mod tests {
     #[test]
     fn who_answers_lives_and_of_others_only_the_word_of_an_ec2_that_knows_them_counts_before_silence() {
         let table = [
-            (true, Told::Runs, false, Standing::Lives),
-            (true, Told::Unknown, true, Standing::Lives),
-            (true, Told::Ended, false, Standing::Lives),
-            (true, Told::Ended, true, Standing::Lives),
-            (false, Told::Ended, false, Standing::Gone),
-            (false, Told::Unknown, false, Standing::Lives),
-            (false, Told::Unknown, true, Standing::Gone),
-            (false, Told::Runs, false, Standing::Lives),
+            (true, Told::Runs, false, Liveness::Lives),
+            (true, Told::Unknown, true, Liveness::Lives),
+            (true, Told::Ended, false, Liveness::Lives),
+            (true, Told::Ended, true, Liveness::Lives),
+            (false, Told::Ended, false, Liveness::Gone),
+            (false, Told::Unknown, false, Liveness::Lives),
+            (false, Told::Unknown, true, Liveness::Gone),
+            (false, Told::Runs, false, Liveness::Lives),
             // It hangs, or is cut from its visitors.
-            (false, Told::Runs, true, Standing::Gone),
+            (false, Told::Runs, true, Liveness::Gone),
         ];
         for (answers, told, silent, expected) in table {
-            assert_eq!(standing(answers, told, silent), expected, "answers: {answers}, {told:?}, silent: {silent}");
+            assert_eq!(liveness(answers, told, silent), expected, "answers: {answers}, {told:?}, silent: {silent}");
         }
     }
 
@@ -159,34 +159,76 @@ mod tests {
         let departing = |claim: Claim| Claim { departing: true, ..claim };
         let waiting = |claim: Claim| Claim { waiting: true, ..claim };
         let over = |claim: Claim, whom: &str| Claim { over: Some(whom.to_owned()), ..claim };
-        let (lives, gone) = (Standing::Lives, Standing::Gone);
+        let (lives, gone) = (Liveness::Lives, Liveness::Gone);
         let table = [
-            ("nobody claims", None, false, lives, Right::Take(Ground::Unclaimed)),
-            ("mine", Some(claimed("i-me", 5)), false, lives, Right::Hold),
-            ("mine, departing", Some(departing(claimed("i-me", 5))), false, lives, Right::Hold),
-            ("older", Some(claimed("i-a", 1)), false, lives, Right::Take(Ground::Younger)),
-            ("younger", Some(claimed("i-a", 9)), false, lives, Right::StandAside),
-            ("younger, gone", Some(claimed("i-a", 9)), false, gone, Right::Take(Ground::Gone)),
-            ("younger, departing", Some(departing(claimed("i-a", 9))), false, lives, Right::Take(Ground::Departing)),
-            ("younger, waiting", Some(waiting(claimed("i-a", 9))), false, lives, Right::Take(Ground::Waiting)),
-            ("younger, waiting, after me", Some(waiting(claimed("i-a", 9))), true, lives, Right::Take(Ground::Waiting)),
-            ("younger, waiting, gone", Some(waiting(claimed("i-a", 9))), false, gone, Right::Take(Ground::Gone)),
-            ("launched with me, smaller id", Some(claimed("i-a", 5)), false, lives, Right::Take(Ground::Younger)),
-            ("launched with me, greater id", Some(claimed("i-z", 5)), false, lives, Right::StandAside),
-            ("older, over me", Some(over(claimed("i-a", 1), "i-me")), false, lives, Right::StandAside),
-            ("older, over another", Some(over(claimed("i-a", 1), "i-b")), false, lives, Right::Take(Ground::Younger)),
-            ("older, after me", Some(claimed("i-a", 1)), true, lives, Right::StandAside),
-            ("older, over me, gone", Some(over(claimed("i-a", 1), "i-me")), true, gone, Right::Take(Ground::Gone)),
+            ("nobody claims", None, false, lives, Takeover::Take(TakeoverReason::Unclaimed)),
+            ("mine", Some(claimed("i-me", 5)), false, lives, Takeover::Hold),
+            ("mine, departing", Some(departing(claimed("i-me", 5))), false, lives, Takeover::Hold),
+            ("older", Some(claimed("i-a", 1)), false, lives, Takeover::Take(TakeoverReason::Younger)),
+            ("younger", Some(claimed("i-a", 9)), false, lives, Takeover::StandAside),
+            ("younger, gone", Some(claimed("i-a", 9)), false, gone, Takeover::Take(TakeoverReason::Gone)),
+            (
+                "younger, departing",
+                Some(departing(claimed("i-a", 9))),
+                false,
+                lives,
+                Takeover::Take(TakeoverReason::Departing),
+            ),
+            (
+                "younger, waiting",
+                Some(waiting(claimed("i-a", 9))),
+                false,
+                lives,
+                Takeover::Take(TakeoverReason::Waiting),
+            ),
+            (
+                "younger, waiting, after me",
+                Some(waiting(claimed("i-a", 9))),
+                true,
+                lives,
+                Takeover::Take(TakeoverReason::Waiting),
+            ),
+            (
+                "younger, waiting, gone",
+                Some(waiting(claimed("i-a", 9))),
+                false,
+                gone,
+                Takeover::Take(TakeoverReason::Gone),
+            ),
+            (
+                "launched with me, smaller id",
+                Some(claimed("i-a", 5)),
+                false,
+                lives,
+                Takeover::Take(TakeoverReason::Younger),
+            ),
+            ("launched with me, greater id", Some(claimed("i-z", 5)), false, lives, Takeover::StandAside),
+            ("older, over me", Some(over(claimed("i-a", 1), "i-me")), false, lives, Takeover::StandAside),
+            (
+                "older, over another",
+                Some(over(claimed("i-a", 1), "i-b")),
+                false,
+                lives,
+                Takeover::Take(TakeoverReason::Younger),
+            ),
+            ("older, after me", Some(claimed("i-a", 1)), true, lives, Takeover::StandAside),
+            (
+                "older, over me, gone",
+                Some(over(claimed("i-a", 1), "i-me")),
+                true,
+                gone,
+                Takeover::Take(TakeoverReason::Gone),
+            ),
             (
                 "older, after me, departing",
                 Some(departing(claimed("i-a", 1))),
                 true,
                 lives,
-                Right::Take(Ground::Departing),
+                Takeover::Take(TakeoverReason::Departing),
             ),
         ];
         for (what, claim, put_aside, claimant, expected) in table {
-            assert_eq!(right(&host("i-me", 5), put_aside, claim.as_ref(), claimant), expected, "{what}");
+            assert_eq!(takeover(&host("i-me", 5), put_aside, claim.as_ref(), claimant), expected, "{what}");
         }
     }
 
@@ -194,19 +236,19 @@ mod tests {
     fn host_without_certificate_takes_only_what_nobody_else_who_lives_has() {
         let departing = Claim { departing: true, ..claimed("i-a", 1) };
         let waiting = Claim { waiting: true, ..claimed("i-a", 1) };
-        let (lives, gone) = (Standing::Lives, Standing::Gone);
+        let (lives, gone) = (Liveness::Lives, Liveness::Gone);
         let table = [
-            ("nobody claims", None, lives, Right::Take(Ground::Unclaimed)),
-            ("mine", Some(claimed("i-me", 5)), lives, Right::Hold),
-            ("older", Some(claimed("i-a", 1)), lives, Right::StandAside),
-            ("younger", Some(claimed("i-a", 9)), lives, Right::StandAside),
-            ("departing: it still serves", Some(departing.clone()), lives, Right::StandAside),
-            ("waiting like me", Some(waiting), lives, Right::StandAside),
-            ("gone", Some(claimed("i-a", 9)), gone, Right::Take(Ground::Gone)),
-            ("departing, gone", Some(departing), gone, Right::Take(Ground::Gone)),
+            ("nobody claims", None, lives, Takeover::Take(TakeoverReason::Unclaimed)),
+            ("mine", Some(claimed("i-me", 5)), lives, Takeover::Hold),
+            ("older", Some(claimed("i-a", 1)), lives, Takeover::StandAside),
+            ("younger", Some(claimed("i-a", 9)), lives, Takeover::StandAside),
+            ("departing: it still serves", Some(departing.clone()), lives, Takeover::StandAside),
+            ("waiting like me", Some(waiting), lives, Takeover::StandAside),
+            ("gone", Some(claimed("i-a", 9)), gone, Takeover::Take(TakeoverReason::Gone)),
+            ("departing, gone", Some(departing), gone, Takeover::Take(TakeoverReason::Gone)),
         ];
         for (what, claim, claimant, expected) in table {
-            assert_eq!(right_without_certificate(&host("i-me", 5), claim.as_ref(), claimant), expected, "{what}");
+            assert_eq!(takeover_without_certificate(&host("i-me", 5), claim.as_ref(), claimant), expected, "{what}");
         }
     }
 }

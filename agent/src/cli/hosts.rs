@@ -11,7 +11,7 @@ use crate::{
     aws::{depot::Depot, instances::Instances},
     claim::Claim,
     clock::moment,
-    config::{Config, Leading},
+    config::{Config, RoutingMode},
     documents::HostDocument,
     place::PackagePlace,
     publish::Catalogue,
@@ -69,11 +69,11 @@ impl Hosts {
 
 async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
     let site = Site::find(config).await?;
-    let claim = site.ledger.claim(&site.aws).await?;
+    let claim = site.name_service.claim(&site.aws).await?;
     // Where people are led to every host, each that they are led to is an owner.
     let led = match config.leading {
-        Leading::Multivalue => led_to(&site.ledger, &site.aws).await?,
-        Leading::Records | Leading::ElasticIp(..) => claim.iter().map(|claim| claim.instance.clone()).collect(),
+        RoutingMode::Multivalue => led_to(&site.name_service, &site.aws).await?,
+        RoutingMode::Records | RoutingMode::ElasticIp(..) => claim.iter().map(|claim| claim.instance.clone()).collect(),
     };
     let members = site.fleet.members().await?;
     let said = said_by_hosts(config, &site).await;
@@ -82,7 +82,7 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
         let mine = claim.as_ref().filter(|claim| claim.instance == machine.id);
         let at = mine.and_then(|claim| claim.at).or(machine.address);
         let answers = match at {
-            Some(at) => site.ledger.answers_at(at).await,
+            Some(at) => site.name_service.answers_at(at).await,
             None => false,
         };
         let Said { role, package, program } = said.get(&machine.id).cloned().unwrap_or_default();
@@ -110,7 +110,7 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
 async fn owner_elsewhere(site: &Site, claim: Claim) -> Row {
     let there = claim.location.as_ref().filter(|there| Some(*there) != site.location.as_ref());
     Row {
-        answers: site.ledger.answers(&claim).await,
+        answers: site.name_service.answers(&claim).await,
         owner: true,
         role: Some("owner".to_owned()),
         elsewhere: there.map(ToString::to_string),

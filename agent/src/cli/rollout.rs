@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{BAD_CONFIGURATION, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, runtime};
 use crate::{
-    config::Leading,
+    config::RoutingMode,
     departure::Signals,
     succession::{Goal, Phases, Progress, Sight},
 };
@@ -64,8 +64,8 @@ impl Rollout {
             let rolled = async {
                 let site = Site::find(&config).await?;
                 match config.leading {
-                    Leading::Multivalue => self.roll_many(&site, &config).await,
-                    Leading::Records | Leading::ElasticIp(..) => self.roll(&site).await,
+                    RoutingMode::Multivalue => self.roll_many(&site, &config).await,
+                    RoutingMode::Records | RoutingMode::ElasticIp(..) => self.roll(&site).await,
                 }
             };
             tokio::select! {

@@ -15,7 +15,7 @@ use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, NOT_AS_IT_SHOULD_BE, Stop, run::
 use crate::{
     certificate::{Anchor, LocalCa},
     clock,
-    config::{Authority, Config, Fleet, Leading, Limits, Listen, Look, OnDeparture, Serve, Succession},
+    config::{Authority, Config, Fleet, Limits, Listen, Look, OnDeparture, RoutingMode, Serve, Succession},
     documents::layout,
     folders::Folders,
     package::Shelf,
@@ -114,7 +114,7 @@ impl Up {
             authority: Authority::Internal,
             listen: Listen { http: self.http, https: self.https },
             ttl: 60,
-            leading: Leading::Records,
+            leading: RoutingMode::Records,
             look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
             serve: Serve::default().over_plain_http(),
             limits: Limits::default(),

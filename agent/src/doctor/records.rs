@@ -2,9 +2,9 @@
 
 use super::{Case, Line, Subject};
 use crate::{
-    aws::zone::{Form, Kind, Records, Routing, Zone},
-    claim::{Claim, Ledger, claim_name, records},
-    config::Leading,
+    aws::zone::{Form, Kind, Records, RoutingPolicy, Zone},
+    claim::{Claim, NameService, claim_name, records},
+    config::RoutingMode,
     fault::Fault,
     place::Name,
     routing::foreign,
@@ -21,28 +21,28 @@ enum Owner {
 
 /// Reads the records; also the claim, if there is one that can be read.
 pub(super) async fn examined(case: &Case<'_>) -> (Vec<Line>, Option<Claim>) {
-    let ledger = Ledger::of(case.config).filter(|ledger| ledger.zone.is_some());
-    let (Some(ledger), Some(aws)) = (ledger, &case.aws) else { return (Vec::new(), None) };
-    let records = match ledger.read(&Zone::new(aws, ledger.zone_id().to_owned())).await {
+    let name_service = NameService::of(case.config).filter(|name_service| name_service.zone.is_some());
+    let (Some(name_service), Some(aws)) = (name_service, &case.aws) else { return (Vec::new(), None) };
+    let records = match name_service.read(&Zone::new(aws, name_service.zone_id().to_owned())).await {
         Ok(records) => records,
         // What is wrong with the zone is told of the delegation.
         Err(_) => return (Vec::new(), None),
     };
     // Nobody holds names that every host has records of, and the claim to an Elastic IP lies elsewhere.
-    if ledger.leading != Leading::Records {
-        return (in_the_way(case.config.adopt, &ledger, &records), None);
+    if name_service.leading != RoutingMode::Records {
+        return (in_the_way(case.config.adopt, &name_service, &records), None);
     }
     let claim = records::claim(&case.config.domain, &records).map(|found| found.map(|(claim, _)| claim));
     let owner = match &claim {
-        Ok(Some(claim)) => owner(case, &ledger, claim).await,
+        Ok(Some(claim)) => owner(case, &name_service, claim).await,
         _ => Owner::Silent,
     };
-    let lines = judged(case.config.adopt, &ledger, &records, &claim, owner);
+    let lines = judged(case.config.adopt, &name_service, &records, &claim, owner);
     (lines, claim.ok().flatten())
 }
 
-async fn owner(case: &Case<'_>, ledger: &Ledger, claim: &Claim) -> Owner {
-    if ledger.answers(claim).await {
+async fn owner(case: &Case<'_>, name_service: &NameService, claim: &Claim) -> Owner {
+    if name_service.answers(claim).await {
         return Owner::Answers;
     }
     match is_gone(case, claim).await {
@@ -63,25 +63,25 @@ async fn is_gone(case: &Case<'_>, claim: &Claim) -> bool {
 
 fn judged(
     adopt: bool,
-    ledger: &Ledger,
+    name_service: &NameService,
     records: &[Records],
     claim: &Result<Option<Claim>, Fault>,
     owner: Owner,
 ) -> Vec<Line> {
-    let mut lines = in_the_way(adopt, ledger, records);
-    let leads = |set: &&Records| set.is_address() && is_ours(set, &ledger.names);
+    let mut lines = in_the_way(adopt, name_service, records);
+    let leads = |set: &&Records| set.is_address() && is_ours(set, &name_service.names);
     match claim {
         Err(fault) => {
-            let name = ledger.names.first().map(claim_name).unwrap_or_default();
+            let name = name_service.names.first().map(claim_name).unwrap_or_default();
             let mend = format!(
                 "remove the TXT record {name}: aws route53 change-resource-record-sets --hosted-zone-id {} …",
-                ledger.zone_id()
+                name_service.zone_id()
             );
             lines.push(Line { mend: Some(mend), ..Line::fault(Subject::Records, fault) });
         }
         // What is in the way has been said.
         Ok(None) if !lines.is_empty() => {}
-        Ok(None) => match foreign::leads_elsewhere(&ledger.names, records, &[]) {
+        Ok(None) => match foreign::leads_elsewhere(&name_service.names, records, &[]) {
             Some(set) if !adopt => lines.push(Line::wrong(
                 Subject::Records,
                 format!("{} {} already, and no host of this site has made that record", set.name, set.leads()),
@@ -100,7 +100,7 @@ fn judged(
         }
     }
     let ours: Vec<_> = records.iter().filter(leads).flat_map(|set| set.values.iter().cloned()).collect();
-    let browsers = foreign::browsers_elsewhere(&ledger.names, records, &ours);
+    let browsers = foreign::browsers_elsewhere(&name_service.names, records, &ours);
     lines.extend(browsers.map(|fault| Line::unseen(Subject::Records, &fault)));
     lines
 }
@@ -146,15 +146,17 @@ fn is_ours(set: &Records, names: &[Name]) -> bool {
 }
 
 /// What at the names keeps an address of a host from standing there, as hosts say it.
-fn in_the_way(adopt: bool, ledger: &Ledger, records: &[Records]) -> Vec<Line> {
+fn in_the_way(adopt: bool, name_service: &NameService, records: &[Records]) -> Vec<Line> {
     // Where every host has records of its own, those answers are the site's.
-    let own = |set: &&Records| ledger.leading == Leading::Multivalue && set.form == Form::Routed(Routing::Multivalue);
+    let own = |set: &&Records| {
+        name_service.leading == RoutingMode::Multivalue && set.form == Form::Routed(RoutingPolicy::Multivalue)
+    };
     let others: Vec<_> = records.iter().filter(|set| !own(set)).cloned().collect();
-    let faults = ledger.names.iter().filter_map(|name| foreign::in_the_way(name, &others, adopt));
+    let faults = name_service.names.iter().filter_map(|name| foreign::in_the_way(name, &others, adopt));
     faults
         .map(|fault| {
             let line = Line::fault(Subject::Records, &fault);
-            let zone = ledger.zone_id();
+            let zone = name_service.zone_id();
             let how = format!("aws route53 change-resource-record-sets --hosted-zone-id {zone} …");
             Line { mend: line.mend.map(|mend| format!("{mend}: {how}")), ..line }
         })
@@ -180,7 +182,7 @@ mod tests {
         let a = |address: &str| set("www.example.org", Kind::A, &[address]);
         let held = || Ok(Some(claim()));
         let unreadable = Err(Fault::retry("reading the claim", "spf"));
-        let routed = Records { form: Form::Routed(Routing::Weighted), ..a("192.0.2.1") };
+        let routed = Records { form: Form::Routed(RoutingPolicy::Weighted), ..a("192.0.2.1") };
         let of = Alias { target: "d1.cloudfront.net".into(), zone: "Z2FDTNDATAQYW2".into(), evaluates_health: false };
         let alias = || Records { ttl: None, form: Form::Alias(of.clone()), ..set("www.example.org", Kind::A, &[]) };
         let https = || set("www.example.org", Kind::Https, &["0 cdn.example.net."]);
@@ -203,9 +205,10 @@ mod tests {
             (false, vec![set("www.example.org", Kind::Aaaa, &["2001:db8::1"])], held(), Owner::Answers, vec![Is::Ok]),
         ];
         let names = vec!["www.example.org".parse().expect("a name")];
-        let ledger = Ledger { names, zone: Some("Z1".into()), ttl: 60, port: 443, leading: Leading::Records };
+        let name_service =
+            NameService { names, zone: Some("Z1".into()), ttl: 60, port: 443, leading: RoutingMode::Records };
         for (adopt, records, claim, owner, expected) in table {
-            let lines = judged(adopt, &ledger, &records, &claim, owner);
+            let lines = judged(adopt, &name_service, &records, &claim, owner);
             assert_eq!(lines.iter().map(|line| line.is).collect::<Vec<_>>(), expected, "{records:?} {claim:?}");
             assert!(lines.iter().all(|line| line.mend.is_some() == (line.is != Is::Ok)), "{lines:?}");
             assert!(!lines.iter().any(|line| line.said.contains("  ")), "something is not named: {lines:?}");

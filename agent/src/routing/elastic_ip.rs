@@ -21,8 +21,8 @@ use crate::{
         zone::{Records, Step},
     },
     claim::{
-        Claim, Leads, Ledger,
-        store::{Held, Store},
+        Claim, NameService, Routing,
+        store::{ClaimObject, Held},
     },
     fault::Fault,
     place::Bucket,
@@ -83,7 +83,7 @@ impl MovingElasticIp {
     }
 
     /// Reads the records now and then, once the address leads here.
-    async fn look_at_records(&mut self, aws: &Aws, names: &Ledger) {
+    async fn look_at_records(&mut self, aws: &Aws, names: &NameService) {
         let fresh =
             |(at, read): &(Instant, Result<_, _>)| at.elapsed() < if read.is_ok() { LOOK_AT_RECORDS } else { AGAIN };
         if self.records.as_ref().is_some_and(fresh) {
@@ -97,7 +97,7 @@ impl MovingElasticIp {
     /// The claim first, by compare-and-swap, then the address: whoever has lost the claim never moves it. What is refused
     /// anyway is found before anything is claimed.
     async fn move_here(&self, aws: &Aws, instance: &str, moved: Move, read: Option<String>) -> Result<(), Fault> {
-        let (store, address) = (Store::new(aws, &self.place), self.address(aws));
+        let (store, address) = (ClaimObject::new(aws, &self.place), self.address(aws));
         match &moved.claim {
             Some(next) => {
                 if moved.associate {
@@ -127,7 +127,7 @@ impl MovingElasticIp {
         Ok(())
     }
 
-    async fn change_records(&mut self, aws: &Aws, names: &Ledger, steps: &[Step], why: &str) -> Result<(), Fault> {
+    async fn change_records(&mut self, aws: &Aws, names: &NameService, steps: &[Step], why: &str) -> Result<(), Fault> {
         let zone = names.zone(aws)?;
         self.records = None;
         let changed = zone.change(&format!("spothost: {why}"), steps).await?;
@@ -147,10 +147,10 @@ impl Route for MovingElasticIp {
     const ALONE: bool = true;
     const OWN_ADDRESS: bool = false;
 
-    async fn look(&mut self, names: &Ledger, inputs: &Inputs) -> Result<AddressFound, Fault> {
+    async fn look(&mut self, names: &NameService, inputs: &Inputs) -> Result<AddressFound, Fault> {
         // The claim after the address: what is then done about the address is done with a claim that is not older.
         let address = self.address(&inputs.aws).look().await?;
-        let held = Store::new(&inputs.aws, &self.place).read().await?;
+        let held = ClaimObject::new(&inputs.aws, &self.place).read().await?;
         let instance = &inputs.host.instance;
         let mine = held.as_ref().is_some_and(|(claim, _)| claim.instance == *instance);
         if mine && address.to.as_ref() == Some(instance) {
@@ -162,12 +162,12 @@ impl Route for MovingElasticIp {
         Ok(AddressFound { held, address, records, refused: self.refused.lasts().cloned() })
     }
 
-    fn claim(_: &Ledger, found: &AddressFound) -> Option<Claim> {
+    fn claim(_: &NameService, found: &AddressFound) -> Option<Claim> {
         found.claim().cloned()
     }
 
     async fn heard(
-        names: &Ledger,
+        names: &NameService,
         inputs: &Inputs,
         AddressFound { address, .. }: &AddressFound,
         claim: &Claim,
@@ -209,7 +209,7 @@ impl Route for MovingElasticIp {
     async fn carry_out(
         &mut self,
         aws: &Aws,
-        names: &Ledger,
+        names: &NameService,
         wanted: &Wanted<'_>,
         AddressChange { why, what }: AddressChange,
     ) -> Result<(), Fault> {
@@ -230,10 +230,10 @@ impl Route for MovingElasticIp {
         &change.why
     }
 
-    fn holding(held: &Leads) -> String {
+    fn holding(held: &Routing) -> String {
         match held {
-            Leads::Here(here) => format!("the Elastic IP {} leads here (epoch {})", here.to, here.epoch),
-            Leads::Elsewhere(elsewhere) => {
+            Routing::Here(here) => format!("the Elastic IP {} leads here (epoch {})", here.to, here.epoch),
+            Routing::Elsewhere(elsewhere) => {
                 let Claim { instance, epoch, .. } = &elsewhere.claim;
                 let answers = if elsewhere.answers { "answers there" } else { "does not answer there" };
                 format!("{instance} holds the Elastic IP (epoch {epoch}) and {answers}")

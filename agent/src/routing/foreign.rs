@@ -29,7 +29,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    aws::zone::{Form, Kind, Records, Routing},
+    aws::zone::{Form, Kind, Records, RoutingPolicy},
     fault::Fault,
     place::Name,
 };
@@ -52,7 +52,7 @@ pub(crate) fn in_the_way(name: &Name, seen: &[Records], adopt: bool) -> Option<F
     match &set.form {
         Form::Alias(_) if adopt => None,
         Form::Alias(_) => fault(said, &format!("remove that alias if {name} is to lead to the hosts, or {ADOPT}")),
-        Form::Routed(Routing::Multivalue) => fault(
+        Form::Routed(RoutingPolicy::Multivalue) => fault(
             said,
             "remove them, or run every host with [dns] mode = \"multivalue\": a simple record cannot stand beside them",
         ),

@@ -26,7 +26,7 @@ use crate::{
         health::{Endpoint, HealthChecks},
         zone::{Answer, Changed, Kind, Many, Records},
     },
-    claim::{Claim, Leads, Ledger, claim_name, is_alive, is_instance_id, records},
+    claim::{Claim, NameService, Routing, claim_name, is_alive, is_instance_id, records},
     fault::Fault,
 };
 
@@ -118,7 +118,7 @@ impl Multivalue {
     }
 
     /// Lists the health checks of the domain now and then: the ids with their instances.
-    async fn listed(&mut self, aws: &Aws, names: &Ledger) -> Vec<(String, String)> {
+    async fn listed(&mut self, aws: &Aws, names: &NameService) -> Vec<(String, String)> {
         if self.listed.is_some_and(|at| at.elapsed() < LIST) || self.refused.lasts().is_some() {
             return Vec::new();
         }
@@ -141,7 +141,7 @@ impl Multivalue {
 
     /// Makes the checks that are lacking. What keeps one from being made is no reason to lead nobody here: Route 53 takes a
     /// record without one for healthy.
-    async fn make_checks(&mut self, checks: &HealthChecks, names: &Ledger, host: &Host, lacking: Vec<IpAddr>) {
+    async fn make_checks(&mut self, checks: &HealthChecks, names: &NameService, host: &Host, lacking: Vec<IpAddr>) {
         let Some(domain) = names.names.first().map(ToString::to_string) else { return };
         for ip in lacking {
             let endpoint = Endpoint { instance: host.instance.clone(), ip, port: names.port, domain: domain.clone() };
@@ -175,7 +175,7 @@ impl Multivalue {
     /// The instances among `ids` that are gone, and those that EC2 knows nothing of.
     async fn gone(
         &mut self,
-        names: &Ledger,
+        names: &NameService,
         Inputs { aws, host, .. }: &Inputs,
         ids: &[String],
         answers: &[Answer],
@@ -259,13 +259,13 @@ fn own_addresses(host: &Host, id: &str, answers: &[Answer]) -> BTreeSet<IpAddr> 
 }
 
 /// Whether a host of the domain is heard at one of the addresses, be it one that waits.
-async fn is_heard(names: &Ledger, addresses: &BTreeSet<IpAddr>, told: Told) -> bool {
+async fn is_heard(names: &NameService, addresses: &BTreeSet<IpAddr>, told: Told) -> bool {
     let heard = join_all(addresses.iter().map(|ip| names.heard_at(*ip))).await;
     heard.into_iter().any(|heard| is_alive(heard, false, told))
 }
 
 /// What stands at the names; with the claim, where there are simple records.
-async fn zoned(names: &Ledger, aws: &Aws) -> Result<Zoned, Fault> {
+async fn zoned(names: &NameService, aws: &Aws) -> Result<Zoned, Fault> {
     let zone = names.zone(aws)?;
     let sets = try_join_all(names.names.iter().map(|name| zone.sets(name.as_str()))).await?;
     let mut zoned = Zoned::default();
@@ -283,7 +283,7 @@ async fn zoned(names: &Ledger, aws: &Aws) -> Result<Zoned, Fault> {
 ///
 /// # Errors
 /// What Route 53 refuses.
-pub async fn led_to(names: &Ledger, aws: &Aws) -> Result<BTreeSet<String>, Fault> {
+pub async fn led_to(names: &NameService, aws: &Aws) -> Result<BTreeSet<String>, Fault> {
     Ok(zoned(names, aws).await?.answers.into_iter().map(|answer| answer.identifier).collect())
 }
 
@@ -291,7 +291,7 @@ pub async fn led_to(names: &Ledger, aws: &Aws) -> Result<BTreeSet<String>, Fault
 ///
 /// # Errors
 /// What Route 53 refuses; records that were changed meanwhile.
-async fn withdraw(names: &Ledger, aws: &Aws, instance: &str) -> Result<bool, Fault> {
+async fn withdraw(names: &NameService, aws: &Aws, instance: &str) -> Result<bool, Fault> {
     let answers = zoned(names, aws).await?.answers;
     let steps = withdrawal(instance, &answers);
     if steps.is_empty() {
@@ -327,7 +327,7 @@ impl Route for Multivalue {
     const ALONE: bool = false;
     const OWN_ADDRESS: bool = true;
 
-    async fn look(&mut self, names: &Ledger, inputs: &Inputs) -> Result<AnswersFound, Fault> {
+    async fn look(&mut self, names: &NameService, inputs: &Inputs) -> Result<AnswersFound, Fault> {
         let Inputs { aws, host, .. } = inputs;
         let zone = zoned(names, aws).await?;
         self.recognise(host, &zone.answers);
@@ -345,7 +345,7 @@ impl Route for Multivalue {
     }
 
     /// Of hosts that move simple records, where there are any.
-    fn claim(names: &Ledger, found: &AnswersFound) -> Option<Claim> {
+    fn claim(names: &NameService, found: &AnswersFound) -> Option<Claim> {
         let (claim, _) = records::claim(names.names.first()?, &found.zone.others).ok()??;
         Some(claim)
     }
@@ -372,7 +372,7 @@ impl Route for Multivalue {
     async fn carry_out(
         &mut self,
         aws: &Aws,
-        names: &Ledger,
+        names: &NameService,
         wanted: &Wanted<'_>,
         AnswersChange { found, .. }: AnswersChange,
     ) -> Result<(), Fault> {
@@ -392,7 +392,7 @@ impl Route for Multivalue {
         Ok(())
     }
 
-    async fn depart(&mut self, aws: &Aws, names: &Ledger, instance: &str) -> Result<(), Fault> {
+    async fn depart(&mut self, aws: &Aws, names: &NameService, instance: &str) -> Result<(), Fault> {
         // A batch that was under way may arrive late: it is looked once more.
         while withdraw(names, aws, instance).await? {
             tracing::info!("the records of this host are away");
@@ -404,10 +404,10 @@ impl Route for Multivalue {
         &change.why
     }
 
-    fn holding(held: &Leads) -> String {
+    fn holding(held: &Routing) -> String {
         match held {
-            Leads::Here(here) => format!("records of its own lead to {}", here.to),
-            Leads::Elsewhere(elsewhere) => {
+            Routing::Here(here) => format!("records of its own lead to {}", here.to),
+            Routing::Elsewhere(elsewhere) => {
                 format!("{} holds the names alone, by simple records", elsewhere.claim.instance)
             }
         }

@@ -6,7 +6,10 @@ use crate::{
         Host,
         zone::{Kind, Records, Step},
     },
-    claim::{Claim, Ground, LeadsHere, Right, Standing, records::addresses, right, right_without_certificate},
+    claim::{
+        Claim, Liveness, RoutedHere, Takeover, TakeoverReason, records::addresses, takeover,
+        takeover_without_certificate,
+    },
     fault::Fault,
     place::Name,
 };
@@ -33,14 +36,14 @@ pub struct Wanted<'a> {
     /// The epoch of the last claim in which another host said that it goes, and has asked the fleet for a successor.
     pub(crate) asked_in: Option<u64>,
     /// How the other host stands that claims the names, if one does.
-    pub(crate) claimant: Standing,
+    pub(crate) claimant: Liveness,
 }
 
 /// What is to be done so that people are led here, by changes of the kind that a route has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan<C> {
     /// Nothing: they are.
-    Leads(LeadsHere),
+    Leads(RoutedHere),
     /// This.
     Change(C),
     /// Nothing before this host has that.
@@ -66,11 +69,11 @@ impl<C> Plan<C> {
 
 impl Wanted<'_> {
     /// What the host may do with what is claimed so.
-    pub(super) fn right(&self, claim: Option<&Claim>) -> Right {
+    pub(super) fn takeover(&self, claim: Option<&Claim>) -> Takeover {
         if self.certified {
-            right(self.host, self.put_aside, claim, self.claimant)
+            takeover(self.host, self.put_aside, claim, self.claimant)
         } else {
-            right_without_certificate(self.host, claim, self.claimant)
+            takeover_without_certificate(self.host, claim, self.claimant)
         }
     }
 
@@ -82,10 +85,12 @@ impl Wanted<'_> {
     }
 
     /// The claim that follows that one, by that right.
-    pub(super) fn next(&self, claim: Option<&Claim>, right: Right) -> Claim {
-        let over = match (right, claim) {
-            (Right::Hold, Some(claim)) => claim.over.clone(),
-            (Right::Take(Ground::Departing | Ground::Gone), Some(claim)) => Some(claim.instance.clone()),
+    pub(super) fn next(&self, claim: Option<&Claim>, takeover: Takeover) -> Claim {
+        let over = match (takeover, claim) {
+            (Takeover::Hold, Some(claim)) => claim.over.clone(),
+            (Takeover::Take(TakeoverReason::Departing | TakeoverReason::Gone), Some(claim)) => {
+                Some(claim.instance.clone())
+            }
             _ => None,
         };
         let here = self.host.location();
@@ -107,24 +112,24 @@ impl Wanted<'_> {
     }
 
     /// What is held once people are led to `to`, by that claim of this host's.
-    pub(super) fn held(&self, to: String, claim: &Claim) -> LeadsHere {
-        LeadsHere { to, epoch: claim.epoch, target: claim.target, asked_in: self.asked_in }
+    pub(super) fn held(&self, to: String, claim: &Claim) -> RoutedHere {
+        RoutedHere { to, epoch: claim.epoch, target: claim.target, asked_in: self.asked_in }
     }
 }
 
 /// What is done with what is claimed so, in one phrase.
-pub(super) fn why(claim: Option<&Claim>, right: Right, host: &Host, only_claim: bool) -> String {
+pub(super) fn why(claim: Option<&Claim>, takeover: Takeover, host: &Host, only_claim: bool) -> String {
     let to = addresses(host).join(" and ");
-    match (claim, right) {
-        (Some(_), Right::Hold) if only_claim => format!("claiming the names for {to} anew"),
-        (Some(claim), Right::Take(Ground::Waiting)) => {
+    match (claim, takeover) {
+        (Some(_), Takeover::Hold) if only_claim => format!("claiming the names for {to} anew"),
+        (Some(claim), Takeover::Take(TakeoverReason::Waiting)) => {
             format!("leading the names to {to}, after {}, which waits for its certificate", claim.instance)
         }
-        (Some(_), Right::Hold) => format!("leading the names back to {to}"),
-        (Some(claim), Right::Take(Ground::Departing)) => {
+        (Some(_), Takeover::Hold) => format!("leading the names back to {to}"),
+        (Some(claim), Takeover::Take(TakeoverReason::Departing)) => {
             format!("leading the names to {to}, after {}, which says that it goes", claim.instance)
         }
-        (Some(claim), Right::Take(Ground::Gone)) => {
+        (Some(claim), Takeover::Take(TakeoverReason::Gone)) => {
             format!("leading the names to {to}, after {}, which is gone", claim.instance)
         }
         (Some(claim), _) => format!("leading the names to {to}, after {}", claim.instance),
@@ -174,6 +179,6 @@ pub(super) fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> Wanted<'a> {
         package: "",
         certified: true,
         asked_in: None,
-        claimant: Standing::Lives,
+        claimant: Liveness::Lives,
     }
 }

@@ -12,10 +12,10 @@ use crate::{
         zone::{Changed, Records},
     },
     claim::{
-        Claim, Leads, Ledger,
-        records::{self, Change},
+        Claim, NameService, Routing,
+        records::{self, ChangeBatch},
     },
-    config::Leading,
+    config::RoutingMode,
     fault::Fault,
 };
 
@@ -29,39 +29,45 @@ pub struct MovingRecords;
 impl Route for MovingRecords {
     /// What the zone holds at the names and at the claim.
     type Found = Vec<Records>;
-    type Change = Change;
+    type Change = ChangeBatch;
     const ALONE: bool = true;
     const OWN_ADDRESS: bool = true;
 
-    async fn look(&mut self, names: &Ledger, inputs: &Inputs) -> Result<Vec<Records>, Fault> {
+    async fn look(&mut self, names: &NameService, inputs: &Inputs) -> Result<Vec<Records>, Fault> {
         names.read(&names.zone(&inputs.aws)?).await
     }
 
-    fn claim(names: &Ledger, found: &Vec<Records>) -> Option<Claim> {
+    fn claim(names: &NameService, found: &Vec<Records>) -> Option<Claim> {
         // Something else in its place is refused when it is planned for.
         let (claim, _) = records::claim(names.names.first()?, found).ok()??;
         Some(claim)
     }
 
-    fn plan(wanted: &Wanted<'_>, found: &Vec<Records>) -> Plan<Change> {
+    fn plan(wanted: &Wanted<'_>, found: &Vec<Records>) -> Plan<ChangeBatch> {
         plan(wanted, found)
     }
 
-    fn besides(wanted: &Wanted<'_>, found: &Vec<Records>) -> Result<Option<Change>, Fault> {
+    fn besides(wanted: &Wanted<'_>, found: &Vec<Records>) -> Result<Option<ChangeBatch>, Fault> {
         wanted.all_lead_here(found).map(|()| None)
     }
 
-    async fn carry_out(&mut self, aws: &Aws, names: &Ledger, _: &Wanted<'_>, change: Change) -> Result<(), Fault> {
+    async fn carry_out(
+        &mut self,
+        aws: &Aws,
+        names: &NameService,
+        _: &Wanted<'_>,
+        change: ChangeBatch,
+    ) -> Result<(), Fault> {
         let zone = names.zone(aws)?;
         let changed = zone.change(&format!("spothost: {}", change.why), &change.steps).await?;
         all_name_servers_know(&zone, &change.why, changed).await
     }
 
-    fn why(change: &Change) -> &str {
+    fn why(change: &ChangeBatch) -> &str {
         &change.why
     }
 
-    fn holding(held: &Leads) -> String {
+    fn holding(held: &Routing) -> String {
         held.to_string()
     }
 }
@@ -70,9 +76,9 @@ impl Route for MovingRecords {
 ///
 /// # Errors
 /// What Route 53 refuses.
-pub async fn remove(names: &Ledger, aws: &Aws, host: &Host) -> Result<bool, Fault> {
+pub async fn remove(names: &NameService, aws: &Aws, host: &Host) -> Result<bool, Fault> {
     // An Elastic IP leads to nobody by itself once its instance is gone, and its records stay.
-    if names.leading != Leading::Records {
+    if names.leading != RoutingMode::Records {
         return Ok(false);
     }
     let zone = names.zone(aws)?;

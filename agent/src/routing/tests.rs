@@ -13,7 +13,7 @@ use tokio::{
 use super::*;
 use crate::{
     aws::{Host, host::tests::host, memory::Memory},
-    claim::{LeadsHere, Right},
+    claim::{RoutedHere, Takeover},
     fleet::{AtRest, FleetClient},
     listener::{Answering, Waiting},
 };
@@ -35,24 +35,24 @@ impl Route for OnlyAClaim {
     const ALONE: bool = true;
     const OWN_ADDRESS: bool = true;
 
-    async fn look(&mut self, _: &Ledger, _: &Inputs) -> Result<Option<Claim>, Fault> {
+    async fn look(&mut self, _: &NameService, _: &Inputs) -> Result<Option<Claim>, Fault> {
         let mut world = self.0.lock().expect("unpoisoned");
         world.looks += 1;
         Ok(world.claim.clone())
     }
 
-    fn claim(_: &Ledger, found: &Option<Claim>) -> Option<Claim> {
+    fn claim(_: &NameService, found: &Option<Claim>) -> Option<Claim> {
         found.clone()
     }
 
-    async fn heard(_: &Ledger, _: &Inputs, _: &Option<Claim>, _: &Claim) -> Heard {
+    async fn heard(_: &NameService, _: &Inputs, _: &Option<Claim>, _: &Claim) -> Heard {
         Heard::Nothing
     }
 
     fn plan(wanted: &Wanted<'_>, found: &Option<Claim>) -> Plan<String> {
-        match (wanted.right(found.as_ref()), found) {
-            (Right::StandAside, Some(claim)) => Plan::StandAside(claim.clone()),
-            (Right::Hold, Some(claim)) => Plan::Leads(wanted.held("here".to_owned(), claim)),
+        match (wanted.takeover(found.as_ref()), found) {
+            (Takeover::StandAside, Some(claim)) => Plan::StandAside(claim.clone()),
+            (Takeover::Hold, Some(claim)) => Plan::Leads(wanted.held("here".to_owned(), claim)),
             _ => Plan::Change(format!("package {:?}, certified: {}", wanted.package, wanted.certified)),
         }
     }
@@ -61,12 +61,12 @@ impl Route for OnlyAClaim {
         Ok(None)
     }
 
-    async fn carry_out(&mut self, _: &Aws, _: &Ledger, _: &Wanted<'_>, change: String) -> Result<(), Fault> {
+    async fn carry_out(&mut self, _: &Aws, _: &NameService, _: &Wanted<'_>, change: String) -> Result<(), Fault> {
         self.0.lock().expect("unpoisoned").carried_out.push(change);
         Ok(())
     }
 
-    async fn depart(&mut self, _: &Aws, _: &Ledger, instance: &str) -> Result<(), Fault> {
+    async fn depart(&mut self, _: &Aws, _: &NameService, instance: &str) -> Result<(), Fault> {
         self.0.lock().expect("unpoisoned").departed.push(instance.to_owned());
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Route for OnlyAClaim {
         change
     }
 
-    fn holding(held: &Leads) -> String {
+    fn holding(held: &Routing) -> String {
         held.to_string()
     }
 }
@@ -96,7 +96,7 @@ impl Given {
         let (host, from_host) = watch::channel(None);
         let (answering, from_answering) = watch::channel(None);
         let (waiting, from_waiting) = watch::channel(None);
-        let names = Ledger::of(&config).expect("a zone");
+        let names = NameService::of(&config).expect("a zone");
         let fleets = FleetClient::new(&config, names, from_aws.clone(), from_host.clone());
         let sources = Sources {
             aws: from_aws,
@@ -124,7 +124,7 @@ async fn keeper() -> (Given, Arc<Mutex<World>>, Router<OnlyAClaim>) {
     given.host.send_replace(Some(host("i-me", 5)));
     given.answering.send_replace(Some(Answering::with("a")));
     let (config, world) = (config(), Arc::new(Mutex::new(World::default())));
-    let names = Ledger::of(&config).expect("a zone");
+    let names = NameService::of(&config).expect("a zone");
     (given, world.clone(), Router::new(&config, names, OnlyAClaim(world), sources))
 }
 
@@ -188,10 +188,10 @@ fn judgement_says_whose_the_names_are_while_they_are_moved() {
     let younger = || Some(Claim::of(&host("i-z", 9), 3));
     let mine = || Some(Claim::of(&me, 3));
     let elsewhere = |claim: Option<Claim>, held| {
-        Leads::Elsewhere(Box::new(Elsewhere { claim: claim.expect("a claim"), held, answers: true }))
+        Routing::Elsewhere(Box::new(RoutedElsewhere { claim: claim.expect("a claim"), held, answers: true }))
     };
     let change = || "package \"\", certified: true".to_owned();
-    let here = Leads::Here(LeadsHere { to: "here".to_owned(), epoch: 3, target: None, asked_in: None });
+    let here = Routing::Here(RoutedHere { to: "here".to_owned(), epoch: 3, target: None, asked_in: None });
     let table = [
         ("nobody's", None, false, Judgement::Drifted { drift: change(), meanwhile: None }),
         ("mine", mine(), true, Judgement::Kept(here)),
@@ -206,7 +206,7 @@ fn judgement_says_whose_the_names_are_while_they_are_moved() {
         ("a younger one's, after this host", younger(), true, Judgement::StandsAside(elsewhere(younger(), true))),
     ];
     for (what, claim, held, expected) in table {
-        let looked = Looked { found: claim.clone(), claim, standing: Standing::Lives, answers: true };
+        let looked = Looked { found: claim.clone(), claim, liveness: Liveness::Lives, answers: true };
         assert_eq!(judged::<OnlyAClaim>(&wanted, held, &looked), expected, "{what}");
     }
 }

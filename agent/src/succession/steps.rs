@@ -8,7 +8,7 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::{
     aws::FleetState,
-    claim::{Claim, Leads},
+    claim::{Claim, Routing},
     config::{Succession as Policy, Then},
     fault::Fault,
     place::Location,
@@ -108,7 +108,7 @@ pub(super) trait Steps {
 #[derive(Clone, Debug)]
 pub(super) struct Watched {
     /// Where the names lead.
-    pub leads: Option<Leads>,
+    pub leads: Option<Routing>,
     /// Whether this host answers for the domain.
     pub answers: bool,
     /// Whether it has a public address, without which the address keeper does not look.
@@ -214,11 +214,11 @@ impl Memory {
     fn names(&mut self, watched: &Watched, now: Duration) -> Names {
         match &watched.leads {
             None => Names::Unknown,
-            Some(Leads::Here(_)) => {
+            Some(Routing::Here(_)) => {
                 self.aside = None;
                 Names::Here
             }
-            Some(Leads::Elsewhere(other)) => {
+            Some(Routing::Elsewhere(other)) => {
                 let since = now.saturating_sub(*self.aside.get_or_insert(now));
                 Names::Elsewhere { since, held: other.held, answers: other.answers }
             }
@@ -230,8 +230,8 @@ impl Memory {
         let here = watched.location.as_ref();
         let of = |claim: &Claim| (claim.asked_in(here), claim.target_in(here));
         match &watched.leads {
-            Some(Leads::Here(here)) => (here.asked_in, here.target),
-            Some(Leads::Elsewhere(other)) => of(&other.claim),
+            Some(Routing::Here(here)) => (here.asked_in, here.target),
+            Some(Routing::Elsewhere(other)) => of(&other.claim),
             None => self.claim.as_ref().map(of).unwrap_or_default(),
         }
     }
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use crate::{
         aws::host::tests::host,
-        claim::{Elsewhere, LeadsHere},
+        claim::{RoutedElsewhere, RoutedHere},
         succession::decision::Step,
     };
 
@@ -275,7 +275,7 @@ mod tests {
         Memory::new(rules, Duration::ZERO)
     }
 
-    fn watched(leads: Option<Leads>) -> Watched {
+    fn watched(leads: Option<Routing>) -> Watched {
         Watched {
             leads,
             answers: true,
@@ -288,16 +288,16 @@ mod tests {
         }
     }
 
-    fn here(target: Option<u32>) -> Option<Leads> {
-        Some(Leads::Here(LeadsHere { to: "192.0.2.7".into(), epoch: 3, target, asked_in: None }))
+    fn here(target: Option<u32>) -> Option<Routing> {
+        Some(Routing::Here(RoutedHere { to: "192.0.2.7".into(), epoch: 3, target, asked_in: None }))
     }
 
     fn claim() -> Claim {
         Claim { target: Some(1), ..Claim::of(&host("i-owner", 2), 4) }
     }
 
-    fn elsewhere() -> Option<Leads> {
-        Some(Leads::Elsewhere(Box::new(Elsewhere { claim: claim(), held: true, answers: true })))
+    fn elsewhere() -> Option<Routing> {
+        Some(Routing::Elsewhere(Box::new(RoutedElsewhere { claim: claim(), held: true, answers: true })))
     }
 
     fn fleet(target: u32, members: u32) -> FleetState {

@@ -110,12 +110,12 @@ async fn look(site: &Site, config: &Config) -> Result<Look, Fault> {
 async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
     let ids = site.fleet.members().await?;
     let fleet = site.fleet.state_of(&ids).await?;
-    let led = led_to(&site.ledger, &site.aws).await?;
+    let led = led_to(&site.name_service, &site.aws).await?;
     let said = said(site, config).await?;
     let (mut members, mut hosts) = (Vec::new(), Vec::new());
     for machine in Instances::new(&site.aws).listed(&ids).await? {
         let heard = match machine.address {
-            Some(address) => site.ledger.heard_at(address).await,
+            Some(address) => site.name_service.heard_at(address).await,
             None => Heard::Nothing,
         };
         let host = said.get(&machine.id);

@@ -13,8 +13,8 @@ use crate::{
         fleet::Fleet,
         instances::{Instances, Machine},
     },
-    claim::{Claim, Ledger, is_instance_id},
-    config::{Config, Leading},
+    claim::{Claim, NameService, is_instance_id},
+    config::{Config, RoutingMode},
     fault::{Cure, Fault},
     place::Location,
     probe::Heard,
@@ -27,7 +27,7 @@ const TRIES: u32 = 6;
 
 /// A site with a zone and a fleet.
 pub(in crate::cli) struct Site {
-    pub(in crate::cli) ledger: Ledger,
+    pub(in crate::cli) name_service: NameService,
     pub(in crate::cli) aws: Aws,
     pub(in crate::cli) fleet: Fleet,
     /// The region and account in which the fleet is.
@@ -40,13 +40,13 @@ impl Site {
     /// The fleet that the configuration names, else that of the host which owns the names.
     pub(in crate::cli) async fn find(config: &Config) -> Result<Site, Stop> {
         let no_zone = || Stop::new(BAD_CONFIGURATION, "without `zone` there is no succession");
-        let ledger = Ledger::of(config).ok_or_else(no_zone)?;
+        let name_service = NameService::of(config).ok_or_else(no_zone)?;
         let aws = way_to_aws().await?;
         let caller = again(async || Caller::ask(&aws).await).await?;
         let location = Location::new(&aws.region(), &caller.account);
         let fleet = match &config.fleet.id {
             Some(id) => Some(Fleet::named(&aws, id)),
-            None => match again(async || some_host(&ledger, &aws).await).await? {
+            None => match again(async || some_host(&name_service, &aws).await).await? {
                 Some(host) => {
                     host.is_in(location.as_ref())?;
                     again(async || Fleet::found(&aws, &host.instance, &BTreeMap::new()).await).await?
@@ -57,7 +57,7 @@ impl Site {
         let fleet = fleet.ok_or_else(|| {
             Stop::new(NOT_AS_IT_SHOULD_BE, "the hosts of this site are of no fleet: name one, [fleet] id = \"…\"")
         })?;
-        Ok(Site { ledger, aws, fleet, location, floor: config.fleet.target })
+        Ok(Site { name_service, aws, fleet, location, floor: config.fleet.target })
     }
 
     /// How many hosts the fleet has at rest: as configured, else as the claim says of it.
@@ -76,7 +76,7 @@ impl Site {
     }
 
     async fn seen(&self) -> Result<Sight, Fault> {
-        let claim = self.ledger.claim(&self.aws).await?;
+        let claim = self.name_service.claim(&self.aws).await?;
         // Asked once: a host that went between two answers would be counted out, and never said to be gone.
         let members = self.fleet.members().await?;
         let fleet = self.fleet.state_of(&members).await?;
@@ -85,7 +85,7 @@ impl Site {
             // Where the owner answers is for its claim to say.
             let claimed = claim.as_ref().filter(|claim| claim.instance == machine.id).and_then(|claim| claim.at);
             let heard = match claimed.or(machine.address) {
-                Some(address) => self.ledger.heard_at(address).await,
+                Some(address) => self.name_service.heard_at(address).await,
                 None => Heard::Nothing,
             };
             (machine.id, heard)
@@ -94,7 +94,7 @@ impl Site {
         let answers = match &claim {
             Some(claim) => match hosts.iter().find(|(host, _)| *host == claim.instance) {
                 Some((_, heard)) => *heard == Heard::Site,
-                None => self.ledger.answers(claim).await,
+                None => self.name_service.answers(claim).await,
             },
             None => false,
         };
@@ -140,16 +140,17 @@ impl SomeHost {
     }
 }
 
-async fn some_host(ledger: &Ledger, aws: &Aws) -> Result<Option<SomeHost>, Fault> {
-    match ledger.leading {
-        Leading::Multivalue => {
+async fn some_host(name_service: &NameService, aws: &Aws) -> Result<Option<SomeHost>, Fault> {
+    match name_service.leading {
+        RoutingMode::Multivalue => {
             // Hosts of other regions have records there, too.
-            let led: Vec<_> = led_to(ledger, aws).await?.into_iter().filter(|host| is_instance_id(host)).collect();
+            let led: Vec<_> =
+                led_to(name_service, aws).await?.into_iter().filter(|host| is_instance_id(host)).collect();
             let known = Instances::new(aws).described(&led).await?.into_iter().next();
             Ok(known.map(|machine| SomeHost { instance: machine.id, location: None }))
         }
-        Leading::Records | Leading::ElasticIp(..) => {
-            let claim = ledger.claim(aws).await?;
+        RoutingMode::Records | RoutingMode::ElasticIp(..) => {
+            let claim = name_service.claim(aws).await?;
             Ok(claim.map(|claim| SomeHost { instance: claim.instance, location: claim.location }))
         }
     }

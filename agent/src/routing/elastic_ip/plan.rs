@@ -8,7 +8,7 @@ use crate::{
         elastic_ip::Association,
         zone::{Records, Step},
     },
-    claim::{Claim, Ground, Right, records},
+    claim::{Claim, Takeover, TakeoverReason, records},
     fault::Fault,
     routing::{
         foreign::refuse_what_is_somebody_elses,
@@ -34,27 +34,27 @@ pub(super) fn seen_at(ip: Ipv4Addr, host: &Host) -> Host {
 
 /// Plans for `wanted`, whose host is [`seen_at`] the address.
 pub(super) fn plan(wanted: &Wanted<'_>, claim: Option<&Claim>, address: &Association) -> Plan<Move> {
-    let right = wanted.right(claim);
-    if let (Right::StandAside, Some(claim)) = (right, claim) {
+    let takeover = wanted.takeover(claim);
+    if let (Takeover::StandAside, Some(claim)) = (takeover, claim) {
         return Plan::StandAside(claim.clone());
     }
     let here = address.to.as_ref() == Some(&wanted.host.instance);
-    if let (Right::Take(Ground::Unclaimed), Some(other), false) = (right, &address.to, here)
+    if let (Takeover::Take(TakeoverReason::Unclaimed), Some(other), false) = (takeover, &address.to, here)
         && let Some(fault) = somebody_elses(wanted, other)
     {
         return Plan::Refuse(fault);
     }
     match claim {
-        Some(claim) if right == Right::Hold && wanted.is_said_by(claim) => {
+        Some(claim) if takeover == Takeover::Hold && wanted.is_said_by(claim) => {
             if here {
                 return Plan::Leads(wanted.held(address.ip.to_string(), claim));
             }
-            let why = why(Some(claim), right, wanted.host, false);
+            let why = why(Some(claim), takeover, wanted.host, false);
             Plan::Change(Move { why, claim: None, associate: true })
         }
         _ => {
-            let next = wanted.next(claim, right);
-            let why = why(claim, right, wanted.host, here);
+            let next = wanted.next(claim, takeover);
+            let why = why(claim, takeover, wanted.host, here);
             Plan::Change(Move { why, claim: Some(next), associate: !here })
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> R
     let Some(domain) = wanted.names.first() else { return Ok(None) };
     let written = records::claim(domain, seen);
     let steps = record_steps(wanted, seen, matches!(written, Ok(Some(_))))?;
-    // Where the names lead right, it makes no difference what stands at the claim.
+    // Where the names lead takeover, it makes no difference what stands at the claim.
     if steps.is_empty() {
         return Ok(None);
     }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::{
         aws::{host::tests::host, zone::Kind},
-        claim::{Standing, claim_name},
+        claim::{Liveness, claim_name},
         place::Name,
         routing::plan::wanted,
     };
@@ -129,7 +129,7 @@ mod tests {
     fn address_moves_by_the_rights_that_records_move_by() {
         let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
         let wanted = wanted(&me, &names);
-        let (lives, gone) = (Standing::Lives, Standing::Gone);
+        let (lives, gone) = (Liveness::Lives, Liveness::Gone);
         let next = |epoch, over: Option<&str>| Claim { over: over.map(str::to_owned), ..Claim::of(&me, epoch) };
         // What: who claims, how it stands, where the address leads; the claim that is written, and whether it is moved.
         let table = [

@@ -3,7 +3,7 @@
 use crate::{
     aws::zone::{Answer, Kind, Many, Records, Step},
     claim::{
-        Claim, LeadsHere, Right, is_instance_id,
+        Claim, RoutedHere, Takeover, is_instance_id,
         records::{self, fence},
     },
     fault::Fault,
@@ -71,7 +71,7 @@ pub(super) fn plan(wanted: &Wanted<'_>, checks: &Checks, seen: &Zoned, gone: &[S
     let swept: Vec<_> = seen.answers.iter().filter(|answer| gone.contains(&answer.identifier)).cloned().collect();
     if cleared.is_empty() && own.is_empty() && swept.is_empty() {
         let to = records::addresses(wanted.host).join(" and ");
-        return Plan::Leads(LeadsHere { to, epoch: 0, target: None, asked_in: None });
+        return Plan::Leads(RoutedHere { to, epoch: 0, target: None, asked_in: None });
     }
     let why = why(wanted, !cleared.is_empty(), !own.is_empty(), &swept);
     // What is deleted comes first: a multivalue answer cannot stand beside a simple set.
@@ -110,9 +110,9 @@ fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records]) -> Result<Cle
             refuse_what_is_somebody_elses(wanted.names, &seen.others, &ours, (wanted.adopt, true))?;
             Vec::new()
         }
-        Some((domain, (claim, written))) => match wanted.right(Some(&claim)) {
-            Right::StandAside => return Ok(Cleared::NotYet(Box::new(claim))),
-            right => fence(domain, Some(written), &wanted.next(Some(&claim), right), wanted.ttl),
+        Some((domain, (claim, written))) => match wanted.takeover(Some(&claim)) {
+            Takeover::StandAside => return Ok(Cleared::NotYet(Box::new(claim))),
+            takeover => fence(domain, Some(written), &wanted.next(Some(&claim), takeover), wanted.ttl),
         },
     };
     let gone = simple.iter().map(|set| Step::Delete((*set).clone()));
@@ -179,7 +179,7 @@ mod tests {
     use crate::{
         aws::{
             host::tests::host,
-            zone::{Alias, Form, Routing},
+            zone::{Alias, Form, RoutingPolicy},
         },
         claim::claim_name,
         routing::plan::wanted,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn leads() -> Plan<Batch> {
-        Plan::Leads(LeadsHere { to: "192.0.2.7".into(), epoch: 0, target: None, asked_in: None })
+        Plan::Leads(RoutedHere { to: "192.0.2.7".into(), epoch: 0, target: None, asked_in: None })
     }
 
     fn checks() -> Checks {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn simple_records_of_a_host_are_taken_over_with_its_claim_by_right() {
+    fn simple_records_of_a_host_are_taken_over_with_its_claim_by_takeover() {
         let claimed = |instance, minute| {
             let value = Claim::of(&host(instance, minute), 4).value();
             let claim = simple(&claim_name(&names()[0]), Kind::Txt, &[&value]);
@@ -319,12 +319,12 @@ mod tests {
             (checked, (true, false), true, "leads to 198.51.100.1"),
             (alias(Kind::A), (true, false), true, "is an alias of d1.cloudfront.net"),
             (alias(Kind::Aaaa), (true, false), true, "is an alias of d1.cloudfront.net"),
-            (routed(Routing::Weighted), (true, true), false, "(weighted)"),
-            (routed(Routing::Latency), (true, true), false, "(latency)"),
-            (routed(Routing::Failover), (true, true), false, "(failover)"),
-            (routed(Routing::Geolocation), (true, true), false, "(geolocation)"),
-            (routed(Routing::Geoproximity), (true, true), false, "(geoproximity)"),
-            (routed(Routing::IpBased), (true, true), false, "(IP-based)"),
+            (routed(RoutingPolicy::Weighted), (true, true), false, "(weighted)"),
+            (routed(RoutingPolicy::Latency), (true, true), false, "(latency)"),
+            (routed(RoutingPolicy::Failover), (true, true), false, "(failover)"),
+            (routed(RoutingPolicy::Geolocation), (true, true), false, "(geolocation)"),
+            (routed(RoutingPolicy::Geoproximity), (true, true), false, "(geoproximity)"),
+            (routed(RoutingPolicy::IpBased), (true, true), false, "(IP-based)"),
             (Records { form: Form::TrafficPolicy, ..a() }, (true, true), false, "a traffic policy"),
             (cname, (true, true), false, "a CNAME to lb.example.net"),
             (https, (true, false), false, "leads to 0 cdn.example.net. for browsers"),

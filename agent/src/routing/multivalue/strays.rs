@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{aws::Told, claim::Silence};
+use crate::{aws::Told, claim::FailureDetector};
 
 /// After how long a host is taken for gone that has been heard before, or came back after it was swept: what keeps this host
 /// from hearing it may not keep visitors from it, and their resolvers have its health check to go by.
@@ -28,7 +28,7 @@ pub(super) struct Strays(BTreeMap<String, Stray>);
 
 #[derive(Clone, Debug, Default)]
 struct Stray {
-    silence: Silence,
+    detector: FailureDetector,
     /// Whether it has shown that it lives, since this host watches it.
     lived: bool,
     /// Whether it was taken for gone, and whether its records were then away.
@@ -67,9 +67,9 @@ impl Stray {
         if self.away {
             self.is_alive();
         }
-        self.silence.asked(&one.instance, 0, false, at);
+        self.detector.asked(&one.instance, 0, false, at);
         let limit = if self.lived { LONG.max(patience) } else { patience };
-        self.swept = self.silence.is_long(limit);
+        self.swept = self.detector.is_long(limit);
         self.swept
     }
 }

@@ -6,8 +6,8 @@ use crate::{
         zone::{Records, Step},
     },
     claim::{
-        Claim, Ground, Right,
-        records::{Change, addresses, claim, fence},
+        Claim, Takeover, TakeoverReason,
+        records::{ChangeBatch, addresses, claim, fence},
     },
     fault::Fault,
     place::Name,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Plans for `wanted`, with what the zone holds at the names and at the claim.
-pub(crate) fn plan(wanted: &Wanted<'_>, seen: &[Records]) -> Plan<Change> {
+pub(crate) fn plan(wanted: &Wanted<'_>, seen: &[Records]) -> Plan<ChangeBatch> {
     let planned = wanted.names.first().map_or_else(
         || Err(Fault::operator("planning records", "no name", "name a `domain`")),
         |domain| planned(wanted, domain, seen),
@@ -26,27 +26,27 @@ pub(crate) fn plan(wanted: &Wanted<'_>, seen: &[Records]) -> Plan<Change> {
     planned.unwrap_or_else(Plan::Refuse)
 }
 
-fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records]) -> Result<Plan<Change>, Fault> {
+fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records]) -> Result<Plan<ChangeBatch>, Fault> {
     let claim = claim(domain, seen)?;
     let (claim, written) = claim.map_or((None, None), |(claim, written)| (Some(claim), Some(written)));
-    let right = wanted.right(claim.as_ref());
-    if let (Right::StandAside, Some(claim)) = (right, &claim) {
+    let takeover = wanted.takeover(claim.as_ref());
+    if let (Takeover::StandAside, Some(claim)) = (takeover, &claim) {
         return Ok(Plan::StandAside(claim.clone()));
     }
     let steps = record_steps(wanted, seen, claim.is_some())?;
-    if right == Right::Take(Ground::Unclaimed) {
+    if takeover == Takeover::Take(TakeoverReason::Unclaimed) {
         let ours = addresses(wanted.host);
         refuse_what_is_somebody_elses(wanted.names, seen, &ours, (wanted.adopt, wanted.certified))?;
     }
-    if let (Right::Hold, Some(claim), true) = (right, &claim, steps.is_empty())
+    if let (Takeover::Hold, Some(claim), true) = (takeover, &claim, steps.is_empty())
         && wanted.is_said_by(claim)
     {
         return Ok(Plan::Leads(wanted.held(addresses(wanted.host).join(" and "), claim)));
     }
-    let next = wanted.next(claim.as_ref(), right);
-    let why = why(claim.as_ref(), right, wanted.host, steps.is_empty());
+    let next = wanted.next(claim.as_ref(), takeover);
+    let why = why(claim.as_ref(), takeover, wanted.host, steps.is_empty());
     let steps = fence(domain, written, &next, wanted.ttl).into_iter().chain(steps).collect();
-    Ok(Plan::Change(Change { why, steps }))
+    Ok(Plan::Change(ChangeBatch { why, steps }))
 }
 
 /// The batch that removes what leads to a host which holds the names; none where another has followed, or the records are
@@ -56,7 +56,7 @@ fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records]) -> Result<Plan<
 ///
 /// # Errors
 /// Where something else stands in the claim's place.
-pub(super) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<Option<Change>, Fault> {
+pub(super) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<Option<ChangeBatch>, Fault> {
     let Some(domain) = names.first() else { return Ok(None) };
     let Some((claim, written)) = claim(domain, seen)? else { return Ok(None) };
     let ours = addresses(host);
@@ -71,7 +71,7 @@ pub(super) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
     let next = Claim { epoch: claim.epoch + 1, departing: true, ..claim };
     let fenced = fence(domain, Some(written), &next, written.ttl.unwrap_or(60));
     let steps = fenced.into_iter().chain(sets.into_iter().cloned().map(Step::Delete)).collect();
-    Ok(Some(Change { why: format!("removing the records of {}, which goes", host.instance), steps }))
+    Ok(Some(ChangeBatch { why: format!("removing the records of {}, which goes", host.instance), steps }))
 }
 
 #[cfg(test)]
@@ -80,9 +80,9 @@ mod tests {
     use crate::{
         aws::{
             host::tests::host,
-            zone::{Alias, Form, Kind, Routing},
+            zone::{Alias, Form, Kind, RoutingPolicy},
         },
-        claim::{LeadsHere, Standing, records::departing},
+        claim::{Liveness, RoutedHere, records::departing},
         fault::Cure,
         routing::{foreign::left_out, plan::wanted},
     };
@@ -104,7 +104,7 @@ mod tests {
         vec![set("www.example.org", Kind::A, &[address]), set("example.org", Kind::A, &[address])]
     }
 
-    fn planned(host: &Host, seen: &[Records]) -> Plan<Change> {
+    fn planned(host: &Host, seen: &[Records]) -> Plan<ChangeBatch> {
         plan(&wanted(host, &names()), seen)
     }
 
@@ -128,7 +128,7 @@ mod tests {
     fn host_that_holds_the_names_changes_nothing() {
         let mut seen = both("192.0.2.7");
         seen.push(claim("i-me", 5, 4));
-        let leads = LeadsHere { to: "192.0.2.7".into(), epoch: 4, target: None, asked_in: None };
+        let leads = RoutedHere { to: "192.0.2.7".into(), epoch: 4, target: None, asked_in: None };
         assert_eq!(planned(&host("i-me", 5), &seen), Plan::Leads(leads));
     }
 
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn younger_host_that_is_gone_is_succeeded_like_an_older_one() {
         let (me, seen) = (host("i-me", 5), [claim("i-new", 9, 4)]);
-        let planned = plan(&Wanted { claimant: Standing::Gone, ..wanted(&me, &names()) }, &seen);
+        let planned = plan(&Wanted { claimant: Liveness::Gone, ..wanted(&me, &names()) }, &seen);
         let Plan::Change(change) = planned else { panic!("{planned:?}") };
         let over = Claim { over: Some("i-new".into()), ..Claim::of(&me, 5) };
         let over = set("_spothost.www.example.org", Kind::Txt, &[&over.value()]);
@@ -179,7 +179,7 @@ mod tests {
         };
         let waiting =
             set("_spothost.www.example.org", Kind::Txt, &[&Claim { waiting: true, ..Claim::of(&me, 1) }.value()]);
-        let Plan::Change(change) = planned(false, &[], Standing::Lives) else { panic!("it is dark") };
+        let Plan::Change(change) = planned(false, &[], Liveness::Lives) else { panic!("it is dark") };
         let expected: Vec<_> = std::iter::once(Step::Create(waiting.clone()))
             .chain(both("192.0.2.7").into_iter().map(Step::Upsert))
             .collect();
@@ -187,11 +187,11 @@ mod tests {
 
         // It holds that, and no more; with its certificate it says that it waits no longer.
         let mine = [both("192.0.2.7"), vec![waiting.clone()]].concat();
-        assert!(matches!(planned(false, &mine, Standing::Lives), Plan::Leads(_)));
+        assert!(matches!(planned(false, &mine, Liveness::Lives), Plan::Leads(_)));
         assert_eq!(steps(&me, &mine), [Step::Delete(waiting.clone()), Step::Create(claim("i-me", 5, 2))]);
         // One that has lost its certificate says so, for others to follow.
         let lost = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
-        let Plan::Change(change) = planned(false, &lost, Standing::Lives) else { panic!("it does not say so") };
+        let Plan::Change(change) = planned(false, &lost, Liveness::Lives) else { panic!("it does not say so") };
         assert!(matches!(&change.steps[1], Step::Create(set) if set.values[0].contains(" waiting")), "{change:?}");
 
         // Whoever has a certificate follows at once, also the older host.
@@ -203,10 +203,10 @@ mod tests {
 
         // Where somebody may be led already nothing is taken: a living claimant, or records of people.
         let claimed = [both("192.0.2.1"), vec![claim("i-old", 1, 4)]].concat();
-        assert!(matches!(planned(false, &claimed, Standing::Lives), Plan::StandAside(_)));
-        assert!(matches!(planned(false, &claimed, Standing::Gone), Plan::Change(_)));
+        assert!(matches!(planned(false, &claimed, Liveness::Lives), Plan::StandAside(_)));
+        assert!(matches!(planned(false, &claimed, Liveness::Gone), Plan::Change(_)));
         for (adopt, reason) in [(false, "nobody claims it"), (true, "no certificate yet")] {
-            let Plan::Refuse(fault) = planned(adopt, &both("198.51.100.1"), Standing::Lives) else { panic!("taken") };
+            let Plan::Refuse(fault) = planned(adopt, &both("198.51.100.1"), Liveness::Lives) else { panic!("taken") };
             assert!(fault.said.contains(reason), "{fault}");
         }
     }
@@ -278,7 +278,7 @@ mod tests {
         let theirs = Claim { target: Some(2), ..Claim::of(&elsewhere, 4) };
         let theirs = set("_spothost.www.example.org", Kind::Txt, &[&theirs.value()]);
         let written = |host: &Host, target, seen: &[Records]| {
-            let wanted = Wanted { target, claimant: Standing::Gone, ..wanted(host, &names) };
+            let wanted = Wanted { target, claimant: Liveness::Gone, ..wanted(host, &names) };
             let Plan::Change(change) = plan(&wanted, seen) else { panic!("it stands aside") };
             let created = change.steps.iter().find_map(|step| match step {
                 Step::Create(set) => Some(set.clone()),
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn something_else_in_the_place_of_the_claim_is_left_alone_and_shown() {
-        let routed = |set: Records| Records { form: Form::Routed(Routing::Weighted), ..set };
+        let routed = |set: Records| Records { form: Form::Routed(RoutingPolicy::Weighted), ..set };
         let here = |values: &[&str]| set("_spothost.www.example.org", Kind::Txt, values);
         let table = [
             (here(&["\"hands off\""]), "hands off"),
@@ -379,7 +379,7 @@ mod tests {
     }
 
     /// What becomes of `set`, and what is said.
-    fn becomes(planned: &Plan<Change>, set: &Records, adopt: bool) -> (Becomes, String) {
+    fn becomes(planned: &Plan<ChangeBatch>, set: &Records, adopt: bool) -> (Becomes, String) {
         let at = |step: &Step, name: &str| match step {
             Step::Delete(one) | Step::Upsert(one) | Step::Create(one) => one.name == name,
         };
@@ -423,17 +423,17 @@ mod tests {
             (alias("example.org", Kind::A), aliased, "is an alias of d1.cloudfront.net"),
             (alias("example.org", Kind::Aaaa), aliased, "is an alias of d1.cloudfront.net"),
             (checked(alias("example.org", Kind::A)), aliased, "is an alias of d1.cloudfront.net"),
-            (routed(Routing::Weighted), never, "(weighted)"),
-            (routed(Routing::Latency), never, "(latency)"),
-            (routed(Routing::Failover), never, "(failover)"),
-            (routed(Routing::Geolocation), never, "(geolocation)"),
-            (routed(Routing::Geoproximity), never, "(geoproximity)"),
-            (routed(Routing::Multivalue), never, "(multivalue answer)"),
-            (routed(Routing::IpBased), never, "(IP-based)"),
-            (routed(Routing::Other), never, "routing policy"),
+            (routed(RoutingPolicy::Weighted), never, "(weighted)"),
+            (routed(RoutingPolicy::Latency), never, "(latency)"),
+            (routed(RoutingPolicy::Failover), never, "(failover)"),
+            (routed(RoutingPolicy::Geolocation), never, "(geolocation)"),
+            (routed(RoutingPolicy::Geoproximity), never, "(geoproximity)"),
+            (routed(RoutingPolicy::Multivalue), never, "(multivalue answer)"),
+            (routed(RoutingPolicy::IpBased), never, "(IP-based)"),
+            (routed(RoutingPolicy::Other), never, "routing policy"),
             (Records { form: Form::TrafficPolicy, ..a() }, never, "a traffic policy"),
             (cname.clone(), never, "a CNAME to lb.example.net"),
-            (Records { form: Form::Routed(Routing::Weighted), ..cname }, never, "a CNAME, which has records"),
+            (Records { form: Form::Routed(RoutingPolicy::Weighted), ..cname }, never, "a CNAME, which has records"),
             (alias("example.org", Kind::Cname), never, "a CNAME, which is an alias of d1"),
             (https("0 cdn.example.net."), browsers, "leads to 0 cdn.example.net. for browsers"),
             (https("1 . ipv4hint=198.51.100.1"), browsers, "for browsers (type HTTPS)"),
@@ -455,7 +455,7 @@ mod tests {
                 .into_iter()
                 .chain([(true, false, &claimed[..]), (true, true, &claimed[..])]);
             for ((certified, adopt, seen), expected) in ways.zip(expected) {
-                let wanted = Wanted { adopt, certified, claimant: Standing::Gone, ..wanted(&me, &names) };
+                let wanted = Wanted { adopt, certified, claimant: Liveness::Gone, ..wanted(&me, &names) };
                 let (is, said) = becomes(&plan(&wanted, seen), &record, adopt);
                 let what = format!("{record:?}, certified: {certified}, adopt: {adopt}, of {}", seen.len());
                 assert_eq!(is, expected, "{what}: {said}");
@@ -474,7 +474,7 @@ mod tests {
         // A name that was left out is left out.
         for other in [
             alias("example.org", Kind::A),
-            Records { form: Form::Routed(Routing::Weighted), ..set("example.org", Kind::A, &["192.0.2.7"]) },
+            Records { form: Form::Routed(RoutingPolicy::Weighted), ..set("example.org", Kind::A, &["192.0.2.7"]) },
         ] {
             let seen = [mine(), other, claim("i-me", 5, 4)];
             let Ok(Some(change)) = removal(&me, &names, &seen) else { panic!("its own record stays: {seen:?}") };

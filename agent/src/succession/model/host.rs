@@ -14,7 +14,7 @@ use crate::{
         host::tests::host,
         zone::{Records, Step as Batch},
     },
-    claim::{Claimant, Leads},
+    claim::{PeerMemory, Routing},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +82,9 @@ pub(super) struct Host {
     pub(super) departure: (OfDeparture, Seconds),
 
     /// What it remembers of claims.
-    pub(super) claimant: Claimant,
+    pub(super) claimant: PeerMemory,
     /// Where the names lead, as its address keeper last saw it.
-    pub(super) leads: Option<Leads>,
+    pub(super) leads: Option<Routing>,
     /// What it remembers of the succession.
     pub(super) memory: Memory,
     /// The lowest target that it has seen while no claim said how many hosts the fleet has at rest.
@@ -124,7 +124,7 @@ impl Host {
             names: (OfNames::Rest, now + 1),
             place: (OfPlace::Rest, now + 1),
             departure: (OfDeparture::Rest, now + 1),
-            claimant: Claimant::since(Duration::from_secs(SILENCE), clock),
+            claimant: PeerMemory::since(Duration::from_secs(SILENCE), clock),
             leads: None,
             memory: Memory::new(rules, Duration::from_secs(now)),
             least: None,
@@ -157,7 +157,7 @@ impl Host {
 
     /// Whether it takes the names for its own.
     pub(super) fn believes(&self) -> bool {
-        matches!(self.leads, Some(Leads::Here(_)))
+        matches!(self.leads, Some(Routing::Here(_)))
     }
 
     /// The second in which one of its keepers takes its next step.

@@ -10,7 +10,7 @@ use crate::{
         Told,
         zone::{Records, Step as Batch},
     },
-    claim::{Claim, Elsewhere, Leads, Standing, could_know, records::claim},
+    claim::{Claim, Liveness, RoutedElsewhere, Routing, could_know, records::claim},
     routing::{
         plan::{Plan, Wanted},
         records::plan::plan,
@@ -76,7 +76,7 @@ impl World {
         let seen = claim(&self.zone.names[0], records).ok().flatten().map(|(claim, _)| claim);
         let read = seen.as_ref().map(|claim| self.as_read(claim));
         let lower = self.look_for_the_number_at_rest(number, read.as_ref());
-        let (standing, answers) = self.standing(number, seen.as_ref(), answers);
+        let (liveness, answers) = self.liveness(number, seen.as_ref(), answers);
         let (names, flaw, seed) = (self.zone.names.clone(), self.flaw, self.seed);
         let host = self.host(number);
         let wanted = Wanted {
@@ -89,10 +89,10 @@ impl World {
             package: "",
             certified: true,
             asked_in: host.claimant.asked_in,
-            claimant: standing,
+            claimant: liveness,
         };
         let held = host.claimant.held.is_some();
-        let elsewhere = |claim| Leads::Elsewhere(Box::new(Elsewhere { claim, held, answers }));
+        let elsewhere = |claim| Routing::Elsewhere(Box::new(RoutedElsewhere { claim, held, answers }));
         match plan(&wanted, records) {
             Plan::Change(change) => {
                 if let Some(claim) = seen.filter(|claim| held && claim.instance != host.facts.instance) {
@@ -102,7 +102,7 @@ impl World {
                 self.say(|| format!("i-{number:04} sends: {}", change.why));
                 return self.dice.u64(1..4);
             }
-            Plan::Leads(leads) => host.leads = Some(Leads::Here(leads)),
+            Plan::Leads(leads) => host.leads = Some(Routing::Here(leads)),
             Plan::Wait(need) => panic!("seed {seed}: waits for {need}"),
             Plan::StandAside(claim) => host.leads = Some(elsewhere(claim)),
             Plan::Refuse(fault) => panic!("seed {seed}: {fault}"),
@@ -111,15 +111,15 @@ impl World {
     }
 
     /// How the claimant stands, and whether it answers.
-    fn standing(&mut self, number: u32, seen: Option<&Claim>, answers: bool) -> (Standing, bool) {
+    fn liveness(&mut self, number: u32, seen: Option<&Claim>, answers: bool) -> (Liveness, bool) {
         let told = seen.map_or(Told::Unknown, |claim| self.told_of(number, claim));
         let flaw = self.flaw;
         let host = self.host(number);
-        let Some(claim) = seen else { return (Standing::Lives, false) };
+        let Some(claim) = seen else { return (Liveness::Lives, false) };
         if !host.claimant.read(&host.facts, claim, true) {
-            return (Standing::Lives, claim.instance == host.facts.instance);
+            return (Liveness::Lives, claim.instance == host.facts.instance);
         }
-        let standing = match flaw {
+        let liveness = match flaw {
             // One of this place is never in doubt.
             Flaw::NeverDoubts => {
                 let near = Claim { location: host.facts.location(), ..claim.clone() };
@@ -128,8 +128,8 @@ impl World {
             _ => host.claimant.asked(&host.facts, claim, answers, told),
         };
         match (flaw, told) {
-            (Flaw::UnknownIsGone, Told::Unknown) => (Standing::Gone, answers),
-            _ => (standing, answers),
+            (Flaw::UnknownIsGone, Told::Unknown) => (Liveness::Gone, answers),
+            _ => (liveness, answers),
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
     zone::number as number_of,
 };
 use crate::{
-    claim::{Claim, Elsewhere, Leads, LeadsHere},
+    claim::{Claim, RoutedElsewhere, RoutedHere, Routing},
     config::Succession,
     fault::Fault,
     status::Role,
@@ -37,9 +37,9 @@ impl World {
     pub(super) fn watched(&self, number: u32) -> Watched {
         let host = &self.hosts[&number];
         let leads = host.leads.as_ref().map(|leads| match leads {
-            Leads::Here(here) => Leads::Here(LeadsHere { asked_in: host.claimant.asked_in, ..here.clone() }),
-            Leads::Elsewhere(other) => {
-                Leads::Elsewhere(Box::new(Elsewhere { claim: self.as_read(&other.claim), ..(**other).clone() }))
+            Routing::Here(here) => Routing::Here(RoutedHere { asked_in: host.claimant.asked_in, ..here.clone() }),
+            Routing::Elsewhere(other) => {
+                Routing::Elsewhere(Box::new(RoutedElsewhere { claim: self.as_read(&other.claim), ..(**other).clone() }))
             }
         });
         Watched {

@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{Context, Outcome, Request, Steps, unexpected};
 use crate::{
-    claim::{Claim, Leads},
+    claim::{Claim, Routing},
     fault::Fault,
     succession::decision::Step,
 };
@@ -88,7 +88,7 @@ impl Steps for Correcting {
             At::OverdueAsk(.., address) => Request::AskAt(*address),
             At::End(None) => Request::End { replaced: true },
             At::End(Some(since)) => {
-                if let Some(Leads::Here(_)) = context.watched.leads {
+                if let Some(Routing::Here(_)) = context.watched.leads {
                     return Err(leads_here());
                 }
                 still_fresh(LEAVING, *since, context.now)?;
@@ -212,8 +212,8 @@ const DISMISSING: &str = "ending a host that has never answered";
 /// Begins to make sure that this host may end itself.
 fn leave(context: &Context<'_>) -> Result<At, Fault> {
     match &context.watched.leads {
-        Some(Leads::Here(_)) => Err(leads_here()),
-        Some(Leads::Elsewhere(_)) => Ok(At::Claim(context.now)),
+        Some(Routing::Here(_)) => Err(leads_here()),
+        Some(Routing::Elsewhere(_)) => Ok(At::Claim(context.now)),
         // One that answers may be the only one, though it could not take the names for long: while Route 53 was away, say.
         None if context.watched.answers => Ok(At::Claim(context.now)),
         None => Ok(At::Spare(context.now, None)),

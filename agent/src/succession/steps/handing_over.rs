@@ -2,7 +2,7 @@
 //! goes, so that any host may follow.
 
 use super::{Context, Outcome, Request, Steps, unexpected};
-use crate::{aws::FleetState, claim::Leads, fault::Fault};
+use crate::{aws::FleetState, claim::Routing, fault::Fault};
 
 /// A host that hands over.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl HandingOver {
     /// the names lead to it.
     pub(in crate::succession) fn new(removes: bool, context: &Context<'_>) -> HandingOver {
         match &context.watched.leads {
-            Some(Leads::Here(here)) => HandingOver { removes, claimed: here.target, at: At::Look },
+            Some(Routing::Here(here)) => HandingOver { removes, claimed: here.target, at: At::Look },
             _ => HandingOver { removes, claimed: None, at: At::Over },
         }
     }

@@ -12,7 +12,7 @@ use crate::{
 
 /// How people are led to the hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Leading {
+pub enum RoutingMode {
     /// Simple records lead to one host, and move to the next.
     #[default]
     Records,
@@ -48,11 +48,11 @@ pub(super) fn checked(
     mode: Option<Spanned<Mode>>,
     package: &PackagePlace,
     zone: bool,
-) -> Result<Leading, Wrong> {
+) -> Result<RoutingMode, Wrong> {
     let multivalue = mode.filter(|mode| *mode.get_ref() == Mode::Multivalue);
     match (address.elastic_ip, multivalue) {
-        (None, None) => Ok(Leading::Records),
-        (None, Some(_)) if zone => Ok(Leading::Multivalue),
+        (None, None) => Ok(RoutingMode::Records),
+        (None, Some(_)) if zone => Ok(RoutingMode::Multivalue),
         (None, Some(mode)) => {
             let said = "`mode = \"multivalue\"` is of records, and without `zone` there are none";
             Err((Some(mode.span()), said.to_owned()))
@@ -65,7 +65,7 @@ pub(super) fn checked(
     }
 }
 
-fn elastic_ip(allocation: &Spanned<String>, package: &PackagePlace) -> Result<Leading, Wrong> {
+fn elastic_ip(allocation: &Spanned<String>, package: &PackagePlace) -> Result<RoutingMode, Wrong> {
     let wrong = |said: String| Err((Some(allocation.span()), said));
     let id = allocation.get_ref();
     let hex = id.strip_prefix("eipalloc-").unwrap_or_default();
@@ -76,7 +76,7 @@ fn elastic_ip(allocation: &Spanned<String>, package: &PackagePlace) -> Result<Le
         return wrong("`elastic_ip` needs EC2, and this program was built without the feature `fleet`".to_owned());
     }
     match package {
-        PackagePlace::Bucket(bucket) => Ok(Leading::ElasticIp(id.clone(), bucket.clone())),
+        PackagePlace::Bucket(bucket) => Ok(RoutingMode::ElasticIp(id.clone(), bucket.clone())),
         PackagePlace::Disk(_) => {
             wrong("who may move the Elastic IP is claimed beside the packages: keep them in a bucket".to_owned())
         }
@@ -94,7 +94,7 @@ mod tests {
         mode: Option<Spanned<Mode>>,
     }
 
-    fn read(text: &str, package: &str, zone: bool) -> Result<Leading, String> {
+    fn read(text: &str, package: &str, zone: bool) -> Result<RoutingMode, String> {
         let written: Written = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         let package = toml::from_str::<toml::Table>(&format!("package = \"{package}\"")).expect("TOML");
         let package = package["package"].clone().try_into().expect("a place");
@@ -104,14 +104,14 @@ mod tests {
     #[test]
     fn one_way_to_lead_people_is_read() {
         let (bucket, disk) = ("s3://sites/www/", "file:///srv/site");
-        assert_eq!(read("", disk, false), Ok(Leading::Records));
-        assert_eq!(read("mode = \"simple\"", bucket, true), Ok(Leading::Records));
-        assert_eq!(read("mode = \"multivalue\"", bucket, true), Ok(Leading::Multivalue));
+        assert_eq!(read("", disk, false), Ok(RoutingMode::Records));
+        assert_eq!(read("mode = \"simple\"", bucket, true), Ok(RoutingMode::Records));
+        assert_eq!(read("mode = \"multivalue\"", bucket, true), Ok(RoutingMode::Multivalue));
         let elastic = "[address]\nelastic_ip = \"eipalloc-0123456789abcdef0\"";
         for zone in [true, false] {
             let read = read(elastic, bucket, zone);
             match IS_BUILT_IN {
-                true => assert!(matches!(&read, Ok(Leading::ElasticIp(id, _)) if id.ends_with("def0")), "{read:?}"),
+                true => assert!(matches!(&read, Ok(RoutingMode::ElasticIp(id, _)) if id.ends_with("def0")), "{read:?}"),
                 false => assert!(read.expect_err("it cannot").contains("without the feature `fleet`")),
             }
         }
