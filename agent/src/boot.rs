@@ -24,7 +24,7 @@ use crate::{
     presence::{self, Presence},
     routing::{self, MovingElasticIp, MovingRecords, Multivalue, Router},
     status::Status,
-    succession::{Sources, Standpoint, Succession},
+    succession::{SuccessionKeeper, SuccessionSources, SuccessionState},
 };
 
 /// How long a host at most stays that an Elastic IP has left.
@@ -67,7 +67,7 @@ pub struct Decided {
     /// The way to AWS.
     pub aws: Kept<Aws>,
     /// What the host is in the succession, and how it treats its visitors.
-    pub standpoint: Kept<Standpoint>,
+    pub standpoint: Kept<SuccessionState>,
     /// Whether what leads to a host that departs alone is away; none where nothing leads to it.
     pub away: Option<watch::Receiver<bool>>,
     /// Whether a host that departs has handed over what it has to; none where it never has to.
@@ -97,14 +97,14 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let many = config.leading == RoutingMode::Multivalue;
         let sources = routing::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
         let leads = lead(config, name_service, sources, runner).await;
-        let sources = Sources {
+        let sources = SuccessionSources {
             leads: leads.held.clone(),
             answering: answering.clone(),
             outlook,
             departs: departing.watch(),
             drained,
         };
-        let keeper = Succession::new(pace(config), sources, departing, fleets);
+        let keeper = SuccessionKeeper::new(pace(config), sources, departing, fleets);
         succession = Some(runner.keep(if many { keeper.of_many() } else { keeper }).await);
         names = Some(leads);
     }

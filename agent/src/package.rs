@@ -530,7 +530,7 @@ mod tests {
         fault::Cure,
         keeper::{Yield, keep, yields},
         place::PackagePlace,
-        status::{Board, Phase},
+        status::{Board, PartPhase},
     };
 
     /// A site on disk, as a folder or zip that a test writes to.
@@ -659,6 +659,6 @@ mod tests {
         fs::write(site.join("about.html"), "two").expect("written");
         let second = kept.wait_for(|now| now.as_ref() != Some(&first)).await.expect("another").clone().expect("some");
         assert_eq!((first.site.files(), second.site.files()), (1, 2));
-        assert_eq!(board.watch().borrow().parts[0].phase, Phase::Kept);
+        assert_eq!(board.watch().borrow().parts[0].phase, PartPhase::Kept);
     }
 }

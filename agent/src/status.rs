@@ -75,7 +75,7 @@ impl fmt::Display for Part {
 /// How a part stands after its last round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Phase {
+pub enum PartPhase {
     /// No round has ended yet.
     Starting,
     /// Something it needs from another part is not there yet.
@@ -90,15 +90,15 @@ pub enum Phase {
     StandingAside,
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for PartPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Phase::Starting => "starting",
-            Phase::Waiting => "waiting",
-            Phase::Kept => "kept",
-            Phase::Degraded => "degraded",
-            Phase::Failing => "failing",
-            Phase::StandingAside => "standing aside",
+            PartPhase::Starting => "starting",
+            PartPhase::Waiting => "waiting",
+            PartPhase::Kept => "kept",
+            PartPhase::Degraded => "degraded",
+            PartPhase::Failing => "failing",
+            PartPhase::StandingAside => "standing aside",
         })
     }
 }
@@ -127,7 +127,7 @@ pub struct PartStatus {
     /// Which part.
     pub part: Part,
     /// How its last round ended.
-    pub phase: Phase,
+    pub phase: PartPhase,
     /// What it is doing at this moment, if anything.
     pub doing: Option<String>,
     /// What it needs from other parts before it can start.
@@ -274,7 +274,7 @@ impl fmt::Display for HostPhase {
 impl Status {
     /// One line for a person, as systemd shows it: what is served, or what is waited for.
     pub fn line(&self) -> String {
-        let troubled = self.parts.iter().find(|p| !matches!(p.phase, Phase::Kept | Phase::StandingAside));
+        let troubled = self.parts.iter().find(|p| !matches!(p.phase, PartPhase::Kept | PartPhase::StandingAside));
         match (self.phase, troubled) {
             (HostPhase::Departing, _) => match &self.going {
                 Some(going) => format!("departing: {going}"),
@@ -290,18 +290,18 @@ impl Status {
     /// Whether the role is that of the last look, which went well.
     fn confirmed(&self) -> bool {
         let address = self.parts.iter().find(|part| part.part == Part::Address);
-        address.is_none_or(|part| matches!(part.phase, Phase::Kept | Phase::StandingAside))
+        address.is_none_or(|part| matches!(part.phase, PartPhase::Kept | PartPhase::StandingAside))
     }
 
     fn judged(&self) -> HostPhase {
         let any = |phase| self.parts.iter().any(|p| p.phase == phase);
-        let cannot_serve = self.parts.iter().any(|p| p.phase == Phase::Failing && p.part.serves());
+        let cannot_serve = self.parts.iter().any(|p| p.phase == PartPhase::Failing && p.part.serves());
         match self.phase {
             HostPhase::Gone => HostPhase::Gone,
             _ if self.going.is_some() => HostPhase::Departing,
-            _ if any(Phase::Starting) || any(Phase::Waiting) || cannot_serve => HostPhase::Booting,
-            _ if any(Phase::Degraded) || any(Phase::Failing) => HostPhase::Degraded,
-            _ if any(Phase::StandingAside) => HostPhase::StandingAside,
+            _ if any(PartPhase::Starting) || any(PartPhase::Waiting) || cannot_serve => HostPhase::Booting,
+            _ if any(PartPhase::Degraded) || any(PartPhase::Failing) => HostPhase::Degraded,
+            _ if any(PartPhase::StandingAside) => HostPhase::StandingAside,
             _ => HostPhase::Serving,
         }
     }
@@ -311,7 +311,7 @@ impl PartStatus {
     fn new(part: Part, needs: &[Part]) -> PartStatus {
         PartStatus {
             part,
-            phase: Phase::Starting,
+            phase: PartPhase::Starting,
             doing: None,
             needs: needs.to_vec(),
             waits_for: None,
@@ -326,11 +326,11 @@ impl PartStatus {
     /// How it stands, in one phrase.
     pub fn story(&self) -> String {
         match (self.phase, &self.fault, &self.waits_for, &self.doing) {
-            (Phase::Degraded | Phase::Failing, Some(fault), _, _) => {
+            (PartPhase::Degraded | PartPhase::Failing, Some(fault), _, _) => {
                 format!("{}: {}", fault.doing, fault.said)
             }
-            (Phase::Waiting, _, Some(need), _) => format!("waits for {need}"),
-            (Phase::Starting, _, _, Some(doing)) => format!("is {doing}"),
+            (PartPhase::Waiting, _, Some(need), _) => format!("waits for {need}"),
+            (PartPhase::Starting, _, _, Some(doing)) => format!("is {doing}"),
             (phase, ..) => phase.to_string(),
         }
     }

@@ -39,12 +39,12 @@ pub mod rolling;
 mod rollout;
 mod steps;
 
-pub use decision::{Decision, Inputs, Names, Step, TrafficMode, decide};
+pub use decision::{Decision, DecisionInputs, FleetAction, Names, TrafficMode, decide};
 pub use newcomers::Newcomers;
-pub use phase::{Change, Phase, Phases};
-pub use rollout::{Goal, Progress, Sight};
+pub use phase::{Phase, PhaseChange, Phases};
+pub use rollout::{Goal, RolloutProgress, Sight};
 
-use steps::{Context, Correcting, HandingOver, Looking, Memory, Outcome, Request, Rules, Steps, Watched};
+use steps::{Context, Correcting, HandingOver, Looking, Memory, Request, RequestOutcome, Rules, Steps, Watched};
 
 /// The limit of the requests of one look. What a host is follows from the names alone, whatever the fleet says, so this comes
 /// before the limit of the look itself.
@@ -54,7 +54,7 @@ const REMOVE_BEFORE: Duration = Duration::from_secs(20);
 
 /// What a host is in the succession, and how it treats its visitors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standpoint {
+pub struct SuccessionState {
     /// What it is.
     pub role: Role,
     /// Where the names lead, in words.
@@ -64,7 +64,7 @@ pub struct Standpoint {
 }
 
 /// What the keeper is built from.
-pub struct Sources {
+pub struct SuccessionSources {
     /// Where the names lead.
     pub leads: Kept<Routing>,
     /// Whether this host answers.
@@ -78,8 +78,8 @@ pub struct Sources {
 }
 
 /// What a look found.
-pub struct Seen {
-    inputs: Inputs,
+pub struct SuccessionObservation {
+    inputs: DecisionInputs,
     /// Where the names lead, in words.
     why: String,
     /// Whether it is known that there is no fleet.
@@ -89,9 +89,9 @@ pub struct Seen {
 }
 
 /// Keeper of a host's place in the succession.
-pub struct Succession {
+pub struct SuccessionKeeper {
     look: Duration,
-    sources: Sources,
+    sources: SuccessionSources,
     fleet: FleetClient,
     memory: Memory,
     begun: Instant,
@@ -102,23 +102,23 @@ pub struct Succession {
     handing_over: Option<HandingOver>,
 }
 
-impl Succession {
+impl SuccessionKeeper {
     /// Keeps the place of a host whose records live for `ttl`, looking every `look`. One that has ended itself departs.
     pub fn new(
         (policy, ttl, look): (Policy, Duration, Duration),
-        sources: Sources,
+        sources: SuccessionSources,
         departing: Departing,
         fleet: FleetClient,
-    ) -> Succession {
+    ) -> SuccessionKeeper {
         let memory = Memory::new(Rules { policy, ttl, of_many: false }, Duration::ZERO);
         let begun = Instant::now();
-        Succession { look, sources, fleet, memory, begun, departing, left: false, handing_over: None }
+        SuccessionKeeper { look, sources, fleet, memory, begun, departing, left: false, handing_over: None }
     }
 
     /// The same for one of many hosts, all of which people are led to: none follows another, and none is asked for. One that
     /// never comes to answer is replaced all the same.
     #[must_use]
-    pub fn of_many(mut self) -> Succession {
+    pub fn of_many(mut self) -> SuccessionKeeper {
         self.memory.rules.of_many = true;
         self.memory.rules.policy.rebalance = false;
         self
@@ -146,20 +146,20 @@ impl Succession {
     /// Carries out `steps`, request by request.
     async fn drive(&mut self, steps: &mut (impl Steps + Send)) -> Result<(), Fault> {
         while let Some(request) = self.now(|context| steps.next(context))? {
-            let outcome = self.carry_out(request).await.unwrap_or_else(Outcome::Failed);
+            let outcome = self.carry_out(request).await.unwrap_or_else(RequestOutcome::Failed);
             self.now(|context| steps.came(outcome, context))?;
         }
         Ok(())
     }
 
-    async fn carry_out(&mut self, request: Request) -> Result<Outcome, Fault> {
+    async fn carry_out(&mut self, request: Request) -> Result<RequestOutcome, Fault> {
         match request {
-            Request::ReadClaim => return self.fleet.claim().await.map(Outcome::Claim),
-            Request::LookAtFleet => return self.fleet.look().await.map(Outcome::Fleet),
-            Request::ListOthers => return self.fleet.others().await.map(Outcome::Others),
-            Request::AskAt(address) => return Ok(Outcome::Answers(self.fleet.answers_at(address).await)),
-            Request::AskClaimant(claim) => return Ok(Outcome::Answers(self.fleet.answers(&claim).await)),
-            Request::Settle => return self.fleet.settled().await.map(|fleet| Outcome::Fleet(Some(fleet))),
+            Request::ReadClaim => return self.fleet.claim().await.map(RequestOutcome::Claim),
+            Request::LookAtFleet => return self.fleet.look().await.map(RequestOutcome::Fleet),
+            Request::ListOthers => return self.fleet.others().await.map(RequestOutcome::Others),
+            Request::AskAt(address) => return Ok(RequestOutcome::Answers(self.fleet.answers_at(address).await)),
+            Request::AskClaimant(claim) => return Ok(RequestOutcome::Answers(self.fleet.answers(&claim).await)),
+            Request::Settle => return self.fleet.settled().await.map(|fleet| RequestOutcome::Fleet(Some(fleet))),
             Request::TakeTurn => self.fleet.take_turn().await?,
             Request::TakeEarlyTurn => self.fleet.take_the_hours_turn().await?,
             Request::SpendReplacement(many) => self.fleet.spend_a_replacement(many).await?,
@@ -182,7 +182,7 @@ impl Succession {
                 }
             }
         }
-        Ok(Outcome::Done)
+        Ok(RequestOutcome::Done)
     }
 
     fn why(&self) -> String {
@@ -194,10 +194,10 @@ impl Succession {
     }
 }
 
-impl Keeper for Succession {
-    type Seen = Seen;
-    type Drift = Step;
-    type Held = Standpoint;
+impl Keeper for SuccessionKeeper {
+    type Seen = SuccessionObservation;
+    type Drift = FleetAction;
+    type Held = SuccessionState;
     const PART: Part = Part::Succession;
     const NEEDS: &'static [Part] = &[Part::Listener, Part::Address];
     // What a host is in the succession is seen of those that run.
@@ -222,7 +222,7 @@ impl Keeper for Succession {
         }
     }
 
-    async fn observe(&mut self) -> Result<Seen, Fault> {
+    async fn observe(&mut self) -> Result<SuccessionObservation, Fault> {
         // A departure that was called off is over, and the next one begins anew.
         self.handing_over = None;
         let mut looking = self.now(Looking::new);
@@ -231,12 +231,15 @@ impl Keeper for Succession {
         if !self.left {
             failed = within(LOOK_LIMIT, "looking", self.drive(&mut looking)).await.err();
         }
-        Ok(Seen { inputs: looking.inputs, why, fleetless: self.fleet.is_none(), failed })
+        Ok(SuccessionObservation { inputs: looking.inputs, why, fleetless: self.fleet.is_none(), failed })
     }
 
-    fn judge(&self, Seen { inputs, why, fleetless, failed }: Seen) -> Judgement<Standpoint, Step> {
+    fn judge(
+        &self,
+        SuccessionObservation { inputs, why, fleetless, failed }: SuccessionObservation,
+    ) -> Judgement<SuccessionState, FleetAction> {
         let Decision { role, traffic, step } = self.memory.decide(fleetless, &inputs);
-        let held = Standpoint { role, why, traffic };
+        let held = SuccessionState { role, why, traffic };
         match (failed, step) {
             (Some(fault), _) => Judgement::Unseen { held, fault },
             (None, None) => Judgement::Kept(held),
@@ -244,7 +247,7 @@ impl Keeper for Succession {
         }
     }
 
-    async fn converge(&mut self, step: Step) -> Result<(), Fault> {
+    async fn converge(&mut self, step: FleetAction) -> Result<(), Fault> {
         let mut correcting = Correcting::new(step);
         self.drive(&mut correcting).await?;
         if correcting.has_left() {
@@ -267,22 +270,22 @@ impl Keeper for Succession {
         while let Some(request) = self.now(|context| handing_over.next(context))? {
             // A try after one that was cut off goes on from here.
             self.handing_over = Some(handing_over.clone());
-            let outcome = self.carry_out(request).await.unwrap_or_else(Outcome::Failed);
+            let outcome = self.carry_out(request).await.unwrap_or_else(RequestOutcome::Failed);
             self.now(|context| handing_over.came(outcome, context))?;
         }
         self.handing_over = Some(handing_over);
         Ok(())
     }
 
-    fn role(held: &Standpoint) -> Option<(Role, &str)> {
+    fn role(held: &SuccessionState) -> Option<(Role, &str)> {
         Some((held.role, &held.why))
     }
 
-    fn holding(held: &Standpoint) -> String {
+    fn holding(held: &SuccessionState) -> String {
         format!("{}: {}", held.role, held.why)
     }
 
-    fn drifting(step: &Step) -> String {
+    fn drifting(step: &FleetAction) -> String {
         step.to_string()
     }
 }

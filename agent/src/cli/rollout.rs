@@ -9,7 +9,7 @@ use super::{BAD_CONFIGURATION, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_A
 use crate::{
     config::RoutingMode,
     departure::Signals,
-    succession::{Goal, Phases, Progress, Sight},
+    succession::{Goal, Phases, RolloutProgress, Sight},
 };
 
 mod display;
@@ -93,12 +93,12 @@ impl Rollout {
             display.tell(&phases.look(&sight), &progress);
             let waited = display.elapsed();
             match progress {
-                Progress::Done { .. } => {
+                RolloutProgress::Done { .. } => {
                     display.done(&progress);
                     return Ok(ExitCode::SUCCESS);
                 }
-                Progress::Failed(why) => return self.give_up(site, &goal, &before, why).await,
-                Progress::Starting | Progress::Booting if waited > self.boot => {
+                RolloutProgress::Failed(why) => return self.give_up(site, &goal, &before, why).await,
+                RolloutProgress::Starting | RolloutProgress::Booting if waited > self.boot => {
                     let why = format!("no new host owned the names within {}", humantime::format_duration(self.boot));
                     return self.give_up(site, &goal, &before, why).await;
                 }

@@ -5,7 +5,7 @@ use comfy_table::{Cell, Color, Table, presets::UTF8_BORDERS_ONLY};
 
 use crate::{
     clock::time_of_day,
-    status::{HostPhase, PartStatus, Phase},
+    status::{HostPhase, PartPhase, PartStatus},
 };
 
 /// The parts of a host, one a row.
@@ -50,10 +50,10 @@ pub(super) fn painted_host(phase: HostPhase) -> String {
     format!("{style}{phase}{style:#}")
 }
 
-fn colour(phase: Phase) -> Color {
+fn colour(phase: PartPhase) -> Color {
     match phase {
-        Phase::Kept => Color::Green,
-        Phase::Starting | Phase::Waiting | Phase::StandingAside => Color::Yellow,
-        Phase::Degraded | Phase::Failing => Color::Red,
+        PartPhase::Kept => Color::Green,
+        PartPhase::Starting | PartPhase::Waiting | PartPhase::StandingAside => Color::Yellow,
+        PartPhase::Degraded | PartPhase::Failing => Color::Red,
     }
 }

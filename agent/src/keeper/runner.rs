@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::{
         keeper::{Yield, yields},
-        status::{Board, Part, Phase, Role, Status},
+        status::{Board, Part, PartPhase, Role, Status},
     };
 
     /// A resource that should read 7, and what happens when it is looked at.
@@ -344,7 +344,7 @@ mod tests {
         let running = Running::start(World::default());
         let status = running.after(1).await;
         assert_eq!(running.counts(), (2, 1));
-        assert_eq!(status.parts[0].phase, Phase::Kept);
+        assert_eq!(status.parts[0].phase, PartPhase::Kept);
         assert_eq!(*running.held.borrow(), Some(7));
         assert_eq!(*running.ended.borrow(), Ended::Well);
     }
@@ -391,14 +391,14 @@ mod tests {
         let status = running.after(3).await;
         assert_eq!(status.parts[0].fault.as_ref().map(|f| f.said.as_str()), Some("no end after 2 s"));
         running.world.lock().expect("unpoisoned").hangs = false;
-        assert_eq!(running.after(10).await.parts[0].phase, Phase::Kept);
+        assert_eq!(running.after(10).await.parts[0].phase, PartPhase::Kept);
     }
 
     #[tokio::test(start_paused = true)]
     async fn panic_is_reported_and_survived() {
         let running = Running::start(World { panics: true, value: 7, ..World::default() });
         let status = running.after(5).await;
-        assert_eq!(status.parts[0].phase, Phase::Kept);
+        assert_eq!(status.parts[0].phase, PartPhase::Kept);
         let fault = status.parts[0].fault.as_ref().expect("a fault");
         assert_eq!((fault.said.as_str(), fault.tries), ("a defect of spothost: the sky fell", 0));
     }
@@ -411,7 +411,7 @@ mod tests {
         running.world.lock().expect("unpoisoned").faults = vec![denied; 400];
         let status = running.after(60).await;
         let part = &status.parts[0];
-        assert_eq!(part.phase, Phase::Degraded);
+        assert_eq!(part.phase, PartPhase::Degraded);
         assert_eq!(part.fault.as_ref().map(|f| f.cure), Some(Cure::Operator));
         assert_eq!(*running.held.borrow(), Some(7));
         assert_eq!(*running.ended.borrow(), Ended::Failed);
@@ -449,7 +449,7 @@ mod tests {
     async fn look_that_came_to_less_yields_what_is_held_and_is_made_again_soon() {
         let running = Running::start(World { value: 8, ..World::default() });
         let status = running.after(3).await;
-        assert_eq!((status.parts[0].phase, *running.held.borrow()), (Phase::Degraded, Some(8)));
+        assert_eq!((status.parts[0].phase, *running.held.borrow()), (PartPhase::Degraded, Some(8)));
         assert_eq!((*running.ended.borrow(), status.role), (Ended::Failed, Role::Standby));
         assert!(running.world.lock().expect("unpoisoned").looks >= 3, "as after any fault");
     }
@@ -481,7 +481,7 @@ mod tests {
         running.after(1).await;
         running.world.lock().expect("unpoisoned").stays.clear();
         let status = running.after(100).await;
-        assert_eq!(status.parts[0].phase, Phase::Kept);
+        assert_eq!(status.parts[0].phase, PartPhase::Kept);
         assert_eq!(running.world.lock().expect("unpoisoned").departures, 0);
         for departures in 1..=2 {
             running.depart.send_replace(Some(Going::by_signal("SIGTERM")));

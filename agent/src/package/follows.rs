@@ -24,7 +24,7 @@ use crate::{
     documents::Document as _,
     keeper::{Yield, keep, yields},
     place::{Bucket, PackagePlace},
-    status::{Board, Phase},
+    status::{Board, PartPhase},
 };
 
 const LATEST: &str = "www/site-latest.zip";
@@ -93,7 +93,7 @@ impl Running {
         self.kept.wait_for(Option::is_some).await.expect("a package").clone().expect("some")
     }
 
-    fn phase(&self) -> Phase {
+    fn phase(&self) -> PartPhase {
         self.board.watch().borrow().parts[0].phase
     }
 }
@@ -129,7 +129,7 @@ async fn store_that_is_down_for_a_day_is_asked_no_more_than_once_a_minute_and_th
     let settled = calls.windows(2).filter(|pair| pair[0] > begun + Duration::from_secs(180));
     let closest = settled.map(|pair| pair[1] - pair[0]).min().expect("calls");
     assert!(closest >= Duration::from_secs(60), "{closest:?}");
-    assert_eq!(running.phase(), Phase::Degraded);
+    assert_eq!(running.phase(), PartPhase::Degraded);
 
     followed.bucket.set_down(false);
     let back = Instant::now();
@@ -204,7 +204,7 @@ async fn keys_that_are_hidden_are_gone_and_a_permission_that_is_missing_is_told_
     assert!(denied.elapsed() <= Duration::from_secs(60), "{:?}", denied.elapsed());
     followed.bucket.set_unreadable(false);
     sleep(Duration::from_secs(600)).await;
-    assert_eq!(running.phase(), Phase::Kept);
+    assert_eq!(running.phase(), PartPhase::Kept);
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,7 +282,7 @@ async fn refused_package_is_fetched_no_more_than_once_in_five_minutes_where_no_v
     assert!((60..=72).contains(&rounds.len()), "{} rounds", rounds.len());
     assert!(rounds.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(300)));
     assert!(running.kept.borrow().as_ref() == Some(&first));
-    assert_eq!(running.phase(), Phase::Degraded);
+    assert_eq!(running.phase(), PartPhase::Degraded);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use crate::{
     departure::{Signals, supervisor::Released},
     keeper::Kept,
     status::Going,
-    succession::{Standpoint, TrafficMode},
+    succession::{SuccessionState, TrafficMode},
 };
 
 /// Of the time that a process has to drain beside its successor, what is left for the last who came if no successor ever
@@ -80,7 +80,7 @@ impl Undrained {
 /// be withdrawn. Also whether somebody was in a hurry.
 pub(super) async fn serve_until_gone(
     running: &Running,
-    mut standpoint: Kept<Standpoint>,
+    mut standpoint: Kept<SuccessionState>,
     mut departs: watch::Receiver<Option<Going>>,
     beside: bool,
 ) -> (Going, bool) {

@@ -9,7 +9,7 @@ use std::{
 use time::OffsetDateTime;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Going, HostPhase, LastFault, Part, PartStatus, Phase, Role, Served, Span, Spent, Status};
+use super::{Going, HostPhase, LastFault, Part, PartPhase, PartStatus, Role, Served, Span, Spent, Status};
 use crate::{
     clock,
     fault::{Cure, Fault},
@@ -186,7 +186,7 @@ impl Place {
             }
         };
         self.tell_news(&notes);
-        self.settle(Phase::Kept, next, |part| {
+        self.settle(PartPhase::Kept, next, |part| {
             fault(part);
             part.waits_for = None;
             part.notes = notes;
@@ -224,7 +224,7 @@ impl Place {
 
     /// Another host has the right to what this part keeps.
     pub fn stands_aside(&self, why: &str, next: Duration) {
-        self.settle(Phase::StandingAside, next, |part| {
+        self.settle(PartPhase::StandingAside, next, |part| {
             part.waits_for = None;
             hold(part, why);
         });
@@ -234,7 +234,7 @@ impl Place {
     pub fn waits(&self, need: &str) {
         self.change(|part, boot, at| {
             begin_span(boot, part, at, Spent::Waiting, format!("for {need}"));
-            part.phase = Phase::Waiting;
+            part.phase = PartPhase::Waiting;
             part.doing = None;
             part.next_look = None;
             part.waits_for = Some(need.to_owned());
@@ -255,7 +255,7 @@ impl Place {
             _ => tracing::warn!(%fault, tries, next, "{part} failed"),
         }
         let phase = |part: &PartStatus| {
-            if part.holds.is_some() { Phase::Degraded } else { Phase::Failing }
+            if part.holds.is_some() { PartPhase::Degraded } else { PartPhase::Failing }
         };
         self.change(|part, boot, at| {
             begin_span(boot, part, at, Spent::Pausing, fault.to_string());
@@ -274,7 +274,7 @@ impl Place {
         });
     }
 
-    fn settle(&self, phase: Phase, next: Duration, change: impl FnOnce(&mut PartStatus)) {
+    fn settle(&self, phase: PartPhase, next: Duration, change: impl FnOnce(&mut PartStatus)) {
         self.change(|part, boot, at| {
             end_span(boot, part.part, at);
             change(part);
@@ -386,12 +386,12 @@ mod tests {
         let place = board.place(Part::Package, &[]);
         let fault = Fault::retry("listing", "500");
         place.failed(&fault, 1, NEXT);
-        assert_eq!(status(&board).parts[0].phase, Phase::Failing);
+        assert_eq!(status(&board).parts[0].phase, PartPhase::Failing);
         place.kept("site.zip", Vec::new(), NEXT);
         let since = status(&board).parts[0].since;
         place.failed(&fault, 1, NEXT);
         let part = &status(&board).parts[0];
-        assert_eq!((part.phase, part.since), (Phase::Degraded, since));
+        assert_eq!((part.phase, part.since), (PartPhase::Degraded, since));
         assert_eq!(part.fault.as_ref().map(|f| f.tries), Some(1));
     }
 

@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{LastFault, Part, PartStatus, Phase, Span, Status};
+use super::{LastFault, Part, PartPhase, PartStatus, Span, Status};
 
 /// Bytes of a snapshot as JSON, beyond which more is left out.
 const LARGEST: usize = 24 << 10;
@@ -34,7 +34,7 @@ struct Size {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     part: Part,
-    phase: Phase,
+    phase: PartPhase,
     doing: String,
 }
 
@@ -66,8 +66,9 @@ impl Status {
     /// What fails, and goes on failing. How often and in which words does not make it another trouble. That it cannot be told is
     /// none of these.
     pub fn troubles(&self) -> Vec<Trouble> {
-        let fails =
-            |part: &&PartStatus| matches!(part.phase, Phase::Degraded | Phase::Failing) && part.part != Part::Presence;
+        let fails = |part: &&PartStatus| {
+            matches!(part.phase, PartPhase::Degraded | PartPhase::Failing) && part.part != Part::Presence
+        };
         let parts = self.parts.iter().filter(fails);
         let troubles = parts.filter_map(|part| {
             let fault = part.fault.as_ref().filter(|fault| fault.tries >= LEAST_TRIES)?;

@@ -38,7 +38,7 @@ pub enum Names {
 
 /// All that a decision is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inputs {
+pub struct DecisionInputs {
     /// For how long the process has run.
     pub running: Duration,
     /// Whether this host has answered for the domain at least once.
@@ -63,12 +63,12 @@ pub struct Decision {
     /// How it treats visitors.
     pub traffic: TrafficMode,
     /// What it does next, if anything.
-    pub step: Option<Step>,
+    pub step: Option<FleetAction>,
 }
 
 /// What a host does to its fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum FleetAction {
     /// Lowers the target, so that it is not replaced when it leaves.
     Lower {
         /// To this.
@@ -95,26 +95,26 @@ pub enum Step {
     BeReplaced,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for FleetAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Lower { to } => write!(f, "lowering the target of the fleet to {to}, to leave it"),
-            Step::GiveBack { to } => write!(f, "giving back the place that was asked for: a target of {to}"),
-            Step::AskEarly { to } => write!(f, "asking for a successor early: a target of {to}"),
-            Step::Dismiss { .. } => f.write_str("ending a host that has never answered"),
-            Step::Leave => f.write_str("leaving the fleet"),
-            Step::BeReplaced => f.write_str("ending, to be replaced by the fleet"),
+            FleetAction::Lower { to } => write!(f, "lowering the target of the fleet to {to}, to leave it"),
+            FleetAction::GiveBack { to } => write!(f, "giving back the place that was asked for: a target of {to}"),
+            FleetAction::AskEarly { to } => write!(f, "asking for a successor early: a target of {to}"),
+            FleetAction::Dismiss { .. } => f.write_str("ending a host that has never answered"),
+            FleetAction::Leave => f.write_str("leaving the fleet"),
+            FleetAction::BeReplaced => f.write_str("ending, to be replaced by the fleet"),
         }
     }
 }
 
 /// What a host in that sees `inputs` is and does. `ttl` is the records' time to live.
-pub fn decide(policy: &Succession, ttl: Duration, inputs: &Inputs) -> Decision {
+pub fn decide(policy: &Succession, ttl: Duration, inputs: &DecisionInputs) -> Decision {
     let role = role(policy, ttl, inputs);
     Decision { role, traffic: traffic(policy, ttl, role, inputs.names), step: step(policy, ttl, role, inputs) }
 }
 
-fn role(policy: &Succession, ttl: Duration, inputs: &Inputs) -> Role {
+fn role(policy: &Succession, ttl: Duration, inputs: &DecisionInputs) -> Role {
     match (inputs.answered, inputs.names) {
         (false, _) | (true, Names::Unknown) if inputs.running >= policy.give_up => Role::Failed,
         (false, _) | (true, Names::Unknown) => Role::Booting,
@@ -143,13 +143,13 @@ fn lingered(policy: &Succession, ttl: Duration) -> Duration {
     ttl * 2 + policy.linger
 }
 
-fn step(policy: &Succession, ttl: Duration, role: Role, inputs: &Inputs) -> Option<Step> {
+fn step(policy: &Succession, ttl: Duration, role: Role, inputs: &DecisionInputs) -> Option<FleetAction> {
     let fleet = inputs.fleet.filter(|fleet| fleet.settled)?;
     match (role, inputs.names) {
         // That nobody says where the names lead is not the host's fault, and the next one would know no more.
         (Role::Failed, _) => {
             let replaced = !inputs.answered && Some(fleet.target) == fleet.floor;
-            leave(&fleet).or(replaced.then_some(Step::BeReplaced))
+            leave(&fleet).or(replaced.then_some(FleetAction::BeReplaced))
         }
         (Role::Superseded | Role::Standby, Names::Elsewhere { since, answers: true, .. })
             if policy.then == Then::Retire && since >= lingered(policy, ttl) =>
@@ -160,33 +160,33 @@ fn step(policy: &Succession, ttl: Duration, role: Role, inputs: &Inputs) -> Opti
         (Role::Owner, _) if inputs.overdue => dismiss(&fleet),
         (Role::Owner, _) if inputs.recommended && policy.rebalance => (Some(fleet.target) == fleet.floor
             && fleet.members <= fleet.target)
-            .then_some(Step::AskEarly { to: fleet.target + 1 }),
+            .then_some(FleetAction::AskEarly { to: fleet.target + 1 }),
         _ => None,
     }
 }
 
 /// Never below what the fleet has at rest; and a fleet that replaces whoever leaves is not left.
-fn leave(fleet: &FleetState) -> Option<Step> {
+fn leave(fleet: &FleetState) -> Option<FleetAction> {
     let floor = fleet.floor?;
     match (fleet.target > floor, fleet.leaves_in_one) {
-        (true, false) => Some(Step::Lower { to: fleet.target - 1 }),
-        _ => fleet.spares_one().then_some(Step::Leave),
+        (true, false) => Some(FleetAction::Lower { to: fleet.target - 1 }),
+        _ => fleet.spares_one().then_some(FleetAction::Leave),
     }
 }
 
 /// As a host leaves by itself, so it is ended by another.
-fn dismiss(fleet: &FleetState) -> Option<Step> {
+fn dismiss(fleet: &FleetState) -> Option<FleetAction> {
     match leave(fleet)? {
-        Step::Lower { to } => Some(Step::Dismiss { to: Some(to) }),
-        _ => Some(Step::Dismiss { to: None }),
+        FleetAction::Lower { to } => Some(FleetAction::Dismiss { to: Some(to) }),
+        _ => Some(FleetAction::Dismiss { to: None }),
     }
 }
 
 /// An Auto Scaling group whose target is lowered ends a host of its own choice, be it one that has come since the look: a host
 /// that goes gives its own place back there, and what is left too many leaves like any other.
-fn give_back(fleet: &FleetState) -> Option<Step> {
+fn give_back(fleet: &FleetState) -> Option<FleetAction> {
     let to = fleet.target.checked_sub(1)?;
-    (to >= fleet.floor? && !fleet.leaves_in_one).then_some(Step::GiveBack { to })
+    (to >= fleet.floor? && !fleet.leaves_in_one).then_some(FleetAction::GiveBack { to })
 }
 
 #[cfg(test)]
@@ -199,8 +199,8 @@ mod tests {
         Succession { then, linger: Duration::from_secs(900), rebalance: true, ..Succession::default() }
     }
 
-    fn quiet() -> Inputs {
-        Inputs {
+    fn quiet() -> DecisionInputs {
+        DecisionInputs {
             running: Duration::from_secs(60),
             answered: true,
             names: Names::Here,
@@ -235,31 +235,31 @@ mod tests {
             ("never held", &retire, aside(9_000, false, true), Role::Standby, serve),
         ];
         for (what, policy, names, role, traffic) in table {
-            let decision = decide(policy, TTL, &Inputs { names, ..quiet() });
+            let decision = decide(policy, TTL, &DecisionInputs { names, ..quiet() });
             assert_eq!((decision.role, decision.traffic), (role, traffic), "{what}");
         }
     }
 
     #[test]
     fn superseded_host_leaves_only_what_can_spare_it() {
-        let late = |answers| Inputs { names: aside(1_020, true, answers), ..quiet() };
-        let with = |fleet| Inputs { fleet, ..late(true) };
+        let late = |answers| DecisionInputs { names: aside(1_020, true, answers), ..quiet() };
+        let with = |fleet| DecisionInputs { fleet, ..late(true) };
         let group = |target, members| FleetState { leaves_in_one: true, ..fleet(target, members) };
         let table = [
-            ("release: target first", with(Some(fleet(2, 2))), Some(Step::Lower { to: 1 })),
-            ("then itself", with(Some(fleet(1, 2))), Some(Step::Leave)),
+            ("release: target first", with(Some(fleet(2, 2))), Some(FleetAction::Lower { to: 1 })),
+            ("then itself", with(Some(fleet(1, 2))), Some(FleetAction::Leave)),
             ("not while the fleet changes", with(Some(FleetState { settled: false, ..fleet(1, 2) })), None),
             ("not below the target", with(Some(fleet(1, 1))), None),
             ("not below what it has at rest", with(Some(FleetState { floor: Some(2), ..fleet(2, 2) })), None),
             ("not where that is unknown", with(Some(FleetState { floor: None, ..fleet(2, 2) })), None),
             ("not without a fleet", with(None), None),
-            ("group: both in one", with(Some(group(2, 2))), Some(Step::Leave)),
+            ("group: both in one", with(Some(group(2, 2))), Some(FleetAction::Leave)),
             ("group: never replaced", with(Some(group(1, 2))), None),
             ("group: not the only one that is there", with(Some(group(2, 1))), None),
-            ("not when the owner is silent", Inputs { fleet: Some(fleet(2, 2)), ..late(false) }, None),
+            ("not when the owner is silent", DecisionInputs { fleet: Some(fleet(2, 2)), ..late(false) }, None),
             (
                 "not while visitors come",
-                Inputs { names: aside(1_019, true, true), fleet: Some(fleet(2, 2)), ..quiet() },
+                DecisionInputs { names: aside(1_019, true, true), fleet: Some(fleet(2, 2)), ..quiet() },
                 None,
             ),
         ];
@@ -271,35 +271,35 @@ mod tests {
 
     #[test]
     fn host_that_never_answers_fails_and_leaves_or_is_replaced() {
-        let long = Inputs { running: Duration::from_secs(100_000), answered: false, ..quiet() };
+        let long = DecisionInputs { running: Duration::from_secs(100_000), answered: false, ..quiet() };
         let table = [
-            (Some(fleet(2, 2)), Some(Step::Lower { to: 1 })),
-            (Some(fleet(1, 2)), Some(Step::Leave)),
-            (Some(fleet(1, 1)), Some(Step::BeReplaced)),
+            (Some(fleet(2, 2)), Some(FleetAction::Lower { to: 1 })),
+            (Some(fleet(1, 2)), Some(FleetAction::Leave)),
+            (Some(fleet(1, 1)), Some(FleetAction::BeReplaced)),
             (Some(FleetState { floor: None, ..fleet(1, 1) }), None),
             (None, None),
         ];
         for (fleet, step) in table {
-            let decision = decide(&policy(Then::Retire), TTL, &Inputs { fleet, ..long });
+            let decision = decide(&policy(Then::Retire), TTL, &DecisionInputs { fleet, ..long });
             assert_eq!((decision.role, decision.step), (Role::Failed, step), "{fleet:?}");
         }
         // One that answers, and cannot learn where the names lead, leaves a fleet that can spare it; it is not replaced.
-        let unled = |fleet| Inputs { answered: true, names: Names::Unknown, fleet: Some(fleet), ..long };
-        for (fleet, step) in [(fleet(2, 2), Some(Step::Lower { to: 1 })), (fleet(1, 1), None)] {
+        let unled = |fleet| DecisionInputs { answered: true, names: Names::Unknown, fleet: Some(fleet), ..long };
+        for (fleet, step) in [(fleet(2, 2), Some(FleetAction::Lower { to: 1 })), (fleet(1, 1), None)] {
             let decision = decide(&policy(Then::Retire), TTL, &unled(fleet));
             assert_eq!((decision.role, decision.step), (Role::Failed, step), "{fleet:?}");
         }
-        let soon = Inputs { running: Duration::from_secs(1), ..long };
+        let soon = DecisionInputs { running: Duration::from_secs(1), ..long };
         let decision = decide(&policy(Then::Retire), TTL, &soon);
         assert_eq!((decision.role, decision.step), (Role::Booting, None));
     }
 
     #[test]
     fn place_that_a_departing_host_asked_for_is_given_back_once() {
-        let owing = |fleet| Inputs { owes: true, fleet: Some(fleet), ..quiet() };
+        let owing = |fleet| DecisionInputs { owes: true, fleet: Some(fleet), ..quiet() };
         let group = |members| FleetState { leaves_in_one: true, ..fleet(2, members) };
         let table = [
-            (owing(fleet(2, 2)), Some(Step::GiveBack { to: 1 })),
+            (owing(fleet(2, 2)), Some(FleetAction::GiveBack { to: 1 })),
             (owing(fleet(1, 2)), None),
             (owing(fleet(1, 1)), None),
             (owing(group(2)), None),
@@ -312,18 +312,18 @@ mod tests {
 
     #[test]
     fn host_that_never_answers_is_ended_by_the_owner_where_the_fleet_can_spare_it() {
-        let overdue = |fleet| Inputs { overdue: true, fleet: Some(fleet), ..quiet() };
+        let overdue = |fleet| DecisionInputs { overdue: true, fleet: Some(fleet), ..quiet() };
         let group = |target, members| FleetState { leaves_in_one: true, ..fleet(target, members) };
         let table = [
-            (overdue(fleet(2, 2)), Some(Step::Dismiss { to: Some(1) })),
-            (overdue(fleet(1, 2)), Some(Step::Dismiss { to: None })),
+            (overdue(fleet(2, 2)), Some(FleetAction::Dismiss { to: Some(1) })),
+            (overdue(fleet(1, 2)), Some(FleetAction::Dismiss { to: None })),
             (overdue(fleet(1, 1)), None),
             (overdue(FleetState { floor: Some(2), ..fleet(2, 2) }), None),
             (overdue(FleetState { floor: None, ..fleet(2, 2) }), None),
             (overdue(FleetState { settled: false, ..fleet(2, 2) }), None),
-            (overdue(group(2, 2)), Some(Step::Dismiss { to: None })),
+            (overdue(group(2, 2)), Some(FleetAction::Dismiss { to: None })),
             (overdue(group(1, 2)), None),
-            (Inputs { names: aside(1, false, true), ..overdue(fleet(2, 2)) }, None),
+            (DecisionInputs { names: aside(1, false, true), ..overdue(fleet(2, 2)) }, None),
         ];
         for (inputs, expected) in table {
             assert_eq!(decide(&policy(Then::Retire), TTL, &inputs).step, expected, "{inputs:?}");
@@ -332,15 +332,15 @@ mod tests {
 
     #[test]
     fn recommendation_asks_for_one_successor_and_only_where_that_is_the_policy() {
-        let recommended = |fleet| Inputs { recommended: true, fleet: Some(fleet), ..quiet() };
+        let recommended = |fleet| DecisionInputs { recommended: true, fleet: Some(fleet), ..quiet() };
         let policy = policy(Then::Retire);
-        let asks = Some(Step::AskEarly { to: 2 });
+        let asks = Some(FleetAction::AskEarly { to: 2 });
         assert_eq!(decide(&policy, TTL, &recommended(fleet(1, 1))).step, asks);
         assert_eq!(decide(&policy, TTL, &recommended(fleet(2, 1))).step, None, "one is on its way");
         assert_eq!(decide(&policy, TTL, &recommended(fleet(1, 2))).step, None, "one is here");
         let ignoring = Succession { rebalance: false, ..policy };
         assert_eq!(decide(&ignoring, TTL, &recommended(fleet(1, 1))).step, None);
-        let standby = Inputs { names: aside(1, false, true), ..recommended(fleet(1, 1)) };
+        let standby = DecisionInputs { names: aside(1, false, true), ..recommended(fleet(1, 1)) };
         assert_eq!(decide(&policy, TTL, &standby).step, None, "it holds nothing that needs one");
     }
 }

@@ -49,7 +49,7 @@ impl fmt::Display for Phase {
 
 /// One host that is in another phase than it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct PhaseChange {
     /// Instance id.
     pub host: String,
     /// The phase before; none when it was not known.
@@ -67,7 +67,7 @@ pub struct Phases {
 
 impl Phases {
     /// What has changed since the look before.
-    pub fn look(&mut self, sight: &Sight) -> Vec<Change> {
+    pub fn look(&mut self, sight: &Sight) -> Vec<PhaseChange> {
         let owner = sight.claim.as_ref().map(|claim| claim.instance.clone());
         self.owners.extend(owner.clone());
         let mut now: BTreeMap<String, Phase> = self.hosts.keys().map(|host| (host.clone(), Phase::Gone)).collect();
@@ -78,7 +78,7 @@ impl Phases {
         }
         let was = std::mem::replace(&mut self.hosts, now.clone());
         let changes = now.into_iter().filter(|(host, phase)| was.get(host) != Some(phase));
-        changes.map(|(host, phase)| Change { was: was.get(&host).copied(), host, phase }).collect()
+        changes.map(|(host, phase)| PhaseChange { was: was.get(&host).copied(), host, phase }).collect()
     }
 
     fn phase(&self, host: &str, heard: Heard, owns: bool, departs: bool) -> Phase {

@@ -39,11 +39,11 @@ pub struct Member {
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ReplacementStep {
     /// The fleet is to have so many hosts.
     Raise(u32),
     /// Nothing but to wait, for that.
-    Wait(Waiting),
+    Wait(WaitReason),
     /// This host is ended; the fleet replaces it, or has one less from then on.
     End {
         /// Instance id.
@@ -66,7 +66,7 @@ pub enum Step {
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub enum WaitReason {
     /// The fleet starts a host.
     Launch,
     /// This host boots.
@@ -100,7 +100,7 @@ impl RollingReplacement {
     }
 
     /// What comes next. At every moment at least as many hosts answer as the fleet has at rest, if they did in the beginning.
-    pub fn next(&self, fleet: &FleetState, members: &[Member]) -> Step {
+    pub fn next(&self, fleet: &FleetState, members: &[Member]) -> ReplacementStep {
         let (old, new): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|member| self.old.contains(&member.id));
         if let Some(wrong) = new.iter().find(|member| member.is_ready() && self.is_wanted(member) == Some(false)) {
             let says = |what: &Option<String>| what.clone().unwrap_or_else(|| "not reported".to_owned());
@@ -110,46 +110,46 @@ impl RollingReplacement {
                 says(&wrong.program),
                 says(&wrong.package)
             );
-            return Step::Failed { host: wrong.id.clone(), why };
+            return ReplacementStep::Failed { host: wrong.id.clone(), why };
         }
         let settles =
             |member: &&&Member| !member.is_ready() || (self.wants_anything() && self.is_wanted(member) != Some(true));
         if let Some(boots) = new.iter().find(settles) {
-            return Step::Wait(Waiting::Boot(boots.id.clone()));
+            return ReplacementStep::Wait(WaitReason::Boot(boots.id.clone()));
         }
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         // What EC2 does not know yet was launched a moment ago.
         let age = |member: &&&Member| (member.launched.is_none(), member.launched, member.id.clone());
         let oldest = |hosts: &[&Member]| hosts.iter().min_by_key(age).map(|member| member.id.clone());
         match (oldest(&old), count > self.floor) {
-            (Some(host), true) => Step::End { host, replaced: old.len() > 1 },
-            (Some(_), false) if fleet.target <= self.floor => Step::Raise(self.floor + 1),
-            (Some(_), false) => Step::Wait(Waiting::Launch),
+            (Some(host), true) => ReplacementStep::End { host, replaced: old.len() > 1 },
+            (Some(_), false) if fleet.target <= self.floor => ReplacementStep::Raise(self.floor + 1),
+            (Some(_), false) => ReplacementStep::Wait(WaitReason::Launch),
             // A host more than there should be, and none of those from before: that of a roll-out that was interrupted.
             (None, true) => match oldest(&new) {
-                Some(host) => Step::End { host, replaced: false },
-                None => Step::Wait(Waiting::Launch),
+                Some(host) => ReplacementStep::End { host, replaced: false },
+                None => ReplacementStep::Wait(WaitReason::Launch),
             },
-            (None, false) if fleet.target > self.floor => Step::Lower(self.floor),
-            (None, false) if count < self.floor => Step::Wait(Waiting::Launch),
-            (None, false) if fleet.members > self.floor => Step::Wait(Waiting::Rest),
-            (None, false) => Step::Done(self.floor),
+            (None, false) if fleet.target > self.floor => ReplacementStep::Lower(self.floor),
+            (None, false) if count < self.floor => ReplacementStep::Wait(WaitReason::Launch),
+            (None, false) if fleet.members > self.floor => ReplacementStep::Wait(WaitReason::Rest),
+            (None, false) => ReplacementStep::Done(self.floor),
         }
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ReplacementStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Raise(to) => write!(f, "the fleet is to have {to} hosts"),
-            Step::Wait(Waiting::Launch) => f.write_str("the fleet is to start a host"),
-            Step::Wait(Waiting::Boot(host)) => write!(f, "{host} boots; the others serve"),
-            Step::Wait(Waiting::Rest) => f.write_str("the fleet comes to rest"),
-            Step::End { host, .. } => write!(f, "{host} is ended: the names lead to enough others"),
-            Step::Lower(to) => write!(f, "the fleet is to have {to} hosts again"),
-            Step::Done(1) => f.write_str("the host is a new one, and answers"),
-            Step::Done(hosts) => write!(f, "all {hosts} hosts are new ones, and answer"),
-            Step::Failed { why, .. } => f.write_str(why),
+            ReplacementStep::Raise(to) => write!(f, "the fleet is to have {to} hosts"),
+            ReplacementStep::Wait(WaitReason::Launch) => f.write_str("the fleet is to start a host"),
+            ReplacementStep::Wait(WaitReason::Boot(host)) => write!(f, "{host} boots; the others serve"),
+            ReplacementStep::Wait(WaitReason::Rest) => f.write_str("the fleet comes to rest"),
+            ReplacementStep::End { host, .. } => write!(f, "{host} is ended: the names lead to enough others"),
+            ReplacementStep::Lower(to) => write!(f, "the fleet is to have {to} hosts again"),
+            ReplacementStep::Done(1) => f.write_str("the host is a new one, and answers"),
+            ReplacementStep::Done(hosts) => write!(f, "all {hosts} hosts are new ones, and answer"),
+            ReplacementStep::Failed { why, .. } => f.write_str(why),
         }
     }
 }
@@ -187,22 +187,22 @@ mod tests {
     fn each_host_has_its_turn_and_enough_answer_throughout() {
         let (a, b) = (member("i-a", 1, true), member("i-b", 2, true));
         let (c, d) = (|ready| member("i-c", 3, ready), |ready| member("i-d", 4, ready));
-        let end = |host: &str, replaced| Step::End { host: host.into(), replaced };
-        let boots = |host: &str| Step::Wait(Waiting::Boot(host.into()));
+        let end = |host: &str, replaced| ReplacementStep::End { host: host.into(), replaced };
+        let boots = |host: &str| ReplacementStep::Wait(WaitReason::Boot(host.into()));
         let table = [
-            (fleet(2, 2), vec![a.clone(), b.clone()], Step::Raise(3)),
-            (fleet(3, 2), vec![a.clone(), b.clone()], Step::Wait(Waiting::Launch)),
+            (fleet(2, 2), vec![a.clone(), b.clone()], ReplacementStep::Raise(3)),
+            (fleet(3, 2), vec![a.clone(), b.clone()], ReplacementStep::Wait(WaitReason::Launch)),
             (fleet(3, 3), vec![a.clone(), b.clone(), c(false)], boots("i-c")),
             (fleet(3, 3), vec![b.clone(), a.clone(), c(true)], end("i-a", true)),
-            (fleet(3, 2), vec![b.clone(), c(true)], Step::Wait(Waiting::Launch)),
+            (fleet(3, 2), vec![b.clone(), c(true)], ReplacementStep::Wait(WaitReason::Launch)),
             (fleet(3, 3), vec![b.clone(), c(true), d(false)], boots("i-d")),
             (fleet(3, 3), vec![b.clone(), c(true), d(true)], end("i-b", false)),
             (fleet(2, 2), vec![c(true), d(false)], boots("i-d")),
-            (fleet(3, 2), vec![c(true), d(true)], Step::Lower(2)),
-            (fleet(2, 3), vec![c(true), d(true)], Step::Wait(Waiting::Rest)),
-            (fleet(2, 2), vec![c(true), d(true)], Step::Done(2)),
+            (fleet(3, 2), vec![c(true), d(true)], ReplacementStep::Lower(2)),
+            (fleet(2, 3), vec![c(true), d(true)], ReplacementStep::Wait(WaitReason::Rest)),
+            (fleet(2, 2), vec![c(true), d(true)], ReplacementStep::Done(2)),
             // One of the new ones is taken meanwhile.
-            (fleet(2, 1), vec![c(true)], Step::Wait(Waiting::Launch)),
+            (fleet(2, 1), vec![c(true)], ReplacementStep::Wait(WaitReason::Launch)),
         ];
         for (number, (fleet, members, expected)) in table.into_iter().enumerate() {
             assert_eq!(replacement().next(&fleet, &members), expected, "row {number}");
@@ -220,13 +220,13 @@ mod tests {
             replacement.next(&fleet(3, 3), &[a.clone(), b.clone(), c.clone()])
         };
         for right in [wants("0.2.0", ""), wants("", "abc"), wants("0.2.0", "\"abc")] {
-            assert!(matches!(next(&right, &c), Step::End { .. }), "{right:?}");
+            assert!(matches!(next(&right, &c), ReplacementStep::End { .. }), "{right:?}");
         }
         for wrong in [wants("0.3", ""), wants("", "abd"), wants("0.2.0", "abd")] {
-            assert!(matches!(next(&wrong, &c), Step::Failed { .. }), "{wrong:?}");
+            assert!(matches!(next(&wrong, &c), ReplacementStep::Failed { .. }), "{wrong:?}");
         }
         let silent = Member { program: None, package: None, ..c.clone() };
-        assert_eq!(next(&wants("0.2.0", ""), &silent), Step::Wait(Waiting::Boot("i-c".into())));
-        assert!(matches!(next(&replacement(), &silent), Step::End { .. }), "nothing was wanted of it");
+        assert_eq!(next(&wants("0.2.0", ""), &silent), ReplacementStep::Wait(WaitReason::Boot("i-c".into())));
+        assert!(matches!(next(&replacement(), &silent), ReplacementStep::End { .. }), "nothing was wanted of it");
     }
 }

@@ -32,7 +32,7 @@ pub struct Sight {
 
 /// How far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum RolloutProgress {
     /// The fleet is to start a host.
     Starting,
     /// A new host is there, and does not own the names yet.
@@ -55,26 +55,26 @@ pub enum Progress {
 
 impl Goal {
     /// How far it is, as `sight` has it; `raised` says that the fleet was seen with a host more than it has at rest.
-    pub fn progress(&self, sight: &Sight, raised: bool) -> Progress {
+    pub fn progress(&self, sight: &Sight, raised: bool) -> RolloutProgress {
         let fleet = &sight.fleet;
         let new = sight.claim.as_ref().filter(|claim| self.old.as_ref() != Some(&claim.instance));
         let Some(owner) = new else {
             return match (fleet.members > self.floor, fleet.target > self.floor) {
-                (true, _) => Progress::Booting,
-                (false, true) => Progress::Starting,
-                (false, false) if raised => {
-                    Progress::Failed("the new host has left again: it never came to answer for the domain".to_owned())
-                }
-                (false, false) => Progress::Starting,
+                (true, _) => RolloutProgress::Booting,
+                (false, true) => RolloutProgress::Starting,
+                (false, false) if raised => RolloutProgress::Failed(
+                    "the new host has left again: it never came to answer for the domain".to_owned(),
+                ),
+                (false, false) => RolloutProgress::Starting,
             };
         };
         if let Some(why) = self.differs(owner) {
-            return Progress::Failed(why);
+            return RolloutProgress::Failed(why);
         }
         let name = owner.instance.clone();
         match fleet.members.saturating_sub(self.floor) {
-            0 if fleet.target <= self.floor && sight.answers => Progress::Done { owner: name },
-            left => Progress::Leaving { owner: name, left },
+            0 if fleet.target <= self.floor && sight.answers => RolloutProgress::Done { owner: name },
+            left => RolloutProgress::Leaving { owner: name, left },
         }
     }
 
@@ -88,18 +88,18 @@ impl Goal {
     }
 }
 
-impl fmt::Display for Progress {
+impl fmt::Display for RolloutProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Progress::Starting => f.write_str("the fleet is to start a host"),
-            Progress::Booting => f.write_str("a new host boots; the old one serves"),
-            Progress::Leaving { owner, left: 0 } => write!(f, "{owner} owns the names; the fleet comes to rest"),
-            Progress::Leaving { owner, left } => {
+            RolloutProgress::Starting => f.write_str("the fleet is to start a host"),
+            RolloutProgress::Booting => f.write_str("a new host boots; the old one serves"),
+            RolloutProgress::Leaving { owner, left: 0 } => write!(f, "{owner} owns the names; the fleet comes to rest"),
+            RolloutProgress::Leaving { owner, left } => {
                 let hosts = if *left == 1 { "the host before it serves" } else { "the hosts before it serve" };
                 write!(f, "{owner} owns the names; {hosts} those who still come")
             }
-            Progress::Done { owner } => write!(f, "{owner} owns the names and answers, and nobody else is left"),
-            Progress::Failed(why) => f.write_str(why),
+            RolloutProgress::Done { owner } => write!(f, "{owner} owns the names and answers, and nobody else is left"),
+            RolloutProgress::Failed(why) => f.write_str(why),
         }
     }
 }
@@ -118,16 +118,16 @@ mod tests {
     fn roll_out_goes_from_one_host_to_the_next() {
         let goal = Goal { old: Some("i-old".into()), floor: 1, ..Goal::default() };
         let (old, new) = (|target, members| sight("i-old", true, target, members), "i-new".to_owned());
-        let failed = |progress: &Progress| matches!(progress, Progress::Failed(_));
-        assert_eq!(goal.progress(&old(1, 1), false), Progress::Starting);
-        assert_eq!(goal.progress(&old(2, 1), true), Progress::Starting);
-        assert_eq!(goal.progress(&old(2, 2), true), Progress::Booting);
+        let failed = |progress: &RolloutProgress| matches!(progress, RolloutProgress::Failed(_));
+        assert_eq!(goal.progress(&old(1, 1), false), RolloutProgress::Starting);
+        assert_eq!(goal.progress(&old(2, 1), true), RolloutProgress::Starting);
+        assert_eq!(goal.progress(&old(2, 2), true), RolloutProgress::Booting);
         assert!(failed(&goal.progress(&old(1, 1), true)), "it has left again");
-        let leaving = |left| Progress::Leaving { owner: new.clone(), left };
+        let leaving = |left| RolloutProgress::Leaving { owner: new.clone(), left };
         assert_eq!(goal.progress(&sight("i-new", true, 2, 2), true), leaving(1));
         assert_eq!(goal.progress(&sight("i-new", true, 1, 2), true), leaving(1));
         assert_eq!(goal.progress(&sight("i-new", false, 1, 1), true), leaving(0), "it must answer");
-        assert_eq!(goal.progress(&sight("i-new", true, 1, 1), true), Progress::Done { owner: new });
+        assert_eq!(goal.progress(&sight("i-new", true, 1, 1), true), RolloutProgress::Done { owner: new });
     }
 
     #[test]
@@ -135,11 +135,11 @@ mod tests {
         let mut sight = sight("i-new", true, 1, 1);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let goal = Goal { old: Some("i-old".into()), floor: 1, program: Some(version), ..Goal::default() };
-        assert!(matches!(goal.progress(&sight, true), Progress::Done { .. }));
+        assert!(matches!(goal.progress(&sight, true), RolloutProgress::Done { .. }));
         sight.claim = sight.claim.map(|claim| claim.serving("\"abcdef\""));
         let package = |package: &str| Goal { package: Some(package.into()), ..goal.clone() };
-        assert!(matches!(package("abc").progress(&sight, true), Progress::Done { .. }));
-        let Progress::Failed(why) = package("abd").progress(&sight, true) else { panic!("it is another") };
+        assert!(matches!(package("abc").progress(&sight, true), RolloutProgress::Done { .. }));
+        let RolloutProgress::Failed(why) = package("abd").progress(&sight, true) else { panic!("it is another") };
         assert!(why.contains("abcdef, not abd"), "{why}");
     }
 }

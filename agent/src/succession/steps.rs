@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    decision::{Decision, Inputs, Names, decide},
+    decision::{Decision, DecisionInputs, Names, decide},
     newcomers::Newcomers,
 };
 
@@ -33,48 +33,48 @@ const NEWCOMERS: Duration = Duration::from_secs(300);
 /// Something to be asked or done outside the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// Read the claim as it stands: [`Outcome::Claim`].
+    /// Read the claim as it stands: [`RequestOutcome::Claim`].
     ReadClaim,
-    /// Look at the fleet: [`Outcome::Fleet`].
+    /// Look at the fleet: [`RequestOutcome::Fleet`].
     LookAtFleet,
-    /// List the other hosts that the fleet counts: [`Outcome::Others`].
+    /// List the other hosts that the fleet counts: [`RequestOutcome::Others`].
     ListOthers,
-    /// Ask at that address for the site: [`Outcome::Answers`].
+    /// Ask at that address for the site: [`RequestOutcome::Answers`].
     AskAt(IpAddr),
-    /// Ask the host of that claim for the site, where people who are led to it come: [`Outcome::Answers`].
+    /// Ask the host of that claim for the site, where people who are led to it come: [`RequestOutcome::Answers`].
     AskClaimant(Box<Claim>),
-    /// Take the turn to leave the fleet, which one host has at a time: [`Outcome::Done`].
+    /// Take the turn to leave the fleet, which one host has at a time: [`RequestOutcome::Done`].
     TakeTurn,
-    /// Take the turn to ask for a successor early, which there is once an hour: [`Outcome::Done`].
+    /// Take the turn to ask for a successor early, which there is once an hour: [`RequestOutcome::Done`].
     TakeEarlyTurn,
-    /// Spend one of so many replacements a day: [`Outcome::Done`].
+    /// Spend one of so many replacements a day: [`RequestOutcome::Done`].
     SpendReplacement(u32),
-    /// Set the target of the fleet: [`Outcome::Done`].
+    /// Set the target of the fleet: [`RequestOutcome::Done`].
     SetTarget(u32),
-    /// Wait until the fleet has carried out its last change: [`Outcome::Fleet`].
+    /// Wait until the fleet has carried out its last change: [`RequestOutcome::Fleet`].
     Settle,
-    /// End that other host of the fleet: [`Outcome::Done`].
+    /// End that other host of the fleet: [`RequestOutcome::Done`].
     Dismiss(String),
-    /// End this host: [`Outcome::Done`].
+    /// End this host: [`RequestOutcome::Done`].
     End {
         /// Whether the fleet is to replace it.
         replaced: bool,
     },
     /// Say in the claim that this host goes, and whether the fleet, which had that target before, was asked for a successor:
-    /// [`Outcome::Done`].
+    /// [`RequestOutcome::Done`].
     SayDeparting {
         /// The target before; none where it was not asked.
         asked: Option<u32>,
     },
-    /// Remove the records that lead here, shortly before the end: [`Outcome::Done`].
+    /// Remove the records that lead here, shortly before the end: [`RequestOutcome::Done`].
     RemoveRecords,
-    /// Wait until visitors have gone: [`Outcome::Done`].
+    /// Wait until visitors have gone: [`RequestOutcome::Done`].
     Drain,
 }
 
 /// What came of a request.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum RequestOutcome {
     /// It is done.
     Done,
     /// The claim; none where there is none.
@@ -101,7 +101,7 @@ pub(super) trait Steps {
     ///
     /// # Errors
     /// Why the procedure cannot go on.
-    fn came(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Result<(), Fault>;
+    fn came(&mut self, outcome: RequestOutcome, context: &mut Context<'_>) -> Result<(), Fault>;
 }
 
 /// What a host knows without asking for it, as it stands.
@@ -186,7 +186,7 @@ impl Memory {
     }
 
     /// What a host that sees `inputs` is and does. One without a fleet has nothing to leave: it stands by.
-    pub(super) fn decide(&self, fleetless: bool, inputs: &Inputs) -> Decision {
+    pub(super) fn decide(&self, fleetless: bool, inputs: &DecisionInputs) -> Decision {
         let Rules { policy, ttl, .. } = &self.rules;
         if fleetless {
             return decide(&Policy { then: Then::StandBy, ..policy.clone() }, *ttl, inputs);
@@ -199,8 +199,8 @@ impl Memory {
     }
 
     /// What there is to decide by without asking anybody.
-    fn inputs(&mut self, watched: &Watched, now: Duration) -> Inputs {
-        Inputs {
+    fn inputs(&mut self, watched: &Watched, now: Duration) -> DecisionInputs {
+        DecisionInputs {
             running: self.running(now),
             answered: watched.answers,
             names: self.names(watched, now),
@@ -254,9 +254,9 @@ impl Memory {
 }
 
 /// What a request failed with, or that it came to something that it cannot come to.
-fn unexpected(doing: &str, outcome: Outcome) -> Fault {
+fn unexpected(doing: &str, outcome: RequestOutcome) -> Fault {
     match outcome {
-        Outcome::Failed(fault) => fault,
+        RequestOutcome::Failed(fault) => fault,
         other => Fault::retry(doing, format!("internal error: unexpected outcome of a request: {other:?}")),
     }
 }
@@ -267,7 +267,7 @@ mod tests {
     use crate::{
         aws::host::tests::host,
         claim::{RoutedElsewhere, RoutedHere},
-        succession::decision::Step,
+        succession::decision::FleetAction,
     };
 
     fn memory() -> Memory {
@@ -308,7 +308,7 @@ mod tests {
     fn walk(
         steps: &mut impl Steps,
         watched: &Watched,
-        script: Vec<(Request, Outcome)>,
+        script: Vec<(Request, RequestOutcome)>,
     ) -> Result<Option<Request>, Fault> {
         let mut memory = memory();
         let mut now = 0;
@@ -325,21 +325,21 @@ mod tests {
     }
 
     /// A host that leaves, up to where it makes sure of that for the last time.
-    fn leaves() -> Vec<(Request, Outcome)> {
+    fn leaves() -> Vec<(Request, RequestOutcome)> {
         vec![
-            (Request::TakeTurn, Outcome::Done),
-            (Request::SetTarget(1), Outcome::Done),
-            (Request::Settle, Outcome::Fleet(Some(fleet(1, 2)))),
-            (Request::ReadClaim, Outcome::Claim(Some(claim()))),
-            (Request::AskClaimant(Box::new(claim())), Outcome::Answers(true)),
-            (Request::LookAtFleet, Outcome::Fleet(Some(fleet(1, 2)))),
+            (Request::TakeTurn, RequestOutcome::Done),
+            (Request::SetTarget(1), RequestOutcome::Done),
+            (Request::Settle, RequestOutcome::Fleet(Some(fleet(1, 2)))),
+            (Request::ReadClaim, RequestOutcome::Claim(Some(claim()))),
+            (Request::AskClaimant(Box::new(claim())), RequestOutcome::Answers(true)),
+            (Request::LookAtFleet, RequestOutcome::Fleet(Some(fleet(1, 2)))),
         ]
     }
 
     #[test]
     fn host_leaves_after_the_owner_has_answered_and_the_fleet_spares_it() {
-        let mut steps = Correcting::new(Step::Lower { to: 1 });
-        let end = (Request::End { replaced: false }, Outcome::Done);
+        let mut steps = Correcting::new(FleetAction::Lower { to: 1 });
+        let end = (Request::End { replaced: false }, RequestOutcome::Done);
         let script = leaves().into_iter().chain([end]).collect();
         assert_eq!(walk(&mut steps, &watched(elsewhere()), script), Ok(None));
         assert!(steps.has_left());
@@ -350,47 +350,50 @@ mod tests {
         let mine = Claim { instance: "i-me".to_owned(), ..claim() };
         let goes = Claim { departing: true, ..claim() };
         let table = [
-            (3, Outcome::Claim(Some(mine)), "the names lead here again"),
-            (3, Outcome::Claim(Some(goes)), "i-owner says that it goes"),
-            (4, Outcome::Answers(false), "i-owner does not answer any more"),
-            (5, Outcome::Fleet(Some(fleet(1, 1))), "the fleet needs this host by now"),
-            (1, Outcome::Failed(Fault::retry("setting the target", "it is modified")), "it is modified"),
+            (3, RequestOutcome::Claim(Some(mine)), "the names lead here again"),
+            (3, RequestOutcome::Claim(Some(goes)), "i-owner says that it goes"),
+            (4, RequestOutcome::Answers(false), "i-owner does not answer any more"),
+            (5, RequestOutcome::Fleet(Some(fleet(1, 1))), "the fleet needs this host by now"),
+            (1, RequestOutcome::Failed(Fault::retry("setting the target", "it is modified")), "it is modified"),
         ];
         for (row, outcome, said) in table {
             let mut script = leaves();
             script.truncate(row + 1);
             script[row].1 = outcome;
-            let mut steps = Correcting::new(Step::Lower { to: 1 });
+            let mut steps = Correcting::new(FleetAction::Lower { to: 1 });
             let fault = walk(&mut steps, &watched(elsewhere()), script).expect_err(said);
             assert_eq!((fault.said.as_str(), steps.has_left()), (said, false));
         }
-        let back =
-            walk(&mut Correcting::new(Step::Leave), &watched(here(None)), leaves()[..1].iter().map(again).collect());
+        let back = walk(
+            &mut Correcting::new(FleetAction::Leave),
+            &watched(here(None)),
+            leaves()[..1].iter().map(again).collect(),
+        );
         assert_eq!(back.expect_err("it has the names").said, "the names lead here again");
     }
 
-    fn again((request, _): &(Request, Outcome)) -> (Request, Outcome) {
-        (request.clone(), Outcome::Done)
+    fn again((request, _): &(Request, RequestOutcome)) -> (Request, RequestOutcome) {
+        (request.clone(), RequestOutcome::Done)
     }
 
     /// Names that it could not take for long, as while Route 53 is away, may lead to a host that is gone.
     #[test]
     fn host_that_could_not_take_the_names_asks_for_their_owner_if_it_answers_itself() {
         let (answers, silent) = (watched(None), Watched { answers: false, ..watched(None) });
-        let turn = || (Request::TakeTurn, Outcome::Done);
-        let next = |watched: &Watched, more: Vec<(Request, Outcome)>| {
-            walk(&mut Correcting::new(Step::Leave), watched, [turn()].into_iter().chain(more).collect())
+        let turn = || (Request::TakeTurn, RequestOutcome::Done);
+        let next = |watched: &Watched, more: Vec<(Request, RequestOutcome)>| {
+            walk(&mut Correcting::new(FleetAction::Leave), watched, [turn()].into_iter().chain(more).collect())
         };
         assert_eq!(next(&answers, Vec::new()), Ok(Some(Request::ReadClaim)));
         assert_eq!(next(&silent, Vec::new()), Ok(Some(Request::LookAtFleet)), "visitors miss nothing");
         let gone = vec![
-            (Request::ReadClaim, Outcome::Claim(Some(claim()))),
-            (Request::AskClaimant(Box::new(claim())), Outcome::Answers(false)),
+            (Request::ReadClaim, RequestOutcome::Claim(Some(claim()))),
+            (Request::AskClaimant(Box::new(claim())), RequestOutcome::Answers(false)),
         ];
         assert_eq!(next(&answers, gone).expect_err("it stays").said, "i-owner does not answer any more");
-        let nobody = vec![(Request::ReadClaim, Outcome::Claim(None))];
+        let nobody = vec![(Request::ReadClaim, RequestOutcome::Claim(None))];
         assert_eq!(next(&answers, nobody), Ok(Some(Request::LookAtFleet)));
-        let unknown = vec![(Request::ReadClaim, Outcome::Failed(Fault::retry("reading", "Route 53 is down")))];
+        let unknown = vec![(Request::ReadClaim, RequestOutcome::Failed(Fault::retry("reading", "Route 53 is down")))];
         assert_eq!(next(&answers, unknown).expect_err("it stays").said, "Route 53 is down");
     }
 
@@ -398,7 +401,7 @@ mod tests {
     fn host_that_was_stopped_before_its_last_call_does_not_make_it() {
         let watched = watched(elsewhere());
         let mut memory = memory();
-        let mut steps = Correcting::new(Step::Lower { to: 1 });
+        let mut steps = Correcting::new(FleetAction::Lower { to: 1 });
         for (_, outcome) in leaves() {
             steps.came(outcome, &mut at(5, &mut memory, &watched)).expect("a request that went well");
         }
@@ -415,16 +418,16 @@ mod tests {
         let say = Request::SayDeparting { asked: Some(1) };
         let group = FleetState { leaves_in_one: true, ..fleet(2, 2) };
         let first = vec![
-            (Request::LookAtFleet, Outcome::Fleet(Some(fleet(1, 1)))),
-            (Request::SetTarget(2), Outcome::Done),
-            (say.clone(), Outcome::Failed(Fault::retry("saying so", "Route 53 is down"))),
+            (Request::LookAtFleet, RequestOutcome::Fleet(Some(fleet(1, 1)))),
+            (Request::SetTarget(2), RequestOutcome::Done),
+            (say.clone(), RequestOutcome::Failed(Fault::retry("saying so", "Route 53 is down"))),
         ];
         assert_eq!(walk(&mut steps, &watched, first).expect_err("it is tried again").said, "Route 53 is down");
         let then = vec![
-            (say, Outcome::Done),
-            (Request::Drain, Outcome::Done),
-            (Request::LookAtFleet, Outcome::Fleet(Some(group))),
-            (Request::End { replaced: false }, Outcome::Done),
+            (say, RequestOutcome::Done),
+            (Request::Drain, RequestOutcome::Done),
+            (Request::LookAtFleet, RequestOutcome::Fleet(Some(group))),
+            (Request::End { replaced: false }, RequestOutcome::Done),
         ];
         assert_eq!(walk(&mut steps, &watched, then), Ok(None));
     }

@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::succession::{Change, Phase};
+use crate::succession::{Phase, PhaseChange};
 
 /// Shows what changes.
 pub(super) struct Display {
@@ -46,7 +46,7 @@ impl Display {
     }
 
     /// Shows what has changed, of hosts and of the whole.
-    pub(super) fn tell(&mut self, changes: &[Change], progress: &impl ToString) {
+    pub(super) fn tell(&mut self, changes: &[PhaseChange], progress: &impl ToString) {
         for change in changes {
             self.tell_change(change);
         }
@@ -57,11 +57,11 @@ impl Display {
         }
     }
 
-    fn tell_change(&mut self, change: &Change) {
+    fn tell_change(&mut self, change: &PhaseChange) {
         if self.json {
             return self.print(change);
         }
-        let Change { host, phase, .. } = change;
+        let PhaseChange { host, phase, .. } = change;
         if self.whole.is_hidden() {
             return anstream::eprintln!("{:>4} s {host}: {phase}", self.elapsed().as_secs());
         }

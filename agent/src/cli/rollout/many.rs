@@ -24,7 +24,7 @@ use crate::{
     routing::led_to,
     succession::{
         Phases, Sight,
-        rolling::{Member, RollingReplacement, Step, Waiting},
+        rolling::{Member, ReplacementStep, RollingReplacement, WaitReason},
     },
 };
 
@@ -41,28 +41,28 @@ impl Rollout {
         let floor = site.floor.ok_or_else(|| Stop::new(BAD_CONFIGURATION, unknown))?;
         let mut display = Display::new(self.json);
         let replacement = self.replacement(floor, &look(site, config).await?);
-        let (mut phases, mut since) = (Phases::default(), (Waiting::Rest, Instant::now()));
+        let (mut phases, mut since) = (Phases::default(), (WaitReason::Rest, Instant::now()));
         loop {
             let seen = look(site, config).await?;
             let step = replacement.next(&seen.sight.fleet, &seen.members);
             display.tell(&phases.look(&seen.sight), &step);
-            if let Step::Wait(waiting) = &step
+            if let ReplacementStep::Wait(waiting) = &step
                 && since.0 != *waiting
             {
                 since = (waiting.clone(), Instant::now());
             }
             match step {
-                Step::Done(_) => {
+                ReplacementStep::Done(_) => {
                     display.done(&step);
                     return Ok(ExitCode::SUCCESS);
                 }
-                Step::Failed { host, why } => return give_up(site, floor, [host].into(), why).await,
-                Step::Wait(Waiting::Boot(host)) if since.1.elapsed() > self.boot => {
+                ReplacementStep::Failed { host, why } => return give_up(site, floor, [host].into(), why).await,
+                ReplacementStep::Wait(WaitReason::Boot(host)) if since.1.elapsed() > self.boot => {
                     let boot = humantime::format_duration(self.boot);
                     return give_up(site, floor, [host.clone()].into(), format!("{host} did not answer within {boot}"))
                         .await;
                 }
-                Step::Wait(Waiting::Launch) if since.1.elapsed() > self.boot => {
+                ReplacementStep::Wait(WaitReason::Launch) if since.1.elapsed() > self.boot => {
                     let boot = humantime::format_duration(self.boot);
                     return give_up(site, floor, BTreeSet::new(), format!("the fleet started no host within {boot}"))
                         .await;
@@ -70,9 +70,9 @@ impl Rollout {
                 _ if display.elapsed() > self.timeout => {
                     return Err(Stop::new(TRY_AGAIN, format!("{step}; the time is over: run it again to go on")));
                 }
-                Step::Raise(to) | Step::Lower(to) => site.set_target(to).await?,
-                Step::End { host, replaced } => end(site, floor, &seen.sight.fleet, &host, replaced).await?,
-                Step::Wait(_) => {}
+                ReplacementStep::Raise(to) | ReplacementStep::Lower(to) => site.set_target(to).await?,
+                ReplacementStep::End { host, replaced } => end(site, floor, &seen.sight.fleet, &host, replaced).await?,
+                ReplacementStep::Wait(_) => {}
             }
             sleep(LOOK).await;
         }

@@ -4,8 +4,8 @@ use std::{mem, net::IpAddr, time::Duration};
 
 use super::{
     super::{
-        Step,
-        steps::{Context, Correcting, Looking, Memory, Outcome, Request, Rules, Steps, Watched},
+        FleetAction,
+        steps::{Context, Correcting, Looking, Memory, Request, RequestOutcome, Rules, Steps, Watched},
     },
     Broken, Flaw, GIVE_UP, LINGER, Seconds, TTL,
     host::OfPlace,
@@ -118,7 +118,8 @@ impl World {
             return Ok(1);
         }
         let step = decision.step.filter(|step| {
-            self.flaw != Flaw::KeepsPlaces || !matches!(step, Step::GiveBack { .. } | Step::Dismiss { .. })
+            self.flaw != Flaw::KeepsPlaces
+                || !matches!(step, FleetAction::GiveBack { .. } | FleetAction::Dismiss { .. })
         });
         let Some(step) = step else { return Ok(self.look()) };
         self.host(number).place.0 = OfPlace::Corrects(Correcting::new(step));
@@ -126,9 +127,9 @@ impl World {
     }
 
     /// What comes of a request; none where that is still to be waited for.
-    pub(super) fn carry_out(&mut self, number: u32, request: Request) -> Result<Option<Outcome>, Broken> {
-        let fault = |said: &str| Outcome::Failed(Fault::retry(format!("{request:?}"), said));
-        let done_if = |may: bool, said: &str| if may { Outcome::Done } else { fault(said) };
+    pub(super) fn carry_out(&mut self, number: u32, request: Request) -> Result<Option<RequestOutcome>, Broken> {
+        let fault = |said: &str| RequestOutcome::Failed(Fault::retry(format!("{request:?}"), said));
+        let done_if = |may: bool, said: &str| if may { RequestOutcome::Done } else { fault(said) };
         let now = self.now;
         let region = self.hosts[&number].region;
         if self.hosts[&number].cut_off {
@@ -136,22 +137,22 @@ impl World {
         }
         Ok(Some(match &request {
             Request::ReadClaim if now < self.zone.down => fault("Route 53 is down"),
-            Request::ReadClaim => Outcome::Claim(self.zone.claimed.as_ref().map(|claim| self.as_read(claim))),
-            Request::LookAtFleet => Outcome::Fleet(Some(self.fleet(number).seen(self.members(region), now))),
+            Request::ReadClaim => RequestOutcome::Claim(self.zone.claimed.as_ref().map(|claim| self.as_read(claim))),
+            Request::LookAtFleet => RequestOutcome::Fleet(Some(self.fleet(number).seen(self.members(region), now))),
             Request::ListOthers => {
                 let others = self.living_in(region).filter(|other| *other != number);
                 let address = |other: u32| self.hosts[&other].facts.ipv4.map(IpAddr::V4);
-                Outcome::Others(others.map(|other| (format!("i-{other:04}"), address(other))).collect())
+                RequestOutcome::Others(others.map(|other| (format!("i-{other:04}"), address(other))).collect())
             }
             Request::AskAt(address) => {
                 let other = match address {
                     IpAddr::V4(address) => self.at_address(*address),
                     IpAddr::V6(_) => None,
                 };
-                Outcome::Answers(other.is_some_and(|other| self.hears(number, other)))
+                RequestOutcome::Answers(other.is_some_and(|other| self.hears(number, other)))
             }
             Request::AskClaimant(claim) => {
-                Outcome::Answers(number_of(&claim.instance).is_some_and(|other| self.hears(number, other)))
+                RequestOutcome::Answers(number_of(&claim.instance).is_some_and(|other| self.hears(number, other)))
             }
             Request::TakeTurn => {
                 let holder_lives = self.fleet(number).turn.is_some_and(|(holder, _)| self.hosts[&holder].lives());
@@ -167,7 +168,7 @@ impl World {
             }
             Request::SetTarget(to) => done_if(self.set_target(number, *to), "it is being modified"),
             Request::Settle if now < self.fleet(number).settles => return Ok(None),
-            Request::Settle => Outcome::Fleet(Some(self.fleet(number).seen(self.members(region), now))),
+            Request::Settle => RequestOutcome::Fleet(Some(self.fleet(number).seen(self.members(region), now))),
             Request::Dismiss(instance) => {
                 done_if(self.dismiss(number, instance)?, "it is gone, or the group's MinSize")
             }
@@ -176,9 +177,9 @@ impl World {
                 Some(said) => done_if(said, "the claim does not say it yet"),
                 None => return Ok(None),
             },
-            Request::RemoveRecords => Outcome::Done,
+            Request::RemoveRecords => RequestOutcome::Done,
             Request::Drain if self.drains(number) => return Ok(None),
-            Request::Drain => Outcome::Done,
+            Request::Drain => RequestOutcome::Done,
         }))
     }
 

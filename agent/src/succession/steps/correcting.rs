@@ -5,11 +5,11 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Context, Outcome, Request, Steps, unexpected};
+use super::{Context, Request, RequestOutcome, Steps, unexpected};
 use crate::{
     claim::{Claim, Routing},
     fault::Fault,
-    succession::decision::Step,
+    succession::decision::FleetAction,
 };
 
 /// What speaks for it is this old at most when a host is ended: one that was stopped meanwhile, or had to wait for an answer,
@@ -19,16 +19,16 @@ const FRESH: Duration = Duration::from_secs(20);
 /// A correction that is under way.
 #[derive(Clone, Debug)]
 pub(in crate::succession) struct Correcting {
-    at: At,
+    at: CorrectionState,
 }
 
 #[derive(Clone, Debug)]
-enum At {
-    Turn(Step),
+enum CorrectionState {
+    Turn(FleetAction),
     EarlyTurn(u32),
     Replacement,
-    Target(Step, u32),
-    Settle(Step),
+    Target(FleetAction, u32),
+    Settle(FleetAction),
     /// This host leaves: the claim is read anew, since it may just be taking the names after one that goes, and an answer that
     /// was lost would leave it unaware that it has them.
     Claim(Since),
@@ -51,67 +51,70 @@ type Since = Duration;
 
 impl Correcting {
     /// A correction by `step` that has not begun.
-    pub(in crate::succession) fn new(step: Step) -> Correcting {
+    pub(in crate::succession) fn new(step: FleetAction) -> Correcting {
         let at = match step {
-            Step::Lower { .. } | Step::Dismiss { .. } | Step::Leave => At::Turn(step),
-            Step::BeReplaced => At::Replacement,
-            Step::GiveBack { to } => At::Target(step, to),
-            Step::AskEarly { to } => At::EarlyTurn(to),
+            FleetAction::Lower { .. } | FleetAction::Dismiss { .. } | FleetAction::Leave => CorrectionState::Turn(step),
+            FleetAction::BeReplaced => CorrectionState::Replacement,
+            FleetAction::GiveBack { to } => CorrectionState::Target(step, to),
+            FleetAction::AskEarly { to } => CorrectionState::EarlyTurn(to),
         };
         Correcting { at }
     }
 
     /// Whether this host has ended itself.
     pub(in crate::succession) fn has_left(&self) -> bool {
-        matches!(self.at, At::Left)
+        matches!(self.at, CorrectionState::Left)
     }
 
     /// Whether it is about to, upon what it has just made sure of.
     #[cfg(test)]
     pub(in crate::succession) fn is_about_to_leave(&self) -> bool {
-        matches!(self.at, At::End(Some(_)))
+        matches!(self.at, CorrectionState::End(Some(_)))
     }
 }
 
 impl Steps for Correcting {
     fn next(&self, context: &Context<'_>) -> Result<Option<Request>, Fault> {
         Ok(Some(match &self.at {
-            At::Turn(_) => Request::TakeTurn,
-            At::EarlyTurn(_) => Request::TakeEarlyTurn,
-            At::Replacement => Request::SpendReplacement(context.memory.rules.policy.replacements),
-            At::Target(_, to) => Request::SetTarget(*to),
-            At::Settle(_) => Request::Settle,
-            At::Claim(_) | At::OverdueClaim(..) => Request::ReadClaim,
-            At::Claimant(_, claim) => Request::AskClaimant(claim.clone()),
-            At::Spare(..) | At::OverdueSpare(..) => Request::LookAtFleet,
-            At::OverdueOthers(..) => Request::ListOthers,
-            At::OverdueAsk(.., address) => Request::AskAt(*address),
-            At::End(None) => Request::End { replaced: true },
-            At::End(Some(since)) => {
+            CorrectionState::Turn(_) => Request::TakeTurn,
+            CorrectionState::EarlyTurn(_) => Request::TakeEarlyTurn,
+            CorrectionState::Replacement => Request::SpendReplacement(context.memory.rules.policy.replacements),
+            CorrectionState::Target(_, to) => Request::SetTarget(*to),
+            CorrectionState::Settle(_) => Request::Settle,
+            CorrectionState::Claim(_) | CorrectionState::OverdueClaim(..) => Request::ReadClaim,
+            CorrectionState::Claimant(_, claim) => Request::AskClaimant(claim.clone()),
+            CorrectionState::Spare(..) | CorrectionState::OverdueSpare(..) => Request::LookAtFleet,
+            CorrectionState::OverdueOthers(..) => Request::ListOthers,
+            CorrectionState::OverdueAsk(.., address) => Request::AskAt(*address),
+            CorrectionState::End(None) => Request::End { replaced: true },
+            CorrectionState::End(Some(since)) => {
                 if let Some(Routing::Here(_)) = context.watched.leads {
                     return Err(leads_here());
                 }
                 still_fresh(LEAVING, *since, context.now)?;
                 Request::End { replaced: false }
             }
-            At::Dismiss(since, instance) => {
+            CorrectionState::Dismiss(since, instance) => {
                 still_fresh(DISMISSING, *since, context.now)?;
                 tracing::warn!(instance, "has never answered, and the fleet has one host too many: it is ended");
                 Request::Dismiss(instance.clone())
             }
-            At::Left | At::Over => return Ok(None),
+            CorrectionState::Left | CorrectionState::Over => return Ok(None),
         }))
     }
 
-    fn came(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Result<(), Fault> {
-        let at = std::mem::replace(&mut self.at, At::Over);
+    fn came(&mut self, outcome: RequestOutcome, context: &mut Context<'_>) -> Result<(), Fault> {
+        let at = std::mem::replace(&mut self.at, CorrectionState::Over);
         self.at = match at {
-            At::Claim(_) | At::Claimant(..) | At::Spare(..) | At::End(_) => leaving(at, outcome, context)?,
-            At::OverdueClaim(..)
-            | At::OverdueOthers(..)
-            | At::OverdueAsk(..)
-            | At::OverdueSpare(..)
-            | At::Dismiss(..) => dismissing(at, outcome, context)?,
+            CorrectionState::Claim(_)
+            | CorrectionState::Claimant(..)
+            | CorrectionState::Spare(..)
+            | CorrectionState::End(_) => leaving(at, outcome, context)?,
+            CorrectionState::OverdueClaim(..)
+            | CorrectionState::OverdueOthers(..)
+            | CorrectionState::OverdueAsk(..)
+            | CorrectionState::OverdueSpare(..)
+            | CorrectionState::Dismiss(..) => dismissing(at, outcome, context)?,
             _ => preparing(at, outcome, context)?,
         };
         Ok(())
@@ -119,88 +122,110 @@ impl Steps for Correcting {
 }
 
 /// What comes before a host is ended, or instead: the turn, and the target.
-fn preparing(at: At, outcome: Outcome, context: &mut Context<'_>) -> Result<At, Fault> {
+fn preparing(
+    at: CorrectionState,
+    outcome: RequestOutcome,
+    context: &mut Context<'_>,
+) -> Result<CorrectionState, Fault> {
     Ok(match (at, outcome) {
-        (At::Turn(step @ (Step::Lower { to } | Step::Dismiss { to: Some(to) })), Outcome::Done) => At::Target(step, to),
-        (At::Turn(Step::Dismiss { to: None }), Outcome::Done) => overdue(context),
-        (At::Turn(_), Outcome::Done) => leave(context)?,
-        (At::EarlyTurn(to), Outcome::Done) => At::Target(Step::AskEarly { to }, to),
-        (At::Replacement, Outcome::Done) => At::End(None),
-        (At::Target(step @ (Step::Lower { .. } | Step::Dismiss { .. }), _), Outcome::Done) => At::Settle(step),
-        (At::Target(Step::GiveBack { .. }, _), Outcome::Done) => {
-            context.memory.given_back = context.memory.claimed(context.watched).0;
-            At::Over
+        (
+            CorrectionState::Turn(step @ (FleetAction::Lower { to } | FleetAction::Dismiss { to: Some(to) })),
+            RequestOutcome::Done,
+        ) => CorrectionState::Target(step, to),
+        (CorrectionState::Turn(FleetAction::Dismiss { to: None }), RequestOutcome::Done) => overdue(context),
+        (CorrectionState::Turn(_), RequestOutcome::Done) => leave(context)?,
+        (CorrectionState::EarlyTurn(to), RequestOutcome::Done) => {
+            CorrectionState::Target(FleetAction::AskEarly { to }, to)
         }
-        (At::Target(..), Outcome::Done) => At::Over,
-        (At::Settle(Step::Dismiss { .. }), Outcome::Fleet(Some(_))) => overdue(context),
-        (At::Settle(_), Outcome::Fleet(Some(after))) if after.members > after.target => leave(context)?,
-        (At::Settle(_), Outcome::Fleet(Some(_))) => At::Over,
+        (CorrectionState::Replacement, RequestOutcome::Done) => CorrectionState::End(None),
+        (
+            CorrectionState::Target(step @ (FleetAction::Lower { .. } | FleetAction::Dismiss { .. }), _),
+            RequestOutcome::Done,
+        ) => CorrectionState::Settle(step),
+        (CorrectionState::Target(FleetAction::GiveBack { .. }, _), RequestOutcome::Done) => {
+            context.memory.given_back = context.memory.claimed(context.watched).0;
+            CorrectionState::Over
+        }
+        (CorrectionState::Target(..), RequestOutcome::Done) => CorrectionState::Over,
+        (CorrectionState::Settle(FleetAction::Dismiss { .. }), RequestOutcome::Fleet(Some(_))) => overdue(context),
+        (CorrectionState::Settle(_), RequestOutcome::Fleet(Some(after))) if after.members > after.target => {
+            leave(context)?
+        }
+        (CorrectionState::Settle(_), RequestOutcome::Fleet(Some(_))) => CorrectionState::Over,
         (_, outcome) => return Err(unexpected("changing the fleet", outcome)),
     })
 }
 
 /// This host ends itself.
-fn leaving(at: At, outcome: Outcome, context: &Context<'_>) -> Result<At, Fault> {
+fn leaving(at: CorrectionState, outcome: RequestOutcome, context: &Context<'_>) -> Result<CorrectionState, Fault> {
     Ok(match (at, outcome) {
-        (At::Claim(since), Outcome::Claim(None)) => At::Spare(since, None),
-        (At::Claim(_), Outcome::Claim(Some(claim))) if Some(&claim.instance) == context.watched.instance.as_ref() => {
+        (CorrectionState::Claim(since), RequestOutcome::Claim(None)) => CorrectionState::Spare(since, None),
+        (CorrectionState::Claim(_), RequestOutcome::Claim(Some(claim)))
+            if Some(&claim.instance) == context.watched.instance.as_ref() =>
+        {
             return Err(leads_here());
         }
-        (At::Claim(_), Outcome::Claim(Some(claim))) if claim.departing => {
+        (CorrectionState::Claim(_), RequestOutcome::Claim(Some(claim))) if claim.departing => {
             return Err(Fault::retry(LEAVING, format!("{} says that it goes", claim.instance)));
         }
-        (At::Claim(since), Outcome::Claim(Some(claim))) => At::Claimant(since, Box::new(claim)),
-        (At::Claimant(since, claim), Outcome::Answers(true)) => {
-            At::Spare(since, claim.target_in(context.watched.location.as_ref()))
+        (CorrectionState::Claim(since), RequestOutcome::Claim(Some(claim))) => {
+            CorrectionState::Claimant(since, Box::new(claim))
         }
-        (At::Claimant(_, claim), Outcome::Answers(false)) => {
+        (CorrectionState::Claimant(since, claim), RequestOutcome::Answers(true)) => {
+            CorrectionState::Spare(since, claim.target_in(context.watched.location.as_ref()))
+        }
+        (CorrectionState::Claimant(_, claim), RequestOutcome::Answers(false)) => {
             return Err(Fault::retry(LEAVING, format!("{} does not answer any more", claim.instance)));
         }
-        (At::Spare(since, claimed), Outcome::Fleet(fleet)) => {
+        (CorrectionState::Spare(since, claimed), RequestOutcome::Fleet(fleet)) => {
             if !context.memory.spares_one(fleet, context.watched, claimed) {
                 return Err(Fault::retry(LEAVING, "the fleet needs this host by now"));
             }
-            At::End(Some(since))
+            CorrectionState::End(Some(since))
         }
-        (At::End(_), Outcome::Done) => At::Left,
+        (CorrectionState::End(_), RequestOutcome::Done) => CorrectionState::Left,
         (_, outcome) => return Err(unexpected(LEAVING, outcome)),
     })
 }
 
 /// Another host is ended, which has never answered.
-fn dismissing(at: At, outcome: Outcome, context: &mut Context<'_>) -> Result<At, Fault> {
+fn dismissing(
+    at: CorrectionState,
+    outcome: RequestOutcome,
+    context: &mut Context<'_>,
+) -> Result<CorrectionState, Fault> {
     Ok(match (at, outcome) {
-        (At::OverdueClaim(since, instance), Outcome::Claim(claim)) => {
+        (CorrectionState::OverdueClaim(since, instance), RequestOutcome::Claim(claim)) => {
             // A host that could see nothing for a while may have been followed meanwhile, and by that very one.
             let (owner, claimed) = claim.map(|claim| (claim.instance, claim.target)).unzip();
             if owner.is_none() || owner != context.watched.instance {
                 return Err(Fault::retry(DISMISSING, "the names lead to another host by now"));
             }
-            At::OverdueOthers(since, instance, claimed.flatten())
+            CorrectionState::OverdueOthers(since, instance, claimed.flatten())
         }
-        (At::OverdueOthers(since, instance, claimed), Outcome::Others(others)) => {
+        (CorrectionState::OverdueOthers(since, instance, claimed), RequestOutcome::Others(others)) => {
             match others.into_iter().find(|(other, _)| *other == instance) {
-                None => At::Over,
-                Some((_, Some(address))) => At::OverdueAsk(since, instance, claimed, address),
-                Some((_, None)) => At::OverdueSpare(since, instance, claimed),
+                None => CorrectionState::Over,
+                Some((_, Some(address))) => CorrectionState::OverdueAsk(since, instance, claimed, address),
+                Some((_, None)) => CorrectionState::OverdueSpare(since, instance, claimed),
             }
         }
-        (At::OverdueAsk(since, instance, claimed, _), Outcome::Answers(false)) => {
-            At::OverdueSpare(since, instance, claimed)
+        (CorrectionState::OverdueAsk(since, instance, claimed, _), RequestOutcome::Answers(false)) => {
+            CorrectionState::OverdueSpare(since, instance, claimed)
         }
-        (At::OverdueAsk(_, instance, ..), Outcome::Answers(true)) => {
+        (CorrectionState::OverdueAsk(_, instance, ..), RequestOutcome::Answers(true)) => {
             seen([(instance, true)].into(), context);
-            At::Over
+            CorrectionState::Over
         }
-        (At::OverdueSpare(since, instance, claimed), Outcome::Fleet(fleet)) => {
+        (CorrectionState::OverdueSpare(since, instance, claimed), RequestOutcome::Fleet(fleet)) => {
             if !context.memory.spares_one(fleet, context.watched, claimed) {
                 return Err(Fault::retry(DISMISSING, "the fleet needs it by now"));
             }
-            At::Dismiss(since, instance)
+            CorrectionState::Dismiss(since, instance)
         }
-        (At::Dismiss(..), Outcome::Done) => {
+        (CorrectionState::Dismiss(..), RequestOutcome::Done) => {
             seen(Vec::new(), context);
-            At::Over
+            CorrectionState::Over
         }
         (_, outcome) => return Err(unexpected(DISMISSING, outcome)),
     })
@@ -210,21 +235,21 @@ const LEAVING: &str = "leaving the fleet";
 const DISMISSING: &str = "ending a host that has never answered";
 
 /// Begins to make sure that this host may end itself.
-fn leave(context: &Context<'_>) -> Result<At, Fault> {
+fn leave(context: &Context<'_>) -> Result<CorrectionState, Fault> {
     match &context.watched.leads {
         Some(Routing::Here(_)) => Err(leads_here()),
-        Some(Routing::Elsewhere(_)) => Ok(At::Claim(context.now)),
+        Some(Routing::Elsewhere(_)) => Ok(CorrectionState::Claim(context.now)),
         // One that answers may be the only one, though it could not take the names for long: while Route 53 was away, say.
-        None if context.watched.answers => Ok(At::Claim(context.now)),
-        None => Ok(At::Spare(context.now, None)),
+        None if context.watched.answers => Ok(CorrectionState::Claim(context.now)),
+        None => Ok(CorrectionState::Spare(context.now, None)),
     }
 }
 
 /// Begins to make sure that the host which is overdue may be ended.
-fn overdue(context: &Context<'_>) -> At {
+fn overdue(context: &Context<'_>) -> CorrectionState {
     match context.memory.overdue(context.now) {
-        Some(instance) => At::OverdueClaim(context.now, instance.to_owned()),
-        None => At::Over,
+        Some(instance) => CorrectionState::OverdueClaim(context.now, instance.to_owned()),
+        None => CorrectionState::Over,
     }
 }
 

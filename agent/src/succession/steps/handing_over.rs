@@ -1,7 +1,7 @@
 //! What the departure of a host that is taken is for: the fleet is asked for a successor, and the claim says that this host
 //! goes, so that any host may follow.
 
-use super::{Context, Outcome, Request, Steps, unexpected};
+use super::{Context, Request, RequestOutcome, Steps, unexpected};
 use crate::{aws::FleetState, claim::Routing, fault::Fault};
 
 /// A host that hands over.
@@ -11,11 +11,11 @@ pub(in crate::succession) struct HandingOver {
     removes: bool,
     /// How many hosts the fleet has at rest, as this host's claim says.
     claimed: Option<u32>,
-    at: At,
+    at: HandoverState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum At {
+enum HandoverState {
     /// Looks whether a successor is on its way.
     Look,
     /// Raises the target by one, from that.
@@ -35,8 +35,8 @@ impl HandingOver {
     /// the names lead to it.
     pub(in crate::succession) fn new(removes: bool, context: &Context<'_>) -> HandingOver {
         match &context.watched.leads {
-            Some(Routing::Here(here)) => HandingOver { removes, claimed: here.target, at: At::Look },
-            _ => HandingOver { removes, claimed: None, at: At::Over },
+            Some(Routing::Here(here)) => HandingOver { removes, claimed: here.target, at: HandoverState::Look },
+            _ => HandingOver { removes, claimed: None, at: HandoverState::Over },
         }
     }
 
@@ -46,61 +46,61 @@ impl HandingOver {
         floor.is_none_or(|floor| fleet.target <= floor) && fleet.members <= fleet.target
     }
 
-    fn after_records(asked: Option<u32>) -> At {
-        asked.map_or(At::Over, At::Drain)
+    fn after_records(asked: Option<u32>) -> HandoverState {
+        asked.map_or(HandoverState::Over, HandoverState::Drain)
     }
 }
 
 impl Steps for HandingOver {
     fn next(&self, _: &Context<'_>) -> Result<Option<Request>, Fault> {
         Ok(match self.at {
-            At::Look | At::GiveBack(_) => Some(Request::LookAtFleet),
-            At::Raise(before) => Some(Request::SetTarget(before + 1)),
-            At::Say(asked) => Some(Request::SayDeparting { asked }),
-            At::Remove(_) => Some(Request::RemoveRecords),
-            At::Drain(_) => Some(Request::Drain),
-            At::End => Some(Request::End { replaced: false }),
-            At::Over => None,
+            HandoverState::Look | HandoverState::GiveBack(_) => Some(Request::LookAtFleet),
+            HandoverState::Raise(before) => Some(Request::SetTarget(before + 1)),
+            HandoverState::Say(asked) => Some(Request::SayDeparting { asked }),
+            HandoverState::Remove(_) => Some(Request::RemoveRecords),
+            HandoverState::Drain(_) => Some(Request::Drain),
+            HandoverState::End => Some(Request::End { replaced: false }),
+            HandoverState::Over => None,
         })
     }
 
     /// A claim that does not say it yet is written again; without the rest the host goes all the same.
-    fn came(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Result<(), Fault> {
+    fn came(&mut self, outcome: RequestOutcome, context: &mut Context<'_>) -> Result<(), Fault> {
         self.at = match (self.at, outcome) {
-            (At::Look, Outcome::Fleet(Some(fleet))) if self.lacks_a_successor(&fleet, context) => {
-                At::Raise(fleet.target)
+            (HandoverState::Look, RequestOutcome::Fleet(Some(fleet))) if self.lacks_a_successor(&fleet, context) => {
+                HandoverState::Raise(fleet.target)
             }
-            (At::Look, Outcome::Fleet(_)) => At::Say(None),
-            (At::Raise(before), Outcome::Done) => {
+            (HandoverState::Look, RequestOutcome::Fleet(_)) => HandoverState::Say(None),
+            (HandoverState::Raise(before), RequestOutcome::Done) => {
                 tracing::info!(target = before + 1, "a successor is asked for");
-                At::Say(Some(before))
+                HandoverState::Say(Some(before))
             }
-            (At::Look | At::Raise(_), Outcome::Failed(fault)) => {
+            (HandoverState::Look | HandoverState::Raise(_), RequestOutcome::Failed(fault)) => {
                 tracing::warn!(%fault, "no successor was asked for");
-                At::Say(None)
+                HandoverState::Say(None)
             }
-            (At::Say(asked), Outcome::Done) if self.removes => At::Remove(asked),
-            (At::Say(asked), Outcome::Done) => Self::after_records(asked),
-            (At::Remove(asked), Outcome::Done) => Self::after_records(asked),
-            (At::Remove(asked), Outcome::Failed(fault)) => {
+            (HandoverState::Say(asked), RequestOutcome::Done) if self.removes => HandoverState::Remove(asked),
+            (HandoverState::Say(asked), RequestOutcome::Done) => Self::after_records(asked),
+            (HandoverState::Remove(asked), RequestOutcome::Done) => Self::after_records(asked),
+            (HandoverState::Remove(asked), RequestOutcome::Failed(fault)) => {
                 tracing::warn!(%fault, "the records that lead here stay");
                 Self::after_records(asked)
             }
-            (At::Drain(before), Outcome::Done) => At::GiveBack(before),
+            (HandoverState::Drain(before), RequestOutcome::Done) => HandoverState::GiveBack(before),
             // A group that is told to end this host, and to lower its target with it, starts no other in its place. In the other
             // fleets a lowered target ends nobody, and the successor gives the place back. Somebody may have lowered it meanwhile.
-            (At::GiveBack(before), Outcome::Fleet(fleet)) => {
+            (HandoverState::GiveBack(before), RequestOutcome::Fleet(fleet)) => {
                 let floor = context.watched.floor(self.claimed).unwrap_or(before);
                 match fleet {
-                    Some(fleet) if fleet.leaves_in_one && fleet.target > floor => At::End,
-                    _ => At::Over,
+                    Some(fleet) if fleet.leaves_in_one && fleet.target > floor => HandoverState::End,
+                    _ => HandoverState::Over,
                 }
             }
-            (At::GiveBack(_) | At::End, Outcome::Failed(fault)) => {
+            (HandoverState::GiveBack(_) | HandoverState::End, RequestOutcome::Failed(fault)) => {
                 tracing::warn!(%fault, "the place of this host is not given back");
-                At::Over
+                HandoverState::Over
             }
-            (At::End, Outcome::Done) => At::Over,
+            (HandoverState::End, RequestOutcome::Done) => HandoverState::Over,
             (_, outcome) => return Err(unexpected("handing over", outcome)),
         };
         Ok(())

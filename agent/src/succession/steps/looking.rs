@@ -2,29 +2,29 @@
 
 use std::net::IpAddr;
 
-use super::{Context, Outcome, Request, Steps, unexpected};
-use crate::{aws::FleetState, fault::Fault, status::Role, succession::decision::Inputs};
+use super::{Context, Request, RequestOutcome, Steps, unexpected};
+use crate::{aws::FleetState, fault::Fault, status::Role, succession::decision::DecisionInputs};
 
 /// A look that is under way.
 #[derive(Clone, Debug)]
 pub(in crate::succession) struct Looking {
     /// What is known so far; before the look is over, nothing of the fleet.
-    pub inputs: Inputs,
+    pub inputs: DecisionInputs,
     role: Role,
-    at: At,
+    at: LookState,
 }
 
 #[derive(Clone, Debug)]
-enum At {
+enum LookState {
     Claim,
     Fleet {
         owes: bool,
         floor: Option<u32>,
     },
-    Others(Found),
+    Others(FleetPlaces),
     /// Asks the others one after the other.
     Newcomers {
-        found: Found,
+        found: FleetPlaces,
         asks: Vec<(String, IpAddr)>,
         seen: Vec<(String, bool)>,
     },
@@ -33,7 +33,7 @@ enum At {
 
 /// The fleet, and whether a place in it is owed.
 #[derive(Clone, Copy, Debug)]
-struct Found {
+struct FleetPlaces {
     fleet: FleetState,
     floor: Option<u32>,
     owes: bool,
@@ -44,7 +44,7 @@ impl Looking {
     pub(in crate::succession) fn new(context: &mut Context<'_>) -> Looking {
         let inputs = context.memory.inputs(context.watched, context.now);
         let role = context.memory.decide(context.watched.fleetless, &inputs).role;
-        let mut looking = Looking { inputs, role, at: At::Claim };
+        let mut looking = Looking { inputs, role, at: LookState::Claim };
         // A host that answers at its address has the address keeper looking, unless that has come to nothing for long.
         if context.watched.answers && context.watched.placed && role != Role::Failed {
             looking.at = looking.after_claim(context);
@@ -53,7 +53,7 @@ impl Looking {
     }
 
     /// The fleet is looked at only where that makes a difference.
-    fn after_claim(&mut self, context: &mut Context<'_>) -> At {
+    fn after_claim(&mut self, context: &mut Context<'_>) -> LookState {
         let Context { memory, watched, now } = context;
         let (asked_in, target) = memory.claimed(watched);
         let floor = watched.floor(target);
@@ -68,15 +68,15 @@ impl Looking {
             Role::Departing => false,
         };
         self.inputs.owes = owes;
-        if matters { At::Fleet { owes, floor } } else { At::Over }
+        if matters { LookState::Fleet { owes, floor } } else { LookState::Over }
     }
 
-    fn after_fleet(&mut self, found: Found, context: &mut Context<'_>) -> At {
+    fn after_fleet(&mut self, found: FleetPlaces, context: &mut Context<'_>) -> LookState {
         if self.role != Role::Owner || !context.memory.newcomers_are_due(context.watched, context.now) {
             return self.over(found, context);
         }
         if found.floor.is_some_and(|floor| found.fleet.members > floor) {
-            return At::Others(found);
+            return LookState::Others(found);
         }
         self.looked_at(Vec::new(), found, context)
     }
@@ -85,55 +85,55 @@ impl Looking {
         &mut self,
         asks: Vec<(String, IpAddr)>,
         seen: Vec<(String, bool)>,
-        found: Found,
+        found: FleetPlaces,
         context: &mut Context<'_>,
-    ) -> At {
+    ) -> LookState {
         if !asks.is_empty() {
-            return At::Newcomers { found, asks, seen };
+            return LookState::Newcomers { found, asks, seen };
         }
         self.looked_at(seen, found, context)
     }
 
-    fn looked_at(&mut self, seen: Vec<(String, bool)>, found: Found, context: &mut Context<'_>) -> At {
+    fn looked_at(&mut self, seen: Vec<(String, bool)>, found: FleetPlaces, context: &mut Context<'_>) -> LookState {
         let running = context.memory.running(context.now);
         context.memory.newcomers.seen(seen, running);
         context.memory.looked_at_newcomers = Some(context.now);
         self.over(found, context)
     }
 
-    fn over(&mut self, Found { fleet, floor, owes }: Found, context: &Context<'_>) -> At {
+    fn over(&mut self, FleetPlaces { fleet, floor, owes }: FleetPlaces, context: &Context<'_>) -> LookState {
         // Nothing of ours changes what a fleet of many is to have.
         let floor = floor.or(context.memory.rules.of_many.then_some(fleet.target));
         self.inputs.fleet = Some(FleetState { floor, ..fleet });
         self.inputs.owes = owes;
         self.inputs.overdue = context.memory.overdue(context.now).is_some();
-        At::Over
+        LookState::Over
     }
 }
 
 impl Steps for Looking {
     fn next(&self, _: &Context<'_>) -> Result<Option<Request>, Fault> {
         Ok(match &self.at {
-            At::Claim => Some(Request::ReadClaim),
-            At::Fleet { .. } => Some(Request::LookAtFleet),
-            At::Others(_) => Some(Request::ListOthers),
-            At::Newcomers { asks, .. } => asks.last().map(|(_, address)| Request::AskAt(*address)),
-            At::Over => None,
+            LookState::Claim => Some(Request::ReadClaim),
+            LookState::Fleet { .. } => Some(Request::LookAtFleet),
+            LookState::Others(_) => Some(Request::ListOthers),
+            LookState::Newcomers { asks, .. } => asks.last().map(|(_, address)| Request::AskAt(*address)),
+            LookState::Over => None,
         })
     }
 
-    fn came(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Result<(), Fault> {
-        let at = std::mem::replace(&mut self.at, At::Over);
+    fn came(&mut self, outcome: RequestOutcome, context: &mut Context<'_>) -> Result<(), Fault> {
+        let at = std::mem::replace(&mut self.at, LookState::Over);
         self.at = match (at, outcome) {
-            (At::Claim, Outcome::Claim(claim)) => {
+            (LookState::Claim, RequestOutcome::Claim(claim)) => {
                 context.memory.claim = claim;
                 self.after_claim(context)
             }
-            (At::Fleet { .. }, Outcome::Fleet(None)) => At::Over,
-            (At::Fleet { owes, floor }, Outcome::Fleet(Some(fleet))) => {
-                self.after_fleet(Found { fleet, floor, owes }, context)
+            (LookState::Fleet { .. }, RequestOutcome::Fleet(None)) => LookState::Over,
+            (LookState::Fleet { owes, floor }, RequestOutcome::Fleet(Some(fleet))) => {
+                self.after_fleet(FleetPlaces { fleet, floor, owes }, context)
             }
-            (At::Others(found), Outcome::Others(others)) => {
+            (LookState::Others(found), RequestOutcome::Others(others)) => {
                 let mut asks = Vec::new();
                 let mut seen = Vec::new();
                 for (instance, address) in others {
@@ -144,7 +144,7 @@ impl Steps for Looking {
                 }
                 self.after_some(asks, seen, found, context)
             }
-            (At::Newcomers { found, mut asks, mut seen }, Outcome::Answers(answers)) => {
+            (LookState::Newcomers { found, mut asks, mut seen }, RequestOutcome::Answers(answers)) => {
                 seen.extend(asks.pop().map(|(instance, _)| (instance, answers)));
                 self.after_some(asks, seen, found, context)
             }
