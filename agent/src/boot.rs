@@ -13,7 +13,7 @@ use crate::{
     certificate::{Certificates, Certifier, Vault},
     claim::{NameService, Routing},
     config::{Config, RoutingMode, Succession as Policy},
-    departure::{Departing, Departure, Notices, Outlook, Signals},
+    departure::{Departing, Departure, Interruption, Notices, Signals},
     fleet::{AtRest, FleetClient},
     folders::Folders,
     host::Facts,
@@ -124,7 +124,7 @@ async fn instance(
     signals: Option<Signals>,
     departing: &Departing,
     runner: &mut impl Runner,
-) -> (Option<Kept<Host>>, Kept<Aws>, Kept<Outlook>) {
+) -> (Option<Kept<Host>>, Kept<Aws>, Kept<Interruption>) {
     let look = config.look.departure;
     let departing = departing.clone();
     if !config.needs_aws() {

@@ -23,7 +23,7 @@ use crate::{
     clock,
     fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
-    status::{Board, Going, Part, SIGNAL_HARD},
+    status::{Board, Part, SIGNAL_HARD, Shutdown},
 };
 
 /// A clock that is off by less is taken for right: `Date` tells whole seconds, and answers take their time.
@@ -31,11 +31,11 @@ const UNREMARKABLE: time::Duration = time::Duration::seconds(5);
 /// How long before the end of an instance a notice comes, at most.
 const LONGEST_NOTICE: time::Duration = time::Duration::minutes(2);
 
-impl Going {
+impl Shutdown {
     /// The instance is about to be taken.
-    pub fn by_notice(notice: &Notice) -> Going {
+    pub fn by_notice(notice: &Notice) -> Shutdown {
         let returns = notice.action == "hibernate";
-        Going { why: format!("spot notice: {}", notice.action), until: Some(notice.time), returns }
+        Shutdown { why: format!("spot notice: {}", notice.action), until: Some(notice.time), returns }
     }
 
     /// Ends when somebody signals again during the drain. After a notice the first signal comes from the shutdown of
@@ -67,10 +67,10 @@ impl Signals {
     }
 
     /// The next signal, as a reason to go.
-    pub async fn next(&mut self) -> Going {
+    pub async fn next(&mut self) -> Shutdown {
         tokio::select! {
-            _ = self.terminate.recv() => Going::by_signal("SIGTERM"),
-            _ = self.interrupt.recv() => Going::by_signal("SIGINT"),
+            _ = self.terminate.recv() => Shutdown::by_signal("SIGTERM"),
+            _ = self.interrupt.recv() => Shutdown::by_signal("SIGINT"),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Signals {
 /// Says to all keepers that the host departs. Cheap to clone; all clones say it together.
 #[derive(Clone, Debug)]
 pub struct Departing {
-    says: watch::Sender<Option<Going>>,
+    says: watch::Sender<Option<Shutdown>>,
     board: Board,
 }
 
@@ -89,12 +89,12 @@ impl Departing {
     }
 
     /// Why and until when the host departs, as it is said.
-    pub fn watch(&self) -> watch::Receiver<Option<Going>> {
+    pub fn watch(&self) -> watch::Receiver<Option<Shutdown>> {
         self.says.subscribe()
     }
 
     /// Says that the host departs; the first reason stays.
-    pub fn goes(&self, going: Going) {
+    pub fn goes(&self, going: Shutdown) {
         if self.says.borrow().is_none() {
             self.board.going(&going);
             self.says.send_replace(Some(going));
@@ -107,46 +107,46 @@ impl Departing {
         self.says.send_replace(None);
     }
 
-    fn said(&self) -> Option<Going> {
+    fn said(&self) -> Option<Shutdown> {
         self.says.borrow().clone()
     }
 }
 
 /// Whether somebody wants this host gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outlook {
+pub enum Interruption {
     /// It may stay.
-    Stays,
+    None,
     /// EC2 recommends to move to another instance before it may have to take this one
     /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html>).
     Recommended,
     /// The instance is about to be taken.
-    Taken(Going),
+    Taken(Shutdown),
     /// The process is to end.
-    Ends(Going),
+    Ends(Shutdown),
 }
 
-impl Outlook {
+impl Interruption {
     /// Why and until when the host has to go, if it has to.
-    fn going(&self) -> Option<&Going> {
+    fn going(&self) -> Option<&Shutdown> {
         match self {
-            Outlook::Stays | Outlook::Recommended => None,
-            Outlook::Taken(going) | Outlook::Ends(going) => Some(going),
+            Interruption::None | Interruption::Recommended => None,
+            Interruption::Taken(going) | Interruption::Ends(going) => Some(going),
         }
     }
 }
 
 /// What a look found.
-pub struct Seen {
-    outlook: Result<Outlook, Fault>,
+pub struct DepartureObservation {
+    outlook: Result<Interruption, Fault>,
     /// What the keepers were told last.
-    said: Option<Going>,
+    said: Option<Shutdown>,
 }
 
 /// What the keepers are to be told.
-pub enum Drift {
+pub enum DepartureDrift {
     /// That the host departs.
-    Goes(Going),
+    Goes(Shutdown),
     /// That it stays after all.
     Stays,
 }
@@ -159,7 +159,7 @@ pub struct Departure {
     /// None where another process hears them.
     signals: Option<Signals>,
     /// The signal that has come.
-    signalled: Option<Going>,
+    signalled: Option<Shutdown>,
     departing: Departing,
 }
 
@@ -185,11 +185,11 @@ impl Notices {
     }
 
     /// Metadata that somebody has disabled is looked for as often as ever: a notice leaves no time to come back late.
-    async fn outlook(&mut self) -> Result<Result<Outlook, Fault>, Fault> {
+    async fn outlook(&mut self) -> Result<Result<Interruption, Fault>, Fault> {
         match tokio::try_join!(self.metadata.notice(), self.metadata.rebalance()) {
-            Ok((Some(notice), _)) => Ok(Ok(Outlook::Taken(Going::by_notice(&self.by_our_clock(notice))))),
-            Ok((None, true)) => Ok(Ok(Outlook::Recommended)),
-            Ok((None, false)) => Ok(Ok(Outlook::Stays)),
+            Ok((Some(notice), _)) => Ok(Ok(Interruption::Taken(Shutdown::by_notice(&self.by_our_clock(notice))))),
+            Ok((None, true)) => Ok(Ok(Interruption::Recommended)),
+            Ok((None, false)) => Ok(Ok(Interruption::None)),
             Err(fault) if fault.cure == Cure::Operator => Ok(Err(fault)),
             Err(fault) => Err(fault),
         }
@@ -208,7 +208,7 @@ impl Notices {
 }
 
 /// Resolves when the first signal has come, as it is remembered from then on.
-async fn signalled(signals: &mut Option<Signals>, first: &mut Option<Going>) -> Going {
+async fn signalled(signals: &mut Option<Signals>, first: &mut Option<Shutdown>) -> Shutdown {
     let going = match (&first, signals) {
         (Some(going), _) => going.clone(),
         (None, Some(signals)) => signals.next().await,
@@ -225,9 +225,9 @@ pub(crate) fn by_our_clock(time: OffsetDateTime, ahead: Option<time::Duration>, 
 }
 
 impl Keeper for Departure {
-    type Seen = Seen;
-    type Drift = Drift;
-    type Held = Outlook;
+    type Seen = DepartureObservation;
+    type Drift = DepartureDrift;
+    type Held = Interruption;
     const PART: Part = Part::Departure;
     const GOES_ON: bool = true;
 
@@ -245,55 +245,58 @@ impl Keeper for Departure {
 
     /// A signal does not have to wait for metadata that do not answer, and once it has come nothing else is looked for: after a
     /// notice it comes from the shutdown of the instance.
-    async fn observe(&mut self) -> Result<Seen, Fault> {
+    async fn observe(&mut self) -> Result<DepartureObservation, Fault> {
         let notices = async {
             match &mut self.notices {
                 Some(notices) => notices.outlook().await,
-                None => Ok(Ok(Outlook::Stays)),
+                None => Ok(Ok(Interruption::None)),
             }
         };
         let outlook = tokio::select! {
             biased;
-            going = signalled(&mut self.signals, &mut self.signalled) => Ok(Outlook::Ends(going)),
+            going = signalled(&mut self.signals, &mut self.signalled) => Ok(Interruption::Ends(going)),
             looked = notices => looked?,
         };
-        Ok(Seen { outlook, said: self.departing.said() })
+        Ok(DepartureObservation { outlook, said: self.departing.said() })
     }
 
-    fn judge(&self, Seen { outlook, said }: Seen) -> Judgement<Outlook, Drift> {
+    fn judge(
+        &self,
+        DepartureObservation { outlook, said }: DepartureObservation,
+    ) -> Judgement<Interruption, DepartureDrift> {
         let outlook = match outlook {
             Ok(outlook) => outlook,
             Err(fault) => return Judgement::Refused(fault),
         };
         let drift = match (outlook.going(), said) {
-            (Some(going), None) => Drift::Goes(going.clone()),
+            (Some(going), None) => DepartureDrift::Goes(going.clone()),
             // A notice may be withdrawn. That the host leaves its fleet is final.
-            (None, Some(said)) if said.until.is_some() => Drift::Stays,
+            (None, Some(said)) if said.until.is_some() => DepartureDrift::Stays,
             _ => return Judgement::Kept(outlook),
         };
         Judgement::Drifted { drift, meanwhile: Some(outlook) }
     }
 
-    async fn converge(&mut self, drift: Drift) -> Result<(), Fault> {
+    async fn converge(&mut self, drift: DepartureDrift) -> Result<(), Fault> {
         match drift {
-            Drift::Goes(going) => self.departing.goes(going),
-            Drift::Stays => self.departing.stays(),
+            DepartureDrift::Goes(going) => self.departing.goes(going),
+            DepartureDrift::Stays => self.departing.stays(),
         }
         Ok(())
     }
 
-    fn holding(held: &Outlook) -> String {
+    fn holding(held: &Interruption) -> String {
         match held {
-            Outlook::Stays => "no notice".to_owned(),
-            Outlook::Recommended => "EC2 recommends to move to another instance".to_owned(),
-            Outlook::Taken(going) | Outlook::Ends(going) => going.to_string(),
+            Interruption::None => "no notice".to_owned(),
+            Interruption::Recommended => "EC2 recommends to move to another instance".to_owned(),
+            Interruption::Taken(going) | Interruption::Ends(going) => going.to_string(),
         }
     }
 
-    fn drifting(drift: &Drift) -> String {
+    fn drifting(drift: &DepartureDrift) -> String {
         match drift {
-            Drift::Goes(going) => format!("departing: {going}"),
-            Drift::Stays => "staying after all".to_owned(),
+            DepartureDrift::Goes(going) => format!("departing: {going}"),
+            DepartureDrift::Stays => "staying after all".to_owned(),
         }
     }
 }
@@ -308,24 +311,24 @@ mod tests {
     fn only_a_notice_is_taken_back() {
         let departing = Departing::new(Board::new("www.example.org"));
         let departure = Departure::new(None, Duration::from_secs(5), None, departing);
-        let taken = Going { until: Some(datetime!(2026-11-21 12:00 UTC)), ..Going::by_signal("spot notice") };
-        let signal = Going::by_signal("SIGTERM");
+        let taken = Shutdown { until: Some(datetime!(2026-11-21 12:00 UTC)), ..Shutdown::by_signal("spot notice") };
+        let signal = Shutdown::by_signal("SIGTERM");
         let table = [
-            (Outlook::Stays, None, "as it is"),
-            (Outlook::Recommended, None, "as it is"),
-            (Outlook::Taken(taken.clone()), None, "spot notice"),
-            (Outlook::Taken(taken.clone()), Some(&taken), "as it is"),
-            (Outlook::Stays, Some(&taken), "stays"),
-            (Outlook::Ends(signal.clone()), None, "SIGTERM"),
+            (Interruption::None, None, "as it is"),
+            (Interruption::Recommended, None, "as it is"),
+            (Interruption::Taken(taken.clone()), None, "spot notice"),
+            (Interruption::Taken(taken.clone()), Some(&taken), "as it is"),
+            (Interruption::None, Some(&taken), "stays"),
+            (Interruption::Ends(signal.clone()), None, "SIGTERM"),
             // After a notice the signal comes from the shutdown of the instance: there is nothing new in it.
-            (Outlook::Ends(signal.clone()), Some(&taken), "as it is"),
-            (Outlook::Stays, Some(&Going::by_leaving()), "as it is"),
+            (Interruption::Ends(signal.clone()), Some(&taken), "as it is"),
+            (Interruption::None, Some(&Shutdown::by_leaving()), "as it is"),
         ];
         for (outlook, said, expected) in table {
             let what = format!("{outlook:?}, {said:?}");
-            let said = match departure.judge(Seen { outlook: Ok(outlook), said: said.cloned() }) {
-                Judgement::Drifted { drift: Drift::Goes(going), .. } => going.why,
-                Judgement::Drifted { drift: Drift::Stays, .. } => "stays".to_owned(),
+            let said = match departure.judge(DepartureObservation { outlook: Ok(outlook), said: said.cloned() }) {
+                Judgement::Drifted { drift: DepartureDrift::Goes(going), .. } => going.why,
+                Judgement::Drifted { drift: DepartureDrift::Stays, .. } => "stays".to_owned(),
                 _ => "as it is".to_owned(),
             };
             assert_eq!(said, expected, "{what}");

@@ -15,7 +15,7 @@ use crate::{
     departure::{Departing, Signals, supervisor},
     folders::Folders,
     keeper::{Keeper, Kept, Yield, keep, yields},
-    status::{self, Board, Going, systemd},
+    status::{self, Board, Shutdown, systemd},
 };
 
 mod draining;
@@ -154,7 +154,7 @@ pub struct End {
 /// The keepers of a host that runs, each in a task of its own.
 struct AtWork {
     board: Board,
-    departs: watch::Receiver<Option<Going>>,
+    departs: watch::Receiver<Option<Shutdown>>,
 }
 
 impl Runner for AtWork {

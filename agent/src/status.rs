@@ -13,16 +13,16 @@ use crate::fault::Cure;
 
 mod board;
 mod file;
-mod going;
 mod role;
+mod shutdown;
 mod snapshot;
 pub mod systemd;
 
 pub use board::{Board, Place};
 pub use file::{read, write, write_changes};
-pub use going::Going;
-pub(crate) use going::SIGNAL_HARD;
 pub use role::Role;
+pub(crate) use shutdown::SIGNAL_HARD;
+pub use shutdown::Shutdown;
 pub use snapshot::Trouble;
 
 /// The parts of a host, in boot order.
@@ -206,7 +206,7 @@ pub struct Status {
     #[serde(default)]
     pub role_confirmed: bool,
     /// Why and until when the host goes, once it does.
-    pub going: Option<Going>,
+    pub going: Option<Shutdown>,
     /// The parts in boot order.
     pub parts: Vec<PartStatus>,
     /// What was served so far, as of a few seconds ago.

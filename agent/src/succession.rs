@@ -21,13 +21,13 @@ use crate::{
     claim::Routing,
     clock,
     config::Succession as Policy,
-    departure::{Departing, Outlook},
+    departure::{Departing, Interruption},
     fault::Fault,
     fleet::FleetClient,
     keeper::{Judgement, Keeper, Kept, Pace, within},
     listener::Answering,
     routing,
-    status::{Going, Part, Role},
+    status::{Part, Role, Shutdown},
 };
 
 mod decision;
@@ -70,9 +70,9 @@ pub struct SuccessionSources {
     /// Whether this host answers.
     pub answering: Kept<Answering>,
     /// What the instance is told.
-    pub outlook: Kept<Outlook>,
+    pub outlook: Kept<Interruption>,
     /// Why and until when the host departs, if it does.
-    pub departs: watch::Receiver<Option<Going>>,
+    pub departs: watch::Receiver<Option<Shutdown>>,
     /// Whether its visitors have gone.
     pub drained: watch::Receiver<bool>,
 }
@@ -129,7 +129,7 @@ impl SuccessionKeeper {
             leads: self.sources.leads.borrow().clone(),
             answers: self.sources.answering.borrow().is_some(),
             placed: self.fleet.is_placed(),
-            recommended: *self.sources.outlook.borrow() == Some(Outlook::Recommended),
+            recommended: *self.sources.outlook.borrow() == Some(Interruption::Recommended),
             instance: self.fleet.instance().ok(),
             location: self.fleet.location(),
             fleetless: self.fleet.is_none(),
@@ -252,7 +252,7 @@ impl Keeper for SuccessionKeeper {
         self.drive(&mut correcting).await?;
         if correcting.has_left() {
             self.left = true;
-            self.departing.goes(Going::by_leaving());
+            self.departing.goes(Shutdown::by_leaving());
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::{Ended, Judgement, Keeper, Kept, Pace, Yields};
 use crate::{
     chance,
     fault::{Cure, Fault, jittered},
-    status::{Going, Place, Spent},
+    status::{Place, Shutdown, Spent},
 };
 
 /// The longest pause before it is tried again.
@@ -28,7 +28,7 @@ pub async fn keep<K: Keeper>(
     mut keeper: K,
     place: Place,
     yields: Yields<K::Held>,
-    mut departing: watch::Receiver<Option<Going>>,
+    mut departing: watch::Receiver<Option<Shutdown>>,
 ) {
     // The yield stays meanwhile: what is held is served until the drain is over.
     loop {
@@ -61,7 +61,7 @@ async fn depart<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Hel
 }
 
 /// Resolves once it is so; never, where nobody says any more.
-async fn until(departing: &mut watch::Receiver<Option<Going>>, so: impl FnMut(&Option<Going>) -> bool) {
+async fn until(departing: &mut watch::Receiver<Option<Shutdown>>, so: impl FnMut(&Option<Shutdown>) -> bool) {
     if departing.wait_for(so).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -314,7 +314,7 @@ mod tests {
         held: Kept<u32>,
         ended: watch::Receiver<Ended>,
         departed: watch::Receiver<bool>,
-        depart: watch::Sender<Option<Going>>,
+        depart: watch::Sender<Option<Shutdown>>,
     }
 
     impl Running {
@@ -424,7 +424,7 @@ mod tests {
     async fn departing_host_looks_and_corrects_no_more() {
         let running = Running::start(World::default());
         running.after(1).await;
-        running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+        running.depart.send_replace(Some(Shutdown::by_signal("SIGTERM")));
         running.after(1).await;
         let before = running.counts();
         running.world.lock().expect("unpoisoned").value = 3;
@@ -437,7 +437,7 @@ mod tests {
     async fn host_that_stays_after_all_looks_again() {
         let running = Running::start(World::default());
         running.after(1).await;
-        running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+        running.depart.send_replace(Some(Shutdown::by_signal("SIGTERM")));
         running.after(100).await;
         running.world.lock().expect("unpoisoned").value = 3;
         running.depart.send_replace(None);
@@ -460,7 +460,7 @@ mod tests {
         running.after(1).await;
         let denied = Fault::operator("departing", "AccessDenied", "allow it");
         running.world.lock().expect("unpoisoned").stays = vec![denied; 12];
-        running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+        running.depart.send_replace(Some(Shutdown::by_signal("SIGTERM")));
         let status = running.after(10).await;
         assert_eq!(status.parts[0].fault.as_ref().map(|fault| fault.said.as_str()), Some("AccessDenied"));
         assert!(!*running.departed.borrow());
@@ -475,7 +475,7 @@ mod tests {
         let running = Running::start(World::default());
         let denied = Fault::operator("departing", "AccessDenied", "allow it");
         running.world.lock().expect("unpoisoned").stays = vec![denied; 1000];
-        running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+        running.depart.send_replace(Some(Shutdown::by_signal("SIGTERM")));
         running.after(10).await;
         running.depart.send_replace(None);
         running.after(1).await;
@@ -484,7 +484,7 @@ mod tests {
         assert_eq!(status.parts[0].phase, PartPhase::Kept);
         assert_eq!(running.world.lock().expect("unpoisoned").departures, 0);
         for departures in 1..=2 {
-            running.depart.send_replace(Some(Going::by_signal("SIGTERM")));
+            running.depart.send_replace(Some(Shutdown::by_signal("SIGTERM")));
             running.after(1).await;
             assert!(*running.departed.borrow());
             running.depart.send_replace(None);

@@ -40,7 +40,7 @@ struct Followed {
 struct Running {
     board: Board,
     kept: Kept<Package>,
-    _depart: watch::Sender<Option<crate::status::Going>>,
+    _depart: watch::Sender<Option<crate::status::Shutdown>>,
 }
 
 impl Followed {

@@ -12,7 +12,7 @@ use crate::{
     clock,
     departure::{Signals, supervisor::Released},
     keeper::Kept,
-    status::Going,
+    status::Shutdown,
     succession::{SuccessionState, TrafficMode},
 };
 
@@ -81,9 +81,9 @@ impl Undrained {
 pub(super) async fn serve_until_gone(
     running: &Running,
     mut standpoint: Kept<SuccessionState>,
-    mut departs: watch::Receiver<Option<Going>>,
+    mut departs: watch::Receiver<Option<Shutdown>>,
     beside: bool,
-) -> (Going, bool) {
+) -> (Shutdown, bool) {
     loop {
         let traffic = standpoint.borrow_and_update().as_ref().map(|standpoint| standpoint.traffic).unwrap_or_default();
         match traffic {
@@ -108,7 +108,7 @@ pub(super) async fn serve_until_gone(
 }
 
 /// Drains, having told visitors for as long as there was to come back on another connection.
-pub(super) async fn drain(running: Running, going: &Going, in_a_hurry: bool) -> Drained {
+pub(super) async fn drain(running: Running, going: &Shutdown, in_a_hurry: bool) -> Drained {
     let (_, hard) = going.deadlines(clock::now());
     let counters = running.counters();
     let hurried = async {
@@ -124,7 +124,7 @@ pub(super) async fn drain(running: Running, going: &Going, in_a_hurry: bool) -> 
 
 /// Waits until a host that is taken has handed over what it has to, its place in the fleet last, and not for longer than there
 /// is.
-pub(super) async fn give_back(going: &Going, mut handed_over: watch::Receiver<bool>) {
+pub(super) async fn give_back(going: &Shutdown, mut handed_over: watch::Receiver<bool>) {
     let left = going.until.and_then(|until| Duration::try_from(until - clock::now()).ok());
     if let Some(left) = left {
         let _ = timeout(left.min(GIVE_BACK), handed_over.wait_for(|handed_over| *handed_over)).await;
@@ -132,16 +132,16 @@ pub(super) async fn give_back(going: &Going, mut handed_over: watch::Receiver<bo
 }
 
 /// Somebody who signals again meanwhile is in a hurry.
-async fn hurried(going: &Going) {
+async fn hurried(going: &Shutdown) {
     match Signals::catch() {
         Ok(mut signals) => going.hurried(&mut signals).await,
         Err(_) => std::future::pending().await,
     }
 }
 
-async fn gone(departs: &mut watch::Receiver<Option<Going>>) -> Going {
+async fn gone(departs: &mut watch::Receiver<Option<Shutdown>>) -> Shutdown {
     match departs.wait_for(Option::is_some).await {
-        Ok(going) => going.clone().unwrap_or_else(|| Going::by_signal("the end")),
-        Err(_) => Going::by_signal("the end"),
+        Ok(going) => going.clone().unwrap_or_else(|| Shutdown::by_signal("the end")),
+        Err(_) => Shutdown::by_signal("the end"),
     }
 }

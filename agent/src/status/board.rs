@@ -9,7 +9,7 @@ use std::{
 use time::OffsetDateTime;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Going, HostPhase, LastFault, Part, PartPhase, PartStatus, Role, Served, Span, Spent, Status};
+use super::{HostPhase, LastFault, Part, PartPhase, PartStatus, Role, Served, Shutdown, Span, Spent, Status};
 use crate::{
     clock,
     fault::{Cure, Fault},
@@ -71,7 +71,7 @@ impl Board {
     }
 
     /// Says that the host goes.
-    pub fn going(&self, going: &Going) {
+    pub fn going(&self, going: &Shutdown) {
         tracing::info!(reason = %going, "departing");
         self.change(|status, _| status.going = Some(going.clone()));
         self.role(Role::Departing, &going.to_string());
@@ -413,7 +413,7 @@ mod tests {
     fn host_that_goes_is_departing_until_it_stays_after_all() {
         let board = Board::new("www.example.org");
         board.role(Role::Owner, "the names lead here");
-        board.going(&Going::by_signal("SIGTERM"));
+        board.going(&Shutdown::by_signal("SIGTERM"));
         board.role(Role::Owner, "as a look that was under way finds");
         assert_eq!(status(&board).role, Role::Departing);
         board.stays();

@@ -18,7 +18,7 @@ const LAST_ACCEPT: Duration = Duration::from_secs(15);
 
 /// Why the host goes, and until when it must be gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Going {
+pub struct Shutdown {
     /// In words.
     pub why: String,
     /// When the instance is taken; none for a signal, which can wait for the drain.
@@ -29,20 +29,20 @@ pub struct Going {
     pub returns: bool,
 }
 
-impl Going {
+impl Shutdown {
     /// The process was told to end.
-    pub fn by_signal(name: &str) -> Going {
-        Going { why: name.to_owned(), until: None, returns: false }
+    pub fn by_signal(name: &str) -> Shutdown {
+        Shutdown { why: name.to_owned(), until: None, returns: false }
     }
 
     /// The host leaves its fleet; its instance is being ended.
-    pub fn by_leaving() -> Going {
-        Going { why: "leaving the fleet".to_owned(), until: None, returns: false }
+    pub fn by_leaving() -> Shutdown {
+        Shutdown { why: "leaving the fleet".to_owned(), until: None, returns: false }
     }
 
     /// Whether the instance is about to end, so that nobody should start the agent again.
     pub fn is_the_end(&self) -> bool {
-        self.until.is_some() || *self == Going::by_leaving()
+        self.until.is_some() || *self == Shutdown::by_leaving()
     }
 
     /// Whether somebody starts the agent again here: a signal says no more than that this process is to end.
@@ -64,7 +64,7 @@ impl Going {
     }
 }
 
-impl fmt::Display for Going {
+impl fmt::Display for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.until {
             None => write!(f, "{}", self.why),
@@ -82,10 +82,12 @@ mod tests {
     #[test]
     fn deadlines_leave_the_last_seconds_to_the_end() {
         let now = datetime!(2026-11-21 12:00 UTC);
-        let at =
-            |seconds: i64| Going { until: Some(now + time::Duration::seconds(seconds)), ..Going::by_signal("notice") };
+        let at = |seconds: i64| Shutdown {
+            until: Some(now + time::Duration::seconds(seconds)),
+            ..Shutdown::by_signal("notice")
+        };
         let table = [
-            (Going::by_signal("SIGTERM"), 1, 25),
+            (Shutdown::by_signal("SIGTERM"), 1, 25),
             (at(120), 105, 115),
             (at(16), 1, 11),
             (at(4), 0, 0),
