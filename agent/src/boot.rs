@@ -95,7 +95,8 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let fleets = FleetClient::new(config, name_service.clone(), aws.clone(), host.clone());
         let at_rest = AtRest::new(fleets.clone(), config.look.address);
         let many = config.leading == RoutingMode::Multivalue;
-        let sources = routing::Sources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
+        let sources =
+            routing::RoutingSources { aws: aws.clone(), host, answering: answering.clone(), waiting, at_rest };
         let leads = lead(config, name_service, sources, runner).await;
         let sources = SuccessionSources {
             leads: leads.held.clone(),
@@ -110,7 +111,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     }
     let away = names.as_ref().map(|names| names.departed.clone());
     if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, host) {
-        let sources = presence::Sources { host, packages, answering, names, status };
+        let sources = presence::PresenceSources { host, packages, answering, names, status };
         runner.keep(Presence::new(sources, place.clone(), aws.clone())).await;
     }
     let handed_over = succession.as_ref().map(|succession| succession.departed.clone());
@@ -154,7 +155,7 @@ fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>, host: Option<Kept
 async fn lead(
     config: &Config,
     name_service: NameService,
-    sources: routing::Sources,
+    sources: routing::RoutingSources,
     runner: &mut impl Runner,
 ) -> Yield<Routing> {
     match &config.leading {

@@ -25,12 +25,12 @@ use crate::{
     status::Part,
 };
 
-mod lent;
+mod inherited;
 mod placeholder;
 
-pub use lent::lent;
+pub use inherited::inherited;
 pub(crate) use placeholder::says_so;
-pub use placeholder::{Placeholder, Waiting};
+pub use placeholder::{Placeholder, PlaceholderState};
 
 /// How often the host asks itself for its site.
 const LOOK: Duration = Duration::from_secs(30);
@@ -81,7 +81,7 @@ pub struct Listener {
 }
 
 /// What a look found.
-pub enum Seen {
+pub enum ListenerObservation {
     /// The servers have not been handed what is held by now.
     Behind,
     /// They have, but something is still missing before they can be asked.
@@ -147,7 +147,7 @@ impl Listener {
 }
 
 impl Keeper for Listener {
-    type Seen = Seen;
+    type Seen = ListenerObservation;
     type Drift = Swap;
     type Held = Answering;
     const PART: Part = Part::Listener;
@@ -178,27 +178,27 @@ impl Keeper for Listener {
         }
     }
 
-    async fn observe(&mut self) -> Result<Seen, Fault> {
+    async fn observe(&mut self) -> Result<ListenerObservation, Fault> {
         if self.feeds.is_none() {
             self.fed = self.wanted();
         }
         if self.fed != self.wanted() {
-            return Ok(Seen::Behind);
+            return Ok(ListenerObservation::Behind);
         }
         Ok(match &self.fed {
-            (None, None) => Seen::Incomplete("the package and the certificate"),
-            (None, Some(_)) => Seen::Incomplete("the package"),
-            (Some(_), None) => Seen::Incomplete("the certificate"),
-            (Some(package), Some(certificate)) => Seen::Asked(self.ask(package, certificate).await),
+            (None, None) => ListenerObservation::Incomplete("the package and the certificate"),
+            (None, Some(_)) => ListenerObservation::Incomplete("the package"),
+            (Some(_), None) => ListenerObservation::Incomplete("the certificate"),
+            (Some(package), Some(certificate)) => ListenerObservation::Asked(self.ask(package, certificate).await),
         })
     }
 
-    fn judge(&self, seen: Seen) -> Judgement<Answering, Swap> {
+    fn judge(&self, seen: ListenerObservation) -> Judgement<Answering, Swap> {
         match seen {
-            Seen::Incomplete(need) => Judgement::Waits(need.to_owned()),
-            Seen::Asked(Ok(answering)) => Judgement::Kept(answering),
-            Seen::Asked(Err(fault)) => Judgement::Refused(fault),
-            Seen::Behind => {
+            ListenerObservation::Incomplete(need) => Judgement::Waits(need.to_owned()),
+            ListenerObservation::Asked(Ok(answering)) => Judgement::Kept(answering),
+            ListenerObservation::Asked(Err(fault)) => Judgement::Refused(fault),
+            ListenerObservation::Behind => {
                 let (package, certificate) = self.wanted();
                 let release = package.map(|package| format!("{} {}", package.release.key, package.release.etag));
                 let until = certificate

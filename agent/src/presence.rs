@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// What the account is made from.
 #[derive(Clone)]
-pub struct Sources {
+pub struct PresenceSources {
     /// Who it is.
     pub host: Kept<Host>,
     /// What it has.
@@ -46,7 +46,7 @@ pub struct Sources {
 
 /// Keeper of the host's document.
 pub struct Presence {
-    sources: Sources,
+    sources: PresenceSources,
     place: Bucket,
     aws: Kept<Aws>,
     /// What was told last, be it in an earlier life of this process; none before that is known.
@@ -56,7 +56,7 @@ pub struct Presence {
 }
 
 /// What a look found.
-pub struct Seen {
+pub struct PresenceObservation {
     /// What is to be told, if there is anything to tell.
     wanted: Option<HostDocument>,
     told: Option<HostDocument>,
@@ -67,7 +67,7 @@ pub struct Seen {
 
 /// What publishers are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum PresenceReport {
     /// Nothing yet, or nothing new.
     Nothing,
     /// What the host serves, by its entity tag.
@@ -78,7 +78,7 @@ pub enum Told {
 
 impl Presence {
     /// Keeps what `sources` say told in the folder of packages.
-    pub fn new(sources: Sources, place: Bucket, aws: Kept<Aws>) -> Presence {
+    pub fn new(sources: PresenceSources, place: Bucket, aws: Kept<Aws>) -> Presence {
         Presence { sources, place, aws, told: None, denied: None }
     }
 
@@ -106,9 +106,9 @@ impl Presence {
 }
 
 impl Keeper for Presence {
-    type Seen = Seen;
+    type Seen = PresenceObservation;
     type Drift = Box<HostDocument>;
-    type Held = Told;
+    type Held = PresenceReport;
     const PART: Part = Part::Presence;
     const NEEDS: &'static [Part] = &[Part::Listener];
     // What a host serves is seen of those that run.
@@ -124,7 +124,7 @@ impl Keeper for Presence {
         sleep(GATHER).await;
     }
 
-    async fn observe(&mut self) -> Result<Seen, Fault> {
+    async fn observe(&mut self) -> Result<PresenceObservation, Fault> {
         let host = self.sources.host.borrow().clone().filter(|_| self.aws.borrow().is_some());
         let serves = self.sources.presence().filter(|_| host.is_some());
         let troubles = self.sources.status.borrow().troubles();
@@ -143,17 +143,20 @@ impl Keeper for Presence {
             Some(self.sources.document(host, HostRole::Booting))
         });
         let changed = has_changed(told.as_ref(), &self.sources.status.borrow());
-        Ok(Seen { wanted, told, changed, denied: self.denied.clone() })
+        Ok(PresenceObservation { wanted, told, changed, denied: self.denied.clone() })
     }
 
-    fn judge(&self, Seen { wanted, told, changed, denied }: Seen) -> Judgement<Told, Box<HostDocument>> {
+    fn judge(
+        &self,
+        PresenceObservation { wanted, told, changed, denied }: PresenceObservation,
+    ) -> Judgement<PresenceReport, Box<HostDocument>> {
         if let Some(fault) = denied {
-            return Judgement::Kept(Told::Denied(fault.to_string()));
+            return Judgement::Kept(PresenceReport::Denied(fault.to_string()));
         }
         match wanted {
-            None => Judgement::Kept(Told::Nothing),
+            None => Judgement::Kept(PresenceReport::Nothing),
             Some(wanted) if wanted.says_the_same_as(told.as_ref()) && !changed => {
-                Judgement::Kept(wanted.etag.map_or(Told::Nothing, Told::Serves))
+                Judgement::Kept(wanted.etag.map_or(PresenceReport::Nothing, PresenceReport::Serves))
             }
             Some(wanted) => Judgement::Drifted { drift: Box::new(wanted), meanwhile: None },
         }
@@ -167,11 +170,11 @@ impl Keeper for Presence {
         Ok(())
     }
 
-    fn holding(held: &Told) -> String {
+    fn holding(held: &PresenceReport) -> String {
         match held {
-            Told::Nothing => "nothing to tell yet".to_owned(),
-            Told::Serves(etag) => format!("publishers are told that it serves {}", etag.trim_matches('"')),
-            Told::Denied(_) => "publishers are not told what it serves".to_owned(),
+            PresenceReport::Nothing => "nothing to tell yet".to_owned(),
+            PresenceReport::Serves(etag) => format!("publishers are told that it serves {}", etag.trim_matches('"')),
+            PresenceReport::Denied(_) => "publishers are not told what it serves".to_owned(),
         }
     }
 
@@ -180,10 +183,10 @@ impl Keeper for Presence {
         format!("telling publishers: {:?} of version {version}", document.role)
     }
 
-    fn notes(held: &Told) -> Vec<String> {
+    fn notes(held: &PresenceReport) -> Vec<String> {
         match held {
-            Told::Denied(why) => vec![why.clone()],
-            Told::Nothing | Told::Serves(_) => Vec::new(),
+            PresenceReport::Denied(why) => vec![why.clone()],
+            PresenceReport::Nothing | PresenceReport::Serves(_) => Vec::new(),
         }
     }
 }
@@ -197,7 +200,7 @@ fn has_changed(told: Option<&HostDocument>, now: &Status) -> bool {
     now.troubles() != told.as_ref().map(Status::troubles).unwrap_or_default() || told.as_ref().is_some_and(recovered)
 }
 
-impl Sources {
+impl PresenceSources {
     /// What this host serves; none before it answers, or while it is not settled how it stands to the names.
     fn presence(&self) -> Option<HostDocument> {
         let host = self.host.borrow().clone()?;
@@ -226,7 +229,7 @@ impl Sources {
 
     /// Resolves when something has changed that the account is made from; never, where nothing can any more.
     async fn changed(&mut self, aws: &mut Kept<Aws>) {
-        let Sources { host, packages, answering, names, status: _ } = self;
+        let PresenceSources { host, packages, answering, names, status: _ } = self;
         let names = async {
             match names {
                 Some(names) => names.changed().await,
@@ -293,13 +296,14 @@ mod tests {
         };
         let place = Bucket { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
         let presence = Presence::new(sources(None), place, watch::channel(None).1);
-        let judged = |wanted, told, denied| presence.judge(Seen { wanted, told, changed: false, denied });
-        assert_eq!(judged(None, None, None), Judgement::Kept(Told::Nothing));
+        let judged =
+            |wanted, told, denied| presence.judge(PresenceObservation { wanted, told, changed: false, denied });
+        assert_eq!(judged(None, None, None), Judgement::Kept(PresenceReport::Nothing));
         let one = document("\"1\"");
         let other = document("\"2\"");
         let drifted = Judgement::Drifted { drift: Box::new(other.clone()), meanwhile: None };
         assert_eq!(judged(Some(other.clone()), Some(one), None), drifted);
-        let told = Judgement::Kept(Told::Serves("\"2\"".to_owned()));
+        let told = Judgement::Kept(PresenceReport::Serves("\"2\"".to_owned()));
         assert_eq!(judged(Some(other.clone()), Some(other.clone()), None), told);
         let denied = judged(Some(other), None, Some(Fault::operator("writing", "AccessDenied", "allow it")));
         let Judgement::Kept(held) = denied else { panic!("nothing depends on it: {denied:?}") };
@@ -342,15 +346,19 @@ mod tests {
             };
             let changed = has_changed(told.map(|_| &document), now);
             assert_eq!(changed, is_written, "{what}");
-            let judged =
-                presence.judge(Seen { wanted: Some(document.clone()), told: Some(document), changed, denied: None });
+            let judged = presence.judge(PresenceObservation {
+                wanted: Some(document.clone()),
+                told: Some(document),
+                changed,
+                denied: None,
+            });
             assert_eq!(matches!(judged, Judgement::Drifted { .. }), is_written, "{what}: {judged:?}");
         }
     }
 
-    fn sources(names: Option<Yield<Routing>>) -> Sources {
+    fn sources(names: Option<Yield<Routing>>) -> PresenceSources {
         let (host, packages) = (watch::channel(None).1, watch::channel(None).1);
         let status = Board::new("www.example.org").watch();
-        Sources { host, packages, answering: watch::channel(None).1, names, status }
+        PresenceSources { host, packages, answering: watch::channel(None).1, names, status }
     }
 }

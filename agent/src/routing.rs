@@ -39,9 +39,9 @@ mod tests;
 pub use elastic_ip::MovingElasticIp;
 pub use multivalue::{Multivalue, led_to};
 pub use records::{MovingRecords, remove};
-pub use sources::{Inputs, Sources};
+pub use sources::{RoutingInputs, RoutingSources};
 
-use plan::{Plan, Wanted};
+use plan::{DesiredRouting, RoutingPlan};
 
 /// How long an early look is of use. An older one could do no harm, since the claim it read is compared when it is replaced
 /// with the one that is there, but a host that is long in coming should see what came before it.
@@ -62,8 +62,11 @@ pub trait Route: Send + Sync + 'static {
     const OWN_ADDRESS: bool;
 
     /// Looks where people are led, and changes nothing outside.
-    fn look(&mut self, names: &NameService, inputs: &Inputs)
-    -> impl Future<Output = Result<Self::Found, Fault>> + Send;
+    fn look(
+        &mut self,
+        names: &NameService,
+        inputs: &RoutingInputs,
+    ) -> impl Future<Output = Result<Self::Found, Fault>> + Send;
 
     /// Who claims that people are led to it alone, as it was found.
     fn claim(names: &NameService, found: &Self::Found) -> Option<Claim>;
@@ -71,7 +74,7 @@ pub trait Route: Send + Sync + 'static {
     /// What is heard from the host of another's claim, where people come to who are led to it.
     fn heard(
         names: &NameService,
-        inputs: &Inputs,
+        inputs: &RoutingInputs,
         _found: &Self::Found,
         claim: &Claim,
     ) -> impl Future<Output = Heard> + Send {
@@ -79,20 +82,20 @@ pub trait Route: Send + Sync + 'static {
     }
 
     /// What is to be done so that people are led here. Pure.
-    fn plan(wanted: &Wanted<'_>, found: &Self::Found) -> Plan<Self::Change>;
+    fn plan(wanted: &DesiredRouting<'_>, found: &Self::Found) -> RoutingPlan<Self::Change>;
 
     /// What else is to be done once they are, if anything. Pure.
     ///
     /// # Errors
     /// What is not as it should be, and is no reason to lead nobody here.
-    fn besides(wanted: &Wanted<'_>, found: &Self::Found) -> Result<Option<Self::Change>, Fault>;
+    fn besides(wanted: &DesiredRouting<'_>, found: &Self::Found) -> Result<Option<Self::Change>, Fault>;
 
     /// Carries `change` out, which was planned for `wanted`. What has changed meanwhile is never overwritten.
     fn carry_out(
         &mut self,
         aws: &Aws,
         names: &NameService,
-        wanted: &Wanted<'_>,
+        wanted: &DesiredRouting<'_>,
         change: Self::Change,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
@@ -119,7 +122,7 @@ pub struct Router<R: Route> {
     names: NameService,
     adopt: bool,
     look: Duration,
-    sources: Sources,
+    sources: RoutingSources,
     claimant: PeerMemory,
     /// What a look found that was made while this host did not answer yet, and when.
     early: Option<(Instant, Looked<R::Found>)>,
@@ -135,7 +138,7 @@ struct Looked<F> {
 
 /// What a judgement goes by beside what its look found.
 struct Basis {
-    inputs: Inputs,
+    inputs: RoutingInputs,
     liveness: Liveness,
     /// Whether people were led here before, and whether another host has followed since.
     held: bool,
@@ -146,13 +149,13 @@ struct Basis {
 }
 
 /// What was seen.
-pub struct Seen<F> {
+pub struct RoutingObservation<F> {
     basis: Basis,
     looked: Looked<F>,
 }
 
 /// What is to be corrected, and what that was decided by.
-pub struct Drift<C> {
+pub struct RoutingDrift<C> {
     basis: Basis,
     change: C,
 }
@@ -160,7 +163,7 @@ pub struct Drift<C> {
 impl<R: Route> Router<R> {
     /// Leads `config`'s names here by `route`. A host has to answer before it may be led to; one that says that it waits for
     /// its certificate may be where nobody else is.
-    pub fn new(config: &Config, names: NameService, route: R, sources: Sources) -> Router<R> {
+    pub fn new(config: &Config, names: NameService, route: R, sources: RoutingSources) -> Router<R> {
         Router {
             route,
             names,
@@ -186,7 +189,7 @@ impl<R: Route> Router<R> {
         };
     }
 
-    async fn look(&mut self, inputs: &Inputs) -> Result<Looked<R::Found>, Fault> {
+    async fn look(&mut self, inputs: &RoutingInputs) -> Result<Looked<R::Found>, Fault> {
         self.claimant.looks();
         let found = self.route.look(&self.names, inputs).await?;
         let claim = R::claim(&self.names, &found);
@@ -202,7 +205,7 @@ impl<R: Route> Router<R> {
     }
 
     /// How the claimant stands, and whether people who are led to it are answered.
-    async fn liveness(&mut self, inputs: &Inputs, found: &R::Found, claim: &Claim) -> (Liveness, bool) {
+    async fn liveness(&mut self, inputs: &RoutingInputs, found: &R::Found, claim: &Claim) -> (Liveness, bool) {
         let host = &inputs.host;
         if !self.claimant.read(host, claim, inputs.certified) {
             return (Liveness::Lives, claim.instance == host.instance);
@@ -215,8 +218,8 @@ impl<R: Route> Router<R> {
 }
 
 impl Basis {
-    fn wanted<'a>(&'a self, names: &'a NameService, adopt: bool) -> Wanted<'a> {
-        Wanted {
+    fn wanted<'a>(&'a self, names: &'a NameService, adopt: bool) -> DesiredRouting<'a> {
+        DesiredRouting {
             host: &self.inputs.host,
             names: &names.names,
             ttl: names.ttl,
@@ -232,32 +235,36 @@ impl Basis {
 }
 
 /// What follows from a look; `held` says whether people were led here before. Pure.
-fn judged<R: Route>(wanted: &Wanted<'_>, held: bool, looked: &Looked<R::Found>) -> Judgement<Routing, R::Change> {
+fn judged<R: Route>(
+    wanted: &DesiredRouting<'_>,
+    held: bool,
+    looked: &Looked<R::Found>,
+) -> Judgement<Routing, R::Change> {
     // One of many that comes upon a host alone follows nobody: it stands by until it may take part.
     let held = held && R::ALONE;
     let answers = looked.answers || !R::ALONE;
     let elsewhere = |claim| Routing::Elsewhere(Box::new(RoutedElsewhere { claim, held, answers }));
     match R::plan(wanted, &looked.found) {
-        Plan::Leads(leads) => match R::besides(wanted, &looked.found) {
+        RoutingPlan::Leads(leads) => match R::besides(wanted, &looked.found) {
             Ok(None) => Judgement::Kept(Routing::Here(leads)),
             Ok(Some(drift)) => Judgement::Drifted { drift, meanwhile: Some(Routing::Here(leads)) },
             Err(fault) => Judgement::KeptDespite { held: Routing::Here(leads), fault },
         },
-        Plan::Change(drift) => {
+        RoutingPlan::Change(drift) => {
             // Where people were led here, and another has claimed them, they are not this host's before they are again, even
             // if it may take them.
             let theirs = looked.claim.clone().filter(|claim| held && claim.instance != wanted.host.instance);
             Judgement::Drifted { drift, meanwhile: theirs.map(elsewhere) }
         }
-        Plan::Wait(need) => Judgement::Waits(need),
-        Plan::StandAside(claim) => Judgement::StandsAside(elsewhere(claim)),
-        Plan::Refuse(fault) => Judgement::Refused(fault),
+        RoutingPlan::Wait(need) => Judgement::Waits(need),
+        RoutingPlan::StandAside(claim) => Judgement::StandsAside(elsewhere(claim)),
+        RoutingPlan::Refuse(fault) => Judgement::Refused(fault),
     }
 }
 
 impl<R: Route> Keeper for Router<R> {
-    type Seen = Seen<R::Found>;
-    type Drift = Drift<R::Change>;
+    type Seen = RoutingObservation<R::Found>;
+    type Drift = RoutingDrift<R::Change>;
     type Held = Routing;
     const PART: Part = Part::Address;
     const NEEDS: &'static [Part] = &[Part::Host, Part::Listener];
@@ -280,7 +287,7 @@ impl<R: Route> Keeper for Router<R> {
         self.sources.changed().await;
     }
 
-    async fn observe(&mut self) -> Result<Seen<R::Found>, Fault> {
+    async fn observe(&mut self) -> Result<RoutingObservation<R::Found>, Fault> {
         let inputs = self.sources.inputs()?;
         let looked = match self.early.take() {
             Some((at, looked)) if at.elapsed() < EARLY && inputs.certified => looked,
@@ -295,16 +302,16 @@ impl<R: Route> Keeper for Router<R> {
             asked_in,
             target: target.or(self.sources.at_rest.least()),
         };
-        Ok(Seen { basis, looked })
+        Ok(RoutingObservation { basis, looked })
     }
 
-    fn judge(&self, seen: Seen<R::Found>) -> Judgement<Routing, Drift<R::Change>> {
+    fn judge(&self, seen: RoutingObservation<R::Found>) -> Judgement<Routing, RoutingDrift<R::Change>> {
         let wanted = seen.basis.wanted(&self.names, self.adopt);
         let judged = judged::<R>(&wanted, seen.basis.held, &seen.looked);
-        judged.map(|change| Drift { basis: seen.basis, change })
+        judged.map(|change| RoutingDrift { basis: seen.basis, change })
     }
 
-    async fn converge(&mut self, Drift { basis, change }: Drift<R::Change>) -> Result<(), Fault> {
+    async fn converge(&mut self, RoutingDrift { basis, change }: RoutingDrift<R::Change>) -> Result<(), Fault> {
         self.claimant.is_fresh()?;
         let wanted = basis.wanted(&self.names, self.adopt);
         self.route.carry_out(&basis.inputs.aws, &self.names, &wanted, change).await
@@ -321,7 +328,7 @@ impl<R: Route> Keeper for Router<R> {
         R::holding(held)
     }
 
-    fn drifting(drift: &Drift<R::Change>) -> String {
+    fn drifting(drift: &RoutingDrift<R::Change>) -> String {
         R::why(&drift.change).to_owned()
     }
 }

@@ -18,7 +18,7 @@ mod shutdown;
 mod snapshot;
 pub mod systemd;
 
-pub use board::{Board, Place};
+pub use board::{Board, Reporter};
 pub use file::{read, write, write_changes};
 pub use role::Role;
 pub(crate) use shutdown::SIGNAL_HARD;

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     departure::supervisor::{self, Supervised},
     folders::Folders,
-    listener::lent,
+    listener::inherited,
     run::{self, Departed, Undrained},
     status::Board,
 };
@@ -73,7 +73,7 @@ pub(super) fn host(
     let supervised = Supervised::here();
     let supervised = supervised.map_err(|error| Stop::new(CANNOT_RUN, format!("being supervised: {error}")))?;
     let alone = alone(&folders.state)?;
-    let lent = lent();
+    let lent = inherited();
     let lent = lent.map_err(|error| Stop::new(CANNOT_RUN, format!("taking what LISTEN_FDS passes on: {error}")))?;
     let runtime = runtime()?;
     let board = Board::new(config.domain.as_str());

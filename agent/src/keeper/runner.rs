@@ -13,7 +13,7 @@ use super::{Ended, Judgement, Keeper, Kept, Pace, Yields};
 use crate::{
     chance,
     fault::{Cure, Fault, jittered},
-    status::{Place, Shutdown, Spent},
+    status::{Reporter, Shutdown, Spent},
 };
 
 /// The longest pause before it is tried again.
@@ -26,7 +26,7 @@ const DEPART_AGAIN: Duration = Duration::from_secs(5);
 /// anew.
 pub async fn keep<K: Keeper>(
     mut keeper: K,
-    place: Place,
+    place: Reporter,
     yields: Yields<K::Held>,
     mut departing: watch::Receiver<Option<Shutdown>>,
 ) {
@@ -49,7 +49,7 @@ pub async fn keep<K: Keeper>(
 }
 
 /// Lets `keeper` do what it does when the host departs, again and again until it is done.
-async fn depart<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held>) {
+async fn depart<K: Keeper>(keeper: &mut K, place: &Reporter, yields: &Yields<K::Held>) {
     let mut tries = 0;
     while let Err(fault) = guarded(within(K::DEPARTS_WITHIN, "departing", keeper.depart())).await {
         tries += 1;
@@ -67,7 +67,7 @@ async fn until(departing: &mut watch::Receiver<Option<Shutdown>>, so: impl FnMut
     }
 }
 
-async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::Held>) {
+async fn keep_on<K: Keeper>(keeper: &mut K, place: &Reporter, yields: &Yields<K::Held>) {
     if let Some(held) = keeper.remembered().await {
         place.holds(&K::holding(&held));
         hold::<K>(held, place, yields);
@@ -123,7 +123,7 @@ async fn keep_on<K: Keeper>(keeper: &mut K, place: &Place, yields: &Yields<K::He
 }
 
 /// Yields what is held, and tells what the host is by that.
-fn hold<K: Keeper>(held: K::Held, place: &Place, yields: &Yields<K::Held>) {
+fn hold<K: Keeper>(held: K::Held, place: &Reporter, yields: &Yields<K::Held>) {
     if let Some((role, why)) = K::role(&held) {
         place.role(role, why);
     }
@@ -131,7 +131,7 @@ fn hold<K: Keeper>(held: K::Held, place: &Place, yields: &Yields<K::Held>) {
 }
 
 /// Tells of a round that failed for the `tries`th time in a row; the pause before the next one.
-fn failed(fault: &Fault, tries: u32, pace: Pace, place: &Place) -> Duration {
+fn failed(fault: &Fault, tries: u32, pace: Pace, place: &Reporter) -> Duration {
     let longest = if fault.cure == Cure::Retry { pace.longest_pause } else { Duration::MAX };
     let pause = fault.spread(fault.pause(tries).min(longest), chance::fraction());
     place.failed(fault, tries, pause);
@@ -141,7 +141,7 @@ fn failed(fault: &Fault, tries: u32, pace: Pace, place: &Place) -> Duration {
 /// Look, compare, correct, and look again; a correction that a second look does not find is a fault.
 async fn round<K: Keeper>(
     keeper: &mut K,
-    place: &Place,
+    place: &Reporter,
     yields: &Yields<K::Held>,
 ) -> Result<Judgement<K::Held, Infallible>, Fault> {
     if let Some(need) = keeper.lacks() {
@@ -170,7 +170,7 @@ async fn round<K: Keeper>(
     })
 }
 
-async fn look<K: Keeper>(keeper: &mut K, place: &Place) -> Result<Judgement<K::Held, K::Drift>, Fault> {
+async fn look<K: Keeper>(keeper: &mut K, place: &Reporter) -> Result<Judgement<K::Held, K::Drift>, Fault> {
     place.doing(Spent::Looking, "looking");
     place.moves_within(keeper.pace().observe);
     let seen = within(keeper.pace().observe, "looking", keeper.observe()).await?;
@@ -178,7 +178,7 @@ async fn look<K: Keeper>(keeper: &mut K, place: &Place) -> Result<Judgement<K::H
 }
 
 /// Puts how far a correction has come on the board, and never ends.
-async fn tell_progress(place: &Place, progress: Option<Kept<String>>) {
+async fn tell_progress(place: &Reporter, progress: Option<Kept<String>>) {
     if let Some(mut progress) = progress {
         while progress.changed().await.is_ok() {
             if let Some(told) = progress.borrow_and_update().clone() {

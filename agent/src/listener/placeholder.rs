@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// Whether this host has no certificate, and was seen to say that it waits for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub enum PlaceholderState {
     /// It has one, or may soon have.
     No,
     /// It says that it waits.
@@ -35,8 +35,8 @@ pub enum Waiting {
 }
 
 /// Whether `waiting` says that this host waits for its certificate.
-pub(crate) fn says_so(waiting: &Kept<Waiting>) -> bool {
-    *waiting.borrow() == Some(Waiting::Says)
+pub(crate) fn says_so(waiting: &Kept<PlaceholderState>) -> bool {
+    *waiting.borrow() == Some(PlaceholderState::Says)
 }
 
 /// Keeper of what a host without a certificate says.
@@ -70,9 +70,9 @@ impl Placeholder {
 }
 
 impl Keeper for Placeholder {
-    type Seen = Result<Waiting, Fault>;
+    type Seen = Result<PlaceholderState, Fault>;
     type Drift = std::convert::Infallible;
-    type Held = Waiting;
+    type Held = PlaceholderState;
     const PART: Part = Part::Placeholder;
     const NEEDS: &'static [Part] = &[Part::Certificate];
     // What a host says that has no certificate is seen of those that run.
@@ -92,7 +92,7 @@ impl Keeper for Placeholder {
         let waits = self.certificates.held.borrow_and_update().is_none() && failed;
         if !waits {
             self.said = false;
-            return Ok(Ok(Waiting::No));
+            return Ok(Ok(PlaceholderState::No));
         }
         if !self.said {
             if let Err(fault) = self.ask().await {
@@ -100,13 +100,13 @@ impl Keeper for Placeholder {
             }
             self.said = true;
         }
-        Ok(Ok(Waiting::Says))
+        Ok(Ok(PlaceholderState::Says))
     }
 
-    fn judge(&self, seen: Self::Seen) -> Judgement<Waiting, Self::Drift> {
+    fn judge(&self, seen: Self::Seen) -> Judgement<PlaceholderState, Self::Drift> {
         match seen {
             Ok(waiting) => Judgement::Kept(waiting),
-            Err(fault) => Judgement::Unseen { held: Waiting::No, fault },
+            Err(fault) => Judgement::Unseen { held: PlaceholderState::No, fault },
         }
     }
 
@@ -114,10 +114,10 @@ impl Keeper for Placeholder {
         match drift {}
     }
 
-    fn holding(held: &Waiting) -> String {
+    fn holding(held: &PlaceholderState) -> String {
         match held {
-            Waiting::No => "nothing to say".to_owned(),
-            Waiting::Says => "visitors are told that this host waits for its certificate".to_owned(),
+            PlaceholderState::No => "nothing to say".to_owned(),
+            PlaceholderState::Says => "visitors are told that this host waits for its certificate".to_owned(),
         }
     }
 

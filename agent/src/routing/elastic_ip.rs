@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Inputs, Route, all_name_servers_know,
+    Route, RoutingInputs, all_name_servers_know,
     last_refusal::LastRefusal,
-    plan::{Plan, Wanted},
+    plan::{DesiredRouting, RoutingPlan},
 };
 use crate::{
     aws::{
@@ -147,7 +147,7 @@ impl Route for MovingElasticIp {
     const ALONE: bool = true;
     const OWN_ADDRESS: bool = false;
 
-    async fn look(&mut self, names: &NameService, inputs: &Inputs) -> Result<AddressFound, Fault> {
+    async fn look(&mut self, names: &NameService, inputs: &RoutingInputs) -> Result<AddressFound, Fault> {
         // The claim after the address: what is then done about the address is done with a claim that is not older.
         let address = self.address(&inputs.aws).look().await?;
         let held = ClaimObject::new(&inputs.aws, &self.place).read().await?;
@@ -168,7 +168,7 @@ impl Route for MovingElasticIp {
 
     async fn heard(
         names: &NameService,
-        inputs: &Inputs,
+        inputs: &RoutingInputs,
         AddressFound { address, .. }: &AddressFound,
         claim: &Claim,
     ) -> Heard {
@@ -180,19 +180,19 @@ impl Route for MovingElasticIp {
         }
     }
 
-    fn plan(wanted: &Wanted<'_>, found: &AddressFound) -> Plan<AddressChange> {
+    fn plan(wanted: &DesiredRouting<'_>, found: &AddressFound) -> RoutingPlan<AddressChange> {
         let host = seen_at(found.address.ip, wanted.host);
-        let wanted = Wanted { host: &host, ..*wanted };
+        let wanted = DesiredRouting { host: &host, ..*wanted };
         let etag = found.held.as_ref().map(|(_, etag)| etag.clone());
         plan(&wanted, found.claim(), &found.address)
             .map(|moved| AddressChange { why: moved.why.clone(), what: What::Address(Box::new(moved), etag) })
     }
 
     /// The names are to lead to the address, but what keeps them from it is no reason to let go of it.
-    fn besides(wanted: &Wanted<'_>, found: &AddressFound) -> Result<Option<AddressChange>, Fault> {
+    fn besides(wanted: &DesiredRouting<'_>, found: &AddressFound) -> Result<Option<AddressChange>, Fault> {
         let (Some(read), Some(claim)) = (&found.records, found.claim()) else { return Ok(None) };
         let host = seen_at(found.address.ip, wanted.host);
-        let wanted = Wanted { host: &host, ..*wanted };
+        let wanted = DesiredRouting { host: &host, ..*wanted };
         let seen = read.as_ref().map_err(Clone::clone)?;
         let Some(steps) = records(&wanted, claim, seen)? else {
             return wanted.all_lead_here(seen).map(|()| None);
@@ -210,7 +210,7 @@ impl Route for MovingElasticIp {
         &mut self,
         aws: &Aws,
         names: &NameService,
-        wanted: &Wanted<'_>,
+        wanted: &DesiredRouting<'_>,
         AddressChange { why, what }: AddressChange,
     ) -> Result<(), Fault> {
         match what {
@@ -273,7 +273,7 @@ mod tests {
             let address = Association { ip, to: Some("i-me".to_owned()) };
             let found = AddressFound { held: Some((claim, "etag".to_owned())), address, records, refused };
             let wanted = wanted(&me, &names);
-            assert!(matches!(MovingElasticIp::plan(&wanted, &found), Plan::Leads(_)), "{what}: it is let go of");
+            assert!(matches!(MovingElasticIp::plan(&wanted, &found), RoutingPlan::Leads(_)), "{what}: it is let go of");
             let besides = MovingElasticIp::besides(&wanted, &found).map(|change| change.map(|change| change.why));
             assert_eq!(besides, expected, "{what}");
         }

@@ -15,9 +15,9 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::{
-    Inputs, Route, all_name_servers_know,
+    Route, RoutingInputs, all_name_servers_know,
     last_refusal::LastRefusal,
-    plan::{Plan, Wanted},
+    plan::{DesiredRouting, RoutingPlan},
 };
 use crate::{
     aws::{
@@ -176,7 +176,7 @@ impl Multivalue {
     async fn gone(
         &mut self,
         names: &NameService,
-        Inputs { aws, host, .. }: &Inputs,
+        RoutingInputs { aws, host, .. }: &RoutingInputs,
         ids: &[String],
         answers: &[Answer],
     ) -> Result<Gone, Fault> {
@@ -327,8 +327,8 @@ impl Route for Multivalue {
     const ALONE: bool = false;
     const OWN_ADDRESS: bool = true;
 
-    async fn look(&mut self, names: &NameService, inputs: &Inputs) -> Result<AnswersFound, Fault> {
-        let Inputs { aws, host, .. } = inputs;
+    async fn look(&mut self, names: &NameService, inputs: &RoutingInputs) -> Result<AnswersFound, Fault> {
+        let RoutingInputs { aws, host, .. } = inputs;
         let zone = zoned(names, aws).await?;
         self.recognise(host, &zone.answers);
         let listed = self.listed(aws, names).await;
@@ -350,12 +350,12 @@ impl Route for Multivalue {
         Some(claim)
     }
 
-    fn plan(wanted: &Wanted<'_>, found: &AnswersFound) -> Plan<AnswersChange> {
+    fn plan(wanted: &DesiredRouting<'_>, found: &AnswersFound) -> RoutingPlan<AnswersChange> {
         plan(wanted, &found.checks, &found.zone, &found.gone)
             .map(|batch| AnswersChange { why: batch.why, found: Box::new(found.clone()) })
     }
 
-    fn besides(wanted: &Wanted<'_>, found: &AnswersFound) -> Result<Option<AnswersChange>, Fault> {
+    fn besides(wanted: &DesiredRouting<'_>, found: &AnswersFound) -> Result<Option<AnswersChange>, Fault> {
         let why = if !found.unchecked(wanted.host).is_empty() {
             format!("adding a health check of {}", records::addresses(wanted.host).join(" and "))
         } else if !found.orphans.is_empty() {
@@ -373,13 +373,13 @@ impl Route for Multivalue {
         &mut self,
         aws: &Aws,
         names: &NameService,
-        wanted: &Wanted<'_>,
+        wanted: &DesiredRouting<'_>,
         AnswersChange { found, .. }: AnswersChange,
     ) -> Result<(), Fault> {
         let checks = HealthChecks::new(aws);
         self.make_checks(&checks, names, wanted.host, found.unchecked(wanted.host)).await;
         let mut unneeded: BTreeSet<String> = found.orphans.iter().cloned().collect();
-        if let Plan::Change(batch) = plan(wanted, &self.checks, &found.zone, &found.gone) {
+        if let RoutingPlan::Change(batch) = plan(wanted, &self.checks, &found.zone, &found.gone) {
             let zone = names.zone(aws)?;
             let changed = zone.change_many(&format!("spothost: {}", batch.why), &batch.steps).await?;
             all_name_servers_know(&zone, &batch.why, changed).await?;
@@ -453,7 +453,7 @@ mod tests {
                 blind: blind.cloned(),
             };
             let wanted = wanted(&me, &names);
-            assert!(matches!(Multivalue::plan(&wanted, &found), Plan::Leads(_)), "{what}: nobody is led here");
+            assert!(matches!(Multivalue::plan(&wanted, &found), RoutingPlan::Leads(_)), "{what}: nobody is led here");
             let besides = Multivalue::besides(&wanted, &found).map(|change| change.map(|change| change.why));
             assert_eq!(besides, expected.map(|why| why.map(str::to_owned)), "{what}");
         }

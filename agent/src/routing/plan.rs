@@ -16,7 +16,7 @@ use crate::{
 
 /// What should be, and what it is decided by beside what a route has found.
 #[derive(Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct DesiredRouting<'a> {
     /// The host that the names should lead to.
     pub(crate) host: &'a Host,
     /// The names, the canonical one first.
@@ -41,7 +41,7 @@ pub struct Wanted<'a> {
 
 /// What is to be done so that people are led here, by changes of the kind that a route has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Plan<C> {
+pub enum RoutingPlan<C> {
     /// Nothing: they are.
     Leads(RoutedHere),
     /// This.
@@ -54,20 +54,20 @@ pub enum Plan<C> {
     Refuse(Fault),
 }
 
-impl<C> Plan<C> {
+impl<C> RoutingPlan<C> {
     /// The same, with the change as `carried` has it.
-    pub(super) fn map<D>(self, carried: impl FnOnce(C) -> D) -> Plan<D> {
+    pub(super) fn map<D>(self, carried: impl FnOnce(C) -> D) -> RoutingPlan<D> {
         match self {
-            Plan::Leads(leads) => Plan::Leads(leads),
-            Plan::Change(change) => Plan::Change(carried(change)),
-            Plan::Wait(need) => Plan::Wait(need),
-            Plan::StandAside(claim) => Plan::StandAside(claim),
-            Plan::Refuse(fault) => Plan::Refuse(fault),
+            RoutingPlan::Leads(leads) => RoutingPlan::Leads(leads),
+            RoutingPlan::Change(change) => RoutingPlan::Change(carried(change)),
+            RoutingPlan::Wait(need) => RoutingPlan::Wait(need),
+            RoutingPlan::StandAside(claim) => RoutingPlan::StandAside(claim),
+            RoutingPlan::Refuse(fault) => RoutingPlan::Refuse(fault),
         }
     }
 }
 
-impl Wanted<'_> {
+impl DesiredRouting<'_> {
     /// What the host may do with what is claimed so.
     pub(super) fn takeover(&self, claim: Option<&Claim>) -> Takeover {
         if self.certified {
@@ -143,7 +143,7 @@ pub(super) fn why(claim: Option<&Claim>, takeover: Takeover, host: &Host, only_c
 ///
 /// # Errors
 /// What is in the way at the first name; at any, where nobody claims the names.
-pub(super) fn record_steps(wanted: &Wanted<'_>, seen: &[Records], claimed: bool) -> Result<Vec<Step>, Fault> {
+pub(super) fn record_steps(wanted: &DesiredRouting<'_>, seen: &[Records], claimed: bool) -> Result<Vec<Step>, Fault> {
     let v4 = wanted.host.ipv4.map(|ip| ip.to_string());
     let v6 = wanted.host.ipv6.map(|ip| ip.to_string());
     let mut steps = Vec::new();
@@ -168,8 +168,8 @@ fn record_step(name: &Name, kind: Kind, address: Option<&str>, there: Option<&Re
 
 /// What the tests of all routes plan for: a host with a certificate, where a claimant lives.
 #[cfg(test)]
-pub(super) fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> Wanted<'a> {
-    Wanted {
+pub(super) fn wanted<'a>(host: &'a Host, names: &'a [Name]) -> DesiredRouting<'a> {
+    DesiredRouting {
         host,
         names,
         ttl: 60,

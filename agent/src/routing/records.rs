@@ -3,8 +3,8 @@
 //! All names and the claim move in one transactional batch, so two hosts can never both have moved them.
 
 use super::{
-    Inputs, Route, all_name_servers_know,
-    plan::{Plan, Wanted},
+    Route, RoutingInputs, all_name_servers_know,
+    plan::{DesiredRouting, RoutingPlan},
 };
 use crate::{
     aws::{
@@ -33,7 +33,7 @@ impl Route for MovingRecords {
     const ALONE: bool = true;
     const OWN_ADDRESS: bool = true;
 
-    async fn look(&mut self, names: &NameService, inputs: &Inputs) -> Result<Vec<Records>, Fault> {
+    async fn look(&mut self, names: &NameService, inputs: &RoutingInputs) -> Result<Vec<Records>, Fault> {
         names.read(&names.zone(&inputs.aws)?).await
     }
 
@@ -43,11 +43,11 @@ impl Route for MovingRecords {
         Some(claim)
     }
 
-    fn plan(wanted: &Wanted<'_>, found: &Vec<Records>) -> Plan<ChangeBatch> {
+    fn plan(wanted: &DesiredRouting<'_>, found: &Vec<Records>) -> RoutingPlan<ChangeBatch> {
         plan(wanted, found)
     }
 
-    fn besides(wanted: &Wanted<'_>, found: &Vec<Records>) -> Result<Option<ChangeBatch>, Fault> {
+    fn besides(wanted: &DesiredRouting<'_>, found: &Vec<Records>) -> Result<Option<ChangeBatch>, Fault> {
         wanted.all_lead_here(found).map(|()| None)
     }
 
@@ -55,7 +55,7 @@ impl Route for MovingRecords {
         &mut self,
         aws: &Aws,
         names: &NameService,
-        _: &Wanted<'_>,
+        _: &DesiredRouting<'_>,
         change: ChangeBatch,
     ) -> Result<(), Fault> {
         let zone = names.zone(aws)?;

@@ -5,11 +5,11 @@ use crate::{
     fault::Fault,
     fleet::AtRest,
     keeper::Kept,
-    listener::{Answering, Waiting, says_so},
+    listener::{Answering, PlaceholderState, says_so},
 };
 
 /// What the routing keeper is built from.
-pub struct Sources {
+pub struct RoutingSources {
     /// The way to AWS.
     pub aws: Kept<Aws>,
     /// Who it is.
@@ -17,14 +17,14 @@ pub struct Sources {
     /// That it answers for the domain.
     pub answering: Kept<Answering>,
     /// That it has no certificate, and says so.
-    pub waiting: Kept<Waiting>,
+    pub waiting: Kept<PlaceholderState>,
     /// How many hosts the fleet has at rest, where no claim says it.
     pub at_rest: AtRest,
 }
 
 /// What these had yielded when a look began: all that is done about it goes by the same.
 #[derive(Clone)]
-pub struct Inputs {
+pub struct RoutingInputs {
     /// The way to AWS.
     pub(super) aws: Aws,
     /// Who this host is.
@@ -35,18 +35,18 @@ pub struct Inputs {
     pub(super) package: String,
 }
 
-impl Sources {
+impl RoutingSources {
     /// What they have yielded.
     ///
     /// # Errors
     /// Where the host or its region is not known yet.
-    pub(super) fn inputs(&self) -> Result<Inputs, Fault> {
+    pub(super) fn inputs(&self) -> Result<RoutingInputs, Fault> {
         let unknown = |what: &str| Fault::retry("looking where the names lead", format!("{what} is not known yet"));
         let aws = self.aws.borrow().clone().ok_or_else(|| unknown("the region"))?;
         let host = self.host.borrow().clone().ok_or_else(|| unknown("the host"))?;
         let answering = self.answering.borrow();
         let package = answering.as_ref().map(|answering| answering.release.clone()).unwrap_or_default();
-        Ok(Inputs { aws, host, certified: answering.is_some(), package })
+        Ok(RoutingInputs { aws, host, certified: answering.is_some(), package })
     }
 
     /// Whether this host answers for the domain, or says what it waits for before it can.
@@ -74,7 +74,7 @@ impl Sources {
 
     /// Resolves when one of them has yielded something else; never, where none can any more.
     pub(super) async fn changed(&mut self) {
-        let Sources { aws, host, answering, waiting, at_rest } = self;
+        let RoutingSources { aws, host, answering, waiting, at_rest } = self;
         tokio::select! {
             Ok(()) = answering.changed() => {}
             Ok(()) = host.changed() => {}
@@ -108,8 +108,8 @@ mod tests {
             (answers(), None, unplaced(), false, ["a public address", "the region of the host"]),
             (answers(), None, placed(), false, ["the region of the host"; 2]),
             (answers(), None, placed(), true, [""; 2]),
-            (None, Some(Waiting::No), placed(), true, ["this host to answer for the domain"; 2]),
-            (None, Some(Waiting::Says), placed(), true, [""; 2]),
+            (None, Some(PlaceholderState::No), placed(), true, ["this host to answer for the domain"; 2]),
+            (None, Some(PlaceholderState::Says), placed(), true, [""; 2]),
         ];
         for (answering, waiting, host, has_region, expected) in table {
             let what = format!("{answering:?}, {waiting:?}, {host:?}");

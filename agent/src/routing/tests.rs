@@ -15,7 +15,7 @@ use crate::{
     aws::{Host, host::tests::host, memory::Memory},
     claim::{RoutedHere, Takeover},
     fleet::{AtRest, FleetClient},
-    listener::{Answering, Waiting},
+    listener::{Answering, PlaceholderState},
 };
 
 /// What there is of the route, and what was done to it.
@@ -35,7 +35,7 @@ impl Route for OnlyAClaim {
     const ALONE: bool = true;
     const OWN_ADDRESS: bool = true;
 
-    async fn look(&mut self, _: &NameService, _: &Inputs) -> Result<Option<Claim>, Fault> {
+    async fn look(&mut self, _: &NameService, _: &RoutingInputs) -> Result<Option<Claim>, Fault> {
         let mut world = self.0.lock().expect("unpoisoned");
         world.looks += 1;
         Ok(world.claim.clone())
@@ -45,23 +45,29 @@ impl Route for OnlyAClaim {
         found.clone()
     }
 
-    async fn heard(_: &NameService, _: &Inputs, _: &Option<Claim>, _: &Claim) -> Heard {
+    async fn heard(_: &NameService, _: &RoutingInputs, _: &Option<Claim>, _: &Claim) -> Heard {
         Heard::Nothing
     }
 
-    fn plan(wanted: &Wanted<'_>, found: &Option<Claim>) -> Plan<String> {
+    fn plan(wanted: &DesiredRouting<'_>, found: &Option<Claim>) -> RoutingPlan<String> {
         match (wanted.takeover(found.as_ref()), found) {
-            (Takeover::StandAside, Some(claim)) => Plan::StandAside(claim.clone()),
-            (Takeover::Hold, Some(claim)) => Plan::Leads(wanted.held("here".to_owned(), claim)),
-            _ => Plan::Change(format!("package {:?}, certified: {}", wanted.package, wanted.certified)),
+            (Takeover::StandAside, Some(claim)) => RoutingPlan::StandAside(claim.clone()),
+            (Takeover::Hold, Some(claim)) => RoutingPlan::Leads(wanted.held("here".to_owned(), claim)),
+            _ => RoutingPlan::Change(format!("package {:?}, certified: {}", wanted.package, wanted.certified)),
         }
     }
 
-    fn besides(_: &Wanted<'_>, _: &Option<Claim>) -> Result<Option<String>, Fault> {
+    fn besides(_: &DesiredRouting<'_>, _: &Option<Claim>) -> Result<Option<String>, Fault> {
         Ok(None)
     }
 
-    async fn carry_out(&mut self, _: &Aws, _: &NameService, _: &Wanted<'_>, change: String) -> Result<(), Fault> {
+    async fn carry_out(
+        &mut self,
+        _: &Aws,
+        _: &NameService,
+        _: &DesiredRouting<'_>,
+        change: String,
+    ) -> Result<(), Fault> {
         self.0.lock().expect("unpoisoned").carried_out.push(change);
         Ok(())
     }
@@ -85,12 +91,12 @@ pub(super) struct Given {
     pub(super) aws: watch::Sender<Option<Aws>>,
     pub(super) host: watch::Sender<Option<Host>>,
     pub(super) answering: watch::Sender<Option<Answering>>,
-    pub(super) waiting: watch::Sender<Option<Waiting>>,
+    pub(super) waiting: watch::Sender<Option<PlaceholderState>>,
 }
 
 impl Given {
     /// Nothing yet; and what takes it.
-    pub(super) fn new() -> (Given, Sources) {
+    pub(super) fn new() -> (Given, RoutingSources) {
         let config = config();
         let (aws, from_aws) = watch::channel(None);
         let (host, from_host) = watch::channel(None);
@@ -98,7 +104,7 @@ impl Given {
         let (waiting, from_waiting) = watch::channel(None);
         let names = NameService::of(&config).expect("a zone");
         let fleets = FleetClient::new(&config, names, from_aws.clone(), from_host.clone());
-        let sources = Sources {
+        let sources = RoutingSources {
             aws: from_aws,
             host: from_host,
             answering: from_answering,

@@ -61,13 +61,13 @@ impl Board {
     }
 
     /// A place on the board for `part`, which needs `needs`.
-    pub fn place(&self, part: Part, needs: &[Part]) -> Place {
+    pub fn place(&self, part: Part, needs: &[Part]) -> Reporter {
         self.change(|status, _| {
             status.parts.retain(|p| p.part != part);
             status.parts.push(PartStatus::new(part, needs));
             status.parts.sort_by_key(|p| p.part);
         });
-        Place { board: self.clone(), part }
+        Reporter { board: self.clone(), part }
     }
 
     /// Says that the host goes.
@@ -138,12 +138,12 @@ impl Board {
 
 /// The place of one part on the board.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Reporter {
     board: Board,
     part: Part,
 }
 
-impl Place {
+impl Reporter {
     /// Which part this is.
     pub fn part(&self) -> Part {
         self.part

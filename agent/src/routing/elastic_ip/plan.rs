@@ -12,7 +12,7 @@ use crate::{
     fault::Fault,
     routing::{
         foreign::refuse_what_is_somebody_elses,
-        plan::{Plan, Wanted, record_steps, why},
+        plan::{DesiredRouting, RoutingPlan, record_steps, why},
     },
 };
 
@@ -33,35 +33,35 @@ pub(super) fn seen_at(ip: Ipv4Addr, host: &Host) -> Host {
 }
 
 /// Plans for `wanted`, whose host is [`seen_at`] the address.
-pub(super) fn plan(wanted: &Wanted<'_>, claim: Option<&Claim>, address: &Association) -> Plan<Move> {
+pub(super) fn plan(wanted: &DesiredRouting<'_>, claim: Option<&Claim>, address: &Association) -> RoutingPlan<Move> {
     let takeover = wanted.takeover(claim);
     if let (Takeover::StandAside, Some(claim)) = (takeover, claim) {
-        return Plan::StandAside(claim.clone());
+        return RoutingPlan::StandAside(claim.clone());
     }
     let here = address.to.as_ref() == Some(&wanted.host.instance);
     if let (Takeover::Take(TakeoverReason::Unclaimed), Some(other), false) = (takeover, &address.to, here)
         && let Some(fault) = somebody_elses(wanted, other)
     {
-        return Plan::Refuse(fault);
+        return RoutingPlan::Refuse(fault);
     }
     match claim {
         Some(claim) if takeover == Takeover::Hold && wanted.is_said_by(claim) => {
             if here {
-                return Plan::Leads(wanted.held(address.ip.to_string(), claim));
+                return RoutingPlan::Leads(wanted.held(address.ip.to_string(), claim));
             }
             let why = why(Some(claim), takeover, wanted.host, false);
-            Plan::Change(Move { why, claim: None, associate: true })
+            RoutingPlan::Change(Move { why, claim: None, associate: true })
         }
         _ => {
             let next = wanted.next(claim, takeover);
             let why = why(claim, takeover, wanted.host, here);
-            Plan::Change(Move { why, claim: Some(next), associate: !here })
+            RoutingPlan::Change(Move { why, claim: Some(next), associate: !here })
         }
     }
 }
 
 /// An address that leads to somebody and that nobody claims is somebody's, as a record is.
-fn somebody_elses(wanted: &Wanted<'_>, other: &str) -> Option<Fault> {
+fn somebody_elses(wanted: &DesiredRouting<'_>, other: &str) -> Option<Fault> {
     let said = format!("it leads to {other}, and nobody claims it");
     let doing = "leading the Elastic IP here";
     match (wanted.certified, wanted.adopt) {
@@ -79,7 +79,11 @@ fn somebody_elses(wanted: &Wanted<'_>, other: &str) -> Option<Fault> {
 ///
 /// # Errors
 /// What a person has to decide.
-pub(super) fn records(wanted: &Wanted<'_>, claim: &Claim, seen: &[Records]) -> Result<Option<Vec<Step>>, Fault> {
+pub(super) fn records(
+    wanted: &DesiredRouting<'_>,
+    claim: &Claim,
+    seen: &[Records],
+) -> Result<Option<Vec<Step>>, Fault> {
     let Some(domain) = wanted.names.first() else { return Ok(None) };
     let written = records::claim(domain, seen);
     let steps = record_steps(wanted, seen, matches!(written, Ok(Some(_))))?;
@@ -142,12 +146,12 @@ mod tests {
             ("mine, and here", Some(claimed("i-me", 5)), lives, led_to("i-me"), None),
         ];
         for (what, claim, claimant, address, expected) in table {
-            let planned = plan(&Wanted { claimant, ..wanted }, claim.as_ref(), &address);
+            let planned = plan(&DesiredRouting { claimant, ..wanted }, claim.as_ref(), &address);
             match (planned, expected) {
-                (Plan::Change(Move { claim, associate, .. }), Some(expected)) => {
+                (RoutingPlan::Change(Move { claim, associate, .. }), Some(expected)) => {
                     assert_eq!((claim, associate), expected, "{what}");
                 }
-                (Plan::Leads(leads), None) => assert_eq!((leads.to, leads.epoch), (IP.to_string(), 4), "{what}"),
+                (RoutingPlan::Leads(leads), None) => assert_eq!((leads.to, leads.epoch), (IP.to_string(), 4), "{what}"),
                 (planned, _) => panic!("{what}: {planned:?}"),
             }
         }
@@ -158,7 +162,7 @@ mod tests {
         let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
         for address in [led_to("i-z"), led_to("i-me"), led_to("")] {
             let planned = plan(&wanted(&me, &names), Some(&claimed("i-z", 9)), &address);
-            assert!(matches!(planned, Plan::StandAside(_)), "{planned:?}");
+            assert!(matches!(planned, RoutingPlan::StandAside(_)), "{planned:?}");
         }
     }
 
@@ -166,23 +170,23 @@ mod tests {
     fn address_that_leads_to_somebody_unclaimed_is_taken_only_where_that_is_allowed() {
         let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
         let planned = |adopt, certified| {
-            let wanted = Wanted { adopt, certified, ..wanted(&me, &names) };
+            let wanted = DesiredRouting { adopt, certified, ..wanted(&me, &names) };
             plan(&wanted, None, &led_to("eni-0theirs"))
         };
-        let Plan::Refuse(fault) = planned(false, true) else { panic!("taken") };
+        let RoutingPlan::Refuse(fault) = planned(false, true) else { panic!("taken") };
         assert!(fault.said.contains("leads to eni-0theirs"), "{fault}");
-        assert!(matches!(planned(true, true), Plan::Change(_)));
-        assert!(matches!(planned(true, false), Plan::Refuse(_)), "it would lead away from somebody");
+        assert!(matches!(planned(true, true), RoutingPlan::Change(_)));
+        assert!(matches!(planned(true, false), RoutingPlan::Refuse(_)), "it would lead away from somebody");
     }
 
     #[test]
     fn host_without_certificate_takes_an_address_that_leads_nowhere_and_says_that_it_waits() {
         let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
-        let uncertified = Wanted { certified: false, ..wanted(&me, &names) };
-        let Plan::Change(moved) = plan(&uncertified, None, &led_to("")) else { panic!("it is dark") };
+        let uncertified = DesiredRouting { certified: false, ..wanted(&me, &names) };
+        let RoutingPlan::Change(moved) = plan(&uncertified, None, &led_to("")) else { panic!("it is dark") };
         let claim = moved.claim.expect("a claim");
         assert!(claim.waiting && moved.associate);
-        let Plan::Change(later) = plan(&wanted(&me, &names), Some(&claim), &led_to("i-me")) else {
+        let RoutingPlan::Change(later) = plan(&wanted(&me, &names), Some(&claim), &led_to("i-me")) else {
             panic!("it says that it waits")
         };
         assert!(later.claim.is_some_and(|claim| !claim.waiting) && !later.associate);
@@ -208,6 +212,8 @@ mod tests {
 
         let fault = records(&wanted, &mine, std::slice::from_ref(&theirs)).expect_err("nobody claims it");
         assert!(fault.said.contains("leads to 192.0.2.1"), "{fault}");
-        assert!(records(&Wanted { adopt: true, ..wanted }, &mine, &[theirs]).is_ok_and(|steps| steps.is_some()));
+        assert!(
+            records(&DesiredRouting { adopt: true, ..wanted }, &mine, &[theirs]).is_ok_and(|steps| steps.is_some())
+        );
     }
 }

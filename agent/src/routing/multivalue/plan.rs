@@ -10,7 +10,7 @@ use crate::{
     place::Name,
     routing::{
         foreign::{free, refuse_what_is_somebody_elses},
-        plan::{Plan, Wanted},
+        plan::{DesiredRouting, RoutingPlan},
     },
 };
 
@@ -49,39 +49,39 @@ pub(super) struct Batch {
 
 /// Plans for `wanted`, whose own addresses have those `checks`. `gone` are hosts that are gone. It waits for its certificate
 /// where people are led to others, and stands aside for a host that moves simple records and has the right to it.
-pub(super) fn plan(wanted: &Wanted<'_>, checks: &Checks, seen: &Zoned, gone: &[String]) -> Plan<Batch> {
+pub(super) fn plan(wanted: &DesiredRouting<'_>, checks: &Checks, seen: &Zoned, gone: &[String]) -> RoutingPlan<Batch> {
     // Where hosts hold answers already, the names are theirs.
     let claimed = seen.answers.iter().any(|answer| is_instance_id(&answer.identifier));
     let free: Vec<Name> = match free(wanted.names, &seen.others, wanted.adopt, claimed) {
         Ok(names) => names.into_iter().cloned().collect(),
-        Err(fault) => return Plan::Refuse(fault),
+        Err(fault) => return RoutingPlan::Refuse(fault),
     };
-    let wanted = &Wanted { names: &free, ..*wanted };
+    let wanted = &DesiredRouting { names: &free, ..*wanted };
     let simple = simple(wanted, &seen.others);
     let alive = |answer: &&Answer| answer.identifier != wanted.host.instance && !gone.contains(&answer.identifier);
     if !wanted.certified && (!simple.is_empty() || seen.answers.iter().any(|answer| alive(&answer))) {
-        return Plan::Wait("a certificate: the names lead to other hosts, which serve".to_owned());
+        return RoutingPlan::Wait("a certificate: the names lead to other hosts, which serve".to_owned());
     }
     let cleared = match cleared(wanted, seen, &simple) {
         Ok(Cleared::By(steps)) => steps,
-        Ok(Cleared::NotYet(claim)) => return Plan::StandAside(*claim),
-        Err(fault) => return Plan::Refuse(fault),
+        Ok(Cleared::NotYet(claim)) => return RoutingPlan::StandAside(*claim),
+        Err(fault) => return RoutingPlan::Refuse(fault),
     };
     let own = own(wanted, checks, &seen.answers);
     let swept: Vec<_> = seen.answers.iter().filter(|answer| gone.contains(&answer.identifier)).cloned().collect();
     if cleared.is_empty() && own.is_empty() && swept.is_empty() {
         let to = records::addresses(wanted.host).join(" and ");
-        return Plan::Leads(RoutedHere { to, epoch: 0, target: None, asked_in: None });
+        return RoutingPlan::Leads(RoutedHere { to, epoch: 0, target: None, asked_in: None });
     }
     let why = why(wanted, !cleared.is_empty(), !own.is_empty(), &swept);
     // What is deleted comes first: a multivalue answer cannot stand beside a simple set.
     let cleared = cleared.into_iter().map(Many::Simple);
     let steps = cleared.chain(swept.into_iter().map(Many::Delete)).chain(own).collect();
-    Plan::Change(Batch { why, steps })
+    RoutingPlan::Change(Batch { why, steps })
 }
 
 /// Simple sets of addresses at the names.
-fn simple<'a>(wanted: &Wanted<'_>, others: &'a [Records]) -> Vec<&'a Records> {
+fn simple<'a>(wanted: &DesiredRouting<'_>, others: &'a [Records]) -> Vec<&'a Records> {
     let of_names = |set: &&Records| wanted.names.iter().any(|name| name.as_str() == set.name);
     others.iter().filter(of_names).filter(|set| set.is_address()).collect()
 }
@@ -96,7 +96,7 @@ enum Cleared {
 
 /// Simple records of hosts that move them are taken over by right, with their claim, so that those hosts stand aside; those
 /// of people only where that is allowed. What else people have made is never touched ([`crate::routing::foreign`]).
-fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records]) -> Result<Cleared, Fault> {
+fn cleared(wanted: &DesiredRouting<'_>, seen: &Zoned, simple: &[&Records]) -> Result<Cleared, Fault> {
     let claim = match wanted.names.first() {
         Some(domain) if !simple.is_empty() => records::claim(domain, &seen.others)?.map(|claim| (domain, claim)),
         _ => None,
@@ -120,7 +120,7 @@ fn cleared(wanted: &Wanted<'_>, seen: &Zoned, simple: &[&Records]) -> Result<Cle
 }
 
 /// What makes the host's own records be as they should.
-fn own(wanted: &Wanted<'_>, checks: &Checks, answers: &[Answer]) -> Vec<Many> {
+fn own(wanted: &DesiredRouting<'_>, checks: &Checks, answers: &[Answer]) -> Vec<Many> {
     let host = wanted.host;
     let addresses = [(Kind::A, host.ipv4.map(|ip| ip.to_string())), (Kind::Aaaa, host.ipv6.map(|ip| ip.to_string()))];
     let mut steps = Vec::new();
@@ -148,7 +148,7 @@ fn own(wanted: &Wanted<'_>, checks: &Checks, answers: &[Answer]) -> Vec<Many> {
     steps
 }
 
-fn why(wanted: &Wanted<'_>, in_place: bool, own: bool, swept: &[Answer]) -> String {
+fn why(wanted: &DesiredRouting<'_>, in_place: bool, own: bool, swept: &[Answer]) -> String {
     let to = records::addresses(wanted.host).join(" and ");
     let leading = own.then(|| format!("leading the names to {to} as well"));
     let in_place = in_place.then(|| "in the place of simple records".to_owned());
@@ -208,8 +208,8 @@ mod tests {
         Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
-    fn leads() -> Plan<Batch> {
-        Plan::Leads(RoutedHere { to: "192.0.2.7".into(), epoch: 0, target: None, asked_in: None })
+    fn leads() -> RoutingPlan<Batch> {
+        RoutingPlan::Leads(RoutedHere { to: "192.0.2.7".into(), epoch: 0, target: None, asked_in: None })
     }
 
     fn checks() -> Checks {
@@ -220,14 +220,14 @@ mod tests {
         Zoned { answers, others }
     }
 
-    fn planned(seen: &Zoned, gone: &[&str]) -> Plan<Batch> {
+    fn planned(seen: &Zoned, gone: &[&str]) -> RoutingPlan<Batch> {
         let gone: Vec<_> = gone.iter().map(|id| (*id).to_owned()).collect();
         plan(&wanted(&host("i-me", 5), &names()), &checks(), seen, &gone)
     }
 
-    fn steps(plan: Plan<Batch>) -> Vec<Many> {
+    fn steps(plan: RoutingPlan<Batch>) -> Vec<Many> {
         match plan {
-            Plan::Change(batch) => batch.steps,
+            RoutingPlan::Change(batch) => batch.steps,
             other => panic!("{other:?} is no change"),
         }
     }
@@ -265,10 +265,10 @@ mod tests {
     #[test]
     fn simple_records_of_people_are_replaced_only_where_that_is_allowed() {
         let theirs = seen(Vec::new(), vec![simple("www.example.org", Kind::A, &["198.51.100.1"])]);
-        let Plan::Refuse(fault) = planned(&theirs, &[]) else { panic!("taken") };
+        let RoutingPlan::Refuse(fault) = planned(&theirs, &[]) else { panic!("taken") };
         assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
         let (me, names) = (host("i-me", 5), names());
-        let adopting = Wanted { adopt: true, ..wanted(&me, &names) };
+        let adopting = DesiredRouting { adopt: true, ..wanted(&me, &names) };
         let steps = steps(plan(&adopting, &checks(), &theirs, &[]));
         assert_eq!(steps[0], Many::Simple(Step::Delete(theirs.others[0].clone())), "first, or it is refused");
         assert_eq!(steps.len(), 3);
@@ -287,7 +287,7 @@ mod tests {
         let expected =
             [Step::Delete(older.others[0].clone()), Step::Create(written), Step::Delete(older.others[1].clone())];
         assert_eq!(steps[..3], expected.map(Many::Simple));
-        assert!(matches!(planned(&claimed("i-z", 9), &[]), Plan::StandAside(_)), "a younger one holds them");
+        assert!(matches!(planned(&claimed("i-z", 9), &[]), RoutingPlan::StandAside(_)), "a younger one holds them");
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
         let of_the_site = Records { name: "www.example.org".into(), ..cname() };
         for (answers, other) in [(Vec::new(), cname()), (vec![another], of_the_site)] {
             let planned = planned(&seen(answers, vec![other]), &[]);
-            assert!(matches!(planned, Plan::Refuse(_)), "{planned:?}");
+            assert!(matches!(planned, RoutingPlan::Refuse(_)), "{planned:?}");
         }
     }
 
@@ -333,14 +333,14 @@ mod tests {
         let by_hand = answer("example.org", "blue", "198.51.100.2");
         for (record, refused, deleted, reason) in table {
             for (adopt, refused) in [(false, refused.0), (true, refused.1)] {
-                let adopting = Wanted { adopt, ..wanted(&me, &names) };
+                let adopting = DesiredRouting { adopt, ..wanted(&me, &names) };
                 let seen = seen(vec![by_hand.clone()], vec![record.clone()]);
                 match plan(&adopting, &checks(), &seen, &[]) {
-                    Plan::Refuse(fault) => {
+                    RoutingPlan::Refuse(fault) => {
                         assert!(refused && fault.said.contains(reason), "{record:?}, adopt: {adopt}: {fault}");
                         assert!(fault.remedy.is_some(), "{fault}");
                     }
-                    Plan::Change(Batch { steps, .. }) => {
+                    RoutingPlan::Change(Batch { steps, .. }) => {
                         assert!(!refused, "{record:?} is taken, adopt: {adopt}");
                         let delete = Many::Simple(Step::Delete(record.clone()));
                         assert_eq!(steps.contains(&delete), deleted, "{record:?}: {steps:?}");
@@ -350,11 +350,11 @@ mod tests {
                 }
             }
             // Before there is a certificate nothing is taken at all.
-            let adopting = Wanted { adopt: true, certified: false, ..wanted(&me, &names) };
+            let adopting = DesiredRouting { adopt: true, certified: false, ..wanted(&me, &names) };
             let seen = seen(Vec::new(), vec![record.clone()]);
             match plan(&adopting, &checks(), &seen, &[]) {
-                Plan::Refuse(_) | Plan::Wait(_) => {}
-                Plan::Change(_) if record.kind == Kind::Https => {}
+                RoutingPlan::Refuse(_) | RoutingPlan::Wait(_) => {}
+                RoutingPlan::Change(_) if record.kind == Kind::Https => {}
                 other => panic!("{record:?}: {other:?}"),
             }
         }
@@ -369,15 +369,15 @@ mod tests {
     #[test]
     fn host_without_certificate_is_led_to_only_where_no_other_is() {
         let (me, names) = (host("i-me", 5), names());
-        let uncertified = Wanted { certified: false, ..wanted(&me, &names) };
+        let uncertified = DesiredRouting { certified: false, ..wanted(&me, &names) };
         let planned = |seen: &Zoned, gone: &[String]| plan(&uncertified, &checks(), seen, gone);
-        assert!(matches!(planned(&seen(Vec::new(), Vec::new()), &[]), Plan::Change(_)));
+        assert!(matches!(planned(&seen(Vec::new(), Vec::new()), &[]), RoutingPlan::Change(_)));
         assert_eq!(planned(&seen(of("i-me", "192.0.2.7"), Vec::new()), &[]), leads());
         let others = seen(of("i-a", "192.0.2.1"), Vec::new());
-        assert!(matches!(planned(&others, &[]), Plan::Wait(_)));
-        assert!(matches!(planned(&others, &["i-a".to_owned()]), Plan::Change(_)));
+        assert!(matches!(planned(&others, &[]), RoutingPlan::Wait(_)));
+        assert!(matches!(planned(&others, &["i-a".to_owned()]), RoutingPlan::Change(_)));
         let people = seen(Vec::new(), vec![simple("example.org", Kind::A, &["198.51.100.1"])]);
-        assert!(matches!(planned(&people, &[]), Plan::Wait(_)));
+        assert!(matches!(planned(&people, &[]), RoutingPlan::Wait(_)));
     }
 
     #[test]

@@ -13,25 +13,25 @@ use crate::{
     place::Name,
     routing::{
         foreign::{in_the_way, refuse_what_is_somebody_elses},
-        plan::{Plan, Wanted, record_steps, why},
+        plan::{DesiredRouting, RoutingPlan, record_steps, why},
     },
 };
 
 /// Plans for `wanted`, with what the zone holds at the names and at the claim.
-pub(crate) fn plan(wanted: &Wanted<'_>, seen: &[Records]) -> Plan<ChangeBatch> {
+pub(crate) fn plan(wanted: &DesiredRouting<'_>, seen: &[Records]) -> RoutingPlan<ChangeBatch> {
     let planned = wanted.names.first().map_or_else(
         || Err(Fault::operator("planning records", "no name", "name a `domain`")),
         |domain| planned(wanted, domain, seen),
     );
-    planned.unwrap_or_else(Plan::Refuse)
+    planned.unwrap_or_else(RoutingPlan::Refuse)
 }
 
-fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records]) -> Result<Plan<ChangeBatch>, Fault> {
+fn planned(wanted: &DesiredRouting<'_>, domain: &Name, seen: &[Records]) -> Result<RoutingPlan<ChangeBatch>, Fault> {
     let claim = claim(domain, seen)?;
     let (claim, written) = claim.map_or((None, None), |(claim, written)| (Some(claim), Some(written)));
     let takeover = wanted.takeover(claim.as_ref());
     if let (Takeover::StandAside, Some(claim)) = (takeover, &claim) {
-        return Ok(Plan::StandAside(claim.clone()));
+        return Ok(RoutingPlan::StandAside(claim.clone()));
     }
     let steps = record_steps(wanted, seen, claim.is_some())?;
     if takeover == Takeover::Take(TakeoverReason::Unclaimed) {
@@ -41,12 +41,12 @@ fn planned(wanted: &Wanted<'_>, domain: &Name, seen: &[Records]) -> Result<Plan<
     if let (Takeover::Hold, Some(claim), true) = (takeover, &claim, steps.is_empty())
         && wanted.is_said_by(claim)
     {
-        return Ok(Plan::Leads(wanted.held(addresses(wanted.host).join(" and "), claim)));
+        return Ok(RoutingPlan::Leads(wanted.held(addresses(wanted.host).join(" and "), claim)));
     }
     let next = wanted.next(claim.as_ref(), takeover);
     let why = why(claim.as_ref(), takeover, wanted.host, steps.is_empty());
     let steps = fence(domain, written, &next, wanted.ttl).into_iter().chain(steps).collect();
-    Ok(Plan::Change(ChangeBatch { why, steps }))
+    Ok(RoutingPlan::Change(ChangeBatch { why, steps }))
 }
 
 /// The batch that removes what leads to a host which holds the names; none where another has followed, or the records are
@@ -104,13 +104,13 @@ mod tests {
         vec![set("www.example.org", Kind::A, &[address]), set("example.org", Kind::A, &[address])]
     }
 
-    fn planned(host: &Host, seen: &[Records]) -> Plan<ChangeBatch> {
+    fn planned(host: &Host, seen: &[Records]) -> RoutingPlan<ChangeBatch> {
         plan(&wanted(host, &names()), seen)
     }
 
     fn steps(host: &Host, seen: &[Records]) -> Vec<Step> {
         match planned(host, seen) {
-            Plan::Change(change) => change.steps,
+            RoutingPlan::Change(change) => change.steps,
             other => panic!("{other:?} is no change"),
         }
     }
@@ -129,7 +129,7 @@ mod tests {
         let mut seen = both("192.0.2.7");
         seen.push(claim("i-me", 5, 4));
         let leads = RoutedHere { to: "192.0.2.7".into(), epoch: 4, target: None, asked_in: None };
-        assert_eq!(planned(&host("i-me", 5), &seen), Plan::Leads(leads));
+        assert_eq!(planned(&host("i-me", 5), &seen), RoutingPlan::Leads(leads));
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn younger_host_is_stood_aside_for_whatever_the_records_say() {
         for seen in [vec![claim("i-new", 9, 4)], [both("192.0.2.7"), vec![claim("i-new", 9, 4)]].concat()] {
-            let Plan::StandAside(claim) = planned(&host("i-me", 5), &seen) else { panic!("taken") };
+            let RoutingPlan::StandAside(claim) = planned(&host("i-me", 5), &seen) else { panic!("taken") };
             assert_eq!(claim.instance, "i-new");
         }
     }
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn younger_host_that_is_gone_is_succeeded_like_an_older_one() {
         let (me, seen) = (host("i-me", 5), [claim("i-new", 9, 4)]);
-        let planned = plan(&Wanted { claimant: Liveness::Gone, ..wanted(&me, &names()) }, &seen);
-        let Plan::Change(change) = planned else { panic!("{planned:?}") };
+        let planned = plan(&DesiredRouting { claimant: Liveness::Gone, ..wanted(&me, &names()) }, &seen);
+        let RoutingPlan::Change(change) = planned else { panic!("{planned:?}") };
         let over = Claim { over: Some("i-new".into()), ..Claim::of(&me, 5) };
         let over = set("_spothost.www.example.org", Kind::Txt, &[&over.value()]);
         assert_eq!(change.steps[..2], [Step::Delete(claim("i-new", 9, 4)), Step::Create(over)]);
@@ -162,24 +162,24 @@ mod tests {
     #[test]
     fn records_that_nobody_claims_are_adopted_only_where_that_is_allowed() {
         let (me, names, theirs) = (host("i-me", 5), names(), both("198.51.100.1"));
-        let Plan::Refuse(fault) = planned(&me, &theirs) else { panic!("taken") };
+        let RoutingPlan::Refuse(fault) = planned(&me, &theirs) else { panic!("taken") };
         assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
         assert!(fault.remedy.as_ref().is_some_and(|remedy| remedy.contains("adopt = true")), "{fault}");
-        let adopted = plan(&Wanted { adopt: true, ..wanted(&me, &names) }, &theirs);
-        assert!(matches!(adopted, Plan::Change(_)), "{adopted:?}");
+        let adopted = plan(&DesiredRouting { adopt: true, ..wanted(&me, &names) }, &theirs);
+        assert!(matches!(adopted, RoutingPlan::Change(_)), "{adopted:?}");
         // Its own records without their claim are no stranger's.
-        assert!(matches!(planned(&me, &both("192.0.2.7")), Plan::Change(_)));
+        assert!(matches!(planned(&me, &both("192.0.2.7")), RoutingPlan::Change(_)));
     }
 
     #[test]
     fn host_without_certificate_claims_only_an_empty_place_and_says_that_it_waits() {
         let (me, names) = (host("i-me", 5), names());
         let planned = |adopt, seen: &[Records], claimant| {
-            plan(&Wanted { adopt, claimant, certified: false, ..wanted(&me, &names) }, seen)
+            plan(&DesiredRouting { adopt, claimant, certified: false, ..wanted(&me, &names) }, seen)
         };
         let waiting =
             set("_spothost.www.example.org", Kind::Txt, &[&Claim { waiting: true, ..Claim::of(&me, 1) }.value()]);
-        let Plan::Change(change) = planned(false, &[], Liveness::Lives) else { panic!("it is dark") };
+        let RoutingPlan::Change(change) = planned(false, &[], Liveness::Lives) else { panic!("it is dark") };
         let expected: Vec<_> = std::iter::once(Step::Create(waiting.clone()))
             .chain(both("192.0.2.7").into_iter().map(Step::Upsert))
             .collect();
@@ -187,26 +187,28 @@ mod tests {
 
         // It holds that, and no more; with its certificate it says that it waits no longer.
         let mine = [both("192.0.2.7"), vec![waiting.clone()]].concat();
-        assert!(matches!(planned(false, &mine, Liveness::Lives), Plan::Leads(_)));
+        assert!(matches!(planned(false, &mine, Liveness::Lives), RoutingPlan::Leads(_)));
         assert_eq!(steps(&me, &mine), [Step::Delete(waiting.clone()), Step::Create(claim("i-me", 5, 2))]);
         // One that has lost its certificate says so, for others to follow.
         let lost = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
-        let Plan::Change(change) = planned(false, &lost, Liveness::Lives) else { panic!("it does not say so") };
+        let RoutingPlan::Change(change) = planned(false, &lost, Liveness::Lives) else { panic!("it does not say so") };
         assert!(matches!(&change.steps[1], Step::Create(set) if set.values[0].contains(" waiting")), "{change:?}");
 
         // Whoever has a certificate follows at once, also the older host.
         let theirs = [both("192.0.2.7"), vec![waiting]].concat();
-        let Plan::Change(change) = plan(&wanted(&host("i-old", 1), &names), &theirs) else {
+        let RoutingPlan::Change(change) = plan(&wanted(&host("i-old", 1), &names), &theirs) else {
             panic!("it stands aside for one that cannot serve")
         };
         assert!(change.why.contains("waits for its certificate"), "{}", change.why);
 
         // Where somebody may be led already nothing is taken: a living claimant, or records of people.
         let claimed = [both("192.0.2.1"), vec![claim("i-old", 1, 4)]].concat();
-        assert!(matches!(planned(false, &claimed, Liveness::Lives), Plan::StandAside(_)));
-        assert!(matches!(planned(false, &claimed, Liveness::Gone), Plan::Change(_)));
+        assert!(matches!(planned(false, &claimed, Liveness::Lives), RoutingPlan::StandAside(_)));
+        assert!(matches!(planned(false, &claimed, Liveness::Gone), RoutingPlan::Change(_)));
         for (adopt, reason) in [(false, "nobody claims it"), (true, "no certificate yet")] {
-            let Plan::Refuse(fault) = planned(adopt, &both("198.51.100.1"), Liveness::Lives) else { panic!("taken") };
+            let RoutingPlan::Refuse(fault) = planned(adopt, &both("198.51.100.1"), Liveness::Lives) else {
+                panic!("taken")
+            };
             assert!(fault.said.contains(reason), "{fault}");
         }
     }
@@ -256,17 +258,17 @@ mod tests {
     fn what_the_fleet_has_at_rest_is_noted_once_and_handed_on() {
         let (me, names) = (host("i-me", 5), names());
         let mine = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
-        let knowing = Wanted { target: Some(1), ..wanted(&me, &names) };
+        let knowing = DesiredRouting { target: Some(1), ..wanted(&me, &names) };
         let noted =
             set("_spothost.www.example.org", Kind::Txt, &[&Claim { target: Some(1), ..Claim::of(&me, 5) }.value()]);
         let planned = plan(&knowing, &mine);
-        let Plan::Change(change) = planned else { panic!("{planned:?}") };
+        let RoutingPlan::Change(change) = planned else { panic!("{planned:?}") };
         assert_eq!(change.steps, [Step::Delete(claim("i-me", 5, 4)), Step::Create(noted.clone())]);
 
         // Another value found later, by this host or a successor, does not change it.
         let next = host("i-next", 9);
-        let later = Wanted { target: Some(2), ..wanted(&next, &names) };
-        let Plan::Change(change) = plan(&later, &[noted]) else { panic!("it stands aside") };
+        let later = DesiredRouting { target: Some(2), ..wanted(&next, &names) };
+        let RoutingPlan::Change(change) = plan(&later, &[noted]) else { panic!("it stands aside") };
         let Step::Create(created) = &change.steps[1] else { panic!("{change:?}") };
         assert_eq!(Claim::parse(&created.values[0]).map(|claim| claim.target), Ok(Some(1)));
     }
@@ -278,8 +280,8 @@ mod tests {
         let theirs = Claim { target: Some(2), ..Claim::of(&elsewhere, 4) };
         let theirs = set("_spothost.www.example.org", Kind::Txt, &[&theirs.value()]);
         let written = |host: &Host, target, seen: &[Records]| {
-            let wanted = Wanted { target, claimant: Liveness::Gone, ..wanted(host, &names) };
-            let Plan::Change(change) = plan(&wanted, seen) else { panic!("it stands aside") };
+            let wanted = DesiredRouting { target, claimant: Liveness::Gone, ..wanted(host, &names) };
+            let RoutingPlan::Change(change) = plan(&wanted, seen) else { panic!("it stands aside") };
             let created = change.steps.iter().find_map(|step| match step {
                 Step::Create(set) => Some(set.clone()),
                 _ => None,
@@ -309,7 +311,8 @@ mod tests {
 
     #[test]
     fn hosts_launched_in_the_same_instant_agree_who_is_the_younger() {
-        let taken = |me: &str, other: &str| matches!(planned(&host(me, 5), &[claim(other, 5, 1)]), Plan::Change(_));
+        let taken =
+            |me: &str, other: &str| matches!(planned(&host(me, 5), &[claim(other, 5, 1)]), RoutingPlan::Change(_));
         assert!(taken("i-b", "i-a") && !taken("i-a", "i-b"));
     }
 
@@ -348,12 +351,14 @@ mod tests {
             (set("_spothost.www.example.org", Kind::Cname, &["txt.example.net"]), "a CNAME, which leads to txt"),
         ];
         for (record, reason) in table {
-            let Plan::Refuse(fault) = planned(&host("i-me", 5), &[record]) else { panic!("{reason} is not refused") };
+            let RoutingPlan::Refuse(fault) = planned(&host("i-me", 5), &[record]) else {
+                panic!("{reason} is not refused")
+            };
             assert!(fault.said.contains(reason), "{fault} does not say {reason}");
         }
         // Addresses there are nobody's business, and a health check on the claim is deleted with it.
         let beside = [set("_spothost.www.example.org", Kind::A, &["192.0.2.9"])];
-        assert!(matches!(planned(&host("i-me", 5), &beside), Plan::Change(_)));
+        assert!(matches!(planned(&host("i-me", 5), &beside), RoutingPlan::Change(_)));
         let checked = Records { check: Some("c1".into()), ..claim("i-old", 1, 4) };
         assert_eq!(steps(&host("i-me", 5), std::slice::from_ref(&checked))[0], Step::Delete(checked));
     }
@@ -379,7 +384,7 @@ mod tests {
     }
 
     /// What becomes of `set`, and what is said.
-    fn becomes(planned: &Plan<ChangeBatch>, set: &Records, adopt: bool) -> (Becomes, String) {
+    fn becomes(planned: &RoutingPlan<ChangeBatch>, set: &Records, adopt: bool) -> (Becomes, String) {
         let at = |step: &Step, name: &str| match step {
             Step::Delete(one) | Step::Upsert(one) | Step::Create(one) => one.name == name,
         };
@@ -388,17 +393,17 @@ mod tests {
             Step::Create(_) => false,
         };
         match planned {
-            Plan::Refuse(fault) if fault.cure == Cure::Operator => (Becomes::LeftAlone, fault.to_string()),
-            Plan::Refuse(fault) => (Becomes::LeftForNow, fault.to_string()),
-            Plan::Change(change) if change.steps.iter().any(touched) => (Becomes::Taken, String::new()),
-            Plan::Change(change) if !change.steps.iter().any(|step| at(step, &set.name)) => {
+            RoutingPlan::Refuse(fault) if fault.cure == Cure::Operator => (Becomes::LeftAlone, fault.to_string()),
+            RoutingPlan::Refuse(fault) => (Becomes::LeftForNow, fault.to_string()),
+            RoutingPlan::Change(change) if change.steps.iter().any(touched) => (Becomes::Taken, String::new()),
+            RoutingPlan::Change(change) if !change.steps.iter().any(|step| at(step, &set.name)) => {
                 let fault =
                     left_out(&names(), std::slice::from_ref(set), adopt).expect("a name that is left out is told");
                 (Becomes::LeftOut, fault.to_string())
             }
-            Plan::Change(_) | Plan::Leads(_) => (Becomes::Beside, String::new()),
-            Plan::StandAside(claim) => panic!("stands aside for {claim}"),
-            Plan::Wait(need) => panic!("waits for {need}"),
+            RoutingPlan::Change(_) | RoutingPlan::Leads(_) => (Becomes::Beside, String::new()),
+            RoutingPlan::StandAside(claim) => panic!("stands aside for {claim}"),
+            RoutingPlan::Wait(need) => panic!("waits for {need}"),
         }
     }
 
@@ -455,7 +460,7 @@ mod tests {
                 .into_iter()
                 .chain([(true, false, &claimed[..]), (true, true, &claimed[..])]);
             for ((certified, adopt, seen), expected) in ways.zip(expected) {
-                let wanted = Wanted { adopt, certified, claimant: Liveness::Gone, ..wanted(&me, &names) };
+                let wanted = DesiredRouting { adopt, certified, claimant: Liveness::Gone, ..wanted(&me, &names) };
                 let (is, said) = becomes(&plan(&wanted, seen), &record, adopt);
                 let what = format!("{record:?}, certified: {certified}, adopt: {adopt}, of {}", seen.len());
                 assert_eq!(is, expected, "{what}: {said}");

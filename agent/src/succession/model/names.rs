@@ -12,7 +12,7 @@ use crate::{
     },
     claim::{Claim, Liveness, RoutedElsewhere, Routing, could_know, records::claim},
     routing::{
-        plan::{Plan, Wanted},
+        plan::{DesiredRouting, RoutingPlan},
         records::plan::plan,
     },
 };
@@ -79,7 +79,7 @@ impl World {
         let (liveness, answers) = self.liveness(number, seen.as_ref(), answers);
         let (names, flaw, seed) = (self.zone.names.clone(), self.flaw, self.seed);
         let host = self.host(number);
-        let wanted = Wanted {
+        let wanted = DesiredRouting {
             host: &host.facts,
             names: &names,
             ttl: u32::try_from(TTL).expect("a minute"),
@@ -94,7 +94,7 @@ impl World {
         let held = host.claimant.held.is_some();
         let elsewhere = |claim| Routing::Elsewhere(Box::new(RoutedElsewhere { claim, held, answers }));
         match plan(&wanted, records) {
-            Plan::Change(change) => {
+            RoutingPlan::Change(change) => {
                 if let Some(claim) = seen.filter(|claim| held && claim.instance != host.facts.instance) {
                     host.leads = Some(elsewhere(claim));
                 }
@@ -102,10 +102,10 @@ impl World {
                 self.say(|| format!("i-{number:04} sends: {}", change.why));
                 return self.dice.u64(1..4);
             }
-            Plan::Leads(leads) => host.leads = Some(Routing::Here(leads)),
-            Plan::Wait(need) => panic!("seed {seed}: waits for {need}"),
-            Plan::StandAside(claim) => host.leads = Some(elsewhere(claim)),
-            Plan::Refuse(fault) => panic!("seed {seed}: {fault}"),
+            RoutingPlan::Leads(leads) => host.leads = Some(Routing::Here(leads)),
+            RoutingPlan::Wait(need) => panic!("seed {seed}: waits for {need}"),
+            RoutingPlan::StandAside(claim) => host.leads = Some(elsewhere(claim)),
+            RoutingPlan::Refuse(fault) => panic!("seed {seed}: {fault}"),
         }
         if lower { 1 } else { self.look() }
     }

@@ -12,7 +12,7 @@ use listenfd::ListenFd;
 ///
 /// # Errors
 /// When one of them is no TCP socket.
-pub fn lent() -> io::Result<Vec<TcpListener>> {
+pub fn inherited() -> io::Result<Vec<TcpListener>> {
     let mut passed = ListenFd::from_env();
     let each = 0..passed.len();
     each.filter_map(|index| passed.take_tcp_listener(index).transpose()).collect()
