@@ -304,7 +304,7 @@ impl Certificates {
 }
 
 impl Keeper for Certificates {
-    type Seen = Seen;
+    type Observation = Seen;
     type Drift = Drift;
     type Held = Certificate;
     const PART: Part = Part::Certificate;

@@ -225,7 +225,7 @@ pub(crate) fn by_our_clock(time: OffsetDateTime, ahead: Option<time::Duration>, 
 }
 
 impl Keeper for Departure {
-    type Seen = DepartureObservation;
+    type Observation = DepartureObservation;
     type Drift = DepartureDrift;
     type Held = Interruption;
     const PART: Part = Part::Departure;

@@ -31,7 +31,7 @@ impl Facts {
 }
 
 impl Keeper for Facts {
-    type Seen = Host;
+    type Observation = Host;
     type Drift = std::convert::Infallible;
     type Held = Host;
     const PART: Part = Part::Host;

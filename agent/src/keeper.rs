@@ -24,7 +24,7 @@ use crate::{
 /// The owner of one resource.
 pub trait Keeper: Send + 'static {
     /// What a look finds.
-    type Seen: Send;
+    type Observation: Send;
     /// What is to be corrected.
     type Drift: Send;
     /// What is held once all is as it should be.
@@ -46,10 +46,10 @@ pub trait Keeper: Send + 'static {
     fn pace(&self) -> Pace;
 
     /// Looks, and changes nothing outside.
-    fn observe(&mut self) -> impl Future<Output = Result<Self::Seen, Fault>> + Send;
+    fn observe(&mut self) -> impl Future<Output = Result<Self::Observation, Fault>> + Send;
 
     /// Compares what was seen with what should be. Pure.
-    fn judge(&self, seen: Self::Seen) -> Judgement<Self::Held, Self::Drift>;
+    fn judge(&self, seen: Self::Observation) -> Judgement<Self::Held, Self::Drift>;
 
     /// Removes the drift. Safe to repeat, also by the next host after this one died in the middle of it.
     fn converge(&mut self, drift: Self::Drift) -> impl Future<Output = Result<(), Fault>> + Send;

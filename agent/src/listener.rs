@@ -147,7 +147,7 @@ impl Listener {
 }
 
 impl Keeper for Listener {
-    type Seen = ListenerObservation;
+    type Observation = ListenerObservation;
     type Drift = Swap;
     type Held = Answering;
     const PART: Part = Part::Listener;

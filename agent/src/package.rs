@@ -372,7 +372,7 @@ impl Packages {
 }
 
 impl Keeper for Packages {
-    type Seen = Seen;
+    type Observation = Seen;
     type Drift = Drift;
     type Held = Package;
     const PART: Part = Part::Package;

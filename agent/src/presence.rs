@@ -106,7 +106,7 @@ impl Presence {
 }
 
 impl Keeper for Presence {
-    type Seen = PresenceObservation;
+    type Observation = PresenceObservation;
     type Drift = Box<HostDocument>;
     type Held = PresenceReport;
     const PART: Part = Part::Presence;

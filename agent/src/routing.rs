@@ -263,7 +263,7 @@ fn judged<R: Route>(
 }
 
 impl<R: Route> Keeper for Router<R> {
-    type Seen = RoutingObservation<R::Found>;
+    type Observation = RoutingObservation<R::Found>;
     type Drift = RoutingDrift<R::Change>;
     type Held = Routing;
     const PART: Part = Part::Address;

@@ -43,7 +43,7 @@ impl std::fmt::Display for Fatal {
 
 impl std::error::Error for Fatal {}
 
-/// Runs the host until it departs. It answers to `also` too, and uses listeners that are `lent` to it; `listening` is called
+/// Runs the host until it departs. It answers to `also` too, and uses the `inherited` listeners; `listening` is called
 /// once it has its ports. Where it may drain `beside` a successor it returns without having drained.
 ///
 /// # Errors
@@ -52,13 +52,13 @@ pub async fn run(
     config: &Config,
     folders: &Folders,
     also: Vec<String>,
-    lent: Vec<TcpListener>,
+    inherited: Vec<TcpListener>,
     board: Board,
     beside: bool,
     listening: impl FnOnce(),
 ) -> Result<Departed, Fatal> {
     let signals = Signals::catch().map_err(|error| Fatal(format!("catching signals: {error}")))?;
-    let bound = bind(config, lent)?;
+    let bound = bind(config, inherited)?;
     let listen = Listen { http: bound.http(), https: bound.https() };
     let remembered = Remembered::of(config, folders).await;
     let (feeds, fed) = feeds(config, remembered)?;

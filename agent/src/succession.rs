@@ -195,7 +195,7 @@ impl SuccessionKeeper {
 }
 
 impl Keeper for SuccessionKeeper {
-    type Seen = SuccessionObservation;
+    type Observation = SuccessionObservation;
     type Drift = FleetAction;
     type Held = SuccessionState;
     const PART: Part = Part::Succession;

@@ -78,8 +78,8 @@ const OVERDUE: i32 = 70;
 /// Whether this process is to supervise an agent rather than to be one.
 pub fn is_wanted() -> bool {
     let asks = env::var(DRAIN).is_ok_and(|how| how == BESIDE);
-    let lent = ["NOTIFY_SOCKET", "LISTEN_FDS"].iter().all(|name| env::var_os(name).is_some());
-    asks && lent && env::var_os(SUPERVISOR).is_none()
+    let inherited = ["NOTIFY_SOCKET", "LISTEN_FDS"].iter().all(|name| env::var_os(name).is_some());
+    asks && inherited && env::var_os(SUPERVISOR).is_none()
 }
 
 /// Runs this program again, with the same arguments and listeners, and supervises it to its end or until it is released. Returns

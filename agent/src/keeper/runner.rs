@@ -242,7 +242,7 @@ mod tests {
     struct Seven(Arc<Mutex<World>>);
 
     impl Keeper for Seven {
-        type Seen = u32;
+        type Observation = u32;
         type Drift = u32;
         type Held = u32;
         const PART: Part = Part::Address;

@@ -70,7 +70,7 @@ impl Placeholder {
 }
 
 impl Keeper for Placeholder {
-    type Seen = Result<PlaceholderState, Fault>;
+    type Observation = Result<PlaceholderState, Fault>;
     type Drift = std::convert::Infallible;
     type Held = PlaceholderState;
     const PART: Part = Part::Placeholder;
@@ -86,7 +86,7 @@ impl Keeper for Placeholder {
         self.certificates.changed().await;
     }
 
-    async fn observe(&mut self) -> Result<Self::Seen, Fault> {
+    async fn observe(&mut self) -> Result<Self::Observation, Fault> {
         // A try to have one has failed, and no later one went well.
         let failed = *self.certificates.ended.borrow_and_update() == Ended::Failed;
         let waits = self.certificates.held.borrow_and_update().is_none() && failed;
@@ -103,7 +103,7 @@ impl Keeper for Placeholder {
         Ok(Ok(PlaceholderState::Says))
     }
 
-    fn judge(&self, seen: Self::Seen) -> Judgement<PlaceholderState, Self::Drift> {
+    fn judge(&self, seen: Self::Observation) -> Judgement<PlaceholderState, Self::Drift> {
         match seen {
             Ok(waiting) => Judgement::Kept(waiting),
             Err(fault) => Judgement::Unseen { held: PlaceholderState::No, fault },

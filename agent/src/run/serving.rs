@@ -50,10 +50,10 @@ pub(super) async fn tell_metrics(address: SocketAddr, counters: Arc<Counters>) {
 }
 
 /// Takes the ports: who connects waits from now on.
-pub(super) fn bind(config: &Config, mut lent: Vec<TcpListener>) -> Result<Bound, Fatal> {
+pub(super) fn bind(config: &Config, mut inherited: Vec<TcpListener>) -> Result<Bound, Fatal> {
     let listen = Listen { http: config.listen.http, https: config.listen.https };
-    let bound = Bound::bind_or_use(&listen, &mut lent).map_err(|error| Fatal(error.to_string()))?;
-    for unused in lent.iter().filter_map(|listener| listener.local_addr().ok()) {
+    let bound = Bound::bind_or_use(&listen, &mut inherited).map_err(|error| Fatal(error.to_string()))?;
+    for unused in inherited.iter().filter_map(|listener| listener.local_addr().ok()) {
         tracing::warn!(address = %unused, "is held for the agent, but not in [listen]: who connects there waits for ever");
     }
     Ok(bound)
