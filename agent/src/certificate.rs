@@ -21,13 +21,14 @@ use crate::{
 
 mod acme;
 mod anchor;
-mod at_hand;
 mod budget;
 mod certifier;
 mod challenge;
 mod confinement;
+mod desired_certificate;
 mod document;
 mod due;
+mod identity_cache;
 pub mod inventory;
 mod issuance;
 mod key;
@@ -44,22 +45,21 @@ mod self_made;
 mod steps;
 mod transport;
 mod vault;
-mod wanted;
 
 pub use anchor::Anchor;
-pub use at_hand::AtHand;
 pub use budget::{AtAuthority, Budget, LimitLeft};
 pub use certifier::{ByAcme, Certifier};
+pub use identity_cache::IdentityCache;
 pub use local_ca::LocalCa;
 pub use self_made::self_made;
-pub use transport::{About, about};
+pub use transport::{DirectoryMetadata, about};
 pub use vault::Vault;
 
-use document::{Document, Issued, Purpose};
+use desired_certificate::DesiredCertificate;
+use document::{Issued, Purpose, VaultDocument};
 use due::{Due, Life, Urgency, Window};
-use plan::{Holding, Leaf, Plan, Strikes, judged, plan};
+use plan::{CertificatePlan, Holding, LeafCertificate, UnreachableCas, judged, plan};
 use vault::Reading;
-use wanted::Wanted;
 
 /// How often the vault is looked at: a renewal by another host is picked up within this time.
 const LOOK: Duration = Duration::from_secs(600);
@@ -110,7 +110,7 @@ impl Certificate {
     }
 
     /// Whether who visits the canonical name can be shown it.
-    fn serves(&self, wanted: &Wanted) -> bool {
+    fn serves(&self, wanted: &DesiredCertificate) -> bool {
         wanted.names.first().is_some_and(|first| self.names.contains(first))
     }
 }
@@ -125,7 +125,7 @@ impl Issued {
         match read {
             Ok(certificate) => {
                 let (life, names, dice) = (certificate.life, certificate.names.clone(), certificate.dice());
-                Holding::Leaf(Leaf { life, names, dice })
+                Holding::Leaf(LeafCertificate { life, names, dice })
             }
             Err(why) => Holding::Unusable(why.clone()),
         }
@@ -134,10 +134,10 @@ impl Issued {
 
 /// Keeper of the certificate.
 pub struct Certificates {
-    wanted: Wanted,
+    wanted: DesiredCertificate,
     vault: Vault,
     certifier: Certifier,
-    at_hand: Option<AtHand>,
+    at_hand: Option<IdentityCache>,
     /// What the vault held after the last correction, so that the look after it needs no call.
     fresh: Option<Reading>,
     /// Whether the last look found a certificate that is valid.
@@ -145,7 +145,7 @@ pub struct Certificates {
     /// How many corrections in a row have failed.
     failed: u32,
     /// The CAs that could not be reached.
-    strikes: Strikes,
+    strikes: UnreachableCas,
     /// When the CA is to be asked when it would like to renew.
     ask_at: Instant,
     /// When the certificate is due, as far as the last look could tell.
@@ -158,7 +158,7 @@ pub struct Certificates {
 
 /// What a look found.
 #[derive(Clone)]
-pub struct Seen {
+pub struct CertificateObservation {
     reading: Reading,
     now: OffsetDateTime,
     certificate: Option<Result<Certificate, String>>,
@@ -167,19 +167,19 @@ pub struct Seen {
 }
 
 /// What is to be corrected.
-pub enum Drift {
+pub enum CertificateDrift {
     /// A certificate is to be ordered, for this reason; what the CA said anew is to be remembered before.
-    Order(String, Option<Box<Seen>>),
+    Order(String, Option<Box<CertificateObservation>>),
     /// One is to be ordered for this reason, but not yet.
     Wait(String, Fault),
     /// What the CA said is to be remembered.
-    Remember(Box<Seen>),
+    Remember(Box<CertificateObservation>),
 }
 
 impl Certificates {
     /// Keeps a certificate for `names` in `vault`, certified by `certifier`.
     /// Until the vault was read, what is `at_hand` is held.
-    pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier, at_hand: Option<AtHand>) -> Certificates {
+    pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier, at_hand: Option<IdentityCache>) -> Certificates {
         Certificates {
             wanted: certifier.wanted(names),
             vault,
@@ -188,7 +188,7 @@ impl Certificates {
             fresh: None,
             held: false,
             failed: 0,
-            strikes: Strikes::default(),
+            strikes: UnreachableCas::default(),
             ask_at: Instant::now() + FIRST_ASKED,
             due_at: None,
             off: time::Duration::ZERO,
@@ -213,7 +213,7 @@ impl Certificates {
 
     /// Asks the CA when it would like to renew, if it is time to ask. That it does not answer is no fault: the rule of
     /// thumb is there for that.
-    async fn ask(&mut self, document: &Document) -> Option<Window> {
+    async fn ask(&mut self, document: &VaultDocument) -> Option<Window> {
         let Certifier::Acme(by) = &self.certifier else { return None };
         let authority = document.certificate.as_ref().and_then(|issued| by.authority(&issued.directory))?;
         if !self.held || Instant::now() < self.ask_at {
@@ -235,7 +235,7 @@ impl Certificates {
         }
     }
 
-    async fn remember(&self, seen: Seen) -> Result<(), Fault> {
+    async fn remember(&self, seen: CertificateObservation) -> Result<(), Fault> {
         let Reading { version, mut document, .. } = seen.reading;
         document.count(seen.now);
         // Somebody else who was faster has news too.
@@ -304,8 +304,8 @@ impl Certificates {
 }
 
 impl Keeper for Certificates {
-    type Observation = Seen;
-    type Drift = Drift;
+    type Observation = CertificateObservation;
+    type Drift = CertificateDrift;
     type Held = Certificate;
     const PART: Part = Part::Certificate;
 
@@ -356,7 +356,7 @@ impl Keeper for Certificates {
         }
     }
 
-    async fn observe(&mut self) -> Result<Seen, Fault> {
+    async fn observe(&mut self) -> Result<CertificateObservation, Fault> {
         let mut reading = match self.fresh.take() {
             Some(fresh) => fresh,
             None => self.vault.read().await?,
@@ -390,40 +390,42 @@ impl Keeper for Certificates {
         if let Some(Ok(certificate)) = &mut certificate {
             certificate.notes = notes(&reading, &certificate.life, now);
         }
-        Ok(Seen { reading, now, certificate, news })
+        Ok(CertificateObservation { reading, now, certificate, news })
     }
 
-    fn judge(&self, seen: Seen) -> Judgement<Certificate, Drift> {
+    fn judge(&self, seen: CertificateObservation) -> Judgement<Certificate, CertificateDrift> {
         let holding = seen.certificate.as_ref().map_or(Holding::Nothing, Issued::held);
         let planned = plan(&self.wanted, &seen.reading.document, &holding, &self.strikes, seen.now);
         let certificate = seen.certificate.clone().and_then(Result::ok);
         let meanwhile = certificate.filter(|certificate| certificate.serves(&self.wanted));
         match (planned, meanwhile) {
-            (Plan::Keep(_), Some(certificate)) if !seen.news => Judgement::Kept(certificate),
-            (Plan::Keep(_), meanwhile) => Judgement::Drifted { drift: Drift::Remember(Box::new(seen)), meanwhile },
-            (Plan::Order(order), meanwhile) => {
-                let news = seen.news.then(|| Box::new(seen));
-                Judgement::Drifted { drift: Drift::Order(order.why, news), meanwhile }
+            (CertificatePlan::Keep(_), Some(certificate)) if !seen.news => Judgement::Kept(certificate),
+            (CertificatePlan::Keep(_), meanwhile) => {
+                Judgement::Drifted { drift: CertificateDrift::Remember(Box::new(seen)), meanwhile }
             }
-            (Plan::Wait { why, not }, meanwhile) => {
+            (CertificatePlan::Order(order), meanwhile) => {
+                let news = seen.news.then(|| Box::new(seen));
+                Judgement::Drifted { drift: CertificateDrift::Order(order.why, news), meanwhile }
+            }
+            (CertificatePlan::Wait { why, not }, meanwhile) => {
                 let left = (not.until - seen.now).try_into().unwrap_or_default();
                 let said = format!("{}; not before {}", not.why, moment(not.until));
                 let fault = self.bounded(Fault::wait(format!("ordering a certificate ({why})"), said, left));
-                Judgement::Drifted { drift: Drift::Wait(why, fault), meanwhile }
+                Judgement::Drifted { drift: CertificateDrift::Wait(why, fault), meanwhile }
             }
         }
     }
 
-    async fn converge(&mut self, drift: Drift) -> Result<(), Fault> {
+    async fn converge(&mut self, drift: CertificateDrift) -> Result<(), Fault> {
         match drift {
-            Drift::Order(_, news) => {
+            CertificateDrift::Order(_, news) => {
                 if let Some(seen) = news {
                     self.remember(*seen).await?;
                 }
                 self.order().await
             }
-            Drift::Wait(_, fault) => Err(fault),
-            Drift::Remember(seen) => self.remember(*seen).await,
+            CertificateDrift::Wait(_, fault) => Err(fault),
+            CertificateDrift::Remember(seen) => self.remember(*seen).await,
         }
     }
 
@@ -432,11 +434,11 @@ impl Keeper for Certificates {
         format!("{} until {}", names.join(" "), held.life.not_after.date())
     }
 
-    fn drifting(drift: &Drift) -> String {
+    fn drifting(drift: &CertificateDrift) -> String {
         match drift {
-            Drift::Order(why, _) => format!("ordering a certificate: {why}"),
-            Drift::Wait(why, _) => format!("waiting to order a certificate: {why}"),
-            Drift::Remember(seen) => {
+            CertificateDrift::Order(why, _) => format!("ordering a certificate: {why}"),
+            CertificateDrift::Wait(why, _) => format!("waiting to order a certificate: {why}"),
+            CertificateDrift::Remember(seen) => {
                 let renewal = seen.reading.document.certificate.as_ref().and_then(|issued| issued.renewal.as_ref());
                 let end = renewal.map_or_else(String::new, |window| format!(" by {}", moment(window.end)));
                 format!("remembering that the CA would renew{end}")
@@ -504,7 +506,7 @@ mod tests {
         assert!(again.is_err(), "it would look without a pause");
     }
 
-    async fn look(certificates: &mut Certificates) -> Judgement<Certificate, Drift> {
+    async fn look(certificates: &mut Certificates) -> Judgement<Certificate, CertificateDrift> {
         let seen = certificates.observe().await.expect("seen");
         certificates.judge(seen)
     }
@@ -517,7 +519,7 @@ mod tests {
         }
     }
 
-    async fn drift(certificates: &mut Certificates) -> Drift {
+    async fn drift(certificates: &mut Certificates) -> CertificateDrift {
         match look(certificates).await {
             Judgement::Drifted { drift, .. } => drift,
             _ => panic!("no drift"),
@@ -555,9 +557,9 @@ mod tests {
         let mut certificates = place.keeper(&["a.example"]);
         let order = drift(&mut certificates).await;
         certificates.converge(order).await.expect_err("there is no CA");
-        assert!(matches!(drift(&mut certificates).await, Drift::Wait(..)), "on hold");
+        assert!(matches!(drift(&mut certificates).await, CertificateDrift::Wait(..)), "on hold");
         std::thread::sleep(Duration::from_millis(1_010));
-        assert!(matches!(drift(&mut certificates).await, Drift::Order(..)));
+        assert!(matches!(drift(&mut certificates).await, CertificateDrift::Order(..)));
         let mut luckier = other.keeper(&["a.example"]);
         let order = drift(&mut luckier).await;
         luckier.converge(order).await.expect("ordered");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    certificate::AtHand,
+    certificate::IdentityCache,
     documents::layout,
     package::Shelf,
     place::{PackagePlace, VaultPlace},
@@ -27,8 +27,8 @@ impl Folders {
     }
 
     /// Where the certificate in use is kept for the next process, unless the vault is as near.
-    pub(crate) fn at_hand(&self, vault: &VaultPlace) -> Option<AtHand> {
-        matches!(vault, VaultPlace::Secret(_)).then(|| AtHand::new(self.runtime.join("identity.json")))
+    pub(crate) fn at_hand(&self, vault: &VaultPlace) -> Option<IdentityCache> {
+        matches!(vault, VaultPlace::Secret(_)).then(|| IdentityCache::new(self.runtime.join("identity.json")))
     }
 
     /// Where the last good packages of that place are kept for the next process.

@@ -8,13 +8,13 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use zeroize::Zeroizing;
 
 use super::{
-    document::{Account, Document, Issued},
+    desired_certificate::AcmeCa,
+    document::{Account, Issued, VaultDocument},
     due::Window,
-    order::{Customer, NONCES, OfTheNonce as _, insist},
+    order::{AccountSession, NONCES, OfTheNonce as _, insist},
     refusal::{fault, kind_of, refused},
-    steps::{Kind, Refused},
+    steps::{FailureKind, StepFailure},
     transport::Transport,
-    wanted::Authority,
 };
 use crate::{
     aws::{Aws, secret::Secret},
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Acme {
     /// What of it the plan depends on.
-    pub authority: Authority,
+    pub authority: AcmeCa,
     ca: Ca,
     contact: Option<String>,
 }
@@ -36,7 +36,7 @@ impl Acme {
     /// The CA that `ca` names; its account is for `contact`.
     pub(super) fn new(ca: Ca, contact: Option<String>) -> Acme {
         let (directory, profile, staging) = (ca.directory.clone(), ca.profile.clone(), ca.staging.clone());
-        Acme { authority: Authority { directory, profile, staging }, ca, contact }
+        Acme { authority: AcmeCa { directory, profile, staging }, ca, contact }
     }
 
     /// Its staging environment, with that directory.
@@ -61,7 +61,11 @@ impl Acme {
     ///
     /// # Errors
     /// What the CA refuses.
-    pub(super) async fn open(&self, kept: Option<&Account>, aws: &Aws) -> Result<(Customer, Option<Account>), Refused> {
+    pub(super) async fn open(
+        &self,
+        kept: Option<&Account>,
+        aws: &Aws,
+    ) -> Result<(AccountSession, Option<Account>), StepFailure> {
         let transport = Transport::new(self.ca.roots.as_deref())?;
         let builder = || instant_acme::Account::builder_with_http(Box::new(transport.clone()));
         let directory = &self.ca.directory;
@@ -69,7 +73,7 @@ impl Acme {
             let doing = format!("opening the account at {directory}");
             let account = builder().from_credentials(credentials).await;
             let account = account.map_err(|error| refused(&doing, &error, &transport))?;
-            return Ok((Customer { account, transport }, None));
+            return Ok((AccountSession { account, transport }, None));
         }
         let doing = format!("making an account at {directory}");
         let contact = self.contact.as_ref().map(|address| format!("mailto:{address}"));
@@ -82,7 +86,7 @@ impl Acme {
         let made = insist!(builder().create(&new, directory.clone(), bound.as_ref()).await);
         let (account, credentials) = made.map_err(|error| refused(&doing, &error, &transport))?;
         let kept = Account::new(directory, &credentials)?;
-        Ok((Customer { account, transport }, Some(kept)))
+        Ok((AccountSession { account, transport }, Some(kept)))
     }
 
     /// When the CA would like the certificate in `document` to be renewed, and when to ask again (RFC 9773 §4); none
@@ -90,7 +94,7 @@ impl Acme {
     ///
     /// # Errors
     /// When the CA cannot be asked, or answers what cannot be.
-    pub(super) async fn window(&self, document: &Document) -> Result<Option<(Window, Duration)>, Fault> {
+    pub(super) async fn window(&self, document: &VaultDocument) -> Result<Option<(Window, Duration)>, Fault> {
         const DOING: &str = "asking the CA when it would like to renew";
         let certificate = document.certificate.as_ref().filter(|issued| issued.directory == self.ca.directory);
         let credentials = document.account(&self.ca.directory).and_then(Account::credentials);
@@ -121,10 +125,10 @@ impl Acme {
     /// What the CA refuses.
     pub(super) async fn place(
         &self,
-        customer: &Customer,
+        customer: &AccountSession,
         names: &[Name],
         replaces: Option<&Issued>,
-    ) -> Result<Order, Refused> {
+    ) -> Result<Order, StepFailure> {
         let identifiers: Vec<_> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let wanted = self.ca.profile.iter().fold(NewOrder::new(&identifiers), |wanted, name| wanted.profile(name));
         let replaced = replaces.and_then(identifier);
@@ -134,11 +138,11 @@ impl Acme {
         let order = ordered.map_err(|error| {
             let refused = customer.refused("making an order", &error);
             // A CA that does not take it as a replacement, for whatever reason, may take it as an order like any other.
-            let other =
-                refused.kind == Kind::Passing && !matches!(kind_of(&error), "rateLimited" | "serverInternal" | "");
+            let other = refused.kind == FailureKind::Passing
+                && !matches!(kind_of(&error), "rateLimited" | "serverInternal" | "");
             let unsupported = matches!(error, Error::Unsupported(_));
             match as_replacement && (other || unsupported) {
-                true => Refused { kind: Kind::NotAsReplacement, ..refused },
+                true => StepFailure { kind: FailureKind::NotAsReplacement, ..refused },
                 false => refused,
             }
         })?;

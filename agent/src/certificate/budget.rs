@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 use super::{
     Certifier, Vault,
     document::Issued,
-    ledger::Left,
+    ledger::RemainingLimit,
     limit::VERSIONS,
-    plan::{Holding, Plan, Strikes, plan},
+    plan::{CertificatePlan, Holding, UnreachableCas, plan},
 };
 use crate::{
     clock::{self, moment},
@@ -71,13 +71,13 @@ impl Budget {
         let (wanted, reading) = (certifier.wanted(names), vault.read().await?);
         let (document, now) = (reading.document, clock::now() + reading.off);
         let holding = document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
-        let (plan, when) = match plan(&wanted, &document, &holding, &Strikes::default(), now) {
-            Plan::Keep(until) => (format!("keep the certificate until {}", moment(until)), Some(until)),
-            Plan::Order(order) => {
+        let (plan, when) = match plan(&wanted, &document, &holding, &UnreachableCas::default(), now) {
+            CertificatePlan::Keep(until) => (format!("keep the certificate until {}", moment(until)), Some(until)),
+            CertificatePlan::Order(order) => {
                 let how = if order.resumes { "go on with the order under way at" } else { "order at" };
                 (format!("{how} {}: {}", wanted.authorities[order.authority].directory, order.why), None)
             }
-            Plan::Wait { why, not } => {
+            CertificatePlan::Wait { why, not } => {
                 (format!("order ({why}), but not before {}: {}", moment(not.until), not.why), Some(not.until))
             }
         };
@@ -91,7 +91,7 @@ impl Budget {
                 said: book.said.clone(),
                 limits: left
                     .into_iter()
-                    .map(|Left { what, left, of, next }| LimitLeft { what, left, of, next })
+                    .map(|RemainingLimit { what, left, of, next }| LimitLeft { what, left, of, next })
                     .collect(),
             }
         };

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::{
     Vault,
     acme::Acme,
+    desired_certificate::{AcmeCa, DesiredCertificate},
     issuance::Issuance,
-    wanted::{Authority, Wanted},
 };
 use crate::{
     aws::{Aws, Host, lease::LeaseObject, zone::Zone},
@@ -60,12 +60,12 @@ impl Certifier {
     }
 
     /// What is wanted, when it is for `names`.
-    pub(super) fn wanted(&self, names: Vec<Name>) -> Wanted {
+    pub(super) fn wanted(&self, names: Vec<Name>) -> DesiredCertificate {
         let authorities = match self {
-            Certifier::Internal(_) => vec![Authority { directory: "internal".to_owned(), ..Authority::default() }],
+            Certifier::Internal(_) => vec![AcmeCa { directory: "internal".to_owned(), ..AcmeCa::default() }],
             Certifier::Acme(by) => by.authorities.iter().map(|acme| acme.authority.clone()).collect(),
         };
-        Wanted { names, authorities }
+        DesiredCertificate { names, authorities }
     }
 }
 
@@ -78,7 +78,7 @@ impl ByAcme {
     /// What it takes to have a certificate issued now.
     pub(super) fn issuance<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a DesiredCertificate,
         vault: &'a Vault,
         insist: bool,
     ) -> Result<Issuance<'a>, Fault> {

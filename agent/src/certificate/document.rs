@@ -19,10 +19,10 @@ use zeroize::Zeroizing;
 
 use super::{
     Certificate, Life,
+    desired_certificate::{AcmeCa, DesiredCertificate},
     due::Window,
     ledger::{Ledger, NotBefore},
-    limit::{Bucket, VERSIONS},
-    wanted::{Authority, Wanted},
+    limit::{TokenBucket, VERSIONS},
 };
 use crate::{fault::Fault, place::Name};
 
@@ -45,7 +45,7 @@ const TO_SPARE: u32 = 12;
 
 /// What the vault holds. It has no `Debug`: it is full of keys.
 #[derive(Clone, Serialize)]
-pub(super) struct Document {
+pub(super) struct VaultDocument {
     format: u32,
     /// The accounts at CAs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -55,7 +55,7 @@ pub(super) struct Document {
     pub certificate: Option<Issued>,
     /// The order under way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub order: Option<Underway>,
+    pub order: Option<PendingOrder>,
     /// What was tried at which CA.
     pub ledger: Ledger,
     /// Number of this version: one more with every one that is written, whoever writes it. Of two versions it tells which is
@@ -63,7 +63,7 @@ pub(super) struct Document {
     pub written: u64,
     /// How many versions may still be written; none when nothing is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    versions: Option<Bucket>,
+    versions: Option<TokenBucket>,
 }
 
 /// What a version of the document is to be written for.
@@ -97,7 +97,7 @@ struct Credentials {
 
 /// An order that was made and has not come to its end. Whoever lives next goes on with it.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Underway {
+pub(super) struct PendingOrder {
     /// Where the CA has it.
     pub url: String,
     /// URL of the directory of the CA.
@@ -134,18 +134,18 @@ pub struct Issued {
 /// What a text that is to be a document turned out to be.
 pub(super) enum Parsed {
     /// A document.
-    Whole(Document),
+    Whole(VaultDocument),
     /// What is left of one, and what is wrong with the rest.
-    Damaged(Document, String),
+    Damaged(VaultDocument, String),
     /// None, and nothing that this program wrote: another program's, perhaps.
     Foreign(Fault),
     /// One of a newer program, which is neither used nor overwritten.
     Newer(Fault),
 }
 
-impl Default for Document {
-    fn default() -> Document {
-        Document {
+impl Default for VaultDocument {
+    fn default() -> VaultDocument {
+        VaultDocument {
             format: FORMAT,
             accounts: Vec::new(),
             certificate: None,
@@ -157,11 +157,11 @@ impl Default for Document {
     }
 }
 
-impl Document {
+impl VaultDocument {
     /// Reads a document, or what is left of one.
     pub(super) fn parse(text: &str) -> Parsed {
         if text.trim().is_empty() {
-            return Parsed::Whole(Document::default());
+            return Parsed::Whole(VaultDocument::default());
         }
         if text.len() > LARGEST {
             return Parsed::Foreign(foreign("it is larger than 64 KiB"));
@@ -171,7 +171,7 @@ impl Document {
         let read = Fields(&mut fields).deserialize(&mut source).and_then(|()| source.end());
         let Some(format) = fields.get("format").and_then(Value::as_u64) else {
             return match is_cut_off(text) {
-                true => Parsed::Damaged(Document::default(), "it is cut off".to_owned()),
+                true => Parsed::Damaged(VaultDocument::default(), "it is cut off".to_owned()),
                 false => {
                     Parsed::Foreign(foreign(read.err().map_or_else(|| "it has no `format`".into(), |e| wordless(&e))))
                 }
@@ -183,7 +183,7 @@ impl Document {
             return Parsed::Newer(Fault::operator(READING, said, remedy));
         }
         let mut lost: Vec<String> = read.err().map(|error| wordless(&error)).into_iter().collect();
-        let document = Document::salvaged(fields, &mut lost);
+        let document = VaultDocument::salvaged(fields, &mut lost);
         match lost.is_empty() {
             true => Parsed::Whole(document),
             false => Parsed::Damaged(document, lost.join("; ")),
@@ -191,15 +191,15 @@ impl Document {
     }
 
     /// What of these fields can be read, each for itself; what is wrong with the others goes to `lost`.
-    fn salvaged(mut fields: serde_json::Map<String, Value>, lost: &mut Vec<String>) -> Document {
-        let mut document = Document {
+    fn salvaged(mut fields: serde_json::Map<String, Value>, lost: &mut Vec<String>) -> VaultDocument {
+        let mut document = VaultDocument {
             accounts: field(&mut fields, "accounts", lost).unwrap_or_default(),
             certificate: field(&mut fields, "certificate", lost),
             order: field(&mut fields, "order", lost),
             ledger: field(&mut fields, "ledger", lost).unwrap_or_default(),
             written: field(&mut fields, "written", lost).unwrap_or_default(),
             versions: field(&mut fields, "versions", lost),
-            ..Document::default()
+            ..VaultDocument::default()
         };
         // Format 1 had one account.
         document.accounts.extend(field::<Account>(&mut fields, "account", lost));
@@ -220,14 +220,14 @@ impl Document {
     }
 
     /// The same with what was done until `now` was written: what CAs and the secret were asked for, not what came of it.
-    pub(super) fn with_the_past_of(self, now: &Document) -> Document {
-        Document { ledger: now.ledger.clone(), versions: now.versions, written: now.written, ..self }
+    pub(super) fn with_the_past_of(self, now: &VaultDocument) -> VaultDocument {
+        VaultDocument { ledger: now.ledger.clone(), versions: now.versions, written: now.written, ..self }
     }
 
     /// Writes down that it is about to be written.
     pub(super) fn count(&mut self, now: OffsetDateTime) {
         self.written = self.written.saturating_add(1);
-        let bucket = self.versions.get_or_insert_with(|| Bucket::full(now));
+        let bucket = self.versions.get_or_insert_with(|| TokenBucket::full(now));
         bucket.spend(VERSIONS, now);
     }
 
@@ -249,7 +249,7 @@ impl Document {
 
     /// How many versions may be written now, and when there is one more; none when all may.
     pub(super) fn versions(&self, now: OffsetDateTime) -> (u32, Option<OffsetDateTime>) {
-        let bucket = self.versions.unwrap_or_else(|| Bucket::full(now));
+        let bucket = self.versions.unwrap_or_else(|| TokenBucket::full(now));
         let left = bucket.left(VERSIONS, now);
         (left, (left < VERSIONS.tokens).then(|| bucket.holds(left + 1, VERSIONS, now)))
     }
@@ -363,9 +363,9 @@ impl Account {
     }
 }
 
-impl Underway {
+impl PendingOrder {
     /// Whether it is what is wanted from `authority` now.
-    pub(super) fn is_for(&self, wanted: &Wanted, authority: &Authority) -> bool {
+    pub(super) fn is_for(&self, wanted: &DesiredCertificate, authority: &AcmeCa) -> bool {
         self.directory == authority.directory && self.profile == authority.profile && self.names == wanted.names
     }
 }
@@ -427,8 +427,8 @@ mod tests {
         ca.issue(&names, OffsetDateTime::now_utc()).expect("issued")
     }
 
-    fn whole(text: &str) -> Document {
-        match Document::parse(text) {
+    fn whole(text: &str) -> VaultDocument {
+        match VaultDocument::parse(text) {
             Parsed::Whole(document) => document,
             Parsed::Damaged(_, why) => panic!("damaged: {why}"),
             Parsed::Foreign(fault) | Parsed::Newer(fault) => panic!("{fault}"),
@@ -436,7 +436,8 @@ mod tests {
     }
 
     fn stored() -> String {
-        let mut document = Document { certificate: Some(issued(&["a.example", "b.example"])), ..Document::default() };
+        let mut document =
+            VaultDocument { certificate: Some(issued(&["a.example", "b.example"])), ..VaultDocument::default() };
         document.keep_account(Account::sketched("https://ca.example/"));
         document.ledger.attempt("https://ca.example/", true, OffsetDateTime::now_utc());
         document.text().expect("fits").to_string()
@@ -478,7 +479,7 @@ mod tests {
             ("{\"format\":2,\"ledger\":7}", "damaged", "`ledger` cannot be read"),
         ];
         for (text, expected, reason) in table {
-            let (kind, said) = match Document::parse(text) {
+            let (kind, said) = match VaultDocument::parse(text) {
                 Parsed::Whole(_) => ("whole", String::new()),
                 Parsed::Damaged(_, why) => ("damaged", why),
                 Parsed::Foreign(fault) => ("foreign", fault.to_string()),
@@ -495,10 +496,10 @@ mod tests {
         let text = stored();
         // Cut off in the middle of the certificate: the accounts before it are whole.
         let cut = text.find("BEGIN CERTIFICATE").expect("a chain");
-        let Parsed::Damaged(left, _) = Document::parse(&text[..cut]) else { panic!("not damaged") };
+        let Parsed::Damaged(left, _) = VaultDocument::parse(&text[..cut]) else { panic!("not damaged") };
         assert!(left.certificate.is_none() && left.account("https://ca.example/").is_some());
         // The certificate is whole, and the accounts are not.
-        let Parsed::Damaged(left, why) = Document::parse(&text.replace("\"id\"", "\"xx\"")) else {
+        let Parsed::Damaged(left, why) = VaultDocument::parse(&text.replace("\"id\"", "\"xx\"")) else {
             panic!("not damaged")
         };
         assert!(left.certificate.is_some_and(|issued| issued.read().is_ok()) && left.accounts.is_empty());

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Certifier, Vault,
-    document::{Document, Issued, Parsed},
+    document::{Issued, Parsed, VaultDocument},
     due::Due,
     plan::{Holding, judged},
     vault::Reading,
@@ -29,9 +29,9 @@ pub struct Inventory {
     /// What is wrong with the document, if something is.
     pub damage: Option<String>,
     /// The certificate.
-    pub certificate: Option<Shown>,
+    pub certificate: Option<CertificateSummary>,
     /// The certificate of the version before.
-    pub before: Option<Shown>,
+    pub before: Option<CertificateSummary>,
     /// URLs of the accounts at CAs.
     pub accounts: Vec<String>,
     /// URL of the order under way.
@@ -42,7 +42,7 @@ pub struct Inventory {
 
 /// A certificate, without its key.
 #[derive(Clone, Debug, Serialize)]
-pub struct Shown {
+pub struct CertificateSummary {
     /// The names it is for; empty when it cannot be used.
     pub names: Vec<Name>,
     /// From when on it is valid.
@@ -77,11 +77,11 @@ impl Inventory {
     /// When it cannot be read.
     pub async fn read(vault: &Vault) -> Result<Inventory, Fault> {
         let Reading { version, document, note, off } = vault.read().await?;
-        let before = vault.before().await.and_then(|before| before.certificate.as_ref().map(Shown::of));
+        let before = vault.before().await.and_then(|before| before.certificate.as_ref().map(CertificateSummary::of));
         Ok(Inventory {
             version,
             damage: note,
-            certificate: document.certificate.as_ref().map(Shown::of),
+            certificate: document.certificate.as_ref().map(CertificateSummary::of),
             before,
             accounts: document.accounts.iter().map(|account| account.url().to_owned()).collect(),
             order: document.order.as_ref().map(|order| order.url.clone()),
@@ -90,15 +90,15 @@ impl Inventory {
     }
 }
 
-impl Shown {
-    fn of(issued: &Issued) -> Shown {
+impl CertificateSummary {
+    fn of(issued: &Issued) -> CertificateSummary {
         let read = issued.read();
         let (certificate, unusable) = match read {
             Ok(certificate) => (Some(certificate), None),
             Err(why) => (None, Some(why)),
         };
         let life = certificate.as_ref().map(|certificate| certificate.life);
-        Shown {
+        CertificateSummary {
             names: certificate.map(|certificate| certificate.names).unwrap_or_default(),
             from: life.map(|life| life.not_before),
             until: life.map(|life| life.not_after),
@@ -167,7 +167,7 @@ pub async fn roll_back(vault: &Vault) -> Result<String, Fault> {
     let until = read.map_err(|why| Fault::operator(DOING, why, "bring a certificate in: spothost vault import"))?;
     let (stored, _) = vault.stored().await?;
     // What was tried at the CAs meanwhile was tried, whatever is gone back to.
-    let document = match stored.as_ref().map(|stored| Document::parse(&stored.text)) {
+    let document = match stored.as_ref().map(|stored| VaultDocument::parse(&stored.text)) {
         Some(Parsed::Whole(now)) => before.with_the_past_of(&now),
         _ => before,
     };
@@ -215,7 +215,7 @@ pub async fn import(
     let (version, mut document) = match vault.read().await {
         Ok(reading) => (reading.version, reading.document),
         // What is there is not ours, and whoever says `import` means it to be.
-        Err(fault) if fault.cure == crate::fault::Cure::Operator => (current(vault).await?, Document::default()),
+        Err(fault) if fault.cure == crate::fault::Cure::Operator => (current(vault).await?, VaultDocument::default()),
         Err(fault) => return Err(fault),
     };
     document.certificate = Some(issued);
@@ -242,7 +242,7 @@ async fn current(vault: &Vault) -> Result<Option<String>, Fault> {
     Ok(vault.stored().await?.0.map(|stored| stored.version))
 }
 
-async fn swap(vault: &Vault, was: Option<&str>, document: &Document) -> Result<(), Fault> {
+async fn swap(vault: &Vault, was: Option<&str>, document: &VaultDocument) -> Result<(), Fault> {
     let mut document = document.clone();
     document.count(clock::now());
     match vault.swap(was, &document).await? {

@@ -25,7 +25,7 @@ const REFRESH: Duration = Duration::from_secs(4);
 const REFRESH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Leave to order, until it is given back or dropped.
-pub(super) struct Lease {
+pub(super) struct OrderLease {
     held: Option<Held>,
 }
 
@@ -37,12 +37,12 @@ struct Held {
     refreshing: JoinHandle<()>,
 }
 
-impl Lease {
+impl OrderLease {
     /// Asks for leave. Where there is no object to ask for, or no permission, it is given: then what keeps hosts apart
     /// is that they do not come at the same instant, and the compare-and-swap of the vault. So it is where S3 does not
     /// answer, unless the caller would rather `insist`: a certificate should not have to wait for a bucket.
-    pub(super) async fn take(object: Option<LeaseObject>, holder: &str, insist: bool) -> Result<Lease, Fault> {
-        let Some(object) = object else { return Ok(Lease { held: None }) };
+    pub(super) async fn take(object: Option<LeaseObject>, holder: &str, insist: bool) -> Result<OrderLease, Fault> {
+        let Some(object) = object else { return Ok(OrderLease { held: None }) };
         let asked = match in_time("acquiring the order lease", object.ask(holder, LIFE)).await {
             Err(fault) if !insist => Asked::Denied(fault),
             asked => asked?,
@@ -50,7 +50,7 @@ impl Lease {
         match asked {
             Asked::Ours(version) => {
                 tracing::info!(number = version.number, "the lease to order is ours");
-                Ok(Lease { held: Some(Held::start(object, holder, version)) })
+                Ok(OrderLease { held: Some(Held::start(object, holder, version)) })
             }
             Asked::Theirs { holder, left } => {
                 let wait = left.min(Duration::from_secs(2)).max(Duration::from_millis(200));
@@ -59,7 +59,7 @@ impl Lease {
             Asked::Denied(fault) => {
                 tracing::warn!(%fault, "ordering without a lease");
                 tokio::time::sleep(Duration::from_secs_f64(chance::fraction() * 5.0)).await;
-                Ok(Lease { held: None })
+                Ok(OrderLease { held: None })
             }
         }
     }

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     due::{Urgency, again},
-    limit::{Bucket, Limit, Limits, OWN_SPAN},
+    limit::{CaLimits, Limit, OWN_SPAN, TokenBucket},
 };
 use crate::place::Name;
 
@@ -43,7 +43,7 @@ pub(super) struct Ledger(BTreeMap<String, Book>);
 pub(super) struct Book {
     /// Token buckets that are not full, by what they are of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    buckets: BTreeMap<String, Bucket>,
+    buckets: BTreeMap<String, TokenBucket>,
     /// Certificates that were ordered and count against the limits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     issued: Vec<Counted>,
@@ -115,7 +115,7 @@ pub(super) struct NotBefore {
 
 /// What is left of one limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct RemainingLimit {
     /// What it limits.
     pub what: &'static str,
     /// Tokens that are left.
@@ -161,12 +161,12 @@ impl Ledger {
 
     /// The same as far as the limits of the CA go, and our own, whatever was tried before.
     pub(super) fn limits(&self, directory: &str, need: Need<'_>, now: OffsetDateTime) -> Result<(), NotBefore> {
-        latest(self.book(directory).limited(&Limits::of(directory), need, now), now)
+        latest(self.book(directory).limited(&CaLimits::of(directory), need, now), now)
     }
 
     /// Writes down that an order is about to be made, and an account if there is none.
     pub(super) fn attempt(&mut self, directory: &str, account: bool, now: OffsetDateTime) {
-        let limits = Limits::of(directory);
+        let limits = CaLimits::of(directory);
         let book = self.open(directory, now);
         book.spend(ORDERS.to_owned(), limits.orders, now);
         if account {
@@ -178,7 +178,7 @@ impl Ledger {
 
     /// Writes down that an order for `names` was made, from which a certificate will come.
     pub(super) fn ordered(&mut self, directory: &str, names: &[Name], now: OffsetDateTime) {
-        let limits = Limits::of(directory);
+        let limits = CaLimits::of(directory);
         let book = self.open(directory, now);
         let key = key_of(names);
         book.spend(format!("{SAME_NAMES}{key}"), limits.same_names, now);
@@ -193,7 +193,7 @@ impl Ledger {
 
     /// Writes down that no certificate will come from an order for `names` after all.
     pub(super) fn came_to_nothing(&mut self, directory: &str, names: &[Name]) {
-        let limits = Limits::of(directory);
+        let limits = CaLimits::of(directory);
         let Some(book) = self.0.get_mut(directory) else { return };
         let key = key_of(names);
         let Some(last) = book.issued.iter().rposition(|counted| counted.names == key) else { return };
@@ -227,7 +227,7 @@ impl Ledger {
 
     /// Writes down that the CA did not believe that `names` are ours.
     pub(super) fn disproven(&mut self, directory: &str, names: &[Name], now: OffsetDateTime) {
-        let limit = Limits::of(directory).disproven;
+        let limit = CaLimits::of(directory).disproven;
         let book = self.open(directory, now);
         book.spend(format!("{DISPROVEN}{}", key_of(names)), limit, now);
         book.disproven = book.disproven.saturating_add(1);
@@ -244,17 +244,17 @@ impl Ledger {
     }
 
     /// What is left of every limit of that CA, for `names`.
-    pub(super) fn left(&self, directory: &str, names: &[Name], now: OffsetDateTime) -> Vec<Left> {
-        let (book, limits) = (self.book(directory), Limits::of(directory));
+    pub(super) fn left(&self, directory: &str, names: &[Name], now: OffsetDateTime) -> Vec<RemainingLimit> {
+        let (book, limits) = (self.book(directory), CaLimits::of(directory));
         let bucket = |what, key: String, limit: Limit| {
             let bucket = book.bucket(&key, now);
             let left = bucket.left(limit, now);
             let next = (left < limit.tokens).then(|| bucket.holds(left + 1, limit, now));
-            Left { what, left, of: limit.tokens, next }
+            RemainingLimit { what, left, of: limit.tokens, next }
         };
         let own = book.own(&key_of(names), now);
         let mut all = vec![
-            Left {
+            RemainingLimit {
                 what: "certificates for these names, our own limit",
                 left: limits.own.saturating_sub(u32::try_from(own.len()).unwrap_or(u32::MAX)),
                 of: limits.own,
@@ -296,8 +296,8 @@ const ORDERS: &str = "orders";
 const ACCOUNTS: &str = "accounts";
 
 impl Book {
-    fn bucket(&self, key: &str, now: OffsetDateTime) -> Bucket {
-        self.buckets.get(key).copied().unwrap_or_else(|| Bucket::full(now))
+    fn bucket(&self, key: &str, now: OffsetDateTime) -> TokenBucket {
+        self.buckets.get(key).copied().unwrap_or_else(|| TokenBucket::full(now))
     }
 
     fn spend(&mut self, key: String, limit: Limit, now: OffsetDateTime) {
@@ -307,7 +307,7 @@ impl Book {
             let fullest = fullest.map(|(key, _)| key.clone()).unwrap_or_default();
             self.buckets.remove(&fullest);
         }
-        self.buckets.entry(key).or_insert_with(|| Bucket::full(now)).spend(limit, now);
+        self.buckets.entry(key).or_insert_with(|| TokenBucket::full(now)).spend(limit, now);
     }
 
     /// What the CA asked for. A clock that was ahead when it was written does not make it longer.
@@ -340,7 +340,7 @@ impl Book {
         NotBefore { until, why }
     }
 
-    fn limited(&self, limits: &Limits, need: Need<'_>, now: OffsetDateTime) -> Vec<NotBefore> {
+    fn limited(&self, limits: &CaLimits, need: Need<'_>, now: OffsetDateTime) -> Vec<NotBefore> {
         // The last token is for when there is no certificate, or soon will be none.
         let tokens = if matches!(need.urgency, Urgency::CanWait(_)) { 2 } else { 1 };
         let bucket = |key: String, limit: Limit, tokens: u32, what: &str| NotBefore {

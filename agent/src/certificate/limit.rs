@@ -14,7 +14,7 @@ pub(super) struct Limit {
 
 /// The limits of one CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct CaLimits {
     /// Certificates for exactly the same names.
     pub same_names: Limit,
     /// Certificates for names of one registered domain.
@@ -34,7 +34,7 @@ pub(super) const OWN_SPAN: Duration = Duration::days(7);
 
 /// <https://letsencrypt.org/docs/rate-limits/>, and our own limit below it: the CA's counts the certificates of everybody
 /// who shows it the same names. A CA that publishes none is treated as if these were its own.
-const LETS_ENCRYPT: Limits = Limits {
+const LETS_ENCRYPT: CaLimits = CaLimits {
     same_names: Limit { tokens: 5, refill: Duration::hours(34) },
     domain: Limit { tokens: 50, refill: Duration::minutes(202) },
     disproven: Limit { tokens: 5, refill: Duration::minutes(12) },
@@ -44,7 +44,7 @@ const LETS_ENCRYPT: Limits = Limits {
 };
 
 /// <https://letsencrypt.org/docs/staging-environment/>.
-const LETS_ENCRYPT_STAGING: Limits = Limits {
+const LETS_ENCRYPT_STAGING: CaLimits = CaLimits {
     same_names: Limit { tokens: 30_000, refill: Duration::seconds(20) },
     domain: Limit { tokens: 30_000, refill: Duration::seconds(20) },
     disproven: Limit { tokens: 200, refill: Duration::seconds(18) },
@@ -59,9 +59,9 @@ const LETS_ENCRYPT_STAGING: Limits = Limits {
 /// minutes are 96 in the worst day.
 pub(super) const VERSIONS: Limit = Limit { tokens: 24, refill: Duration::minutes(20) };
 
-impl Limits {
+impl CaLimits {
     /// Those of the CA with that directory.
-    pub(super) fn of(directory: &str) -> Limits {
+    pub(super) fn of(directory: &str) -> CaLimits {
         match directory.starts_with("https://acme-staging") {
             true => LETS_ENCRYPT_STAGING,
             false => LETS_ENCRYPT,
@@ -73,12 +73,12 @@ impl Limits {
 /// Encrypt keeps its own): one instant says all, and every host can add to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Bucket(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
+pub(super) struct TokenBucket(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
 
-impl Bucket {
+impl TokenBucket {
     /// A full one.
-    pub(super) fn full(now: OffsetDateTime) -> Bucket {
-        Bucket(now)
+    pub(super) fn full(now: OffsetDateTime) -> TokenBucket {
+        TokenBucket(now)
     }
 
     /// Whether nothing is missing from it.
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn bucket_empties_by_the_token_and_fills_by_the_refill() {
-        let mut bucket = Bucket::full(NOW);
+        let mut bucket = TokenBucket::full(NOW);
         for spent in 0..5 {
             assert_eq!(bucket.left(FIVE, NOW), 5 - spent);
             assert_eq!(bucket.holds(1, FIVE, NOW), NOW);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn one_a_day_empties_the_bucket_of_five_in_about_two_weeks() {
-        let mut bucket = Bucket::full(NOW);
+        let mut bucket = TokenBucket::full(NOW);
         let empty = (0..).find(|day| {
             let now = NOW + Duration::days(*day);
             let empty = bucket.left(FIVE, now) == 0;
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn versions_of_the_secret_stay_below_a_hundred_on_the_worst_day() {
-        let (mut bucket, mut written) = (Bucket::full(NOW), Vec::new());
+        let (mut bucket, mut written) = (TokenBucket::full(NOW), Vec::new());
         for minute in 0..3 * 24 * 60 {
             let now = NOW + Duration::minutes(minute);
             while bucket.left(VERSIONS, now) > 0 {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn clock_that_was_ahead_locks_nobody_out_for_longer_than_a_whole_refill() {
-        let mut bucket = Bucket::full(NOW);
+        let mut bucket = TokenBucket::full(NOW);
         bucket.spend(FIVE, NOW + Duration::days(9_999));
         assert_eq!(bucket.left(FIVE, NOW), 0);
         assert_eq!(bucket.holds(1, FIVE, NOW), NOW + FIVE.refill);

@@ -14,12 +14,12 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 use super::{
-    document::{Document, Issued, Purpose},
+    desired_certificate::{AcmeCa, DesiredCertificate},
+    document::{Issued, Purpose, VaultDocument},
     due::Due,
-    plan::{Holding, Plan, Strikes, judged, plan},
-    steps::{Came, Refused, Run, Step},
+    plan::{CertificatePlan, Holding, UnreachableCas, judged, plan},
+    steps::{IssuanceRun, IssuanceStep, StepFailure, StepOutcome},
     vault::remarkable,
-    wanted::{Authority, Wanted},
 };
 use crate::fault::Fault;
 
@@ -177,9 +177,9 @@ pub struct History {
 
 /// Lives through what `setting` and `seed` say.
 pub fn live(setting: Setting, seed: u64) -> History {
-    let authority = Authority { directory: DIRECTORY.to_owned(), ..Authority::default() };
+    let authority = AcmeCa { directory: DIRECTORY.to_owned(), ..AcmeCa::default() };
     let name = "www.example.org".parse().unwrap_or_else(|error| unreachable!("{error}"));
-    let wanted = Wanted { names: vec![name], authorities: vec![authority] };
+    let wanted = DesiredCertificate { names: vec![name], authorities: vec![authority] };
     let mut world = World::new(setting, seed, &wanted);
     world.schedule();
     world.run();
@@ -188,7 +188,7 @@ pub fn live(setting: Setting, seed: u64) -> History {
 
 struct World<'a> {
     setting: Setting,
-    wanted: &'a Wanted,
+    wanted: &'a DesiredCertificate,
     dice: fastrand::Rng,
     now: OffsetDateTime,
     events: BinaryHeap<Reverse<(OffsetDateTime, u64, Event)>>,
@@ -221,8 +221,8 @@ struct Host<'a> {
     ahead: Duration,
     /// How far it takes it to be behind, from the vault's answers.
     off: Duration,
-    strikes: Strikes,
-    run: Option<Run<'a>>,
+    strikes: UnreachableCas,
+    run: Option<IssuanceRun<'a>>,
     account: String,
     order: Option<usize>,
     ask_at: OffsetDateTime,
@@ -234,7 +234,7 @@ struct Host<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(setting: Setting, seed: u64, wanted: &'a Wanted) -> World<'a> {
+    fn new(setting: Setting, seed: u64, wanted: &'a DesiredCertificate) -> World<'a> {
         World {
             setting,
             wanted,
@@ -336,7 +336,7 @@ impl<'a> World<'a> {
         if let Some(oldest) = host.checked_sub(self.overlap()) {
             self.end_of(oldest);
         }
-        let (off, strikes, account) = (Duration::ZERO, Strikes::default(), String::new());
+        let (off, strikes, account) = (Duration::ZERO, UnreachableCas::default(), String::new());
         let ask_at = self.now + Duration::seconds(5);
         self.hosts.push(Host {
             alive: true,
@@ -389,7 +389,7 @@ impl<'a> World<'a> {
     }
 
     /// Reads the vault, again for as long as it shows a version before number `written`.
-    fn read(&mut self, host: usize, written: u64) -> (Option<String>, Document, Holding) {
+    fn read(&mut self, host: usize, written: u64) -> (Option<String>, VaultDocument, Holding) {
         // AWS tells the time in whole seconds.
         let told = self.now.replace_nanosecond(0).unwrap_or(self.now);
         self.hosts[host].off = remarkable(told - (self.now + self.hosts[host].ahead));
@@ -418,13 +418,14 @@ impl<'a> World<'a> {
         }
         let now = self.taken(host);
         match plan(self.wanted, &document, &holding, &self.hosts[host].strikes, now) {
-            Plan::Order(_) => {
+            CertificatePlan::Order(_) => {
                 let strikes = std::mem::take(&mut self.hosts[host].strikes);
-                self.hosts[host].run = Some(Run::new(self.wanted, strikes));
+                self.hosts[host].run = Some(IssuanceRun::new(self.wanted, strikes));
                 let pause = self.seconds(0..2);
                 self.at(self.now + pause, Event::Step(host));
             }
-            Plan::Keep(until) | Plan::Wait { not: super::ledger::NotBefore { until, .. }, .. } => {
+            CertificatePlan::Keep(until)
+            | CertificatePlan::Wait { not: super::ledger::NotBefore { until, .. }, .. } => {
                 let wait = (until - now).min(self.hosts[host].ask_at - self.now).clamp(Duration::SECOND, Duration::DAY);
                 let late = self.seconds(0..8);
                 self.plan_look(host, wait + late);
@@ -433,7 +434,7 @@ impl<'a> World<'a> {
     }
 
     /// Asks the CA when it would like to renew, and remembers what is new of it.
-    fn ask(&mut self, host: usize, version: Option<&str>, document: &mut Document) {
+    fn ask(&mut self, host: usize, version: Option<&str>, document: &mut VaultDocument) {
         if self.now < self.hosts[host].ask_at {
             return;
         }
@@ -479,12 +480,12 @@ impl<'a> World<'a> {
             let wait = ended.err().map_or(std::time::Duration::ZERO, |fault| fault.pause(tries));
             return self.plan_look(host, Duration::try_from(wait).unwrap_or(Duration::HOUR).min(Duration::minutes(10)));
         };
-        let mut came = self.take(host, step).unwrap_or_else(Came::Failed);
+        let mut came = self.take(host, step).unwrap_or_else(StepOutcome::Failed);
         if self.hits(self.setting.kills) {
             return self.end_of(host);
         }
         if self.hits(self.setting.losses) {
-            came = Came::Failed(Fault::retry("a step", "the answer is lost").into());
+            came = StepOutcome::Failed(Fault::retry("a step", "the answer is lost").into());
         }
         let mut run = run;
         run.came(came, self.taken(host));
@@ -511,70 +512,79 @@ impl<'a> World<'a> {
         }
     }
 
-    fn take(&mut self, host: usize, step: Step<'_>) -> Result<Came, Refused> {
-        let down = || Refused::from(Fault::retry("asking the CA", "no answer"));
+    fn take(&mut self, host: usize, step: IssuanceStep<'_>) -> Result<StepOutcome, StepFailure> {
+        let down = || StepFailure::from(Fault::retry("asking the CA", "no answer"));
         let asks_ca = !matches!(
             step,
-            Step::Lease | Step::Read | Step::Prepare | Step::Store(..) | Step::Confirm | Step::GiveBack
+            IssuanceStep::Lease
+                | IssuanceStep::Read
+                | IssuanceStep::Prepare
+                | IssuanceStep::Store(..)
+                | IssuanceStep::Confirm
+                | IssuanceStep::GiveBack
         );
         if asks_ca && !self.ca.is_up() {
             return Err(down());
         }
         match step {
-            Step::Lease if self.setting.leases => self.store.lease(host, self.now)?,
-            Step::Confirm if self.setting.leases => {
+            IssuanceStep::Lease if self.setting.leases => self.store.lease(host, self.now)?,
+            IssuanceStep::Confirm if self.setting.leases => {
                 self.store.confirm(host)?;
                 self.store.tell(host, self.hosts[host].wrote);
             }
-            Step::Lease | Step::Confirm | Step::Prepare | Step::Reach(_) | Step::Probe(_) => {}
-            Step::GiveBack => {
+            IssuanceStep::Lease
+            | IssuanceStep::Confirm
+            | IssuanceStep::Prepare
+            | IssuanceStep::Reach(_)
+            | IssuanceStep::Probe(_) => {}
+            IssuanceStep::GiveBack => {
                 self.store.tell(host, self.hosts[host].wrote);
                 self.store.give_back(host);
             }
-            Step::Read => {
+            IssuanceStep::Read => {
                 let (version, mut document, holding) = self.read(host, self.store.told());
                 if self.setting.policy == Policy::NoLedger {
                     document.ledger = Default::default();
                 }
                 if self.setting.policy == Policy::NotReadAgain {
-                    return Ok(Came::Read(version, document.into(), Holding::Nothing));
+                    return Ok(StepOutcome::Read(version, document.into(), Holding::Nothing));
                 }
-                return Ok(Came::Read(version, document.into(), holding));
+                return Ok(StepOutcome::Read(version, document.into(), holding));
             }
-            Step::Store(document, was) => return Ok(self.stored(host, document, was)),
-            Step::Open(authority, kept) => {
+            IssuanceStep::Store(document, was) => return Ok(self.stored(host, document, was)),
+            IssuanceStep::Open(authority, kept) => {
                 return self.open(host, &authority.directory, kept.map(|kept| kept.url().to_owned()));
             }
-            Step::Place(_, replaces) => {
+            IssuanceStep::Place(_, replaces) => {
                 let (account, names) = (self.hosts[host].account.clone(), self.wanted.names.clone());
                 let order = self.ca.new_order(&account, &names, replaces, self.now)?;
                 self.hosts[host].order = Some(order);
                 let key = format!("key {}", self.dice.u64(..)).into();
-                return Ok(Came::Placed(order.to_string(), key));
+                return Ok(StepOutcome::Placed(order.to_string(), key));
             }
-            Step::Resume(underway) => {
+            IssuanceStep::Resume(underway) => {
                 let order = underway.url.parse().unwrap_or(usize::MAX);
                 self.hosts[host].order = Some(order);
-                return Ok(Came::Found(self.ca.found(order, self.now)));
+                return Ok(StepOutcome::Found(self.ca.found(order, self.now)));
             }
-            Step::Prove => {
+            IssuanceStep::Prove => {
                 let proven = !self.hits(self.setting.disbelief);
                 self.ca.prove(self.hosts[host].order.unwrap_or(usize::MAX), proven, self.now)?;
             }
-            Step::Finalize(underway) => self.finalize(&underway.url, &underway.key),
-            Step::Fetch(underway) => {
+            IssuanceStep::Finalize(underway) => self.finalize(&underway.url, &underway.key),
+            IssuanceStep::Fetch(underway) => {
                 let order = underway.url.parse().unwrap_or(usize::MAX);
                 let issued = self.ca.of_order(order).map(|number| self.ca.issued(number, DIRECTORY));
-                let issued = issued.ok_or_else(|| Refused::from(Fault::retry("fetching", "not there")))?;
-                return Ok(Came::Fetched(Issued { key: underway.key.clone(), ..issued }));
+                let issued = issued.ok_or_else(|| StepFailure::from(Fault::retry("fetching", "not there")))?;
+                return Ok(StepOutcome::Fetched(Issued { key: underway.key.clone(), ..issued }));
             }
         }
-        Ok(Came::Done)
+        Ok(StepOutcome::Done)
     }
 
-    fn stored(&mut self, host: usize, document: &Document, was: Option<&str>) -> Came {
+    fn stored(&mut self, host: usize, document: &VaultDocument, was: Option<&str>) -> StepOutcome {
         if self.setting.policy == Policy::UsedBeforeStored && document.order.is_some() {
-            return Came::Stored(was.unwrap_or_default().to_owned());
+            return StepOutcome::Stored(was.unwrap_or_default().to_owned());
         }
         if let Some(issued) = &document.certificate
             && !self.ca.key_fits(issued)
@@ -593,22 +603,22 @@ impl<'a> World<'a> {
             Some(version) => {
                 self.hosts[host].wrote = document.written;
                 self.wake(host);
-                Came::Stored(version)
+                StepOutcome::Stored(version)
             }
-            None => Came::Overtaken,
+            None => StepOutcome::Overtaken,
         }
     }
 
-    fn open(&mut self, host: usize, directory: &str, kept: Option<String>) -> Result<Came, Refused> {
+    fn open(&mut self, host: usize, directory: &str, kept: Option<String>) -> Result<StepOutcome, StepFailure> {
         if let Some(url) = kept {
             self.hosts[host].account = url;
-            return Ok(Came::Opened(None));
+            return Ok(StepOutcome::Opened(None));
         }
         let Some(url) = self.ca.new_account(self.now) else {
             return Err(Fault::wait("making an account", "rateLimited", std::time::Duration::from_secs(3_600)).into());
         };
         self.hosts[host].account.clone_from(&url);
-        Ok(Came::Opened(Some(super::document::Account::sketched_at(directory, url))))
+        Ok(StepOutcome::Opened(Some(super::document::Account::sketched_at(directory, url))))
     }
 
     /// The CA issues, and the rules are checked.

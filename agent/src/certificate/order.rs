@@ -10,7 +10,7 @@ use super::{
     challenge::{Challenges, Proof},
     document::is_whole,
     refusal::{kind_of, refused, words},
-    steps::{Found, Kind, Refused},
+    steps::{FailureKind, OrderStatus, StepFailure},
     transport::Transport,
 };
 use crate::{
@@ -42,14 +42,14 @@ pub(super) use insist;
 
 /// An account that is ready to order.
 #[derive(Clone)]
-pub(super) struct Customer {
+pub(super) struct AccountSession {
     pub(super) account: Account,
     pub(super) transport: Transport,
 }
 
-impl Customer {
+impl AccountSession {
     /// Reads the order at `url`; none when the CA does not know it.
-    pub(super) async fn read(&self, url: &str) -> Result<Option<Order>, Refused> {
+    pub(super) async fn read(&self, url: &str) -> Result<Option<Order>, StepFailure> {
         match insist!(self.account.order(url.to_owned()).await) {
             Ok(order) => Ok(Some(order)),
             Err(Error::Api(problem))
@@ -65,7 +65,7 @@ impl Customer {
     }
 
     /// Proves the names of the order by records in `zone`, and takes the records away again.
-    pub(super) async fn prove(&self, order: &mut Order, zone: &Zone) -> Result<(), Refused> {
+    pub(super) async fn prove(&self, order: &mut Order, zone: &Zone) -> Result<(), StepFailure> {
         let proofs = insist!(proofs(order).await);
         let proofs = proofs.map_err(|halt| self.halted("reading the authorizations of the order", halt))?;
         if proofs.is_empty() {
@@ -81,7 +81,7 @@ impl Customer {
         proven
     }
 
-    async fn validate(&self, order: &mut Order) -> Result<(), Refused> {
+    async fn validate(&self, order: &mut Order) -> Result<(), StepFailure> {
         let told = insist!(tell(order).await);
         told.map_err(|halt| self.halted("telling the CA that the challenge is ready", halt))?;
         let status = insist!(order.poll_ready(&POLLING).await);
@@ -92,7 +92,7 @@ impl Customer {
     }
 
     /// Why the CA does not believe that the names are ours.
-    async fn disproven(&self, order: &mut Order) -> Refused {
+    async fn disproven(&self, order: &mut Order) -> StepFailure {
         let mut reasons = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -104,12 +104,12 @@ impl Customer {
         let said = if reasons.is_empty() { "the order is invalid".to_owned() } else { reasons.join("; ") };
         let remedy = "see that the zone is the one that the domain is delegated to, and that CAA records allow the CA";
         let fault = Fault { remedy: Some(remedy.to_owned()), ..Fault::retry("proving the names to the CA", said) };
-        Refused { fault, kind: Kind::Disproven }
+        StepFailure { fault, kind: FailureKind::Disproven }
     }
 
     /// Sends the request for the certificate. An answer that was lost is settled by reading the order again, so that
     /// never two are issued for one order.
-    pub(super) async fn finalize(&self, order: &mut Order, csr: &[u8]) -> Result<(), Refused> {
+    pub(super) async fn finalize(&self, order: &mut Order, csr: &[u8]) -> Result<(), StepFailure> {
         const DOING: &str = "finalizing the order";
         let Err(error) = insist!(order.finalize_csr(csr).await) else {
             return Ok(());
@@ -124,13 +124,13 @@ impl Customer {
         match state.map_err(|error| self.refused("reading the order again", &error))? {
             OrderStatus::Processing | OrderStatus::Valid => Ok(()),
             OrderStatus::Ready => insist!(order.finalize_csr(csr).await).map_err(|error| self.refused(DOING, &error)),
-            OrderStatus::Invalid => Err(Refused { kind: Kind::Invalid, ..first }),
+            OrderStatus::Invalid => Err(StepFailure { kind: FailureKind::Invalid, ..first }),
             OrderStatus::Pending => Err(first),
         }
     }
 
     /// The chain; fetching it is repeated, because what is issued and lost would have to be ordered again.
-    pub(super) async fn certificate(&self, order: &mut Order) -> Result<String, Refused> {
+    pub(super) async fn certificate(&self, order: &mut Order) -> Result<String, StepFailure> {
         const DOING: &str = "fetching the certificate";
         let mut last = Fault::retry(DOING, "no answer").into();
         for attempt in 0..4_u32 {
@@ -141,17 +141,17 @@ impl Customer {
                 Err(error) => last = self.refused(DOING, &error),
             }
             if order.state().status == OrderStatus::Invalid {
-                return Err(Refused { kind: Kind::Invalid, ..last });
+                return Err(StepFailure { kind: FailureKind::Invalid, ..last });
             }
         }
         Err(last)
     }
 
-    pub(super) fn refused(&self, doing: &str, error: &Error) -> Refused {
+    pub(super) fn refused(&self, doing: &str, error: &Error) -> StepFailure {
         refused(doing, error, &self.transport)
     }
 
-    fn halted(&self, doing: &str, halt: Halt) -> Refused {
+    fn halted(&self, doing: &str, halt: Halt) -> StepFailure {
         match halt {
             Halt::Error(error) => self.refused(doing, &error),
             Halt::Said(said) => Fault::retry(doing, said).into(),
@@ -160,12 +160,12 @@ impl Customer {
 }
 
 /// How far an order is.
-pub(super) fn found(order: &mut Order) -> Found {
+pub(super) fn found(order: &mut Order) -> OrderStatus {
     match order.state().status {
-        OrderStatus::Pending => Found::Pending,
-        OrderStatus::Ready => Found::Ready,
-        OrderStatus::Processing | OrderStatus::Valid => Found::Finalized,
-        OrderStatus::Invalid => Found::Invalid,
+        OrderStatus::Pending => OrderStatus::Pending,
+        OrderStatus::Ready => OrderStatus::Ready,
+        OrderStatus::Processing | OrderStatus::Valid => OrderStatus::Finalized,
+        OrderStatus::Invalid => OrderStatus::Invalid,
     }
 }
 

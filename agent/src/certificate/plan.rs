@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    document::{Document, Purpose},
+    desired_certificate::DesiredCertificate,
+    document::{Purpose, VaultDocument},
     due::{Due, Life, Urgency, again, due},
     ledger::{Need, NotBefore},
-    wanted::Wanted,
 };
 use crate::place::Name;
 
@@ -25,12 +25,12 @@ pub(super) enum Holding {
     /// One that cannot be used, for that reason.
     Unusable(String),
     /// One that can be read.
-    Leaf(Leaf),
+    Leaf(LeafCertificate),
 }
 
 /// A certificate that can be read.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Leaf {
+pub(super) struct LeafCertificate {
     /// From when to when it is valid.
     pub life: Life,
     /// The names it is for.
@@ -41,7 +41,7 @@ pub(super) struct Leaf {
 
 /// What to do about the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum CertificatePlan {
     /// Nothing before that instant.
     Keep(OffsetDateTime),
     /// Order a certificate now.
@@ -60,7 +60,7 @@ pub(super) enum Plan {
 pub(super) struct Order {
     /// Why it is placed.
     pub why: String,
-    /// From which CA, as its place in [`Wanted::authorities`].
+    /// From which CA, as its place in [`DesiredCertificate::authorities`].
     pub authority: usize,
     /// Whether it resumes the order that is pending there.
     pub resumes: bool,
@@ -74,22 +74,22 @@ pub(super) struct Order {
 
 /// CAs that could not be reached by this host: what costs nothing at the CA is not written down for all.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Strikes(BTreeMap<String, Strike>);
+pub(super) struct UnreachableCas(BTreeMap<String, UnreachableCa>);
 
 #[derive(Clone, Debug)]
-struct Strike {
+struct UnreachableCa {
     failed: u32,
     until: OffsetDateTime,
     said: String,
 }
 
-impl Strikes {
+impl UnreachableCas {
     /// The CA could not be reached.
     pub(super) fn add(&mut self, directory: &str, said: &str, urgency: Urgency, now: OffsetDateTime) {
         let failed = self.0.get(directory).map_or(0, |strike| strike.failed).saturating_add(1);
         // It costs the CA's limits nothing, so an hour is the longest wait: it may be back any time.
         let until = now + again(failed, urgency).min(Duration::HOUR);
-        self.0.insert(directory.to_owned(), Strike { failed, until, said: said.to_owned() });
+        self.0.insert(directory.to_owned(), UnreachableCa { failed, until, said: said.to_owned() });
     }
 
     /// It could.
@@ -125,20 +125,20 @@ impl Holding {
 
 /// What is to be done about `document`, which holds `holding`, at `now`.
 pub(super) fn plan(
-    wanted: &Wanted,
-    document: &Document,
+    wanted: &DesiredCertificate,
+    document: &VaultDocument,
     holding: &Holding,
-    strikes: &Strikes,
+    strikes: &UnreachableCas,
     now: OffsetDateTime,
-) -> Plan {
+) -> CertificatePlan {
     let why = match judged(wanted, document, holding, now) {
-        Due::Not(until) => return Plan::Keep(until),
+        Due::Not(until) => return CertificatePlan::Keep(until),
         Due::Soon(why) | Due::Now(why) => why,
     };
     let mut first = None;
     for authority in 0..wanted.authorities.len() {
         match order(wanted, document, holding, strikes, (authority, now)) {
-            Ok(order) => return Plan::Order(Order { why, ..order }),
+            Ok(order) => return CertificatePlan::Order(Order { why, ..order }),
             Err(not) => {
                 let turns = turns_away(wanted, document, holding, strikes, &not, now);
                 let earlier = first.as_ref().is_none_or(|first: &NotBefore| not.until < first.until);
@@ -152,11 +152,16 @@ pub(super) fn plan(
         }
     }
     let not = first.unwrap_or_else(|| NotBefore { until: now + LONG, why: "there is no CA".to_owned() });
-    Plan::Wait { why, not }
+    CertificatePlan::Wait { why, not }
 }
 
 /// Whether the certificate is due, whoever is to certify.
-pub(super) fn judged(wanted: &Wanted, document: &Document, holding: &Holding, now: OffsetDateTime) -> Due {
+pub(super) fn judged(
+    wanted: &DesiredCertificate,
+    document: &VaultDocument,
+    holding: &Holding,
+    now: OffsetDateTime,
+) -> Due {
     let leaf = match holding {
         Holding::Nothing => return Due::Now("the vault holds none".to_owned()),
         Holding::Unusable(why) => return Due::Now(why.clone()),
@@ -176,10 +181,10 @@ pub(super) fn judged(wanted: &Wanted, document: &Document, holding: &Holding, no
 
 /// The order that is to be made at one CA, or why none yet.
 fn order(
-    wanted: &Wanted,
-    document: &Document,
+    wanted: &DesiredCertificate,
+    document: &VaultDocument,
     holding: &Holding,
-    strikes: &Strikes,
+    strikes: &UnreachableCas,
     (index, now): (usize, OffsetDateTime),
 ) -> Result<Order, NotBefore> {
     let authority = &wanted.authorities[index];
@@ -204,10 +209,10 @@ fn order(
 
 /// Whether the first CA, which is `not` to be asked yet, is to be passed over: it cannot serve before the emergency line.
 fn turns_away(
-    wanted: &Wanted,
-    document: &Document,
+    wanted: &DesiredCertificate,
+    document: &VaultDocument,
     holding: &Holding,
-    strikes: &Strikes,
+    strikes: &UnreachableCas,
     not: &NotBefore,
     now: OffsetDateTime,
 ) -> bool {
@@ -228,44 +233,44 @@ mod tests {
 
     use super::*;
     use crate::certificate::{
-        document::{Account, Issued, Underway},
-        wanted::Authority,
+        desired_certificate::AcmeCa,
+        document::{Account, Issued, PendingOrder},
     };
 
     const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
 
-    fn wanted() -> Wanted {
-        let authority = |directory: &str| Authority { directory: directory.to_owned(), ..Authority::default() };
+    fn wanted() -> DesiredCertificate {
+        let authority = |directory: &str| AcmeCa { directory: directory.to_owned(), ..AcmeCa::default() };
         let staging = Some("https://staging.example/".to_owned());
-        let first = Authority { staging, ..authority("https://first.example/") };
+        let first = AcmeCa { staging, ..authority("https://first.example/") };
         let names = vec!["a.example".parse().expect("a name")];
-        Wanted { names, authorities: vec![first, authority("https://second.example/")] }
+        DesiredCertificate { names, authorities: vec![first, authority("https://second.example/")] }
     }
 
     /// A document with a certificate that has lived for so many of its 90 days, and accounts.
-    fn lived(days: i64) -> (Document, Holding) {
+    fn lived(days: i64) -> (VaultDocument, Holding) {
         let not_before = NOW - Duration::days(days);
         let life = Life { not_before, not_after: not_before + Duration::days(90) };
-        let leaf = Leaf { life, names: wanted().names, dice: 0.5 };
+        let leaf = LeafCertificate { life, names: wanted().names, dice: 0.5 };
         let mut document = fresh();
         document.certificate = Some(Issued::sketched("https://first.example/"));
         document.accounts.push(Account::sketched("https://second.example/"));
         (document, Holding::Leaf(leaf))
     }
 
-    fn fresh() -> Document {
-        let mut document = Document::default();
+    fn fresh() -> VaultDocument {
+        let mut document = VaultDocument::default();
         document.keep_account(Account::sketched("https://first.example/"));
         document
     }
 
-    fn planned(document: &Document, holding: &Holding) -> Plan {
-        plan(&wanted(), document, holding, &Strikes::default(), NOW)
+    fn planned(document: &VaultDocument, holding: &Holding) -> CertificatePlan {
+        plan(&wanted(), document, holding, &UnreachableCas::default(), NOW)
     }
 
-    fn ordered(plan: Plan) -> Order {
+    fn ordered(plan: CertificatePlan) -> Order {
         match plan {
-            Plan::Order(order) => order,
+            CertificatePlan::Order(order) => order,
             other => panic!("{other:?}"),
         }
     }
@@ -273,7 +278,7 @@ mod tests {
     #[test]
     fn certificate_is_kept_until_it_is_due_and_then_replaced() {
         let (document, holding) = lived(30);
-        assert_eq!(planned(&document, &holding), Plan::Keep(NOW + Duration::days(30)));
+        assert_eq!(planned(&document, &holding), CertificatePlan::Keep(NOW + Duration::days(30)));
         let (document, holding) = lived(60);
         let order = ordered(planned(&document, &holding));
         assert_eq!((order.authority, order.replaces, order.exempt, order.resumes), (0, true, false, false));
@@ -284,20 +289,22 @@ mod tests {
     #[test]
     fn order_under_way_is_gone_on_with_if_it_is_what_is_wanted() {
         let (mut document, holding) = lived(60);
-        document.order = Some(Underway::sketched("https://first.example/", &wanted().names));
+        document.order = Some(PendingOrder::sketched("https://first.example/", &wanted().names));
         assert!(ordered(planned(&document, &holding)).resumes);
-        document.order = Some(Underway::sketched("https://first.example/", &[]));
+        document.order = Some(PendingOrder::sketched("https://first.example/", &[]));
         assert!(!ordered(planned(&document, &holding)).resumes);
     }
 
     #[test]
     fn second_ca_is_turned_to_when_the_first_cannot_serve_before_the_emergency_line() {
         let (mut document, holding) = lived(80);
-        let held_off = |document: &mut Document, days| {
+        let held_off = |document: &mut VaultDocument, days| {
             document.ledger.failed("https://first.example/", "no", Some(Duration::days(days)), NOW);
         };
         held_off(&mut document, 3);
-        assert!(matches!(planned(&document, &holding), Plan::Wait { not, .. } if not.until == NOW + Duration::days(3)));
+        assert!(
+            matches!(planned(&document, &holding), CertificatePlan::Wait { not, .. } if not.until == NOW + Duration::days(3))
+        );
         held_off(&mut document, 6);
         let order = ordered(planned(&document, &holding));
         assert_eq!((order.authority, order.replaces), (1, false));
@@ -306,7 +313,7 @@ mod tests {
         for _ in 0..2 {
             document.ledger.failed("https://first.example/", "no", None, NOW);
         }
-        assert!(matches!(planned(&document, &Holding::Nothing), Plan::Wait { .. }));
+        assert!(matches!(planned(&document, &Holding::Nothing), CertificatePlan::Wait { .. }));
         document.ledger.failed("https://first.example/", "no", None, NOW);
         assert_eq!(ordered(planned(&document, &Holding::Nothing)).authority, 1);
     }
@@ -323,12 +330,12 @@ mod tests {
     #[test]
     fn ca_that_cannot_be_reached_is_tried_again_within_the_hour() {
         let (document, holding) = lived(60);
-        let mut strikes = Strikes::default();
+        let mut strikes = UnreachableCas::default();
         for _ in 0..9 {
             strikes.add("https://first.example/", "no route", Urgency::CanWait(Duration::DAY), NOW);
         }
         let planned = plan(&wanted(), &document, &holding, &strikes, NOW);
-        assert!(matches!(planned, Plan::Wait { not, .. } if not.until == NOW + Duration::HOUR));
+        assert!(matches!(planned, CertificatePlan::Wait { not, .. } if not.until == NOW + Duration::HOUR));
         strikes.clear("https://first.example/");
         ordered(plan(&wanted(), &document, &holding, &strikes, NOW));
     }
@@ -357,16 +364,16 @@ mod tests {
         let (emergency, end) = (leaf.life.emergency(), leaf.life.not_after);
         let (mut now, mut tries) = (NOW, Vec::new());
         while now < end {
-            match plan(&wanted(), &document, &holding, &Strikes::default(), now) {
-                Plan::Order(order) => {
+            match plan(&wanted(), &document, &holding, &UnreachableCas::default(), now) {
+                CertificatePlan::Order(order) => {
                     // The second CA is down, too.
                     let directory = &wanted().authorities[order.authority].directory;
                     document.ledger.attempt(directory, false, now);
                     document.ledger.failed(directory, "serverInternal", None, now);
                     tries.push((order.authority, now));
                 }
-                Plan::Wait { not, .. } => now = not.until,
-                Plan::Keep(_) => panic!("it is due"),
+                CertificatePlan::Wait { not, .. } => now = not.until,
+                CertificatePlan::Keep(_) => panic!("it is due"),
             }
         }
         let before = tries.iter().filter(|(_, at)| *at < emergency).count();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use instant_acme::{Error, Problem};
 
 use super::{
-    steps::{Kind, Refused},
+    steps::{FailureKind, StepFailure},
     transport::Transport,
 };
 use crate::fault::Fault;
@@ -23,14 +23,14 @@ pub(super) fn kind_of(error: &Error) -> &str {
 }
 
 /// What a refusal of the CA means for the order, and its cure.
-pub(super) fn refused(doing: &str, error: &Error, transport: &Transport) -> Refused {
+pub(super) fn refused(doing: &str, error: &Error, transport: &Transport) -> StepFailure {
     let kind = match kind_of(error) {
-        "accountDoesNotExist" => Kind::AccountGone,
-        "alreadyReplaced" => Kind::NotAsReplacement,
-        "unauthorized" | "dns" | "connection" | "incorrectResponse" | "caa" => Kind::Disproven,
-        _ => Kind::Passing,
+        "accountDoesNotExist" => FailureKind::AccountGone,
+        "alreadyReplaced" => FailureKind::NotAsReplacement,
+        "unauthorized" | "dns" | "connection" | "incorrectResponse" | "caa" => FailureKind::Disproven,
+        _ => FailureKind::Passing,
     };
-    Refused { fault: fault(doing, error, transport), kind }
+    StepFailure { fault: fault(doing, error, transport), kind }
 }
 
 /// Sorts what the CA says by its cure (RFC 8555 §6.7).
@@ -87,11 +87,11 @@ mod tests {
     fn refusals_say_what_becomes_of_the_order() {
         let transport = Transport::new(None).expect("a transport");
         let table = [
-            ("accountDoesNotExist", Kind::AccountGone),
-            ("alreadyReplaced", Kind::NotAsReplacement),
-            ("dns", Kind::Disproven),
-            ("rateLimited", Kind::Passing),
-            ("serverInternal", Kind::Passing),
+            ("accountDoesNotExist", FailureKind::AccountGone),
+            ("alreadyReplaced", FailureKind::NotAsReplacement),
+            ("dns", FailureKind::Disproven),
+            ("rateLimited", FailureKind::Passing),
+            ("serverInternal", FailureKind::Passing),
         ];
         for (kind, expected) in table {
             assert_eq!(refused("ordering", &problem(kind), &transport).kind, expected, "{kind}");

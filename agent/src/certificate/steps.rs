@@ -2,7 +2,7 @@
 //!
 //! The order of the steps is what keeps the promise that nothing is ordered twice and nothing is used that is not stored:
 //! lease, vault read again, zone looked at, CA reached, attempt stored, account stored, order made and stored with its key, proven,
-//! finalized, fetched, stored, lease given back. Each is found done by the next host. A [`Run`] says which step is next
+//! finalized, fetched, stored, lease given back. Each is found done by the next host. A [`IssuanceRun`] says which step is next
 //! and hears what came of it; it does nothing by itself, so that the same code runs against the world
 //! (`issuance.rs`) and against a simulated one on virtual time (`model.rs`).
 
@@ -10,55 +10,55 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use super::{
-    document::{Account, Document, Issued, Underway},
+    desired_certificate::{AcmeCa, DesiredCertificate},
+    document::{Account, Issued, PendingOrder, VaultDocument},
     due::Urgency,
     ledger::Need,
-    plan::{Holding, Order, Plan, Strikes, plan},
-    wanted::{Authority, Wanted},
+    plan::{CertificatePlan, Holding, Order, UnreachableCas, plan},
 };
 use crate::{
     clock::moment,
     fault::{Cure, Fault},
 };
 
-/// One step, to be done and reported with [`Run::came`].
-pub(super) enum Step<'a> {
-    /// Take the lease: [`Came::Done`].
+/// One step, to be done and reported with [`IssuanceRun::came`].
+pub(super) enum IssuanceStep<'a> {
+    /// Take the lease: [`StepOutcome::Done`].
     Lease,
-    /// Read the vault: [`Came::Read`].
+    /// Read the vault: [`StepOutcome::Read`].
     Read,
-    /// See that the names can be proven in the zone: [`Came::Done`].
+    /// See that the names can be proven in the zone: [`StepOutcome::Done`].
     Prepare,
-    /// Read the directory of the CA and see that it offers the profile: [`Came::Done`].
-    Reach(&'a Authority),
-    /// Store the document if the vault still holds that version: [`Came::Stored`] or [`Came::Overtaken`].
-    Store(&'a Document, Option<&'a str>),
-    /// Open the account at the CA, or make one if the document has none: [`Came::Opened`].
-    Open(&'a Authority, Option<&'a Account>),
-    /// Prove the names to the staging environment: [`Came::Done`].
+    /// Read the directory of the CA and see that it offers the profile: [`StepOutcome::Done`].
+    Reach(&'a AcmeCa),
+    /// Store the document if the vault still holds that version: [`StepOutcome::Stored`] or [`StepOutcome::Overtaken`].
+    Store(&'a VaultDocument, Option<&'a str>),
+    /// Open the account at the CA, or make one if the document has none: [`StepOutcome::Opened`].
+    Open(&'a AcmeCa, Option<&'a Account>),
+    /// Prove the names to the staging environment: [`StepOutcome::Done`].
     Probe(&'a str),
-    /// Make sure that the lease is still ours: [`Came::Done`].
+    /// Make sure that the lease is still ours: [`StepOutcome::Done`].
     Confirm,
-    /// Make an order, in the place of a certificate: [`Came::Placed`].
-    Place(&'a Authority, Option<&'a Issued>),
-    /// Read the order that is under way: [`Came::Found`].
-    Resume(&'a Underway),
-    /// Prove the names: [`Came::Done`].
+    /// Make an order, in the place of a certificate: [`StepOutcome::Placed`].
+    Place(&'a AcmeCa, Option<&'a Issued>),
+    /// Read the order that is under way: [`StepOutcome::Found`].
+    Resume(&'a PendingOrder),
+    /// Prove the names: [`StepOutcome::Done`].
     Prove,
-    /// Ask for the certificate, for that key: [`Came::Done`].
-    Finalize(&'a Underway),
-    /// Fetch it: [`Came::Fetched`].
-    Fetch(&'a Underway),
-    /// Give the lease back: [`Came::Done`], whatever came of it.
+    /// Ask for the certificate, for that key: [`StepOutcome::Done`].
+    Finalize(&'a PendingOrder),
+    /// Fetch it: [`StepOutcome::Fetched`].
+    Fetch(&'a PendingOrder),
+    /// Give the lease back: [`StepOutcome::Done`], whatever came of it.
     GiveBack,
 }
 
 /// What came of a step.
-pub(super) enum Came {
+pub(super) enum StepOutcome {
     /// It is done.
     Done,
     /// The version that the vault holds, the document, and its certificate.
-    Read(Option<String>, Box<Document>, Holding),
+    Read(Option<String>, Box<VaultDocument>, Holding),
     /// It is stored, as that version.
     Stored(String),
     /// The vault held another version: somebody else was faster.
@@ -68,16 +68,16 @@ pub(super) enum Came {
     /// The order is at that URL, with this key for its certificate.
     Placed(String, Zeroizing<String>),
     /// How far the order is that was under way.
-    Found(Found),
+    Found(OrderStatus),
     /// The certificate.
     Fetched(Issued),
     /// It failed.
-    Failed(Refused),
+    Failed(StepFailure),
 }
 
 /// How far an order is (RFC 8555 §7.1.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum OrderStatus {
     /// The names are to be proven.
     Pending,
     /// They are, and the certificate is to be asked for.
@@ -92,16 +92,16 @@ pub(super) enum Found {
 
 /// Why a step failed, as far as it matters to what comes next.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Refused {
+pub(super) struct StepFailure {
     /// What people are told.
     pub fault: Fault,
     /// What it means for the order.
-    pub kind: Kind,
+    pub kind: FailureKind,
 }
 
 /// What a failure means for the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     /// Nothing: the step may be made again.
     Passing,
     /// The CA did not believe that the names are ours, and the order is invalid.
@@ -114,21 +114,21 @@ pub(super) enum Kind {
     NotAsReplacement,
 }
 
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Refused {
-        Refused { fault, kind: Kind::Passing }
+impl From<Fault> for StepFailure {
+    fn from(fault: Fault) -> StepFailure {
+        StepFailure { fault, kind: FailureKind::Passing }
     }
 }
 
 /// One run of the procedure on one host.
-pub(super) struct Run<'a> {
-    wanted: &'a Wanted,
-    strikes: Strikes,
+pub(super) struct IssuanceRun<'a> {
+    wanted: &'a DesiredCertificate,
+    strikes: UnreachableCas,
     version: Option<String>,
-    document: Document,
+    document: VaultDocument,
     urgency: Urgency,
     order: Order,
-    at: At,
+    at: IssuanceState,
     leased: bool,
     alerts: bool,
     /// Whether an order that was under way has turned out to be none already.
@@ -136,7 +136,7 @@ pub(super) struct Run<'a> {
 }
 
 /// Where a run is.
-enum At {
+enum IssuanceState {
     Lease,
     Read,
     Prepare,
@@ -168,21 +168,21 @@ enum Next {
 }
 
 /// How a run ended: with the vault as it stands then, and its version, or with what failed.
-pub(super) type Ended = Result<(Option<String>, Document), Fault>;
+pub(super) type Ended = Result<(Option<String>, VaultDocument), Fault>;
 
-impl<'a> Run<'a> {
+impl<'a> IssuanceRun<'a> {
     /// A run that has not begun.
-    pub(super) fn new(wanted: &'a Wanted, strikes: Strikes) -> Run<'a> {
+    pub(super) fn new(wanted: &'a DesiredCertificate, strikes: UnreachableCas) -> IssuanceRun<'a> {
         let order =
             Order { why: String::new(), authority: 0, resumes: false, replaces: false, exempt: false, probes: false };
-        Run {
+        IssuanceRun {
             wanted,
             strikes,
             version: None,
-            document: Document::default(),
+            document: VaultDocument::default(),
             urgency: Urgency::Without,
             order,
-            at: At::Lease,
+            at: IssuanceState::Lease,
             leased: false,
             alerts: false,
             looked_twice: false,
@@ -190,32 +190,34 @@ impl<'a> Run<'a> {
     }
 
     /// The step that is next; none when the run is over.
-    pub(super) fn next(&self) -> Option<Step<'_>> {
+    pub(super) fn next(&self) -> Option<IssuanceStep<'_>> {
         Some(match &self.at {
-            At::Lease => Step::Lease,
-            At::Read => Step::Read,
-            At::Prepare => Step::Prepare,
-            At::Reach => Step::Reach(self.authority()),
-            At::Store(_) => Step::Store(&self.document, self.version.as_deref()),
-            At::Open => Step::Open(self.authority(), self.document.account(&self.authority().directory)),
-            At::Probe => Step::Probe(self.authority().staging.as_deref().unwrap_or_default()),
-            At::Confirm(_) => Step::Confirm,
-            At::Place { replaces } => {
-                Step::Place(self.authority(), self.document.certificate.as_ref().filter(|_| *replaces))
+            IssuanceState::Lease => IssuanceStep::Lease,
+            IssuanceState::Read => IssuanceStep::Read,
+            IssuanceState::Prepare => IssuanceStep::Prepare,
+            IssuanceState::Reach => IssuanceStep::Reach(self.authority()),
+            IssuanceState::Store(_) => IssuanceStep::Store(&self.document, self.version.as_deref()),
+            IssuanceState::Open => {
+                IssuanceStep::Open(self.authority(), self.document.account(&self.authority().directory))
             }
-            At::Resume => Step::Resume(self.underway()?),
-            At::Prove => Step::Prove,
-            At::Finalize => Step::Finalize(self.underway()?),
-            At::Fetch => Step::Fetch(self.underway()?),
-            At::GiveBack(_) => Step::GiveBack,
-            At::Over(_) => return None,
+            IssuanceState::Probe => IssuanceStep::Probe(self.authority().staging.as_deref().unwrap_or_default()),
+            IssuanceState::Confirm(_) => IssuanceStep::Confirm,
+            IssuanceState::Place { replaces } => {
+                IssuanceStep::Place(self.authority(), self.document.certificate.as_ref().filter(|_| *replaces))
+            }
+            IssuanceState::Resume => IssuanceStep::Resume(self.underway()?),
+            IssuanceState::Prove => IssuanceStep::Prove,
+            IssuanceState::Finalize => IssuanceStep::Finalize(self.underway()?),
+            IssuanceState::Fetch => IssuanceStep::Fetch(self.underway()?),
+            IssuanceState::GiveBack(_) => IssuanceStep::GiveBack,
+            IssuanceState::Over(_) => return None,
         })
     }
 
     /// How the run ended, and which CAs could not be reached; a fault if it did not end.
-    pub(super) fn ended(self) -> (Ended, Strikes) {
+    pub(super) fn ended(self) -> (Ended, UnreachableCas) {
         let ended = match self.at {
-            At::Over(ended) => ended,
+            IssuanceState::Over(ended) => ended,
             _ => Err(Fault::retry(DOING, "the run did not finish")),
         };
         (ended, self.strikes)
@@ -227,123 +229,129 @@ impl<'a> Run<'a> {
     }
 
     /// The CA that is asked.
-    pub(super) fn authority(&self) -> &'a Authority {
+    pub(super) fn authority(&self) -> &'a AcmeCa {
         &self.wanted.authorities[self.order.authority]
     }
 
     /// Hears what came of the step.
-    pub(super) fn came(&mut self, came: Came, now: OffsetDateTime) {
-        let at = std::mem::replace(&mut self.at, At::GiveBack(Err(Fault::retry(DOING, "a step without an end"))));
+    pub(super) fn came(&mut self, came: StepOutcome, now: OffsetDateTime) {
+        let at =
+            std::mem::replace(&mut self.at, IssuanceState::GiveBack(Err(Fault::retry(DOING, "a step without an end"))));
         self.at = match (at, came) {
-            (At::GiveBack(ended), _) => At::Over(ended),
-            (At::Store(next), Came::Failed(refused)) => self.end(match next {
+            (IssuanceState::GiveBack(ended), _) => IssuanceState::Over(ended),
+            (IssuanceState::Store(next), StepOutcome::Failed(refused)) => self.end(match next {
                 // What failed before is what people should hear of.
                 Next::Ill(fault) => Err(fault),
                 _ => Err(refused.fault),
             }),
-            (_, Came::Failed(refused)) if refused.kind == Kind::AccountGone => self.without_account(refused.fault, now),
-            (At::Lease | At::Read | At::Prepare | At::Confirm(_), Came::Failed(refused)) => {
-                self.end(Err(refused.fault))
+            (_, StepOutcome::Failed(refused)) if refused.kind == FailureKind::AccountGone => {
+                self.without_account(refused.fault, now)
             }
-            (At::Reach, Came::Failed(refused)) => {
+            (
+                IssuanceState::Lease | IssuanceState::Read | IssuanceState::Prepare | IssuanceState::Confirm(_),
+                StepOutcome::Failed(refused),
+            ) => self.end(Err(refused.fault)),
+            (IssuanceState::Reach, StepOutcome::Failed(refused)) => {
                 let said = refused.fault.said.clone();
                 self.strikes.add(&self.authority().directory, &said, self.urgency, now);
                 self.end(Err(refused.fault))
             }
-            (At::Place { replaces: true }, Came::Failed(refused)) if refused.kind == Kind::NotAsReplacement => {
+            (IssuanceState::Place { replaces: true }, StepOutcome::Failed(refused))
+                if refused.kind == FailureKind::NotAsReplacement =>
+            {
                 self.not_as_replacement(now)
             }
-            (_, Came::Failed(refused)) => self.failed(refused, now),
+            (_, StepOutcome::Failed(refused)) => self.failed(refused, now),
 
-            (At::Lease, _) => {
+            (IssuanceState::Lease, _) => {
                 self.leased = true;
-                At::Read
+                IssuanceState::Read
             }
-            (At::Read, Came::Read(version, document, holding)) => {
+            (IssuanceState::Read, StepOutcome::Read(version, document, holding)) => {
                 (self.version, self.document) = (version, *document);
                 self.urgency = holding.urgency(now);
                 self.planned(&holding, now)
             }
-            (At::Prepare, _) => At::Reach,
-            (At::Reach, _) => self.reached(now),
-            (At::Store(next), Came::Stored(version)) => {
+            (IssuanceState::Prepare, _) => IssuanceState::Reach,
+            (IssuanceState::Reach, _) => self.reached(now),
+            (IssuanceState::Store(next), StepOutcome::Stored(version)) => {
                 self.version = Some(version);
                 self.after(next)
             }
-            (At::Store(_), _) => {
+            (IssuanceState::Store(_), _) => {
                 self.end(Err(Fault::retry("writing the vault", "another host was faster; reading again")))
             }
-            (At::Open, Came::Opened(Some(account))) => {
+            (IssuanceState::Open, StepOutcome::Opened(Some(account))) => {
                 self.document.keep_account(account);
                 self.store(Next::Order, now)
             }
-            (At::Open, _) => self.after(Next::Order),
-            (At::Probe, _) => At::Confirm(Next::Place),
-            (At::Confirm(next), _) => self.after(next),
-            (At::Place { replaces }, Came::Placed(url, key)) => self.placed(url, key, replaces, now),
-            (At::Resume, Came::Found(found)) => self.found(found, now),
-            (At::Prove, _) => At::Confirm(Next::Finalize),
-            (At::Finalize, _) => At::Fetch,
-            (At::Fetch, Came::Fetched(issued)) => self.fetched(issued, now),
+            (IssuanceState::Open, _) => self.after(Next::Order),
+            (IssuanceState::Probe, _) => IssuanceState::Confirm(Next::Place),
+            (IssuanceState::Confirm(next), _) => self.after(next),
+            (IssuanceState::Place { replaces }, StepOutcome::Placed(url, key)) => self.placed(url, key, replaces, now),
+            (IssuanceState::Resume, StepOutcome::Found(found)) => self.found(found, now),
+            (IssuanceState::Prove, _) => IssuanceState::Confirm(Next::Finalize),
+            (IssuanceState::Finalize, _) => IssuanceState::Fetch,
+            (IssuanceState::Fetch, StepOutcome::Fetched(issued)) => self.fetched(issued, now),
             _ => self.end(Err(Fault::retry(DOING, "internal error: a step had an outcome of another step"))),
         };
     }
 
-    fn planned(&mut self, holding: &Holding, now: OffsetDateTime) -> At {
+    fn planned(&mut self, holding: &Holding, now: OffsetDateTime) -> IssuanceState {
         match plan(self.wanted, &self.document, holding, &self.strikes, now) {
-            Plan::Keep(_) => self.end(Ok((self.version.clone(), self.document.clone()))),
-            Plan::Wait { not, .. } => self.end(Err(waiting(&not.why, not.until, now))),
-            Plan::Order(order) => {
+            CertificatePlan::Keep(_) => self.end(Ok((self.version.clone(), self.document.clone()))),
+            CertificatePlan::Wait { not, .. } => self.end(Err(waiting(&not.why, not.until, now))),
+            CertificatePlan::Order(order) => {
                 self.order = order;
                 // An order that is under way has been prepared for.
-                if self.order.resumes { At::Reach } else { At::Prepare }
+                if self.order.resumes { IssuanceState::Reach } else { IssuanceState::Prepare }
             }
         }
     }
 
-    fn reached(&mut self, now: OffsetDateTime) -> At {
+    fn reached(&mut self, now: OffsetDateTime) -> IssuanceState {
         let directory = &self.authority().directory;
         self.strikes.clear(directory);
         if self.order.resumes {
-            return At::Open;
+            return IssuanceState::Open;
         }
         let account = self.document.account(directory).is_none();
         self.document.ledger.attempt(directory, account, now);
         self.store(Next::Open, now)
     }
 
-    fn after(&mut self, next: Next) -> At {
+    fn after(&mut self, next: Next) -> IssuanceState {
         match next {
-            Next::Open => At::Open,
-            Next::Order if self.order.resumes => At::Resume,
-            Next::Order if self.order.probes => At::Probe,
-            Next::Order => At::Confirm(Next::Place),
-            Next::Place => At::Place { replaces: self.order.replaces },
-            Next::Prove => At::Prove,
-            Next::Finalize => At::Finalize,
+            Next::Open => IssuanceState::Open,
+            Next::Order if self.order.resumes => IssuanceState::Resume,
+            Next::Order if self.order.probes => IssuanceState::Probe,
+            Next::Order => IssuanceState::Confirm(Next::Place),
+            Next::Place => IssuanceState::Place { replaces: self.order.replaces },
+            Next::Prove => IssuanceState::Prove,
+            Next::Finalize => IssuanceState::Finalize,
             Next::Well => self.end(Ok((self.version.clone(), self.document.clone()))),
             Next::Ill(fault) => self.end(Err(fault)),
         }
     }
 
     /// The order is stored with its key before it is relied on, and counted.
-    fn placed(&mut self, url: String, key: Zeroizing<String>, replaces: bool, now: OffsetDateTime) -> At {
-        let Authority { directory, profile, .. } = self.authority().clone();
+    fn placed(&mut self, url: String, key: Zeroizing<String>, replaces: bool, now: OffsetDateTime) -> IssuanceState {
+        let AcmeCa { directory, profile, .. } = self.authority().clone();
         let exempt = replaces && self.order.exempt;
         if !exempt {
             self.document.ledger.ordered(&directory, &self.wanted.names, now);
         }
         let names = self.wanted.names.clone();
-        self.document.order = Some(Underway { url, directory, profile, names, key, exempt });
+        self.document.order = Some(PendingOrder { url, directory, profile, names, key, exempt });
         self.store(Next::Prove, now)
     }
 
-    fn not_as_replacement(&mut self, now: OffsetDateTime) -> At {
+    fn not_as_replacement(&mut self, now: OffsetDateTime) -> IssuanceState {
         let need = Need { names: &self.wanted.names, urgency: self.urgency, exempt: false, account: false };
         // The attempt that is being made is not one that stands against itself.
         let limits = self.document.ledger.limits(&self.authority().directory, need, now);
         match limits {
-            Ok(()) => At::Place { replaces: false },
+            Ok(()) => IssuanceState::Place { replaces: false },
             Err(not) => {
                 let said = format!("the CA does not take it as a replacement, and {}", not.why);
                 let wait = Fault::wait(DOING, said, span(not.until - now));
@@ -352,13 +360,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn found(&mut self, found: Found, now: OffsetDateTime) -> At {
+    fn found(&mut self, found: OrderStatus, now: OffsetDateTime) -> IssuanceState {
         match found {
-            Found::Pending => At::Prove,
-            Found::Ready => At::Confirm(Next::Finalize),
-            Found::Finalized => At::Fetch,
-            Found::Invalid | Found::Gone => {
-                self.drop_order(found == Found::Invalid);
+            OrderStatus::Pending => IssuanceState::Prove,
+            OrderStatus::Ready => IssuanceState::Confirm(Next::Finalize),
+            OrderStatus::Finalized => IssuanceState::Fetch,
+            OrderStatus::Invalid | OrderStatus::Gone => {
+                self.drop_order(found == OrderStatus::Invalid);
                 if std::mem::replace(&mut self.looked_twice, true) {
                     return self.end(Err(Fault::retry(DOING, "the order that was under way is gone")));
                 }
@@ -378,7 +386,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn fetched(&mut self, issued: Issued, now: OffsetDateTime) -> At {
+    fn fetched(&mut self, issued: Issued, now: OffsetDateTime) -> IssuanceState {
         self.document.ledger.succeeded(&issued.directory, now);
         self.document.certificate = Some(issued);
         self.document.order = None;
@@ -386,14 +394,14 @@ impl<'a> Run<'a> {
     }
 
     /// The attempt failed: it is written down for all hosts, with what the CA asked for.
-    fn failed(&mut self, refused: Refused, now: OffsetDateTime) -> At {
+    fn failed(&mut self, refused: StepFailure, now: OffsetDateTime) -> IssuanceState {
         let directory = self.authority().directory.clone();
         match refused.kind {
-            Kind::Disproven => {
+            FailureKind::Disproven => {
                 self.drop_order(true);
                 self.document.ledger.disproven(&directory, &self.wanted.names, now);
             }
-            Kind::Invalid => self.drop_order(true),
+            FailureKind::Invalid => self.drop_order(true),
             _ => {}
         }
         let asked = match refused.fault.cure {
@@ -408,7 +416,7 @@ impl<'a> Run<'a> {
     }
 
     /// The CA does not know the account any more, nor then its orders: the next run makes a new one.
-    fn without_account(&mut self, fault: Fault, now: OffsetDateTime) -> At {
+    fn without_account(&mut self, fault: Fault, now: OffsetDateTime) -> IssuanceState {
         let directory = self.authority().directory.clone();
         self.document.forget_account(&directory);
         if self.underway().is_some_and(|order| order.directory == directory) {
@@ -428,17 +436,17 @@ impl<'a> Run<'a> {
     }
 
     /// The document is to be stored as it is now, and every version counts.
-    fn store(&mut self, next: Next, now: OffsetDateTime) -> At {
+    fn store(&mut self, next: Next, now: OffsetDateTime) -> IssuanceState {
         self.document.count(now);
-        At::Store(next)
+        IssuanceState::Store(next)
     }
 
-    fn underway(&self) -> Option<&Underway> {
+    fn underway(&self) -> Option<&PendingOrder> {
         self.document.order.as_ref()
     }
 
-    fn end(&mut self, ended: Ended) -> At {
-        if self.leased { At::GiveBack(ended) } else { At::Over(ended) }
+    fn end(&mut self, ended: Ended) -> IssuanceState {
+        if self.leased { IssuanceState::GiveBack(ended) } else { IssuanceState::Over(ended) }
     }
 }
 

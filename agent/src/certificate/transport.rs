@@ -40,7 +40,7 @@ const LARGEST_ANSWER: usize = 1 << 20;
 
 /// The last refusal of the CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct CaRefusal {
     /// The status it came with.
     pub(super) status: StatusCode,
     /// How long it asked to wait.
@@ -51,7 +51,7 @@ pub(super) struct Refusal {
 #[derive(Clone)]
 pub(super) struct Transport {
     client: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
-    refusal: Arc<Mutex<Option<Refusal>>>,
+    refusal: Arc<Mutex<Option<CaRefusal>>>,
 }
 
 impl Transport {
@@ -81,7 +81,7 @@ impl Transport {
     ///
     /// # Errors
     /// When the CA cannot be reached, or answers what is no directory.
-    pub(super) async fn about(&self, directory: &str) -> Result<About, Fault> {
+    pub(super) async fn about(&self, directory: &str) -> Result<DirectoryMetadata, Fault> {
         let doing = format!("reading {directory}");
         let request = Request::get(directory).header(USER_AGENT, "spothost").body(BodyWrapper::default());
         let request = request.map_err(|error| Fault::operator(&doing, error, "correct [acme] directory"))?;
@@ -97,7 +97,7 @@ impl Transport {
         let read = serde_json::from_slice::<Directory>(&body);
         let read =
             read.map_err(|_| Fault::operator(&doing, "it is no directory of ACME", "correct [acme] directory"))?;
-        Ok(About {
+        Ok(DirectoryMetadata {
             profiles: read.meta.profiles.into_keys().collect(),
             caa_identities: read.meta.caa_identities,
             external_account_required: read.meta.external_account_required,
@@ -105,7 +105,7 @@ impl Transport {
     }
 
     /// The last refusal since this was last asked.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(super) fn refusal(&self) -> Option<CaRefusal> {
         self.refusal.lock().ok().and_then(|mut refusal| refusal.take())
     }
 }
@@ -131,7 +131,7 @@ struct Meta {
 
 /// What a CA says of itself in its directory (`meta` of RFC 8555 §7.1.1, and of the draft on profiles).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct About {
+pub struct DirectoryMetadata {
     /// Names of the profiles that it offers.
     pub profiles: Vec<String>,
     /// What it answers to in CAA records.
@@ -144,7 +144,7 @@ pub struct About {
 ///
 /// # Errors
 /// When it cannot be reached, or answers what is no directory.
-pub async fn about(ca: &crate::config::Ca) -> Result<About, Fault> {
+pub async fn about(ca: &crate::config::Ca) -> Result<DirectoryMetadata, Fault> {
     Transport::new(ca.roots.as_deref())?.about(&ca.directory).await
 }
 
@@ -164,7 +164,7 @@ impl HttpClient for Transport {
                 let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
                 let retry_after = retry_after.and_then(|value| wait(value, clock::now().into()));
                 if let Ok(mut refusal) = refusal.lock() {
-                    *refusal = Some(Refusal { status, retry_after });
+                    *refusal = Some(CaRefusal { status, retry_after });
                 }
             }
             Ok(BytesResponse::from(answer.map(|body| Limited::new(body, LARGEST_ANSWER))))

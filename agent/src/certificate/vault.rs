@@ -15,7 +15,7 @@ use time::Duration;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use super::document::{Document, Parsed};
+use super::document::{Parsed, VaultDocument};
 use crate::{
     atomic_file::AtomicFile,
     aws::{
@@ -29,13 +29,13 @@ use crate::{
 
 /// Where the document is kept, and what this process knows of it.
 pub struct Vault {
-    kept: Store,
+    kept: VaultStore,
     /// Number of the newest version that this process has read or written, and since when it knows.
     newest: Mutex<Option<(u64, Instant)>>,
 }
 
 /// Where the document is kept.
-enum Store {
+enum VaultStore {
     /// A secret in Secrets Manager, and the way to AWS.
     Secret(SecretId, Kept<Aws>),
     /// A file that only its owner can read.
@@ -58,7 +58,7 @@ pub(super) struct Reading {
     /// The version to swap against; none when there is none yet.
     pub version: Option<String>,
     /// The document; an empty one when there is none yet.
-    pub document: Document,
+    pub document: VaultDocument,
     /// What a person should know of it.
     pub note: Option<String>,
     /// How far the clock of this host is behind that of AWS; zero when it is right, or nobody said.
@@ -69,24 +69,24 @@ impl Vault {
     /// The vault at `place`.
     pub fn new(place: VaultPlace, aws: Kept<Aws>) -> Vault {
         let kept = match place {
-            VaultPlace::Secret(id) => Store::Secret(id, aws),
-            VaultPlace::Disk(path) => Store::Disk(path),
+            VaultPlace::Secret(id) => VaultStore::Secret(id, aws),
+            VaultPlace::Disk(path) => VaultStore::Disk(path),
         };
         Vault { kept, newest: Mutex::default() }
     }
 
     /// Whether it takes a way to AWS to read it.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kept, Store::Secret(..))
+        matches!(self.kept, VaultStore::Secret(..))
     }
 
     pub(super) fn lacks(&self) -> bool {
-        matches!(&self.kept, Store::Secret(_, aws) if aws.borrow().is_none())
+        matches!(&self.kept, VaultStore::Secret(_, aws) if aws.borrow().is_none())
     }
 
     pub(super) async fn woken(&mut self) {
         match &mut self.kept {
-            Store::Secret(_, aws) if aws.borrow().is_none() => {
+            VaultStore::Secret(_, aws) if aws.borrow().is_none() => {
                 let _ = aws.changed().await;
             }
             _ => std::future::pending().await,
@@ -145,9 +145,9 @@ impl Vault {
     async fn look(&self) -> Result<Reading, Fault> {
         let (stored, off) = self.stored().await?;
         let Some(stored) = stored else {
-            return Ok(Reading { version: None, document: Document::default(), note: None, off });
+            return Ok(Reading { version: None, document: VaultDocument::default(), note: None, off });
         };
-        let (document, note) = match Document::parse(&stored.text) {
+        let (document, note) = match VaultDocument::parse(&stored.text) {
             Parsed::Whole(document) => (document, None),
             Parsed::Newer(fault) => return Err(fault),
             Parsed::Damaged(left, why) => self.damaged(left, why).await,
@@ -162,19 +162,20 @@ impl Vault {
     /// What is stored, be it a document or not, and how far the clock is behind.
     pub(super) async fn stored(&self) -> Result<(Option<Stored>, Duration), Fault> {
         match &self.kept {
-            Store::Secret(id, aws) => {
+            VaultStore::Secret(id, aws) => {
                 let secret = secret(id, aws)?;
                 let stored = secret.read().await?;
                 Ok((stored, secret.told().map_or(Duration::ZERO, |(told, taken)| remarkable(told - taken))))
             }
-            Store::Disk(path) => Ok((on_disk(path)?, Duration::ZERO)),
+            VaultStore::Disk(path) => Ok((on_disk(path)?, Duration::ZERO)),
         }
     }
 
     /// The document to go on with instead of a damaged one: what is left of it, if its certificate is, else the version
     /// before it.
-    async fn damaged(&self, left: Document, why: String) -> (Document, Option<String>) {
-        let usable = |document: &Document| document.certificate.as_ref().is_some_and(|issued| issued.read().is_ok());
+    async fn damaged(&self, left: VaultDocument, why: String) -> (VaultDocument, Option<String>) {
+        let usable =
+            |document: &VaultDocument| document.certificate.as_ref().is_some_and(|issued| issued.read().is_ok());
         let note = |used: &str| Some(format!("the vault document is damaged: {why}; {used}"));
         if usable(&left) {
             return (left, note("its certificate is whole and used"));
@@ -186,23 +187,23 @@ impl Vault {
     }
 
     /// The document before the current one, if there is one and it is whole.
-    pub(super) async fn before(&self) -> Option<Document> {
+    pub(super) async fn before(&self) -> Option<VaultDocument> {
         let stored = match &self.kept {
-            Store::Secret(id, aws) => secret(id, aws).ok()?.previous().await.ok()?,
-            Store::Disk(path) => on_disk(&previous(path)).ok()?,
+            VaultStore::Secret(id, aws) => secret(id, aws).ok()?.previous().await.ok()?,
+            VaultStore::Disk(path) => on_disk(&previous(path)).ok()?,
         };
-        match Document::parse(&stored?.text) {
+        match VaultDocument::parse(&stored?.text) {
             Parsed::Whole(document) => Some(document),
             Parsed::Damaged(..) | Parsed::Foreign(_) | Parsed::Newer(_) => None,
         }
     }
 
     /// Stores `document` if the vault still holds the version `was`, which is kept as the one before it.
-    pub(super) async fn swap(&self, was: Option<&str>, document: &Document) -> Result<Swapped, Fault> {
+    pub(super) async fn swap(&self, was: Option<&str>, document: &VaultDocument) -> Result<Swapped, Fault> {
         let text = document.text()?;
         let swapped = match &self.kept {
-            Store::Secret(id, aws) => secret(id, aws)?.swap(was, &text).await?,
-            Store::Disk(path) => {
+            VaultStore::Secret(id, aws) => secret(id, aws)?.swap(was, &text).await?,
+            VaultStore::Disk(path) => {
                 let there = on_disk(path)?;
                 if there.as_ref().map(|stored| stored.version.as_str()) != was {
                     return Ok(Swapped::Lost);

@@ -74,7 +74,8 @@ pub(super) fn host(
     let supervised = supervised.map_err(|error| Stop::new(CANNOT_RUN, format!("being supervised: {error}")))?;
     let alone = alone(&folders.state)?;
     let inherited = inherited();
-    let inherited = inherited.map_err(|error| Stop::new(CANNOT_RUN, format!("taking what LISTEN_FDS passes on: {error}")))?;
+    let inherited =
+        inherited.map_err(|error| Stop::new(CANNOT_RUN, format!("taking what LISTEN_FDS passes on: {error}")))?;
     let runtime = runtime()?;
     let board = Board::new(config.domain.as_str());
     let departed = runtime.block_on(run::run(config, folders, also, inherited, board, supervised.is_some(), listening));

@@ -10,7 +10,7 @@ use super::{Configured, Log, Stop, depot::way_to_aws, runtime, table};
 use crate::{
     certificate::{
         self, Certifier,
-        inventory::{self, Inventory, Shown, Verified},
+        inventory::{self, CertificateSummary, Inventory, Verified},
     },
     clock::moment,
     config::Config,
@@ -156,7 +156,7 @@ fn show(inventory: &Inventory, json: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-fn words(shown: &Shown) -> String {
+fn words(shown: &CertificateSummary) -> String {
     let names: Vec<_> = shown.names.iter().map(ToString::to_string).collect();
     let mut words = match (&shown.unusable, shown.from, shown.until) {
         (Some(why), ..) => why.clone(),

@@ -4,12 +4,12 @@ use futures_util::future::join_all;
 
 use super::{Case, Line, Subject};
 use crate::{
-    certificate::{About, about},
+    certificate::{DirectoryMetadata, about},
     config::{Authority, Ca},
 };
 
 /// Asks every CA that may be turned to; yields those that answer, by their directories.
-pub(super) async fn examined(case: &Case<'_>) -> (Vec<(String, About)>, Vec<Line>) {
+pub(super) async fn examined(case: &Case<'_>) -> (Vec<(String, DirectoryMetadata)>, Vec<Line>) {
     let Authority::Acme(authorities) = &case.config.authority else {
         return (Vec::new(), vec![Line::ok(Subject::Authority, "the local CA certifies, and asks nobody")]);
     };
@@ -31,7 +31,7 @@ pub(super) async fn examined(case: &Case<'_>) -> (Vec<(String, About)>, Vec<Line
     (found, lines)
 }
 
-fn judged(ca: &Ca, about: &About) -> Line {
+fn judged(ca: &Ca, about: &DirectoryMetadata) -> Line {
     let directory = &ca.directory;
     if let Some(profile) = ca.profile.as_ref().filter(|profile| !about.profiles.contains(profile)) {
         let offered = about.profiles.join(", ");
@@ -61,10 +61,10 @@ mod tests {
             eab: eab
                 .then(|| Eab { kid: "k".into(), key: VaultPlace::Secret("s".to_owned().try_into().expect("a name")) }),
         };
-        let about = |profiles: &[&str], external_account_required| About {
+        let about = |profiles: &[&str], external_account_required| DirectoryMetadata {
             profiles: profiles.iter().map(|name| (*name).to_owned()).collect(),
             external_account_required,
-            ..About::default()
+            ..DirectoryMetadata::default()
         };
         let table = [
             (ca(None, false), about(&[], false), Is::Ok),

@@ -4,7 +4,7 @@ use super::{
     Case, Line, Subject,
     resolver::{Caa, Data, Kind, Resolver},
 };
-use crate::{certificate::About, fault::Fault, place::Name};
+use crate::{certificate::DirectoryMetadata, fault::Fault, place::Name};
 
 /// The relevant records of a name, and where they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,11 @@ struct Relevant {
 }
 
 /// Looks at every name, for each CA that may be turned to.
-pub(super) async fn examined(case: &Case<'_>, authorities: &[(String, About)], accounts: &[String]) -> Vec<Line> {
+pub(super) async fn examined(
+    case: &Case<'_>,
+    authorities: &[(String, DirectoryMetadata)],
+    accounts: &[String],
+) -> Vec<Line> {
     let mut lines = Vec::new();
     for name in case.config.names() {
         match relevant(&case.resolver, &name).await {
@@ -57,7 +61,12 @@ async fn relevant(resolver: &Resolver, name: &Name) -> Result<Option<Relevant>, 
 }
 
 /// Whether a CA that says this `about` itself may issue for the name by dns-01 to one of the accounts; why not, if not.
-fn judged(name: &Name, relevant: Option<&Relevant>, about: &About, accounts: &[String]) -> Result<(), String> {
+fn judged(
+    name: &Name,
+    relevant: Option<&Relevant>,
+    about: &DirectoryMetadata,
+    accounts: &[String],
+) -> Result<(), String> {
     let Some(Relevant { set, .. }) = relevant else { return Ok(()) };
     // What else there is, is not critical to whoever issues for TLS servers (RFC 8659 §4, RFC 9495).
     let known = ["issue", "issuewild", "iodef", "issuemail", "contactemail", "contactphone", "issuevmc"];
@@ -107,7 +116,7 @@ fn permits(value: &str, identities: &[String], accounts: &[String]) -> Result<()
 fn line(
     name: &Name,
     relevant: Option<&Relevant>,
-    (directory, about): (&str, &About),
+    (directory, about): (&str, &DirectoryMetadata),
     judged: Result<(), String>,
 ) -> Line {
     match (judged, relevant) {
@@ -140,7 +149,8 @@ mod tests {
     fn judge(name: &str, set: &[&str]) -> Result<(), String> {
         let set: Vec<_> = set.iter().map(|text| caa(text)).collect();
         let relevant = (!set.is_empty()).then(|| Relevant { at: "example.org".into(), set });
-        let about = About { caa_identities: vec!["letsencrypt.org".into()], ..About::default() };
+        let about =
+            DirectoryMetadata { caa_identities: vec!["letsencrypt.org".into()], ..DirectoryMetadata::default() };
         judged(&name.parse().expect("a name"), relevant.as_ref(), &about, &["https://ca/acct/1".to_owned()])
     }
 
@@ -180,6 +190,6 @@ mod tests {
     fn ca_that_names_no_identity_is_held_against_nothing() {
         let relevant = Relevant { at: "example.org".into(), set: vec![caa("0 issue other.example")] };
         let name = "www.example.org".parse().expect("a name");
-        assert_eq!(judged(&name, Some(&relevant), &About::default(), &[]), Ok(()));
+        assert_eq!(judged(&name, Some(&relevant), &DirectoryMetadata::default(), &[]), Ok(()));
     }
 }

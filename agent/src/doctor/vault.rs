@@ -59,10 +59,10 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::{certificate::inventory::Shown, doctor::Is};
+    use crate::{certificate::inventory::CertificateSummary, doctor::Is};
 
     fn inventory(version: bool, damage: bool, certificate: bool) -> Inventory {
-        let shown = Shown {
+        let shown = CertificateSummary {
             names: Vec::new(),
             from: Some(OffsetDateTime::UNIX_EPOCH),
             until: Some(OffsetDateTime::UNIX_EPOCH),

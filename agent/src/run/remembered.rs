@@ -6,7 +6,7 @@ use spothost_server::{Identity, Site};
 use tokio::time::timeout;
 
 use crate::{
-    certificate::{AtHand, Certificate},
+    certificate::{Certificate, IdentityCache},
     clock,
     config::Config,
     folders::Folders,
@@ -42,7 +42,7 @@ async fn certificate_at_hand(config: &Config, folders: &Folders) -> Option<Certi
     let (at_hand, vault) = (folders.at_hand(&config.vault), config.vault.clone());
     let read = move || match (at_hand, vault) {
         (Some(at_hand), _) => at_hand.read(&names, now),
-        (None, VaultPlace::Disk(path)) => AtHand::in_vault(&path, &names, now),
+        (None, VaultPlace::Disk(path)) => IdentityCache::in_vault(&path, &names, now),
         (None, VaultPlace::Secret(_)) => None,
     };
     tokio::task::spawn_blocking(read).await.ok().flatten()

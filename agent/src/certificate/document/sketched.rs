@@ -2,7 +2,7 @@
 
 use super::{Account, Credentials, Issued, Zeroizing};
 #[cfg(test)]
-use super::{Name, Underway};
+use super::{Name, PendingOrder};
 
 impl Account {
     /// One at the CA of that directory.
@@ -28,11 +28,11 @@ impl Issued {
 }
 
 #[cfg(test)]
-impl Underway {
+impl PendingOrder {
     /// One at that CA for those names.
-    pub(in crate::certificate) fn sketched(directory: &str, names: &[Name]) -> Underway {
+    pub(in crate::certificate) fn sketched(directory: &str, names: &[Name]) -> PendingOrder {
         let (url, directory) = (format!("{directory}order/1"), directory.to_owned());
         let key = Zeroizing::default();
-        Underway { url, directory, profile: None, names: names.to_vec(), key, exempt: false }
+        PendingOrder { url, directory, profile: None, names: names.to_vec(), key, exempt: false }
     }
 }

@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     certificate::{
-        document::{Document, Issued},
+        document::{Issued, VaultDocument},
         due::{Life, Window},
-        limit::{Bucket, Limit, Limits},
-        plan::{Holding, Leaf},
-        steps::{Found, Kind, Refused},
+        limit::{CaLimits, Limit, TokenBucket},
+        plan::{Holding, LeafCertificate},
+        steps::{FailureKind, OrderStatus, StepFailure},
     },
     fault::Fault,
     place::Name,
@@ -25,8 +25,8 @@ const ORDER_LIFE: Duration = Duration::days(7);
 pub(super) struct Ca {
     life: Duration,
     ari: bool,
-    limits: Limits,
-    buckets: BTreeMap<&'static str, Bucket>,
+    limits: CaLimits,
+    buckets: BTreeMap<&'static str, TokenBucket>,
     accounts: Vec<Option<OffsetDateTime>>,
     orders: Vec<Order>,
     certificates: Vec<Certificate>,
@@ -61,7 +61,7 @@ impl Ca {
         Ca {
             life,
             ari,
-            limits: Limits::of(super::DIRECTORY),
+            limits: CaLimits::of(super::DIRECTORY),
             buckets: BTreeMap::new(),
             accounts: Vec::new(),
             orders: Vec::new(),
@@ -115,14 +115,14 @@ impl Ca {
         names: &[Name],
         replaces: Option<&Issued>,
         now: OffsetDateTime,
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize, StepFailure> {
         let replaced = replaces.map(|issued| issued.chain.clone()).filter(|_| self.ari);
         if let Some(chain) = &replaced {
             let again =
                 self.orders.iter().any(|order| order.replaces.as_ref() == Some(chain) && self.lives(order, now));
             if again {
                 let fault = Fault::retry("making an order", "alreadyReplaced");
-                return Err(Refused { fault, kind: Kind::NotAsReplacement });
+                return Err(StepFailure { fault, kind: FailureKind::NotAsReplacement });
             }
         }
         let window = replaces.filter(|_| replaced.is_some()).and_then(|issued| self.window(issued));
@@ -159,20 +159,23 @@ impl Ca {
         order.certificate.is_some() || (!order.invalid && now - order.made < ORDER_LIFE)
     }
 
-    pub(super) fn found(&self, order: usize, now: OffsetDateTime) -> Found {
+    pub(super) fn found(&self, order: usize, now: OffsetDateTime) -> OrderStatus {
         match self.orders.get(order) {
-            None => Found::Gone,
-            Some(order) if order.certificate.is_some() => Found::Finalized,
-            Some(order) if !self.lives(order, now) => Found::Invalid,
-            Some(order) if order.proven => Found::Ready,
-            Some(_) => Found::Pending,
+            None => OrderStatus::Gone,
+            Some(order) if order.certificate.is_some() => OrderStatus::Finalized,
+            Some(order) if !self.lives(order, now) => OrderStatus::Invalid,
+            Some(order) if order.proven => OrderStatus::Ready,
+            Some(_) => OrderStatus::Pending,
         }
     }
 
     /// Looks at the challenges of an order. One that is invalid stays so (RFC 8555 §7.1.6), whoever proves it again.
-    pub(super) fn prove(&mut self, order: usize, well: bool, now: OffsetDateTime) -> Result<(), Refused> {
+    pub(super) fn prove(&mut self, order: usize, well: bool, now: OffsetDateTime) -> Result<(), StepFailure> {
         if self.orders.get(order).is_some_and(|order| order.invalid) {
-            return Err(Refused { fault: Fault::retry("proving", "the order is invalid"), kind: Kind::Disproven });
+            return Err(StepFailure {
+                fault: Fault::retry("proving", "the order is invalid"),
+                kind: FailureKind::Disproven,
+            });
         }
         if self.orders.get(order).is_some_and(|order| order.proven) {
             return Ok(());
@@ -189,7 +192,9 @@ impl Ca {
         }
         match well {
             true => Ok(()),
-            false => Err(Refused { fault: Fault::retry("proving", "dns: not there"), kind: Kind::Disproven }),
+            false => {
+                Err(StepFailure { fault: Fault::retry("proving", "dns: not there"), kind: FailureKind::Disproven })
+            }
         }
     }
 
@@ -240,13 +245,13 @@ impl Ca {
         self.certificate(issued).map(|certificate| certificate.life)
     }
 
-    pub(super) fn holding(&self, document: &Document) -> Holding {
+    pub(super) fn holding(&self, document: &VaultDocument) -> Holding {
         let Some(issued) = &document.certificate else { return Holding::Nothing };
         match self.certificate(issued) {
             Some(certificate) => {
                 let number: u32 = issued.chain.parse().unwrap_or_default();
                 let dice = f64::from(number.wrapping_mul(2_654_435_761)) / f64::from(u32::MAX);
-                Holding::Leaf(Leaf { life: certificate.life, names: certificate.names.clone(), dice })
+                Holding::Leaf(LeafCertificate { life: certificate.life, names: certificate.names.clone(), dice })
             }
             None => Holding::Unusable("there is no such certificate".to_owned()),
         }
@@ -261,11 +266,11 @@ impl Ca {
         Some(Window { start, end, explanation: None })
     }
 
-    fn bucket(&mut self, what: &'static str, now: OffsetDateTime) -> &mut Bucket {
-        self.buckets.entry(what).or_insert_with(|| Bucket::full(now))
+    fn bucket(&mut self, what: &'static str, now: OffsetDateTime) -> &mut TokenBucket {
+        self.buckets.entry(what).or_insert_with(|| TokenBucket::full(now))
     }
 
-    fn has(&mut self, what: &'static str, limit: Limit, now: OffsetDateTime) -> Result<(), Refused> {
+    fn has(&mut self, what: &'static str, limit: Limit, now: OffsetDateTime) -> Result<(), StepFailure> {
         let bucket = *self.bucket(what, now);
         if bucket.left(limit, now) > 0 {
             return Ok(());
@@ -276,7 +281,7 @@ impl Ca {
         Err(fault.into())
     }
 
-    fn spend(&mut self, what: &'static str, limit: Limit, now: OffsetDateTime) -> Result<(), Refused> {
+    fn spend(&mut self, what: &'static str, limit: Limit, now: OffsetDateTime) -> Result<(), StepFailure> {
         self.has(what, limit, now)?;
         self.bucket(what, now).spend(limit, now);
         Ok(())

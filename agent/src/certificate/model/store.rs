@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     certificate::{
-        document::{Document, Issued},
+        document::{Issued, VaultDocument},
         lease::LIFE,
     },
     fault::Fault,
@@ -15,9 +15,9 @@ use crate::{
 /// The vault and the lease.
 #[derive(Default)]
 pub(super) struct Store {
-    current: Option<(u64, Document)>,
+    current: Option<(u64, VaultDocument)>,
     /// What was current when, the newest last: as much of it as reads may lag.
-    past: Vec<(OffsetDateTime, Option<(u64, Document)>)>,
+    past: Vec<(OffsetDateTime, Option<(u64, VaultDocument)>)>,
     written: Vec<OffsetDateTime>,
     lease: Option<Lease>,
     /// Number of the vault's version that the lease tells.
@@ -35,7 +35,7 @@ struct Lease {
 }
 
 /// The vault as a read shows it.
-pub(super) type Read = (Option<String>, Document);
+pub(super) type Read = (Option<String>, VaultDocument);
 
 impl Store {
     /// What is in the vault.
@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// The new version, if the current one is `was`.
-    pub(super) fn swap(&mut self, was: Option<&str>, document: &Document, now: OffsetDateTime) -> Option<String> {
+    pub(super) fn swap(&mut self, was: Option<&str>, document: &VaultDocument, now: OffsetDateTime) -> Option<String> {
         let current = self.current.as_ref().map(|(version, _)| version.to_string());
         if current.as_deref() != was {
             return None;
@@ -72,7 +72,7 @@ impl Store {
     }
 
     /// The new version, whatever the current one is.
-    pub(super) fn overwrite(&mut self, document: &Document, now: OffsetDateTime) -> String {
+    pub(super) fn overwrite(&mut self, document: &VaultDocument, now: OffsetDateTime) -> String {
         self.written.push(now);
         let version = self.written.len() as u64;
         self.set(Some((version, document.clone())), now);
@@ -81,12 +81,12 @@ impl Store {
 
     /// Puts a certificate where nobody asks what was there.
     pub(super) fn keep(&mut self, issued: Issued, now: OffsetDateTime) {
-        let mut document = Document::default();
+        let mut document = VaultDocument::default();
         document.certificate = Some(issued);
         self.overwrite(&document, now);
     }
 
-    fn set(&mut self, version: Option<(u64, Document)>, now: OffsetDateTime) {
+    fn set(&mut self, version: Option<(u64, VaultDocument)>, now: OffsetDateTime) {
         let kept = self.past.iter().rposition(|(since, _)| *since <= now - LONGEST_LAG).unwrap_or_default();
         self.past.drain(..kept);
         self.past.push((now, version.clone()));
@@ -173,9 +173,9 @@ impl Store {
 /// A read lags by no more.
 pub(super) const LONGEST_LAG: Duration = Duration::minutes(1);
 
-fn shown(version: Option<&(u64, Document)>) -> Read {
+fn shown(version: Option<&(u64, VaultDocument)>) -> Read {
     match version {
         Some((version, document)) => (Some(version.to_string()), document.clone()),
-        None => (None, Document::default()),
+        None => (None, VaultDocument::default()),
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Certificate,
-    document::{Document, Issued, Parsed},
+    document::{Issued, Parsed, VaultDocument},
 };
 use crate::{atomic_file::AtomicFile, keeper::Kept, place::Name};
 
@@ -24,12 +24,12 @@ const LARGEST_VAULT: u64 = 1 << 20;
 
 /// Where the certificate in use is kept for the next process on this host.
 #[derive(Clone, Debug)]
-pub struct AtHand(PathBuf);
+pub struct IdentityCache(PathBuf);
 
-impl AtHand {
+impl IdentityCache {
     /// Kept in the file at `path`.
-    pub fn new(path: PathBuf) -> AtHand {
-        AtHand(path)
+    pub fn new(path: PathBuf) -> IdentityCache {
+        IdentityCache(path)
     }
 
     /// What the process before this one served with, if it is still good for `names` at `now`.
@@ -41,7 +41,7 @@ impl AtHand {
     /// The certificate in the vault that is the file at `path`, if it is good for `names` at `now`.
     pub fn in_vault(path: &Path, names: &[Name], now: OffsetDateTime) -> Option<Certificate> {
         let bytes = read(path, LARGEST_VAULT)?;
-        match Document::parse(std::str::from_utf8(&bytes).ok()?) {
+        match VaultDocument::parse(std::str::from_utf8(&bytes).ok()?) {
             Parsed::Whole(document) | Parsed::Damaged(document, _) => good(&document.certificate?, names, now),
             Parsed::Foreign(_) | Parsed::Newer(_) => None,
         }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn certificate_comes_back_for_its_names_while_it_is_valid() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let at_hand = AtHand::new(folder.path().join("identity.json"));
+        let at_hand = IdentityCache::new(folder.path().join("identity.json"));
         let now = OffsetDateTime::now_utc();
         assert!(at_hand.read(&names(&["a.example"]), now).is_none(), "there is none yet");
 

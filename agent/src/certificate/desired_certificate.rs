@@ -4,16 +4,16 @@ use crate::place::Name;
 
 /// What is wanted, and from whom.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct DesiredCertificate {
     /// The names, the canonical one first.
     pub names: Vec<Name>,
     /// The CAs, the one that is tried first at the beginning. Never empty.
-    pub authorities: Vec<Authority>,
+    pub authorities: Vec<AcmeCa>,
 }
 
 /// A CA, as far as what to do depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Authority {
+pub(super) struct AcmeCa {
     /// URL of its directory.
     pub directory: String,
     /// Profile to order with.
