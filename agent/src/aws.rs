@@ -11,7 +11,6 @@ use aws_config::{
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 
-pub mod attempt;
 pub mod bucket;
 mod bucket_region;
 pub mod caller;
@@ -19,7 +18,7 @@ pub mod checksum;
 pub(crate) mod compute;
 mod credentials;
 mod date;
-pub mod depot;
+pub mod document_store;
 pub mod elastic_ip;
 pub mod fleet;
 mod fleet_state;
@@ -33,9 +32,10 @@ mod login;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod metadata;
-mod outcome;
-pub mod papers;
 pub mod partition;
+mod permission_outcome;
+pub mod permission_probe;
+pub mod publisher_bucket;
 pub mod quota;
 mod refusal;
 pub mod secret;
@@ -47,7 +47,7 @@ pub mod zones;
 
 pub use fleet_state::FleetState;
 pub use host::Host;
-pub use instance_state::Told;
+pub use instance_state::InstanceState;
 pub use login::way_to_aws;
 
 use bucket_region::BucketRegions;

@@ -1,7 +1,7 @@
 //! What is as it should be, what is not, and the command that mends it: from a host or from anywhere else, before the first
 //! launch and after.
 //!
-//! Nothing is changed. What a host has to be allowed is tried on a host, harmlessly ([`crate::aws::attempt`]); from elsewhere
+//! Nothing is changed. What a host has to be allowed is tried on a host, harmlessly ([`crate::aws::permission_probe`]); from elsewhere
 //! IAM is asked what the role of the hosts may do. Each file below looks at one thing and judges it in a pure function.
 
 use std::{

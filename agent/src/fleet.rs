@@ -14,7 +14,7 @@ use crate::{
     aws::{
         Aws, FleetState, Host,
         compute::IS_BUILT_IN,
-        fleet::Fleet,
+        fleet::AwsFleet,
         lease::{Asked, LeaseObject},
     },
     chance,
@@ -49,7 +49,7 @@ pub struct FleetClient {
     on_departure: OnDeparture,
     aws: Kept<Aws>,
     host: Kept<Host>,
-    found: Arc<OnceCell<Option<Fleet>>>,
+    found: Arc<OnceCell<Option<AwsFleet>>>,
 }
 
 impl FleetClient {
@@ -294,15 +294,15 @@ impl FleetClient {
         self.fleet().await?.ok_or_else(no_fleet)?.end(&instance, replaced).await
     }
 
-    async fn fleet(&self) -> Result<Option<Fleet>, Fault> {
+    async fn fleet(&self) -> Result<Option<AwsFleet>, Fault> {
         let Some((aws, host)) = self.known() else { return Ok(None) };
         let found = self.found.get_or_try_init(|| async {
             let found = match &self.named {
                 _ if !IS_BUILT_IN => None,
-                Some(id) => Some(Fleet::named(&aws, id)),
-                None => Fleet::found(&aws, &host.instance, &host.tags).await?,
+                Some(id) => Some(AwsFleet::named(&aws, id)),
+                None => AwsFleet::found(&aws, &host.instance, &host.tags).await?,
             };
-            tracing::info!(fleet = found.as_ref().map_or("none", Fleet::id), "the fleet of this host");
+            tracing::info!(fleet = found.as_ref().map_or("none", AwsFleet::id), "the fleet of this host");
             Ok(found)
         });
         Ok(found.await?.clone())

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    aws::{attempt::ANY, partition::Partition, simulation::Question},
+    aws::{partition::Partition, permission_probe::ANY, simulation::Question},
     config::{Authority, Config, RoutingMode, Upgrade},
     documents::layout::{EARLY, LEAVING, REPLACEMENT, claim_record},
     place::{Bucket, PackagePlace, VaultPlace},

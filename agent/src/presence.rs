@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    aws::{Aws, Host, papers::Papers},
+    aws::{Aws, Host, document_store::DocumentStore},
     claim::Routing,
     clock,
     documents::{Document as _, HostDocument, HostRole, Layout},
@@ -82,10 +82,10 @@ impl Presence {
         Presence { sources, place, aws, told: None, denied: None }
     }
 
-    fn papers(&self) -> Result<Papers, Fault> {
+    fn papers(&self) -> Result<DocumentStore, Fault> {
         let aws = self.aws.borrow().clone();
         let aws = aws.ok_or_else(|| Fault::retry("telling what this host serves", "the region is not known yet"))?;
-        Ok(Papers::new(&aws, self.place.bucket.clone()))
+        Ok(DocumentStore::new(&aws, self.place.bucket.clone()))
     }
 
     fn key(&self, instance: &str) -> String {

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    aws::depot::Depot,
+    aws::publisher_bucket::PublisherBucket,
     config::Upgrade,
     documents::{layout, signature::verify},
     fault::Fault,
@@ -85,7 +85,7 @@ impl std::fmt::Display for Version {
 ///
 /// # Errors
 /// What is offered and is not what its checksum, its signature or its version says; what S3 or the file system refuses.
-pub async fn upgrade(depot: &Depot, offered: &Upgrade, installed: &Installed) -> Result<Outcome, Fault> {
+pub async fn upgrade(depot: &PublisherBucket, offered: &Upgrade, installed: &Installed) -> Result<Outcome, Fault> {
     let key = layout::offered(&offered.from.prefix, layout::MACHINE);
     let doing = format!("upgrading to s3://{}/{key}", offered.from.bucket);
     let Some(sha256) = text(depot, &layout::checksum(&key)).await? else { return Ok(Outcome::UpToDate) };
@@ -161,7 +161,7 @@ async fn version(program: &Path) -> Result<Version, String> {
     Version::said(&text).ok_or_else(|| format!("it says `{}` for its version", text.trim()))
 }
 
-async fn text(depot: &Depot, key: &str) -> Result<Option<String>, Fault> {
+async fn text(depot: &PublisherBucket, key: &str) -> Result<Option<String>, Fault> {
     let text = depot.read(key, None).await?;
     Ok(text.filter(|text| text.len() < 10_000).map(|text| String::from_utf8_lossy(&text).into_owned()))
 }

@@ -25,7 +25,7 @@ use crate::{
 const MOST_PAGES: usize = 100;
 
 /// One prefix of one bucket.
-pub struct Bucket {
+pub struct BucketClient {
     client: Client,
     place: Place,
 }
@@ -35,7 +35,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 /// What the store says of one release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
+pub struct ObjectMetadata {
     /// Version id, where the bucket keeps versions.
     pub version: Option<String>,
     /// What its bytes are.
@@ -49,11 +49,11 @@ pub struct About {
 }
 
 /// The bytes of a part, as they come.
-pub struct Content(ByteStream);
+pub struct PartBody(ByteStream);
 
 /// What a conditional look at one object found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Head {
+pub enum ConditionalHead {
     /// Still the object that was known.
     Same,
     /// Another object under the same key.
@@ -70,22 +70,22 @@ pub enum Head {
 pub enum Unfetched {
     /// Another object lies under its key by now, or none.
     Replaced(Fault),
-    /// It is gone, or may not be read, as the fault says; see [`Head::Hidden`].
+    /// It is gone, or may not be read, as the fault says; see [`ConditionalHead::Hidden`].
     Hidden(Fault),
     /// Anything else.
     Failed(Fault),
 }
 
-impl Bucket {
+impl BucketClient {
     /// The bucket and prefix that the configuration names.
-    pub fn new(aws: &Aws, place: Place) -> Bucket {
+    pub fn new(aws: &Aws, place: Place) -> BucketClient {
         // The keeper decides when to look again: an S3 that is down is not to be asked twice as often.
-        Bucket { client: Client::from_conf(aws.s3_once().build()), place }
+        BucketClient { client: Client::from_conf(aws.s3_once().build()), place }
     }
 
     /// The same with a client that is there already.
-    pub(super) fn with(client: Client, place: Place) -> Bucket {
-        Bucket { client, place }
+    pub(super) fn with(client: Client, place: Place) -> BucketClient {
+        BucketClient { client, place }
     }
 
     /// Every object in the folder and below it (`ListObjectsV2`, all pages).
@@ -99,7 +99,7 @@ impl Bucket {
     /// Every object whose key begins so.
     ///
     /// # Errors
-    /// As [`Bucket::list`].
+    /// As [`BucketClient::list`].
     pub(super) async fn list_keys(&self, begin: &str) -> Result<Vec<Release>, Fault> {
         let doing = format!("listing {}", self.named(begin));
         let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(begin);
@@ -121,7 +121,7 @@ impl Bucket {
     ///
     /// # Errors
     /// What S3 refuses.
-    pub async fn head(&self, known: &Release) -> Result<Head, Fault> {
+    pub async fn head(&self, known: &Release) -> Result<ConditionalHead, Fault> {
         let request = self.client.head_object().bucket(&self.place.bucket).key(&known.key).if_none_match(&known.etag);
         let answer = match request.send().await {
             Ok(answer) => answer,
@@ -129,9 +129,9 @@ impl Bucket {
                 let doing = format!("looking at {}", self.named(&known.key));
                 // The answer to a HEAD carries no body and so no code.
                 return match status(&error) {
-                    Some(304) => Ok(Head::Same),
-                    Some(404) => Ok(Head::Gone),
-                    Some(403) => Ok(Head::Hidden(denied(&doing, "s3:GetObject"))),
+                    Some(304) => Ok(ConditionalHead::Same),
+                    Some(404) => Ok(ConditionalHead::Gone),
+                    Some(403) => Ok(ConditionalHead::Hidden(denied(&doing, "s3:GetObject"))),
                     _ => Err(fault(&doing, "s3:GetObject", &error)),
                 };
             }
@@ -140,22 +140,22 @@ impl Bucket {
             return Err(Fault::retry(format!("looking at {}", self.named(&known.key)), "an answer without ETag"));
         };
         if etag == known.etag {
-            return Ok(Head::Same);
+            return Ok(ConditionalHead::Same);
         }
-        Ok(Head::Other)
+        Ok(ConditionalHead::Other)
     }
 
     /// What the store says of exactly `release` (`HeadObject`, pinned).
     ///
     /// # Errors
     /// What S3 refuses; another object under the key by now.
-    pub async fn about(&self, release: &Release) -> Result<About, Unfetched> {
+    pub async fn about(&self, release: &Release) -> Result<ObjectMetadata, Unfetched> {
         let request = self.client.head_object().bucket(&self.place.bucket).key(&release.key);
         let request = request.if_match(&release.etag).set_version_id(release.version.clone());
         let answer = request.checksum_mode(ChecksumMode::Enabled).send().await;
         let answer = answer.map_err(|error| self.unfetched(release, &error))?;
         let said = |name: &str| answer.metadata().and_then(|all| all.get(name)).cloned();
-        Ok(About {
+        Ok(ObjectMetadata {
             version: answer.version_id().map(str::to_owned).or_else(|| release.version.clone()),
             checksum: Checksum::of(&answer),
             named: said(Label::VERSION),
@@ -168,7 +168,7 @@ impl Bucket {
     ///
     /// # Errors
     /// What S3 refuses; another object under the key by now.
-    pub async fn part(&self, release: &Release, part: Range<u64>) -> Result<Content, Unfetched> {
+    pub async fn part(&self, release: &Release, part: Range<u64>) -> Result<PartBody, Unfetched> {
         let request = self.client.get_object().bucket(&self.place.bucket).key(&release.key);
         let mut request = request.if_match(&release.etag).set_version_id(release.version.clone());
         if part != (0..release.length) {
@@ -181,7 +181,7 @@ impl Bucket {
             let said = "another part of it was sent than was asked for";
             return Err(Unfetched::Failed(Fault::retry(self.fetching(release), said)));
         }
-        Ok(Content(answer.body))
+        Ok(PartBody(answer.body))
     }
 
     /// The versions of the object under `key` that the bucket keeps (`ListObjectVersions`, one page), without delete markers.
@@ -225,7 +225,7 @@ impl Bucket {
     }
 }
 
-impl Content {
+impl PartBody {
     /// The next piece; none at the end.
     ///
     /// # Errors

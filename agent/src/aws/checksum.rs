@@ -17,10 +17,10 @@ use md5::{Digest as _, Md5};
 
 /// What a store says of an object's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checksum(Said);
+pub struct Checksum(StoredChecksum);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
+enum StoredChecksum {
     /// A checksum of the whole object, in base64.
     Whole(ChecksumAlgorithm, String),
     /// An entity tag that looks like the MD5 of the content, in hexadecimal digits.
@@ -55,15 +55,15 @@ impl Checksum {
         let told =
             told.into_iter().find_map(|(algorithm, value)| Some((algorithm, value.filter(|v| fits(algorithm, v))?)));
         if let (true, Some((algorithm, value))) = (whole, told) {
-            return Checksum(Said::Whole(algorithm, value.to_owned()));
+            return Checksum(StoredChecksum::Whole(algorithm, value.to_owned()));
         }
         // With a key of KMS or the customer's own the tag is no MD5.
         let plain = answer.server_side_encryption().is_none_or(|with| *with == ServerSideEncryption::Aes256)
             && answer.sse_customer_algorithm().is_none();
         let tag = answer.e_tag().unwrap_or_default().trim_matches('"').to_ascii_lowercase();
         match plain && tag.len() == 32 && tag.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            true => Checksum(Said::Tag(tag)),
-            false => Checksum(Said::Nothing),
+            true => Checksum(StoredChecksum::Tag(tag)),
+            false => Checksum(StoredChecksum::Nothing),
         }
     }
 
@@ -73,14 +73,14 @@ impl Checksum {
     /// What the file system says.
     pub fn compare(&self, path: &Path) -> io::Result<Bytes> {
         match &self.0 {
-            Said::Nothing => Ok(Bytes::Unknown),
-            Said::Whole(algorithm, told) => {
+            StoredChecksum::Nothing => Ok(Bytes::Unknown),
+            StoredChecksum::Whole(algorithm, told) => {
                 let mut sum = algorithm.into_impl();
                 read(path, |piece| sum.update(piece))?;
                 let same = sum.header_value().to_str().is_ok_and(|value| value == told);
                 Ok(if same { Bytes::TheStores } else { Bytes::Altered })
             }
-            Said::Tag(told) => {
+            StoredChecksum::Tag(told) => {
                 let mut sum = Md5::new();
                 read(path, |piece| sum.update(piece))?;
                 let value = hex::encode(sum.finalize());

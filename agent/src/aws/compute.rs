@@ -5,7 +5,7 @@
 //! [`Fleet`](super::fleet::Fleet), [`Instances`](super::instances::Instances) and
 //! [`ElasticIp`](super::elastic_ip::ElasticIp) ask an [`Adapter`], whichever it is.
 
-use super::{Aws, outcome::Tried};
+use super::{Aws, permission_outcome::Tried};
 use crate::fault::Fault;
 
 #[cfg_attr(not(feature = "fleet"), path = "compute/absent.rs")]
@@ -13,8 +13,8 @@ mod adapter;
 mod facts;
 
 pub(super) use adapter::Adapter;
-pub use facts::{Association, LaunchTemplate, Machine, Settings, TemplateVersion};
-pub(super) use facts::{Capacity, Kind};
+pub use facts::{Association, Ec2Instance, LaunchTemplate, Settings, TemplateVersion};
+pub(super) use facts::{Capacity, FleetService};
 
 /// Whether this program can ask EC2 and Auto Scaling.
 pub(crate) const IS_BUILT_IN: bool = Adapter::IS_BUILT_IN;
@@ -30,28 +30,37 @@ pub(super) trait Compute {
     fn new(aws: &Aws) -> Self;
 
     /// The instances of those ids, as far as EC2 knows them (`DescribeInstances`).
-    fn instances(&self, ids: &[String]) -> impl Future<Output = Result<Vec<Machine>, Fault>> + Send;
+    fn instances(&self, ids: &[String]) -> impl Future<Output = Result<Vec<Ec2Instance>, Fault>> + Send;
 
     /// How the instance with that id was set up; none when EC2 does not know it (`DescribeInstances`).
     fn settings(&self, id: &str) -> impl Future<Output = Result<Option<Settings>, Fault>> + Send;
 
     /// What the fleet is to have (`DescribeSpotFleetRequests`, `DescribeFleets`, `DescribeAutoScalingGroups`); none when
     /// there is no such fleet.
-    fn capacity(&self, fleet: &Kind, doing: &str) -> impl Future<Output = Result<Option<Capacity>, Fault>> + Send;
+    fn capacity(
+        &self,
+        fleet: &FleetService,
+        doing: &str,
+    ) -> impl Future<Output = Result<Option<Capacity>, Fault>> + Send;
 
     /// The ids of the instances that it counts (`DescribeSpotFleetInstances`, `DescribeFleetInstances`,
     /// `DescribeAutoScalingGroups`).
-    fn members(&self, fleet: &Kind, doing: &str) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+    fn members(&self, fleet: &FleetService, doing: &str) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 
     /// Sets how many hosts it is to have, and ends none for it (`ModifySpotFleetRequest`, `ModifyFleet`,
     /// `SetDesiredCapacity`).
-    fn set_target(&self, fleet: &Kind, number: i32, doing: &str) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn set_target(
+        &self,
+        fleet: &FleetService,
+        number: i32,
+        doing: &str,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Ends `instance` (`TerminateInstances`, `TerminateInstanceInAutoScalingGroup`). A group lowers its target with it,
     /// unless the instance is to be `replaced`.
     fn end(
         &self,
-        fleet: &Kind,
+        fleet: &FleetService,
         instance: &str,
         replaced: bool,
         doing: &str,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Aws,
-    compute::{Adapter, Capacity, Compute as _, Kind},
+    compute::{Adapter, Capacity, Compute as _, FleetService},
     instances::Instances,
 };
 use crate::{
@@ -14,41 +14,41 @@ use crate::{
 
 /// A fleet of this account and region.
 #[derive(Clone, Debug)]
-pub struct Fleet {
-    kind: Kind,
+pub struct AwsFleet {
+    kind: FleetService,
     compute: Adapter,
 }
 
-type Named = fn(String) -> Kind;
+type Named = fn(String) -> FleetService;
 
 /// The tags by which AWS says which fleet an instance is of.
 const TAGS: [(&str, Named); 3] = [
-    ("aws:ec2spot:fleet-request-id", Kind::Spot),
-    ("aws:ec2:fleet-id", Kind::Ec2),
-    ("aws:autoscaling:groupName", Kind::Group),
+    ("aws:ec2spot:fleet-request-id", FleetService::Spot),
+    ("aws:ec2:fleet-id", FleetService::Ec2),
+    ("aws:autoscaling:groupName", FleetService::Group),
 ];
 
-impl Kind {
-    fn named(id: &str) -> Kind {
+impl FleetService {
+    fn named(id: &str) -> FleetService {
         match id {
-            id if id.starts_with("sfr-") => Kind::Spot(id.to_owned()),
-            id if id.starts_with("fleet-") => Kind::Ec2(id.to_owned()),
-            name => Kind::Group(name.to_owned()),
+            id if id.starts_with("sfr-") => FleetService::Spot(id.to_owned()),
+            id if id.starts_with("fleet-") => FleetService::Ec2(id.to_owned()),
+            name => FleetService::Group(name.to_owned()),
         }
     }
 
     /// A group started by an EC2 Fleet of its own has the tags of both: the group is the one to be asked.
-    fn tagged(tags: &BTreeMap<String, String>) -> Option<Kind> {
+    fn tagged(tags: &BTreeMap<String, String>) -> Option<FleetService> {
         TAGS.iter().rev().find_map(|(key, kind)| tags.get(*key).map(|id| kind(id.clone())))
     }
 
     /// The command that gives it a tag.
     fn command_to_tag(&self, key: &str, value: &str) -> String {
         match self {
-            Kind::Spot(id) | Kind::Ec2(id) => {
+            FleetService::Spot(id) | FleetService::Ec2(id) => {
                 format!("aws ec2 create-tags --resources {id} --tags Key={key},Value={value}")
             }
-            Kind::Group(name) => format!(
+            FleetService::Group(name) => format!(
                 "aws autoscaling create-or-update-tags --tags ResourceId={name},ResourceType=auto-scaling-group,Key={key},\
                  Value={value},PropagateAtLaunch=false"
             ),
@@ -64,36 +64,36 @@ impl Kind {
     }
 }
 
-impl Fleet {
+impl AwsFleet {
     /// The fleet of that id or name.
-    pub fn named(aws: &Aws, id: &str) -> Fleet {
-        Fleet::of(aws, Kind::named(id))
+    pub fn named(aws: &Aws, id: &str) -> AwsFleet {
+        AwsFleet::of(aws, FleetService::named(id))
     }
 
     /// The fleet that `instance` says it is of, by its tags: those in metadata, else those EC2 knows.
     ///
     /// # Errors
     /// What EC2 refuses.
-    pub async fn found(aws: &Aws, instance: &str, tags: &BTreeMap<String, String>) -> Result<Option<Fleet>, Fault> {
-        if let Some(kind) = Kind::tagged(tags) {
-            return Ok(Some(Fleet::of(aws, kind)));
+    pub async fn found(aws: &Aws, instance: &str, tags: &BTreeMap<String, String>) -> Result<Option<AwsFleet>, Fault> {
+        if let Some(kind) = FleetService::tagged(tags) {
+            return Ok(Some(AwsFleet::of(aws, kind)));
         }
         // Metadata that shows tags shows these too.
         if !tags.is_empty() {
             return Ok(None);
         }
         let tags = Instances::new(aws).tags(instance).await?;
-        Ok(Kind::tagged(&tags).map(|kind| Fleet::of(aws, kind)))
+        Ok(FleetService::tagged(&tags).map(|kind| AwsFleet::of(aws, kind)))
     }
 
-    fn of(aws: &Aws, kind: Kind) -> Fleet {
-        Fleet { kind, compute: Adapter::new(aws) }
+    fn of(aws: &Aws, kind: FleetService) -> AwsFleet {
+        AwsFleet { kind, compute: Adapter::new(aws) }
     }
 
     /// Its id or name.
     pub fn id(&self) -> &str {
         match &self.kind {
-            Kind::Spot(id) | Kind::Ec2(id) | Kind::Group(id) => id,
+            FleetService::Spot(id) | FleetService::Ec2(id) | FleetService::Group(id) => id,
         }
     }
 
@@ -118,7 +118,7 @@ impl Fleet {
             members: u32::try_from(members.len()).unwrap_or(u32::MAX),
             settled: capacity.settled,
             floor: None,
-            leaves_in_one: matches!(self.kind, Kind::Group(_)),
+            leaves_in_one: matches!(self.kind, FleetService::Group(_)),
         })
     }
 
@@ -129,7 +129,7 @@ impl Fleet {
     /// Instance ids of the hosts it counts.
     ///
     /// # Errors
-    /// As [`Fleet::look`].
+    /// As [`AwsFleet::look`].
     pub async fn members(&self) -> Result<Vec<String>, Fault> {
         self.compute.members(&self.kind, &self.doing("looking at the hosts of")).await
     }
@@ -166,8 +166,8 @@ impl Fleet {
         let doing = format!("ending {instance} of {}", self.id());
         let ended = self.compute.end(&self.kind, instance, replaced, &doing).await;
         match &self.kind {
-            Kind::Group(_) => ended.map_err(|fault| self.kind.perhaps_untagged(fault)),
-            Kind::Spot(_) | Kind::Ec2(_) => ended,
+            FleetService::Group(_) => ended.map_err(|fault| self.kind.perhaps_untagged(fault)),
+            FleetService::Spot(_) | FleetService::Ec2(_) => ended,
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
             ("sfr-1", "create-tags --resources sfr-1"),
             ("www", "create-or-update-tags --tags ResourceId=www,ResourceType=auto-scaling-group,Key=spothost:domain"),
         ] {
-            let kind = Kind::named(id);
+            let kind = FleetService::named(id);
             let remedy = kind.perhaps_untagged(denied.clone()).remedy.expect("a remedy");
             assert!(remedy.starts_with("allow ec2:ModifyFleet") && remedy.contains(command), "{remedy}");
             assert_eq!(kind.perhaps_untagged(other.clone()), other);
@@ -237,23 +237,23 @@ mod tests {
 
     #[test]
     fn fleet_is_known_by_its_id_or_by_the_tags_that_aws_sets() {
-        assert_eq!(Kind::named("sfr-1"), Kind::Spot("sfr-1".into()));
-        assert_eq!(Kind::named("fleet-1"), Kind::Ec2("fleet-1".into()));
-        assert_eq!(Kind::named("www"), Kind::Group("www".into()));
+        assert_eq!(FleetService::named("sfr-1"), FleetService::Spot("sfr-1".into()));
+        assert_eq!(FleetService::named("fleet-1"), FleetService::Ec2("fleet-1".into()));
+        assert_eq!(FleetService::named("www"), FleetService::Group("www".into()));
         let tags = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
         };
         let table = [
             (tags(&[("Name", "www")]), None),
-            (tags(&[("aws:ec2spot:fleet-request-id", "sfr-1")]), Some(Kind::Spot("sfr-1".into()))),
-            (tags(&[("aws:ec2:fleet-id", "fleet-1")]), Some(Kind::Ec2("fleet-1".into()))),
+            (tags(&[("aws:ec2spot:fleet-request-id", "sfr-1")]), Some(FleetService::Spot("sfr-1".into()))),
+            (tags(&[("aws:ec2:fleet-id", "fleet-1")]), Some(FleetService::Ec2("fleet-1".into()))),
             (
                 tags(&[("aws:ec2:fleet-id", "fleet-1"), ("aws:autoscaling:groupName", "www")]),
-                Some(Kind::Group("www".into())),
+                Some(FleetService::Group("www".into())),
             ),
         ];
         for (tags, kind) in table {
-            assert_eq!(Kind::tagged(&tags), kind, "{tags:?}");
+            assert_eq!(FleetService::tagged(&tags), kind, "{tags:?}");
         }
     }
 }

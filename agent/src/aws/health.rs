@@ -42,7 +42,7 @@ pub struct Endpoint {
 
 /// A check, as Route 53 has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct HealthCheck {
     /// Its id.
     pub id: String,
     /// The instance that it is of.
@@ -103,7 +103,7 @@ impl HealthChecks {
     ///
     /// # Errors
     /// What Route 53 refuses.
-    pub async fn of(&self, domain: &str) -> Result<Vec<Check>, Fault> {
+    pub async fn of(&self, domain: &str) -> Result<Vec<HealthCheck>, Fault> {
         let doing = "listing health checks";
         let (mut checks, mut marker) = (Vec::new(), None);
         for _ in 0..MOST_PAGES {
@@ -113,7 +113,7 @@ impl HealthChecks {
             checks.extend(answer.health_checks().iter().filter_map(|check| {
                 let name = check.health_check_config().and_then(|config| config.fully_qualified_domain_name());
                 let instance = instance_of(check.caller_reference())?;
-                (name == Some(domain)).then(|| Check { id: check.id().to_owned(), instance })
+                (name == Some(domain)).then(|| HealthCheck { id: check.id().to_owned(), instance })
             }));
             marker = answer.next_marker().map(str::to_owned);
             if !answer.is_truncated() || marker.is_none() {

@@ -2,7 +2,7 @@
 
 /// What an EC2 tells of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum InstanceState {
     /// It is pending or running.
     Runs,
     /// It no longer runs: it is being shut down or stopped, or that has happened.

@@ -6,9 +6,9 @@ use super::{
     Aws,
     compute::{Adapter, Compute as _},
 };
-use crate::{aws::Told, fault::Fault};
+use crate::{aws::InstanceState, fault::Fault};
 
-pub use super::compute::{Machine, Settings};
+pub use super::compute::{Ec2Instance, Settings};
 
 /// The instances of this account and region.
 pub struct Instances {
@@ -26,16 +26,16 @@ impl Instances {
     ///
     /// # Errors
     /// What EC2 refuses.
-    pub async fn told(&self, id: &str) -> Result<Told, Fault> {
+    pub async fn told(&self, id: &str) -> Result<InstanceState, Fault> {
         let told = self.told_of(&[id.to_owned()]).await?;
-        Ok(told.get(id).copied().unwrap_or(Told::Unknown))
+        Ok(told.get(id).copied().unwrap_or(InstanceState::Unknown))
     }
 
     /// What EC2 tells of those instances, as far as it knows them.
     ///
     /// # Errors
     /// What EC2 refuses.
-    pub async fn told_of(&self, ids: &[String]) -> Result<BTreeMap<String, Told>, Fault> {
+    pub async fn told_of(&self, ids: &[String]) -> Result<BTreeMap<String, InstanceState>, Fault> {
         let known = self.compute.instances(ids).await?;
         Ok(known.into_iter().map(|machine| (machine.id, machine.told)).collect())
     }
@@ -52,7 +52,7 @@ impl Instances {
     ///
     /// # Errors
     /// What EC2 refuses.
-    pub async fn described(&self, ids: &[String]) -> Result<Vec<Machine>, Fault> {
+    pub async fn described(&self, ids: &[String]) -> Result<Vec<Ec2Instance>, Fault> {
         self.compute.instances(ids).await
     }
 
@@ -60,10 +60,11 @@ impl Instances {
     ///
     /// # Errors
     /// What EC2 refuses.
-    pub async fn listed(&self, ids: &[String]) -> Result<Vec<Machine>, Fault> {
+    pub async fn listed(&self, ids: &[String]) -> Result<Vec<Ec2Instance>, Fault> {
         let mut known: BTreeMap<_, _> =
             self.described(ids).await?.into_iter().map(|machine| (machine.id.clone(), machine)).collect();
-        let unknown = |id: &String| Machine { id: id.clone(), launched: None, address: None, told: Told::Unknown };
+        let unknown =
+            |id: &String| Ec2Instance { id: id.clone(), launched: None, address: None, told: InstanceState::Unknown };
         Ok(ids.iter().map(|id| known.remove(id).unwrap_or_else(|| unknown(id))).collect())
     }
 

@@ -40,7 +40,7 @@ pub struct LeaseObject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// It is ours, as this version of the object.
-    Ours(Version),
+    Ours(LeaseVersion),
     /// Somebody else holds it.
     Theirs {
         /// Who.
@@ -54,7 +54,7 @@ pub enum Asked {
 
 /// One version of the object, by which it is refreshed and given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct LeaseVersion {
     etag: String,
     /// Fencing number: one more with every holder.
     pub number: u64,
@@ -69,7 +69,7 @@ const MOST_HIDDEN: u32 = 5;
 const HIDDEN_AGAIN: Duration = Duration::from_millis(200);
 
 /// The object as a look finds it.
-enum Found {
+enum ObjectState {
     /// It is there.
     Object { etag: String, lease: Lease, modified: Option<SystemTime> },
     /// It is not.
@@ -120,9 +120,9 @@ impl LeaseObject {
             Err(error) => return self.refused(&error).map(Once::Told),
         };
         let (etag, theirs, modified) = match Box::pin(self.look()).await? {
-            Found::Object { etag, lease, modified } => (etag, lease, modified),
-            Found::Nothing => return Ok(Once::Told(soon(Duration::from_millis(200)))),
-            Found::Hidden(fault) => return Ok(Once::Hidden(fault)),
+            ObjectState::Object { etag, lease, modified } => (etag, lease, modified),
+            ObjectState::Nothing => return Ok(Once::Told(soon(Duration::from_millis(200)))),
+            ObjectState::Hidden(fault) => return Ok(Once::Hidden(fault)),
         };
         let age = modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
         let left = life.saturating_sub(age);
@@ -144,7 +144,7 @@ impl LeaseObject {
     ///
     /// # Errors
     /// What S3 refuses.
-    pub async fn refresh(&self, holder: &str, version: &Version) -> Result<Option<Version>, Fault> {
+    pub async fn refresh(&self, holder: &str, version: &LeaseVersion) -> Result<Option<LeaseVersion>, Fault> {
         let ours = || Lease::held(holder, version.number, version.done);
         match Box::pin(self.put(ours(), Some(&version.etag))).await {
             Ok(version) => return Ok(Some(version)),
@@ -153,7 +153,7 @@ impl LeaseObject {
         }
         // A refresh whose answer was lost has made it another object, and it is ours all the same.
         match Box::pin(self.look()).await? {
-            Found::Object { etag, lease, .. }
+            ObjectState::Object { etag, lease, .. }
                 if lease.holder == holder && lease.number == version.number && !lease.free =>
             {
                 Ok(Box::pin(self.put(ours(), Some(&etag))).await.ok())
@@ -162,11 +162,11 @@ impl LeaseObject {
         }
     }
 
-    /// Gives the lease back, if it is still ours, with [`Version::done`] for whoever holds it next.
+    /// Gives the lease back, if it is still ours, with [`LeaseVersion::done`] for whoever holds it next.
     ///
     /// # Errors
     /// What S3 refuses.
-    pub async fn give_back(&self, holder: &str, version: &Version) -> Result<(), Fault> {
+    pub async fn give_back(&self, holder: &str, version: &LeaseVersion) -> Result<(), Fault> {
         let free = Lease { free: true, ..Lease::held(holder, version.number, version.done) };
         match self.put(free, Some(&version.etag)).await {
             Ok(_) => Ok(()),
@@ -175,12 +175,12 @@ impl LeaseObject {
         }
     }
 
-    async fn look(&self) -> Result<Found, Fault> {
+    async fn look(&self) -> Result<ObjectState, Fault> {
         let answer = match self.client.get_object().bucket(&self.bucket).key(&self.key).send().await {
             Ok(answer) => answer,
-            Err(error) if code(&error) == Some("NoSuchKey") => return Ok(Found::Nothing),
+            Err(error) if code(&error) == Some("NoSuchKey") => return Ok(ObjectState::Nothing),
             Err(error) if is_hidden(&error) => {
-                return Ok(Found::Hidden(fault(&self.doing("reading"), "s3:GetObject", &error)));
+                return Ok(ObjectState::Hidden(fault(&self.doing("reading"), "s3:GetObject", &error)));
             }
             Err(error) => return Err(fault(&self.doing("reading"), "s3:GetObject", &error)),
         };
@@ -197,14 +197,14 @@ impl LeaseObject {
             Err(Unreadable::Foreign { .. }) => Lease::held("somebody", 0, 0),
             Err(later) => return Err(later.fault(self.doing("reading"), "")),
         };
-        Ok(Found::Object { etag, lease, modified })
+        Ok(ObjectState::Object { etag, lease, modified })
     }
 
     async fn put(
         &self,
         lease: Lease,
         was: Option<&str>,
-    ) -> Result<Version, SdkError<aws_sdk_s3::operation::put_object::PutObjectError>> {
+    ) -> Result<LeaseVersion, SdkError<aws_sdk_s3::operation::put_object::PutObjectError>> {
         let (number, done) = (lease.number, lease.done);
         let body = Lease { writing: chance::number(), ..lease }.text();
         let request = self.client.put_object().bucket(&self.bucket).key(&self.key).body(ByteStream::from(body));
@@ -213,7 +213,7 @@ impl LeaseObject {
             None => request.if_none_match("*"),
         };
         let answer = request.content_type("application/json").send().await?;
-        Ok(Version { etag: answer.e_tag().unwrap_or_default().to_owned(), number, done })
+        Ok(LeaseVersion { etag: answer.e_tag().unwrap_or_default().to_owned(), number, done })
     }
 
     fn refused<E>(&self, error: &SdkError<E>) -> Result<Asked, Fault>

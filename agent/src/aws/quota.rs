@@ -23,7 +23,7 @@ const QUOTAS: Service = Service {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Found {
+struct QuotaResponse {
     quota: Quota,
 }
 
@@ -34,7 +34,7 @@ struct Quota {
 }
 
 #[derive(Deserialize)]
-struct Refused {
+struct QuotaError {
     #[serde(rename = "__type", default)]
     code: String,
     #[serde(alias = "Message", default)]
@@ -53,13 +53,13 @@ pub async fn of_spot_instances(aws: &Aws) -> Result<u32, Fault> {
     if !answer.status.is_success() {
         return Err(refused(DOING, &answer.body));
     }
-    let found: Found = serde_json::from_slice(&answer.body).map_err(|error| Fault::retry(DOING, error))?;
+    let found: QuotaResponse = serde_json::from_slice(&answer.body).map_err(|error| Fault::retry(DOING, error))?;
     // Values are small whole numbers that JSON writes as 5.0.
     Ok(found.quota.value.clamp(0.0, f64::from(u32::MAX)).floor() as u32)
 }
 
 fn refused(doing: &str, body: &[u8]) -> Fault {
-    let Ok(Refused { code, message }) = serde_json::from_slice(body) else {
+    let Ok(QuotaError { code, message }) = serde_json::from_slice(body) else {
         return Fault::retry(doing, String::from_utf8_lossy(body));
     };
     let code = code.rsplit('#').next().unwrap_or_default();

@@ -47,7 +47,7 @@ pub struct Secret {
 
 /// A value as it was read, with the version to swap against. It has no `Debug`: it may be a key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct SecretValue {
     /// Version id.
     pub version: String,
     /// The value.
@@ -78,7 +78,7 @@ impl Secret {
     ///
     /// # Errors
     /// What Secrets Manager refuses.
-    pub async fn read(&self) -> Result<Option<Stored>, Fault> {
+    pub async fn read(&self) -> Result<Option<SecretValue>, Fault> {
         self.staged(CURRENT).await
     }
 
@@ -86,7 +86,7 @@ impl Secret {
     ///
     /// # Errors
     /// What Secrets Manager refuses.
-    pub async fn previous(&self) -> Result<Option<Stored>, Fault> {
+    pub async fn previous(&self) -> Result<Option<SecretValue>, Fault> {
         self.staged(PREVIOUS).await
     }
 
@@ -95,7 +95,7 @@ impl Secret {
         self.date.told()
     }
 
-    async fn staged(&self, stage: &str) -> Result<Option<Stored>, Fault> {
+    async fn staged(&self, stage: &str) -> Result<Option<SecretValue>, Fault> {
         let doing = format!("reading secret {}", self.id);
         let request = self.client.get_secret_value().secret_id(self.id.as_str()).version_stage(stage);
         let answer = match request.send().await {
@@ -105,7 +105,7 @@ impl Secret {
         };
         let version = answer.version_id().unwrap_or_default().to_owned();
         match answer.secret_string {
-            Some(text) => Ok(Some(Stored { version, text: Zeroizing::new(text) })),
+            Some(text) => Ok(Some(SecretValue { version, text: Zeroizing::new(text) })),
             None => {
                 let remedy = "name another secret in `vault`; this one is not spothost's";
                 Err(Fault::operator(doing, "a binary value", remedy))

@@ -38,7 +38,7 @@ pub(super) struct Service {
 
 /// What a service answered.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct ServiceResponse {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
 }
@@ -51,7 +51,7 @@ pub(super) async fn post(
     headers: &[(&'static str, &str)],
     content_type: &'static str,
     body: String,
-) -> Result<Answer, Fault> {
+) -> Result<ServiceResponse, Fault> {
     let failed = |said: &dyn std::fmt::Display| Fault::retry(doing, said);
     let region = aws.config.region().map(|region| region.as_ref().to_owned()).unwrap_or_default();
     let signed_for = (service.region)(&region);
@@ -91,7 +91,7 @@ pub(super) async fn post(
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let (parts, body) = client.request(request).await.map_err(|error| failed(&error))?.into_parts();
         let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(|error| failed(&error))?.to_bytes();
-        Ok(Answer { status: parts.status, body })
+        Ok(ServiceResponse { status: parts.status, body })
     };
     match tokio::time::timeout(LONGEST_CALL, call).await {
         Ok(answer) => answer,

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    depot::{Depot, Object, is_condition, is_conflict, refused},
+    publisher_bucket::{Object, PublisherBucket, is_condition, is_conflict, refused},
     refusal::{code, is_denied},
 };
 use crate::fault::Fault;
@@ -40,7 +40,7 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What is to be written.
 #[derive(Clone, Copy, Debug)]
-pub struct Content<'a> {
+pub struct UploadSource<'a> {
     /// Where it lies.
     pub path: &'a Path,
     /// Its length in bytes.
@@ -51,14 +51,14 @@ pub struct Content<'a> {
 
 /// What came of writing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum UploadOutcome {
     /// It is there now; so many bytes were sent by this run.
     New(u64),
     /// Something lies under that key already.
     Taken(Object),
 }
 
-impl Depot {
+impl PublisherBucket {
     /// Writes `content` under `key`, if nothing lies there (`If-None-Match: *`). `sent` is told of bytes as they are
     /// there.
     ///
@@ -67,10 +67,10 @@ impl Depot {
     pub async fn write_once(
         &self,
         key: &str,
-        content: Content<'_>,
+        content: UploadSource<'_>,
         metadata: HashMap<String, String>,
         sent: &(impl Fn(u64) + Sync),
-    ) -> Result<Written, Fault> {
+    ) -> Result<UploadOutcome, Fault> {
         let written = match content.length < IN_PARTS_FROM {
             true => self.in_one_piece(key, content, metadata).await?.then_some(content.length),
             false => self.in_parts(key, content, metadata, sent).await?,
@@ -78,11 +78,11 @@ impl Depot {
         match written {
             Some(bytes) if content.length < IN_PARTS_FROM => {
                 sent(bytes);
-                Ok(Written::New(bytes))
+                Ok(UploadOutcome::New(bytes))
             }
-            Some(bytes) => Ok(Written::New(bytes)),
+            Some(bytes) => Ok(UploadOutcome::New(bytes)),
             None => match self.look(key).await? {
-                Some(object) => Ok(Written::Taken(object)),
+                Some(object) => Ok(UploadOutcome::Taken(object)),
                 None => Err(Fault::retry(self.writing(key), "it was there a moment ago, and is not any more")),
             },
         }
@@ -100,7 +100,7 @@ impl Depot {
     async fn in_one_piece(
         &self,
         key: &str,
-        content: Content<'_>,
+        content: UploadSource<'_>,
         metadata: HashMap<String, String>,
     ) -> Result<bool, Fault> {
         let mut conflicts = 0;
@@ -125,7 +125,7 @@ impl Depot {
     async fn in_parts(
         &self,
         key: &str,
-        content: Content<'_>,
+        content: UploadSource<'_>,
         metadata: HashMap<String, String>,
         sent: &(impl Fn(u64) + Sync),
     ) -> Result<Option<u64>, Fault> {
@@ -158,7 +158,7 @@ impl Depot {
         &self,
         key: &str,
         upload: &str,
-        content: Content<'_>,
+        content: UploadSource<'_>,
         number: u64,
         there: &[Part],
         sent: &(impl Fn(u64) + Sync),
@@ -230,7 +230,7 @@ impl Depot {
 }
 
 /// The bytes of a part, counted from 1.
-async fn piece(content: Content<'_>, number: u64) -> std::io::Result<Bytes> {
+async fn piece(content: UploadSource<'_>, number: u64) -> std::io::Result<Bytes> {
     let start = (number - 1) * PART;
     let length = PART.min(content.length.saturating_sub(start));
     let mut file = File::open(content.path).await?;

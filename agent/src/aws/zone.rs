@@ -16,7 +16,7 @@ use crate::fault::Fault;
 
 mod answers;
 
-pub use answers::{Answer, Many, Sets};
+pub use answers::{Many, MultivalueAnswer, Sets};
 
 /// A change is known to all name servers "generally within 60 seconds"; after this it is a fault.
 const LONGEST_SYNC: Duration = Duration::from_secs(180);
@@ -34,7 +34,7 @@ pub struct Records {
     /// The name, lower case, without the last dot.
     pub name: String,
     /// `A`, `AAAA`, `TXT`, `CNAME`, …
-    pub kind: Kind,
+    pub kind: RecordType,
     /// Time to live in seconds; none for an alias.
     pub ttl: Option<u32>,
     /// The values, exactly as the zone holds them: TXT strings in their quotes. An alias has none.
@@ -48,7 +48,7 @@ pub struct Records {
 /// How Route 53 answers with a record set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// With its values, whoever asks. Hosts write such sets, and multivalue answers ([`Answer`]).
+    /// With its values, whoever asks. Hosts write such sets, and multivalue answers ([`MultivalueAnswer`]).
     Simple,
     /// With the addresses of a resource of AWS, or of another set of the zone ("Choosing between alias and non-alias
     /// records" of the developer guide).
@@ -109,11 +109,11 @@ impl fmt::Display for RoutingPolicy {
 impl Records {
     /// Whether it is one of addresses.
     pub(crate) fn is_address(&self) -> bool {
-        matches!(self.kind, Kind::A | Kind::Aaaa)
+        matches!(self.kind, RecordType::A | RecordType::Aaaa)
     }
 
     /// A set as hosts write it.
-    pub fn simple(name: impl Into<String>, kind: Kind, ttl: u32, values: Vec<String>) -> Records {
+    pub fn simple(name: impl Into<String>, kind: RecordType, ttl: u32, values: Vec<String>) -> Records {
         Records { name: name.into(), kind, ttl: Some(ttl), values, form: Form::Simple, check: None }
     }
 
@@ -135,7 +135,7 @@ impl Records {
 
 /// The types of record that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordType {
     /// IPv4 address.
     A,
     /// IPv6 address.
@@ -159,7 +159,7 @@ pub struct Apex {
 
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RecordChange {
     /// Deletes a set whose values must be exactly these; if they differ the whole batch is refused.
     Delete(Records),
     /// Makes a set that must not exist; if it does the whole batch is refused.
@@ -222,7 +222,7 @@ impl Zone {
     ///
     /// # Errors
     /// What Route 53 refuses, other than a zone that does not hold what the batch says.
-    pub async fn change(&self, why: &str, steps: &[Step]) -> Result<Changed, Fault> {
+    pub async fn change(&self, why: &str, steps: &[RecordChange]) -> Result<Changed, Fault> {
         self.send(batch(why, steps)).await
     }
 
@@ -296,7 +296,7 @@ fn invalid_batch_words<R>(
     }
 }
 
-fn batch(why: &str, steps: &[Step]) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
+fn batch(why: &str, steps: &[RecordChange]) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
     let mut batch = ChangeBatch::builder().comment(why);
     for step in steps {
         batch = batch.changes(change_of(step)?);
@@ -304,11 +304,11 @@ fn batch(why: &str, steps: &[Step]) -> Result<ChangeBatch, aws_sdk_route53::erro
     batch.build()
 }
 
-fn change_of(step: &Step) -> Result<Change, aws_sdk_route53::error::BuildError> {
+fn change_of(step: &RecordChange) -> Result<Change, aws_sdk_route53::error::BuildError> {
     let (action, records) = match step {
-        Step::Delete(records) => (ChangeAction::Delete, records),
-        Step::Create(records) => (ChangeAction::Create, records),
-        Step::Upsert(records) => (ChangeAction::Upsert, records),
+        RecordChange::Delete(records) => (ChangeAction::Delete, records),
+        RecordChange::Create(records) => (ChangeAction::Create, records),
+        RecordChange::Upsert(records) => (ChangeAction::Upsert, records),
     };
     Change::builder().action(action).resource_record_set(set(records)?).build()
 }
@@ -327,23 +327,23 @@ fn set(records: &Records) -> Result<ResourceRecordSet, aws_sdk_route53::error::B
     set.build()
 }
 
-fn written(kind: Kind) -> RrType {
+fn written(kind: RecordType) -> RrType {
     match kind {
-        Kind::A => RrType::A,
-        Kind::Aaaa => RrType::Aaaa,
-        Kind::Txt => RrType::Txt,
-        Kind::Cname => RrType::Cname,
-        Kind::Https => RrType::Https,
+        RecordType::A => RrType::A,
+        RecordType::Aaaa => RrType::Aaaa,
+        RecordType::Txt => RrType::Txt,
+        RecordType::Cname => RrType::Cname,
+        RecordType::Https => RrType::Https,
     }
 }
 
-fn kind_of(kind: &RrType) -> Option<Kind> {
+fn kind_of(kind: &RrType) -> Option<RecordType> {
     match kind {
-        RrType::A => Some(Kind::A),
-        RrType::Aaaa => Some(Kind::Aaaa),
-        RrType::Txt => Some(Kind::Txt),
-        RrType::Cname => Some(Kind::Cname),
-        RrType::Https => Some(Kind::Https),
+        RrType::A => Some(RecordType::A),
+        RrType::Aaaa => Some(RecordType::Aaaa),
+        RrType::Txt => Some(RecordType::Txt),
+        RrType::Cname => Some(RecordType::Cname),
+        RrType::Https => Some(RecordType::Https),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    aws::zone::{Changed, Kind, Records, Step, Zone},
+    aws::zone::{Changed, RecordChange, RecordType, Records, Zone},
     fault::{Cure, Fault},
     place::Name,
 };
@@ -61,7 +61,7 @@ fn provable(host: &Name, name: &str, apex: &str, records: &[Records]) -> Result<
         return Err(Fault::operator(doing, said, remedy));
     }
     // RFC 1034 §3.6.2: a name with a CNAME has nothing else.
-    match records.iter().find(|set| set.kind == Kind::Cname) {
+    match records.iter().find(|set| set.kind == RecordType::Cname) {
         Some(alias) => {
             let leads = alias.values.first().map_or("another name", String::as_str);
             let said = format!("there is a CNAME at {name}, which leads to {leads}: no proof can stand there");
@@ -107,14 +107,14 @@ impl<'a> Challenges<'a> {
     async fn change(
         &self,
         why: &str,
-        plan: fn(Option<&Records>, &str, &[String]) -> Vec<Step>,
+        plan: fn(Option<&Records>, &str, &[String]) -> Vec<RecordChange>,
     ) -> Result<Option<String>, Fault> {
         let mut differed = String::new();
         for _ in 0..TRIES {
             let mut steps = Vec::new();
             for (name, values) in &self.wanted {
                 let records = self.zone.records(name).await?;
-                let now = records.iter().find(|set| set.kind == Kind::Txt);
+                let now = records.iter().find(|set| set.kind == RecordType::Txt);
                 steps.extend(plan(now, name, values));
             }
             if steps.is_empty() {
@@ -130,7 +130,7 @@ impl<'a> Challenges<'a> {
 }
 
 /// The steps that add `values` to what stands at `name` now.
-fn with(now: Option<&Records>, name: &str, values: &[String]) -> Vec<Step> {
+fn with(now: Option<&Records>, name: &str, values: &[String]) -> Vec<RecordChange> {
     let there = now.map_or(&[][..], |set| &set.values);
     let missing: Vec<_> = values.iter().filter(|value| !there.contains(value)).cloned().collect();
     match missing.is_empty() {
@@ -140,7 +140,7 @@ fn with(now: Option<&Records>, name: &str, values: &[String]) -> Vec<Step> {
 }
 
 /// The steps that remove `values` from what stands at `name` now.
-fn without(now: Option<&Records>, name: &str, values: &[String]) -> Vec<Step> {
+fn without(now: Option<&Records>, name: &str, values: &[String]) -> Vec<RecordChange> {
     let there = now.map_or(&[][..], |set| &set.values);
     match there.iter().any(|value| values.contains(value)) {
         false => Vec::new(),
@@ -149,11 +149,11 @@ fn without(now: Option<&Records>, name: &str, values: &[String]) -> Vec<Step> {
 }
 
 /// Deleting exactly what was read and creating what shall be is refused when somebody changed it in between.
-fn swapped(now: Option<&Records>, name: &str, values: Vec<String>) -> Vec<Step> {
-    let mut steps: Vec<_> = now.cloned().map(Step::Delete).into_iter().collect();
+fn swapped(now: Option<&Records>, name: &str, values: Vec<String>) -> Vec<RecordChange> {
+    let mut steps: Vec<_> = now.cloned().map(RecordChange::Delete).into_iter().collect();
     if !values.is_empty() {
         let ttl = now.and_then(|set| set.ttl).unwrap_or(TTL);
-        steps.push(Step::Create(Records::simple(name, Kind::Txt, ttl, values)));
+        steps.push(RecordChange::Create(Records::simple(name, RecordType::Txt, ttl, values)));
     }
     steps
 }
@@ -165,14 +165,14 @@ mod tests {
     const NAME: &str = "_acme-challenge.a.example";
 
     fn set(values: &[&str]) -> Records {
-        Records::simple(NAME, Kind::Txt, TTL, values.iter().map(|value| (*value).to_owned()).collect())
+        Records::simple(NAME, RecordType::Txt, TTL, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
     #[test]
     fn values_of_others_stay_when_ours_come_and_go() {
         let ours = ["\"ours\"".to_owned()];
-        let delete = |values: &[&str]| Step::Delete(set(values));
-        let create = |values: &[&str]| Step::Create(set(values));
+        let delete = |values: &[&str]| RecordChange::Delete(set(values));
+        let create = |values: &[&str]| RecordChange::Create(set(values));
         assert_eq!(with(None, NAME, &ours), [create(&["\"ours\""])]);
         let theirs = set(&["\"theirs\""]);
         assert_eq!(with(Some(&theirs), NAME, &ours), [delete(&["\"theirs\""]), create(&["\"theirs\"", "\"ours\""])]);
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn name_that_cannot_be_proven_is_told_with_its_cure() {
-        let cname = Records { kind: Kind::Cname, values: vec!["proofs.example.net".into()], ..set(&[]) };
+        let cname = Records { kind: RecordType::Cname, values: vec!["proofs.example.net".into()], ..set(&[]) };
         let table = [
             ("a.example", "a.example", vec![], None),
             ("a.example", "example", vec![set(&["\"v\""])], None),

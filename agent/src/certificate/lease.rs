@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::Mutex, task::JoinHandle};
 
 use crate::{
-    aws::lease::{Asked, LeaseObject, Version},
+    aws::lease::{Asked, LeaseObject, LeaseVersion},
     chance,
     fault::Fault,
 };
@@ -33,7 +33,7 @@ struct Held {
     object: LeaseObject,
     holder: String,
     /// None once somebody else took it over.
-    version: Arc<Mutex<Option<Version>>>,
+    version: Arc<Mutex<Option<LeaseVersion>>>,
     refreshing: JoinHandle<()>,
 }
 
@@ -107,7 +107,7 @@ impl OrderLease {
 }
 
 impl Held {
-    fn start(object: LeaseObject, holder: &str, version: Version) -> Held {
+    fn start(object: LeaseObject, holder: &str, version: LeaseVersion) -> Held {
         let version = Arc::new(Mutex::new(Some(version)));
         let refreshing = tokio::spawn({
             let (object, holder, version) = (object.clone(), holder.to_owned(), version.clone());
@@ -140,7 +140,7 @@ impl Drop for Held {
     }
 }
 
-async fn refreshed(object: &LeaseObject, holder: &str, version: &Mutex<Option<Version>>) -> Result<bool, Fault> {
+async fn refreshed(object: &LeaseObject, holder: &str, version: &Mutex<Option<LeaseVersion>>) -> Result<bool, Fault> {
     let mut version = version.lock().await;
     let Some(now) = version.as_ref() else { return Ok(false) };
     *version = in_time("refreshing the lease", object.refresh(holder, now)).await?;

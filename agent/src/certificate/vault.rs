@@ -20,7 +20,7 @@ use crate::{
     atomic_file::AtomicFile,
     aws::{
         Aws,
-        secret::{Secret, Stored, Swapped},
+        secret::{Secret, SecretValue, Swapped},
     },
     fault::Fault,
     keeper::Kept,
@@ -160,7 +160,7 @@ impl Vault {
     }
 
     /// What is stored, be it a document or not, and how far the clock is behind.
-    pub(super) async fn stored(&self) -> Result<(Option<Stored>, Duration), Fault> {
+    pub(super) async fn stored(&self) -> Result<(Option<SecretValue>, Duration), Fault> {
         match &self.kept {
             VaultStore::Secret(id, aws) => {
                 let secret = secret(id, aws)?;
@@ -232,7 +232,7 @@ fn secret(id: &SecretId, aws: &Kept<Aws>) -> Result<Secret, Fault> {
     Ok(Secret::new(&aws, id.clone()))
 }
 
-fn write(path: &Path, there: Option<Stored>, text: &str) -> io::Result<()> {
+fn write(path: &Path, there: Option<SecretValue>, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -247,12 +247,12 @@ fn previous(path: &Path) -> PathBuf {
     path.with_added_extension("previous")
 }
 
-fn on_disk(path: &Path) -> Result<Option<Stored>, Fault> {
+fn on_disk(path: &Path) -> Result<Option<SecretValue>, Fault> {
     match fs::read(path) {
         Ok(bytes) => {
             // What is not UTF-8 is no document, and is told so by what reads it.
             let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-            Ok(Some(Stored { version: version(&text), text }))
+            Ok(Some(SecretValue { version: version(&text), text }))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Fault::operator(format!("reading {}", path.display()), error, "make it readable")),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    aws::{Aws, Host, Told},
+    aws::{Aws, Host, InstanceState},
     claim::{Claim, FailureDetector, Liveness, Takeover, could_know, liveness, takeover, takeover_without_certificate},
     fault::Fault,
     place::Location,
@@ -126,7 +126,7 @@ impl PeerMemory {
 
     /// Notes whether the claimant answered while something else was reached: that is what tells its silence from our own
     /// deafness. How it stands follows from that, from what EC2 has `told` of it, and from how long it was silent.
-    pub(crate) fn asked(&mut self, host: &Host, claim: &Claim, answers: bool, told: Told) -> Liveness {
+    pub(crate) fn asked(&mut self, host: &Host, claim: &Claim, answers: bool, told: InstanceState) -> Liveness {
         let at = self.looked.saturating_duration_since(self.begun);
         self.detector.asked(&claim.instance, claim.epoch, answers, at);
         let elsewhere = !claim.may_be_in(host.location().as_ref());
@@ -137,27 +137,27 @@ impl PeerMemory {
 
 /// Whether what is heard from the claimant's address is the claimant, which lives then. One that can only say that it waits
 /// lives for hosts that could say no more in its place; for the others it is as good as silent.
-pub(crate) fn is_alive(heard: Heard, certified: bool, told: Told) -> bool {
+pub(crate) fn is_alive(heard: Heard, certified: bool, told: InstanceState) -> bool {
     match heard {
         Heard::Site => true,
         // It has shown no certificate: of an instance that EC2 says has ended, that may be the next user of the address.
-        Heard::Full => told != Told::Ended,
+        Heard::Full => told != InstanceState::Ended,
         Heard::Waiting => !certified,
         Heard::Somebody | Heard::Nothing => false,
     }
 }
 
 /// Asks EC2 for the claimant, if it could know it.
-pub(crate) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> Told {
-    let Some(aws) = aws else { return Told::Unknown };
+pub(crate) async fn told(aws: Option<Aws>, host: &Host, claim: &Claim) -> InstanceState {
+    let Some(aws) = aws else { return InstanceState::Unknown };
     let ec2 = host.account.as_deref().and_then(|account| Location::new(&aws.region(), account));
     if !could_know(ec2.as_ref(), claim) {
-        return Told::Unknown;
+        return InstanceState::Unknown;
     }
     let told = crate::aws::instances::Instances::new(&aws).told(&claim.instance).await;
     told.unwrap_or_else(|fault| {
         tracing::debug!(%fault, "EC2 does not say how the claimant stands");
-        Told::Unknown
+        InstanceState::Unknown
     })
 }
 

@@ -4,7 +4,7 @@ use super::{Claim, claim_name};
 use crate::{
     aws::{
         Host,
-        zone::{Form, Kind, Records, Step},
+        zone::{Form, RecordChange, RecordType, Records},
     },
     fault::Fault,
     place::Name,
@@ -16,7 +16,7 @@ pub struct ChangeBatch {
     /// In one phrase.
     pub(crate) why: String,
     /// The batch.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<RecordChange>,
 }
 
 /// The claim that the zone holds, and the record it stands in.
@@ -25,8 +25,8 @@ pub struct ChangeBatch {
 /// Where something else stands there.
 pub(crate) fn claim<'a>(domain: &Name, seen: &'a [Records]) -> Result<Option<(Claim, &'a Records)>, Fault> {
     let name = claim_name(domain);
-    let here = |kind: Kind| seen.iter().find(|set| set.name == name && set.kind == kind);
-    if let Some(set) = here(Kind::Cname) {
+    let here = |kind: RecordType| seen.iter().find(|set| set.name == name && set.kind == kind);
+    if let Some(set) = here(RecordType::Cname) {
         let remedy = "remove that record: spothost writes there who holds the names, and nothing can stand beside it";
         return Err(Fault::operator(
             format!("reading the claim {name}"),
@@ -34,7 +34,7 @@ pub(crate) fn claim<'a>(domain: &Name, seen: &'a [Records]) -> Result<Option<(Cl
             remedy,
         ));
     }
-    let Some(written) = here(Kind::Txt) else { return Ok(None) };
+    let Some(written) = here(RecordType::Txt) else { return Ok(None) };
     match read(written) {
         Ok(claim) => Ok(Some((claim, written))),
         Err(why) => {
@@ -64,9 +64,9 @@ pub(crate) fn departing(
 }
 
 /// A compare-and-swap of the claim: the whole batch is refused unless it stands as it was read.
-pub(crate) fn fence(domain: &Name, written: Option<&Records>, next: &Claim, ttl: u32) -> Vec<Step> {
-    let record = Records::simple(claim_name(domain), Kind::Txt, ttl, vec![next.value()]);
-    written.cloned().map(Step::Delete).into_iter().chain([Step::Create(record)]).collect()
+pub(crate) fn fence(domain: &Name, written: Option<&Records>, next: &Claim, ttl: u32) -> Vec<RecordChange> {
+    let record = Records::simple(claim_name(domain), RecordType::Txt, ttl, vec![next.value()]);
+    written.cloned().map(RecordChange::Delete).into_iter().chain([RecordChange::Create(record)]).collect()
 }
 
 fn read(written: &Records) -> Result<Claim, String> {

@@ -8,7 +8,7 @@
 use crate::{
     aws::{
         Aws, Host,
-        papers::{Papers, Written},
+        document_store::{ConditionalWrite, DocumentStore},
         zone::{Changed, Zone},
     },
     claim::{Claim, claim_name, records},
@@ -26,13 +26,16 @@ const NOT_OURS: &str = "delete that object if it is not needed; it stands where 
 /// The object that holds the claim.
 #[derive(Clone)]
 pub(crate) struct ClaimObject {
-    papers: Papers,
+    papers: DocumentStore,
     key: String,
 }
 
 impl ClaimObject {
     pub(crate) fn new(aws: &Aws, place: &Bucket) -> ClaimObject {
-        ClaimObject { papers: Papers::new(aws, place.bucket.clone()), key: Layout::new(&place.prefix).address_claim() }
+        ClaimObject {
+            papers: DocumentStore::new(aws, place.bucket.clone()),
+            key: Layout::new(&place.prefix).address_claim(),
+        }
     }
 
     /// Reads it.
@@ -58,8 +61,8 @@ impl ClaimObject {
             None => self.papers.write_new(&self.key, body).await?,
         };
         match written {
-            Written::Ours => Ok(()),
-            Written::AnOthers => {
+            ConditionalWrite::Ours => Ok(()),
+            ConditionalWrite::AnOthers => {
                 Err(Fault::retry("claiming the Elastic IP", "somebody else has changed the claim meanwhile"))
             }
         }

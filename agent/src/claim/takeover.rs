@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use super::Claim;
 use crate::{
-    aws::{Host, Told},
+    aws::{Host, InstanceState},
     place::Location,
 };
 
@@ -22,12 +22,12 @@ pub enum Liveness {
 
 /// How the claimant stands. Who answers as itself is never gone, whatever EC2 tells; of one that does not answer, EC2's word
 /// counts before silence is long. `told` is that of an EC2 which could know it ([`could_know`]).
-pub fn liveness(answers: bool, told: Told, silent_for_long: bool) -> Liveness {
+pub fn liveness(answers: bool, told: InstanceState, silent_for_long: bool) -> Liveness {
     match (answers, told) {
         (true, _) => Liveness::Lives,
-        (false, Told::Ended) => Liveness::Gone,
-        (false, Told::Runs | Told::Unknown) if silent_for_long => Liveness::Gone,
-        (false, Told::Runs | Told::Unknown) => Liveness::Lives,
+        (false, InstanceState::Ended) => Liveness::Gone,
+        (false, InstanceState::Runs | InstanceState::Unknown) if silent_for_long => Liveness::Gone,
+        (false, InstanceState::Runs | InstanceState::Unknown) => Liveness::Lives,
     }
 }
 
@@ -115,16 +115,16 @@ mod tests {
     #[test]
     fn who_answers_lives_and_of_others_only_the_word_of_an_ec2_that_knows_them_counts_before_silence() {
         let table = [
-            (true, Told::Runs, false, Liveness::Lives),
-            (true, Told::Unknown, true, Liveness::Lives),
-            (true, Told::Ended, false, Liveness::Lives),
-            (true, Told::Ended, true, Liveness::Lives),
-            (false, Told::Ended, false, Liveness::Gone),
-            (false, Told::Unknown, false, Liveness::Lives),
-            (false, Told::Unknown, true, Liveness::Gone),
-            (false, Told::Runs, false, Liveness::Lives),
+            (true, InstanceState::Runs, false, Liveness::Lives),
+            (true, InstanceState::Unknown, true, Liveness::Lives),
+            (true, InstanceState::Ended, false, Liveness::Lives),
+            (true, InstanceState::Ended, true, Liveness::Lives),
+            (false, InstanceState::Ended, false, Liveness::Gone),
+            (false, InstanceState::Unknown, false, Liveness::Lives),
+            (false, InstanceState::Unknown, true, Liveness::Gone),
+            (false, InstanceState::Runs, false, Liveness::Lives),
             // It hangs, or is cut from its visitors.
-            (false, Told::Runs, true, Liveness::Gone),
+            (false, InstanceState::Runs, true, Liveness::Gone),
         ];
         for (answers, told, silent, expected) in table {
             assert_eq!(liveness(answers, told, silent), expected, "answers: {answers}, {told:?}, silent: {silent}");

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{BAD_CONFIGURATION, CONFIGURATION, Stop};
 use crate::{
-    aws::{Login, configured_region, depot::Depot, metadata::Metadata},
+    aws::{Login, configured_region, metadata::Metadata, publisher_bucket::PublisherBucket},
     config::Config,
     place::{Bucket, Name, PackagePlace},
 };
@@ -64,9 +64,9 @@ impl Published {
     }
 
     /// The way to that bucket.
-    pub(super) async fn depot(&self) -> Result<Depot, Stop> {
+    pub(super) async fn depot(&self) -> Result<PublisherBucket, Stop> {
         let place = self.bucket()?;
-        Ok(Depot::new(&way_to_aws().await?, place))
+        Ok(PublisherBucket::new(&way_to_aws().await?, place))
     }
 
     /// Which bucket that is, and which folder of it.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, runtime, table};
 use crate::{
-    aws::depot::Depot,
+    aws::publisher_bucket::PublisherBucket,
     documents::{Layout, Version},
     publish::{Catalogue, Change, Side},
 };
@@ -64,7 +64,7 @@ impl Diff {
 }
 
 /// The key of the package that is called so.
-async fn key_of(depot: &Depot, named: &str) -> Result<String, Stop> {
+async fn key_of(depot: &PublisherBucket, named: &str) -> Result<String, Stop> {
     let layout = Layout::new(&depot.place().prefix);
     if let Ok(version) = named.parse::<Version>() {
         return Ok(layout.version(&version));
@@ -87,7 +87,7 @@ async fn key_of(depot: &Depot, named: &str) -> Result<String, Stop> {
 
 /// The files of a package in the bucket, of which no more is read than its directory: the end of a file that is
 /// otherwise empty.
-async fn directory(depot: &Depot, key: &str) -> Result<Side, Stop> {
+async fn directory(depot: &PublisherBucket, key: &str) -> Result<Side, Stop> {
     let gone = || Stop::new(NOT_AS_IT_SHOULD_BE, format!("there is no {key}"));
     let length = depot.look(key).await?.ok_or_else(gone)?.length;
     let mut tail = FIRST_TAIL;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, rollout::Site, runtime, table};
 use crate::{
-    aws::{depot::Depot, instances::Instances},
+    aws::{instances::Instances, publisher_bucket::PublisherBucket},
     claim::Claim,
     clock::moment,
     config::{Config, RoutingMode},
@@ -132,7 +132,9 @@ struct Said {
 
 async fn said_by_hosts(config: &Config, site: &Site) -> BTreeMap<String, Said> {
     let PackagePlace::Bucket(place) = &config.package else { return BTreeMap::new() };
-    let Ok(catalogue) = Catalogue::read(&Depot::new(&site.aws, place.clone())).await else { return BTreeMap::new() };
+    let Ok(catalogue) = Catalogue::read(&PublisherBucket::new(&site.aws, place.clone())).await else {
+        return BTreeMap::new();
+    };
     let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
     let said = |host: HostDocument| {
         let package = host.version.or(host.etag);

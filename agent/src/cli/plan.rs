@@ -19,8 +19,8 @@ use super::{
 use crate::{
     aws::{
         Aws,
-        depot::Depot,
         launch_template::{self, LaunchTemplate, TemplateVersion},
+        publisher_bucket::PublisherBucket,
     },
     init::{
         Program,
@@ -327,7 +327,7 @@ impl Found {
 /// The upload of the program, unless it is there; unless it `differs` from that of the hosts only where it is known not to be there.
 async fn upload(aws: &Aws, bucket: &str, program: &Program, file: &Path, differs: bool) -> Option<(String, String)> {
     let key = program.key();
-    let depot = Depot::new(aws, Bucket { bucket: bucket.to_owned(), prefix: String::new() });
+    let depot = PublisherBucket::new(aws, Bucket { bucket: bucket.to_owned(), prefix: String::new() });
     // To upload it again changes nothing: its key is its hash.
     match depot.look(&key).await {
         Ok(Some(_)) => return None,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Stop, depot, runtime};
 use crate::{
-    aws::depot::Depot,
+    aws::publisher_bucket::PublisherBucket,
     documents::layout,
     publish::{Catalogue, Published},
 };
@@ -61,7 +61,7 @@ impl Prune {
 }
 
 /// The package goes first: what is left when this is cut short is a signature without one, which nobody misses.
-async fn remove(depot: &Depot, package: &Published) -> Result<(), Stop> {
+async fn remove(depot: &PublisherBucket, package: &Published) -> Result<(), Stop> {
     depot.remove(&package.key).await?;
     depot.remove(&layout::signature(&package.key)).await?;
     Ok(())

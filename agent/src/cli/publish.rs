@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     atomic_file::AtomicFile,
-    aws::depot::Depot,
+    aws::publisher_bucket::PublisherBucket,
     clock,
     documents::layout,
     place::PackagePlace,
@@ -212,7 +212,7 @@ impl Publish {
 
 /// Tells how a publication or a move back ended, waits where that is wanted, and says with which code the command ends.
 pub(super) async fn ended(
-    depot: &Depot,
+    depot: &PublisherBucket,
     delivered: &Delivered,
     waiting: &Patience,
     as_json: bool,

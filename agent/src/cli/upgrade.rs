@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{CANNOT_RUN, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, depot::way_to_aws, runtime};
 use crate::{
-    aws::depot::Depot,
+    aws::publisher_bucket::PublisherBucket,
     upgrade::{Installed, Outcome, upgrade},
 };
 
@@ -52,7 +52,7 @@ impl Upgrade {
         };
         let installed = Installed { program, unit: self.unit.clone(), patience: self.patience };
         let outcome = runtime()?.block_on(async {
-            let depot = Depot::new(&way_to_aws().await?, offered.from.clone());
+            let depot = PublisherBucket::new(&way_to_aws().await?, offered.from.clone());
             Ok::<_, Stop>(upgrade(&depot, offered, &installed).await?)
         })?;
         match outcome {

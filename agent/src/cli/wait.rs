@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{NOT_AS_IT_SHOULD_BE, SUPERSEDED, Stop, TRY_AGAIN};
 use crate::{
-    aws::depot::Depot,
+    aws::publisher_bucket::PublisherBucket,
     documents::Label,
     publish::{Awaited, wait},
 };
@@ -31,7 +31,7 @@ impl Patience {
     /// Waits, where that is wanted; the instance that serves it.
     pub(super) async fn wait(
         &self,
-        depot: &Depot,
+        depot: &PublisherBucket,
         label: &Label,
         etag: &str,
         quiet: bool,

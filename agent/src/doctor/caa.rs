@@ -2,7 +2,7 @@
 
 use super::{
     Case, Line, Subject,
-    resolver::{Caa, Data, Kind, Resolver},
+    resolver::{Caa, Data, QueryType, Resolver},
 };
 use crate::{certificate::DirectoryMetadata, fault::Fault, place::Name};
 
@@ -44,7 +44,7 @@ pub(super) async fn examined(
 async fn relevant(resolver: &Resolver, name: &Name) -> Result<Option<Relevant>, Fault> {
     let mut at = name.as_str().trim_start_matches("*.");
     loop {
-        let answer = resolver.ask(at, Kind::Caa).await?;
+        let answer = resolver.ask(at, QueryType::Caa).await?;
         let set: Vec<_> = answer
             .records
             .into_iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Case, Line, Subject,
-    resolver::{Data, Kind, Record, Resolver},
+    resolver::{Data, QueryType, Record, Resolver},
 };
 use crate::{
     aws::zone::{Apex, Zone},
@@ -60,7 +60,7 @@ async fn at_the_parent(resolver: &Resolver, apex: &str) -> Result<BTreeSet<Strin
             }
         };
         for address in addresses.into_iter().take(2) {
-            match resolver.ask_at(address, apex, Kind::Ns).await {
+            match resolver.ask_at(address, apex, QueryType::Ns).await {
                 Ok(answer) => return Ok(servers(apex, answer.records.iter().chain(&answer.referred))),
                 Err(fault) => last = fault,
             }
@@ -74,7 +74,7 @@ async fn servers_of_the_parent(resolver: &Resolver, apex: &str) -> Result<BTreeS
     let mut at = apex;
     loop {
         at = at.split_once('.').map_or("", |(_, parent)| parent);
-        let found = servers(at, resolver.ask(at, Kind::Ns).await?.records.iter());
+        let found = servers(at, resolver.ask(at, QueryType::Ns).await?.records.iter());
         if !found.is_empty() || at.is_empty() {
             return Ok(found);
         }

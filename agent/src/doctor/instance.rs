@@ -6,7 +6,7 @@ use super::{Case, Line, Subject};
 use crate::{
     aws::{
         Aws,
-        fleet::Fleet,
+        fleet::AwsFleet,
         instances::{Instances, Settings},
     },
     claim::Claim,
@@ -40,7 +40,7 @@ pub(super) async fn examined(case: &Case<'_>, claim: Option<&Claim>) -> Vec<Line
 
 /// Looks at the tag of the fleet that the instance is of.
 async fn fleet_examined(aws: &Aws, id: &str, settings: &Settings, domain: &Name) -> Option<Line> {
-    let fleet = match Fleet::found(aws, id, &settings.tags).await {
+    let fleet = match AwsFleet::found(aws, id, &settings.tags).await {
         Ok(fleet) => fleet?,
         Err(fault) => return Some(Line::unseen(Subject::Instance, &fault)),
     };

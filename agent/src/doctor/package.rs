@@ -2,7 +2,7 @@
 
 use super::{Case, Line, Subject};
 use crate::{
-    aws::depot::Depot,
+    aws::publisher_bucket::PublisherBucket,
     place::PackagePlace,
     publish::{Catalogue, Published},
 };
@@ -10,10 +10,12 @@ use crate::{
 /// Looks at the bucket or folder.
 pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
     match (&case.config.package, &case.aws) {
-        (PackagePlace::Bucket(place), Some(aws)) => match Catalogue::read(&Depot::new(aws, place.clone())).await {
-            Ok(catalogue) => judged(&catalogue, &place.to_string()),
-            Err(fault) => vec![Line::fault(Subject::Package, &fault)],
-        },
+        (PackagePlace::Bucket(place), Some(aws)) => {
+            match Catalogue::read(&PublisherBucket::new(aws, place.clone())).await {
+                Ok(catalogue) => judged(&catalogue, &place.to_string()),
+                Err(fault) => vec![Line::fault(Subject::Package, &fault)],
+            }
+        }
         (PackagePlace::Bucket(_), None) => Vec::new(),
         (PackagePlace::Disk(path), _) => vec![match path.exists() {
             true => Line::ok(Subject::Package, format!("{} is there", path.display())),

@@ -2,7 +2,7 @@
 
 use super::{Case, Line, Subject};
 use crate::{
-    aws::zone::{Form, Kind, Records, RoutingPolicy, Zone},
+    aws::zone::{Form, RecordType, Records, RoutingPolicy, Zone},
     claim::{Claim, NameService, claim_name, records},
     config::RoutingMode,
     fault::Fault,
@@ -58,7 +58,7 @@ async fn is_gone(case: &Case<'_>, claim: &Claim) -> bool {
         return false;
     }
     let told = crate::aws::instances::Instances::new(aws).told(&claim.instance).await;
-    told.is_ok_and(|told| told == crate::aws::Told::Ended)
+    told.is_ok_and(|told| told == crate::aws::InstanceState::Ended)
 }
 
 fn judged(
@@ -138,7 +138,7 @@ fn held(claim: &Claim, owner: Owner, records: &[&Records]) -> Vec<Line> {
 }
 
 fn same_family(set: &Records, claim: &Claim) -> bool {
-    claim.at.is_some_and(|at| at.is_ipv4() == (set.kind == Kind::A))
+    claim.at.is_some_and(|at| at.is_ipv4() == (set.kind == RecordType::A))
 }
 
 fn is_ours(set: &Records, names: &[Name]) -> bool {
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::{aws::zone::Alias, doctor::Is};
 
-    fn set(name: &str, kind: Kind, values: &[&str]) -> Records {
+    fn set(name: &str, kind: RecordType, values: &[&str]) -> Records {
         Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
@@ -179,18 +179,19 @@ mod tests {
 
     #[test]
     fn records_are_judged_by_who_holds_them() {
-        let a = |address: &str| set("www.example.org", Kind::A, &[address]);
+        let a = |address: &str| set("www.example.org", RecordType::A, &[address]);
         let held = || Ok(Some(claim()));
         let unreadable = Err(Fault::retry("reading the claim", "spf"));
         let routed = Records { form: Form::Routed(RoutingPolicy::Weighted), ..a("192.0.2.1") };
         let of = Alias { target: "d1.cloudfront.net".into(), zone: "Z2FDTNDATAQYW2".into(), evaluates_health: false };
-        let alias = || Records { ttl: None, form: Form::Alias(of.clone()), ..set("www.example.org", Kind::A, &[]) };
-        let https = || set("www.example.org", Kind::Https, &["0 cdn.example.net."]);
+        let alias =
+            || Records { ttl: None, form: Form::Alias(of.clone()), ..set("www.example.org", RecordType::A, &[]) };
+        let https = || set("www.example.org", RecordType::Https, &["0 cdn.example.net."]);
         let table = [
             (false, vec![], Ok(None), Owner::Silent, vec![Is::Ok]),
             (false, vec![a("192.0.2.1")], Ok(None), Owner::Silent, vec![Is::Wrong]),
             (true, vec![a("192.0.2.1")], Ok(None), Owner::Silent, vec![Is::Ok]),
-            (false, vec![set("www.example.org", Kind::Cname, &["x"])], Ok(None), Owner::Silent, vec![Is::Wrong]),
+            (false, vec![set("www.example.org", RecordType::Cname, &["x"])], Ok(None), Owner::Silent, vec![Is::Wrong]),
             (true, vec![routed], Ok(None), Owner::Silent, vec![Is::Wrong]),
             (false, vec![alias()], Ok(None), Owner::Silent, vec![Is::Wrong]),
             (true, vec![alias()], Ok(None), Owner::Silent, vec![Is::Ok]),
@@ -202,7 +203,13 @@ mod tests {
             (false, vec![a("192.0.2.7")], held(), Owner::Silent, vec![Is::Wrong]),
             (false, vec![a("192.0.2.7")], held(), Owner::Gone, vec![Is::Wrong]),
             (false, vec![a("192.0.2.9")], held(), Owner::Answers, vec![Is::Ok, Is::Warning]),
-            (false, vec![set("www.example.org", Kind::Aaaa, &["2001:db8::1"])], held(), Owner::Answers, vec![Is::Ok]),
+            (
+                false,
+                vec![set("www.example.org", RecordType::Aaaa, &["2001:db8::1"])],
+                held(),
+                Owner::Answers,
+                vec![Is::Ok],
+            ),
         ];
         let names = vec!["www.example.org".parse().expect("a name")];
         let name_service =

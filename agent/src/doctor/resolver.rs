@@ -38,7 +38,7 @@ const TRIES: usize = 2;
 
 /// A type of record to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum QueryType {
     A,
     Aaaa,
     Ns,
@@ -64,7 +64,7 @@ pub(super) enum Data {
 
 /// An answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct DnsAnswer {
     /// What was asked for.
     pub(super) records: Vec<Record>,
     /// Whom the server refers to.
@@ -99,7 +99,7 @@ impl Resolver {
     }
 
     /// Asks the servers, which ask on, until one answers.
-    pub(super) async fn ask(&self, name: &str, kind: Kind) -> Result<Answer, Fault> {
+    pub(super) async fn ask(&self, name: &str, kind: QueryType) -> Result<DnsAnswer, Fault> {
         let mut last = Fault::retry(format!("asking for {name}"), "there is no name server to ask");
         for server in &self.servers {
             match exchange(*server, name, kind, true).await {
@@ -111,19 +111,19 @@ impl Resolver {
     }
 
     /// Asks the server at that address for what it knows itself.
-    pub(super) async fn ask_at(&self, server: IpAddr, name: &str, kind: Kind) -> Result<Answer, Fault> {
+    pub(super) async fn ask_at(&self, server: IpAddr, name: &str, kind: QueryType) -> Result<DnsAnswer, Fault> {
         exchange(SocketAddr::new(server, self.port), name, kind, false).await
     }
 
     /// The addresses of a name, of both families.
     pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Fault> {
-        let (four, six) = tokio::join!(self.ask(name, Kind::A), self.ask(name, Kind::Aaaa));
+        let (four, six) = tokio::join!(self.ask(name, QueryType::A), self.ask(name, QueryType::Aaaa));
         let found = [four?, six.unwrap_or_default()].into_iter().flat_map(|answer| answer.records);
         Ok(found.filter_map(|record| if let Data::Address(ip) = record.data { Some(ip) } else { None }).collect())
     }
 }
 
-async fn exchange(server: SocketAddr, name: &str, kind: Kind, recurse: bool) -> Result<Answer, Fault> {
+async fn exchange(server: SocketAddr, name: &str, kind: QueryType, recurse: bool) -> Result<DnsAnswer, Fault> {
     let doing = format!("asking {server} for {} of {}", kind.word(), if name.is_empty() { "." } else { name });
     let failed = |said: &dyn std::fmt::Display| Fault::retry(&doing, said);
     let id = chance::number() as u16;
@@ -148,16 +148,16 @@ async fn exchange(server: SocketAddr, name: &str, kind: Kind, recurse: bool) -> 
     Err(failed(&said))
 }
 
-fn asked(id: u16, name: &str, kind: Kind, recurse: bool) -> Result<Vec<u8>, simple_dns::SimpleDnsError> {
+fn asked(id: u16, name: &str, kind: QueryType, recurse: bool) -> Result<Vec<u8>, simple_dns::SimpleDnsError> {
     let mut packet = Packet::new_query(id);
     if recurse {
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
     }
     let kind = QTYPE::TYPE(match kind {
-        Kind::A => TYPE::A,
-        Kind::Aaaa => TYPE::AAAA,
-        Kind::Ns => TYPE::NS,
-        Kind::Caa => TYPE::CAA,
+        QueryType::A => TYPE::A,
+        QueryType::Aaaa => TYPE::AAAA,
+        QueryType::Ns => TYPE::NS,
+        QueryType::Caa => TYPE::CAA,
     });
     packet.questions.push(Question::new(Name::new(name)?, kind, CLASS::IN.into(), false));
     *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: LARGEST_DATAGRAM, version: 0 });
@@ -195,7 +195,7 @@ fn is_cut(bytes: &[u8]) -> bool {
     )
 }
 
-fn read(id: u16, bytes: &[u8]) -> Result<Answer, String> {
+fn read(id: u16, bytes: &[u8]) -> Result<DnsAnswer, String> {
     let packet = Packet::parse(bytes).map_err(|error| format!("an answer that is none: {error}"))?;
     if packet.id() != id {
         return Err("an answer to another question".to_owned());
@@ -205,7 +205,7 @@ fn read(id: u16, bytes: &[u8]) -> Result<Answer, String> {
         other => return Err(format!("{other:?}")),
     }
     let records = |section: &[ResourceRecord<'_>]| section.iter().filter_map(record).collect();
-    Ok(Answer { records: records(&packet.answers), referred: records(&packet.name_servers) })
+    Ok(DnsAnswer { records: records(&packet.answers), referred: records(&packet.name_servers) })
 }
 
 fn record(record: &ResourceRecord<'_>) -> Option<Record> {
@@ -225,13 +225,13 @@ fn record(record: &ResourceRecord<'_>) -> Option<Record> {
     Some(Record { name: plain(&record.name), data })
 }
 
-impl Kind {
+impl QueryType {
     fn word(self) -> &'static str {
         match self {
-            Kind::A => "A",
-            Kind::Aaaa => "AAAA",
-            Kind::Ns => "NS",
-            Kind::Caa => "CAA",
+            QueryType::A => "A",
+            QueryType::Aaaa => "AAAA",
+            QueryType::Ns => "NS",
+            QueryType::Caa => "CAA",
         }
     }
 }
@@ -242,8 +242,8 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_a_fault_and_no_panic() {
-        let question = asked(7, "www.example.org", Kind::Caa, true).expect("a question");
-        assert_eq!(read(7, &question), Ok(Answer::default()));
+        let question = asked(7, "www.example.org", QueryType::Caa, true).expect("a question");
+        assert_eq!(read(7, &question), Ok(DnsAnswer::default()));
         assert!(read(8, &question).is_err_and(|said| said.contains("another question")));
         for end in 0..question.len() {
             let _ = read(7, &question[..end]);
@@ -254,6 +254,6 @@ mod tests {
 
     #[test]
     fn name_that_is_none_is_no_question() {
-        assert!(asked(7, &"a".repeat(64), Kind::A, true).is_err());
+        assert!(asked(7, &"a".repeat(64), QueryType::A, true).is_err());
     }
 }

@@ -6,7 +6,7 @@ use super::{Case, Line, Subject};
 use crate::{
     aws::{
         Aws,
-        attempt::{Attempts, Outcome, SECRETS_MANAGERS},
+        permission_probe::{PermissionOutcome, PermissionProbe, SECRETS_MANAGERS},
         simulation::{Question, denied},
     },
     fault::Fault,
@@ -49,7 +49,7 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
     };
     if case.is_the_host() {
         let (role, instance) = caller.session().unwrap_or_default();
-        let attempts = Attempts::new(aws, instance, prefix);
+        let attempts = PermissionProbe::new(aws, instance, prefix);
         let asked = questions.into_iter().map(async |(sid, questions)| (sid, tried(&attempts, &questions).await));
         let found: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
         lines.extend(found.into_iter().map(|(sid, found)| judged(sid, &found, &mend(role))));
@@ -88,7 +88,7 @@ fn size_judged(size: usize) -> Option<Line> {
     }
 }
 
-async fn tried(attempts: &Attempts, questions: &[Question]) -> Found {
+async fn tried(attempts: &PermissionProbe, questions: &[Question]) -> Found {
     let mut found = Found::default();
     // A secret's name without those characters is the same secret: asked for once.
     let further = |question: &&Question| {
@@ -98,9 +98,9 @@ async fn tried(attempts: &Attempts, questions: &[Question]) -> Found {
     for question in questions.iter().filter(further) {
         for action in &question.actions {
             match attempts.attempt(action, question).await {
-                Ok(Outcome::Allowed) => {}
-                Ok(Outcome::Denied(said)) => found.denied.push(format!("{action} ({said})")),
-                Ok(Outcome::Untried(why)) => {
+                Ok(PermissionOutcome::Allowed) => {}
+                Ok(PermissionOutcome::Denied(said)) => found.denied.push(format!("{action} ({said})")),
+                Ok(PermissionOutcome::Untried(why)) => {
                     let untried = (why, action.clone());
                     if !found.untried.contains(&untried) {
                         found.untried.push(untried);

@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     atomic_file::AtomicFile,
-    aws::bucket::{Bucket, Content, Unfetched},
+    aws::bucket::{BucketClient, PartBody, Unfetched},
     documents::Release,
     fault::{Cure, Fault},
 };
@@ -87,7 +87,7 @@ pub(super) fn note_of(incoming: &Path) -> PathBuf {
 
 /// Fetches `release` into `incoming`; true if a part of it had been there before.
 pub(super) async fn download(
-    bucket: &Bucket,
+    bucket: &BucketClient,
     release: &Release,
     incoming: &Path,
     progress: &Progress,
@@ -131,7 +131,7 @@ fn prepare(incoming: &Path, length: u64, resumed: bool) -> io::Result<()> {
 }
 
 async fn fetch_part(
-    bucket: &Bucket,
+    bucket: &BucketClient,
     release: &Release,
     part: Range<u64>,
     incoming: &Path,
@@ -174,7 +174,7 @@ enum Cut {
 
 /// Writes what comes to where it belongs; `at` is how far that went.
 async fn take(
-    mut content: Content,
+    mut content: PartBody,
     release: &Release,
     at: &mut u64,
     end: u64,

@@ -24,9 +24,9 @@ use super::{
 use crate::{
     aws::{
         Aws,
-        bucket::{About, Bucket, Head, Unfetched},
+        bucket::{BucketClient, ConditionalHead, ObjectMetadata, Unfetched},
         checksum::{Bytes, sha256},
-        papers::{HIDDEN_AT_MOST, Papers},
+        document_store::{DocumentStore, HIDDEN_AT_MOST},
     },
     clock,
     documents::{
@@ -67,7 +67,7 @@ pub struct FromBucket {
     place: place::Bucket,
     layout: Layout,
     aws: Kept<Aws>,
-    clients: Option<(Bucket, Papers)>,
+    clients: Option<(BucketClient, DocumentStore)>,
     listing: Option<Listing>,
     /// Verdicts that were read, by key, with the entity tags of their objects.
     read: HashMap<String, (String, Option<Verdict>)>,
@@ -268,12 +268,12 @@ impl FromBucket {
         let mut refused = None;
         if let (Some(known), true) = (known, listed_lately) {
             match self.clients()?.0.head(known).await? {
-                Head::Same => {
+                ConditionalHead::Same => {
                     self.unseen = Hidden::default();
                     return Ok(Found::Same);
                 }
-                Head::Hidden(fault) => refused = Some((known, fault)),
-                Head::Other | Head::Gone => {}
+                ConditionalHead::Hidden(fault) => refused = Some((known, fault)),
+                ConditionalHead::Other | ConditionalHead::Gone => {}
             }
         }
         let found = self.list().await?;
@@ -427,7 +427,7 @@ impl FromBucket {
     }
 
     /// The signature in the object's metadata, else the one that lies beside it.
-    async fn signature(&mut self, release: &Release, about: &About) -> Result<Option<String>, Fault> {
+    async fn signature(&mut self, release: &Release, about: &ObjectMetadata) -> Result<Option<String>, Fault> {
         if let Some(coded) = &about.signature {
             let text = BASE64_STANDARD.decode(coded).ok().and_then(|text| String::from_utf8(text).ok());
             return Ok(Some(text.unwrap_or_default()));
@@ -462,12 +462,12 @@ impl FromBucket {
         Some(etag.clone())
     }
 
-    fn clients(&mut self) -> Result<&(Bucket, Papers), Fault> {
+    fn clients(&mut self) -> Result<&(BucketClient, DocumentStore), Fault> {
         if self.clients.is_none() {
             let aws = self.aws.borrow().clone();
             let aws = aws.ok_or_else(|| Fault::retry("looking for a package", "the region is not known yet"))?;
-            let papers = Papers::new(&aws, self.place.bucket.clone());
-            self.clients = Some((Bucket::new(&aws, self.place.clone()), papers));
+            let papers = DocumentStore::new(&aws, self.place.bucket.clone());
+            self.clients = Some((BucketClient::new(&aws, self.place.clone()), papers));
         }
         self.clients.as_ref().ok_or_else(|| Fault::retry("looking for a package", "there is no client"))
     }
@@ -510,7 +510,7 @@ fn signature_beside(path: &Path) -> Option<String> {
 }
 
 /// Whether the bytes in `file` are the store's: by its own checksum, else by what the publisher says.
-fn compare(about: &About, file: &Path) -> io::Result<Bytes> {
+fn compare(about: &ObjectMetadata, file: &Path) -> io::Result<Bytes> {
     match (about.checksum.compare(file)?, &about.sha256) {
         (Bytes::Unknown, Some(told)) if sha256(file)?.eq_ignore_ascii_case(told) => Ok(Bytes::TheStores),
         (compared, _) => Ok(compared),

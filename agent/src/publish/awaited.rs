@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::catalogue::{Dated, Said, bare};
 use crate::{
-    aws::depot::{Depot, Object},
+    aws::publisher_bucket::{Object, PublisherBucket},
     documents::{HostDocument, Label, Layout, Verdict, Version, layout::BESIDE},
     fault::{Cure, Fault},
 };
@@ -53,7 +53,7 @@ struct Wanted {
 ///
 /// # Errors
 /// What only a person can cure; other faults are waited out.
-pub async fn wait(depot: &Depot, label: &Label, etag: &str, limit: Duration) -> Result<Awaited, Fault> {
+pub async fn wait(depot: &PublisherBucket, label: &Label, etag: &str, limit: Duration) -> Result<Awaited, Fault> {
     let end = Instant::now() + limit;
     let layout = Layout::new(&depot.place().prefix);
     let mut unread = Vec::new();
@@ -71,7 +71,7 @@ pub async fn wait(depot: &Depot, label: &Label, etag: &str, limit: Duration) -> 
     }
 }
 
-async fn look(depot: &Depot, layout: &Layout, label: &Label, etag: &str) -> Result<Awaited, Fault> {
+async fn look(depot: &PublisherBucket, layout: &Layout, label: &Label, etag: &str) -> Result<Awaited, Fault> {
     let pointer = match depot.look(&layout.pointer()).await? {
         Some(pointer) if pointer.etag == etag && Label::of(&pointer.metadata).as_ref() == Some(label) => pointer,
         other => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::{
-    aws::depot::{Depot, Object},
+    aws::publisher_bucket::{Object, PublisherBucket},
     documents::{Document, HostDocument, HostRole, Label, Layout, Release, Verdict, Version, layout::is_latest},
     fault::Fault,
     package::newest,
@@ -78,7 +78,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// What S3 refuses.
-    pub async fn read(depot: &Depot) -> Result<Catalogue, Fault> {
+    pub async fn read(depot: &PublisherBucket) -> Result<Catalogue, Fault> {
         let layout = Layout::new(&depot.place().prefix);
         let objects = depot.list("").await?;
         let said = Said::read(depot, &layout, &objects).await?;
@@ -194,7 +194,7 @@ impl Said {
     ///
     /// # Errors
     /// What S3 refuses.
-    pub(super) async fn read(depot: &Depot, layout: &Layout, objects: &[Release]) -> Result<Said, Fault> {
+    pub(super) async fn read(depot: &PublisherBucket, layout: &Layout, objects: &[Release]) -> Result<Said, Fault> {
         let mut said = Said::default();
         let verdicts = objects.iter().filter(|object| layout.is_verdict(&object.key));
         said.verdicts = said.beside(depot, verdicts).await?;
@@ -208,7 +208,7 @@ impl Said {
     /// Reads the newest of these objects.
     async fn beside<D: Document>(
         &mut self,
-        depot: &Depot,
+        depot: &PublisherBucket,
         objects: impl Iterator<Item = &Release>,
     ) -> Result<Vec<Dated<D>>, Fault> {
         let mut objects: Vec<_> = objects.filter(|object| object.length <= LARGEST).collect();

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use super::{Parcel, catalogue::Catalogue, pointer::may_move, progress::Progress, signature::Signer};
 use crate::{
     aws::{
-        depot::{Depot, Moved, Object},
-        upload::{Content, Written},
+        publisher_bucket::{Moved, Object, PublisherBucket},
+        upload::{UploadOutcome, UploadSource},
     },
     documents::{Label, Layout, Version, layout},
     fault::Fault,
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// One publication under way.
 pub struct Delivery<'a> {
-    depot: &'a Depot,
+    depot: &'a PublisherBucket,
     keys: Layout,
     /// When it was decided, which settles who of two publishers is the newer one.
     begun: OffsetDateTime,
@@ -71,7 +71,7 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// What S3 refuses.
-    pub async fn begin(depot: &'a Depot, begun: OffsetDateTime) -> Result<Delivery<'a>, Fault> {
+    pub async fn begin(depot: &'a PublisherBucket, begun: OffsetDateTime) -> Result<Delivery<'a>, Fault> {
         let keys = Layout::new(&depot.place().prefix);
         let seen = depot.look(&keys.pointer()).await?;
         Ok(Delivery { depot, keys, begun, seen })
@@ -151,7 +151,7 @@ impl<'a> Delivery<'a> {
         if let Some(there) = self.depot.look(&key).await? {
             return Ok((same(there, parcel, &key)?.etag, 0));
         }
-        let content = Content { path: &parcel.path, length: parcel.length, sha256: bytes_of(&parcel.sha256)? };
+        let content = UploadSource { path: &parcel.path, length: parcel.length, sha256: bytes_of(&parcel.sha256)? };
         let (progress, sent) = (Progress::new("uploading", parcel.length), AtomicU64::new(0));
         let count = |bytes| {
             progress.add(bytes);
@@ -160,8 +160,8 @@ impl<'a> Delivery<'a> {
         let written = self.depot.write_once(&key, content, label.metadata(), &count).await;
         progress.done();
         let bytes = match written? {
-            Written::New(bytes) => bytes,
-            Written::Taken(object) => {
+            UploadOutcome::New(bytes) => bytes,
+            UploadOutcome::Taken(object) => {
                 return Ok((same(object, parcel, &key)?.etag, sent.into_inner()));
             }
         };

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::{
-    aws::depot::Object,
+    aws::publisher_bucket::Object,
     documents::{Label, Version},
 };
 

@@ -18,7 +18,7 @@ use crate::{
     aws::{
         Aws,
         elastic_ip::{Association, ElasticIp},
-        zone::{Records, Step},
+        zone::{RecordChange, Records},
     },
     claim::{
         Claim, NameService, Routing,
@@ -69,7 +69,7 @@ enum What {
     /// The claim, or where the address leads; the entity tag of the claim that was read.
     Address(Box<Move>, Option<String>),
     /// The records.
-    Names(Vec<Step>),
+    Names(Vec<RecordChange>),
 }
 
 impl MovingElasticIp {
@@ -127,7 +127,13 @@ impl MovingElasticIp {
         Ok(())
     }
 
-    async fn change_records(&mut self, aws: &Aws, names: &NameService, steps: &[Step], why: &str) -> Result<(), Fault> {
+    async fn change_records(
+        &mut self,
+        aws: &Aws,
+        names: &NameService,
+        steps: &[RecordChange],
+        why: &str,
+    ) -> Result<(), Fault> {
         let zone = names.zone(aws)?;
         self.records = None;
         let changed = zone.change(&format!("spothost: {why}"), steps).await?;
@@ -248,7 +254,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        aws::{host::tests::host, zone::Kind},
+        aws::{host::tests::host, zone::RecordType},
         place::Name,
         routing::plan::wanted,
     };
@@ -258,7 +264,7 @@ mod tests {
         let (ip, me) = (Ipv4Addr::new(203, 0, 113, 9), host("i-me", 5));
         let names: Vec<Name> = vec!["www.example.org".parse().expect("a name")];
         let denied = Fault::operator("changing records", "AccessDenied", "allow it");
-        let right = || Some(Ok(vec![Records::simple("www.example.org", Kind::A, 60, vec![ip.to_string()])]));
+        let right = || Some(Ok(vec![Records::simple("www.example.org", RecordType::A, 60, vec![ip.to_string()])]));
         let change = format!("leading the names to {ip}, which stays");
         let table = [
             ("not read yet", None, None, Ok(None)),

@@ -29,7 +29,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    aws::zone::{Form, Kind, Records, RoutingPolicy},
+    aws::zone::{Form, RecordType, Records, RoutingPolicy},
     fault::Fault,
     place::Name,
 };
@@ -40,7 +40,7 @@ const ADOPT: &str = "let it be taken over: [dns] adopt = true";
 pub(crate) fn in_the_way(name: &Name, seen: &[Records], adopt: bool) -> Option<Fault> {
     let sets = || seen.iter().filter(|set| set.name == name.as_str());
     let fault = |said: String, remedy: &str| Some(Fault::operator(format!("reading {name}"), said, remedy));
-    if let Some(set) = sets().find(|set| set.kind == Kind::Cname) {
+    if let Some(set) = sets().find(|set| set.kind == RecordType::Cname) {
         let said = match &set.form {
             Form::Simple => format!("a CNAME to {}", set.values.join(" ")),
             _ => format!("a CNAME, which {}", set.leads()),
@@ -95,11 +95,13 @@ pub(crate) fn left_out(names: &[Name], seen: &[Records], adopt: bool) -> Option<
 /// is that of people; records that lead here already are not: their claim was removed.
 pub(crate) fn leads_elsewhere<'a>(names: &[Name], seen: &'a [Records], ours: &[String]) -> Option<&'a Records> {
     let here = |set: &Records| match set.kind {
-        Kind::A | Kind::Aaaa => set.form == Form::Simple && set.values.iter().all(|value| ours.contains(value)),
-        Kind::Https => {
+        RecordType::A | RecordType::Aaaa => {
+            set.form == Form::Simple && set.values.iter().all(|value| ours.contains(value))
+        }
+        RecordType::Https => {
             set.form == Form::Simple && set.values.iter().all(|value| https_leads_here(&set.name, value, ours))
         }
-        Kind::Txt | Kind::Cname => true,
+        RecordType::Txt | RecordType::Cname => true,
     };
     let of_names = |set: &&Records| names.iter().any(|name| name.as_str() == set.name);
     seen.iter().filter(of_names).find(|set| !here(set))
@@ -133,7 +135,7 @@ pub(crate) fn refuse_what_is_somebody_elses(
 
 /// What leads browsers elsewhere although the addresses lead here: told, and left alone.
 pub(crate) fn browsers_elsewhere(names: &[Name], seen: &[Records], ours: &[String]) -> Option<Fault> {
-    let https: Vec<Records> = seen.iter().filter(|set| set.kind == Kind::Https).cloned().collect();
+    let https: Vec<Records> = seen.iter().filter(|set| set.kind == RecordType::Https).cloned().collect();
     let set = leads_elsewhere(names, &https, ours)?;
     let remedy = "remove that HTTPS record, or let it say `1 .`: browsers go by it before they go by the address";
     Some(Fault::operator(format!("reading {}", set.name), format!("it {}", told(set)), remedy))
@@ -141,7 +143,7 @@ pub(crate) fn browsers_elsewhere(names: &[Name], seen: &[Records], ours: &[Strin
 
 fn told(set: &Records) -> String {
     match set.kind {
-        Kind::Https => format!("{} for browsers (type HTTPS)", set.leads()),
+        RecordType::Https => format!("{} for browsers (type HTTPS)", set.leads()),
         _ => set.leads(),
     }
 }

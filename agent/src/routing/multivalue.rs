@@ -21,10 +21,10 @@ use super::{
 };
 use crate::{
     aws::{
-        Aws, Host, Told,
+        Aws, Host, InstanceState,
         compute::IS_BUILT_IN,
         health::{Endpoint, HealthChecks},
-        zone::{Answer, Changed, Kind, Many, Records},
+        zone::{Changed, Many, MultivalueAnswer, RecordType, Records},
     },
     claim::{Claim, NameService, Routing, claim_name, is_alive, is_instance_id, records},
     fault::Fault,
@@ -102,16 +102,16 @@ impl Multivalue {
     }
 
     /// A check that stands on the host's own record is the check of that address; another address needs another.
-    fn recognise(&mut self, host: &Host, answers: &[Answer]) {
+    fn recognise(&mut self, host: &Host, answers: &[MultivalueAnswer]) {
         if self.checked != (host.ipv4, host.ipv6) {
             (self.checks, self.checked) = (Checks::default(), (host.ipv4, host.ipv6));
         }
-        let of = |kind: Kind, address: Option<String>| {
-            let mine = |answer: &&Answer| answer.kind == kind && answer.identifier == host.instance;
+        let of = |kind: RecordType, address: Option<String>| {
+            let mine = |answer: &&MultivalueAnswer| answer.kind == kind && answer.identifier == host.instance;
             answers.iter().filter(mine).find(|own| own.values.first() == address.as_ref())
         };
-        let v4 = of(Kind::A, host.ipv4.map(|ip| ip.to_string()));
-        let v6 = of(Kind::Aaaa, host.ipv6.map(|ip| ip.to_string()));
+        let v4 = of(RecordType::A, host.ipv4.map(|ip| ip.to_string()));
+        let v6 = of(RecordType::Aaaa, host.ipv6.map(|ip| ip.to_string()));
         // One without a record was taken away with it, or is found again by its reference.
         self.checks.v4 = v4.and_then(|own| self.checks.v4.take().or_else(|| own.check.clone()));
         self.checks.v6 = v6.and_then(|own| self.checks.v6.take().or_else(|| own.check.clone()));
@@ -178,17 +178,17 @@ impl Multivalue {
         names: &NameService,
         RoutingInputs { aws, host, .. }: &RoutingInputs,
         ids: &[String],
-        answers: &[Answer],
+        answers: &[MultivalueAnswer],
     ) -> Result<Gone, Fault> {
         if ids.is_empty() || !IS_BUILT_IN {
             return Ok(Gone::default());
         }
         let mut told = crate::aws::instances::Instances::new(aws).told_of(ids).await?;
         let mut heard = BTreeSet::new();
-        let doubtful: Vec<&String> = ids.iter().filter(|id| told.get(*id) != Some(&Told::Runs)).collect();
+        let doubtful: Vec<&String> = ids.iter().filter(|id| told.get(*id) != Some(&InstanceState::Runs)).collect();
         for some in doubtful.chunks(AT_ONCE) {
             let addresses: Vec<_> = some.iter().map(|id| own_addresses(host, id, answers)).collect();
-            let told = some.iter().map(|id| told.get(*id).copied().unwrap_or(Told::Unknown));
+            let told = some.iter().map(|id| told.get(*id).copied().unwrap_or(InstanceState::Unknown));
             let asked = join_all(addresses.iter().zip(told).map(|(at, told)| is_heard(names, at, told))).await;
             heard.extend(some.iter().zip(asked).filter(|(_, heard)| *heard).map(|(id, _)| (*id).clone()));
         }
@@ -197,8 +197,8 @@ impl Multivalue {
         for id in ids {
             // One that has no record has no address to be asked at.
             let has_record = answers.iter().any(|answer| answer.identifier == *id);
-            let told = told.remove(id).unwrap_or(Told::Unknown);
-            if has_record || told != Told::Unknown {
+            let told = told.remove(id).unwrap_or(InstanceState::Unknown);
+            if has_record || told != InstanceState::Unknown {
                 seen.push(Sighting { instance: id.clone(), told, answers: heard.contains(id) });
             }
         }
@@ -249,7 +249,7 @@ struct Gone {
 }
 
 /// The addresses at which only that instance can answer: neither this host's, nor such that another has a record of, too.
-fn own_addresses(host: &Host, id: &str, answers: &[Answer]) -> BTreeSet<IpAddr> {
+fn own_addresses(host: &Host, id: &str, answers: &[MultivalueAnswer]) -> BTreeSet<IpAddr> {
     let of = |own: bool| {
         let answers = answers.iter().filter(move |answer| (answer.identifier == id) == own);
         answers.flat_map(|answer| &answer.values).filter_map(|value| value.parse().ok())
@@ -259,7 +259,7 @@ fn own_addresses(host: &Host, id: &str, answers: &[Answer]) -> BTreeSet<IpAddr> 
 }
 
 /// Whether a host of the domain is heard at one of the addresses, be it one that waits.
-async fn is_heard(names: &NameService, addresses: &BTreeSet<IpAddr>, told: Told) -> bool {
+async fn is_heard(names: &NameService, addresses: &BTreeSet<IpAddr>, told: InstanceState) -> bool {
     let heard = join_all(addresses.iter().map(|ip| names.heard_at(*ip))).await;
     heard.into_iter().any(|heard| is_alive(heard, false, told))
 }
@@ -304,7 +304,7 @@ async fn withdraw(names: &NameService, aws: &Aws, instance: &str) -> Result<bool
     }
     // A check may stand on a record that stays.
     let stays = |id: &String| {
-        let stands = |answer: &&Answer| answer.check.as_ref() == Some(id);
+        let stands = |answer: &&MultivalueAnswer| answer.check.as_ref() == Some(id);
         answers.iter().filter(stands).any(|answer| !steps.contains(&Many::Delete(answer.clone())))
     };
     for id in checks_of(&steps).into_iter().filter(|id| !stays(id)) {
@@ -383,7 +383,7 @@ impl Route for Multivalue {
             let zone = names.zone(aws)?;
             let changed = zone.change_many(&format!("spothost: {}", batch.why), &batch.steps).await?;
             all_name_servers_know(&zone, &batch.why, changed).await?;
-            let mine = |answer: &&Answer| answer.identifier == wanted.host.instance;
+            let mine = |answer: &&MultivalueAnswer| answer.identifier == wanted.host.instance;
             unneeded.extend(checks_of(&batch.steps));
             unneeded.extend(found.zone.answers.iter().filter(mine).filter_map(|answer| answer.check.clone()));
         }
@@ -436,9 +436,9 @@ mod tests {
             ("nobody says who is gone", Some("c1"), None, None, Some(&deaf), Err(deaf.clone())),
         ];
         for (what, check, refused, orphan, blind, expected) in table {
-            let own = Answer {
+            let own = MultivalueAnswer {
                 name: names[0].to_string(),
-                kind: Kind::A,
+                kind: RecordType::A,
                 ttl: Some(60),
                 values: vec!["192.0.2.7".to_owned()],
                 identifier: "i-me".to_owned(),

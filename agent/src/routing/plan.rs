@@ -4,7 +4,7 @@ use super::foreign::{browsers_elsewhere, free, left_out};
 use crate::{
     aws::{
         Host,
-        zone::{Kind, Records, Step},
+        zone::{RecordChange, RecordType, Records},
     },
     claim::{
         Claim, Liveness, RoutedHere, Takeover, TakeoverReason, records::addresses, takeover,
@@ -143,12 +143,16 @@ pub(super) fn why(claim: Option<&Claim>, takeover: Takeover, host: &Host, only_c
 ///
 /// # Errors
 /// What is in the way at the first name; at any, where nobody claims the names.
-pub(super) fn record_steps(wanted: &DesiredRouting<'_>, seen: &[Records], claimed: bool) -> Result<Vec<Step>, Fault> {
+pub(super) fn record_steps(
+    wanted: &DesiredRouting<'_>,
+    seen: &[Records],
+    claimed: bool,
+) -> Result<Vec<RecordChange>, Fault> {
     let v4 = wanted.host.ipv4.map(|ip| ip.to_string());
     let v6 = wanted.host.ipv6.map(|ip| ip.to_string());
     let mut steps = Vec::new();
     for name in free(wanted.names, seen, wanted.adopt, claimed)? {
-        for (kind, address) in [(Kind::A, &v4), (Kind::Aaaa, &v6)] {
+        for (kind, address) in [(RecordType::A, &v4), (RecordType::Aaaa, &v6)] {
             let there = seen.iter().find(|set| set.name == name.as_str() && set.kind == kind);
             steps.extend(record_step(name, kind, address.as_deref(), there, wanted.ttl));
         }
@@ -156,13 +160,19 @@ pub(super) fn record_steps(wanted: &DesiredRouting<'_>, seen: &[Records], claime
     Ok(steps)
 }
 
-fn record_step(name: &Name, kind: Kind, address: Option<&str>, there: Option<&Records>, ttl: u32) -> Option<Step> {
+fn record_step(
+    name: &Name,
+    kind: RecordType,
+    address: Option<&str>,
+    there: Option<&Records>,
+    ttl: u32,
+) -> Option<RecordChange> {
     let should = address.map(|address| Records::simple(name.as_str(), kind, ttl, vec![address.to_owned()]));
     match (should, there) {
         (Some(should), there) if there == Some(&should) => None,
-        (Some(should), _) => Some(Step::Upsert(should)),
+        (Some(should), _) => Some(RecordChange::Upsert(should)),
         // Visitors would be led elsewhere by a family that this host has no address of.
-        (None, there) => there.cloned().map(Step::Delete),
+        (None, there) => there.cloned().map(RecordChange::Delete),
     }
 }
 

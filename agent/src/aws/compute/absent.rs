@@ -1,8 +1,8 @@
 //! The program of a first look: it asks neither EC2 nor Auto Scaling.
 
-use super::{Association, Capacity, Compute, Kind, LaunchTemplate, Machine, Settings, Tried};
+use super::{Association, Capacity, Compute, Ec2Instance, FleetService, LaunchTemplate, Settings, Tried};
 use crate::{
-    aws::{Aws, outcome::Outcome},
+    aws::{Aws, permission_outcome::PermissionOutcome},
     fault::Fault,
 };
 
@@ -17,7 +17,7 @@ impl Compute for Adapter {
         Adapter
     }
 
-    async fn instances(&self, _: &[String]) -> Result<Vec<Machine>, Fault> {
+    async fn instances(&self, _: &[String]) -> Result<Vec<Ec2Instance>, Fault> {
         Err(absent("asking EC2 for the hosts"))
     }
 
@@ -25,19 +25,19 @@ impl Compute for Adapter {
         Err(absent(&format!("asking EC2 how instance {id} was set up")))
     }
 
-    async fn capacity(&self, _: &Kind, doing: &str) -> Result<Option<Capacity>, Fault> {
+    async fn capacity(&self, _: &FleetService, doing: &str) -> Result<Option<Capacity>, Fault> {
         Err(absent(doing))
     }
 
-    async fn members(&self, _: &Kind, doing: &str) -> Result<Vec<String>, Fault> {
+    async fn members(&self, _: &FleetService, doing: &str) -> Result<Vec<String>, Fault> {
         Err(absent(doing))
     }
 
-    async fn set_target(&self, _: &Kind, _: i32, doing: &str) -> Result<(), Fault> {
+    async fn set_target(&self, _: &FleetService, _: i32, doing: &str) -> Result<(), Fault> {
         Err(absent(doing))
     }
 
-    async fn end(&self, _: &Kind, _: &str, _: bool, doing: &str) -> Result<(), Fault> {
+    async fn end(&self, _: &FleetService, _: &str, _: bool, doing: &str) -> Result<(), Fault> {
         Err(absent(doing))
     }
 
@@ -54,7 +54,7 @@ impl Compute for Adapter {
     }
 
     async fn attempt(&self, _: &str, _: &str, _: &str) -> Tried {
-        Ok(Outcome::Untried("this program was built without the feature `fleet`"))
+        Ok(PermissionOutcome::Untried("this program was built without the feature `fleet`"))
     }
 }
 

@@ -19,11 +19,13 @@ use aws_sdk_ec2::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use time::OffsetDateTime;
 
-use super::{Association, Capacity, Compute, Kind, LaunchTemplate, Machine, Settings, TemplateVersion, Tried};
+use super::{
+    Association, Capacity, Compute, Ec2Instance, FleetService, LaunchTemplate, Settings, TemplateVersion, Tried,
+};
 use crate::{
     aws::{
-        Aws, Told,
-        outcome::{HARMFUL, outcome},
+        Aws, InstanceState,
+        permission_outcome::{HARMFUL, outcome},
         refusal::{POLITE, code, fault},
     },
     fault::Fault,
@@ -42,7 +44,7 @@ impl Compute for Adapter {
         Adapter { config: aws.config.clone() }
     }
 
-    async fn instances(&self, ids: &[String]) -> Result<Vec<Machine>, Fault> {
+    async fn instances(&self, ids: &[String]) -> Result<Vec<Ec2Instance>, Fault> {
         let mut known = Vec::new();
         // A filter takes 200 values. Named otherwise, one that EC2 does not know would be an error for all of them.
         for some in ids.chunks(200) {
@@ -65,30 +67,30 @@ impl Compute for Adapter {
         Ok(answer.reservations().iter().flat_map(|reservation| reservation.instances()).next().map(set_up))
     }
 
-    async fn capacity(&self, fleet: &Kind, doing: &str) -> Result<Option<Capacity>, Fault> {
+    async fn capacity(&self, fleet: &FleetService, doing: &str) -> Result<Option<Capacity>, Fault> {
         match fleet {
-            Kind::Spot(id) => self.spot(id, doing).await,
-            Kind::Ec2(id) => self.fleet(id, doing).await,
-            Kind::Group(name) => self.group(name, doing).await,
+            FleetService::Spot(id) => self.spot(id, doing).await,
+            FleetService::Ec2(id) => self.fleet(id, doing).await,
+            FleetService::Group(name) => self.group(name, doing).await,
         }
     }
 
-    async fn members(&self, fleet: &Kind, doing: &str) -> Result<Vec<String>, Fault> {
+    async fn members(&self, fleet: &FleetService, doing: &str) -> Result<Vec<String>, Fault> {
         let ids: Vec<Option<&str>>;
         match fleet {
-            Kind::Spot(id) => {
+            FleetService::Spot(id) => {
                 let answer = self.ec2().describe_spot_fleet_instances().spot_fleet_request_id(id).send().await;
                 let answer = answer.map_err(|error| fault(doing, "ec2:DescribeSpotFleetInstances", &error))?;
                 ids = answer.active_instances().iter().map(|instance| instance.instance_id()).collect();
                 Ok(owned(&ids))
             }
-            Kind::Ec2(id) => {
+            FleetService::Ec2(id) => {
                 let answer = self.ec2().describe_fleet_instances().fleet_id(id).send().await;
                 let answer = answer.map_err(|error| fault(doing, "ec2:DescribeFleetInstances", &error))?;
                 ids = answer.active_instances().iter().map(|instance| instance.instance_id()).collect();
                 Ok(owned(&ids))
             }
-            Kind::Group(name) => {
+            FleetService::Group(name) => {
                 let answer = self.groups().describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
                 let answer = answer.map_err(|error| fault(doing, "autoscaling:DescribeAutoScalingGroups", &error))?;
                 let instances = answer.auto_scaling_groups().iter().flat_map(|group| group.instances());
@@ -100,22 +102,22 @@ impl Compute for Adapter {
         }
     }
 
-    async fn set_target(&self, fleet: &Kind, number: i32, doing: &str) -> Result<(), Fault> {
+    async fn set_target(&self, fleet: &FleetService, number: i32, doing: &str) -> Result<(), Fault> {
         match fleet {
-            Kind::Spot(id) => {
+            FleetService::Spot(id) => {
                 let request = self.ec2().modify_spot_fleet_request().spot_fleet_request_id(id).target_capacity(number);
                 let policy = ExcessCapacityTerminationPolicy::NoTermination;
                 let sent = request.excess_capacity_termination_policy(policy).send().await;
                 sent.map_err(|error| fault(doing, "ec2:ModifySpotFleetRequest", &error))?;
             }
-            Kind::Ec2(id) => {
+            FleetService::Ec2(id) => {
                 let target = TargetCapacitySpecificationRequest::builder().total_target_capacity(number).build();
                 let request = self.ec2().modify_fleet().fleet_id(id).target_capacity_specification(target);
                 let policy = FleetExcessCapacityTerminationPolicy::NoTermination;
                 let sent = request.excess_capacity_termination_policy(policy).send().await;
                 sent.map_err(|error| fault(doing, "ec2:ModifyFleet", &error))?;
             }
-            Kind::Group(name) => {
+            FleetService::Group(name) => {
                 let request =
                     self.groups().set_desired_capacity().auto_scaling_group_name(name).desired_capacity(number);
                 let sent = request.honor_cooldown(false).send().await;
@@ -125,8 +127,8 @@ impl Compute for Adapter {
         Ok(())
     }
 
-    async fn end(&self, fleet: &Kind, instance: &str, replaced: bool, doing: &str) -> Result<(), Fault> {
-        if let Kind::Group(_) = fleet {
+    async fn end(&self, fleet: &FleetService, instance: &str, replaced: bool, doing: &str) -> Result<(), Fault> {
+        if let FleetService::Group(_) = fleet {
             let request = self.groups().terminate_instance_in_auto_scaling_group().instance_id(instance);
             let sent = request.should_decrement_desired_capacity(!replaced).send().await;
             sent.map_err(|error| fault(doing, "autoscaling:TerminateInstanceInAutoScalingGroup", &error))?;
@@ -314,14 +316,14 @@ impl Adapter {
     }
 }
 
-fn machine(instance: &Instance) -> Option<Machine> {
+fn machine(instance: &Instance) -> Option<Ec2Instance> {
     let address = instance.public_ip_address().or(instance.ipv6_address());
     let told = match instance.state().and_then(|state| state.name()) {
-        Some(InstanceStateName::Pending | InstanceStateName::Running) => Told::Runs,
-        Some(_) => Told::Ended,
-        None => Told::Unknown,
+        Some(InstanceStateName::Pending | InstanceStateName::Running) => InstanceState::Runs,
+        Some(_) => InstanceState::Ended,
+        None => InstanceState::Unknown,
     };
-    Some(Machine {
+    Some(Ec2Instance {
         id: instance.instance_id()?.to_owned(),
         launched: instance.launch_time().and_then(|at| OffsetDateTime::from_unix_timestamp(at.secs()).ok()),
         address: address.and_then(|address| address.parse().ok()),

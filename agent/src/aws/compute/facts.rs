@@ -7,11 +7,11 @@ use std::{
 
 use time::OffsetDateTime;
 
-use crate::aws::Told;
+use crate::aws::InstanceState;
 
 /// One instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct Ec2Instance {
     /// Its id.
     pub id: String,
     /// When it was launched.
@@ -19,7 +19,7 @@ pub struct Machine {
     /// Its public address, IPv4 before IPv6.
     pub address: Option<IpAddr>,
     /// Whether it runs, as far as EC2 tells.
-    pub told: Told,
+    pub told: InstanceState,
 }
 
 /// What matters of how an instance was set up.
@@ -37,7 +37,7 @@ pub struct Settings {
 
 /// Which of the services that start instances it is of, and its id or name there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::aws) enum Kind {
+pub(in crate::aws) enum FleetService {
     Spot(String),
     Ec2(String),
     Group(String),

@@ -3,7 +3,7 @@
 
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet};
 
-use super::{Changed, Kind, Records, Step, Zone, change_of, fault, kind_of, name_of, records, written};
+use super::{Changed, RecordChange, RecordType, Records, Zone, change_of, fault, kind_of, name_of, records, written};
 use crate::fault::Fault;
 
 /// Sets on a page of a list.
@@ -13,11 +13,11 @@ const MOST_PAGES: usize = 20;
 
 /// A host's own set at a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct MultivalueAnswer {
     /// The name, lower case, without the last dot.
     pub name: String,
     /// `A` or `AAAA`.
-    pub kind: Kind,
+    pub kind: RecordType,
     /// Time to live in seconds.
     pub ttl: Option<u32>,
     /// The values; a host has one.
@@ -32,7 +32,7 @@ pub struct Answer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sets {
     /// Multivalue answers.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<MultivalueAnswer>,
     /// All other sets of the types that matter.
     pub others: Vec<Records>,
 }
@@ -41,11 +41,11 @@ pub struct Sets {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Many {
     /// Of a simple set.
-    Simple(Step),
+    Simple(RecordChange),
     /// Makes or replaces a multivalue answer.
-    Upsert(Answer),
+    Upsert(MultivalueAnswer),
     /// Deletes a multivalue answer that must be exactly this; if it differs the whole batch is refused.
-    Delete(Answer),
+    Delete(MultivalueAnswer),
 }
 
 impl Zone {
@@ -104,9 +104,9 @@ fn change(step: &Many) -> Result<Change, aws_sdk_route53::error::BuildError> {
     Change::builder().action(action).resource_record_set(set.build()?).build()
 }
 
-fn read(set: &ResourceRecordSet) -> Option<Answer> {
+fn read(set: &ResourceRecordSet) -> Option<MultivalueAnswer> {
     let identifier = set.set_identifier().filter(|_| set.multi_value_answer() == Some(true))?;
-    Some(Answer {
+    Some(MultivalueAnswer {
         name: name_of(set.name()),
         kind: kind_of(set.r#type())?,
         ttl: set.ttl().and_then(|ttl| u32::try_from(ttl).ok()),

@@ -14,7 +14,7 @@ use super::{
     site::again,
 };
 use crate::{
-    aws::{FleetState, depot::Depot, instances::Instances},
+    aws::{FleetState, instances::Instances, publisher_bucket::PublisherBucket},
     config::Config,
     documents::HostDocument,
     fault::Fault,
@@ -136,7 +136,7 @@ async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
 /// What hosts say of themselves beside the packages, by instance id.
 async fn said(site: &Site, config: &Config) -> Result<BTreeMap<String, HostDocument>, Fault> {
     let PackagePlace::Bucket(place) = &config.package else { return Ok(BTreeMap::new()) };
-    let catalogue = Catalogue::read(&Depot::new(&site.aws, place.clone())).await?;
+    let catalogue = Catalogue::read(&PublisherBucket::new(&site.aws, place.clone())).await?;
     let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
     Ok(hosts.map(|host| (host.instance.clone(), host)).collect())
 }

@@ -10,8 +10,8 @@ use crate::{
     aws::{
         Aws,
         caller::Caller,
-        fleet::Fleet,
-        instances::{Instances, Machine},
+        fleet::AwsFleet,
+        instances::{Ec2Instance, Instances},
     },
     claim::{Claim, NameService, is_instance_id},
     config::{Config, RoutingMode},
@@ -29,7 +29,7 @@ const TRIES: u32 = 6;
 pub(in crate::cli) struct Site {
     pub(in crate::cli) name_service: NameService,
     pub(in crate::cli) aws: Aws,
-    pub(in crate::cli) fleet: Fleet,
+    pub(in crate::cli) fleet: AwsFleet,
     /// The region and account in which the fleet is.
     pub(in crate::cli) location: Option<Location>,
     /// How many hosts the fleet has at rest, where that is configured.
@@ -45,11 +45,11 @@ impl Site {
         let caller = again(async || Caller::ask(&aws).await).await?;
         let location = Location::new(&aws.region(), &caller.account);
         let fleet = match &config.fleet.id {
-            Some(id) => Some(Fleet::named(&aws, id)),
+            Some(id) => Some(AwsFleet::named(&aws, id)),
             None => match again(async || some_host(&name_service, &aws).await).await? {
                 Some(host) => {
                     host.is_in(location.as_ref())?;
-                    again(async || Fleet::found(&aws, &host.instance, &BTreeMap::new()).await).await?
+                    again(async || AwsFleet::found(&aws, &host.instance, &BTreeMap::new()).await).await?
                 }
                 None => None,
             },
@@ -109,7 +109,7 @@ impl Site {
         });
         let machines = machines.await?;
         // What EC2 does not know yet was launched a moment ago.
-        let age = |machine: &&Machine| (machine.launched.is_none(), machine.launched, machine.id.clone());
+        let age = |machine: &&Ec2Instance| (machine.launched.is_none(), machine.launched, machine.id.clone());
         let youngest = machines.iter().max_by_key(age);
         Ok(youngest.is_some_and(|machine| machine.id == instance))
     }

@@ -15,7 +15,7 @@ use super::{
     show,
 };
 use crate::{
-    aws::{Aws, Told, depot::Depot, instances::Instances},
+    aws::{Aws, InstanceState, instances::Instances, publisher_bucket::PublisherBucket},
     clock::{self, moment},
     documents::{Document as _, HostDocument, HostRole, Layout, Release, layout::HOSTS},
     fault::Fault,
@@ -89,7 +89,7 @@ pub(super) fn tell(host: Option<&str>, published: &Published, json: bool) -> Res
 /// What hosts have left beside the packages, the newest first: those that EC2 knows to run, and the newest of all others. The host that
 /// is asked for by its id is among them.
 async fn left(aws: &Aws, place: &Bucket, host: Option<&str>) -> Result<Vec<Left>, Stop> {
-    let depot = Depot::new(aws, place.clone());
+    let depot = PublisherBucket::new(aws, place.clone());
     let layout = Layout::new(&place.prefix);
     let listed = depot.list(HOSTS).await?;
     let is_host = |object: &Release| layout.is_host(&object.key) && object.length <= LARGEST;
@@ -99,7 +99,7 @@ async fn left(aws: &Aws, place: &Bucket, host: Option<&str>) -> Result<Vec<Left>
     let known = Instances::new(aws).told_of(&ids).await.ok();
     let runs = |object: &Release| {
         let id = instance_of(&object.key);
-        host == Some(id) || known.as_ref().is_some_and(|known| matches!(known.get(id), Some(Told::Runs)))
+        host == Some(id) || known.as_ref().is_some_and(|known| matches!(known.get(id), Some(InstanceState::Runs)))
     };
     objects.sort_by_cached_key(|object| (!runs(object), std::cmp::Reverse(object.modified)));
     objects.truncate(MOST_READ);
@@ -127,11 +127,11 @@ async fn left(aws: &Aws, place: &Bucket, host: Option<&str>) -> Result<Vec<Left>
     Ok(left)
 }
 
-fn in_a_word(known: &BTreeMap<String, Told>, instance: &str) -> &'static str {
+fn in_a_word(known: &BTreeMap<String, InstanceState>, instance: &str) -> &'static str {
     match known.get(instance) {
-        Some(Told::Runs) => "runs",
-        Some(Told::Ended) => "ended",
-        Some(Told::Unknown) | None => "unknown",
+        Some(InstanceState::Runs) => "runs",
+        Some(InstanceState::Ended) => "ended",
+        Some(InstanceState::Unknown) | None => "unknown",
     }
 }
 

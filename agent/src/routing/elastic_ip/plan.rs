@@ -6,7 +6,7 @@ use crate::{
     aws::{
         Host,
         elastic_ip::Association,
-        zone::{Records, Step},
+        zone::{RecordChange, Records},
     },
     claim::{Claim, Takeover, TakeoverReason, records},
     fault::Fault,
@@ -83,7 +83,7 @@ pub(super) fn records(
     wanted: &DesiredRouting<'_>,
     claim: &Claim,
     seen: &[Records],
-) -> Result<Option<Vec<Step>>, Fault> {
+) -> Result<Option<Vec<RecordChange>>, Fault> {
     let Some(domain) = wanted.names.first() else { return Ok(None) };
     let written = records::claim(domain, seen);
     let steps = record_steps(wanted, seen, matches!(written, Ok(Some(_))))?;
@@ -105,7 +105,7 @@ pub(super) fn records(
 mod tests {
     use super::*;
     use crate::{
-        aws::{host::tests::host, zone::Kind},
+        aws::{host::tests::host, zone::RecordType},
         claim::{Liveness, claim_name},
         place::Name,
         routing::plan::wanted,
@@ -125,7 +125,7 @@ mod tests {
         Claim::of(&seen_at(IP, &host(instance, minute)), 4)
     }
 
-    fn record(name: &str, kind: Kind, value: &str) -> Records {
+    fn record(name: &str, kind: RecordType, value: &str) -> Records {
         Records::simple(name, kind, 60, vec![value.to_owned()])
     }
 
@@ -196,18 +196,19 @@ mod tests {
     fn records_lead_to_the_address_and_are_written_only_if_they_differ() {
         let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
         let (wanted, mine) = (wanted(&me, &names), claimed("i-me", 5));
-        let right = record("www.example.org", Kind::A, "203.0.113.9");
+        let right = record("www.example.org", RecordType::A, "203.0.113.9");
         assert_eq!(records(&wanted, &mine, std::slice::from_ref(&right)), Ok(None), "they stay, whoever claims");
 
         let claim_name = claim_name(&names[0]);
-        let noted = |epoch| record(&claim_name, Kind::Txt, &Claim { epoch, ..mine.clone() }.value());
-        let expected = vec![Step::Create(noted(1)), Step::Upsert(right.clone())];
+        let noted = |epoch| record(&claim_name, RecordType::Txt, &Claim { epoch, ..mine.clone() }.value());
+        let expected = vec![RecordChange::Create(noted(1)), RecordChange::Upsert(right.clone())];
         assert_eq!(records(&wanted, &mine, &[]), Ok(Some(expected)));
 
         // Of hosts that move records, or changed by hand: the claim says that they are no stranger's.
-        let before = record(&claim_name, Kind::Txt, &claimed("i-a", 1).value());
-        let theirs = record("www.example.org", Kind::A, "192.0.2.1");
-        let expected = vec![Step::Delete(before.clone()), Step::Create(noted(5)), Step::Upsert(right)];
+        let before = record(&claim_name, RecordType::Txt, &claimed("i-a", 1).value());
+        let theirs = record("www.example.org", RecordType::A, "192.0.2.1");
+        let expected =
+            vec![RecordChange::Delete(before.clone()), RecordChange::Create(noted(5)), RecordChange::Upsert(right)];
         assert_eq!(records(&wanted, &mine, &[theirs.clone(), before]), Ok(Some(expected)));
 
         let fault = records(&wanted, &mine, std::slice::from_ref(&theirs)).expect_err("nobody claims it");

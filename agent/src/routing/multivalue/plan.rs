@@ -1,7 +1,7 @@
 //! What is to be done with a host's own records among those of the others. Pure.
 
 use crate::{
-    aws::zone::{Answer, Kind, Many, Records, Step},
+    aws::zone::{Many, MultivalueAnswer, RecordChange, RecordType, Records},
     claim::{
         Claim, RoutedHere, Takeover, is_instance_id,
         records::{self, fence},
@@ -17,7 +17,7 @@ use crate::{
 /// What stands at all names; with the claim of hosts that move simple records, where there are any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Zoned {
-    pub(super) answers: Vec<Answer>,
+    pub(super) answers: Vec<MultivalueAnswer>,
     pub(super) others: Vec<Records>,
 }
 
@@ -29,11 +29,11 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn of(&self, kind: Kind) -> Option<&String> {
+    pub(super) fn of(&self, kind: RecordType) -> Option<&String> {
         match kind {
-            Kind::A => self.v4.as_ref(),
-            Kind::Aaaa => self.v6.as_ref(),
-            Kind::Txt | Kind::Cname | Kind::Https => None,
+            RecordType::A => self.v4.as_ref(),
+            RecordType::Aaaa => self.v6.as_ref(),
+            RecordType::Txt | RecordType::Cname | RecordType::Https => None,
         }
     }
 }
@@ -58,7 +58,8 @@ pub(super) fn plan(wanted: &DesiredRouting<'_>, checks: &Checks, seen: &Zoned, g
     };
     let wanted = &DesiredRouting { names: &free, ..*wanted };
     let simple = simple(wanted, &seen.others);
-    let alive = |answer: &&Answer| answer.identifier != wanted.host.instance && !gone.contains(&answer.identifier);
+    let alive =
+        |answer: &&MultivalueAnswer| answer.identifier != wanted.host.instance && !gone.contains(&answer.identifier);
     if !wanted.certified && (!simple.is_empty() || seen.answers.iter().any(|answer| alive(&answer))) {
         return RoutingPlan::Wait("a certificate: the names lead to other hosts, which serve".to_owned());
     }
@@ -89,7 +90,7 @@ fn simple<'a>(wanted: &DesiredRouting<'_>, others: &'a [Records]) -> Vec<&'a Rec
 /// How the names come to be free for multivalue answers.
 enum Cleared {
     /// By these steps, if any are needed.
-    By(Vec<Step>),
+    By(Vec<RecordChange>),
     /// Not yet: that host holds them.
     NotYet(Box<Claim>),
 }
@@ -115,22 +116,23 @@ fn cleared(wanted: &DesiredRouting<'_>, seen: &Zoned, simple: &[&Records]) -> Re
             takeover => fence(domain, Some(written), &wanted.next(Some(&claim), takeover), wanted.ttl),
         },
     };
-    let gone = simple.iter().map(|set| Step::Delete((*set).clone()));
+    let gone = simple.iter().map(|set| RecordChange::Delete((*set).clone()));
     Ok(Cleared::By(fenced.into_iter().chain(gone).collect()))
 }
 
 /// What makes the host's own records be as they should.
-fn own(wanted: &DesiredRouting<'_>, checks: &Checks, answers: &[Answer]) -> Vec<Many> {
+fn own(wanted: &DesiredRouting<'_>, checks: &Checks, answers: &[MultivalueAnswer]) -> Vec<Many> {
     let host = wanted.host;
-    let addresses = [(Kind::A, host.ipv4.map(|ip| ip.to_string())), (Kind::Aaaa, host.ipv6.map(|ip| ip.to_string()))];
+    let addresses =
+        [(RecordType::A, host.ipv4.map(|ip| ip.to_string())), (RecordType::Aaaa, host.ipv6.map(|ip| ip.to_string()))];
     let mut steps = Vec::new();
     for name in wanted.names {
         for (kind, address) in &addresses {
-            let mine = |answer: &&Answer| {
+            let mine = |answer: &&MultivalueAnswer| {
                 answer.name == name.as_str() && answer.kind == *kind && answer.identifier == host.instance
             };
             let there = answers.iter().find(mine);
-            let should = address.as_ref().map(|address| Answer {
+            let should = address.as_ref().map(|address| MultivalueAnswer {
                 name: name.to_string(),
                 kind: *kind,
                 ttl: Some(wanted.ttl),
@@ -148,7 +150,7 @@ fn own(wanted: &DesiredRouting<'_>, checks: &Checks, answers: &[Answer]) -> Vec<
     steps
 }
 
-fn why(wanted: &DesiredRouting<'_>, in_place: bool, own: bool, swept: &[Answer]) -> String {
+fn why(wanted: &DesiredRouting<'_>, in_place: bool, own: bool, swept: &[MultivalueAnswer]) -> String {
     let to = records::addresses(wanted.host).join(" and ");
     let leading = own.then(|| format!("leading the names to {to} as well"));
     let in_place = in_place.then(|| "in the place of simple records".to_owned());
@@ -163,8 +165,8 @@ fn why(wanted: &DesiredRouting<'_>, in_place: bool, own: bool, swept: &[Answer])
 ///
 /// The last record of a name stays, as a simple one does: a resolver that is told that there is none remembers that for up
 /// to the minimum of the zone's SOA (RFC 2308 §5), longer than the next host takes to come. That host sweeps it.
-pub(super) fn withdrawal(instance: &str, answers: &[Answer]) -> Vec<Many> {
-    let others = |own: &Answer| {
+pub(super) fn withdrawal(instance: &str, answers: &[MultivalueAnswer]) -> Vec<Many> {
+    let others = |own: &MultivalueAnswer| {
         answers
             .iter()
             .any(|answer| (&answer.name, answer.kind) == (&own.name, own.kind) && answer.identifier != instance)
@@ -189,10 +191,10 @@ mod tests {
         vec!["www.example.org".parse().expect("a name"), "example.org".parse().expect("a name")]
     }
 
-    fn answer(name: &str, instance: &str, value: &str) -> Answer {
-        Answer {
+    fn answer(name: &str, instance: &str, value: &str) -> MultivalueAnswer {
+        MultivalueAnswer {
             name: name.to_owned(),
-            kind: Kind::A,
+            kind: RecordType::A,
             ttl: Some(60),
             values: vec![value.to_owned()],
             identifier: instance.to_owned(),
@@ -200,11 +202,11 @@ mod tests {
         }
     }
 
-    fn of(instance: &str, value: &str) -> Vec<Answer> {
+    fn of(instance: &str, value: &str) -> Vec<MultivalueAnswer> {
         ["www.example.org", "example.org"].map(|name| answer(name, instance, value)).into()
     }
 
-    fn simple(name: &str, kind: Kind, values: &[&str]) -> Records {
+    fn simple(name: &str, kind: RecordType, values: &[&str]) -> Records {
         Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
@@ -216,7 +218,7 @@ mod tests {
         Checks { v4: Some("check-i-me".to_owned()), v6: None }
     }
 
-    fn seen(answers: Vec<Answer>, others: Vec<Records>) -> Zoned {
+    fn seen(answers: Vec<MultivalueAnswer>, others: Vec<Records>) -> Zoned {
         Zoned { answers, others }
     }
 
@@ -248,7 +250,7 @@ mod tests {
         mine[1].check = None;
         let corrected: Vec<_> = of("i-me", "192.0.2.7").into_iter().map(Many::Upsert).collect();
         assert_eq!(steps(planned(&seen(mine, Vec::new()), &[])), corrected);
-        let v6 = Answer { kind: Kind::Aaaa, ..answer("example.org", "i-me", "2001:db8::1") };
+        let v6 = MultivalueAnswer { kind: RecordType::Aaaa, ..answer("example.org", "i-me", "2001:db8::1") };
         let there = [of("i-me", "192.0.2.7"), vec![v6.clone()]].concat();
         assert_eq!(steps(planned(&seen(there, Vec::new()), &[])), [Many::Delete(v6)]);
     }
@@ -264,13 +266,13 @@ mod tests {
 
     #[test]
     fn simple_records_of_people_are_replaced_only_where_that_is_allowed() {
-        let theirs = seen(Vec::new(), vec![simple("www.example.org", Kind::A, &["198.51.100.1"])]);
+        let theirs = seen(Vec::new(), vec![simple("www.example.org", RecordType::A, &["198.51.100.1"])]);
         let RoutingPlan::Refuse(fault) = planned(&theirs, &[]) else { panic!("taken") };
         assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
         let (me, names) = (host("i-me", 5), names());
         let adopting = DesiredRouting { adopt: true, ..wanted(&me, &names) };
         let steps = steps(plan(&adopting, &checks(), &theirs, &[]));
-        assert_eq!(steps[0], Many::Simple(Step::Delete(theirs.others[0].clone())), "first, or it is refused");
+        assert_eq!(steps[0], Many::Simple(RecordChange::Delete(theirs.others[0].clone())), "first, or it is refused");
         assert_eq!(steps.len(), 3);
     }
 
@@ -278,21 +280,24 @@ mod tests {
     fn simple_records_of_a_host_are_taken_over_with_its_claim_by_takeover() {
         let claimed = |instance, minute| {
             let value = Claim::of(&host(instance, minute), 4).value();
-            let claim = simple(&claim_name(&names()[0]), Kind::Txt, &[&value]);
-            seen(Vec::new(), vec![claim, simple("www.example.org", Kind::A, &["192.0.2.1"])])
+            let claim = simple(&claim_name(&names()[0]), RecordType::Txt, &[&value]);
+            seen(Vec::new(), vec![claim, simple("www.example.org", RecordType::A, &["192.0.2.1"])])
         };
         let older = claimed("i-a", 1);
         let steps = steps(planned(&older, &[]));
-        let written = simple(&claim_name(&names()[0]), Kind::Txt, &[&Claim::of(&host("i-me", 5), 5).value()]);
-        let expected =
-            [Step::Delete(older.others[0].clone()), Step::Create(written), Step::Delete(older.others[1].clone())];
+        let written = simple(&claim_name(&names()[0]), RecordType::Txt, &[&Claim::of(&host("i-me", 5), 5).value()]);
+        let expected = [
+            RecordChange::Delete(older.others[0].clone()),
+            RecordChange::Create(written),
+            RecordChange::Delete(older.others[1].clone()),
+        ];
         assert_eq!(steps[..3], expected.map(Many::Simple));
         assert!(matches!(planned(&claimed("i-z", 9), &[]), RoutingPlan::StandAside(_)), "a younger one holds them");
     }
 
     #[test]
     fn further_name_that_people_use_otherwise_keeps_no_other_name_from_a_host_that_joins() {
-        let cname = || simple("example.org", Kind::Cname, &["lb.example.net"]);
+        let cname = || simple("example.org", RecordType::Cname, &["lb.example.net"]);
         let another = answer("www.example.org", "i-0a", "192.0.2.1");
         let joined = steps(planned(&seen(vec![another.clone()], vec![cname()]), &[]));
         let own_only = matches!(joined.as_slice(), [Many::Upsert(own)] if own.name == "www.example.org");
@@ -306,19 +311,19 @@ mod tests {
 
     #[test]
     fn every_kind_of_record_set_at_a_name_has_its_rule() {
-        let a = || simple("example.org", Kind::A, &["198.51.100.1"]);
+        let a = || simple("example.org", RecordType::A, &["198.51.100.1"]);
         let of = Alias { target: "d1.cloudfront.net".into(), zone: "Z2FDTNDATAQYW2".into(), evaluates_health: false };
         let alias = |kind| Records { ttl: None, form: Form::Alias(of.clone()), ..simple("example.org", kind, &[]) };
         let routed = |routing| Records { form: Form::Routed(routing), ..a() };
         let checked = Records { check: Some("c1".into()), ..a() };
-        let cname = simple("example.org", Kind::Cname, &["lb.example.net"]);
-        let https = simple("example.org", Kind::Https, &["0 cdn.example.net."]);
+        let cname = simple("example.org", RecordType::Cname, &["lb.example.net"]);
+        let https = simple("example.org", RecordType::Https, &["0 cdn.example.net."]);
         // Whether it is refused without `adopt`, and with it; and whether it is then deleted.
         let table = [
             (a(), (true, false), true, "leads to 198.51.100.1"),
             (checked, (true, false), true, "leads to 198.51.100.1"),
-            (alias(Kind::A), (true, false), true, "is an alias of d1.cloudfront.net"),
-            (alias(Kind::Aaaa), (true, false), true, "is an alias of d1.cloudfront.net"),
+            (alias(RecordType::A), (true, false), true, "is an alias of d1.cloudfront.net"),
+            (alias(RecordType::Aaaa), (true, false), true, "is an alias of d1.cloudfront.net"),
             (routed(RoutingPolicy::Weighted), (true, true), false, "(weighted)"),
             (routed(RoutingPolicy::Latency), (true, true), false, "(latency)"),
             (routed(RoutingPolicy::Failover), (true, true), false, "(failover)"),
@@ -342,7 +347,7 @@ mod tests {
                     }
                     RoutingPlan::Change(Batch { steps, .. }) => {
                         assert!(!refused, "{record:?} is taken, adopt: {adopt}");
-                        let delete = Many::Simple(Step::Delete(record.clone()));
+                        let delete = Many::Simple(RecordChange::Delete(record.clone()));
                         assert_eq!(steps.contains(&delete), deleted, "{record:?}: {steps:?}");
                         assert!(!steps.contains(&Many::Delete(by_hand.clone())), "answers of people are left alone");
                     }
@@ -354,7 +359,7 @@ mod tests {
             let seen = seen(Vec::new(), vec![record.clone()]);
             match plan(&adopting, &checks(), &seen, &[]) {
                 RoutingPlan::Refuse(_) | RoutingPlan::Wait(_) => {}
-                RoutingPlan::Change(_) if record.kind == Kind::Https => {}
+                RoutingPlan::Change(_) if record.kind == RecordType::Https => {}
                 other => panic!("{record:?}: {other:?}"),
             }
         }
@@ -362,7 +367,7 @@ mod tests {
 
     #[test]
     fn names_that_hosts_answer_for_already_are_joined_whatever_browsers_are_told() {
-        let https = simple("example.org", Kind::Https, &["0 cdn.example.net."]);
+        let https = simple("example.org", RecordType::Https, &["0 cdn.example.net."]);
         assert!(!steps(planned(&seen(of("i-a", "192.0.2.1"), vec![https]), &[])).is_empty());
     }
 
@@ -376,7 +381,7 @@ mod tests {
         let others = seen(of("i-a", "192.0.2.1"), Vec::new());
         assert!(matches!(planned(&others, &[]), RoutingPlan::Wait(_)));
         assert!(matches!(planned(&others, &["i-a".to_owned()]), RoutingPlan::Change(_)));
-        let people = seen(Vec::new(), vec![simple("example.org", Kind::A, &["198.51.100.1"])]);
+        let people = seen(Vec::new(), vec![simple("example.org", RecordType::A, &["198.51.100.1"])]);
         assert!(matches!(planned(&people, &[]), RoutingPlan::Wait(_)));
     }
 

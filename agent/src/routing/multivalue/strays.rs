@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{aws::Told, claim::FailureDetector};
+use crate::{aws::InstanceState, claim::FailureDetector};
 
 /// After how long a host is taken for gone that has been heard before, or came back after it was swept: what keeps this host
 /// from hearing it may not keep visitors from it, and their resolvers have its health check to go by.
@@ -17,7 +17,7 @@ pub(super) struct Sighting {
     /// Its instance id.
     pub(super) instance: String,
     /// What EC2 tells of it.
-    pub(super) told: Told,
+    pub(super) told: InstanceState,
     /// Whether it answers at its address, site or no site.
     pub(super) answers: bool,
 }
@@ -46,12 +46,14 @@ impl Strays {
         }
         self.0.retain(|instance, stray| stray.swept || seen.iter().any(|one| one.instance == *instance));
         let gone = seen.iter().filter(|one| match (one.answers, one.told) {
-            (true, _) | (_, Told::Runs) => {
+            (true, _) | (_, InstanceState::Runs) => {
                 self.0.entry(one.instance.clone()).or_default().is_alive();
                 false
             }
-            (false, Told::Ended) => true,
-            (false, Told::Unknown) => self.0.entry(one.instance.clone()).or_default().is_gone(one, patience, at),
+            (false, InstanceState::Ended) => true,
+            (false, InstanceState::Unknown) => {
+                self.0.entry(one.instance.clone()).or_default().is_gone(one, patience, at)
+            }
         });
         gone.map(|one| one.instance.clone()).collect()
     }
@@ -80,12 +82,12 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(180);
 
-    fn sighting(told: Told, answers: bool) -> Sighting {
+    fn sighting(told: InstanceState, answers: bool) -> Sighting {
         Sighting { instance: "i-0a".into(), told, answers }
     }
 
     /// After how many seconds the host is gone that is seen so every 15 s, for three hours at most.
-    fn gone_after(strays: &mut Strays, begin: u64, told: Told, answers: bool) -> Option<u64> {
+    fn gone_after(strays: &mut Strays, begin: u64, told: InstanceState, answers: bool) -> Option<u64> {
         (0..720).map(|look| look * 15).find(|after| {
             let at = Duration::from_secs(begin + after);
             !strays.gone(&[sighting(told, answers)], PATIENCE, at).is_empty()
@@ -95,11 +97,11 @@ mod tests {
     #[test]
     fn host_is_gone_when_ec2_says_so_or_when_it_is_unknown_and_silent() {
         let table = [
-            (Told::Ended, false, Some(0)),
-            (Told::Ended, true, None),
-            (Told::Runs, false, None),
-            (Told::Unknown, true, None),
-            (Told::Unknown, false, Some(180)),
+            (InstanceState::Ended, false, Some(0)),
+            (InstanceState::Ended, true, None),
+            (InstanceState::Runs, false, None),
+            (InstanceState::Unknown, true, None),
+            (InstanceState::Unknown, false, Some(180)),
         ];
         for (told, answers, expected) in table {
             assert_eq!(gone_after(&mut Strays::default(), 0, told, answers), expected, "{told:?}, answers: {answers}");
@@ -108,15 +110,19 @@ mod tests {
 
     #[test]
     fn host_that_was_heard_or_came_back_is_given_an_hour() {
-        for (told, answers) in [(Told::Unknown, true), (Told::Runs, false)] {
+        for (told, answers) in [(InstanceState::Unknown, true), (InstanceState::Runs, false)] {
             let mut strays = Strays::default();
             strays.gone(&[sighting(told, answers)], PATIENCE, Duration::ZERO);
-            assert_eq!(gone_after(&mut strays, 15, Told::Unknown, false), Some(3600), "{told:?}, answers: {answers}");
+            assert_eq!(
+                gone_after(&mut strays, 15, InstanceState::Unknown, false),
+                Some(3600),
+                "{told:?}, answers: {answers}"
+            );
         }
         // It is swept, and is there again: this host does not hear it, and visitors may.
         let mut strays = Strays::default();
-        assert_eq!(gone_after(&mut strays, 0, Told::Unknown, false), Some(180));
+        assert_eq!(gone_after(&mut strays, 0, InstanceState::Unknown, false), Some(180));
         assert!(strays.gone(&[], PATIENCE, Duration::from_secs(195)).is_empty());
-        assert_eq!(gone_after(&mut strays, 210, Told::Unknown, false), Some(3600));
+        assert_eq!(gone_after(&mut strays, 210, InstanceState::Unknown, false), Some(3600));
     }
 }

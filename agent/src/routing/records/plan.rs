@@ -3,7 +3,7 @@
 use crate::{
     aws::{
         Host,
-        zone::{Records, Step},
+        zone::{RecordChange, Records},
     },
     claim::{
         Claim, Takeover, TakeoverReason,
@@ -70,7 +70,7 @@ pub(super) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
     }
     let next = Claim { epoch: claim.epoch + 1, departing: true, ..claim };
     let fenced = fence(domain, Some(written), &next, written.ttl.unwrap_or(60));
-    let steps = fenced.into_iter().chain(sets.into_iter().cloned().map(Step::Delete)).collect();
+    let steps = fenced.into_iter().chain(sets.into_iter().cloned().map(RecordChange::Delete)).collect();
     Ok(Some(ChangeBatch { why: format!("removing the records of {}, which goes", host.instance), steps }))
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use crate::{
         aws::{
             host::tests::host,
-            zone::{Alias, Form, Kind, RoutingPolicy},
+            zone::{Alias, Form, RecordType, RoutingPolicy},
         },
         claim::{Liveness, RoutedHere, records::departing},
         fault::Cure,
@@ -91,24 +91,24 @@ mod tests {
         vec!["www.example.org".parse().expect("a name"), "example.org".parse().expect("a name")]
     }
 
-    fn set(name: &str, kind: Kind, values: &[&str]) -> Records {
+    fn set(name: &str, kind: RecordType, values: &[&str]) -> Records {
         Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
     }
 
     fn claim(instance: &str, minute: i64, epoch: u64) -> Records {
         let value = Claim::of(&host(instance, minute), epoch).value();
-        set("_spothost.www.example.org", Kind::Txt, &[&value])
+        set("_spothost.www.example.org", RecordType::Txt, &[&value])
     }
 
     fn both(address: &str) -> Vec<Records> {
-        vec![set("www.example.org", Kind::A, &[address]), set("example.org", Kind::A, &[address])]
+        vec![set("www.example.org", RecordType::A, &[address]), set("example.org", RecordType::A, &[address])]
     }
 
     fn planned(host: &Host, seen: &[Records]) -> RoutingPlan<ChangeBatch> {
         plan(&wanted(host, &names()), seen)
     }
 
-    fn steps(host: &Host, seen: &[Records]) -> Vec<Step> {
+    fn steps(host: &Host, seen: &[Records]) -> Vec<RecordChange> {
         match planned(host, seen) {
             RoutingPlan::Change(change) => change.steps,
             other => panic!("{other:?} is no change"),
@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn empty_zone_gets_all_names_and_the_claim_in_one_batch() {
         let me = host("i-me", 5);
-        let expected: Vec<Step> = std::iter::once(Step::Create(claim("i-me", 5, 1)))
-            .chain(both("192.0.2.7").into_iter().map(Step::Upsert))
+        let expected: Vec<RecordChange> = std::iter::once(RecordChange::Create(claim("i-me", 5, 1)))
+            .chain(both("192.0.2.7").into_iter().map(RecordChange::Upsert))
             .collect();
         assert_eq!(steps(&me, &[]), expected);
     }
@@ -137,8 +137,8 @@ mod tests {
         let mut seen = both("192.0.2.1");
         seen.push(claim("i-old", 1, 4));
         let steps = steps(&host("i-me", 5), &seen);
-        assert_eq!(steps[..2], [Step::Delete(claim("i-old", 1, 4)), Step::Create(claim("i-me", 5, 5))]);
-        assert_eq!(steps[2..], both("192.0.2.7").into_iter().map(Step::Upsert).collect::<Vec<_>>());
+        assert_eq!(steps[..2], [RecordChange::Delete(claim("i-old", 1, 4)), RecordChange::Create(claim("i-me", 5, 5))]);
+        assert_eq!(steps[2..], both("192.0.2.7").into_iter().map(RecordChange::Upsert).collect::<Vec<_>>());
     }
 
     #[test]
@@ -155,8 +155,8 @@ mod tests {
         let planned = plan(&DesiredRouting { claimant: Liveness::Gone, ..wanted(&me, &names()) }, &seen);
         let RoutingPlan::Change(change) = planned else { panic!("{planned:?}") };
         let over = Claim { over: Some("i-new".into()), ..Claim::of(&me, 5) };
-        let over = set("_spothost.www.example.org", Kind::Txt, &[&over.value()]);
-        assert_eq!(change.steps[..2], [Step::Delete(claim("i-new", 9, 4)), Step::Create(over)]);
+        let over = set("_spothost.www.example.org", RecordType::Txt, &[&over.value()]);
+        assert_eq!(change.steps[..2], [RecordChange::Delete(claim("i-new", 9, 4)), RecordChange::Create(over)]);
     }
 
     #[test]
@@ -178,21 +178,27 @@ mod tests {
             plan(&DesiredRouting { adopt, claimant, certified: false, ..wanted(&me, &names) }, seen)
         };
         let waiting =
-            set("_spothost.www.example.org", Kind::Txt, &[&Claim { waiting: true, ..Claim::of(&me, 1) }.value()]);
+            set("_spothost.www.example.org", RecordType::Txt, &[&Claim { waiting: true, ..Claim::of(&me, 1) }.value()]);
         let RoutingPlan::Change(change) = planned(false, &[], Liveness::Lives) else { panic!("it is dark") };
-        let expected: Vec<_> = std::iter::once(Step::Create(waiting.clone()))
-            .chain(both("192.0.2.7").into_iter().map(Step::Upsert))
+        let expected: Vec<_> = std::iter::once(RecordChange::Create(waiting.clone()))
+            .chain(both("192.0.2.7").into_iter().map(RecordChange::Upsert))
             .collect();
         assert_eq!(change.steps, expected);
 
         // It holds that, and no more; with its certificate it says that it waits no longer.
         let mine = [both("192.0.2.7"), vec![waiting.clone()]].concat();
         assert!(matches!(planned(false, &mine, Liveness::Lives), RoutingPlan::Leads(_)));
-        assert_eq!(steps(&me, &mine), [Step::Delete(waiting.clone()), Step::Create(claim("i-me", 5, 2))]);
+        assert_eq!(
+            steps(&me, &mine),
+            [RecordChange::Delete(waiting.clone()), RecordChange::Create(claim("i-me", 5, 2))]
+        );
         // One that has lost its certificate says so, for others to follow.
         let lost = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
         let RoutingPlan::Change(change) = planned(false, &lost, Liveness::Lives) else { panic!("it does not say so") };
-        assert!(matches!(&change.steps[1], Step::Create(set) if set.values[0].contains(" waiting")), "{change:?}");
+        assert!(
+            matches!(&change.steps[1], RecordChange::Create(set) if set.values[0].contains(" waiting")),
+            "{change:?}"
+        );
 
         // Whoever has a certificate follows at once, also the older host.
         let theirs = [both("192.0.2.7"), vec![waiting]].concat();
@@ -221,19 +227,22 @@ mod tests {
         let domain = &names()[0];
         let change = departing(&me, domain, &seen, true, None).expect("a claim").expect("it is mine");
         let says = Claim { departing: true, asked: true, ..Claim::of(&me, 5) };
-        let says = set("_spothost.www.example.org", Kind::Txt, &[&says.value()]);
-        assert_eq!(change.steps, [Step::Delete(claim("i-me", 5, 4)), Step::Create(says.clone())]);
+        let says = set("_spothost.www.example.org", RecordType::Txt, &[&says.value()]);
+        assert_eq!(change.steps, [RecordChange::Delete(claim("i-me", 5, 4)), RecordChange::Create(says.clone())]);
         assert_eq!(departing(&me, domain, std::slice::from_ref(&says), true, None), Ok(None), "it has said so");
         assert_eq!(departing(&host("i-other", 1), domain, &seen, true, None), Ok(None), "it is another's");
         assert_eq!(departing(&me, domain, &[], true, None), Ok(None), "there is none");
 
         // How many hosts the fleet had before it was asked is known to nobody else, unless the claim has it already.
         let noted = departing(&me, domain, &seen, true, Some(1)).expect("a claim").expect("it is mine");
-        assert!(matches!(&noted.steps[1], Step::Create(set) if set.values[0].contains(" target=1 ")), "{noted:?}");
+        assert!(
+            matches!(&noted.steps[1], RecordChange::Create(set) if set.values[0].contains(" target=1 ")),
+            "{noted:?}"
+        );
 
         // One that stays after all says that too.
         let back = [both("192.0.2.7"), vec![says.clone()]].concat();
-        assert_eq!(steps(&me, &back), [Step::Delete(says), Step::Create(claim("i-me", 5, 6))]);
+        assert_eq!(steps(&me, &back), [RecordChange::Delete(says), RecordChange::Create(claim("i-me", 5, 6))]);
     }
 
     #[test]
@@ -242,10 +251,10 @@ mod tests {
         let seen = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
         let change = removal(&me, &names, &seen).expect("a claim").expect("all of it is mine");
         let says = Claim { departing: true, ..Claim::of(&me, 5) };
-        let says = set("_spothost.www.example.org", Kind::Txt, &[&says.value()]);
-        let gone = both("192.0.2.7").into_iter().map(Step::Delete);
+        let says = set("_spothost.www.example.org", RecordType::Txt, &[&says.value()]);
+        let gone = both("192.0.2.7").into_iter().map(RecordChange::Delete);
         let expected: Vec<_> =
-            [Step::Delete(claim("i-me", 5, 4)), Step::Create(says)].into_iter().chain(gone).collect();
+            [RecordChange::Delete(claim("i-me", 5, 4)), RecordChange::Create(says)].into_iter().chain(gone).collect();
         assert_eq!(change.steps, expected);
         let followed = [both("192.0.2.7"), vec![claim("i-new", 9, 5)]].concat();
         assert_eq!(removal(&me, &names, &followed), Ok(None), "another has followed");
@@ -259,17 +268,20 @@ mod tests {
         let (me, names) = (host("i-me", 5), names());
         let mine = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
         let knowing = DesiredRouting { target: Some(1), ..wanted(&me, &names) };
-        let noted =
-            set("_spothost.www.example.org", Kind::Txt, &[&Claim { target: Some(1), ..Claim::of(&me, 5) }.value()]);
+        let noted = set(
+            "_spothost.www.example.org",
+            RecordType::Txt,
+            &[&Claim { target: Some(1), ..Claim::of(&me, 5) }.value()],
+        );
         let planned = plan(&knowing, &mine);
         let RoutingPlan::Change(change) = planned else { panic!("{planned:?}") };
-        assert_eq!(change.steps, [Step::Delete(claim("i-me", 5, 4)), Step::Create(noted.clone())]);
+        assert_eq!(change.steps, [RecordChange::Delete(claim("i-me", 5, 4)), RecordChange::Create(noted.clone())]);
 
         // Another value found later, by this host or a successor, does not change it.
         let next = host("i-next", 9);
         let later = DesiredRouting { target: Some(2), ..wanted(&next, &names) };
         let RoutingPlan::Change(change) = plan(&later, &[noted]) else { panic!("it stands aside") };
-        let Step::Create(created) = &change.steps[1] else { panic!("{change:?}") };
+        let RecordChange::Create(created) = &change.steps[1] else { panic!("{change:?}") };
         assert_eq!(Claim::parse(&created.values[0]).map(|claim| claim.target), Ok(Some(1)));
     }
 
@@ -278,12 +290,12 @@ mod tests {
         let (me, names) = (host("i-me", 5), names());
         let elsewhere = Host { region: "us-east-1".into(), ..host("i-other", 9) };
         let theirs = Claim { target: Some(2), ..Claim::of(&elsewhere, 4) };
-        let theirs = set("_spothost.www.example.org", Kind::Txt, &[&theirs.value()]);
+        let theirs = set("_spothost.www.example.org", RecordType::Txt, &[&theirs.value()]);
         let written = |host: &Host, target, seen: &[Records]| {
             let wanted = DesiredRouting { target, claimant: Liveness::Gone, ..wanted(host, &names) };
             let RoutingPlan::Change(change) = plan(&wanted, seen) else { panic!("it stands aside") };
             let created = change.steps.iter().find_map(|step| match step {
-                Step::Create(set) => Some(set.clone()),
+                RecordChange::Create(set) => Some(set.clone()),
                 _ => None,
             });
             created.expect("a claim")
@@ -304,9 +316,12 @@ mod tests {
     #[test]
     fn own_claim_of_an_older_program_is_written_anew_to_say_where_it_is() {
         let older = Claim { location: None, ..Claim::of(&host("i-me", 5), 4) };
-        let older = set("_spothost.www.example.org", Kind::Txt, &[&older.value()]);
+        let older = set("_spothost.www.example.org", RecordType::Txt, &[&older.value()]);
         let seen = [both("192.0.2.7"), vec![older.clone()]].concat();
-        assert_eq!(steps(&host("i-me", 5), &seen), [Step::Delete(older), Step::Create(claim("i-me", 5, 5))]);
+        assert_eq!(
+            steps(&host("i-me", 5), &seen),
+            [RecordChange::Delete(older), RecordChange::Create(claim("i-me", 5, 5))]
+        );
     }
 
     #[test]
@@ -322,9 +337,9 @@ mod tests {
         by_hand[1].values = vec!["198.51.100.1".into()];
         by_hand.push(claim("i-me", 5, 4));
         let expected = [
-            Step::Delete(claim("i-me", 5, 4)),
-            Step::Create(claim("i-me", 5, 5)),
-            Step::Upsert(set("example.org", Kind::A, &["192.0.2.7"])),
+            RecordChange::Delete(claim("i-me", 5, 4)),
+            RecordChange::Create(claim("i-me", 5, 5)),
+            RecordChange::Upsert(set("example.org", RecordType::A, &["192.0.2.7"])),
         ];
         assert_eq!(steps(&host("i-me", 5), &by_hand), expected);
     }
@@ -333,22 +348,25 @@ mod tests {
     fn time_to_live_is_corrected_and_a_family_that_the_host_lacks_is_removed() {
         let mut seen = both("192.0.2.7");
         seen[0].ttl = Some(300);
-        let aaaa = set("example.org", Kind::Aaaa, &["2001:db8::1"]);
+        let aaaa = set("example.org", RecordType::Aaaa, &["2001:db8::1"]);
         seen.extend([aaaa.clone(), claim("i-me", 5, 4)]);
         let steps = steps(&host("i-me", 5), &seen);
-        assert_eq!(steps[2..], [Step::Upsert(set("www.example.org", Kind::A, &["192.0.2.7"])), Step::Delete(aaaa)]);
+        assert_eq!(
+            steps[2..],
+            [RecordChange::Upsert(set("www.example.org", RecordType::A, &["192.0.2.7"])), RecordChange::Delete(aaaa)]
+        );
     }
 
     #[test]
     fn something_else_in_the_place_of_the_claim_is_left_alone_and_shown() {
         let routed = |set: Records| Records { form: Form::Routed(RoutingPolicy::Weighted), ..set };
-        let here = |values: &[&str]| set("_spothost.www.example.org", Kind::Txt, values);
+        let here = |values: &[&str]| set("_spothost.www.example.org", RecordType::Txt, values);
         let table = [
             (here(&["\"hands off\""]), "hands off"),
             (here(&["\"a\"", "\"b\""]), "2 values"),
-            (alias("_spothost.www.example.org", Kind::Txt), "is an alias of d1.cloudfront.net"),
+            (alias("_spothost.www.example.org", RecordType::Txt), "is an alias of d1.cloudfront.net"),
             (routed(claim("i-old", 1, 4)), "routing policy (weighted)"),
-            (set("_spothost.www.example.org", Kind::Cname, &["txt.example.net"]), "a CNAME, which leads to txt"),
+            (set("_spothost.www.example.org", RecordType::Cname, &["txt.example.net"]), "a CNAME, which leads to txt"),
         ];
         for (record, reason) in table {
             let RoutingPlan::Refuse(fault) = planned(&host("i-me", 5), &[record]) else {
@@ -357,13 +375,13 @@ mod tests {
             assert!(fault.said.contains(reason), "{fault} does not say {reason}");
         }
         // Addresses there are nobody's business, and a health check on the claim is deleted with it.
-        let beside = [set("_spothost.www.example.org", Kind::A, &["192.0.2.9"])];
+        let beside = [set("_spothost.www.example.org", RecordType::A, &["192.0.2.9"])];
         assert!(matches!(planned(&host("i-me", 5), &beside), RoutingPlan::Change(_)));
         let checked = Records { check: Some("c1".into()), ..claim("i-old", 1, 4) };
-        assert_eq!(steps(&host("i-me", 5), std::slice::from_ref(&checked))[0], Step::Delete(checked));
+        assert_eq!(steps(&host("i-me", 5), std::slice::from_ref(&checked))[0], RecordChange::Delete(checked));
     }
 
-    fn alias(name: &str, kind: Kind) -> Records {
+    fn alias(name: &str, kind: RecordType) -> Records {
         let of = Alias { target: "d1.cloudfront.net".into(), zone: "Z2FDTNDATAQYW2".into(), evaluates_health: false };
         Records { ttl: None, form: Form::Alias(of), ..set(name, kind, &[]) }
     }
@@ -385,12 +403,12 @@ mod tests {
 
     /// What becomes of `set`, and what is said.
     fn becomes(planned: &RoutingPlan<ChangeBatch>, set: &Records, adopt: bool) -> (Becomes, String) {
-        let at = |step: &Step, name: &str| match step {
-            Step::Delete(one) | Step::Upsert(one) | Step::Create(one) => one.name == name,
+        let at = |step: &RecordChange, name: &str| match step {
+            RecordChange::Delete(one) | RecordChange::Upsert(one) | RecordChange::Create(one) => one.name == name,
         };
-        let touched = |step: &Step| match step {
-            Step::Delete(one) | Step::Upsert(one) => (&one.name, one.kind) == (&set.name, set.kind),
-            Step::Create(_) => false,
+        let touched = |step: &RecordChange| match step {
+            RecordChange::Delete(one) | RecordChange::Upsert(one) => (&one.name, one.kind) == (&set.name, set.kind),
+            RecordChange::Create(_) => false,
         };
         match planned {
             RoutingPlan::Refuse(fault) if fault.cure == Cure::Operator => (Becomes::LeftAlone, fault.to_string()),
@@ -410,12 +428,12 @@ mod tests {
     #[test]
     fn every_kind_of_record_set_at_a_name_has_its_rule() {
         use Becomes::{Beside, LeftAlone, LeftForNow, LeftOut, Taken};
-        let a = || set("example.org", Kind::A, &["198.51.100.1"]);
-        let aaaa = || set("example.org", Kind::Aaaa, &["2001:db8::1"]);
+        let a = || set("example.org", RecordType::A, &["198.51.100.1"]);
+        let aaaa = || set("example.org", RecordType::Aaaa, &["2001:db8::1"]);
         let routed = |routing| Records { form: Form::Routed(routing), ..a() };
         let checked = |set: Records| Records { check: Some("c1".into()), ..set };
-        let https = |value: &str| set("example.org", Kind::Https, &[value]);
-        let cname = set("example.org", Kind::Cname, &["lb.example.net"]);
+        let https = |value: &str| set("example.org", RecordType::Https, &[value]);
+        let cname = set("example.org", RecordType::Cname, &["lb.example.net"]);
         // Unclaimed without a certificate and with one, then claimed by a host that is followed; each with `adopt` unset and set.
         let people = [LeftAlone, LeftForNow, LeftAlone, Taken, Taken, Taken];
         let aliased = [LeftAlone, LeftForNow, LeftAlone, Taken, LeftOut, Taken];
@@ -425,9 +443,9 @@ mod tests {
             (a(), people, "leads to 198.51.100.1"),
             (aaaa(), people, "leads to 2001:db8::1"),
             (checked(a()), people, "leads to 198.51.100.1"),
-            (alias("example.org", Kind::A), aliased, "is an alias of d1.cloudfront.net"),
-            (alias("example.org", Kind::Aaaa), aliased, "is an alias of d1.cloudfront.net"),
-            (checked(alias("example.org", Kind::A)), aliased, "is an alias of d1.cloudfront.net"),
+            (alias("example.org", RecordType::A), aliased, "is an alias of d1.cloudfront.net"),
+            (alias("example.org", RecordType::Aaaa), aliased, "is an alias of d1.cloudfront.net"),
+            (checked(alias("example.org", RecordType::A)), aliased, "is an alias of d1.cloudfront.net"),
             (routed(RoutingPolicy::Weighted), never, "(weighted)"),
             (routed(RoutingPolicy::Latency), never, "(latency)"),
             (routed(RoutingPolicy::Failover), never, "(failover)"),
@@ -439,12 +457,12 @@ mod tests {
             (Records { form: Form::TrafficPolicy, ..a() }, never, "a traffic policy"),
             (cname.clone(), never, "a CNAME to lb.example.net"),
             (Records { form: Form::Routed(RoutingPolicy::Weighted), ..cname }, never, "a CNAME, which has records"),
-            (alias("example.org", Kind::Cname), never, "a CNAME, which is an alias of d1"),
+            (alias("example.org", RecordType::Cname), never, "a CNAME, which is an alias of d1"),
             (https("0 cdn.example.net."), browsers, "leads to 0 cdn.example.net. for browsers"),
             (https("1 . ipv4hint=198.51.100.1"), browsers, "for browsers (type HTTPS)"),
-            (alias("example.org", Kind::Https), browsers, "is an alias of d1.cloudfront.net for browsers"),
+            (alias("example.org", RecordType::Https), browsers, "is an alias of d1.cloudfront.net for browsers"),
             (https("1 . alpn=\"h2\""), [Beside; 6], ""),
-            (set("example.org", Kind::Txt, &["\"v=spf1 -all\""]), [Beside; 6], ""),
+            (set("example.org", RecordType::Txt, &["\"v=spf1 -all\""]), [Beside; 6], ""),
         ];
         let (me, names) = (host("i-me", 5), names());
         // The site's own name is never left out.
@@ -472,19 +490,22 @@ mod tests {
     #[test]
     fn host_that_departs_deletes_no_record_that_it_did_not_make() {
         let (me, names) = (host("i-me", 5), names());
-        let mine = || set("www.example.org", Kind::A, &["192.0.2.7"]);
-        let changed = Records { check: Some("c1".into()), ..set("example.org", Kind::A, &["192.0.2.7"]) };
+        let mine = || set("www.example.org", RecordType::A, &["192.0.2.7"]);
+        let changed = Records { check: Some("c1".into()), ..set("example.org", RecordType::A, &["192.0.2.7"]) };
         let seen = [mine(), changed, claim("i-me", 5, 4)];
         assert_eq!(removal(&me, &names, &seen), Ok(None), "{seen:?}");
         // A name that was left out is left out.
         for other in [
-            alias("example.org", Kind::A),
-            Records { form: Form::Routed(RoutingPolicy::Weighted), ..set("example.org", Kind::A, &["192.0.2.7"]) },
+            alias("example.org", RecordType::A),
+            Records {
+                form: Form::Routed(RoutingPolicy::Weighted),
+                ..set("example.org", RecordType::A, &["192.0.2.7"])
+            },
         ] {
             let seen = [mine(), other, claim("i-me", 5, 4)];
             let Ok(Some(change)) = removal(&me, &names, &seen) else { panic!("its own record stays: {seen:?}") };
-            let deleted: Vec<_> = change.steps.iter().filter(|step| matches!(step, Step::Delete(_))).collect();
-            assert_eq!(deleted, [&Step::Delete(claim("i-me", 5, 4)), &Step::Delete(mine())]);
+            let deleted: Vec<_> = change.steps.iter().filter(|step| matches!(step, RecordChange::Delete(_))).collect();
+            assert_eq!(deleted, [&RecordChange::Delete(claim("i-me", 5, 4)), &RecordChange::Delete(mine())]);
         }
     }
 }

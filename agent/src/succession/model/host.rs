@@ -12,7 +12,7 @@ use crate::{
     aws::{
         Host as Facts,
         host::tests::host,
-        zone::{Records, Step as Batch},
+        zone::{RecordChange as Batch, Records},
     },
     claim::{PeerMemory, Routing},
 };

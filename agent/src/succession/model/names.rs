@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::{Broken, Flaw, Kind, LOOK, Seconds, TTL, host::OfNames, world::World, zone::number as number_of};
 use crate::{
     aws::{
-        Told,
-        zone::{Records, Step as Batch},
+        InstanceState,
+        zone::{RecordChange as Batch, Records},
     },
     claim::{Claim, Liveness, RoutedElsewhere, Routing, could_know, records::claim},
     routing::{
@@ -112,7 +112,7 @@ impl World {
 
     /// How the claimant stands, and whether it answers.
     fn liveness(&mut self, number: u32, seen: Option<&Claim>, answers: bool) -> (Liveness, bool) {
-        let told = seen.map_or(Told::Unknown, |claim| self.told_of(number, claim));
+        let told = seen.map_or(InstanceState::Unknown, |claim| self.told_of(number, claim));
         let flaw = self.flaw;
         let host = self.host(number);
         let Some(claim) = seen else { return (Liveness::Lives, false) };
@@ -128,20 +128,20 @@ impl World {
             _ => host.claimant.asked(&host.facts, claim, answers, told),
         };
         match (flaw, told) {
-            (Flaw::UnknownIsGone, Told::Unknown) => (Liveness::Gone, answers),
+            (Flaw::UnknownIsGone, InstanceState::Unknown) => (Liveness::Gone, answers),
             _ => (liveness, answers),
         }
     }
 
     /// What EC2 tells a host of the claimant. It knows nothing of those elsewhere, and now and then forgets one that it knew.
-    fn told_of(&mut self, number: u32, claim: &Claim) -> Told {
+    fn told_of(&mut self, number: u32, claim: &Claim) -> InstanceState {
         let here = self.hosts[&number].facts.location();
         let other = number_of(&claim.instance).filter(|other| *other != number);
         let forgets = self.dice.u8(..4) == 0;
         match other.filter(|_| could_know(here.as_ref(), claim) && !forgets) {
-            Some(other) if self.hosts[&other].lives() => Told::Runs,
-            Some(_) => Told::Ended,
-            None => Told::Unknown,
+            Some(other) if self.hosts[&other].lives() => InstanceState::Runs,
+            Some(_) => InstanceState::Ended,
+            None => InstanceState::Unknown,
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{Flaw, Seconds};
 use crate::{
-    aws::zone::{Kind, Records, Step},
+    aws::zone::{RecordChange, RecordType, Records},
     claim::{Claim, claim_name, records::claim},
     place::Name,
 };
@@ -29,7 +29,7 @@ impl Zone {
 
     /// Where the name leads.
     pub(super) fn led_to(&self) -> Option<Ipv4Addr> {
-        let set = self.records.iter().find(|set| set.kind == Kind::A)?;
+        let set = self.records.iter().find(|set| set.kind == RecordType::A)?;
         set.values.first()?.parse().ok()
     }
 
@@ -39,25 +39,25 @@ impl Zone {
     }
 
     /// All or nothing: a deletion has to name what is there, a creation has to find nothing.
-    pub(super) fn carry_out(&mut self, batch: &[Step], flaw: Flaw, now: Seconds) -> bool {
+    pub(super) fn carry_out(&mut self, batch: &[RecordChange], flaw: Flaw, now: Seconds) -> bool {
         let mut records = self.records.clone();
         let key = |set: &Records, other: &Records| set.name == other.name && set.kind == other.kind;
         let fenced = flaw != Flaw::NoFencing;
         for one in batch {
             match one {
-                Step::Delete(set) => match records.iter().position(|there| key(there, set)) {
+                RecordChange::Delete(set) => match records.iter().position(|there| key(there, set)) {
                     Some(place) if records[place] == *set || !fenced => drop(records.remove(place)),
                     _ if fenced => return false,
                     _ => {}
                 },
-                Step::Create(set) => {
+                RecordChange::Create(set) => {
                     if records.iter().any(|there| key(there, set)) && fenced {
                         return false;
                     }
                     records.retain(|there| !key(there, set));
                     records.push(set.clone());
                 }
-                Step::Upsert(set) => {
+                RecordChange::Upsert(set) => {
                     records.retain(|there| !key(there, set));
                     records.push(set.clone());
                 }
@@ -85,7 +85,7 @@ impl Zone {
 
     /// Somebody leads the name elsewhere by hand.
     pub(super) fn edit(&mut self, address: &str) {
-        for set in self.records.iter_mut().filter(|set| set.kind == Kind::A) {
+        for set in self.records.iter_mut().filter(|set| set.kind == RecordType::A) {
             set.values = vec![address.to_owned()];
         }
     }

@@ -14,8 +14,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Aws,
-    bucket::Bucket,
-    papers::HIDDEN_AT_MOST,
+    bucket::BucketClient,
+    document_store::HIDDEN_AT_MOST,
     refusal::{DENIED, code, fault},
 };
 use crate::{
@@ -29,7 +29,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_'
 
 /// One prefix of one bucket, for whoever publishes there.
 #[derive(Clone)]
-pub struct Depot {
+pub struct PublisherBucket {
     pub(super) client: Client,
     pub(super) place: Place,
 }
@@ -56,10 +56,10 @@ pub enum Moved {
     NotAsSeen,
 }
 
-impl Depot {
+impl PublisherBucket {
     /// The prefix at `place`. Its calls are repeated where they may be, and wait long: there is a person or a job behind
     /// them, and bodies may be large.
-    pub fn new(aws: &Aws, place: Place) -> Depot {
+    pub fn new(aws: &Aws, place: Place) -> PublisherBucket {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(300))
@@ -72,7 +72,7 @@ impl Depot {
         if aws.config.app_name().is_none() {
             config.set_app_name(AppName::new("publisher").ok());
         }
-        Depot { client: Client::from_conf(config.build()), place }
+        PublisherBucket { client: Client::from_conf(config.build()), place }
     }
 
     /// Where it is.
@@ -89,7 +89,7 @@ impl Depot {
     }
 
     async fn list_keys(&self, begin: &str) -> Result<Vec<Release>, Fault> {
-        Bucket::with(self.client.clone(), self.place.clone()).list_keys(begin).await
+        BucketClient::with(self.client.clone(), self.place.clone()).list_keys(begin).await
     }
 
     /// The object under that key (`HeadObject`); none when there is none.

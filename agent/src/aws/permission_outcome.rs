@@ -9,7 +9,7 @@ use crate::fault::Fault;
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PermissionOutcome {
     /// It is allowed.
     Allowed,
     /// It is not, in AWS's words.
@@ -19,10 +19,10 @@ pub enum Outcome {
 }
 
 /// What came of a try, or why it cannot be told.
-pub(super) type Tried = Result<Outcome, Fault>;
+pub(super) type Tried = Result<PermissionOutcome, Fault>;
 
 /// Whatever is tried of it, it would do something.
-pub(super) const HARMFUL: Outcome = Outcome::Untried("nothing about it is harmless");
+pub(super) const HARMFUL: PermissionOutcome = PermissionOutcome::Untried("nothing about it is harmless");
 
 /// Allowed if AWS did it, or would have but for one of the `refused`.
 pub(super) fn outcome<T, E, R>(action: &str, answer: Result<T, SdkError<E, R>>, refused: &[&str]) -> Tried
@@ -30,12 +30,12 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: fmt::Debug + 'static,
 {
-    let Err(error) = answer else { return Ok(Outcome::Allowed) };
+    let Err(error) = answer else { return Ok(PermissionOutcome::Allowed) };
     match code(&error) {
-        Some(code) if refused.contains(&code) => Ok(Outcome::Allowed),
+        Some(code) if refused.contains(&code) => Ok(PermissionOutcome::Allowed),
         Some(code) if DENIED.contains(&code) => {
             let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
-            Ok(Outcome::Denied(format!("{code}: {message}")))
+            Ok(PermissionOutcome::Denied(format!("{code}: {message}")))
         }
         _ => Err(fault(&format!("trying {action}"), action, &error)),
     }

@@ -26,35 +26,35 @@ pub const HIDDEN_AT_MOST: u32 = 3;
 
 /// The bucket that they lie in.
 #[derive(Clone)]
-pub struct Papers {
+pub struct DocumentStore {
     client: Client,
     bucket: String,
-    hidden: Hidden,
+    hidden: HiddenKeys,
 }
 
 /// The keys that S3 refused to be read, how often each was seen to be there all the same, and the last refusal.
 #[derive(Clone, Default)]
-struct Hidden(Arc<Mutex<HashMap<String, (u32, Fault)>>>);
+struct HiddenKeys(Arc<Mutex<HashMap<String, (u32, Fault)>>>);
 
 /// What came of writing an object that must not be there yet, or must be as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum ConditionalWrite {
     /// It is there now.
     Ours,
     /// It was there before, and is as it was.
     AnOthers,
 }
 
-impl Papers {
+impl DocumentStore {
     /// Those in `bucket`.
-    pub fn new(aws: &Aws, bucket: String) -> Papers {
-        Papers { client: Client::from_conf(aws.s3_once().build()), bucket, hidden: Hidden::default() }
+    pub fn new(aws: &Aws, bucket: String) -> DocumentStore {
+        DocumentStore { client: Client::from_conf(aws.s3_once().build()), bucket, hidden: HiddenKeys::default() }
     }
 
     /// Reads an object; none if it is not there.
     ///
     /// Without `s3:ListBucket` on the very key, S3 answers 403 where nothing is: so a refusal reads as nothing too, until
-    /// something else shows that the object is there ([`Papers::read_listed`], [`Papers::write_new`]).
+    /// something else shows that the object is there ([`DocumentStore::read_listed`], [`DocumentStore::write_new`]).
     ///
     /// # Errors
     /// What S3 refuses otherwise; an object that is too large.
@@ -65,7 +65,7 @@ impl Papers {
     /// Reads an object that a listing has shown; none if it is not there any more.
     ///
     /// # Errors
-    /// As [`Papers::read`]; a refusal: first as something that time may cure, since the object may just have been deleted,
+    /// As [`DocumentStore::read`]; a refusal: first as something that time may cure, since the object may just have been deleted,
     /// and as a missing permission when it is refused [`HIDDEN_AT_MOST`] times in a row.
     pub async fn read_listed(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
         let read = self.read(key).await?;
@@ -78,7 +78,7 @@ impl Papers {
     /// The same with its entity tag, by which it can be replaced.
     ///
     /// # Errors
-    /// As [`Papers::read`].
+    /// As [`DocumentStore::read`].
     pub async fn read_tagged(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, Fault> {
         let doing = self.doing("reading", key);
         let answer = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
@@ -107,12 +107,12 @@ impl Papers {
     /// # Errors
     /// What S3 refuses; two such writes that met (409), which may be tried again; an object that is there, and was refused
     /// to be read each time before.
-    pub async fn write_new(&self, key: &str, body: Vec<u8>) -> Result<Written, Fault> {
+    pub async fn write_new(&self, key: &str, body: Vec<u8>) -> Result<ConditionalWrite, Fault> {
         match self.put(key, body).if_none_match("*").send().await {
-            Ok(_) => Ok(Written::Ours),
+            Ok(_) => Ok(ConditionalWrite::Ours),
             Err(error) if code(&error) == Some("PreconditionFailed") => match self.hidden.is_there(key) {
                 Some(fault) if fault.cure == Cure::Operator => Err(fault),
-                _ => Ok(Written::AnOthers),
+                _ => Ok(ConditionalWrite::AnOthers),
             },
             Err(error) => Err(self.refused(key, &error)),
         }
@@ -122,13 +122,15 @@ impl Papers {
     ///
     /// # Errors
     /// What S3 refuses; two such writes that met (409), which may be tried again.
-    pub async fn replace(&self, key: &str, etag: &str, body: Vec<u8>) -> Result<Written, Fault> {
+    pub async fn replace(&self, key: &str, etag: &str, body: Vec<u8>) -> Result<ConditionalWrite, Fault> {
         match self.put(key, body).if_match(etag).send().await {
-            Ok(_) => Ok(Written::Ours),
-            Err(error) if matches!(code(&error), Some("PreconditionFailed" | "NoSuchKey")) => Ok(Written::AnOthers),
+            Ok(_) => Ok(ConditionalWrite::Ours),
+            Err(error) if matches!(code(&error), Some("PreconditionFailed" | "NoSuchKey")) => {
+                Ok(ConditionalWrite::AnOthers)
+            }
             // Refused like what is not there: whoever reads it next, and makes it anew, hears of a missing permission.
             Err(error) if code(&error).is_some_and(|code| DENIED.contains(&code)) => match self.read(key).await? {
-                None => Ok(Written::AnOthers),
+                None => Ok(ConditionalWrite::AnOthers),
                 Some(_) => Err(self.refused(key, &error)),
             },
             Err(error) => Err(self.refused(key, &error)),
@@ -160,7 +162,7 @@ impl Papers {
     }
 }
 
-impl Hidden {
+impl HiddenKeys {
     /// Notes that `key` was refused to be read.
     fn note(&self, key: &str, fault: Fault) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +194,7 @@ mod tests {
 
     #[test]
     fn refusal_that_lasts_is_told_as_one() {
-        let (hidden, denied) = (Hidden::default(), Fault::operator("reading k", "AccessDenied: no", "allow it"));
+        let (hidden, denied) = (HiddenKeys::default(), Fault::operator("reading k", "AccessDenied: no", "allow it"));
         assert_eq!(hidden.is_there("k"), None, "nothing was refused");
         for _ in 0..2 {
             let mut cures = Vec::new();

@@ -11,12 +11,12 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use super::{
     Aws,
     compute::{Adapter, Compute as _},
-    outcome::{HARMFUL, Tried, outcome},
+    permission_outcome::{HARMFUL, Tried, outcome},
     simulation::Question,
 };
 use crate::fault::Fault;
 
-pub use super::outcome::Outcome;
+pub use super::permission_outcome::PermissionOutcome;
 
 /// The name that stands for any, where a permission is for any.
 pub const ANY: &str = "doctor";
@@ -28,7 +28,7 @@ pub const SECRETS_MANAGERS: &str = "-aaaaaa";
 const NOBODYS: &str = "\"00000000000000000000000000000000\"";
 
 /// The permissions of whoever `aws` is.
-pub struct Attempts {
+pub struct PermissionProbe {
     s3: aws_sdk_s3::Client,
     route53: aws_sdk_route53::Client,
     secrets: aws_sdk_secretsmanager::Client,
@@ -40,10 +40,10 @@ pub struct Attempts {
     instance: String,
 }
 
-impl Attempts {
+impl PermissionProbe {
     /// Tries as `aws`, on the instance of that id; packages lie below `prefix`.
-    pub fn new(aws: &Aws, instance: &str, prefix: &str) -> Attempts {
-        Attempts {
+    pub fn new(aws: &Aws, instance: &str, prefix: &str) -> PermissionProbe {
+        PermissionProbe {
             prefix: prefix.to_owned(),
             s3: aws_sdk_s3::Client::from_conf(aws.s3().build()),
             route53: aws_sdk_route53::Client::new(&aws.config),
@@ -160,7 +160,7 @@ impl Attempts {
                 let Some(name) = name else { return Ok(NOTHING) };
                 let there = secrets.get_secret_value().secret_id(name).version_stage("AWSCURRENT").send().await;
                 if there.is_err() {
-                    return Ok(Outcome::Untried("there is no such secret yet, and one would be made"));
+                    return Ok(PermissionOutcome::Untried("there is no such secret yet, and one would be made"));
                 }
                 let made = secrets.create_secret().name(name).secret_string("doctor").send().await;
                 outcome("secretsmanager:CreateSecret", made, &["ResourceExistsException"])
@@ -192,7 +192,7 @@ impl Attempts {
     }
 }
 
-const NOTHING: Outcome = Outcome::Untried("there is nothing yet to try it on");
+const NOTHING: PermissionOutcome = PermissionOutcome::Untried("there is nothing yet to try it on");
 
 /// A batch that every zone refuses: it deletes what nobody has made.
 fn nobodys_records(names: &[String]) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
