@@ -55,7 +55,7 @@ pub use self::{
     lease::Lease,
     release::Release,
     signature::{PackageKey, Signed},
-    verdict::{Outcome, Verdict},
+    verdict::{Verdict, VerdictOutcome},
     version::Version,
 };
 
@@ -75,7 +75,7 @@ pub trait Document: Serialize + DeserializeOwned {
     /// A later format; a text that is no such document.
     fn read(text: &[u8]) -> Result<Self, Unreadable> {
         let foreign = |error: serde_json::Error| Unreadable::Foreign { name: Self::NAME, why: error.to_string() };
-        let Head { format } = serde_json::from_slice(text).map_err(foreign)?;
+        let DocumentHead { format } = serde_json::from_slice(text).map_err(foreign)?;
         if format > u64::from(Self::FORMAT) {
             return Err(Unreadable::Later { name: Self::NAME, format, known: Self::FORMAT });
         }
@@ -90,7 +90,7 @@ pub trait Document: Serialize + DeserializeOwned {
 
 /// What every document begins with.
 #[derive(Deserialize)]
-struct Head {
+struct DocumentHead {
     #[serde(default = "first_as_read")]
     format: u64,
 }

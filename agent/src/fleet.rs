@@ -23,7 +23,7 @@ use crate::{
     documents::Layout,
     fault::Fault,
     keeper::Kept,
-    place::{Bucket, Location, PackagePlace},
+    place::{Location, PackagePlace, S3Prefix},
 };
 
 /// How long one host's turn to leave lasts: longer than an instance takes to end.
@@ -44,7 +44,7 @@ pub use at_rest::AtRest;
 pub struct FleetClient {
     named: Option<String>,
     target: Option<u32>,
-    bucket: Option<Bucket>,
+    bucket: Option<S3Prefix>,
     name_service: NameService,
     on_departure: OnDeparture,
     aws: Kept<Aws>,
@@ -223,7 +223,7 @@ impl FleetClient {
     }
 
     fn object(&self, key: impl FnOnce(&Layout) -> String) -> Option<LeaseObject> {
-        let Bucket { bucket, prefix } = self.bucket.as_ref()?;
+        let S3Prefix { bucket, prefix } = self.bucket.as_ref()?;
         let aws = self.aws.borrow().clone()?;
         Some(LeaseObject::new(&aws, bucket.clone(), key(&Layout::new(prefix))))
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{
     certificate::IdentityCache,
     documents::layout,
-    package::Shelf,
+    package::PackageCache,
     place::{PackagePlace, VaultPlace},
 };
 
@@ -32,7 +32,7 @@ impl Folders {
     }
 
     /// Where the last good packages of that place are kept for the next process.
-    pub(crate) fn shelf(&self, place: &PackagePlace) -> Shelf {
-        Shelf::new(self.state.join(layout::PACKAGE_FOLDER), place.to_string())
+    pub(crate) fn shelf(&self, place: &PackagePlace) -> PackageCache {
+        PackageCache::new(self.state.join(layout::PACKAGE_FOLDER), place.to_string())
     }
 }

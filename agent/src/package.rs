@@ -16,12 +16,13 @@ use crate::{
         checksum::{Bytes, sha256},
     },
     clock::{self, moment},
-    documents::{Outcome, PackageKey, Release, Signed, Verdict},
+    documents::{PackageKey, Release, Signed, Verdict, VerdictOutcome},
     fault::{Cure, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
     status::Part,
 };
 
+mod disk_space;
 mod download;
 #[cfg(test)]
 mod follows;
@@ -29,23 +30,22 @@ mod gate;
 mod last_good;
 mod newest;
 mod pack;
+mod package_cache;
 mod refusals;
-mod room;
-mod shelf;
 mod source;
 mod tree;
 mod verdict;
 
-pub use shelf::Shelf;
+pub use package_cache::PackageCache;
 pub use source::Source;
 
-use download::{Progress, note_of};
+use download::{DownloadProgress, note_of};
 use gate::Judged;
-use newest::Found;
+use newest::NewestPackage;
 pub(crate) use newest::{moved, newest};
 use refusals::Refusals;
 use source::Fetched;
-pub(crate) use tree::{Leaf, LeftOut, TOO_MANY, Tree, Why};
+pub(crate) use tree::{ExclusionReason, LeftOut, TOO_MANY, Tree, TreeFile};
 
 /// A new package is served for this long before it is called good.
 const SERVED_FIRST: Duration = Duration::from_secs(1);
@@ -92,20 +92,20 @@ pub struct Following {
 /// Keeper of the package.
 pub struct Packages {
     source: Source,
-    shelf: Shelf,
+    shelf: PackageCache,
     following: Following,
     host: Option<Kept<Host>>,
     held: Option<Package>,
     /// The newest package that the last look found, and what is known of it.
     newest: Option<(Release, Option<Verdict>)>,
     refusals: Refusals,
-    telling: Telling,
-    progress: Progress,
+    telling: PendingVerdicts,
+    progress: DownloadProgress,
 }
 
 /// Verdicts that are still to be left beside their packages.
 #[derive(Default)]
-struct Telling {
+struct PendingVerdicts {
     /// Each with the time at which it is due. Every package that was judged has its own: a bad one that follows at once
     /// takes nothing from the good one before it.
     due: Vec<(Verdict, Instant)>,
@@ -121,7 +121,7 @@ struct Telling {
     rung: Option<Instant>,
 }
 
-impl Telling {
+impl PendingVerdicts {
     /// The verdict whose time has come.
     fn next(&self) -> Option<&Verdict> {
         let now = Instant::now();
@@ -161,7 +161,7 @@ impl Telling {
 }
 
 /// What a look found.
-pub struct Seen {
+pub struct PackageObservation {
     /// No package at all.
     none: Option<Fault>,
     /// What to take instead of a refused one.
@@ -169,7 +169,7 @@ pub struct Seen {
 }
 
 /// What is to be done about a package.
-pub enum Drift {
+pub enum PackageDrift {
     /// It is to be fetched, judged and served.
     Fetch(Release),
     /// It is to be told what was found out about it.
@@ -178,7 +178,7 @@ pub enum Drift {
 
 impl Packages {
     /// Follows `source` and keeps the last good package on `shelf`; `host` is who judges.
-    pub fn new(source: Source, shelf: Shelf, following: Following, host: Option<Kept<Host>>) -> Packages {
+    pub fn new(source: Source, shelf: PackageCache, following: Following, host: Option<Kept<Host>>) -> Packages {
         Packages {
             source,
             shelf,
@@ -187,8 +187,8 @@ impl Packages {
             held: None,
             newest: None,
             refusals: Refusals::default(),
-            telling: Telling::default(),
-            progress: Progress::new(),
+            telling: PendingVerdicts::default(),
+            progress: DownloadProgress::new(),
         }
     }
 
@@ -228,7 +228,7 @@ impl Packages {
         };
         let tells = self.source.verdict_key(&held.release).is_some();
         if tells && !is_judged && !self.telling.knows(&held.release.etag) {
-            let good = Verdict::on(&held.release, Outcome::Good, &self.judge_by(), clock::now(), &[]);
+            let good = Verdict::on(&held.release, VerdictOutcome::Good, &self.judge_by(), clock::now(), &[]);
             self.telling.later(good, Instant::now() + SERVED_FIRST);
         }
     }
@@ -251,11 +251,11 @@ impl Packages {
 
     /// A disk that has no room for one more package may have it once the versions before are let go of.
     fn make_room(&self, incoming: &std::path::Path, length: u64) -> Result<(), Fault> {
-        if let (Err(_), Some(held)) = (room::room(incoming, length), &self.held) {
+        if let (Err(_), Some(held)) = (disk_space::room(incoming, length), &self.held) {
             tracing::warn!("older versions are deleted to free disk space for the next one");
             held.site.forget_all();
         }
-        room::room(incoming, length)
+        disk_space::room(incoming, length)
     }
 
     async fn fetch_into(&mut self, incoming: &std::path::Path, release: &Release) -> Result<Fetched, Fault> {
@@ -278,9 +278,9 @@ impl Packages {
 
     fn verdict_of(&self, fetched: &Fetched, judged: Judged) -> Verdict {
         let (release, by, at) = (&fetched.release, self.judge_by(), clock::now());
-        let refused = |reasons: &[String]| Verdict::on(release, Outcome::Refused, &by, at, reasons);
+        let refused = |reasons: &[String]| Verdict::on(release, VerdictOutcome::Refused, &by, at, reasons);
         match judged {
-            Judged::Good => Verdict::on(release, Outcome::Good, &by, at, &[]),
+            Judged::Good => Verdict::on(release, VerdictOutcome::Good, &by, at, &[]),
             Judged::Bad(reasons) => refused(&reasons),
             Judged::Unsigned(reason) => {
                 refused(&[reason]).on_signature(Signed::of(fetched.signature.as_deref(), &self.following.keys))
@@ -372,8 +372,8 @@ impl Packages {
 }
 
 impl Keeper for Packages {
-    type Observation = Seen;
-    type Drift = Drift;
+    type Observation = PackageObservation;
+    type Drift = PackageDrift;
     type Held = Package;
     const PART: Part = Part::Package;
 
@@ -404,15 +404,15 @@ impl Keeper for Packages {
         self.held.clone()
     }
 
-    async fn observe(&mut self) -> Result<Seen, Fault> {
+    async fn observe(&mut self) -> Result<PackageObservation, Fault> {
         if let Some(held) = &self.held {
             held.site.forget_expired();
         }
         self.telling.rests = std::mem::take(&mut self.telling.corrected);
         let known = self.known().cloned();
         match (self.source.look(known.as_ref()).await?, known) {
-            (Found::None(fault), _) => return Ok(Seen { none: Some(fault), instead: None }),
-            (Found::Newest(release, verdict), _) => {
+            (NewestPackage::None(fault), _) => return Ok(PackageObservation { none: Some(fault), instead: None }),
+            (NewestPackage::Newest(release, verdict), _) => {
                 let verdict = self.that_holds(&release, verdict).await?;
                 let was_refused = |(was, verdict): &(Release, Option<Verdict>)| {
                     was.is(&release) && verdict.as_ref().is_some_and(Verdict::refuses)
@@ -425,26 +425,28 @@ impl Keeper for Packages {
                 }
                 self.newest = Some((release, verdict));
             }
-            (Found::Same, Some(known)) if self.newest.is_none() => self.newest = Some((known, None)),
-            (Found::Same, _) => {}
+            (NewestPackage::Same, Some(known)) if self.newest.is_none() => self.newest = Some((known, None)),
+            (NewestPackage::Same, _) => {}
         }
         if let (Some(left_out), Some(held)) = (self.source.left_out(), &mut self.held) {
             held.notes = left_out.to_vec();
         }
         self.remember_to_tell();
-        let Some((newest, verdict)) = self.newest.clone() else { return Ok(Seen { none: None, instead: None }) };
+        let Some((newest, verdict)) = self.newest.clone() else {
+            return Ok(PackageObservation { none: None, instead: None });
+        };
         let wants = self.held.is_none() && self.condemned(&newest, verdict.as_ref()).is_some();
         let instead = if wants { self.source.instead(&newest, self.refusals.verdicts()).await? } else { None };
-        Ok(Seen { none: None, instead })
+        Ok(PackageObservation { none: None, instead })
     }
 
-    fn judge(&self, seen: Seen) -> Judgement<Package, Drift> {
+    fn judge(&self, seen: PackageObservation) -> Judgement<Package, PackageDrift> {
         let despite = |fault| match self.held.clone() {
             Some(held) => Judgement::KeptDespite { held, fault },
             None => Judgement::Refused(fault),
         };
         if let Some(verdict) = self.telling.next() {
-            return Judgement::Drifted { drift: Drift::Tell(verdict.clone()), meanwhile: self.held.clone() };
+            return Judgement::Drifted { drift: PackageDrift::Tell(verdict.clone()), meanwhile: self.held.clone() };
         }
         if let Some(fault) = seen.none {
             return despite(fault);
@@ -456,18 +458,20 @@ impl Keeper for Packages {
             return Judgement::Kept(held.clone());
         }
         match (self.condemned(newest, verdict.as_ref()), seen.instead) {
-            (Some(_), Some(instead)) => Judgement::Drifted { drift: Drift::Fetch(instead), meanwhile: None },
+            (Some(_), Some(instead)) => Judgement::Drifted { drift: PackageDrift::Fetch(instead), meanwhile: None },
             (Some(fault), None) => despite(fault),
-            (None, _) => Judgement::Drifted { drift: Drift::Fetch(newest.clone()), meanwhile: self.held.clone() },
+            (None, _) => {
+                Judgement::Drifted { drift: PackageDrift::Fetch(newest.clone()), meanwhile: self.held.clone() }
+            }
         }
     }
 
-    async fn converge(&mut self, drift: Drift) -> Result<(), Fault> {
+    async fn converge(&mut self, drift: PackageDrift) -> Result<(), Fault> {
         match drift {
             // Where it is refused, the look that follows says so, and goes on at its usual pace: the next release may be
             // a good one.
-            Drift::Fetch(release) => self.fetch(&release).await?,
-            Drift::Tell(_) => {
+            PackageDrift::Fetch(release) => self.fetch(&release).await?,
+            PackageDrift::Tell(_) => {
                 // Each is told, or put off.
                 while let Some(verdict) = self.telling.next().cloned() {
                     self.tell(verdict).await;
@@ -490,10 +494,10 @@ impl Keeper for Packages {
         format!("{} ({named}{files} file{plural}, {size:.1} MB, {})", release.key, release.etag.trim_matches('"'))
     }
 
-    fn drifting(drift: &Drift) -> String {
+    fn drifting(drift: &PackageDrift) -> String {
         match drift {
-            Drift::Fetch(release) => format!("fetching {} of {}", release.key, moment(release.modified)),
-            Drift::Tell(verdict) => format!("telling that {} is {}", verdict.key, verdict),
+            PackageDrift::Fetch(release) => format!("fetching {} of {}", release.key, moment(release.modified)),
+            PackageDrift::Tell(verdict) => format!("telling that {} is {}", verdict.key, verdict),
         }
     }
 
@@ -558,14 +562,14 @@ mod tests {
 
         fn keeper(&self, path: &Path) -> Packages {
             let source = Source::new(PackagePlace::Disk(path.into()), watch::channel(None).1);
-            let shelf = Shelf::new(self.folder.path().join("shelf"), path.display().to_string());
+            let shelf = PackageCache::new(self.folder.path().join("shelf"), path.display().to_string());
             let following = Following { look: Duration::from_secs(1), skew: Duration::from_secs(60), keys: Vec::new() };
             Packages::new(source, shelf, following, None)
         }
     }
 
     /// One round as the runner makes it: look, correct what drifts, and look again.
-    async fn round(packages: &mut Packages) -> Result<Judgement<Package, Drift>, Fault> {
+    async fn round(packages: &mut Packages) -> Result<Judgement<Package, PackageDrift>, Fault> {
         let seen = packages.observe().await?;
         match packages.judge(seen) {
             Judgement::Drifted { drift, .. } => {

@@ -18,14 +18,14 @@ pub use name::Name;
 #[serde(try_from = "String")]
 pub enum PackagePlace {
     /// A folder of a bucket.
-    Bucket(Bucket),
+    Bucket(S3Prefix),
     /// A folder with a site, or a zip, on this machine.
     Disk(PathBuf),
 }
 
 /// A folder of a bucket: what the keys below it begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bucket {
+pub struct S3Prefix {
     /// Name of the bucket.
     pub bucket: String,
     /// Prefix of the keys: empty, which means the bucket's top level, or with a slash at its end.
@@ -36,16 +36,16 @@ pub struct Bucket {
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>), and names of objects follow it.
 const LONGEST_PREFIX: usize = 900;
 
-impl Bucket {
+impl S3Prefix {
     /// The folder that `prefix` means, with or without a slash at its end.
     ///
     /// # Errors
     /// In words, why neither is the name of a bucket, or of a folder in it.
-    pub fn folder(bucket: &str, prefix: &str) -> Result<Bucket, String> {
+    pub fn folder(bucket: &str, prefix: &str) -> Result<S3Prefix, String> {
         if !is_bucket(bucket) {
             return Err(format!("`{bucket}` is not the name of a bucket"));
         }
-        Ok(Bucket { bucket: bucket.to_owned(), prefix: folder(prefix)? })
+        Ok(S3Prefix { bucket: bucket.to_owned(), prefix: folder(prefix)? })
     }
 
     /// Whether that key lies in the folder itself, and not in another one below it.
@@ -101,7 +101,7 @@ impl TryFrom<String> for PackagePlace {
             return Err(format!("`{text}` is neither s3:// nor file:///"));
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        Bucket::folder(bucket, prefix).map(PackagePlace::Bucket)
+        S3Prefix::folder(bucket, prefix).map(PackagePlace::Bucket)
     }
 }
 
@@ -222,7 +222,7 @@ impl fmt::Display for VaultPlace {
     }
 }
 
-impl fmt::Display for Bucket {
+impl fmt::Display for S3Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s3://{}/{}", self.bucket, self.prefix)
     }
@@ -263,8 +263,9 @@ mod tests {
 
     #[test]
     fn package_place_is_a_folder_of_a_bucket_or_a_path() {
-        let bucket =
-            |bucket: &str, prefix: &str| PackagePlace::Bucket(Bucket { bucket: bucket.into(), prefix: prefix.into() });
+        let bucket = |bucket: &str, prefix: &str| {
+            PackagePlace::Bucket(S3Prefix { bucket: bucket.into(), prefix: prefix.into() })
+        };
         let table = [
             ("s3://example-sites/www/", Some(bucket("example-sites", "www/"))),
             ("s3://example-sites/www", Some(bucket("example-sites", "www/"))),
@@ -316,7 +317,7 @@ mod tests {
             ("", "www/site-latest.zip", false),
         ];
         for (prefix, key, expected) in table {
-            let place = Bucket::folder("example-sites", prefix).expect("a folder");
+            let place = S3Prefix::folder("example-sites", prefix).expect("a folder");
             assert_eq!(place.holds(key), expected, "{key} in {place}");
         }
     }

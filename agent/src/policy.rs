@@ -12,7 +12,7 @@ use crate::{
     aws::{partition::Partition, permission_probe::ANY, simulation::Question},
     config::{Authority, Config, RoutingMode, Upgrade},
     documents::layout::{EARLY, LEAVING, REPLACEMENT, claim_record},
-    place::{Bucket, PackagePlace, VaultPlace},
+    place::{PackagePlace, S3Prefix, VaultPlace},
 };
 
 mod rights;
@@ -201,7 +201,7 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
-    fn package(&self) -> Option<&Bucket> {
+    fn package(&self) -> Option<&S3Prefix> {
         match &self.config.package {
             PackagePlace::Bucket(bucket) => Some(bucket),
             PackagePlace::Disk(_) => None,
@@ -215,13 +215,13 @@ impl Site<'_> {
     }
 
     fn bucket(&self) -> Vec<String> {
-        let arn = |bucket: &Bucket| format!("arn:{}:s3:::{}", self.place.partition(), bucket.bucket);
+        let arn = |bucket: &S3Prefix| format!("arn:{}:s3:::{}", self.place.partition(), bucket.bucket);
         self.package().map(arn).into_iter().collect()
     }
 
     /// Objects below the prefix of the packages.
     fn objects(&self, below: &str) -> Vec<String> {
-        let arn = |at: &Bucket| format!("arn:{}:s3:::{}/{}{below}", self.place.partition(), at.bucket, at.prefix);
+        let arn = |at: &S3Prefix| format!("arn:{}:s3:::{}/{}{below}", self.place.partition(), at.bucket, at.prefix);
         self.package().map(arn).into_iter().collect()
     }
 

@@ -17,7 +17,7 @@ use crate::{
     keeper::{Ended, Judgement, Keeper, Kept, Pace, Yield},
     listener::Answering,
     package::Package,
-    place::Bucket,
+    place::S3Prefix,
     status::{Part, Status},
 };
 
@@ -47,7 +47,7 @@ pub struct PresenceSources {
 /// Keeper of the host's document.
 pub struct Presence {
     sources: PresenceSources,
-    place: Bucket,
+    place: S3Prefix,
     aws: Kept<Aws>,
     /// What was told last, be it in an earlier life of this process; none before that is known.
     told: Option<Option<HostDocument>>,
@@ -78,7 +78,7 @@ pub enum PresenceReport {
 
 impl Presence {
     /// Keeps what `sources` say told in the folder of packages.
-    pub fn new(sources: PresenceSources, place: Bucket, aws: Kept<Aws>) -> Presence {
+    pub fn new(sources: PresenceSources, place: S3Prefix, aws: Kept<Aws>) -> Presence {
         Presence { sources, place, aws, told: None, denied: None }
     }
 
@@ -294,7 +294,7 @@ mod tests {
             etag: Some(etag.to_owned()),
             ..HostDocument::of("i-a".to_owned(), HostRole::Owner, OffsetDateTime::UNIX_EPOCH)
         };
-        let place = Bucket { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
+        let place = S3Prefix { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
         let presence = Presence::new(sources(None), place, watch::channel(None).1);
         let judged =
             |wanted, told, denied| presence.judge(PresenceObservation { wanted, told, changed: false, denied });
@@ -336,7 +336,7 @@ mod tests {
             ("it fails no more", Some(&fails), &serves, true),
             ("what one more try has cured was told", Some(&failed_once), &serves, true),
         ];
-        let place = Bucket { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
+        let place = S3Prefix { bucket: "packages".to_owned(), prefix: "www.example.org/".to_owned() };
         let presence = Presence::new(sources(None), place, watch::channel(None).1);
         for (what, told, now, is_written) in table {
             let document = HostDocument {

@@ -10,6 +10,7 @@
 
 mod archive;
 mod awaited;
+mod built_package;
 mod cache;
 mod catalogue;
 mod delivery;
@@ -17,7 +18,6 @@ mod difference;
 mod entry;
 mod folder;
 mod links;
-mod parcel;
 mod pointer;
 mod problem;
 mod progress;
@@ -27,12 +27,12 @@ mod unpack;
 
 pub use self::{
     awaited::{Awaited, wait},
-    catalogue::{Catalogue, Published},
+    built_package::{BuildOptions, BuildStats, BuiltPackage},
+    catalogue::{Catalogue, PublishedPackage},
     delivery::{Delivered, Delivery},
-    difference::{Change, Side},
+    difference::{FileChange, Side},
     entry::Effort,
     folder::LONGEST_FILE,
-    parcel::{Made, Parcel, Recipe},
     problem::{Problem, Weight},
     signature::Signer,
 };

@@ -47,7 +47,7 @@ pub struct Installed {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UpgradeOutcome {
     /// Nothing newer is offered.
     UpToDate,
     /// The agent does not serve: a change now could not be judged.
@@ -55,28 +55,28 @@ pub enum Outcome {
     /// What is offered did not become ready before; the checksum of it.
     RefusedBefore(String),
     /// That version runs.
-    Upgraded(Version),
+    Upgraded(ProgramVersion),
     /// That version did not become ready, and the one before it runs again.
-    WentBack(Version, String),
+    WentBack(ProgramVersion, String),
 }
 
 /// A version: three numbers (<https://semver.org>); what comes behind them is not looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version([u32; 3]);
+pub struct ProgramVersion([u32; 3]);
 
-impl Version {
+impl ProgramVersion {
     /// Reads what a program says to `--version`: `spothost 0.2.0`.
-    pub fn said(text: &str) -> Option<Version> {
+    pub fn said(text: &str) -> Option<ProgramVersion> {
         let numbers = text.strip_prefix("spothost ")?.trim();
         let mut numbers = numbers.split(['.', '-', '+']).map(str::parse);
         let mut next = || numbers.next()?.ok();
-        Some(Version([next()?, next()?, next()?]))
+        Some(ProgramVersion([next()?, next()?, next()?]))
     }
 }
 
-impl std::fmt::Display for Version {
+impl std::fmt::Display for ProgramVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Version([major, minor, patch]) = self;
+        let ProgramVersion([major, minor, patch]) = self;
         write!(f, "{major}.{minor}.{patch}")
     }
 }
@@ -85,20 +85,24 @@ impl std::fmt::Display for Version {
 ///
 /// # Errors
 /// What is offered and is not what its checksum, its signature or its version says; what S3 or the file system refuses.
-pub async fn upgrade(depot: &PublisherBucket, offered: &Upgrade, installed: &Installed) -> Result<Outcome, Fault> {
+pub async fn upgrade(
+    depot: &PublisherBucket,
+    offered: &Upgrade,
+    installed: &Installed,
+) -> Result<UpgradeOutcome, Fault> {
     let key = layout::offered(&offered.from.prefix, layout::MACHINE);
     let doing = format!("upgrading to s3://{}/{key}", offered.from.bucket);
-    let Some(sha256) = text(depot, &layout::checksum(&key)).await? else { return Ok(Outcome::UpToDate) };
+    let Some(sha256) = text(depot, &layout::checksum(&key)).await? else { return Ok(UpgradeOutcome::UpToDate) };
     let sha256 = sha256.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
     let current = fs::read(&installed.program).map_err(|error| installed.unusable(&doing, &error))?;
     if sha256_of(&current) == sha256 {
-        return Ok(Outcome::UpToDate);
+        return Ok(UpgradeOutcome::UpToDate);
     }
     if installed.has_refused(&sha256) {
-        return Ok(Outcome::RefusedBefore(sha256));
+        return Ok(UpgradeOutcome::RefusedBefore(sha256));
     }
     if !installed.serves().await {
-        return Ok(Outcome::NotNow);
+        return Ok(UpgradeOutcome::NotNow);
     }
     let signature = text(depot, &layout::signature(&key)).await?;
     let program = depot.read(&key, None).await?;
@@ -119,12 +123,12 @@ pub async fn upgrade(depot: &PublisherBucket, offered: &Upgrade, installed: &Ins
     installed.exchange(&fresh).map_err(|error| installed.unusable(&doing, &error))?;
     tracing::info!(%version, "installed; starting it over the same sockets");
     match installed.restarted().await {
-        Ok(()) => Ok(Outcome::Upgraded(version)),
+        Ok(()) => Ok(UpgradeOutcome::Upgraded(version)),
         Err(why) => {
             tracing::error!(%version, why, "going back to the version before");
             installed.go_back(&sha256).map_err(|error| installed.unusable(&doing, &error))?;
             match installed.restarted().await {
-                Ok(()) => Ok(Outcome::WentBack(version, why)),
+                Ok(()) => Ok(UpgradeOutcome::WentBack(version, why)),
                 Err(still) => {
                     let said = format!(
                         "{version} did not become ready ({why}), and the version before does not, either: {still}"
@@ -142,7 +146,7 @@ async fn judge(
     installed: &Installed,
     signature: Option<&str>,
     offered: &Upgrade,
-) -> Result<Version, String> {
+) -> Result<ProgramVersion, String> {
     let signed = verify(fresh, signature, &offered.keys).map_err(|error| format!("it cannot be read: {error}"))?;
     signed.map_err(|unsigned| unsigned.to_string())?;
     // Nothing of it is executed before that.
@@ -153,12 +157,12 @@ async fn judge(
     }
 }
 
-async fn version(program: &Path) -> Result<Version, String> {
+async fn version(program: &Path) -> Result<ProgramVersion, String> {
     let said = Command::new(program).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let said = tokio::time::timeout(SAYS, said).await.map_err(|_| "it does not say its version".to_owned())?;
     let said = said.map_err(|error| format!("it does not run here: {error}"))?;
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
-    Version::said(&text).ok_or_else(|| format!("it says `{}` for its version", text.trim()))
+    ProgramVersion::said(&text).ok_or_else(|| format!("it says `{}` for its version", text.trim()))
 }
 
 async fn text(depot: &PublisherBucket, key: &str) -> Result<Option<String>, Fault> {
@@ -252,8 +256,8 @@ mod tests {
             ("", None),
         ];
         for (text, expected) in table {
-            assert_eq!(Version::said(text), expected.map(Version), "{text}");
+            assert_eq!(ProgramVersion::said(text), expected.map(ProgramVersion), "{text}");
         }
-        assert!(Version([0, 10, 0]) > Version([0, 9, 9]));
+        assert!(ProgramVersion([0, 10, 0]) > ProgramVersion([0, 9, 9]));
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     documents::{Label, Release},
     fault::Fault,
-    place::Bucket as Place,
+    place::S3Prefix as Place,
 };
 
 /// No more pages of 1,000 keys than this are read: a prefix with more objects is not a prefix of packages.

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     documents::Release,
     fault::{Cause, Cure, Fault},
-    place::Bucket as Place,
+    place::S3Prefix as Place,
 };
 
 /// What need not be encoded in `x-amz-copy-source`.

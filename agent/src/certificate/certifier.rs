@@ -16,7 +16,7 @@ use crate::{
     documents::Layout,
     fault::Fault,
     keeper::Kept,
-    place::{Bucket, Name, PackagePlace},
+    place::{Name, PackagePlace, S3Prefix},
 };
 
 /// Who certifies, with what it takes.
@@ -31,7 +31,7 @@ pub enum Certifier {
 pub struct ByAcme {
     authorities: Vec<Acme>,
     zone: String,
-    lease: Option<Bucket>,
+    lease: Option<S3Prefix>,
     pub(super) aws: Kept<Aws>,
     host: Option<Kept<Host>>,
     /// When the zone was last seen to have room for all proofs.

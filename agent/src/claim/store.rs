@@ -14,7 +14,7 @@ use crate::{
     claim::{Claim, claim_name, records},
     documents::{AddressClaim, Document as _, Layout},
     fault::Fault,
-    place::{Bucket, Name},
+    place::{Name, S3Prefix},
 };
 
 /// The claim as it was read, and the entity tag by which it can be replaced.
@@ -31,7 +31,7 @@ pub(crate) struct ClaimObject {
 }
 
 impl ClaimObject {
-    pub(crate) fn new(aws: &Aws, place: &Bucket) -> ClaimObject {
+    pub(crate) fn new(aws: &Aws, place: &S3Prefix) -> ClaimObject {
         ClaimObject {
             papers: DocumentStore::new(aws, place.bucket.clone()),
             key: Layout::new(&place.prefix).address_claim(),

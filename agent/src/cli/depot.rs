@@ -8,7 +8,7 @@ use super::{BAD_CONFIGURATION, CONFIGURATION, Stop};
 use crate::{
     aws::{Login, configured_region, metadata::Metadata, publisher_bucket::PublisherBucket},
     config::Config,
-    place::{Bucket, Name, PackagePlace},
+    place::{Name, PackagePlace, S3Prefix},
 };
 
 /// Where packages are published.
@@ -70,7 +70,7 @@ impl Published {
     }
 
     /// Which bucket that is, and which folder of it.
-    pub(super) fn bucket(&self) -> Result<Bucket, Stop> {
+    pub(super) fn bucket(&self) -> Result<S3Prefix, Stop> {
         match self.place()?.0 {
             PackagePlace::Bucket(place) => Ok(place),
             PackagePlace::Disk(path) => {

@@ -11,7 +11,7 @@ use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, runtime, table};
 use crate::{
     aws::publisher_bucket::PublisherBucket,
     documents::{Layout, Version},
-    publish::{Catalogue, Change, Side},
+    publish::{Catalogue, FileChange, Side},
 };
 
 /// How much of a package's end is read first; its directory mostly lies in that.
@@ -112,7 +112,7 @@ fn sparse(end: &[u8], length: u64) -> io::Result<fs::File> {
     Ok(file)
 }
 
-fn drawn(changes: &[Change]) -> comfy_table::Table {
+fn drawn(changes: &[FileChange]) -> comfy_table::Table {
     let mut table = table::headed(&["", "file", "before", "after"]);
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), |bytes| HumanBytes(bytes).to_string());
     for change in changes {
@@ -127,11 +127,11 @@ fn drawn(changes: &[Change]) -> comfy_table::Table {
     table
 }
 
-fn summed(changes: &[Change], same: usize) -> String {
+fn summed(changes: &[FileChange], same: usize) -> String {
     let added = changes.iter().filter(|change| change.before.is_none()).count();
     let removed = changes.iter().filter(|change| change.after.is_none()).count();
     let changed = changes.len() - added - removed;
-    let bytes = |side: fn(&Change) -> Option<u64>| HumanBytes(changes.iter().filter_map(side).sum());
+    let bytes = |side: fn(&FileChange) -> Option<u64>| HumanBytes(changes.iter().filter_map(side).sum());
     let (before, after) = (bytes(|change| change.before), bytes(|change| change.after));
     format!("{added} added, {changed} changed, {removed} removed, {same} the same; {before} became {after}")
 }

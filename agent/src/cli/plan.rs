@@ -26,7 +26,7 @@ use crate::{
         Program,
         plan::{Difference, Parameters, UserData, differences},
     },
-    place::Bucket,
+    place::S3Prefix,
     shell::word,
 };
 
@@ -327,7 +327,7 @@ impl Found {
 /// The upload of the program, unless it is there; unless it `differs` from that of the hosts only where it is known not to be there.
 async fn upload(aws: &Aws, bucket: &str, program: &Program, file: &Path, differs: bool) -> Option<(String, String)> {
     let key = program.key();
-    let depot = PublisherBucket::new(aws, Bucket { bucket: bucket.to_owned(), prefix: String::new() });
+    let depot = PublisherBucket::new(aws, S3Prefix { bucket: bucket.to_owned(), prefix: String::new() });
     // To upload it again changes nothing: its key is its hash.
     match depot.look(&key).await {
         Ok(Some(_)) => return None,

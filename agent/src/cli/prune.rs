@@ -10,7 +10,7 @@ use super::{Stop, depot, runtime};
 use crate::{
     aws::publisher_bucket::PublisherBucket,
     documents::layout,
-    publish::{Catalogue, Published},
+    publish::{Catalogue, PublishedPackage},
 };
 
 /// Remove old versions, except those that hosts or a rollback may still need.
@@ -45,7 +45,7 @@ impl Prune {
         })
     }
 
-    fn tell(&self, old: &[&Published]) {
+    fn tell(&self, old: &[&PublishedPackage]) {
         let bytes = old.iter().map(|package| package.length).sum();
         if self.json {
             let versions: Vec<_> = old.iter().map(|package| &package.version).collect();
@@ -61,7 +61,7 @@ impl Prune {
 }
 
 /// The package goes first: what is left when this is cut short is a signature without one, which nobody misses.
-async fn remove(depot: &PublisherBucket, package: &Published) -> Result<(), Stop> {
+async fn remove(depot: &PublisherBucket, package: &PublishedPackage) -> Result<(), Stop> {
     depot.remove(&package.key).await?;
     depot.remove(&layout::signature(&package.key)).await?;
     Ok(())

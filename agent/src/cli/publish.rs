@@ -23,7 +23,7 @@ use crate::{
     clock,
     documents::layout,
     place::PackagePlace,
-    publish::{Delivered, Delivery, Effort, LONGEST_FILE, Parcel, Problem, Recipe, Signer, Weight},
+    publish::{BuildOptions, BuiltPackage, Delivered, Delivery, Effort, LONGEST_FILE, Problem, Signer, Weight},
 };
 
 /// How many doubtful things are told; a site can have thousands of them.
@@ -135,8 +135,8 @@ impl Publish {
     }
 
     /// Makes the package, and tells everything that is wrong with the site together.
-    fn made(&self, path: &Path, domain: Option<String>, date: Option<OffsetDateTime>) -> Result<Parcel, Stop> {
-        let recipe = Recipe {
+    fn made(&self, path: &Path, domain: Option<String>, date: Option<OffsetDateTime>) -> Result<BuiltPackage, Stop> {
+        let recipe = BuildOptions {
             site: self.site.clone(),
             effort: self.effort(),
             longest_file: self.max_file,
@@ -169,14 +169,19 @@ impl Publish {
         }
     }
 
-    async fn deliver(&self, parcel: &Parcel, signer: Option<&Signer>, begun: OffsetDateTime) -> Result<ExitCode, Stop> {
+    async fn deliver(
+        &self,
+        parcel: &BuiltPackage,
+        signer: Option<&Signer>,
+        begun: OffsetDateTime,
+    ) -> Result<ExitCode, Stop> {
         let depot = self.target.published().depot().await?;
         let delivery = Delivery::begin(&depot, begun).await?;
         let delivered = delivery.publish(parcel, signer).await?;
         ended(&depot, &delivered, &self.waiting, self.json).await
     }
 
-    fn tell_dry(&self, parcel: &Parcel) -> Result<ExitCode, Stop> {
+    fn tell_dry(&self, parcel: &BuiltPackage) -> Result<ExitCode, Stop> {
         if self.json {
             anstream::println!("{}", json!({ "published": false, "sha256": parcel.sha256, "length": parcel.length }));
         } else {
@@ -189,7 +194,7 @@ impl Publish {
     /// without the other would refuse it.
     fn put(
         &self,
-        parcel: &Parcel,
+        parcel: &BuiltPackage,
         signer: Option<&Signer>,
         begun: OffsetDateTime,
         to: &Path,
@@ -264,7 +269,7 @@ fn copied(from: &Path, to: &Path) -> Result<(), Stop> {
 }
 
 /// What a package is made of, in one line.
-fn figures(parcel: &Parcel) -> String {
+fn figures(parcel: &BuiltPackage) -> String {
     let made = &parcel.made;
     let plural = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
     let hidden = match made.hidden.len() {

@@ -11,7 +11,7 @@ use crate::{
     clock::moment,
     documents::HostDocument,
     package::moved,
-    publish::{Catalogue, Published},
+    publish::{Catalogue, PublishedPackage},
 };
 
 /// Show the published versions, the verdicts of the hosts, and which hosts serve them.
@@ -51,7 +51,7 @@ impl Releases {
     }
 }
 
-fn drawn(packages: &[Published]) -> comfy_table::Table {
+fn drawn(packages: &[PublishedPackage]) -> comfy_table::Table {
     let mut table = table::headed(&["published", "version", "size", "verdict", "served by"]);
     for package in packages {
         let name = package.version.as_ref().map_or_else(|| package.key.clone(), ToString::to_string);
@@ -67,7 +67,7 @@ fn drawn(packages: &[Published]) -> comfy_table::Table {
     table
 }
 
-fn verdict(package: &Published) -> Cell {
+fn verdict(package: &PublishedPackage) -> Cell {
     match &package.verdict {
         None => Cell::new("-"),
         Some(said) if said.refuses() => {
@@ -81,7 +81,7 @@ fn verdict(package: &Published) -> Cell {
     }
 }
 
-fn served_by(package: &Published) -> String {
+fn served_by(package: &PublishedPackage) -> String {
     let host = |host: &HostDocument| {
         let address = host.address.as_ref().map(|address| format!(" {address}")).unwrap_or_default();
         format!("{} ({}){address}", host.instance, host.role)

@@ -18,7 +18,7 @@ use crate::{
     config::{Authority, Config, Fleet, Limits, Listen, Look, OnDeparture, RoutingMode, Serve, Succession},
     documents::layout,
     folders::Folders,
-    package::Shelf,
+    package::PackageCache,
     place::{Name, PackagePlace, VaultPlace},
     shell::word,
     trust::{Machine, Report, distrust, trust},
@@ -223,7 +223,7 @@ fn own_folder(state: &Path, path: &Path) -> io::Result<PathBuf> {
     let source = PackagePlace::Disk(path.to_owned()).to_string();
     for folder in fs::read_dir(state)?.flatten() {
         let is_named_so = folder.file_name().to_str().is_some_and(|name| name.starts_with(&begin));
-        let shelf = Shelf::new(folder.path().join(layout::PACKAGE_FOLDER), source.clone());
+        let shelf = PackageCache::new(folder.path().join(layout::PACKAGE_FOLDER), source.clone());
         if is_named_so && shelf.is_of_its_source() {
             fs::rename(folder.path(), &own)?;
             break;

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{CANNOT_RUN, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, depot::way_to_aws, runtime};
 use crate::{
     aws::publisher_bucket::PublisherBucket,
-    upgrade::{Installed, Outcome, upgrade},
+    upgrade::{Installed, UpgradeOutcome, upgrade},
 };
 
 /// Install a newer version of the program from the place named in the configuration.
@@ -56,22 +56,22 @@ impl Upgrade {
             Ok::<_, Stop>(upgrade(&depot, offered, &installed).await?)
         })?;
         match outcome {
-            Outcome::UpToDate => anstream::println!("nothing newer is offered"),
-            Outcome::Upgraded(version) => anstream::println!("{version} serves"),
-            Outcome::NotNow => {
+            UpgradeOutcome::UpToDate => anstream::println!("nothing newer is offered"),
+            UpgradeOutcome::Upgraded(version) => anstream::println!("{version} serves"),
+            UpgradeOutcome::NotNow => {
                 return Err(Stop::new(
                     TRY_AGAIN,
                     "the agent does not serve: see `spothost status`; nothing was changed",
                 ));
             }
-            Outcome::RefusedBefore(sha256) => {
+            UpgradeOutcome::RefusedBefore(sha256) => {
                 let said = format!(
                     "{sha256} did not come to serve before, and is not tried again: offer another, or remove {}.refused",
                     installed.program.display()
                 );
                 return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
             }
-            Outcome::WentBack(version, why) => {
+            UpgradeOutcome::WentBack(version, why) => {
                 let said = format!("{version}: {why}; the version before runs again");
                 return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
             }

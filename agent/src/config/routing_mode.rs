@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::{
     aws::compute::IS_BUILT_IN,
-    place::{Bucket, PackagePlace},
+    place::{PackagePlace, S3Prefix},
 };
 
 /// How people are led to the hosts.
@@ -18,7 +18,7 @@ pub enum RoutingMode {
     Records,
     /// An Elastic IP of that allocation id leads to one host, and moves to the next; the claim lies in that bucket. The
     /// records, if there is a zone, lead to its address and stay.
-    ElasticIp(String, Bucket),
+    ElasticIp(String, S3Prefix),
     /// Every host has multivalue answer records of its own.
     Multivalue,
 }

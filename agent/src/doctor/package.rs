@@ -4,7 +4,7 @@ use super::{Case, Line, Subject};
 use crate::{
     aws::publisher_bucket::PublisherBucket,
     place::PackagePlace,
-    publish::{Catalogue, Published},
+    publish::{Catalogue, PublishedPackage},
 };
 
 /// Looks at the bucket or folder.
@@ -46,7 +46,7 @@ fn judged(catalogue: &Catalogue, place: &str) -> Vec<Line> {
     lines
 }
 
-fn of_the_latest(latest: &Published, place: &str) -> Line {
+fn of_the_latest(latest: &PublishedPackage, place: &str) -> Line {
     let name = latest.version.as_ref().map_or_else(|| latest.key.clone(), ToString::to_string);
     match &latest.verdict {
         Some(verdict) if latest.is_refused() => {

@@ -28,7 +28,7 @@ pub struct Verdict {
     #[serde(default, deserialize_with = "lenient")]
     pub version: Option<String>,
     /// What was found.
-    pub verdict: Outcome,
+    pub verdict: VerdictOutcome,
     /// The instance that found it.
     #[serde(default, deserialize_with = "lenient")]
     pub by: String,
@@ -46,7 +46,7 @@ pub struct Verdict {
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
-pub enum Outcome {
+pub enum VerdictOutcome {
     /// It must not go live anywhere.
     Refused,
     /// It has passed the gate, and was served.
@@ -57,7 +57,7 @@ pub enum Outcome {
 
 impl Verdict {
     /// A verdict on `release` by the instance `by`.
-    pub fn on(release: &Release, verdict: Outcome, by: &str, at: OffsetDateTime, reasons: &[String]) -> Verdict {
+    pub fn on(release: &Release, verdict: VerdictOutcome, by: &str, at: OffsetDateTime, reasons: &[String]) -> Verdict {
         let short = |reason: &String| reason.chars().take(LONGEST_REASON).collect();
         Verdict {
             format: FIRST,
@@ -85,12 +85,12 @@ impl Verdict {
 
     /// Whether it says that the package must not go live.
     pub fn refuses(&self) -> bool {
-        self.verdict == Outcome::Refused
+        self.verdict == VerdictOutcome::Refused
     }
 
     /// Whether it says that the package has gone live well.
     pub fn is_good(&self) -> bool {
-        self.verdict == Outcome::Good
+        self.verdict == VerdictOutcome::Good
     }
 
     /// Whether it refuses the package that is signed so, or not at all: a refusal for a signature holds for no other.
@@ -117,28 +117,28 @@ impl Document for Verdict {
     const NAME: &'static str = "verdict";
 }
 
-impl From<String> for Outcome {
-    fn from(word: String) -> Outcome {
+impl From<String> for VerdictOutcome {
+    fn from(word: String) -> VerdictOutcome {
         match word.as_str() {
-            "refused" => Outcome::Refused,
-            "good" => Outcome::Good,
-            _ => Outcome::Other(word),
+            "refused" => VerdictOutcome::Refused,
+            "good" => VerdictOutcome::Good,
+            _ => VerdictOutcome::Other(word),
         }
     }
 }
 
-impl From<Outcome> for String {
-    fn from(outcome: Outcome) -> String {
+impl From<VerdictOutcome> for String {
+    fn from(outcome: VerdictOutcome) -> String {
         outcome.to_string()
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for VerdictOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Outcome::Refused => "refused",
-            Outcome::Good => "good",
-            Outcome::Other(word) => word,
+            VerdictOutcome::Refused => "refused",
+            VerdictOutcome::Good => "good",
+            VerdictOutcome::Other(word) => word,
         })
     }
 }
@@ -156,7 +156,7 @@ mod tests {
     fn verdict_reads_back_as_it_was_written_and_is_bounded() {
         let release = release("www/site-latest.zip", "\"ab-3\"", Some("20260101T000000Z-0123456789ab"));
         let reasons = vec!["é".repeat(9_000); 90];
-        let verdict = Verdict::on(&release, Outcome::Refused, "i-1", OffsetDateTime::UNIX_EPOCH, &reasons);
+        let verdict = Verdict::on(&release, VerdictOutcome::Refused, "i-1", OffsetDateTime::UNIX_EPOCH, &reasons);
         assert_eq!(Verdict::read(&verdict.text()), Ok(verdict.clone()));
         assert!(verdict.text().len() < 64 << 10, "it can be read back");
         let written: serde_json::Value = serde_json::from_slice(&verdict.text()).expect("JSON");
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn verdict_is_about_the_same_bytes_under_any_key() {
         let judged = release("www/site-latest.zip", "\"1\"", Some("v"));
-        let verdict = Verdict::on(&judged, Outcome::Good, "i-1", OffsetDateTime::UNIX_EPOCH, &[]);
+        let verdict = Verdict::on(&judged, VerdictOutcome::Good, "i-1", OffsetDateTime::UNIX_EPOCH, &[]);
         for (other, is) in [
             (release("www/x.zip", "\"1\"", None), true),
             (release("www/site-v.zip", "\"2-5\"", None), true),

@@ -39,15 +39,15 @@ const TRIES: u32 = 3;
 const MOST_CUTS: u32 = 100;
 
 /// How far a download has come, for people.
-pub(super) struct Progress {
+pub(super) struct DownloadProgress {
     told: watch::Sender<Option<String>>,
     got: AtomicU64,
     said: AtomicU64,
 }
 
-impl Progress {
-    pub(super) fn new() -> Progress {
-        Progress { told: watch::Sender::new(None), got: AtomicU64::new(0), said: AtomicU64::new(0) }
+impl DownloadProgress {
+    pub(super) fn new() -> DownloadProgress {
+        DownloadProgress { told: watch::Sender::new(None), got: AtomicU64::new(0), said: AtomicU64::new(0) }
     }
 
     /// What there is to tell, as it changes.
@@ -90,7 +90,7 @@ pub(super) async fn download(
     bucket: &BucketClient,
     release: &Release,
     incoming: &Path,
-    progress: &Progress,
+    progress: &DownloadProgress,
 ) -> Result<bool, Unfetched> {
     let on_disk = |error: io::Error| Unfetched::Failed(Fault::retry(format!("writing {}", incoming.display()), error));
     let mut note = Note::found(release, incoming);
@@ -135,7 +135,7 @@ async fn fetch_part(
     release: &Release,
     part: Range<u64>,
     incoming: &Path,
-    progress: &Progress,
+    progress: &DownloadProgress,
 ) -> Result<(), Unfetched> {
     let (mut at, mut fruitless) = (part.start, 0);
     for _ in 0..MOST_CUTS {
@@ -179,7 +179,7 @@ async fn take(
     at: &mut u64,
     end: u64,
     incoming: &Path,
-    progress: &Progress,
+    progress: &DownloadProgress,
 ) -> Result<(), Cut> {
     let on_disk = |error: io::Error| Cut::Disk(Fault::retry(format!("writing {}", incoming.display()), error));
     let cut = |said: String| Cut::Answer(Fault::retry(format!("fetching {}", release.key), said));

@@ -23,7 +23,7 @@ use crate::{
     aws::memory::{BUCKET, Memory},
     documents::Document as _,
     keeper::{Yield, keep, yields},
-    place::{Bucket, PackagePlace},
+    place::{PackagePlace, S3Prefix},
     status::{Board, PartPhase},
 };
 
@@ -53,9 +53,9 @@ impl Followed {
     }
 
     async fn keeper_that_looks(&self, look: Duration) -> Packages {
-        let place = Bucket { bucket: BUCKET.to_owned(), prefix: "www/".to_owned() };
+        let place = S3Prefix { bucket: BUCKET.to_owned(), prefix: "www/".to_owned() };
         let source = Source::new(PackagePlace::Bucket(place), watch::channel(Some(self.bucket.aws().await)).1);
-        let shelf = Shelf::new(self.shelf(), "www".to_owned());
+        let shelf = PackageCache::new(self.shelf(), "www".to_owned());
         let following = Following { look, skew: Duration::from_secs(60), keys: Vec::new() };
         Packages::new(source, shelf, following, None)
     }
@@ -139,7 +139,7 @@ async fn store_that_is_down_for_a_day_is_asked_no_more_than_once_a_minute_and_th
 }
 
 /// What hosts have said of that body, if anything.
-fn verdict_on(bucket: &Memory, body: &Bytes) -> Option<Outcome> {
+fn verdict_on(bucket: &Memory, body: &Bytes) -> Option<VerdictOutcome> {
     let key = format!("www/.spothost/verdicts/{:08x}{:08x}-1.json", crc32fast::hash(body), body.len());
     bucket.body(&key).and_then(|text| Verdict::read(&text).ok()).map(|verdict| verdict.verdict)
 }
@@ -161,7 +161,11 @@ async fn every_package_that_was_served_is_called_good_however_soon_a_bad_one_fol
             followed.bucket.set_down(false);
             sleep(Duration::from_secs(150)).await;
             let said = [&good, &bad].map(|body| verdict_on(&followed.bucket, body));
-            assert_eq!(said, [Some(Outcome::Good), Some(Outcome::Refused)], "{after} ms, hindered: {hinders}");
+            assert_eq!(
+                said,
+                [Some(VerdictOutcome::Good), Some(VerdictOutcome::Refused)],
+                "{after} ms, hindered: {hinders}"
+            );
             assert!(followed.on_disk() == good);
         }
     }

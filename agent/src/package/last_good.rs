@@ -35,7 +35,7 @@ mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::*;
-    use crate::documents::Outcome;
+    use crate::documents::VerdictOutcome;
 
     fn release(key: &str, etag: &str, second: i64) -> Release {
         Release::plain(key, etag, 1, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second))
@@ -59,13 +59,13 @@ mod tests {
             let verdict = |etag: &&str, outcome| {
                 Verdict::on(&release("k", etag, 0), outcome, "i-1", OffsetDateTime::UNIX_EPOCH, &[])
             };
-            let mut verdicts: Vec<_> = good.iter().map(|etag| verdict(etag, Outcome::Good)).collect();
-            verdicts.extend(refused.iter().map(|etag| verdict(etag, Outcome::Refused)));
+            let mut verdicts: Vec<_> = good.iter().map(|etag| verdict(etag, VerdictOutcome::Good)).collect();
+            verdicts.extend(refused.iter().map(|etag| verdict(etag, VerdictOutcome::Refused)));
             let taken = instead(&own, &before, &verdicts);
             assert_eq!(taken.as_ref().map(|r| r.etag.as_str()), expected, "good {good:?}, refused {refused:?}");
         }
         // A word of a later version says neither.
-        let word = Outcome::Other("postponed".to_owned());
+        let word = VerdictOutcome::Other("postponed".to_owned());
         let other = Verdict::on(&release("k", "1", 0), word, "i-1", OffsetDateTime::UNIX_EPOCH, &[]);
         assert_eq!(instead(&own, &before, &[other]).map(|release| release.etag), Some("3".to_owned()));
     }

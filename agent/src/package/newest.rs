@@ -3,12 +3,12 @@
 use crate::{
     documents::{Release, Verdict, layout::is_latest},
     fault::Fault,
-    place::Bucket,
+    place::S3Prefix,
 };
 
 /// What a look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum NewestPackage {
     /// The release that was known is still the newest.
     Same,
     /// This is the newest, and what was found out about it, if anything.
@@ -19,13 +19,13 @@ pub(super) enum Found {
 
 /// The one rule for several `-latest` objects, which a rename under way or a clumsy publisher leaves behind: of those in
 /// the folder itself the newest by LastModified, then the greatest key. Every host comes to the same answer.
-pub(crate) fn newest<'a>(releases: &'a [Release], place: &Bucket) -> Option<&'a Release> {
+pub(crate) fn newest<'a>(releases: &'a [Release], place: &S3Prefix) -> Option<&'a Release> {
     let latest = releases.iter().filter(|release| is_latest(&release.key) && place.holds(&release.key));
     latest.max_by(|a, b| a.modified.cmp(&b.modified).then_with(|| a.key.cmp(&b.key)))
 }
 
 /// Why there is no package, and what would cure it.
-pub(super) fn none(releases: &[Release], place: &Bucket) -> Fault {
+pub(super) fn none(releases: &[Release], place: &S3Prefix) -> Fault {
     let said = "no object in this folder has a key that ends in -latest or -latest.zip";
     let publish = format!("publish one: aws s3 cp site.zip {place}site-latest.zip");
     let below = releases.iter().filter(|release| is_latest(&release.key)).max_by_key(|release| release.modified);
@@ -42,7 +42,7 @@ pub(super) fn none(releases: &[Release], place: &Bucket) -> Fault {
 
 /// Where a package may lie that was published when a prefix was text, `s3://bucket/www` and `site-latest.zip` making
 /// `wwwsite-latest.zip`, and the command that moves it into the folder.
-pub(crate) fn moved(place: &Bucket) -> Option<String> {
+pub(crate) fn moved(place: &S3Prefix) -> Option<String> {
     let prefix = place.prefix.strip_suffix('/')?;
     let was = format!("s3://{}/{prefix}site-latest.zip", place.bucket);
     Some(format!("a prefix names a folder: if the site lies at {was}, aws s3 mv {was} {place}site-latest.zip"))
@@ -72,7 +72,7 @@ mod tests {
             (&[("www/site-latest.zip", 1), ("www-staging/site-latest.zip", 2)], Some("www/site-latest.zip")),
             (&[("wwwsite-latest.zip", 1), ("www/previews/site-latest.zip", 2)], None),
         ];
-        let place = Bucket::folder("example-sites", "www").expect("a folder");
+        let place = S3Prefix::folder("example-sites", "www").expect("a folder");
         for (objects, expected) in table {
             let mut releases: Vec<_> = objects.iter().map(|(key, second)| release(key, *second)).collect();
             for _ in 0..2 {
@@ -86,7 +86,7 @@ mod tests {
     fn folder_without_a_package_says_where_one_may_lie() {
         let remedy = |prefix: &str, keys: &[&str]| {
             let releases: Vec<_> = keys.iter().map(|key| release(key, 1)).collect();
-            let place = Bucket::folder("example-sites", prefix).expect("a folder");
+            let place = S3Prefix::folder("example-sites", prefix).expect("a folder");
             none(&releases, &place).remedy.unwrap_or_default()
         };
         let moved = "aws s3 mv s3://example-sites/blogsite-latest.zip s3://example-sites/blog/site-latest.zip";

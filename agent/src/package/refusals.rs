@@ -18,9 +18,9 @@ const MOST: usize = 32;
 
 /// What this host has refused lately.
 #[derive(Default)]
-pub(super) struct Refusals(Vec<Refusal>);
+pub(super) struct Refusals(Vec<RememberedRefusal>);
 
-struct Refusal {
+struct RememberedRefusal {
     release: Release,
     fault: Fault,
     verdict: Verdict,
@@ -34,7 +34,7 @@ impl Refusals {
         if self.0.len() >= MOST {
             self.0.remove(0);
         }
-        self.0.push(Refusal { release, fault, verdict, at: Instant::now() });
+        self.0.push(RememberedRefusal { release, fault, verdict, at: Instant::now() });
     }
 
     /// Forgets one.
@@ -52,7 +52,7 @@ impl Refusals {
         self.counting().map(|refusal| refusal.verdict.clone()).collect()
     }
 
-    fn counting(&self) -> impl Iterator<Item = &Refusal> {
+    fn counting(&self) -> impl Iterator<Item = &RememberedRefusal> {
         self.0.iter().filter(|refusal| refusal.at.elapsed() < REFUSED_FOR)
     }
 }

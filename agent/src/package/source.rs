@@ -15,11 +15,11 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{
-    download::{Progress, download},
+    download::{DownloadProgress, download},
     last_good::{self, instead},
-    newest::{Found, newest, none},
+    newest::{NewestPackage, newest, none},
     pack::pack,
-    tree::{LeftOut, Tree, Why},
+    tree::{ExclusionReason, LeftOut, Tree},
 };
 use crate::{
     aws::{
@@ -64,7 +64,7 @@ pub struct OnDisk {
 
 /// A prefix of a bucket, once there is a way to AWS.
 pub struct FromBucket {
-    place: place::Bucket,
+    place: place::S3Prefix,
     layout: Layout,
     aws: Kept<Aws>,
     clients: Option<(BucketClient, DocumentStore)>,
@@ -76,14 +76,14 @@ pub struct FromBucket {
     /// The objects beside each other that say they are the latest, as they were told of last.
     rivals: Vec<String>,
     /// What looks were refused.
-    unseen: Hidden,
+    unseen: HiddenRelease,
     /// What fetches were refused: a key of KMS may allow the one and not the other.
-    unfetched: Hidden,
+    unfetched: HiddenRelease,
 }
 
 /// The release that S3 refused last although it is listed, and how often in a row.
 #[derive(Default)]
-struct Hidden(Option<(Release, u32)>);
+struct HiddenRelease(Option<(Release, u32)>);
 
 /// What the last listing found, as much of it as can matter.
 struct Listing {
@@ -124,8 +124,8 @@ impl Source {
                     read,
                     fresh: false,
                     rivals: Vec::new(),
-                    unseen: Hidden::default(),
-                    unfetched: Hidden::default(),
+                    unseen: HiddenRelease::default(),
+                    unfetched: HiddenRelease::default(),
                 }))
             }
         }
@@ -148,7 +148,7 @@ impl Source {
     }
 
     /// Looks for the newest package; `known` is the last one that was dealt with.
-    pub(super) async fn look(&mut self, known: Option<&Release>) -> Result<Found, Fault> {
+    pub(super) async fn look(&mut self, known: Option<&Release>) -> Result<NewestPackage, Fault> {
         match self {
             Source::Bucket(from) => from.look(known).await,
             Source::Disk(disk) => {
@@ -156,7 +156,7 @@ impl Source {
                 let look = tokio::task::spawn_blocking(move || fingerprint(&path)).await;
                 let (release, left_out) = look.map_err(|error| Fault::retry("looking at the site", error))??;
                 disk.left_out = left_out;
-                Ok(Found::Newest(release, None))
+                Ok(NewestPackage::Newest(release, None))
             }
         }
     }
@@ -175,7 +175,7 @@ impl Source {
         release: &Release,
         incoming: &Path,
         signed: bool,
-        progress: &Progress,
+        progress: &DownloadProgress,
     ) -> Result<Fetched, Fault> {
         match self {
             Source::Bucket(from) => from.fetch(release, incoming, signed, progress).await,
@@ -259,9 +259,9 @@ impl Source {
 }
 
 impl FromBucket {
-    async fn look(&mut self, known: Option<&Release>) -> Result<Found, Fault> {
+    async fn look(&mut self, known: Option<&Release>) -> Result<NewestPackage, Fault> {
         if std::mem::take(&mut self.fresh) {
-            return Ok(Found::Same);
+            return Ok(NewestPackage::Same);
         }
         let listed_lately = self.listing.as_ref().is_some_and(|listing| listing.at.elapsed() < LIST_EVERY);
         // Whatever else was found, the listing tells more: which package is the newest, and whether it was judged.
@@ -269,8 +269,8 @@ impl FromBucket {
         if let (Some(known), true) = (known, listed_lately) {
             match self.clients()?.0.head(known).await? {
                 ConditionalHead::Same => {
-                    self.unseen = Hidden::default();
-                    return Ok(Found::Same);
+                    self.unseen = HiddenRelease::default();
+                    return Ok(NewestPackage::Same);
                 }
                 ConditionalHead::Hidden(fault) => refused = Some((known, fault)),
                 ConditionalHead::Other | ConditionalHead::Gone => {}
@@ -278,7 +278,7 @@ impl FromBucket {
         }
         let found = self.list().await?;
         match (refused, &found) {
-            (Some((known, fault)), Found::Newest(newest, _)) if newest.is(known) => {
+            (Some((known, fault)), NewestPackage::Newest(newest, _)) if newest.is(known) => {
                 match self.unseen.again(known, fault) {
                     fault if fault.cure == Cure::Operator => Err(fault),
                     _ => Ok(found),
@@ -288,18 +288,18 @@ impl FromBucket {
         }
     }
 
-    async fn list(&mut self) -> Result<Found, Fault> {
+    async fn list(&mut self) -> Result<NewestPackage, Fault> {
         let releases = self.clients()?.0.list().await?;
         let newest = newest(&releases, &self.place).cloned();
         self.tell_of_rivals(&releases, newest.as_ref());
         let Some(release) = newest else {
             let fault = none(&releases, &self.place);
             self.listed(Listing::of(releases, &self.place, None));
-            return Ok(Found::None(fault));
+            return Ok(NewestPackage::None(fault));
         };
         self.listed(Listing::of(releases, &self.place, Some(&release)));
         let verdict = self.verdict_on(&release).await?;
-        Ok(Found::Newest(release, verdict))
+        Ok(NewestPackage::Newest(release, verdict))
     }
 
     /// Remembers what a listing has shown, and forgets verdicts that are not there any more.
@@ -396,7 +396,7 @@ impl FromBucket {
         release: &Release,
         incoming: &Path,
         signed: bool,
-        progress: &Progress,
+        progress: &DownloadProgress,
     ) -> Result<Fetched, Fault> {
         let about = self.clients()?.0.about(release).await;
         let about = about.map_err(|unfetched| self.fault_of(release, unfetched))?;
@@ -411,7 +411,7 @@ impl FromBucket {
         let release = Release { version: about.version.clone(), named: about.named.clone(), ..release.clone() };
         let resumed = download(&self.clients()?.0, &release, incoming, progress).await;
         let resumed = resumed.map_err(|unfetched| self.fault_of(&release, unfetched))?;
-        self.unfetched = Hidden::default();
+        self.unfetched = HiddenRelease::default();
         let file = incoming.to_owned();
         let compared = tokio::task::spawn_blocking(move || compare(&about, &file)).await;
         let compared = compared.map_err(|error| Fault::retry("comparing checksums", error))?;
@@ -473,7 +473,7 @@ impl FromBucket {
     }
 }
 
-impl Hidden {
+impl HiddenRelease {
     /// What one more refusal of `release` means, which a listing has shown: it may have been replaced a moment ago, and if
     /// it is refused a few times in a row, the permission is missing.
     fn again(&mut self, release: &Release, fault: Fault) -> Fault {
@@ -488,7 +488,7 @@ impl Hidden {
 
 impl Listing {
     /// What matters of a listing: of a folder with very many objects the newest ones.
-    fn of(releases: Vec<Release>, place: &place::Bucket, newest: Option<&Release>) -> Listing {
+    fn of(releases: Vec<Release>, place: &place::S3Prefix, newest: Option<&Release>) -> Listing {
         let layout = Layout::new(&place.prefix);
         let verdicts = layout.verdicts();
         let (mut judged, others): (Vec<_>, Vec<_>) = releases.into_iter().partition(|r| r.key.starts_with(&verdicts));
@@ -547,7 +547,8 @@ fn fingerprint(path: &Path) -> Result<(Release, Vec<String>), Fault> {
 
 /// What is left out, for a person: names that are hidden all in one line, and what somebody may have meant to serve one by one.
 fn in_words(left_out: &[LeftOut]) -> Vec<String> {
-    let (hidden, others): (Vec<_>, Vec<_>) = left_out.iter().partition(|left_out| left_out.why == Why::Hidden);
+    let (hidden, others): (Vec<_>, Vec<_>) =
+        left_out.iter().partition(|left_out| left_out.why == ExclusionReason::Hidden);
     let mut words: Vec<_> = others.iter().take(MOST_TOLD).map(|one| format!("left out: {one}")).collect();
     if others.len() > MOST_TOLD {
         words.push(format!("left out: {} more such names", others.len() - MOST_TOLD));

@@ -23,7 +23,7 @@ pub(crate) const TOO_MANY: &str = "it holds more files and folders than a packag
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// The files that a package of the folder holds.
-    pub(crate) files: Vec<Leaf>,
+    pub(crate) files: Vec<TreeFile>,
     /// What it leaves out.
     pub(crate) left_out: Vec<LeftOut>,
     /// What could not be looked at, and why.
@@ -34,7 +34,7 @@ pub(crate) struct Tree {
 
 /// One file.
 #[derive(Debug)]
-pub(crate) struct Leaf {
+pub(crate) struct TreeFile {
     /// Its path below the folder.
     pub(crate) inside: PathBuf,
     /// Where it lies.
@@ -49,7 +49,7 @@ pub(crate) struct LeftOut {
     /// Its path below the folder.
     pub(crate) inside: PathBuf,
     /// Why.
-    pub(crate) why: Why,
+    pub(crate) why: ExclusionReason,
 }
 
 impl fmt::Display for LeftOut {
@@ -60,7 +60,7 @@ impl fmt::Display for LeftOut {
 
 /// Why something is no part of the site.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum ExclusionReason {
     /// Visitors would never see it: it is what tools leave, or its `site.toml` says so.
     Hidden,
     /// A link that ends outside of the folder, or at something hidden in it: where.
@@ -73,20 +73,20 @@ pub(crate) enum Why {
     Special,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for ExclusionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::Hidden => f.write_str("is hidden"),
-            Why::Elsewhere(to) => write!(
+            ExclusionReason::Hidden => f.write_str("is hidden"),
+            ExclusionReason::Elsewhere(to) => write!(
                 f,
                 "is a symbolic link to {}, which is no part of the site: put what it leads to in its place (cp -rL)",
                 to.display()
             ),
-            Why::Loop => f.write_str(
+            ExclusionReason::Loop => f.write_str(
                 "is a symbolic link to a folder that it lies in, so it has no end: remove it, or redirect its address in _redirects",
             ),
-            Why::Dangling(to) => write!(f, "is a symbolic link to {}, which is not there: remove it", to.display()),
-            Why::Special => f.write_str("is neither a file nor a folder: remove it"),
+            ExclusionReason::Dangling(to) => write!(f, "is a symbolic link to {}, which is not there: remove it", to.display()),
+            ExclusionReason::Special => f.write_str("is neither a file nor a folder: remove it"),
         }
     }
 }
@@ -129,7 +129,7 @@ impl Tree {
                 continue;
             }
             match entry.metadata() {
-                Ok(about) => tree.files.push(Leaf { inside, path: entry.into_path(), about }),
+                Ok(about) => tree.files.push(TreeFile { inside, path: entry.into_path(), about }),
                 Err(error) => tree.miss(folder, &hidden, error),
             }
         }
@@ -144,14 +144,16 @@ impl Tree {
         // Without its folder there is no site.
         let leads_to = leads_to.filter(|_| path != folder);
         let why = match (error.loop_ancestor(), leads_to) {
-            (Some(_), _) => Some(Why::Loop),
-            (None, Some(to)) if fs::metadata(&path).is_err_and(|error| is_nowhere(&error)) => Some(Why::Dangling(to)),
+            (Some(_), _) => Some(ExclusionReason::Loop),
+            (None, Some(to)) if fs::metadata(&path).is_err_and(|error| is_nowhere(&error)) => {
+                Some(ExclusionReason::Dangling(to))
+            }
             (None, _) => None,
         };
         match why {
             // What is hidden is nobody's business, wherever it leads.
             Some(_) if hidden.file(&inside) || hidden.folder(&inside) => {
-                self.left_out.push(LeftOut { inside, why: Why::Hidden })
+                self.left_out.push(LeftOut { inside, why: ExclusionReason::Hidden })
             }
             Some(why) => self.left_out.push(LeftOut { inside, why }),
             None => self.unreadable.push((path, error.into())),
@@ -182,11 +184,11 @@ impl Hides {
 }
 
 /// Why an entry is no part of the site whose folder really is `root`, if it is none.
-fn unwanted(entry: &walkdir::DirEntry, inside: &Path, root: &Path, hidden: &Hides) -> Option<Why> {
+fn unwanted(entry: &walkdir::DirEntry, inside: &Path, root: &Path, hidden: &Hides) -> Option<ExclusionReason> {
     let kind = entry.file_type();
     let is_hidden = |inside: &Path| if kind.is_dir() { hidden.folder(inside) } else { hidden.file(inside) };
     if entry.depth() > 0 && is_hidden(inside) {
-        return Some(Why::Hidden);
+        return Some(ExclusionReason::Hidden);
     }
     if entry.depth() > 0
         && let Ok(end) = fs::canonicalize(entry.path())
@@ -194,9 +196,9 @@ fn unwanted(entry: &walkdir::DirEntry, inside: &Path, root: &Path, hidden: &Hide
         && end.strip_prefix(root).map_or(true, is_hidden)
     {
         // Below a folder that a link leads to, a file is hidden where it really is.
-        return Some(if entry.path_is_symlink() { Why::Elsewhere(end) } else { Why::Hidden });
+        return Some(if entry.path_is_symlink() { ExclusionReason::Elsewhere(end) } else { ExclusionReason::Hidden });
     }
-    (!kind.is_file() && !kind.is_dir()).then_some(Why::Special)
+    (!kind.is_file() && !kind.is_dir()).then_some(ExclusionReason::Special)
 }
 
 /// A target that is not there, or links that lead to each other.
@@ -228,7 +230,7 @@ mod tests {
         tree.files.iter().filter_map(|leaf| leaf.inside.to_str()).collect()
     }
 
-    fn left_out(tree: &Tree) -> Vec<(&str, &Why)> {
+    fn left_out(tree: &Tree) -> Vec<(&str, &ExclusionReason)> {
         tree.left_out.iter().filter_map(|out| Some((out.inside.to_str()?, &out.why))).collect()
     }
 
@@ -274,22 +276,22 @@ mod tests {
         assert_eq!(names(&tree), [".well-known/z", "a/sibling/y.html", "a/x.html", "b/back/x.html", "b/y.html"]);
         let real = fs::canonicalize(&site).expect("there");
         let expected = [
-            (".env", Why::Hidden),
-            (".git", Why::Hidden),
-            (".hidden-link", Why::Hidden),
-            ("Thumbs.db", Why::Hidden),
-            ("__MACOSX", Why::Hidden),
-            ("a/b", Why::Dangling("../../b".into())),
-            ("a/sibling/back", Why::Loop),
-            ("b/back/b", Why::Dangling("../../b".into())),
-            ("b/back/sibling", Why::Loop),
-            ("dangling", Why::Dangling("gone".into())),
-            ("env.txt", Why::Elsewhere(real.join(".env"))),
-            ("here", Why::Loop),
-            ("out.txt", Why::Elsewhere(outside.join("secret.txt"))),
-            ("parent", Why::Elsewhere(outside)),
-            ("self", Why::Dangling("self".into())),
-            ("socket", Why::Special),
+            (".env", ExclusionReason::Hidden),
+            (".git", ExclusionReason::Hidden),
+            (".hidden-link", ExclusionReason::Hidden),
+            ("Thumbs.db", ExclusionReason::Hidden),
+            ("__MACOSX", ExclusionReason::Hidden),
+            ("a/b", ExclusionReason::Dangling("../../b".into())),
+            ("a/sibling/back", ExclusionReason::Loop),
+            ("b/back/b", ExclusionReason::Dangling("../../b".into())),
+            ("b/back/sibling", ExclusionReason::Loop),
+            ("dangling", ExclusionReason::Dangling("gone".into())),
+            ("env.txt", ExclusionReason::Elsewhere(real.join(".env"))),
+            ("here", ExclusionReason::Loop),
+            ("out.txt", ExclusionReason::Elsewhere(outside.join("secret.txt"))),
+            ("parent", ExclusionReason::Elsewhere(outside)),
+            ("self", ExclusionReason::Dangling("self".into())),
+            ("socket", ExclusionReason::Special),
         ];
         let mut told = left_out(&tree);
         told.sort_by_key(|(name, _)| *name);
@@ -306,8 +308,11 @@ mod tests {
         symlink("drafts/a.html", site.join("a.html")).expect("a link");
         let tree = Tree::read(&site);
         assert_eq!(names(&tree), ["_headers", "private/b.html", "site.toml", "tags/.net/index.html"]);
-        let hidden: Vec<_> =
-            left_out(&tree).into_iter().filter(|(_, why)| **why == Why::Hidden).map(|(name, _)| name).collect();
+        let hidden: Vec<_> = left_out(&tree)
+            .into_iter()
+            .filter(|(_, why)| **why == ExclusionReason::Hidden)
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(hidden, [".npmrc", "drafts"]);
         assert_eq!(tree.left_out.len(), 3, "a link to a draft would publish it");
     }

@@ -4,15 +4,15 @@ use std::fmt;
 
 use crate::{
     clock::moment,
-    documents::{Outcome, Verdict},
+    documents::{Verdict, VerdictOutcome},
 };
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = match &self.verdict {
-            Outcome::Refused => "refused",
-            Outcome::Good => "found good",
-            Outcome::Other(word) => word,
+            VerdictOutcome::Refused => "refused",
+            VerdictOutcome::Good => "found good",
+            VerdictOutcome::Other(word) => word,
         };
         write!(f, "{outcome} by {} at {}", self.by, moment(self.at))?;
         if !self.reasons.is_empty() {

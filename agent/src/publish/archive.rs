@@ -10,7 +10,7 @@ use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 use zip::{DateTime, ZipArchive, ZipWriter};
 
 use super::{
-    entry::{Entry, Lies},
+    entry::{EntryStorage, PackageEntry},
     single_entry::{STORED, options},
 };
 
@@ -19,7 +19,7 @@ use super::{
 ///
 /// # Errors
 /// What the file system says; a date that no zip can hold ([`io::ErrorKind::InvalidInput`]).
-pub(super) fn write(entries: &[Entry], file: &fs::File, date: Option<OffsetDateTime>) -> io::Result<()> {
+pub(super) fn write(entries: &[PackageEntry], file: &fs::File, date: Option<OffsetDateTime>) -> io::Result<()> {
     let mut zip = ZipWriter::new(BufWriter::with_capacity(1 << 20, file));
     for entry in entries {
         add(&mut zip, entry).map_err(|error| io::Error::other(format!("{}: {error}", entry.name)))?;
@@ -54,14 +54,14 @@ fn set_dates(file: &fs::File, at: DateTime) -> io::Result<()> {
     places.iter().try_for_each(|place| file.write_all_at(&[low, high, lower, higher], *place))
 }
 
-fn add(zip: &mut ZipWriter<BufWriter<&fs::File>>, entry: &Entry) -> io::Result<()> {
+fn add(zip: &mut ZipWriter<BufWriter<&fs::File>>, entry: &PackageEntry) -> io::Result<()> {
     match &entry.lies {
-        Lies::File(path) => {
+        EntryStorage::File(path) => {
             let mut file = fs::File::open(path)?;
             zip.start_file(&entry.name, options(STORED, entry.length)).map_err(io::Error::other)?;
             io::copy(&mut file, zip)?;
         }
-        Lies::Zipped(path) => {
+        EntryStorage::Zipped(path) => {
             let mut kept = ZipArchive::new(BufReader::new(fs::File::open(path)?)).map_err(io::Error::other)?;
             let mut kept = kept.by_index(0).map_err(io::Error::other)?;
             if kept.compression() == STORED {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::catalogue::{Dated, Said, bare};
+use super::catalogue::{Dated, HostReports, bare};
 use crate::{
     aws::publisher_bucket::{Object, PublisherBucket},
     documents::{HostDocument, Label, Layout, Verdict, Version, layout::BESIDE},
@@ -43,7 +43,7 @@ pub enum Awaited {
 
 /// What is waited for.
 #[derive(Clone, Debug)]
-struct Wanted {
+struct AwaitedRelease {
     label: Label,
     pointer: Object,
 }
@@ -80,12 +80,12 @@ async fn look(depot: &PublisherBucket, layout: &Layout, label: &Label, etag: &st
         }
     };
     let objects = depot.list(BESIDE).await?;
-    let said = Said::read(depot, layout, &objects).await?;
-    let heard = Wanted { label: label.clone(), pointer }.heard(&said.verdicts, &said.hosts);
+    let said = HostReports::read(depot, layout, &objects).await?;
+    let heard = AwaitedRelease { label: label.clone(), pointer }.heard(&said.verdicts, &said.hosts);
     Ok(heard.unwrap_or(Awaited::Unheard { unread: said.unread }))
 }
 
-impl Wanted {
+impl AwaitedRelease {
     /// What was heard of it. A word that is older than the pointer is of an earlier time, when the same version was
     /// served before; a refusal holds for ever, but one for the signature only for that one.
     fn heard(&self, verdicts: &[Dated<Verdict>], hosts: &[Dated<HostDocument>]) -> Option<Awaited> {
@@ -126,18 +126,18 @@ mod tests {
     use time::{Duration, OffsetDateTime, macros::datetime};
 
     use super::*;
-    use crate::documents::{Document as _, HostRole, Outcome, Release, Signed};
+    use crate::documents::{Document as _, HostRole, Release, Signed, VerdictOutcome};
 
     const MOVED: OffsetDateTime = datetime!(2026-11-21 12:00:00 UTC);
 
-    fn wanted() -> Wanted {
+    fn wanted() -> AwaitedRelease {
         let pointer = Object { etag: "\"e\"".into(), length: 1, modified: MOVED, metadata: Default::default() };
         let version = Version::new(MOVED, "0123456789ab");
         let label = Label { version, sha256: "0".into(), published: MOVED, signature: Some("a signature".into()) };
-        Wanted { label, pointer }
+        AwaitedRelease { label, pointer }
     }
 
-    fn verdict(outcome: Outcome, written: OffsetDateTime) -> Dated<Verdict> {
+    fn verdict(outcome: VerdictOutcome, written: OffsetDateTime) -> Dated<Verdict> {
         let named = Some(wanted().label.version.to_string());
         let judged = Release { named, ..Release::plain("k", "e", 1, written) };
         Dated { document: Verdict::on(&judged, outcome, "i-1", written, &["why".to_owned()]), written }
@@ -166,12 +166,12 @@ mod tests {
         let served = |by: &str| Some(Awaited::Served { by: by.into() });
         let refused = Some(Awaited::Refused { by: "i-1".into(), reasons: vec!["why".into()] });
         let dated = |document: Verdict| Dated { document, written: after };
-        let good = verdict(Outcome::Good, after).document;
+        let good = verdict(VerdictOutcome::Good, after).document;
         let another = Some(Version::new(before, "0123456789ab").to_string());
         let foreign = dated(Verdict { version: another, ..good.clone() });
         let by_etag = dated(Verdict { version: None, ..good.clone() });
         let signed: Signed = serde_json::from_str(r#"{"signature":"none","keys":"x"}"#).expect("read");
-        let unsigned = dated(verdict(Outcome::Refused, after).document.on_signature(signed));
+        let unsigned = dated(verdict(VerdictOutcome::Refused, after).document.on_signature(signed));
         let by_spare = dated(Verdict { by: "i-2".into(), ..good });
         let table = [
             (vec![], vec![], None),
@@ -180,17 +180,17 @@ mod tests {
             (vec![], vec![host("standby", after)], None),
             // It keeps no names: whoever leads them to it does.
             (vec![], vec![host("serving", after)], served("i-2")),
-            (vec![verdict(Outcome::Good, after)], vec![], served("i-1")),
-            (vec![verdict(Outcome::Good, before)], vec![], None),
+            (vec![verdict(VerdictOutcome::Good, after)], vec![], served("i-1")),
+            (vec![verdict(VerdictOutcome::Good, before)], vec![], None),
             (vec![by_etag], vec![], served("i-1")),
             (vec![foreign], vec![], None),
             // A spare has found it good, and the owner does not serve it yet.
             (vec![by_spare.clone()], vec![host("standby", after)], None),
             (vec![by_spare.clone()], vec![host("owner", before)], served("i-2")),
-            (vec![verdict(Outcome::Good, after)], vec![host("owner", before)], None),
+            (vec![verdict(VerdictOutcome::Good, after)], vec![host("owner", before)], None),
             // It was refused when it was not signed.
             (vec![unsigned], vec![host("owner", after)], served("i-2")),
-            (vec![verdict(Outcome::Refused, before)], vec![host("owner", after)], refused),
+            (vec![verdict(VerdictOutcome::Refused, before)], vec![host("owner", after)], refused),
         ];
         for (verdicts, hosts, expected) in table {
             assert_eq!(wanted().heard(&verdicts, &hosts), expected, "{verdicts:?} {hosts:?}");

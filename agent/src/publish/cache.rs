@@ -31,7 +31,7 @@ pub(super) struct Cache {
 
 /// What the cache has of one content in one coding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum CachedCoding {
     /// The path of a zip whose only entry it is, and how many bytes that entry takes.
     Zip(PathBuf, u64),
     /// It is known not to be worth it.
@@ -57,16 +57,16 @@ impl Cache {
     }
 
     /// What is kept under that key. What is damaged is as if it were not there.
-    pub(super) fn find(&self, key: &str) -> Option<Kept> {
+    pub(super) fn find(&self, key: &str) -> Option<CachedCoding> {
         let path = self.path(key);
         let file = fs::File::open(&path).ok()?;
         // So that what is used stays; where that is not allowed, it is made again some day.
         let _ = file.set_modified(clock::now().into());
         if file.metadata().ok()?.len() == 0 {
-            return Some(Kept::NotWorthIt);
+            return Some(CachedCoding::NotWorthIt);
         }
         match whole(file) {
-            Some(length) => Some(Kept::Zip(path, length)),
+            Some(length) => Some(CachedCoding::Zip(path, length)),
             None => {
                 let _ = fs::remove_file(&path);
                 None
@@ -75,7 +75,11 @@ impl Cache {
     }
 
     /// Keeps what `write` writes, which is a zip with one entry, or nothing where it was not worth it.
-    pub(super) fn keep(&self, key: &str, write: impl FnOnce(&fs::File) -> io::Result<Option<u64>>) -> io::Result<Kept> {
+    pub(super) fn keep(
+        &self,
+        key: &str,
+        write: impl FnOnce(&fs::File) -> io::Result<Option<u64>>,
+    ) -> io::Result<CachedCoding> {
         let path = self.path(key);
         let beside = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(beside)?;
@@ -85,7 +89,7 @@ impl Cache {
             new.as_file().set_len(0)?;
         }
         new.persist(&path).map_err(|error| error.error)?;
-        Ok(length.map_or(Kept::NotWorthIt, |length| Kept::Zip(path, length)))
+        Ok(length.map_or(CachedCoding::NotWorthIt, |length| CachedCoding::Zip(path, length)))
     }
 
     /// Removes what was not used for longest, until the cache is within its bounds.
@@ -156,7 +160,7 @@ mod tests {
         let kept = cache.keep("abc.br", zipped(b"content")).expect("kept");
         assert_eq!(cache.find("abc.br"), Some(kept));
         cache.keep("def.br", |_| Ok(None)).expect("kept");
-        assert_eq!(cache.find("def.br"), Some(Kept::NotWorthIt));
+        assert_eq!(cache.find("def.br"), Some(CachedCoding::NotWorthIt));
     }
 
     #[test]
@@ -176,7 +180,9 @@ mod tests {
     fn what_is_damaged_is_not_there() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache = Cache::open(Some(folder.path().into())).expect("a cache");
-        let Kept::Zip(path, _) = cache.keep("abc.br", zipped(b"content")).expect("kept") else { panic!("a zip") };
+        let CachedCoding::Zip(path, _) = cache.keep("abc.br", zipped(b"content")).expect("kept") else {
+            panic!("a zip")
+        };
         let mut bytes = fs::read(&path).expect("readable");
         let at = bytes.windows(7).position(|part| part == b"content").expect("the content");
         bytes[at] ^= 1;
@@ -190,7 +196,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache = Cache::open(Some(folder.path().into())).expect("a cache");
         for (age, key) in [(300, "aa"), (200, "bb"), (100, "cc")] {
-            let Kept::Zip(path, _) = cache.keep(key, zipped(&[7; 1000])).expect("kept") else { panic!("a zip") };
+            let CachedCoding::Zip(path, _) = cache.keep(key, zipped(&[7; 1000])).expect("kept") else {
+                panic!("a zip")
+            };
             let file = fs::File::open(path).expect("readable");
             file.set_modified(SystemTime::now() - Duration::from_secs(age)).expect("changed");
         }

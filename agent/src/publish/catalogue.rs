@@ -28,7 +28,7 @@ pub(super) struct Dated<D> {
 
 /// What hosts have said beside the packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct HostReports {
     /// Verdicts on packages.
     pub(super) verdicts: Vec<Dated<Verdict>>,
     /// What hosts serve, as of today.
@@ -39,7 +39,7 @@ pub(super) struct Said {
 
 /// One package that is published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Published {
+pub struct PublishedPackage {
     /// Key of its own object, or of the pointer where it has none.
     pub key: String,
     /// Its version; none when it was published by other means.
@@ -66,7 +66,7 @@ pub struct Published {
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     /// The packages, the newest first.
-    pub packages: Vec<Published>,
+    pub packages: Vec<PublishedPackage>,
     /// Further objects that say that they are the latest.
     pub rivals: Vec<String>,
     /// What hosts have said that could not be read, and why, for a person.
@@ -81,7 +81,7 @@ impl Catalogue {
     pub async fn read(depot: &PublisherBucket) -> Result<Catalogue, Fault> {
         let layout = Layout::new(&depot.place().prefix);
         let objects = depot.list("").await?;
-        let said = Said::read(depot, &layout, &objects).await?;
+        let said = HostReports::read(depot, &layout, &objects).await?;
         let pointed = match newest(&objects, depot.place()) {
             Some(latest) => depot.look(&latest.key).await?.map(|object| (latest.clone(), object)),
             None => None,
@@ -90,9 +90,9 @@ impl Catalogue {
         Ok(Catalogue::of(&layout, &packages, pointed.as_ref(), said))
     }
 
-    fn of(layout: &Layout, objects: &[Release], pointed: Option<&(Release, Object)>, said: Said) -> Catalogue {
+    fn of(layout: &Layout, objects: &[Release], pointed: Option<&(Release, Object)>, said: HostReports) -> Catalogue {
         let live = pointed.and_then(|(_, object)| Label::of(&object.metadata)).map(|label| label.version);
-        let mut packages: BTreeMap<&str, Published> = BTreeMap::new();
+        let mut packages: BTreeMap<&str, PublishedPackage> = BTreeMap::new();
         for object in objects.iter().filter(|object| object.key.ends_with(".zip") || is_latest(&object.key)) {
             let is_pointer = pointed.is_some_and(|(pointer, _)| pointer.key == object.key);
             // The pointer is a copy of a version, which has its own line.
@@ -112,7 +112,7 @@ impl Catalogue {
             let found = verdicts.filter(|verdict| matches(verdict.published_version(), Some(&verdict.etag)));
             let hosts = said.hosts.iter().map(|host| &host.document);
             let serving = hosts.filter(|host| matches(host.published_version(), host.etag.as_deref()));
-            let published = Published {
+            let published = PublishedPackage {
                 key: object.key.clone(),
                 etag: object.etag.clone(),
                 at: version.as_ref().map_or(object.modified, Version::at),
@@ -155,7 +155,7 @@ impl Catalogue {
     }
 
     /// The version that hosts are to serve.
-    pub fn live(&self) -> Option<&Published> {
+    pub fn live(&self) -> Option<&PublishedPackage> {
         self.packages.iter().find(|package| package.latest)
     }
 
@@ -168,8 +168,8 @@ impl Catalogue {
 
     /// What may be removed when the newest `keep` versions stay: never the live one, the one to go back to, or the last
     /// one that was good. Hosts have what they serve on their own disks.
-    pub fn prunable(&self, keep: usize) -> Vec<&Published> {
-        let good = |package: &&Published| package.verdict.as_ref().is_some_and(|v| v.is_good());
+    pub fn prunable(&self, keep: usize) -> Vec<&PublishedPackage> {
+        let good = |package: &&PublishedPackage| package.verdict.as_ref().is_some_and(|v| v.is_good());
         let last_good = self.packages.iter().find(good).map(|package| &package.key);
         let before = self.before_live();
         let versions = self.packages.iter().filter(|package| package.version.is_some());
@@ -182,20 +182,24 @@ impl Catalogue {
     }
 }
 
-impl Published {
+impl PublishedPackage {
     /// Whether a host refused it.
     pub fn is_refused(&self) -> bool {
         self.verdict.as_ref().is_some_and(Verdict::refuses)
     }
 }
 
-impl Said {
+impl HostReports {
     /// Reads what hosts have said, of which `objects` are a listing.
     ///
     /// # Errors
     /// What S3 refuses.
-    pub(super) async fn read(depot: &PublisherBucket, layout: &Layout, objects: &[Release]) -> Result<Said, Fault> {
-        let mut said = Said::default();
+    pub(super) async fn read(
+        depot: &PublisherBucket,
+        layout: &Layout,
+        objects: &[Release],
+    ) -> Result<HostReports, Fault> {
+        let mut said = HostReports::default();
         let verdicts = objects.iter().filter(|object| layout.is_verdict(&object.key));
         said.verdicts = said.beside(depot, verdicts).await?;
         let hosts = objects.iter().filter(|object| layout.is_host(&object.key));
@@ -258,7 +262,7 @@ mod tests {
     use time::Duration;
 
     use super::*;
-    use crate::documents::Outcome;
+    use crate::documents::VerdictOutcome;
 
     const BEGIN: OffsetDateTime = time::macros::datetime!(2026-11-21 12:00:00 UTC);
 
@@ -271,18 +275,18 @@ mod tests {
         Release::plain(key, &format!("\"{key}\""), 1, modified)
     }
 
-    fn verdict(number: i64, outcome: Outcome) -> Verdict {
+    fn verdict(number: i64, outcome: VerdictOutcome) -> Verdict {
         let judged = Release { named: Some(version(number).to_string()), ..release("x", number) };
         Verdict::on(&judged, outcome, "i-1", BEGIN, &["why".to_owned()])
     }
 
-    fn said(verdicts: &[Verdict]) -> Said {
+    fn said(verdicts: &[Verdict]) -> HostReports {
         let verdicts = verdicts.iter().map(|verdict| Dated { document: verdict.clone(), written: BEGIN }).collect();
-        Said { verdicts, ..Said::default() }
+        HostReports { verdicts, ..HostReports::default() }
     }
 
     /// Five versions, of which `live` is the live one.
-    fn catalogue(live: i64, said: Said) -> Catalogue {
+    fn catalogue(live: i64, said: HostReports) -> Catalogue {
         let layout = Layout::new("www/");
         let mut objects: Vec<_> = (0..5).map(|number| release(&layout.version(&version(number)), number)).collect();
         let pointer = release(&layout.pointer(), 9);
@@ -294,7 +298,7 @@ mod tests {
 
     #[test]
     fn versions_come_newest_first_and_the_live_one_is_known() {
-        let all = catalogue(3, Said::default());
+        let all = catalogue(3, HostReports::default());
         assert_eq!(all.versions().cloned().collect::<Vec<_>>(), [4, 3, 2, 1, 0].map(version));
         assert_eq!(all.live().and_then(|live| live.version.clone()), Some(version(3)));
         assert!(all.rivals.is_empty() && all.packages.len() == 5);
@@ -302,10 +306,10 @@ mod tests {
 
     #[test]
     fn one_goes_back_to_the_newest_before_that_was_not_refused() {
-        assert_eq!(catalogue(3, Said::default()).before_live(), Some(&version(2)));
-        assert_eq!(catalogue(3, said(&[verdict(2, Outcome::Refused)])).before_live(), Some(&version(1)));
-        assert_eq!(catalogue(0, Said::default()).before_live(), None);
-        let both = said(&[verdict(2, Outcome::Refused), verdict(2, Outcome::Good)]);
+        assert_eq!(catalogue(3, HostReports::default()).before_live(), Some(&version(2)));
+        assert_eq!(catalogue(3, said(&[verdict(2, VerdictOutcome::Refused)])).before_live(), Some(&version(1)));
+        assert_eq!(catalogue(0, HostReports::default()).before_live(), None);
+        let both = said(&[verdict(2, VerdictOutcome::Refused), verdict(2, VerdictOutcome::Good)]);
         assert_eq!(catalogue(3, both).refusal(&version(2), None), Some(vec!["why".to_owned()]));
     }
 
@@ -313,7 +317,7 @@ mod tests {
     fn refusal_for_a_signature_holds_for_no_other() {
         let signed = serde_json::json!({ "signature": "none", "keys": "x" });
         let unsigned =
-            Verdict { signed: serde_json::from_value(signed).expect("read"), ..verdict(2, Outcome::Refused) };
+            Verdict { signed: serde_json::from_value(signed).expect("read"), ..verdict(2, VerdictOutcome::Refused) };
         let all = catalogue(3, said(&[unsigned]));
         assert!(all.refusal(&version(2), None).is_some() && all.refusal(&version(2), Some("a signature")).is_none());
     }
@@ -323,7 +327,7 @@ mod tests {
         let foreign = |etag: &str| Verdict {
             version: Some("release 7".into()),
             etag: etag.into(),
-            ..verdict(0, Outcome::Refused)
+            ..verdict(0, VerdictOutcome::Refused)
         };
         let own = format!("\"{}\"", Layout::new("www/").version(&version(2)));
         for (etag, refused) in [(own.as_str(), 2), ("www/site-latest.zip", 3)] {
@@ -337,10 +341,10 @@ mod tests {
     fn live_previous_and_last_good_are_never_pruned() {
         let pruned =
             |all: &Catalogue, keep| all.prunable(keep).iter().filter_map(|p| p.version.clone()).collect::<Vec<_>>();
-        let all = catalogue(4, said(&[verdict(1, Outcome::Good), verdict(3, Outcome::Refused)]));
+        let all = catalogue(4, said(&[verdict(1, VerdictOutcome::Good), verdict(3, VerdictOutcome::Refused)]));
         assert_eq!(pruned(&all, 1), [3, 0].map(version), "2 is gone back to, 1 was good");
         assert_eq!(pruned(&all, 5), []);
-        assert_eq!(pruned(&catalogue(0, Said::default()), 0), [4, 3, 2, 1].map(version));
+        assert_eq!(pruned(&catalogue(0, HostReports::default()), 0), [4, 3, 2, 1].map(version));
     }
 
     #[test]
@@ -353,7 +357,7 @@ mod tests {
             written: BEGIN + Duration::minutes(minute),
         };
         let hosts = of_today(vec![host("i-1", 1), host("i-2", 3), host("i-3", 2)]);
-        let all = catalogue(4, Said { hosts, ..Said::default() });
+        let all = catalogue(4, HostReports { hosts, ..HostReports::default() });
         let served = &all.packages.last().expect("a package").served_by;
         let owners: Vec<_> = served.iter().filter(|host| host.is_owner()).map(|host| host.instance.as_str()).collect();
         assert_eq!((owners, served.len()), (vec!["i-2"], 3));
@@ -369,7 +373,7 @@ mod tests {
         let named = |version: Option<&str>| Verdict {
             version: version.map(str::to_owned),
             etag: "www/a-latest.zip".into(),
-            ..verdict(0, Outcome::Good)
+            ..verdict(0, VerdictOutcome::Good)
         };
         let of =
             |verdict| Catalogue::of(&layout, &objects, Some(&(objects[0].clone(), object.clone())), said(&[verdict]));

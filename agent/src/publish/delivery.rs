@@ -7,7 +7,7 @@ use std::{
 
 use time::OffsetDateTime;
 
-use super::{Parcel, catalogue::Catalogue, pointer::may_move, progress::Progress, signature::Signer};
+use super::{BuiltPackage, catalogue::Catalogue, pointer::may_move, progress::ByteProgress, signature::Signer};
 use crate::{
     aws::{
         publisher_bucket::{Moved, Object, PublisherBucket},
@@ -81,7 +81,7 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// What S3 refuses; a key that does not sign.
-    pub async fn publish(&self, parcel: &Parcel, signer: Option<&Signer>) -> Result<Delivered, Fault> {
+    pub async fn publish(&self, parcel: &BuiltPackage, signer: Option<&Signer>) -> Result<Delivered, Fault> {
         if let Some((label, etag)) = self.unchanged(parcel, signer) {
             return Ok(Delivered::Unchanged { label, etag });
         }
@@ -123,7 +123,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// What the pointer leads to, if it is this package, with a signature where one is wanted.
-    fn unchanged(&self, parcel: &Parcel, signer: Option<&Signer>) -> Option<(Label, String)> {
+    fn unchanged(&self, parcel: &BuiltPackage, signer: Option<&Signer>) -> Option<(Label, String)> {
         let seen = self.seen.as_ref()?;
         let label = Label::of(&seen.metadata)?;
         let signed = signer.is_none_or(|signer| label.signature.as_deref().is_some_and(|text| signer.has_signed(text)));
@@ -131,7 +131,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// The version of this package: the one that it has, be it whole or half sent, or a new one.
-    async fn version(&self, parcel: &Parcel, catalogue: &Catalogue) -> Result<Version, Fault> {
+    async fn version(&self, parcel: &BuiltPackage, catalogue: &Catalogue) -> Result<Version, Fault> {
         let fits = |version: &Version| version.is_of(&parcel.sha256);
         if let Some(known) = catalogue.versions().find(|version| fits(version)) {
             return Ok(known.clone());
@@ -142,7 +142,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// Writes the version's own object, if it is not there; its ETag, and how many bytes were sent.
-    async fn version_object(&self, parcel: &Parcel, label: &Label) -> Result<(String, u64), Fault> {
+    async fn version_object(&self, parcel: &BuiltPackage, label: &Label) -> Result<(String, u64), Fault> {
         let key = self.keys.version(&label.version);
         if let Some(signature) = &label.signature {
             self.write_signature(&key, signature).await?;
@@ -152,7 +152,7 @@ impl<'a> Delivery<'a> {
             return Ok((same(there, parcel, &key)?.etag, 0));
         }
         let content = UploadSource { path: &parcel.path, length: parcel.length, sha256: bytes_of(&parcel.sha256)? };
-        let (progress, sent) = (Progress::new("uploading", parcel.length), AtomicU64::new(0));
+        let (progress, sent) = (ByteProgress::new("uploading", parcel.length), AtomicU64::new(0));
         let count = |bytes| {
             progress.add(bytes);
             sent.fetch_add(bytes, Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl<'a> Delivery<'a> {
 }
 
 /// The object under a version's key, if it is this package.
-fn same(object: Object, parcel: &Parcel, key: &str) -> Result<Object, Fault> {
+fn same(object: Object, parcel: &BuiltPackage, key: &str) -> Result<Object, Fault> {
     let label = Label::of(&object.metadata);
     if label.is_some_and(|label| label.sha256 == parcel.sha256) && object.length == parcel.length {
         return Ok(object);

@@ -9,18 +9,18 @@ use super::folder::Folder;
 
 /// The files of one side by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Side(BTreeMap<String, Is>);
+pub struct Side(BTreeMap<String, FileFingerprint>);
 
 /// What tells a file from another of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Is {
+struct FileFingerprint {
     crc: u32,
     size: u64,
 }
 
 /// One file that is not the same on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct FileChange {
     /// Its name.
     pub name: String,
     /// Its length in bytes on the first side; none if it is not there.
@@ -41,7 +41,7 @@ impl Side {
             let entry = zip.by_index_raw(index).map_err(io::Error::other)?;
             if entry.is_file() {
                 let name = entry.name().map_err(io::Error::other)?.into_owned();
-                files.insert(name, Is { crc: entry.crc32(), size: entry.size() });
+                files.insert(name, FileFingerprint { crc: entry.crc32(), size: entry.size() });
             }
         }
         Ok(Side(files).without_codings())
@@ -63,7 +63,7 @@ impl Side {
                     read => crc.update(&piece[..read]),
                 }
             }
-            Ok((file.name, Is { crc: crc.finalize(), size: file.length }))
+            Ok((file.name, FileFingerprint { crc: crc.finalize(), size: file.length }))
         });
         Ok(Side(files.collect::<io::Result<_>>()?).without_codings())
     }
@@ -87,12 +87,12 @@ impl Side {
     }
 
     /// What is added, changed and removed on the way from this side to `after`, in the order of names.
-    pub fn changes(&self, after: &Side) -> Vec<Change> {
+    pub fn changes(&self, after: &Side) -> Vec<FileChange> {
         let names: std::collections::BTreeSet<_> = self.0.keys().chain(after.0.keys()).collect();
         let change = |name: &String| {
             let (old, new) = (self.0.get(name), after.0.get(name));
-            let size = |is: Option<&Is>| is.map(|is| is.size);
-            (old != new).then(|| Change { name: name.clone(), before: size(old), after: size(new) })
+            let size = |is: Option<&FileFingerprint>| is.map(|is| is.size);
+            (old != new).then(|| FileChange { name: name.clone(), before: size(old), after: size(new) })
         };
         names.into_iter().filter_map(change).collect()
     }
@@ -119,7 +119,7 @@ mod tests {
             zip(&[("a.html", "one"), ("a.html.br", "x"), ("b.html", "two"), ("c.html", "same"), ("d.br", "own")]);
         let after = zip(&[("a.html", "ONE"), ("c.html", "same"), ("e.html", "new!"), ("d.br", "own")]);
         let (before, after) = (Side::of_zip(before).expect("a side"), Side::of_zip(after).expect("a side"));
-        let change = |name: &str, before, after| Change { name: name.into(), before, after };
+        let change = |name: &str, before, after| FileChange { name: name.into(), before, after };
         let expected =
             [change("a.html", Some(3), Some(3)), change("b.html", Some(3), None), change("e.html", None, Some(4))];
         assert_eq!(before.changes(&after), expected);

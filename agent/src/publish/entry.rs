@@ -11,8 +11,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{
     Problem,
-    cache::{Cache, Kept},
-    folder::File,
+    cache::{Cache, CachedCoding},
+    folder::SiteFile,
     single_entry,
 };
 
@@ -31,7 +31,7 @@ const BROTLI_WINDOW: i32 = 22;
 
 /// One entry of the package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct PackageEntry {
     /// Name in the package.
     pub(super) name: String,
     /// Length of the file that was compressed, in bytes.
@@ -39,14 +39,14 @@ pub(super) struct Entry {
     /// Bytes it takes in the package.
     pub(super) packed: u64,
     /// Where its bytes are.
-    pub(super) lies: Lies,
+    pub(super) lies: EntryStorage,
     /// Whether it is another coding of a file rather than a file.
     pub(super) beside: bool,
 }
 
 /// Where the bytes of an entry are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Lies {
+pub(super) enum EntryStorage {
     /// In a file, as they are.
     File(PathBuf),
     /// In a zip whose only entry they are.
@@ -81,11 +81,11 @@ pub(super) struct Packer<'a> {
 
 impl Packer<'_> {
     /// The entries of one file, and whether nothing had to be compressed for them.
-    pub(super) fn pack(&self, file: &File) -> Result<(Vec<Entry>, bool), Problem> {
+    pub(super) fn pack(&self, file: &SiteFile) -> Result<(Vec<PackageEntry>, bool), Problem> {
         self.entries(file).map_err(|error| Problem::stops(&file.name, format!("cannot be packed: {error}")))
     }
 
-    fn entries(&self, file: &File) -> io::Result<(Vec<Entry>, bool)> {
+    fn entries(&self, file: &SiteFile) -> io::Result<(Vec<PackageEntry>, bool)> {
         if file.length == 0 || is_compressed(&file.name) {
             return Ok((vec![as_it_is(file)], true));
         }
@@ -97,12 +97,17 @@ impl Packer<'_> {
         let hash = hex::encode(aws_lc_rs::digest::digest(&SHA256, &content));
         let mut making = Making { cache: self.cache, hash: &hash, known: true };
         let deflated = self.deflated(&mut making, content.len() as u64, &mut || Ok(&content[..]))?;
-        let Kept::Zip(path, packed) = deflated else {
+        let CachedCoding::Zip(path, packed) = deflated else {
             return Ok((vec![as_it_is(file)], making.known));
         };
         let length = content.len() as u64;
-        let mut entries =
-            vec![Entry { name: file.name.clone(), length, packed, lies: Lies::Zipped(path), beside: false }];
+        let mut entries = vec![PackageEntry {
+            name: file.name.clone(),
+            length,
+            packed,
+            lies: EntryStorage::Zipped(path),
+            beside: false,
+        }];
         let known = self.beside(file, &content, packed, &mut making, &mut entries)?;
         Ok((entries, known))
     }
@@ -110,11 +115,11 @@ impl Packer<'_> {
     /// Adds the codings that lie beside a file.
     fn beside(
         &self,
-        file: &File,
+        file: &SiteFile,
         content: &[u8],
         deflated: u64,
         making: &mut Making<'_>,
-        entries: &mut Vec<Entry>,
+        entries: &mut Vec<PackageEntry>,
     ) -> io::Result<bool> {
         type Encode = Box<dyn Fn(&[u8]) -> io::Result<Vec<u8>>>;
         // Whether a coding is worth it depends on what deflate makes, too.
@@ -141,21 +146,29 @@ impl Packer<'_> {
                 }
                 single_entry::write(zip, |entry| entry.write_all(&coded), None).map(Some)
             })?;
-            if let Kept::Zip(path, packed) = coded {
-                entries.push(Entry { name, length: packed, packed, lies: Lies::Zipped(path), beside: true });
+            if let CachedCoding::Zip(path, packed) = coded {
+                entries.push(PackageEntry {
+                    name,
+                    length: packed,
+                    packed,
+                    lies: EntryStorage::Zipped(path),
+                    beside: true,
+                });
             }
         }
         Ok(making.known)
     }
 
     /// A file that is too long for memory: read once for its hash, and once more where it is not known.
-    fn streamed(&self, file: &File) -> io::Result<(Entry, bool)> {
+    fn streamed(&self, file: &SiteFile) -> io::Result<(PackageEntry, bool)> {
         let hash = hash_of(&file.path)?;
         let mut making = Making { cache: self.cache, hash: &hash, known: true };
         let kept = self.deflated(&mut making, file.length, &mut || fs::File::open(&file.path))?;
         let entry = match kept {
-            Kept::Zip(path, packed) => Entry { packed, lies: Lies::Zipped(path), ..as_it_is(file) },
-            Kept::NotWorthIt => as_it_is(file),
+            CachedCoding::Zip(path, packed) => {
+                PackageEntry { packed, lies: EntryStorage::Zipped(path), ..as_it_is(file) }
+            }
+            CachedCoding::NotWorthIt => as_it_is(file),
         };
         Ok((entry, making.known))
     }
@@ -166,7 +179,7 @@ impl Packer<'_> {
         making: &mut Making<'_>,
         length: u64,
         content: &mut dyn FnMut() -> io::Result<R>,
-    ) -> io::Result<Kept> {
+    ) -> io::Result<CachedCoding> {
         let level = self.effort.deflate;
         making.kept(&deflate_key(level), |zip| {
             let packed = single_entry::write(zip, |entry| io::copy(&mut content()?, entry).map(drop), Some(level))?;
@@ -189,7 +202,11 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn kept(&mut self, made_by: &str, make: impl FnOnce(&fs::File) -> io::Result<Option<u64>>) -> io::Result<Kept> {
+    fn kept(
+        &mut self,
+        made_by: &str,
+        make: impl FnOnce(&fs::File) -> io::Result<Option<u64>>,
+    ) -> io::Result<CachedCoding> {
         let key = format!("{}.{made_by}", self.hash);
         if let Some(kept) = self.cache.find(&key) {
             return Ok(kept);
@@ -210,9 +227,9 @@ pub(super) fn hash_of(path: &Path) -> io::Result<String> {
     }
 }
 
-fn as_it_is(file: &File) -> Entry {
-    let (name, lies) = (file.name.clone(), Lies::File(file.path.clone()));
-    Entry { name, length: file.length, packed: file.length, lies, beside: false }
+fn as_it_is(file: &SiteFile) -> PackageEntry {
+    let (name, lies) = (file.name.clone(), EntryStorage::File(file.path.clone()));
+    PackageEntry { name, length: file.length, packed: file.length, lies, beside: false }
 }
 
 /// Whether what visitors load of a content of that length is enough shorter once it is deflated.

@@ -9,7 +9,7 @@ use std::{
 use spothost_server::{PackageLimits, Site};
 
 use super::Problem;
-use crate::package::{Leaf, LeftOut, TOO_MANY, Tree, Why};
+use crate::package::{ExclusionReason, LeftOut, TOO_MANY, Tree, TreeFile};
 
 /// The longest file, in bytes, unless somebody says otherwise: a site that holds more is mostly a mistake.
 pub const LONGEST_FILE: u64 = 1 << 30;
@@ -18,7 +18,7 @@ const LONGEST_TARGET: usize = 8192;
 
 /// One file of the site.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct File {
+pub(super) struct SiteFile {
     /// Its name in the package: segments with `/` between them.
     pub(super) name: String,
     /// Where it lies.
@@ -30,7 +30,7 @@ pub(super) struct File {
 /// The files of a folder in the order of their names, and what is wrong with them.
 #[derive(Debug, Default)]
 pub(super) struct Folder {
-    pub(super) files: Vec<File>,
+    pub(super) files: Vec<SiteFile>,
     /// What is left out because it is hidden: its paths below the folder.
     pub(super) hidden: Vec<String>,
     pub(super) problems: Vec<Problem>,
@@ -70,10 +70,10 @@ impl Folder {
     fn leave_out(&mut self, left_out: &LeftOut) {
         let about = left_out.inside.display().to_string();
         match left_out.why {
-            Why::Hidden => self.hidden.push(about),
+            ExclusionReason::Hidden => self.hidden.push(about),
             // All that lies in it has an address already.
-            Why::Loop => self.problems.push(Problem::wrong(about, &left_out.why)),
-            Why::Elsewhere(_) | Why::Dangling(_) | Why::Special => {
+            ExclusionReason::Loop => self.problems.push(Problem::wrong(about, &left_out.why)),
+            ExclusionReason::Elsewhere(_) | ExclusionReason::Dangling(_) | ExclusionReason::Special => {
                 self.problems.push(Problem::stops(about, &left_out.why));
             }
         }
@@ -93,7 +93,7 @@ impl Folder {
     }
 }
 
-fn file(leaf: &Leaf, longest_file: u64) -> Result<File, Problem> {
+fn file(leaf: &TreeFile, longest_file: u64) -> Result<SiteFile, Problem> {
     let unnamed = || {
         let said = "has a name that is not UTF-8, which no URL leads to: rename it (convmv does so for a whole folder)";
         Problem::stops(leaf.inside.display().to_string(), said)
@@ -112,7 +112,7 @@ fn file(leaf: &Leaf, longest_file: u64) -> Result<File, Problem> {
         let said = format!("has {length} bytes; more than {longest_file} are not published (--max-file)");
         return Err(Problem::stops(name, said));
     }
-    Ok(File { name: name.to_owned(), path: leaf.path.clone(), length })
+    Ok(SiteFile { name: name.to_owned(), path: leaf.path.clone(), length })
 }
 
 /// Whether a browser can ask for a file of that name.

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use spothost_server::Site;
 use url::Url;
 
-use super::{Problem, folder::File};
+use super::{Problem, folder::SiteFile};
 
 /// What must be encoded of a file's name in the path of a URL (RFC 3986 §3.3), so that it stays one.
 const IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'\\');
@@ -32,12 +32,12 @@ struct Dead<'a> {
     link: String,
     /// The file of the page.
     page: &'a str,
-    why: Why,
+    why: DeadLinkReason,
 }
 
 /// Why a link leads nowhere.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Why {
+enum DeadLinkReason {
     /// Nothing is there.
     Missing,
     /// It would lead somewhere from the page's file, and the page's address is another: that one.
@@ -48,15 +48,15 @@ enum Why {
 
 /// What leads nowhere in the pages among `files`: a problem for each target, and one for all links that only the addresses of
 /// their pages break; `site` is the package made of them.
-pub(super) fn dead(site: &Site, files: &[File], domain: Option<&str>) -> Vec<Problem> {
+pub(super) fn dead(site: &Site, files: &[SiteFile], domain: Option<&str>) -> Vec<Problem> {
     let pages = files.par_iter().filter(|file| is_page(&file.name) && file.length <= LONGEST_PAGE);
     let found: Vec<_> = pages.flat_map_iter(|page| dead_of(site, page, domain)).collect();
-    let mut by_target: BTreeMap<(&Why, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut by_target: BTreeMap<(&DeadLinkReason, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut displaced = Vec::new();
     for dead in &found {
         match dead.why {
-            Why::Address(_) => displaced.push(dead),
-            Why::Missing | Why::Everywhere => {
+            DeadLinkReason::Address(_) => displaced.push(dead),
+            DeadLinkReason::Missing | DeadLinkReason::Everywhere => {
                 by_target.entry((&dead.why, &dead.link)).or_default().insert(dead.page);
             }
         }
@@ -65,7 +65,7 @@ pub(super) fn dead(site: &Site, files: &[File], domain: Option<&str>) -> Vec<Pro
     missing.chain(displacement(&displaced)).collect()
 }
 
-fn problem(why: &Why, target: &str, pages: &BTreeSet<&str>) -> Problem {
+fn problem(why: &DeadLinkReason, target: &str, pages: &BTreeSet<&str>) -> Problem {
     let first = pages.first().copied().unwrap_or_default();
     let others = match pages.len() {
         0 | 1 => String::new(),
@@ -73,10 +73,12 @@ fn problem(why: &Why, target: &str, pages: &BTreeSet<&str>) -> Problem {
         several => format!("; so do {} other pages", several - 1),
     };
     let said = match why {
-        Why::Everywhere => format!(
+        DeadLinkReason::Everywhere => format!(
             "links to {target}, which is not there wherever else this page is shown, such as at /{NOWHERE}: begin it with a slash{others}"
         ),
-        Why::Missing | Why::Address(_) => format!("links to {target}, which is not there{others}"),
+        DeadLinkReason::Missing | DeadLinkReason::Address(_) => {
+            format!("links to {target}, which is not there{others}")
+        }
     };
     Problem::doubtful(first, said)
 }
@@ -84,7 +86,7 @@ fn problem(why: &Why, target: &str, pages: &BTreeSet<&str>) -> Problem {
 /// The one problem of all links that would work from the files of their pages, and do not from their addresses.
 fn displacement(displaced: &[&Dead<'_>]) -> Option<Problem> {
     let first = displaced.first()?;
-    let Why::Address(address) = &first.why else { return None };
+    let DeadLinkReason::Address(address) = &first.why else { return None };
     let pages: BTreeSet<_> = displaced.iter().map(|dead| dead.page).collect();
     let (links, of) = (displaced.len(), pages.len());
     let [links_are, pages] =
@@ -98,7 +100,7 @@ fn displacement(displaced: &[&Dead<'_>]) -> Option<Problem> {
     Some(Problem::doubtful("site.toml", said))
 }
 
-fn dead_of<'a>(site: &Site, page: &'a File, domain: Option<&str>) -> Vec<Dead<'a>> {
+fn dead_of<'a>(site: &Site, page: &'a SiteFile, domain: Option<&str>) -> Vec<Dead<'a>> {
     // What no address leads to, nobody reads.
     let Some(address) = site.address(&page.name) else { return Vec::new() };
     // A page that cannot be read by now is no package, which others say.
@@ -117,9 +119,9 @@ fn dead_of<'a>(site: &Site, page: &'a File, domain: Option<&str>) -> Vec<Dead<'a
     let leads_nowhere_from =
         |base: &Option<Url>, link: &str| base.as_ref().is_some_and(|base| leads_nowhere(site, base, link, domain));
     let why = |link: &str| match leads_nowhere(site, &here, link, domain) {
-        true if there.is_some() && !leads_nowhere_from(&there, link) => Some(Why::Address(address.clone())),
-        true => Some(Why::Missing),
-        false => leads_nowhere_from(&everywhere, link).then_some(Why::Everywhere),
+        true if there.is_some() && !leads_nowhere_from(&there, link) => Some(DeadLinkReason::Address(address.clone())),
+        true => Some(DeadLinkReason::Missing),
+        false => leads_nowhere_from(&everywhere, link).then_some(DeadLinkReason::Everywhere),
     };
     let dead = links.iter().filter_map(|link| why(link).map(|why| Dead { link: link.clone(), page: &page.name, why }));
     dead.collect()
@@ -222,7 +224,7 @@ mod tests {
             fs::write(&path, content).expect("written");
             zip.start_file(*name, zip::write::SimpleFileOptions::default()).expect("started");
             zip.write_all(content.as_bytes()).expect("written");
-            File { name: (*name).to_owned(), path, length: content.len() as u64 }
+            SiteFile { name: (*name).to_owned(), path, length: content.len() as u64 }
         };
         let files: Vec<_> = contents.iter().map(write).collect();
         let zip = zip.finish().expect("a zip").into_inner();

@@ -12,7 +12,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Progress of one long work, counted in bytes.
-pub(super) struct Progress {
+pub(super) struct ByteProgress {
     doing: &'static str,
     bar: ProgressBar,
     total: u64,
@@ -21,9 +21,9 @@ pub(super) struct Progress {
     lines: Option<Mutex<Instant>>,
 }
 
-impl Progress {
+impl ByteProgress {
     /// Begins to show work on `total` bytes, on standard error.
-    pub(super) fn new(doing: &'static str, total: u64) -> Progress {
+    pub(super) fn new(doing: &'static str, total: u64) -> ByteProgress {
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal { ProgressBar::new(total) } else { ProgressBar::hidden() };
         let shape = "{msg:12} {wide_bar} {bytes:>10} of {total_bytes:<10} {eta:>4} left";
@@ -32,7 +32,7 @@ impl Progress {
         }
         bar.set_message(doing);
         let lines = (!terminal).then(|| Mutex::new(Instant::now()));
-        Progress { doing, bar, total, begun: Instant::now(), lines }
+        ByteProgress { doing, bar, total, begun: Instant::now(), lines }
     }
 
     /// So many bytes more are done.

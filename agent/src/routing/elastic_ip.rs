@@ -25,7 +25,7 @@ use crate::{
         store::{ClaimObject, Held},
     },
     fault::Fault,
-    place::Bucket,
+    place::S3Prefix,
     probe::Heard,
 };
 
@@ -43,7 +43,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// An Elastic IP that moves.
 pub struct MovingElasticIp {
     allocation: String,
-    place: Bucket,
+    place: S3Prefix,
     records: Option<(Instant, Result<Vec<Records>, Fault>)>,
     /// A change of the records.
     refused: LastRefusal,
@@ -74,7 +74,7 @@ enum What {
 
 impl MovingElasticIp {
     /// The one of that allocation id, whose claim lies at `place`.
-    pub fn new(allocation: String, place: Bucket) -> MovingElasticIp {
+    pub fn new(allocation: String, place: S3Prefix) -> MovingElasticIp {
         MovingElasticIp { allocation, place, records: None, refused: LastRefusal::pausing(AGAIN) }
     }
 

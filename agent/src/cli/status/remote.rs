@@ -19,7 +19,7 @@ use crate::{
     clock::{self, moment},
     documents::{Document as _, HostDocument, HostRole, Layout, Release, layout::HOSTS},
     fault::Fault,
-    place::Bucket,
+    place::S3Prefix,
     status::Status,
 };
 
@@ -88,7 +88,7 @@ pub(super) fn tell(host: Option<&str>, published: &Published, json: bool) -> Res
 
 /// What hosts have left beside the packages, the newest first: those that EC2 knows to run, and the newest of all others. The host that
 /// is asked for by its id is among them.
-async fn left(aws: &Aws, place: &Bucket, host: Option<&str>) -> Result<Vec<Left>, Stop> {
+async fn left(aws: &Aws, place: &S3Prefix, host: Option<&str>) -> Result<Vec<Left>, Stop> {
     let depot = PublisherBucket::new(aws, place.clone());
     let layout = Layout::new(&place.prefix);
     let listed = depot.list(HOSTS).await?;

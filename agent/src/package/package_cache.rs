@@ -23,16 +23,16 @@ const DIGITS: usize = 16;
 /// A package is written beside, synced, renamed, and only then noted: whenever the process or the machine dies, the
 /// note names a whole package.
 #[derive(Clone)]
-pub struct Shelf {
+pub struct PackageCache {
     folder: PathBuf,
     /// Where its packages are published: a host whose configuration now names another place does not serve them.
     source: String,
 }
 
-impl Shelf {
+impl PackageCache {
     /// The shelf in `folder`, which is made when it is needed, for packages that are published at `source`.
-    pub fn new(folder: PathBuf, source: String) -> Shelf {
-        Shelf { folder, source }
+    pub fn new(folder: PathBuf, source: String) -> PackageCache {
+        PackageCache { folder, source }
     }
 
     /// The last good package, if there is one and it can still be opened.
@@ -154,7 +154,7 @@ mod tests {
         Release::plain("www/site-latest.zip", etag, 1, OffsetDateTime::UNIX_EPOCH)
     }
 
-    fn incoming(shelf: &Shelf, text: &str) -> PathBuf {
+    fn incoming(shelf: &PackageCache, text: &str) -> PathBuf {
         let site = tempfile::tempdir().expect("a temporary folder");
         fs::write(site.path().join("index.html"), text).expect("written");
         let path = shelf.incoming().expect("a path");
@@ -165,7 +165,7 @@ mod tests {
     #[tokio::test]
     async fn last_good_package_comes_back_and_the_one_before_it_is_removed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let shelf = Shelf::new(folder.path().join("package"), "s3://b/p/".into());
+        let shelf = PackageCache::new(folder.path().join("package"), "s3://b/p/".into());
         assert!(shelf.last_good().await.is_none());
         for etag in ["\"1\"", "\"2\""] {
             let path = shelf.put(incoming(&shelf, etag), release(etag)).await.expect("put");
@@ -179,10 +179,10 @@ mod tests {
     #[tokio::test]
     async fn package_of_another_place_is_not_served() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let shelf = Shelf::new(folder.path().into(), "s3://b/p/".into());
+        let shelf = PackageCache::new(folder.path().into(), "s3://b/p/".into());
         shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
         for (source, served) in [("s3://b/q/", false), ("s3://b/p-staging/", false), ("s3://b/p", true)] {
-            let other = Shelf::new(folder.path().into(), source.into());
+            let other = PackageCache::new(folder.path().into(), source.into());
             assert_eq!(other.last_good().await.is_some(), served, "{source}");
         }
     }
@@ -191,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn package_that_an_earlier_version_kept_is_served_and_then_kept_under_its_lasting_name() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let shelf = Shelf::new(folder.path().into(), "s3://b/p/".into());
+        let shelf = PackageCache::new(folder.path().into(), "s3://b/p/".into());
         fs::rename(incoming(&shelf, "x"), folder.path().join("9ca1b3d5e7f90246.zip")).expect("named");
         let note = r#"{
   "source": "s3://b/p/",
@@ -217,7 +217,7 @@ mod tests {
     async fn package_is_found_under_the_name_that_another_build_gave_it_and_under_no_path() {
         let above = tempfile::tempdir().expect("a temporary folder");
         let folder = above.path().join("package");
-        let shelf = Shelf::new(folder.clone(), "s3://b/p/".into());
+        let shelf = PackageCache::new(folder.clone(), "s3://b/p/".into());
         let path = shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
         for (name, found) in [("0123456789abcdef.zip", true), ("../0123456789abcdef.zip", false), ("x.zip", false)] {
             fs::copy(&path, folder.join(name)).expect("copied");
@@ -229,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn shelf_that_was_damaged_is_empty_and_no_panic() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let shelf = Shelf::new(folder.path().into(), "s3://b/p/".into());
+        let shelf = PackageCache::new(folder.path().into(), "s3://b/p/".into());
         let path = shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
         let whole = fs::read(&path).expect("readable");
         for damaged in [&b""[..], &whole[..whole.len() / 2], b"<html>"] {

@@ -17,10 +17,10 @@ use time::OffsetDateTime;
 use super::{
     Problem, Signer, archive,
     cache::Cache,
-    entry::{Effort, Entry, Packer, hash_of},
-    folder::{File, Folder},
+    entry::{Effort, PackageEntry, Packer, hash_of},
+    folder::{Folder, SiteFile},
     links,
-    progress::Progress,
+    progress::ByteProgress,
     unpack::unpack,
 };
 use crate::{documents::Version, fault::Fault};
@@ -31,7 +31,7 @@ pub(super) const LONGEST_PACKAGE: u64 = 5 << 30;
 
 /// How a site is made into a package.
 #[derive(Clone, Debug)]
-pub struct Recipe {
+pub struct BuildOptions {
     /// The site: a folder, or a zip of one.
     pub site: PathBuf,
     /// How hard its files are compressed.
@@ -48,7 +48,7 @@ pub struct Recipe {
 
 /// A package that is ready to be published.
 #[derive(Debug)]
-pub struct Parcel {
+pub struct BuiltPackage {
     /// Where it lies.
     pub path: PathBuf,
     /// Its length in bytes.
@@ -56,12 +56,12 @@ pub struct Parcel {
     /// SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
     /// What it is made of.
-    pub made: Made,
+    pub made: BuildStats,
 }
 
 /// Figures of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Made {
+pub struct BuildStats {
     /// Files of the site.
     pub files: usize,
     /// Bytes of these files.
@@ -76,7 +76,7 @@ pub struct Made {
     pub time: Duration,
 }
 
-impl Parcel {
+impl BuiltPackage {
     /// The signature of this package, published at that time: the text of its `.minisig` file.
     ///
     /// # Errors
@@ -86,13 +86,13 @@ impl Parcel {
     }
 }
 
-impl Recipe {
+impl BuildOptions {
     /// Makes the package at `path` and looks for everything that is wrong with it. There is none when it could not be
     /// made; then at least one problem stops the publication.
     ///
     /// # Errors
     /// What has nothing to do with the site: the disk that the package is written to.
-    pub fn make(&self, path: &Path) -> io::Result<(Option<Parcel>, Vec<Problem>)> {
+    pub fn make(&self, path: &Path) -> io::Result<(Option<BuiltPackage>, Vec<Problem>)> {
         let unpacked = match unpack(&self.site)? {
             None => None,
             Some(Ok(unpacked)) => Some(unpacked),
@@ -118,21 +118,21 @@ impl Recipe {
             problems.push(Problem::stops("the package", said));
         }
         problems.sort();
-        let parcel = Parcel { path: path.to_owned(), length, sha256: hash_of(path)?, made };
+        let parcel = BuiltPackage { path: path.to_owned(), length, sha256: hash_of(path)?, made };
         Ok((Some(parcel), problems))
     }
 
     /// Compresses all files on all cores. What fails is added to the folder's problems.
-    fn pack(&self, folder: &mut Folder, cache: &Cache) -> (Vec<Entry>, Made) {
+    fn pack(&self, folder: &mut Folder, cache: &Cache) -> (Vec<PackageEntry>, BuildStats) {
         let bytes = folder.files.iter().map(|file| file.length).sum();
-        let progress = Progress::new("compressing", bytes);
+        let progress = ByteProgress::new("compressing", bytes);
         let names = folder.files.iter().map(|file| file.name.as_str()).collect();
         let packer = Packer { cache, effort: self.effort, names };
         let known = AtomicUsize::new(0);
         // The longest first, so that no core is left with one at the end.
         let mut order: Vec<_> = folder.files.iter().collect();
         order.sort_by_key(|file| std::cmp::Reverse(file.length));
-        let pack = |file: &&File| {
+        let pack = |file: &&SiteFile| {
             let packed = packer.pack(file);
             progress.add(file.length);
             packed.map(|(entries, was_known)| {
@@ -149,7 +149,7 @@ impl Recipe {
             }
         }
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let made = Made {
+        let made = BuildStats {
             files: folder.files.len(),
             bytes,
             beside: entries.iter().filter(|entry| entry.beside).count(),
@@ -162,7 +162,7 @@ impl Recipe {
     }
 
     /// What a host would say of the package, and where its pages lead to nothing.
-    fn judge(&self, path: &Path, files: &[File]) -> Vec<Problem> {
+    fn judge(&self, path: &Path, files: &[SiteFile]) -> Vec<Problem> {
         let opened = Site::open(path, &PackageLimits::default()).and_then(|site| site.verify().map(|()| site));
         let site = match opened {
             Ok(site) => Arc::new(site),
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use crate::publish::Weight;
 
-    fn recipe(folder: &Path, cache: &Path) -> Recipe {
-        Recipe {
+    fn recipe(folder: &Path, cache: &Path) -> BuildOptions {
+        BuildOptions {
             site: folder.to_owned(),
             effort: Effort::USUAL,
             longest_file: 1 << 20,
@@ -327,7 +327,7 @@ mod tests {
         let at = time::macros::datetime!(2026-11-21 12:00:04 UTC);
         let made = |date, cache: &str| {
             let to = folder.path().join("made.zip");
-            let recipe = Recipe { date, ..recipe(&site, &folder.path().join(cache)) };
+            let recipe = BuildOptions { date, ..recipe(&site, &folder.path().join(cache)) };
             recipe.make(&to).expect("made").0.expect("a package").sha256
         };
         let dated = made(Some(at), "one");
