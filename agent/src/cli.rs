@@ -89,26 +89,26 @@ struct Cli {
 /// help would never be shown.
 #[derive(Subcommand)]
 enum Command {
-    Run(run::Run),
-    Up(up::Up),
-    Init(init::Init),
-    Plan(plan::Plan),
-    Check(check::Check),
-    Doctor(doctor::Doctor),
-    Status(status::Show),
-    Hosts(hosts::Hosts),
-    Rollout(rollout::Rollout),
-    Budget(budget::Show),
-    Vault(vault::Vault),
-    Policy(policy::Print),
-    Publish(publish::Publish),
-    Releases(releases::Releases),
-    Rollback(rollback::Rollback),
-    Diff(diff::Diff),
-    Prune(prune::Prune),
-    Upgrade(upgrade::Upgrade),
+    Run(run::RunCommand),
+    Up(up::UpCommand),
+    Init(init::InitCommand),
+    Plan(plan::PlanCommand),
+    Check(check::CheckCommand),
+    Doctor(doctor::DoctorCommand),
+    Status(status::StatusCommand),
+    Hosts(hosts::HostsCommand),
+    Rollout(rollout::RolloutCommand),
+    Budget(budget::BudgetCommand),
+    Vault(vault::VaultCommand),
+    Policy(policy::PolicyCommand),
+    Publish(publish::PublishCommand),
+    Releases(releases::ReleasesCommand),
+    Rollback(rollback::RollbackCommand),
+    Diff(diff::DiffCommand),
+    Prune(prune::PruneCommand),
+    Upgrade(upgrade::UpgradeCommand),
     #[command(hide = true)]
-    Manual(manual::Manual),
+    Manual(manual::ManualCommand),
 }
 
 /// Parses the command line, carries it out, and says with which code the process ends.
@@ -184,7 +184,7 @@ impl Configured {
 
 /// Where a host keeps its files; systemd says it, and these flags say otherwise.
 #[derive(Args)]
-struct Kept {
+struct HostFolders {
     /// Folder for data kept across restarts: the last good package, a local CA.
     #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "/var/lib/spothost", global = true)]
     state_dir: PathBuf,
@@ -200,7 +200,7 @@ struct Runtime {
     runtime_dir: PathBuf,
 }
 
-impl Kept {
+impl HostFolders {
     fn folders(&self) -> Folders {
         let state = first(&self.state_dir);
         Folders { local_ca: state.join("local-ca"), state, runtime: first(&self.runtime.runtime_dir) }

@@ -164,7 +164,7 @@ struct File {
     zone: Option<Spanned<String>>,
     contact: Option<Spanned<String>>,
     #[serde(default)]
-    acme: authority::Written,
+    acme: authority::AcmeTable,
     #[serde(default)]
     listen: Listen,
     #[serde(default)]

@@ -42,7 +42,7 @@ mod resolver;
 mod rights;
 mod vault;
 
-pub use line::{Is, Line, Subject};
+pub use line::{Line, LineState, Subject};
 
 use resolver::Resolver;
 
@@ -51,7 +51,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// What the doctor is told beside the configuration.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct DoctorOptions {
     /// Where the configuration lies.
     pub path: PathBuf,
     /// The role of the hosts: its name or ARN.
@@ -65,7 +65,7 @@ pub struct Told {
 /// What is looked at, and by whom.
 struct Case<'a> {
     config: &'a Config,
-    told: &'a Told,
+    told: &'a DoctorOptions,
     /// The way to AWS, where there is one.
     aws: Option<Aws>,
     /// Who asks.
@@ -76,7 +76,7 @@ struct Case<'a> {
 }
 
 /// Looks at everything, and tells the lines in the order of their subjects.
-pub async fn examine(config: &Config, told: &Told) -> Vec<Line> {
+pub async fn examine(config: &Config, told: &DoctorOptions) -> Vec<Line> {
     let mut lines = vec![Line::ok(Subject::Configuration, format!("{} is understood", told.path.display()))];
     let resolver = match told.resolver {
         Some(server) => Ok(Resolver::at(server)),

@@ -63,7 +63,7 @@ impl Program {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Parameter<'a> {
+struct ParameterEntry<'a> {
     parameter_key: &'a str,
     parameter_value: String,
 }
@@ -110,7 +110,7 @@ impl Answers {
             ("DnsMode", "simple".to_owned()),
             ("Shell", "none".to_owned()),
         ];
-        let all = all.map(|(parameter_key, parameter_value)| Parameter { parameter_key, parameter_value });
+        let all = all.map(|(parameter_key, parameter_value)| ParameterEntry { parameter_key, parameter_value });
         // Text and nothing else: it cannot fail.
         serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"
     }

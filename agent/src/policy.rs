@@ -21,7 +21,7 @@ use rights::RIGHTS;
 
 /// For whom a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Who {
+pub enum Audience {
     /// The instance profile of the hosts.
     Host,
     /// Whoever publishes packages, such as a CI job.
@@ -54,7 +54,7 @@ impl FleetKind {
 
 /// Where the resources of a configuration are.
 #[derive(Clone, Debug, Default)]
-pub struct Place {
+pub struct ResourceLocation {
     /// Region of the secret and of the instances, or `*`.
     pub region: String,
     /// Number of the AWS account, or `*`.
@@ -67,7 +67,7 @@ pub struct Place {
     pub fleet: Option<FleetKind>,
 }
 
-impl Place {
+impl ResourceLocation {
     /// Partition of the region, the first part of every ARN.
     pub fn partition(&self) -> &'static str {
         Partition::of(&self.region).name
@@ -104,8 +104,8 @@ struct Statement {
 
 impl Policy {
     /// The rights that `who` needs for `config`, and no others.
-    pub fn new(config: &Config, place: &Place, who: Who) -> Policy {
-        let site = Site { config, place };
+    pub fn new(config: &Config, place: &ResourceLocation, who: Audience) -> Policy {
+        let site = ConfiguredSite { config, place };
         let used = RIGHTS.iter().filter(|right| right.who == who).filter_map(|right| right.of(&site));
         // The language of policies has had this version since 2012 (IAM User Guide, "IAM JSON policy elements: Version").
         Policy { version: "2012-10-17", statement: used.collect() }
@@ -119,10 +119,10 @@ impl Policy {
 
     /// What has to be known about its size before it can be used; nothing, where it fits. Hosts have a role, everybody else
     /// may be a user.
-    pub fn too_long(&self, who: Who) -> Option<String> {
+    pub fn too_long(&self, who: Audience) -> Option<String> {
         let size = self.size();
         let said = match (who, size) {
-            (Who::Host, 0..=OF_A_ROLE) | (_, 0..=OF_A_USER) => return None,
+            (Audience::Host, 0..=OF_A_ROLE) | (_, 0..=OF_A_USER) => return None,
             (_, 0..=MANAGED) => {
                 "more than the 2,048 that a user may have inline: make it a managed policy (aws iam create-policy, \
                  attach-user-policy); a role may have it inline"
@@ -171,18 +171,18 @@ fn in_force(condition: &Value) -> BTreeMap<String, Vec<String>> {
 }
 
 /// A row of the table: what is allowed, where the configuration uses it.
-struct Right {
-    who: Who,
+struct RightRow {
+    who: Audience,
     sid: &'static str,
     actions: &'static [&'static str],
     /// What it is allowed on; nothing where the configuration does not use it.
-    on: fn(&Site<'_>) -> Vec<String>,
+    on: fn(&ConfiguredSite<'_>) -> Vec<String>,
     /// Under which condition.
-    only: fn(&Site<'_>) -> Option<Value>,
+    only: fn(&ConfiguredSite<'_>) -> Option<Value>,
 }
 
-impl Right {
-    fn of(&self, site: &Site<'_>) -> Option<Statement> {
+impl RightRow {
+    fn of(&self, site: &ConfiguredSite<'_>) -> Option<Statement> {
         let resource = (self.on)(site);
         (!resource.is_empty()).then(|| Statement {
             sid: self.sid,
@@ -195,12 +195,12 @@ impl Right {
 }
 
 /// A configuration at its place.
-struct Site<'a> {
+struct ConfiguredSite<'a> {
     config: &'a Config,
-    place: &'a Place,
+    place: &'a ResourceLocation,
 }
 
-impl Site<'_> {
+impl ConfiguredSite<'_> {
     fn package(&self) -> Option<&S3Prefix> {
         match &self.config.package {
             PackagePlace::Bucket(bucket) => Some(bucket),
@@ -210,7 +210,7 @@ impl Site<'_> {
 
     /// An ARN of the account and region.
     fn arn(&self, service: &str, resource: &str) -> String {
-        let Place { region, account, .. } = self.place;
+        let ResourceLocation { region, account, .. } = self.place;
         format!("arn:{}:{service}:{region}:{account}:{resource}", self.place.partition())
     }
 
@@ -266,7 +266,7 @@ impl Site<'_> {
     fn arns_of(&self, secret: &VaultPlace) -> Vec<String> {
         match secret {
             VaultPlace::Secret(id) => {
-                let Place { region, account, .. } = self.place;
+                let ResourceLocation { region, account, .. } = self.place;
                 id.policy_resources(self.place.partition(), region, account)
             }
             VaultPlace::Disk(_) => Vec::new(),
@@ -450,10 +450,10 @@ mod tests {
         Config::load(&path).expect("valid")
     }
 
-    fn policy(text: &str, who: Who) -> Value {
+    fn policy(text: &str, who: Audience) -> Value {
         let config = config(text);
         let [region, account] = PLACE.map(str::to_owned);
-        let place = Place { region, account, ..Place::default() };
+        let place = ResourceLocation { region, account, ..ResourceLocation::default() };
         serde_json::to_value(Policy::new(&config, &place, who)).expect("JSON")
     }
 
@@ -486,14 +486,14 @@ mod tests {
             ),
         ];
         for (more, expected) in table {
-            assert_eq!(sids(&policy(&format!("{LEAST}{more}"), Who::Host)), expected, "{more}");
+            assert_eq!(sids(&policy(&format!("{LEAST}{more}"), Audience::Host)), expected, "{more}");
         }
     }
 
     #[test]
     fn nothing_is_allowed_on_everything_but_what_aws_cannot_narrow() {
         let config = format!("{LEAST}package = \"s3://sites/p/\"\nvault = \"v\"\nzone = \"Z1\"\n");
-        for who in [Who::Host, Who::Publisher, Who::Operator] {
+        for who in [Audience::Host, Audience::Publisher, Audience::Operator] {
             for statement in policy(&config, who)["Statement"].as_array().expect("statements") {
                 let only_lists = statement["Action"].as_array().expect("actions").iter().all(|action| {
                     let action = action.as_str().unwrap_or_default();
@@ -516,14 +516,15 @@ mod tests {
             config(&text)
         };
         let table = [
-            (0, Who::Host, None),
-            (0, Who::Publisher, None),
-            (0, Who::Operator, Some("managed policy")),
-            (60, Who::Host, None),
-            (95, Who::Host, Some("10,240 that a role may have")),
+            (0, Audience::Host, None),
+            (0, Audience::Publisher, None),
+            (0, Audience::Operator, Some("managed policy")),
+            (60, Audience::Host, None),
+            (95, Audience::Host, Some("10,240 that a role may have")),
         ];
         for (number, who, said) in table {
-            let place = Place { region: PLACE[0].into(), account: PLACE[1].into(), ..Place::default() };
+            let place =
+                ResourceLocation { region: PLACE[0].into(), account: PLACE[1].into(), ..ResourceLocation::default() };
             let policy = Policy::new(&aliases(number), &place, who);
             let told = policy.too_long(who);
             assert_eq!(told.is_some(), said.is_some(), "{number} {who:?}: {} {told:?}", policy.size());
@@ -537,7 +538,7 @@ mod tests {
             let text = format!(
                 "{LEAST}package = \"file:///srv/site\"\nvault = \"{vault}\"\n[acme]\ndirectory = \"internal\"\n"
             );
-            policy(&text, Who::Host)["Statement"][0]["Resource"].clone()
+            policy(&text, Audience::Host)["Statement"][0]["Resource"].clone()
         };
         let begin = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:";
         assert_eq!(resources("v"), json!([format!("{begin}v-??????"), format!("{begin}v")]));
@@ -556,7 +557,7 @@ mod tests {
             ("us-iso-east-1", "aws-iso"),
         ];
         for (region, partition) in table {
-            let place = Place { region: region.to_owned(), ..Place::default() };
+            let place = ResourceLocation { region: region.to_owned(), ..ResourceLocation::default() };
             assert_eq!(place.partition(), partition, "{region}");
         }
     }

@@ -196,7 +196,7 @@ fn is_of_a_site(status: StatusCode) -> bool {
 
 fn expecting(expected: Expected) -> Result<Arc<ClientConfig>, Fault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(Shown { expected, provider: provider.clone() });
+    let verifier = Arc::new(ShownCertificate { expected, provider: provider.clone() });
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Fault::retry("making a TLS client", error))?
@@ -219,12 +219,12 @@ enum Expected {
 
 /// Judges the certificate that is shown, whose key the handshake proves.
 #[derive(Debug)]
-struct Shown {
+struct ShownCertificate {
     expected: Expected,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Shown {
+impl ServerCertVerifier for ShownCertificate {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

@@ -15,7 +15,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, Obstacle};
+pub use change::{Obstacle, StoreChange};
 pub use machine::Machine;
 pub use report::Report;
 
@@ -49,8 +49,8 @@ pub fn distrust(machine: &Machine, anchors: &[Anchor]) -> Vec<Report> {
 }
 
 /// The change of a browser with several databases: each is changed, and the first obstacle is said.
-fn greatest(changes: impl Iterator<Item = Result<Change, Obstacle>>) -> Result<Change, Obstacle> {
+fn greatest(changes: impl Iterator<Item = Result<StoreChange, Obstacle>>) -> Result<StoreChange, Obstacle> {
     let all: Vec<_> = changes.collect();
-    let all: Result<Vec<Change>, Obstacle> = all.into_iter().collect();
-    all.map(|changes| changes.into_iter().max().unwrap_or(Change::WasOut))
+    let all: Result<Vec<StoreChange>, Obstacle> = all.into_iter().collect();
+    all.map(|changes| changes.into_iter().max().unwrap_or(StoreChange::WasOut))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use comfy_table::{Cell, Color};
 
-use super::{Configured, Kept, Log, Stop, runtime, table, vault::opened};
+use super::{Configured, HostFolders, Log, Stop, runtime, table, vault::opened};
 use crate::{
     certificate::{Budget, LimitLeft},
     clock::moment,
@@ -15,11 +15,11 @@ use crate::{
 ///
 /// It reads the vault, changes nothing and asks no CA.
 #[derive(Args)]
-pub(super) struct Show {
+pub(super) struct BudgetCommand {
     #[command(flatten)]
     configured: Configured,
     #[command(flatten)]
-    kept: Kept,
+    kept: HostFolders,
     #[command(flatten)]
     log: Log,
     /// Print JSON.
@@ -27,7 +27,7 @@ pub(super) struct Show {
     json: bool,
 }
 
-impl Show {
+impl BudgetCommand {
     /// 0 when nothing stands against what is planned, else 1.
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("warn");

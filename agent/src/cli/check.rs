@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Cell, Color};
 use tokio::sync::watch;
 
-use super::{Configured, Kept as KeptIn, Log, Stop, runtime, table};
+use super::{Configured, HostFolders as KeptIn, Log, Stop, runtime, table};
 use crate::{
     aws::Aws,
     boot::{self, Runner, Wiring},
@@ -24,7 +24,7 @@ const FIND_AWS: Duration = Duration::from_secs(10);
 
 /// Inspect this host without changing anything, and report what is wrong.
 #[derive(Args)]
-pub(super) struct Check {
+pub(super) struct CheckCommand {
     #[command(flatten)]
     configured: Configured,
     #[command(flatten)]
@@ -36,14 +36,14 @@ pub(super) struct Check {
 /// What one keeper found.
 struct Finding {
     part: Part,
-    is: Is,
+    is: CheckState,
     says: String,
     remedy: Option<String>,
 }
 
 /// How what was found compares with what should be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Is {
+enum CheckState {
     AsItShouldBe,
     Drifting,
     Waiting,
@@ -51,19 +51,19 @@ enum Is {
     Refused,
 }
 
-impl Check {
+impl CheckCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("warn");
         let config = self.configured.load()?;
         let findings = runtime()?.block_on(look(&config, &self.kept.folders()));
         show(&findings);
-        let fine = findings.iter().all(|finding| matches!(finding.is, Is::AsItShouldBe | Is::Aside));
+        let fine = findings.iter().all(|finding| matches!(finding.is, CheckState::AsItShouldBe | CheckState::Aside));
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
 
 async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
-    let mut looking = Looking { findings: Vec::new() };
+    let mut looking = CheckRunner { findings: Vec::new() };
     let board = Board::new(config.domain.as_str());
     let wiring = Wiring {
         config,
@@ -83,11 +83,11 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
 }
 
 /// Keepers that look once, one after the other.
-struct Looking {
+struct CheckRunner {
     findings: Vec<Finding>,
 }
 
-impl Runner for Looking {
+impl Runner for CheckRunner {
     async fn keep<K: Keeper>(&mut self, keeper: K) -> Yield<K::Held> {
         let (to, kept) = yields();
         if K::CHECKED
@@ -122,19 +122,19 @@ async fn found<K: Keeper>(mut keeper: K, findings: &mut Vec<Finding>) -> Option<
     let remembered = keeper.remembered().await;
     let finding = |is, says: String| Finding { part: K::PART, is, says, remedy: None };
     let (finding, held) = match observed(&mut keeper).await {
-        Ok(Judgement::Kept(held)) => (finding(Is::AsItShouldBe, K::holding(&held)), Some(held)),
+        Ok(Judgement::Kept(held)) => (finding(CheckState::AsItShouldBe, K::holding(&held)), Some(held)),
         Ok(Judgement::Drifted { drift, meanwhile }) => {
-            (finding(Is::Drifting, K::drifting(&drift)), meanwhile.or(remembered))
+            (finding(CheckState::Drifting, K::drifting(&drift)), meanwhile.or(remembered))
         }
-        Ok(Judgement::Waits(need)) => (finding(Is::Waiting, format!("waits for {need}")), remembered),
-        Ok(Judgement::StandsAside(held)) => (finding(Is::Aside, K::holding(&held)), Some(held)),
+        Ok(Judgement::Waits(need)) => (finding(CheckState::Waiting, format!("waits for {need}")), remembered),
+        Ok(Judgement::StandsAside(held)) => (finding(CheckState::Aside, K::holding(&held)), Some(held)),
         Ok(Judgement::KeptDespite { held, fault } | Judgement::Unseen { held, fault }) => {
             let said = format!("{}: {}", fault.doing, fault.said);
-            (Finding { remedy: fault.remedy, ..finding(Is::Refused, said) }, Some(held))
+            (Finding { remedy: fault.remedy, ..finding(CheckState::Refused, said) }, Some(held))
         }
         Ok(Judgement::Refused(fault)) | Err(fault) => {
             let said = format!("{}: {}", fault.doing, fault.said);
-            (Finding { remedy: fault.remedy, ..finding(Is::Refused, said) }, remembered)
+            (Finding { remedy: fault.remedy, ..finding(CheckState::Refused, said) }, remembered)
         }
     };
     findings.push(finding);
@@ -169,14 +169,14 @@ fn show(findings: &[Finding]) {
     }
 }
 
-impl Is {
+impl CheckState {
     fn painted(self) -> (&'static str, Color) {
         match self {
-            Is::AsItShouldBe => ("as it should be", Color::Green),
-            Is::Drifting => ("drifts", Color::Yellow),
-            Is::Waiting => ("waits", Color::Yellow),
-            Is::Aside => ("stands aside", Color::Yellow),
-            Is::Refused => ("refused", Color::Red),
+            CheckState::AsItShouldBe => ("as it should be", Color::Green),
+            CheckState::Drifting => ("drifts", Color::Yellow),
+            CheckState::Waiting => ("waits", Color::Yellow),
+            CheckState::Aside => ("stands aside", Color::Yellow),
+            CheckState::Refused => ("refused", Color::Red),
         }
     }
 }

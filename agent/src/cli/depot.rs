@@ -13,7 +13,7 @@ use crate::{
 
 /// Where packages are published.
 #[derive(Args)]
-pub(super) struct Published {
+pub(super) struct PublishedAt {
     /// Where packages are published, such as s3://bucket/folder/; by default the place in the configuration.
     #[arg(long, value_name = "PLACE", value_parser = place, conflicts_with = "config")]
     at: Option<PackagePlace>,
@@ -35,8 +35,8 @@ pub(super) struct Target {
 
 impl Target {
     /// The same place, as one looks at it.
-    pub(super) fn published(&self) -> Published {
-        Published { at: self.to.clone(), config: self.config.clone() }
+    pub(super) fn published(&self) -> PublishedAt {
+        PublishedAt { at: self.to.clone(), config: self.config.clone() }
     }
 }
 
@@ -44,7 +44,7 @@ fn place(text: &str) -> Result<PackagePlace, String> {
     PackagePlace::try_from(text.to_owned())
 }
 
-impl Published {
+impl PublishedAt {
     /// Where that is, and the name of the site if it is known.
     pub(super) fn place(&self) -> Result<(PackagePlace, Option<Name>), Stop> {
         if let Some(place) = &self.at {

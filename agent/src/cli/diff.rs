@@ -19,19 +19,19 @@ const FIRST_TAIL: u64 = 1 << 20;
 
 /// Show what differs between two releases, zips or folders.
 #[derive(Args)]
-pub(super) struct Diff {
+pub(super) struct DiffCommand {
     /// A version, `latest`, `previous`, a zip, or a folder.
     before: String,
     /// The other one, named in the same way.
     after: String,
     #[command(flatten)]
-    published: depot::Published,
+    published: depot::PublishedAt,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-impl Diff {
+impl DiffCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         let (before, after) = runtime()?.block_on(async {
             let before = self.side(&self.before).await?;

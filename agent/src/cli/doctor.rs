@@ -5,8 +5,8 @@ use std::{net::SocketAddr, process::ExitCode};
 use clap::Args;
 use comfy_table::{Cell, Color};
 
-use super::{BAD_CONFIGURATION, Configured, Kept, Log, NOT_AS_IT_SHOULD_BE, Stop, runtime, table};
-use crate::doctor::{self, Is, Line, Subject, Told};
+use super::{BAD_CONFIGURATION, Configured, HostFolders, Log, NOT_AS_IT_SHOULD_BE, Stop, runtime, table};
+use crate::doctor::{self, DoctorOptions, Line, LineState, Subject};
 
 /// Check the site and everything it depends on, and print the fix for each problem.
 ///
@@ -18,11 +18,11 @@ Exit codes:
   0   nothing is wrong
   1   something is wrong; the fix stands beside it
   64  the configuration cannot be used")]
-pub(super) struct Doctor {
+pub(super) struct DoctorCommand {
     #[command(flatten)]
     configured: Configured,
     #[command(flatten)]
-    kept: Kept,
+    kept: HostFolders,
     /// Name or ARN of the role of the hosts.
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
@@ -36,19 +36,20 @@ pub(super) struct Doctor {
     log: Log,
 }
 
-impl Doctor {
+impl DoctorCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("error");
         let config = match self.configured.load() {
             Ok(config) => config,
             Err(stop) => {
                 let mend = "correct that line; docs/configuration.md has every key".to_owned();
-                let line = Line { subject: Subject::Configuration, is: Is::Wrong, said: stop.said, mend: Some(mend) };
+                let line =
+                    Line { subject: Subject::Configuration, is: LineState::Wrong, said: stop.said, mend: Some(mend) };
                 self.tell(&[line])?;
                 return Ok(ExitCode::from(BAD_CONFIGURATION));
             }
         };
-        let told = Told {
+        let told = DoctorOptions {
             path: self.configured.config.clone(),
             role: self.role.clone(),
             resolver: self.resolver,
@@ -56,7 +57,7 @@ impl Doctor {
         };
         let lines = runtime()?.block_on(doctor::examine(&config, &told));
         self.tell(&lines)?;
-        let well = lines.iter().all(|line| line.is != Is::Wrong);
+        let well = lines.iter().all(|line| line.is != LineState::Wrong);
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_IT_SHOULD_BE) })
     }
 
@@ -77,9 +78,9 @@ fn show(lines: &[Line]) {
     let mut table = table::headed(&["what", "is", "what was found"]);
     for line in lines {
         let colour = match line.is {
-            Is::Ok => Color::Green,
-            Is::Warning => Color::Yellow,
-            Is::Wrong => Color::Red,
+            LineState::Ok => Color::Green,
+            LineState::Warning => Color::Yellow,
+            LineState::Wrong => Color::Red,
         };
         table.add_row([Cell::new(line.subject), Cell::new(line.is).fg(colour), Cell::new(&line.said)]);
     }

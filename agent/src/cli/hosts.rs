@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
-use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, rollout::Site, runtime, table};
+use super::{Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, rollout::FleetSite, runtime, table};
 use crate::{
     aws::{instances::Instances, publisher_bucket::PublisherBucket},
     claim::Claim,
@@ -24,7 +24,7 @@ use crate::{
 Exit codes:
   0   the owner of the names answers
   1   it does not answer, or no host owns the names")]
-pub(super) struct Hosts {
+pub(super) struct HostsCommand {
     #[command(flatten)]
     configured: Configured,
     /// Print JSON.
@@ -51,7 +51,7 @@ struct Row {
     program: Option<String>,
 }
 
-impl Hosts {
+impl HostsCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("warn");
         let config = self.configured.load()?;
@@ -68,7 +68,7 @@ impl Hosts {
 }
 
 async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
-    let site = Site::find(config).await?;
+    let site = FleetSite::find(config).await?;
     let claim = site.name_service.claim(&site.aws).await?;
     // Where people are led to every host, each that they are led to is an owner.
     let led = match config.leading {
@@ -85,7 +85,7 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
             Some(at) => site.name_service.answers_at(at).await,
             None => false,
         };
-        let Said { role, package, program } = said.get(&machine.id).cloned().unwrap_or_default();
+        let HostReport { role, package, program } = said.get(&machine.id).cloned().unwrap_or_default();
         let owner = led.contains(&machine.id);
         rows.push(Row {
             owner,
@@ -107,7 +107,7 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
     Ok(rows)
 }
 
-async fn owner_elsewhere(site: &Site, claim: Claim) -> Row {
+async fn owner_elsewhere(site: &FleetSite, claim: Claim) -> Row {
     let there = claim.location.as_ref().filter(|there| Some(*there) != site.location.as_ref());
     Row {
         answers: site.name_service.answers(&claim).await,
@@ -124,13 +124,13 @@ async fn owner_elsewhere(site: &Site, claim: Claim) -> Row {
 
 /// What a host has said of itself beside the packages.
 #[derive(Clone, Default)]
-struct Said {
+struct HostReport {
     role: Option<String>,
     package: Option<String>,
     program: Option<String>,
 }
 
-async fn said_by_hosts(config: &Config, site: &Site) -> BTreeMap<String, Said> {
+async fn said_by_hosts(config: &Config, site: &FleetSite) -> BTreeMap<String, HostReport> {
     let PackagePlace::Bucket(place) = &config.package else { return BTreeMap::new() };
     let Ok(catalogue) = Catalogue::read(&PublisherBucket::new(&site.aws, place.clone())).await else {
         return BTreeMap::new();
@@ -138,7 +138,7 @@ async fn said_by_hosts(config: &Config, site: &Site) -> BTreeMap<String, Said> {
     let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
     let said = |host: HostDocument| {
         let package = host.version.or(host.etag);
-        (host.instance, Said { role: Some(host.role.to_string()), package, program: host.program })
+        (host.instance, HostReport { role: Some(host.role.to_string()), package, program: host.program })
     };
     hosts.map(said).collect()
 }

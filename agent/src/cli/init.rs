@@ -33,7 +33,7 @@ Exit codes:
   0   the files are written
   1   there is no hosted zone for the domain, or you declined
   64  a value is missing, or a file exists already")]
-pub(super) struct Init {
+pub(super) struct InitCommand {
     /// The canonical name of the site, such as www.example.org.
     #[arg(long, value_name = "NAME")]
     domain: Option<Name>,
@@ -69,7 +69,7 @@ pub(super) struct Init {
     log: Log,
 }
 
-impl Init {
+impl InitCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("error");
         let (configuration, parameters) = (self.dir.join("spothost.toml"), self.dir.join("stack-parameters.json"));

@@ -9,13 +9,13 @@ use super::{CANNOT_RUN, Cli, Stop};
 
 /// Write manual pages and shell completions, for packagers.
 #[derive(Args)]
-pub(super) struct Manual {
+pub(super) struct ManualCommand {
     /// Folder to write to: man/ and completions/ are made in it.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
 
-impl Manual {
+impl ManualCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.write().map_err(|error| Stop::new(CANNOT_RUN, format!("writing to {}: {error}", self.dir.display())))?;
         Ok(ExitCode::SUCCESS)

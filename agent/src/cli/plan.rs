@@ -43,7 +43,7 @@ Exit codes:
   1   what they read cannot be told, or not be changed to this
   4   something differs: the commands are printed, and the file that they use is written
   64  the configuration, the program or the parameters cannot be used")]
-pub(super) struct Plan {
+pub(super) struct PlanCommand {
     #[command(flatten)]
     configured: Configured,
     /// A program that the hosts are to run, built for the architecture of their instances.
@@ -64,7 +64,7 @@ pub(super) struct Plan {
 
 /// What differs, and what comes next.
 #[derive(Serialize)]
-struct Found {
+struct PlanFindings {
     /// Id of the launch template.
     template: String,
     /// Its version that new hosts are started from.
@@ -94,7 +94,7 @@ struct OtherProgram {
     here: String,
 }
 
-impl Plan {
+impl PlanCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("error");
         let config = self.configured.load()?;
@@ -116,7 +116,12 @@ impl Plan {
         Ok(if found.commands.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
     }
 
-    async fn compare(&self, aws: &Aws, template: &LaunchTemplate, program: Option<&Program>) -> Result<Found, Stop> {
+    async fn compare(
+        &self,
+        aws: &Aws,
+        template: &LaunchTemplate,
+        program: Option<&Program>,
+    ) -> Result<PlanFindings, Stop> {
         let version = template.in_use();
         let foreign = |why: &str| {
             let said = format!(
@@ -143,7 +148,7 @@ impl Plan {
             let here = program.sha256.clone();
             (hosts.as_ref() != Some(&here)).then_some(OtherProgram { hosts, here })
         });
-        let mut found = Found {
+        let mut found = PlanFindings {
             template: template.id.clone(),
             version: version.number,
             stack: template.stack.clone(),
@@ -174,7 +179,7 @@ impl Plan {
     /// Writes the parameters of the stack anew, and says how it is updated by them.
     fn by_stack(
         &self,
-        found: &mut Found,
+        found: &mut PlanFindings,
         stack: &str,
         (hosts, here): (&Table, &Table),
         user_data: &UserData<'_>,
@@ -230,7 +235,7 @@ impl Plan {
     /// Writes the data of the next version of the launch template, and says how it is made.
     fn by_hand(
         &self,
-        found: &mut Found,
+        found: &mut PlanFindings,
         template: &LaunchTemplate,
         version: &TemplateVersion,
         text: &str,
@@ -290,7 +295,7 @@ impl Plan {
     }
 }
 
-impl Found {
+impl PlanFindings {
     fn show(&self) {
         let of = self.stack.as_ref().map_or_else(String::new, |stack| format!(" of the stack {stack}"));
         anstream::println!("new hosts are started from version {} of {}{of}", self.version, self.template);

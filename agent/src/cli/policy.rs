@@ -7,7 +7,7 @@ use clap::Args;
 use super::{CANNOT_RUN, Configured, Stop};
 use crate::{
     place::PackagePlace,
-    policy::{FleetKind, Place, Policy, Who},
+    policy::{Audience, FleetKind, Policy, ResourceLocation},
 };
 
 /// Print the IAM policy with exactly the rights that the configuration needs.
@@ -16,12 +16,12 @@ use crate::{
 /// it with --key: whoever reads needs kms:Decrypt on it, and whoever writes kms:GenerateDataKey. What the policy is too long
 /// for is said on standard error.
 #[derive(Args)]
-pub(super) struct Print {
+pub(super) struct PolicyCommand {
     #[command(flatten)]
     configured: Configured,
     /// For whom: the instances, whoever publishes packages, or the person who sets up and looks after the site.
     #[arg(long = "for", value_enum, value_name = "WHO", default_value = "host")]
-    who: Who,
+    who: Audience,
     /// Region of the secret and the instances; `*` allows the same in any. The bucket may be in any region.
     #[arg(long, env = "AWS_REGION", default_value = "*")]
     region: String,
@@ -39,7 +39,7 @@ pub(super) struct Print {
     fleet: Option<FleetKind>,
 }
 
-impl Print {
+impl PolicyCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         let config = self.configured.load()?;
         let of_the_package = match &config.package {
@@ -48,7 +48,7 @@ impl Print {
         };
         let ground = self.bucket.clone().or(of_the_package);
         let (region, account) = (self.region.clone(), self.account.clone());
-        let place = Place { region, account, ground, keys: self.key.clone(), fleet: self.fleet };
+        let place = ResourceLocation { region, account, ground, keys: self.key.clone(), fleet: self.fleet };
         let policy = Policy::new(&config, &place, self.who);
         if let Some(said) = policy.too_long(self.who) {
             anstream::eprintln!("{said}");

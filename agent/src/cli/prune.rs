@@ -15,9 +15,9 @@ use crate::{
 
 /// Remove old versions, except those that hosts or a rollback may still need.
 #[derive(Args)]
-pub(super) struct Prune {
+pub(super) struct PruneCommand {
     #[command(flatten)]
-    published: depot::Published,
+    published: depot::PublishedAt,
     /// How many of the newest versions stay. The latest, the one before it and the last good one always stay.
     #[arg(long, value_name = "NUMBER")]
     keep: usize,
@@ -29,7 +29,7 @@ pub(super) struct Prune {
     json: bool,
 }
 
-impl Prune {
+impl PruneCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         runtime()?.block_on(async {
             let depot = self.published.depot().await?;

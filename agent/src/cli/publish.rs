@@ -47,7 +47,7 @@ Exit codes:
   65  the site has problems
   71  this machine cannot write the package
   75  try again; with --wait: no host reported in time")]
-pub(super) struct Publish {
+pub(super) struct PublishCommand {
     /// The site: a folder, or a zip of one.
     site: PathBuf,
     #[command(flatten)]
@@ -90,7 +90,7 @@ pub(super) struct Publish {
     json: bool,
 }
 
-impl Publish {
+impl PublishCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         let begun = clock::now();
         let place = if self.dry_run { None } else { Some(self.target.published().place()?) };

@@ -16,15 +16,15 @@ use crate::{
 
 /// Show the published versions, the verdicts of the hosts, and which hosts serve them.
 #[derive(Args)]
-pub(super) struct Releases {
+pub(super) struct ReleasesCommand {
     #[command(flatten)]
-    published: depot::Published,
+    published: depot::PublishedAt,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-impl Releases {
+impl ReleasesCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         let (place, catalogue) = runtime()?.block_on(async {
             let depot = self.published.depot().await?;

@@ -13,9 +13,9 @@ use crate::{
 
 /// Go back to an earlier published version.
 #[derive(Args)]
-pub(super) struct Rollback {
+pub(super) struct RollbackCommand {
     #[command(flatten)]
-    published: depot::Published,
+    published: depot::PublishedAt,
     /// The version to serve; by default the newest before the latest that no host refused.
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
@@ -26,7 +26,7 @@ pub(super) struct Rollback {
     json: bool,
 }
 
-impl Rollback {
+impl RollbackCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         let begun = clock::now();
         runtime()?.block_on(async {

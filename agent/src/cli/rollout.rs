@@ -17,7 +17,7 @@ mod many;
 mod site;
 
 use display::Display;
-pub(super) use site::Site;
+pub(super) use site::FleetSite;
 
 /// Between two looks: each costs one of the five calls a second that Route 53 allows an account.
 const LOOK: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ Exit codes:
   0   the new host owns the names and answers, and the old one is gone
   1   failed, and the target of the fleet was restored
   75  timed out before the old host was gone: run it again to go on waiting")]
-pub(super) struct Rollout {
+pub(super) struct RolloutCommand {
     #[command(flatten)]
     configured: Configured,
     /// Version of the program that the new host must run, such as 0.2.0.
@@ -55,14 +55,14 @@ pub(super) struct Rollout {
     log: Log,
 }
 
-impl Rollout {
+impl RolloutCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("warn");
         let config = self.configured.load()?;
         runtime()?.block_on(async {
             let mut signals = Signals::catch().map_err(|error| Stop::new(TRY_AGAIN, error))?;
             let rolled = async {
-                let site = Site::find(&config).await?;
+                let site = FleetSite::find(&config).await?;
                 match config.leading {
                     RoutingMode::Multivalue => self.roll_many(&site, &config).await,
                     RoutingMode::Records | RoutingMode::ElasticIp(..) => self.roll(&site).await,
@@ -77,7 +77,7 @@ impl Rollout {
         })
     }
 
-    async fn roll(&self, site: &Site) -> Result<ExitCode, Stop> {
+    async fn roll(&self, site: &FleetSite) -> Result<ExitCode, Stop> {
         let mut display = Display::new(self.json);
         let first = self.at_rest(site, &display).await?;
         let goal = self.goal(site, &first).await?;
@@ -112,7 +112,7 @@ impl Rollout {
 
     /// What is seen once it is known how many hosts the fleet has at rest: a fleet that is in the middle of something must not
     /// be taken for one at rest.
-    async fn at_rest(&self, site: &Site, display: &Display) -> Result<Sight, Stop> {
+    async fn at_rest(&self, site: &FleetSite, display: &Display) -> Result<Sight, Stop> {
         loop {
             let sight = site.look().await?;
             let Some(claim) = &sight.claim else {
@@ -142,7 +142,7 @@ impl Rollout {
     }
 
     /// A fleet that has more hosts than at rest is in the middle of a roll-out: then that is gone on with.
-    async fn goal(&self, site: &Site, first: &Sight) -> Result<Goal, Stop> {
+    async fn goal(&self, site: &FleetSite, first: &Sight) -> Result<Goal, Stop> {
         let claim = first.claim.as_ref();
         let floor = site.at_rest(claim).unwrap_or(first.fleet.target);
         let owner = claim.map(|claim| claim.instance.clone()).unwrap_or_default();
@@ -154,7 +154,7 @@ impl Rollout {
 
     /// Puts the target back, and ends the hosts that came to nothing: none of them owns the names, nor was one of those that
     /// the fleet had `before`, where the owner is none of its hosts.
-    async fn give_up(&self, site: &Site, goal: &Goal, before: &[String], why: String) -> Result<ExitCode, Stop> {
+    async fn give_up(&self, site: &FleetSite, goal: &Goal, before: &[String], why: String) -> Result<ExitCode, Stop> {
         let sight = site.look().await?;
         if sight.fleet.target > goal.floor && !sight.fleet.leaves_in_one {
             site.set_target(goal.floor).await?;

@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 
-use super::{CANNOT_RUN, Configured, Kept, Log, Stop, TAKEN, runtime};
+use super::{CANNOT_RUN, Configured, HostFolders, Log, Stop, TAKEN, runtime};
 use crate::{
     config::Config,
     departure::supervisor::{self, Supervised},
@@ -31,16 +31,16 @@ const AT_REST: Duration = Duration::from_secs(10);
 
 /// Run as the host described in the configuration, until a signal or a spot interruption.
 #[derive(Args)]
-pub(super) struct Run {
+pub(super) struct RunCommand {
     #[command(flatten)]
     configured: Configured,
     #[command(flatten)]
-    kept: Kept,
+    kept: HostFolders,
     #[command(flatten)]
     log: Log,
 }
 
-impl Run {
+impl RunCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("info");
         let folders = self.kept.folders();

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use clap::Args;
 
-use super::{BAD_CONFIGURATION, Runtime, Stop, depot::Published, first, table, timeline};
+use super::{BAD_CONFIGURATION, Runtime, Stop, depot::PublishedAt, first, table, timeline};
 use crate::{
     clock::{moment, time_of_day},
     documents::layout,
@@ -22,7 +22,7 @@ Exit codes:
   0   the agent serves; with --all every host that is shown serves, or stands aside for the owner of the names
   1   it does not, or there is no status
   64  the configuration cannot be used")]
-pub(super) struct Show {
+pub(super) struct StatusCommand {
     /// Show all hosts that have left their status in the bucket, except those that have ended.
     #[arg(long, conflicts_with = "host")]
     all: bool,
@@ -30,7 +30,7 @@ pub(super) struct Show {
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     #[command(flatten)]
-    published: Published,
+    published: PublishedAt,
     #[command(flatten)]
     runtime: Runtime,
     /// Print JSON.
@@ -38,7 +38,7 @@ pub(super) struct Show {
     json: bool,
 }
 
-impl Show {
+impl StatusCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         if self.all || self.host.is_some() {
             return remote::tell(self.host.as_deref(), &self.published, self.json);

@@ -40,7 +40,7 @@ Exit codes:
   1   with --untrust: a store may still trust it
   64  there is no such site
   71  a port is in use, or a folder is not writable")]
-pub(super) struct Up {
+pub(super) struct UpCommand {
     /// The site: a folder, or a zip. Changes are swapped in as they are made.
     #[arg(required_unless_present = "untrust")]
     path: Option<PathBuf>,
@@ -69,7 +69,7 @@ pub(super) struct Up {
     log: Log,
 }
 
-impl Up {
+impl UpCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("info");
         let Some(path) = &self.path else { return self.distrust() };

@@ -22,7 +22,7 @@ Exit codes:
   0   the newest version runs, or none is offered
   1   the new version was refused or rolled back
   75  the agent does not serve, so nothing was changed")]
-pub(super) struct Upgrade {
+pub(super) struct UpgradeCommand {
     #[command(flatten)]
     configured: Configured,
     /// The installed program; by default this one.
@@ -38,7 +38,7 @@ pub(super) struct Upgrade {
     log: Log,
 }
 
-impl Upgrade {
+impl UpgradeCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("info");
         let config = self.configured.load()?;

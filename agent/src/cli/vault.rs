@@ -23,20 +23,20 @@ use crate::{
 /// Changes are made by compare-and-swap, so hosts may keep running; they see them within ten minutes. The previous version
 /// is kept.
 #[derive(Args)]
-pub(super) struct Vault {
+pub(super) struct VaultCommand {
     #[command(subcommand)]
     verb: Verb,
     #[command(flatten)]
-    at: At,
+    at: VaultLocation,
 }
 
 /// Which vault.
 #[derive(Args)]
-struct At {
+struct VaultLocation {
     #[command(flatten)]
     configured: Configured,
     #[command(flatten)]
-    kept: super::Kept,
+    kept: super::HostFolders,
     #[command(flatten)]
     log: Log,
 }
@@ -79,7 +79,7 @@ enum Verb {
     },
 }
 
-impl Vault {
+impl VaultCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.at.log.start("warn");
         let config = self.at.configured.load()?;

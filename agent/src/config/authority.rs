@@ -49,7 +49,7 @@ pub struct Eab {
 /// `[acme]` as it is written.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Written {
+pub(super) struct AcmeTable {
     directory: Option<Spanned<String>>,
     roots: Option<PathBuf>,
     profile: Option<String>,
@@ -79,7 +79,7 @@ struct WrittenEab {
     key: Option<Spanned<toml::Value>>,
 }
 
-impl Written {
+impl AcmeTable {
     pub(super) fn checked(self) -> Result<Authority, Wrong> {
         let span = self.directory.as_ref().map(Spanned::span);
         let first = self.directory.as_ref().map_or(LETS_ENCRYPT, |directory| directory.get_ref());

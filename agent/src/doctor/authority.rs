@@ -49,7 +49,7 @@ fn judged(ca: &Ca, about: &DirectoryMetadata) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Eab, doctor::Is, place::VaultPlace};
+    use crate::{config::Eab, doctor::LineState, place::VaultPlace};
 
     #[test]
     fn ca_has_to_offer_what_is_ordered() {
@@ -67,12 +67,12 @@ mod tests {
             ..DirectoryMetadata::default()
         };
         let table = [
-            (ca(None, false), about(&[], false), Is::Ok),
-            (ca(Some("tlsserver"), false), about(&["classic", "tlsserver"], false), Is::Ok),
-            (ca(Some("tlsserver"), false), about(&["classic"], false), Is::Wrong),
-            (ca(Some("tlsserver"), false), about(&[], false), Is::Wrong),
-            (ca(None, false), about(&[], true), Is::Wrong),
-            (ca(None, true), about(&[], true), Is::Ok),
+            (ca(None, false), about(&[], false), LineState::Ok),
+            (ca(Some("tlsserver"), false), about(&["classic", "tlsserver"], false), LineState::Ok),
+            (ca(Some("tlsserver"), false), about(&["classic"], false), LineState::Wrong),
+            (ca(Some("tlsserver"), false), about(&[], false), LineState::Wrong),
+            (ca(None, false), about(&[], true), LineState::Wrong),
+            (ca(None, true), about(&[], true), LineState::Ok),
         ];
         for (ca, about, is) in table {
             assert_eq!(judged(&ca, &about).is, is, "{about:?}");

@@ -29,13 +29,19 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::doctor::Is;
+    use crate::doctor::LineState;
 
     #[test]
     fn clock_is_judged_by_how_far_it_is_off() {
         let told = datetime!(2026-11-21 12:00 UTC);
-        let table =
-            [(0, Is::Ok), (29, Is::Ok), (-29, Is::Ok), (90, Is::Warning), (-90, Is::Warning), (3600, Is::Wrong)];
+        let table = [
+            (0, LineState::Ok),
+            (29, LineState::Ok),
+            (-29, LineState::Ok),
+            (90, LineState::Warning),
+            (-90, LineState::Warning),
+            (3600, LineState::Wrong),
+        ];
         for (seconds, is) in table {
             let line = judged(Some((told, told + Duration::seconds(seconds)))).expect("a line");
             assert_eq!(line.is, is, "{seconds}: {line:?}");

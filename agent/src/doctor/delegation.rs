@@ -113,7 +113,7 @@ fn judged(apex: &Apex, id: &str, at_parent: &BTreeSet<String>) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Is;
+    use crate::doctor::LineState;
 
     fn set(servers: &str) -> BTreeSet<String> {
         servers.split_whitespace().map(str::to_owned).collect()
@@ -123,16 +123,16 @@ mod tests {
     fn parent_has_to_lead_to_the_servers_of_the_zone_and_no_others() {
         let apex = Apex { name: "example.org".into(), servers: set("a b c d") };
         let table = [
-            ("a b c d", Is::Ok, "leads there"),
-            ("a b", Is::Warning, "2 of its 4"),
-            ("a b c d x", Is::Wrong, "also to x"),
-            ("x y", Is::Wrong, "to x, y, which are not those"),
-            ("", Is::Wrong, "does not know"),
+            ("a b c d", LineState::Ok, "leads there"),
+            ("a b", LineState::Warning, "2 of its 4"),
+            ("a b c d x", LineState::Wrong, "also to x"),
+            ("x y", LineState::Wrong, "to x, y, which are not those"),
+            ("", LineState::Wrong, "does not know"),
         ];
         for (at_parent, is, said) in table {
             let line = judged(&apex, "Z1", &set(at_parent));
             assert!(line.is == is && line.said.contains(said), "{at_parent}: {line:?}");
-            assert!(is == Is::Ok || line.mend.is_some_and(|mend| mend.contains("a, b, c, d")));
+            assert!(is == LineState::Ok || line.mend.is_some_and(|mend| mend.contains("a, b, c, d")));
         }
     }
 

@@ -101,7 +101,7 @@ fn judged(id: &str, settings: &Settings, domain: &Name) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Is;
+    use crate::doctor::LineState;
 
     #[test]
     fn fleet_without_the_tag_of_the_site_is_named() {
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(fleet_judged("www", &tags("a.example"), &domain, "mend"), None);
         for (tags, is) in [(BTreeMap::new(), "no tag"), (tags("b.example"), "b.example in the tag")] {
             let line = fleet_judged("www", &tags, &domain, "mend").expect("a line");
-            assert!(line.is == Is::Warning && line.said.contains(is) && line.said.contains("www"), "{line:?}");
+            assert!(line.is == LineState::Warning && line.said.contains(is) && line.said.contains("www"), "{line:?}");
         }
     }
 
@@ -144,6 +144,6 @@ mod tests {
                 "{lines:?}"
             );
         }
-        assert_eq!(judged("i-1", &good(), &domain).iter().map(|line| line.is).collect::<Vec<_>>(), [Is::Ok]);
+        assert_eq!(judged("i-1", &good(), &domain).iter().map(|line| line.is).collect::<Vec<_>>(), [LineState::Ok]);
     }
 }

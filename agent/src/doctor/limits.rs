@@ -35,7 +35,7 @@ fn judged(at: &AtAuthority, plan: &str) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{certificate::LimitLeft, doctor::Is};
+    use crate::{certificate::LimitLeft, doctor::LineState};
 
     #[test]
     fn limit_that_is_spent_or_failures_are_told() {
@@ -46,7 +46,9 @@ mod tests {
             said: None,
             limits: vec![LimitLeft { what: "orders", left, of: 3, next: None }],
         };
-        for (left, failed, is) in [(3, 0, Is::Ok), (1, 0, Is::Ok), (0, 0, Is::Warning), (3, 2, Is::Wrong)] {
+        for (left, failed, is) in
+            [(3, 0, LineState::Ok), (1, 0, LineState::Ok), (0, 0, LineState::Warning), (3, 2, LineState::Wrong)]
+        {
             assert_eq!(judged(&at(left, failed), "keep").is, is, "{left} {failed}");
         }
     }

@@ -45,7 +45,7 @@ pub enum Subject {
 /// How what was found compares with what should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Is {
+pub enum LineState {
     /// As it should be.
     Ok,
     /// The site works, or will; but not for ever, or not as well as it could.
@@ -60,7 +60,7 @@ pub struct Line {
     /// What it is about.
     pub subject: Subject,
     /// How it is.
-    pub is: Is,
+    pub is: LineState,
     /// What was found, in one sentence.
     pub said: String,
     /// What mends it: a command, or what a person has to do where no command can.
@@ -70,17 +70,17 @@ pub struct Line {
 impl Line {
     /// As it should be.
     pub(super) fn ok(subject: Subject, said: impl fmt::Display) -> Line {
-        Line { subject, is: Is::Ok, said: said.to_string(), mend: None }
+        Line { subject, is: LineState::Ok, said: said.to_string(), mend: None }
     }
 
     /// Works, but should be looked after.
     pub(super) fn warning(subject: Subject, said: impl fmt::Display, mend: impl Into<String>) -> Line {
-        Line { subject, is: Is::Warning, said: said.to_string(), mend: Some(mend.into()) }
+        Line { subject, is: LineState::Warning, said: said.to_string(), mend: Some(mend.into()) }
     }
 
     /// Does not work.
     pub(super) fn wrong(subject: Subject, said: impl fmt::Display, mend: impl Into<String>) -> Line {
-        Line { subject, is: Is::Wrong, said: said.to_string(), mend: Some(mend.into()) }
+        Line { subject, is: LineState::Wrong, said: said.to_string(), mend: Some(mend.into()) }
     }
 
     /// What could not be looked at because of `fault`.
@@ -91,7 +91,7 @@ impl Line {
 
     /// The same for what the site can do without.
     pub(super) fn unseen(subject: Subject, fault: &Fault) -> Line {
-        Line { is: Is::Warning, ..Line::fault(subject, fault) }
+        Line { is: LineState::Warning, ..Line::fault(subject, fault) }
     }
 }
 
@@ -102,12 +102,12 @@ impl fmt::Display for Subject {
     }
 }
 
-impl fmt::Display for Is {
+impl fmt::Display for LineState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Is::Ok => "ok",
-            Is::Warning => "warning",
-            Is::Wrong => "wrong",
+            LineState::Ok => "ok",
+            LineState::Warning => "warning",
+            LineState::Wrong => "wrong",
         })
     }
 }

@@ -124,16 +124,16 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::doctor::Is;
+    use crate::doctor::LineState;
 
     #[test]
     fn visit_is_judged_by_what_visitors_trust() {
         let now = datetime!(2026-11-21 12:00 UTC);
         let table = [
-            (Met::Trusted(now + time::Duration::days(30)), Is::Ok, "trusted certificate"),
-            (Met::Trusted(now + time::Duration::days(1)), Is::Warning, "ends on"),
-            (Met::Distrusted("self-signed".into()), Is::Wrong, "self-signed"),
-            (Met::Silence("refused".into()), Is::Wrong, "port 443"),
+            (Met::Trusted(now + time::Duration::days(30)), LineState::Ok, "trusted certificate"),
+            (Met::Trusted(now + time::Duration::days(1)), LineState::Warning, "ends on"),
+            (Met::Distrusted("self-signed".into()), LineState::Wrong, "self-signed"),
+            (Met::Silence("refused".into()), LineState::Wrong, "port 443"),
         ];
         for (met, is, said) in table {
             let line = judged(&"a.example".parse().expect("a name"), IpAddr::from([192, 0, 2, 7]), 443, &met, now);

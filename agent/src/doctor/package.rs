@@ -62,12 +62,12 @@ fn of_the_latest(latest: &PublishedPackage, place: &str) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Is;
+    use crate::doctor::LineState;
 
     #[test]
     fn bucket_without_a_package_is_told_with_the_command_that_publishes_one() {
         let lines = judged(&Catalogue::default(), "s3://sites/www/");
-        assert_eq!(lines.iter().map(|line| line.is).collect::<Vec<_>>(), [Is::Wrong]);
+        assert_eq!(lines.iter().map(|line| line.is).collect::<Vec<_>>(), [LineState::Wrong]);
         assert_eq!(lines[0].mend.as_deref(), Some("spothost publish DIR --to s3://sites/www/"));
     }
 }

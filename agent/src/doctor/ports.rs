@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who answers at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
+enum PortOwner {
     Nobody,
     Agent,
     /// Another program, or the agent of another site.
@@ -48,17 +48,17 @@ fn near(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn at_https(address: SocketAddr, domain: &Name) -> Who {
-    let Ok(Ok(_)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return Who::Nobody };
+async fn at_https(address: SocketAddr, domain: &Name) -> PortOwner {
+    let Ok(Ok(_)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return PortOwner::Nobody };
     match probe::status(address, domain, PATIENCE).await {
         // 421 (RFC 9110 §15.5.20): it is a server of other names.
-        None | Some(StatusCode::MISDIRECTED_REQUEST) => Who::Other,
-        Some(_) => Who::Agent,
+        None | Some(StatusCode::MISDIRECTED_REQUEST) => PortOwner::Other,
+        Some(_) => PortOwner::Agent,
     }
 }
 
-async fn at_http(address: SocketAddr, domain: &Name) -> Who {
-    let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return Who::Nobody };
+async fn at_http(address: SocketAddr, domain: &Name) -> PortOwner {
+    let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return PortOwner::Nobody };
     let asked = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         let connection = tokio::spawn(connection);
@@ -67,22 +67,22 @@ async fn at_http(address: SocketAddr, domain: &Name) -> Who {
         connection.abort();
         answer
     };
-    let Ok(Some(answer)) = timeout(PATIENCE, asked).await else { return Who::Other };
+    let Ok(Some(answer)) = timeout(PATIENCE, asked).await else { return PortOwner::Other };
     let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).unwrap_or_default();
     let redirects = answer.status().is_redirection() && location.starts_with(&format!("https://{domain}"));
     let waits = answer.status() == StatusCode::SERVICE_UNAVAILABLE && answer.headers().contains_key(RETRY_AFTER);
-    if redirects || waits { Who::Agent } else { Who::Other }
+    if redirects || waits { PortOwner::Agent } else { PortOwner::Other }
 }
 
-fn judged(port: u16, who: Who) -> Line {
+fn judged(port: u16, who: PortOwner) -> Line {
     match who {
-        Who::Agent => Line::ok(Subject::Ports, format!("the agent answers at port {port}")),
-        Who::Nobody => Line::wrong(
+        PortOwner::Agent => Line::ok(Subject::Ports, format!("the agent answers at port {port}")),
+        PortOwner::Nobody => Line::wrong(
             Subject::Ports,
             format!("nobody listens at port {port}"),
             "sudo systemctl enable --now spothost.socket spothost",
         ),
-        Who::Other => Line::wrong(
+        PortOwner::Other => Line::wrong(
             Subject::Ports,
             format!("what answers at port {port} is not the agent of this site"),
             format!("see who it is, and end it: sudo ss -ltnp 'sport = :{port}'"),
@@ -93,11 +93,15 @@ fn judged(port: u16, who: Who) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Is;
+    use crate::doctor::LineState;
 
     #[test]
     fn port_is_judged_by_who_answers() {
-        for (who, is) in [(Who::Agent, Is::Ok), (Who::Nobody, Is::Wrong), (Who::Other, Is::Wrong)] {
+        for (who, is) in [
+            (PortOwner::Agent, LineState::Ok),
+            (PortOwner::Nobody, LineState::Wrong),
+            (PortOwner::Other, LineState::Wrong),
+        ] {
             assert_eq!(judged(80, who).is, is);
         }
     }

@@ -38,13 +38,17 @@ fn judged(quota: u32, target: u32) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Is;
+    use crate::doctor::LineState;
 
     #[test]
     fn quota_has_to_hold_a_successor_too() {
-        for (quota, target, is) in
-            [(4, 1, Is::Ok), (3, 1, Is::Wrong), (0, 1, Is::Wrong), (5, 2, Is::Wrong), (6, 2, Is::Ok)]
-        {
+        for (quota, target, is) in [
+            (4, 1, LineState::Ok),
+            (3, 1, LineState::Wrong),
+            (0, 1, LineState::Wrong),
+            (5, 2, LineState::Wrong),
+            (6, 2, LineState::Ok),
+        ] {
             assert_eq!(judged(quota, target).is, is, "{quota} {target}");
         }
     }

@@ -166,7 +166,7 @@ fn in_the_way(adopt: bool, name_service: &NameService, records: &[Records]) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{aws::zone::Alias, doctor::Is};
+    use crate::{aws::zone::Alias, doctor::LineState};
 
     fn set(name: &str, kind: RecordType, values: &[&str]) -> Records {
         Records::simple(name, kind, 60, values.iter().map(|value| (*value).to_owned()).collect())
@@ -188,27 +188,33 @@ mod tests {
             || Records { ttl: None, form: Form::Alias(of.clone()), ..set("www.example.org", RecordType::A, &[]) };
         let https = || set("www.example.org", RecordType::Https, &["0 cdn.example.net."]);
         let table = [
-            (false, vec![], Ok(None), Owner::Silent, vec![Is::Ok]),
-            (false, vec![a("192.0.2.1")], Ok(None), Owner::Silent, vec![Is::Wrong]),
-            (true, vec![a("192.0.2.1")], Ok(None), Owner::Silent, vec![Is::Ok]),
-            (false, vec![set("www.example.org", RecordType::Cname, &["x"])], Ok(None), Owner::Silent, vec![Is::Wrong]),
-            (true, vec![routed], Ok(None), Owner::Silent, vec![Is::Wrong]),
-            (false, vec![alias()], Ok(None), Owner::Silent, vec![Is::Wrong]),
-            (true, vec![alias()], Ok(None), Owner::Silent, vec![Is::Ok]),
-            (false, vec![alias()], held(), Owner::Answers, vec![Is::Wrong, Is::Ok]),
-            (false, vec![https()], Ok(None), Owner::Silent, vec![Is::Wrong, Is::Warning]),
-            (false, vec![a("192.0.2.7"), https()], held(), Owner::Answers, vec![Is::Ok, Is::Warning]),
-            (false, vec![], unreadable, Owner::Silent, vec![Is::Wrong]),
-            (false, vec![a("192.0.2.7")], held(), Owner::Answers, vec![Is::Ok]),
-            (false, vec![a("192.0.2.7")], held(), Owner::Silent, vec![Is::Wrong]),
-            (false, vec![a("192.0.2.7")], held(), Owner::Gone, vec![Is::Wrong]),
-            (false, vec![a("192.0.2.9")], held(), Owner::Answers, vec![Is::Ok, Is::Warning]),
+            (false, vec![], Ok(None), Owner::Silent, vec![LineState::Ok]),
+            (false, vec![a("192.0.2.1")], Ok(None), Owner::Silent, vec![LineState::Wrong]),
+            (true, vec![a("192.0.2.1")], Ok(None), Owner::Silent, vec![LineState::Ok]),
+            (
+                false,
+                vec![set("www.example.org", RecordType::Cname, &["x"])],
+                Ok(None),
+                Owner::Silent,
+                vec![LineState::Wrong],
+            ),
+            (true, vec![routed], Ok(None), Owner::Silent, vec![LineState::Wrong]),
+            (false, vec![alias()], Ok(None), Owner::Silent, vec![LineState::Wrong]),
+            (true, vec![alias()], Ok(None), Owner::Silent, vec![LineState::Ok]),
+            (false, vec![alias()], held(), Owner::Answers, vec![LineState::Wrong, LineState::Ok]),
+            (false, vec![https()], Ok(None), Owner::Silent, vec![LineState::Wrong, LineState::Warning]),
+            (false, vec![a("192.0.2.7"), https()], held(), Owner::Answers, vec![LineState::Ok, LineState::Warning]),
+            (false, vec![], unreadable, Owner::Silent, vec![LineState::Wrong]),
+            (false, vec![a("192.0.2.7")], held(), Owner::Answers, vec![LineState::Ok]),
+            (false, vec![a("192.0.2.7")], held(), Owner::Silent, vec![LineState::Wrong]),
+            (false, vec![a("192.0.2.7")], held(), Owner::Gone, vec![LineState::Wrong]),
+            (false, vec![a("192.0.2.9")], held(), Owner::Answers, vec![LineState::Ok, LineState::Warning]),
             (
                 false,
                 vec![set("www.example.org", RecordType::Aaaa, &["2001:db8::1"])],
                 held(),
                 Owner::Answers,
-                vec![Is::Ok],
+                vec![LineState::Ok],
             ),
         ];
         let names = vec!["www.example.org".parse().expect("a name")];
@@ -217,7 +223,7 @@ mod tests {
         for (adopt, records, claim, owner, expected) in table {
             let lines = judged(adopt, &name_service, &records, &claim, owner);
             assert_eq!(lines.iter().map(|line| line.is).collect::<Vec<_>>(), expected, "{records:?} {claim:?}");
-            assert!(lines.iter().all(|line| line.mend.is_some() == (line.is != Is::Ok)), "{lines:?}");
+            assert!(lines.iter().all(|line| line.mend.is_some() == (line.is != LineState::Ok)), "{lines:?}");
             assert!(!lines.iter().any(|line| line.said.contains("  ")), "something is not named: {lines:?}");
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     },
     fault::Fault,
     place::PackagePlace,
-    policy::{OF_A_ROLE, Place, Policy, Who},
+    policy::{Audience, OF_A_ROLE, Policy, ResourceLocation},
 };
 
 /// So many questions are under way at once: IAM answers few a second.
@@ -19,7 +19,7 @@ const AT_ONCE: usize = 4;
 
 /// What was found of one statement of the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Found {
+struct StatementFindings {
     denied: Vec<String>,
     /// Why, and what.
     untried: Vec<(&'static str, String)>,
@@ -34,8 +34,8 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
         PackagePlace::Disk(_) => (None, ""),
     };
     let region = aws.region();
-    let place = Place { region, account: caller.account.clone(), ground, ..Place::default() };
-    let policy = Policy::new(case.config, &place, Who::Host);
+    let place = ResourceLocation { region, account: caller.account.clone(), ground, ..ResourceLocation::default() };
+    let policy = Policy::new(case.config, &place, Audience::Host);
     let mut lines: Vec<Line> = size_judged(policy.size()).into_iter().collect();
     let questions = policy.questions();
     let mend = |role: &str| {
@@ -88,8 +88,8 @@ fn size_judged(size: usize) -> Option<Line> {
     }
 }
 
-async fn tried(attempts: &PermissionProbe, questions: &[Question]) -> Found {
-    let mut found = Found::default();
+async fn tried(attempts: &PermissionProbe, questions: &[Question]) -> StatementFindings {
+    let mut found = StatementFindings::default();
     // A secret's name without those characters is the same secret: asked for once.
     let further = |question: &&Question| {
         let whole = format!("{}{SECRETS_MANAGERS}", question.resource);
@@ -113,8 +113,8 @@ async fn tried(attempts: &PermissionProbe, questions: &[Question]) -> Found {
     found
 }
 
-async fn reckoned(aws: &Aws, role: &str, questions: &[Question]) -> Found {
-    let mut found = Found::default();
+async fn reckoned(aws: &Aws, role: &str, questions: &[Question]) -> StatementFindings {
+    let mut found = StatementFindings::default();
     for question in questions {
         match denied(aws, role, question).await {
             Ok(denied) => found.denied.extend(denied.iter().map(|action| format!("{action} on {}", question.resource))),
@@ -124,8 +124,8 @@ async fn reckoned(aws: &Aws, role: &str, questions: &[Question]) -> Found {
     found
 }
 
-fn judged(sid: &str, found: &Found, mend: &str) -> Line {
-    let Found { denied, untried, failed } = found;
+fn judged(sid: &str, found: &StatementFindings, mend: &str) -> Line {
+    let StatementFindings { denied, untried, failed } = found;
     if !denied.is_empty() {
         return Line::wrong(Subject::Rights, format!("{sid}: denied: {}", denied.join(", ")), mend);
     }
@@ -145,16 +145,16 @@ fn judged(sid: &str, found: &Found, mend: &str) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Is;
+    use crate::doctor::LineState;
 
     #[test]
     fn policy_that_no_role_takes_is_told_before_it_is_put_there() {
         let table = [
             (3_000, None),
             (9_216, None),
-            (9_300, Some(Is::Warning)),
-            (10_240, Some(Is::Warning)),
-            (10_241, Some(Is::Wrong)),
+            (9_300, Some(LineState::Warning)),
+            (10_240, Some(LineState::Warning)),
+            (10_241, Some(LineState::Wrong)),
         ];
         for (size, is) in table {
             assert_eq!(size_judged(size).map(|line| line.is), is, "{size}");
@@ -166,10 +166,22 @@ mod tests {
         let texts = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let failed = Some(Fault::retry("trying", "no answer"));
         let table = [
-            (Found::default(), Is::Ok, "allowed"),
-            (Found { untried: vec![("why", "a:B".into())], ..Found::default() }, Is::Ok, "not tried, for why: a:B"),
-            (Found { failed: failed.clone(), ..Found::default() }, Is::Warning, "no answer"),
-            (Found { denied: texts("a:B"), failed, untried: vec![("why", "c:D".into())] }, Is::Wrong, "denied: a:B"),
+            (StatementFindings::default(), LineState::Ok, "allowed"),
+            (
+                StatementFindings { untried: vec![("why", "a:B".into())], ..StatementFindings::default() },
+                LineState::Ok,
+                "not tried, for why: a:B",
+            ),
+            (
+                StatementFindings { failed: failed.clone(), ..StatementFindings::default() },
+                LineState::Warning,
+                "no answer",
+            ),
+            (
+                StatementFindings { denied: texts("a:B"), failed, untried: vec![("why", "c:D".into())] },
+                LineState::Wrong,
+                "denied: a:B",
+            ),
         ];
         for (found, is, said) in table {
             let line = judged("DoIt", &found, "mend");

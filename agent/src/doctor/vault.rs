@@ -59,7 +59,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::{certificate::inventory::CertificateSummary, doctor::Is};
+    use crate::{certificate::inventory::CertificateSummary, doctor::LineState};
 
     fn inventory(version: bool, damage: bool, certificate: bool) -> Inventory {
         let shown = CertificateSummary {
@@ -86,14 +86,14 @@ mod tests {
     fn vault_is_judged_by_what_hosts_can_do_with_it() {
         let row = |what| vec![Verified { what, wrong: Some("why".to_owned()) }];
         let table = [
-            (inventory(false, false, false), vec![], vec![Is::Ok]),
-            (inventory(true, false, true), vec![], vec![Is::Ok]),
-            (inventory(true, false, false), vec![], vec![Is::Warning]),
-            (inventory(true, true, true), vec![], vec![Is::Wrong, Is::Ok]),
-            (inventory(true, false, true), row("it is valid now"), vec![Is::Wrong]),
-            (inventory(true, false, true), row("the certificate is for all names"), vec![Is::Warning]),
-            (inventory(true, false, true), row("it is not due"), vec![Is::Warning]),
-            (inventory(true, false, true), row("there is a version to go back to"), vec![Is::Ok]),
+            (inventory(false, false, false), vec![], vec![LineState::Ok]),
+            (inventory(true, false, true), vec![], vec![LineState::Ok]),
+            (inventory(true, false, false), vec![], vec![LineState::Warning]),
+            (inventory(true, true, true), vec![], vec![LineState::Wrong, LineState::Ok]),
+            (inventory(true, false, true), row("it is valid now"), vec![LineState::Wrong]),
+            (inventory(true, false, true), row("the certificate is for all names"), vec![LineState::Warning]),
+            (inventory(true, false, true), row("it is not due"), vec![LineState::Warning]),
+            (inventory(true, false, true), row("there is a version to go back to"), vec![LineState::Ok]),
         ];
         for (inventory, rows, expected) in table {
             let found: Vec<_> = judged(&inventory, &rows, "").iter().map(|line| line.is).collect();

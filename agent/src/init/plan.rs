@@ -117,7 +117,7 @@ fn leaves(table: &Table) -> Vec<(String, Value)> {
 /// One parameter of a stack, as `aws cloudformation` reads and describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Parameter {
+pub struct StackParameter {
     /// Its name.
     pub parameter_key: String,
     /// Its value.
@@ -126,7 +126,7 @@ pub struct Parameter {
 
 /// The parameters of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameters(Vec<Parameter>);
+pub struct Parameters(Vec<StackParameter>);
 
 impl Parameters {
     /// Reads a list of them in JSON.
@@ -150,7 +150,7 @@ impl Parameters {
     fn set(&mut self, key: &str, value: String) {
         match self.0.iter_mut().find(|one| one.parameter_key == key) {
             Some(parameter) => parameter.parameter_value = value,
-            None => self.0.push(Parameter { parameter_key: key.to_owned(), parameter_value: value }),
+            None => self.0.push(StackParameter { parameter_key: key.to_owned(), parameter_value: value }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// How a store differs from before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
+pub enum StoreChange {
     /// It did not trust the local CA, and need not.
     WasOut,
     /// It trusted the local CA already.

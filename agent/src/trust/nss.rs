@@ -6,7 +6,7 @@ use x509_parser::pem::Pem;
 
 use super::{
     browser::is_database,
-    change::{Change, Obstacle},
+    change::{Obstacle, StoreChange},
     distribution::Distribution,
     machine::Machine,
 };
@@ -28,7 +28,7 @@ pub(super) struct Certutil<'a> {
 }
 
 /// A certificate of a database.
-struct Entry {
+struct NssCertificate {
     nickname: String,
     /// Whether it is trusted as a CA of servers.
     is_trusted: bool,
@@ -50,35 +50,35 @@ impl<'a> Certutil<'a> {
     }
 
     /// Makes the database in the folder `database` trust the current certificate of `anchor`, and none before it.
-    pub(super) fn trust(&self, database: &Path, anchor: &Anchor) -> Result<Change, Obstacle> {
-        let Some(current) = &anchor.current else { return Ok(Change::WasOut) };
+    pub(super) fn trust(&self, database: &Path, anchor: &Anchor) -> Result<StoreChange, Obstacle> {
+        let Some(current) = &anchor.current else { return Ok(StoreChange::WasOut) };
         self.make(database)?;
         let found = self.entries(database, std::slice::from_ref(anchor))?;
         if let [entry] = found.as_slice()
             && entry.is_trusted
             && entry.certificates == [current.clone()]
         {
-            return Ok(Change::WasIn);
+            return Ok(StoreChange::WasIn);
         }
         self.remove(database, &found)?;
         let certificate = anchor.path.as_os_str();
         let arguments = ["-A", "-t", FOR_SERVERS, "-n", &anchor.name, "-i"].map(OsString::from);
         self.run(database, arguments.into_iter().chain([certificate.to_owned()]))?;
-        Ok(Change::PutIn)
+        Ok(StoreChange::PutIn)
     }
 
     /// Takes every certificate of `anchors` out of the database in the folder `database`.
-    pub(super) fn distrust(&self, database: &Path, anchors: &[Anchor]) -> Result<Change, Obstacle> {
+    pub(super) fn distrust(&self, database: &Path, anchors: &[Anchor]) -> Result<StoreChange, Obstacle> {
         let cannot_hold_one = self.program.is_err() && !may_hold_one(database);
         if cannot_hold_one || !is_database(database) {
-            return Ok(Change::WasOut);
+            return Ok(StoreChange::WasOut);
         }
         let found = self.entries(database, anchors)?;
         if found.is_empty() {
-            return Ok(Change::WasOut);
+            return Ok(StoreChange::WasOut);
         }
         self.remove(database, &found)?;
-        Ok(Change::TakenOut)
+        Ok(StoreChange::TakenOut)
     }
 
     /// Makes the database where there is none.
@@ -93,10 +93,10 @@ impl<'a> Certutil<'a> {
     }
 
     /// The entries of that database whose certificates are all of `anchors`.
-    fn entries(&self, database: &Path, anchors: &[Anchor]) -> Result<Vec<Entry>, Obstacle> {
+    fn entries(&self, database: &Path, anchors: &[Anchor]) -> Result<Vec<NssCertificate>, Obstacle> {
         let listed = self.run(database, [OsString::from("-L")])?;
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<NssCertificate> = Vec::new();
         for (nickname, trust) in listed.lines().filter_map(listed_certificate) {
             let is_listed = entries.iter().any(|entry| entry.nickname == nickname);
             if is_listed || !nickname.starts_with(BEGIN) {
@@ -108,14 +108,14 @@ impl<'a> Certutil<'a> {
             let is_of_it = |der: &Vec<u8>| anchors.iter().any(|anchor| anchor.is_of_it(der));
             if !certificates.is_empty() && certificates.iter().all(is_of_it) {
                 let is_trusted = trust.split(',').next().is_some_and(|servers| servers.contains('C'));
-                entries.push(Entry { nickname: nickname.to_owned(), is_trusted, certificates });
+                entries.push(NssCertificate { nickname: nickname.to_owned(), is_trusted, certificates });
             }
         }
         Ok(entries)
     }
 
     /// Removes them, each as often as it is there: certificates with one subject share a nickname.
-    fn remove(&self, database: &Path, entries: &[Entry]) -> Result<(), Obstacle> {
+    fn remove(&self, database: &Path, entries: &[NssCertificate]) -> Result<(), Obstacle> {
         for entry in entries {
             for _ in entry.certificates.iter().take(MOST) {
                 self.run(database, ["-D", "-n", &entry.nickname].map(OsString::from))?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::change::{Change, Obstacle};
+use super::change::{Obstacle, StoreChange};
 
 /// Columns before what is said of a store, as in the lines around it.
 const COLUMN: usize = 16;
@@ -13,11 +13,11 @@ pub struct Report {
     /// The store, as people call it.
     pub store: &'static str,
     /// How it was changed, or why not.
-    pub done: Result<Change, Obstacle>,
+    pub done: Result<StoreChange, Obstacle>,
 }
 
 impl Report {
-    pub(super) fn new(store: &'static str, done: Result<Change, Obstacle>) -> Report {
+    pub(super) fn new(store: &'static str, done: Result<StoreChange, Obstacle>) -> Report {
         Report { store, done }
     }
 }
@@ -28,12 +28,14 @@ impl fmt::Display for Report {
         write!(f, "{store:COLUMN$}")?;
         let is_browser = store != "system store";
         match &self.done {
-            Ok(Change::PutIn) if is_browser => f.write_str("trusts the local CA from its next start on"),
-            Ok(Change::PutIn) => f.write_str("trusts the local CA now"),
-            Ok(Change::WasIn) => f.write_str("trusted the local CA already"),
-            Ok(Change::TakenOut) if is_browser => f.write_str("no longer trusts the local CA from its next start on"),
-            Ok(Change::TakenOut) => f.write_str("no longer trusts the local CA"),
-            Ok(Change::WasOut) => f.write_str("did not trust the local CA"),
+            Ok(StoreChange::PutIn) if is_browser => f.write_str("trusts the local CA from its next start on"),
+            Ok(StoreChange::PutIn) => f.write_str("trusts the local CA now"),
+            Ok(StoreChange::WasIn) => f.write_str("trusted the local CA already"),
+            Ok(StoreChange::TakenOut) if is_browser => {
+                f.write_str("no longer trusts the local CA from its next start on")
+            }
+            Ok(StoreChange::TakenOut) => f.write_str("no longer trusts the local CA"),
+            Ok(StoreChange::WasOut) => f.write_str("did not trust the local CA"),
             Err(Obstacle { why, cure: Some(cure) }) => write!(f, "{why}: {cure}"),
             Err(Obstacle { why, cure: None }) => f.write_str(why),
         }

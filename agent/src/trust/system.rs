@@ -9,7 +9,7 @@ use std::{
 use x509_parser::pem::Pem;
 
 use super::{
-    change::{Change, Obstacle},
+    change::{Obstacle, StoreChange},
     distribution::Distribution,
     machine::Machine,
 };
@@ -27,7 +27,7 @@ pub(super) struct SystemStore<'a> {
 }
 
 /// A file of the store with one certificate.
-struct Entry {
+struct StoreFile {
     path: PathBuf,
     text: Vec<u8>,
     der: Vec<u8>,
@@ -43,29 +43,29 @@ impl<'a> SystemStore<'a> {
     }
 
     /// Makes it hold the current certificate of `anchor`, and none before it.
-    pub(super) fn trust(&self, anchor: &Anchor) -> Result<Change, Obstacle> {
-        let Some(current) = &anchor.current else { return Ok(Change::WasOut) };
+    pub(super) fn trust(&self, anchor: &Anchor) -> Result<StoreChange, Obstacle> {
+        let Some(current) = &anchor.current else { return Ok(StoreChange::WasOut) };
         let found = self.entries(|der| anchor.is_of_it(der))?;
         let is_in = found.iter().any(|entry| entry.der == *current);
-        let stale: Vec<Entry> = found.into_iter().filter(|entry| entry.der != *current).collect();
+        let stale: Vec<StoreFile> = found.into_iter().filter(|entry| entry.der != *current).collect();
         if is_in && stale.is_empty() {
-            return Ok(Change::WasIn);
+            return Ok(StoreChange::WasIn);
         }
         let add = (!is_in).then(|| self.file_of(anchor));
         // Its own file of before is overwritten, not removed.
-        let stale: Vec<Entry> = stale.into_iter().filter(|entry| Some(&entry.path) != add.as_ref()).collect();
+        let stale: Vec<StoreFile> = stale.into_iter().filter(|entry| Some(&entry.path) != add.as_ref()).collect();
         self.change(&stale, add.as_deref().map(|to| (anchor.path.as_path(), to)))?;
-        Ok(Change::PutIn)
+        Ok(StoreChange::PutIn)
     }
 
     /// Takes every certificate of `anchors` out of it.
-    pub(super) fn distrust(&self, anchors: &[Anchor]) -> Result<Change, Obstacle> {
+    pub(super) fn distrust(&self, anchors: &[Anchor]) -> Result<StoreChange, Obstacle> {
         let found = self.entries(|der| anchors.iter().any(|anchor| anchor.is_of_it(der)))?;
         if found.is_empty() {
-            return Ok(Change::WasOut);
+            return Ok(StoreChange::WasOut);
         }
         self.change(&found, None)?;
-        Ok(Change::TakenOut)
+        Ok(StoreChange::TakenOut)
     }
 
     /// The file into which the certificate of `anchor` is put.
@@ -79,7 +79,7 @@ impl<'a> SystemStore<'a> {
     }
 
     /// The files with one certificate that is `wanted`. Files with several are somebody else's.
-    fn entries(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Entry>, Obstacle> {
+    fn entries(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<StoreFile>, Obstacle> {
         let folder = self.folder();
         let unreadable = |error: io::Error| Obstacle::new(format!("reading {}: {error}", folder.display()));
         let mut entries = Vec::new();
@@ -94,14 +94,14 @@ impl<'a> SystemStore<'a> {
                 && wanted(&pem.contents)
             {
                 let der = pem.contents.clone();
-                entries.push(Entry { path, text, der });
+                entries.push(StoreFile { path, text, der });
             }
         }
         Ok(entries)
     }
 
     /// Removes files, copies one `(from, to)`, and tells all programs; where one of these fails, the folder is as before.
-    fn change(&self, remove: &[Entry], add: Option<(&Path, &Path)>) -> Result<(), Obstacle> {
+    fn change(&self, remove: &[StoreFile], add: Option<(&Path, &Path)>) -> Result<(), Obstacle> {
         let paths: Vec<&Path> = remove.iter().map(|entry| entry.path.as_path()).collect();
         let cure = self.distribution.by_hand(&paths, add);
         let folder = self.folder();
@@ -137,7 +137,7 @@ impl<'a> SystemStore<'a> {
         changed
     }
 
-    fn write(&self, remove: &[Entry], add: Option<(&Path, &Path)>) -> io::Result<()> {
+    fn write(&self, remove: &[StoreFile], add: Option<(&Path, &Path)>) -> io::Result<()> {
         for entry in remove {
             fs::remove_file(&entry.path)?;
         }

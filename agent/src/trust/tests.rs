@@ -56,7 +56,7 @@ impl World {
         Anchor::of(&self.ca()).expect("readable")
     }
 
-    fn system(&self, done: Result<Change, Obstacle>) -> Vec<Report> {
+    fn system(&self, done: Result<StoreChange, Obstacle>) -> Vec<Report> {
         vec![Report::new("system store", done)]
     }
 
@@ -99,7 +99,7 @@ fn each_distribution_has_its_folder_its_command_and_its_package() {
         world.noting("chromium");
         let anchor = world.anchor();
         let reports = trust(&world.machine, &anchor);
-        assert_eq!(reports[0].done, Ok(Change::PutIn), "{anchors}");
+        assert_eq!(reports[0].done, Ok(StoreChange::PutIn), "{anchors}");
         assert_eq!(world.noted(), format!("{noted}\n"));
         let file = format!("{}.{ending}", anchor.name.replace(' ', "-"));
         assert_eq!(world.stored(anchors), std::slice::from_ref(&file));
@@ -116,11 +116,11 @@ fn system_store_is_changed_once_each_way() {
     world.noting("update-ca-certificates");
     let anchor = world.anchor();
     let anchors = std::slice::from_ref(&anchor);
-    assert_eq!(distrust(&world.machine, anchors), world.system(Ok(Change::WasOut)));
-    for done in [Change::PutIn, Change::WasIn] {
+    assert_eq!(distrust(&world.machine, anchors), world.system(Ok(StoreChange::WasOut)));
+    for done in [StoreChange::PutIn, StoreChange::WasIn] {
         assert_eq!(trust(&world.machine, &anchor), world.system(Ok(done)));
     }
-    for done in [Change::TakenOut, Change::WasOut] {
+    for done in [StoreChange::TakenOut, StoreChange::WasOut] {
         assert_eq!(distrust(&world.machine, anchors), world.system(Ok(done)));
     }
     assert_eq!(world.stored(DEBIAN), [""; 0]);
@@ -142,17 +142,17 @@ fn ca_of_before_goes_and_no_other_certificate_does() {
         fs::write(store.join(name), content).expect("written");
     }
     let anchor = world.anchor();
-    assert_eq!(trust(&world.machine, &anchor), world.system(Ok(Change::PutIn)));
+    assert_eq!(trust(&world.machine, &anchor), world.system(Ok(StoreChange::PutIn)));
     let own = format!("{}.crt", anchor.name.replace(' ', "-"));
     assert_eq!(world.stored(DEBIAN), ["bundle.crt".to_owned(), "other.crt".to_owned(), own]);
     // The folder of the CA was removed, as a person may: the next one takes the place of that which is known by its name.
     fs::remove_dir_all(world.ca()).expect("removed");
     let anew = world.anchor();
     assert_eq!(anew.name, anchor.name);
-    assert_eq!(trust(&world.machine, &anew), world.system(Ok(Change::PutIn)));
+    assert_eq!(trust(&world.machine, &anew), world.system(Ok(StoreChange::PutIn)));
     fs::remove_dir_all(world.ca()).expect("removed");
     let gone = Anchor::of(&world.ca()).expect("readable");
-    assert_eq!(distrust(&world.machine, &[gone]), world.system(Ok(Change::TakenOut)));
+    assert_eq!(distrust(&world.machine, &[gone]), world.system(Ok(StoreChange::TakenOut)));
     assert_eq!(world.stored(DEBIAN), ["bundle.crt", "other.crt"]);
     assert_eq!(fs::read(store.join("other.crt")).expect("there"), other);
 }
@@ -213,7 +213,7 @@ fn database_without_certutil_is_out_unless_the_name_of_a_local_ca_is_in_it() {
     fs::create_dir_all(&profile).expect("made");
     let anchors = [world.anchor()];
     for (content, done) in [
-        ("nothing", Ok(Change::WasOut)),
+        ("nothing", Ok(StoreChange::WasOut)),
         ("…spothost local CA 0123abcd…", Err(Obstacle::new("certutil is not installed"))),
     ] {
         fs::write(profile.join("cert9.db"), content).expect("written");

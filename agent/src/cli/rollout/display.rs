@@ -20,7 +20,7 @@ pub(super) struct Display {
 
 /// One line of JSON: what has changed, and how many seconds after the beginning.
 #[derive(Serialize)]
-struct Line<'a, T: Serialize> {
+struct JsonLine<'a, T: Serialize> {
     after: u64,
     #[serde(flatten)]
     what: &'a T,
@@ -101,7 +101,7 @@ impl Display {
     }
 
     fn print(&self, what: &impl Serialize) {
-        let line = Line { after: self.elapsed().as_secs(), what };
+        let line = JsonLine { after: self.elapsed().as_secs(), what };
         match serde_json::to_string(&line) {
             Ok(line) => anstream::println!("{line}"),
             Err(error) => tracing::warn!(%error, "a line of JSON is missing"),

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{
     super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN},
-    Display, LOOK, Rollout, Site,
+    Display, FleetSite, LOOK, RolloutCommand,
     site::again,
 };
 use crate::{
@@ -29,13 +29,13 @@ use crate::{
 };
 
 /// One look at the fleet.
-struct Look {
+struct FleetLook {
     sight: Sight,
     members: Vec<Member>,
 }
 
-impl Rollout {
-    pub(super) async fn roll_many(&self, site: &Site, config: &Config) -> Result<ExitCode, Stop> {
+impl RolloutCommand {
+    pub(super) async fn roll_many(&self, site: &FleetSite, config: &Config) -> Result<ExitCode, Stop> {
         let unknown =
             "where people are led to every host, nobody notes how many hosts the fleet has at rest: say [fleet] target";
         let floor = site.floor.ok_or_else(|| Stop::new(BAD_CONFIGURATION, unknown))?;
@@ -80,7 +80,7 @@ impl Rollout {
 
     /// A fleet that has more hosts than at rest is in the middle of a roll-out: its youngest host need not be replaced. Nor
     /// need those that are what is wanted already.
-    fn replacement(&self, floor: u32, seen: &Look) -> RollingReplacement {
+    fn replacement(&self, floor: u32, seen: &FleetLook) -> RollingReplacement {
         let (program, package) = (self.program.clone(), self.package.clone());
         let wanted = RollingReplacement { old: BTreeSet::new(), program, package, floor };
         let under_way = seen.sight.fleet.target > floor || seen.sight.fleet.members > floor;
@@ -94,7 +94,7 @@ impl Rollout {
 }
 
 /// Ends a host. One that is not replaced lowers the target of a group with it, and of another fleet before.
-async fn end(site: &Site, floor: u32, fleet: &FleetState, host: &str, replaced: bool) -> Result<(), Fault> {
+async fn end(site: &FleetSite, floor: u32, fleet: &FleetState, host: &str, replaced: bool) -> Result<(), Fault> {
     if !replaced && !fleet.leaves_in_one && fleet.target > floor {
         site.set_target(floor).await?;
     }
@@ -103,11 +103,11 @@ async fn end(site: &Site, floor: u32, fleet: &FleetState, host: &str, replaced: 
     again(async || site.fleet.end(host, replaced).await).await
 }
 
-async fn look(site: &Site, config: &Config) -> Result<Look, Fault> {
+async fn look(site: &FleetSite, config: &Config) -> Result<FleetLook, Fault> {
     again(async || seen(site, config).await).await
 }
 
-async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
+async fn seen(site: &FleetSite, config: &Config) -> Result<FleetLook, Fault> {
     let ids = site.fleet.members().await?;
     let fleet = site.fleet.state_of(&ids).await?;
     let led = led_to(&site.name_service, &site.aws).await?;
@@ -130,11 +130,11 @@ async fn seen(site: &Site, config: &Config) -> Result<Look, Fault> {
         hosts.push((machine.id, heard));
     }
     let sight = Sight { claim: None, answers: false, fleet, hosts };
-    Ok(Look { sight, members })
+    Ok(FleetLook { sight, members })
 }
 
 /// What hosts say of themselves beside the packages, by instance id.
-async fn said(site: &Site, config: &Config) -> Result<BTreeMap<String, HostDocument>, Fault> {
+async fn said(site: &FleetSite, config: &Config) -> Result<BTreeMap<String, HostDocument>, Fault> {
     let PackagePlace::Bucket(place) = &config.package else { return Ok(BTreeMap::new()) };
     let catalogue = Catalogue::read(&PublisherBucket::new(&site.aws, place.clone())).await?;
     let hosts = catalogue.packages.into_iter().flat_map(|package| package.served_by);
@@ -142,7 +142,7 @@ async fn said(site: &Site, config: &Config) -> Result<BTreeMap<String, HostDocum
 }
 
 /// Ends the `hosts` that came to nothing, and puts the target back.
-async fn give_up(site: &Site, floor: u32, hosts: BTreeSet<String>, why: String) -> Result<ExitCode, Stop> {
+async fn give_up(site: &FleetSite, floor: u32, hosts: BTreeSet<String>, why: String) -> Result<ExitCode, Stop> {
     let fleet = again(async || site.fleet.look().await).await?;
     for host in &hosts {
         end(site, floor, &fleet, host, false).await?;

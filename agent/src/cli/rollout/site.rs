@@ -26,7 +26,7 @@ use crate::{
 const TRIES: u32 = 6;
 
 /// A site with a zone and a fleet.
-pub(in crate::cli) struct Site {
+pub(in crate::cli) struct FleetSite {
     pub(in crate::cli) name_service: NameService,
     pub(in crate::cli) aws: Aws,
     pub(in crate::cli) fleet: AwsFleet,
@@ -36,9 +36,9 @@ pub(in crate::cli) struct Site {
     pub(super) floor: Option<u32>,
 }
 
-impl Site {
+impl FleetSite {
     /// The fleet that the configuration names, else that of the host which owns the names.
-    pub(in crate::cli) async fn find(config: &Config) -> Result<Site, Stop> {
+    pub(in crate::cli) async fn find(config: &Config) -> Result<FleetSite, Stop> {
         let no_zone = || Stop::new(BAD_CONFIGURATION, "without `zone` there is no succession");
         let name_service = NameService::of(config).ok_or_else(no_zone)?;
         let aws = way_to_aws().await?;
@@ -57,7 +57,7 @@ impl Site {
         let fleet = fleet.ok_or_else(|| {
             Stop::new(NOT_AS_IT_SHOULD_BE, "the hosts of this site are of no fleet: name one, [fleet] id = \"…\"")
         })?;
-        Ok(Site { name_service, aws, fleet, location, floor: config.fleet.target })
+        Ok(FleetSite { name_service, aws, fleet, location, floor: config.fleet.target })
     }
 
     /// How many hosts the fleet has at rest: as configured, else as the claim says of it.

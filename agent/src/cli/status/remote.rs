@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::{
     super::{
         NOT_AS_IT_SHOULD_BE, Stop,
-        depot::{Published, way_to_aws},
+        depot::{PublishedAt, way_to_aws},
         runtime,
     },
     show,
@@ -31,7 +31,7 @@ const AT_ONCE: usize = 8;
 
 /// What a host has left, and from when it is.
 #[derive(Serialize)]
-struct Left {
+struct RemoteHost {
     /// What it serves, and how it was then.
     #[serde(flatten)]
     host: HostDocument,
@@ -43,7 +43,7 @@ struct Left {
 }
 
 /// Tells the status of the host with that instance id or address; without one that of all which EC2 does not say have ended.
-pub(super) fn tell(host: Option<&str>, published: &Published, json: bool) -> Result<ExitCode, Stop> {
+pub(super) fn tell(host: Option<&str>, published: &PublishedAt, json: bool) -> Result<ExitCode, Stop> {
     let place = published.bucket()?;
     let left = runtime()?.block_on(async {
         let aws = way_to_aws().await?;
@@ -52,7 +52,7 @@ pub(super) fn tell(host: Option<&str>, published: &Published, json: bool) -> Res
     let forgotten = left.iter().filter(|left| left.ec2 == Some("unknown")).count();
     // EC2 forgets an instance an hour after its end. Where it knows none of them, they may be of another account.
     let knows_some = left.iter().any(|left| left.ec2.is_some_and(|word| word != "unknown"));
-    let shown: Vec<Left> = match host {
+    let shown: Vec<RemoteHost> = match host {
         Some(host) => left.into_iter().filter(|left| left.is_of(host)).take(1).collect(),
         None => left.into_iter().filter(|left| left.may_run(knows_some)).collect(),
     };
@@ -82,13 +82,13 @@ pub(super) fn tell(host: Option<&str>, published: &Published, json: bool) -> Res
             left.show();
         }
     }
-    let well = shown.iter().all(Left::is_well);
+    let well = shown.iter().all(RemoteHost::is_well);
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_IT_SHOULD_BE) })
 }
 
 /// What hosts have left beside the packages, the newest first: those that EC2 knows to run, and the newest of all others. The host that
 /// is asked for by its id is among them.
-async fn left(aws: &Aws, place: &S3Prefix, host: Option<&str>) -> Result<Vec<Left>, Stop> {
+async fn left(aws: &Aws, place: &S3Prefix, host: Option<&str>) -> Result<Vec<RemoteHost>, Stop> {
     let depot = PublisherBucket::new(aws, place.clone());
     let layout = Layout::new(&place.prefix);
     let listed = depot.list(HOSTS).await?;
@@ -114,7 +114,7 @@ async fn left(aws: &Aws, place: &S3Prefix, host: Option<&str>) -> Result<Vec<Lef
         // One that is not there any more was deleted meanwhile.
         let Some(text) = text else { continue };
         match HostDocument::read(&text) {
-            Ok(host) => left.push(Left { host, written: object.modified, ec2: None }),
+            Ok(host) => left.push(RemoteHost { host, written: object.modified, ec2: None }),
             Err(why) => {
                 let cure = "delete that object: no host has written it";
                 anstream::eprintln!("warning: {}", why.fault(format!("reading {}", object.key), cure));
@@ -141,7 +141,7 @@ fn instance_of(key: &str) -> &str {
     name.strip_suffix(".json").unwrap_or(name)
 }
 
-impl Left {
+impl RemoteHost {
     /// Whether it may run still: EC2 does not say that it has ended, and knows it, if it `knows_some` of them.
     fn may_run(&self, knows_some: bool) -> bool {
         match self.ec2 {
