@@ -77,12 +77,12 @@ pub struct Decided {
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
 pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let Wiring { config, folders, https, feeds, signals, departing, drained, status } = wiring;
-    let (host, aws, outlook) = instance(config, signals, &departing, runner).await;
+    let (host, aws, interruption) = instance(config, signals, &departing, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let packages = runner.keep(packages).await.held;
     let certificates = runner.keep(certificates).await;
-    if let Some(at_hand) = folders.at_hand(&config.vault) {
-        runner.beside(at_hand.follow(certificates.held.clone()));
+    if let Some(identity_cache) = folders.identity_cache(&config.vault) {
+        runner.beside(identity_cache.follow(certificates.held.clone()));
     }
     let (domain, held) = (config.domain.clone(), certificates.held.clone());
     let listener = Listener::new(domain.clone(), https, feeds, packages.clone(), held, host.clone());
@@ -101,7 +101,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
         let sources = SuccessionSources {
             leads: leads.held.clone(),
             answering: answering.clone(),
-            outlook,
+            interruption,
             departs: departing.watch(),
             drained,
         };
@@ -136,19 +136,19 @@ async fn instance(
     let host = runner.keep(Facts::new(metadata.clone())).await.held;
     let aws = way_to_aws(&metadata, host.clone());
     let departure = Departure::new(Some(Notices::new(metadata, aws.clone())), look, signals, departing);
-    let outlook = runner.keep(departure).await.held;
-    (Some(host), runner.found(aws).await, outlook)
+    let interruption = runner.keep(departure).await.held;
+    (Some(host), runner.found(aws).await, interruption)
 }
 
 /// The keepers that need nothing but a way to AWS.
 fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>, host: Option<Kept<Host>>) -> (Packages, Certificates) {
     let source = Source::new(config.package.clone(), aws.clone());
-    let shelf = folders.shelf(&config.package);
+    let package_cache = folders.package_cache(&config.package);
     let following = Following { look: config.look.package, skew: config.serve.skew, keys: config.package_keys.clone() };
-    let packages = Packages::new(source, shelf, following, host.clone());
+    let packages = Packages::new(source, package_cache, following, host.clone());
     let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), host);
     let vault = Vault::new(config.vault.clone(), aws.clone());
-    (packages, Certificates::new(config.names(), vault, certifier, folders.at_hand(&config.vault)))
+    (packages, Certificates::new(config.names(), vault, certifier, folders.identity_cache(&config.vault)))
 }
 
 /// The keeper that leads the names here, put to work.

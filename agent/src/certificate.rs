@@ -41,7 +41,7 @@ pub mod model;
 mod order;
 mod plan;
 mod refusal;
-mod self_made;
+mod self_signed;
 mod steps;
 mod transport;
 mod vault;
@@ -51,7 +51,7 @@ pub use budget::{AtAuthority, Budget, LimitLeft};
 pub use certifier::{ByAcme, Certifier};
 pub use identity_cache::IdentityCache;
 pub use local_ca::LocalCa;
-pub use self_made::self_made;
+pub use self_signed::self_signed;
 pub use transport::{DirectoryMetadata, about};
 pub use vault::Vault;
 
@@ -137,7 +137,7 @@ pub struct Certificates {
     wanted: DesiredCertificate,
     vault: Vault,
     certifier: Certifier,
-    at_hand: Option<IdentityCache>,
+    identity_cache: Option<IdentityCache>,
     /// What the vault held after the last correction, so that the look after it needs no call.
     fresh: Option<Reading>,
     /// Whether the last look found a certificate that is valid.
@@ -145,7 +145,7 @@ pub struct Certificates {
     /// How many corrections in a row have failed.
     failed: u32,
     /// The CAs that could not be reached.
-    strikes: UnreachableCas,
+    unreachable: UnreachableCas,
     /// When the CA is to be asked when it would like to renew.
     ask_at: Instant,
     /// When the certificate is due, as far as the last look could tell.
@@ -178,17 +178,22 @@ pub enum CertificateDrift {
 
 impl Certificates {
     /// Keeps a certificate for `names` in `vault`, certified by `certifier`.
-    /// Until the vault was read, what is `at_hand` is held.
-    pub fn new(names: Vec<Name>, vault: Vault, certifier: Certifier, at_hand: Option<IdentityCache>) -> Certificates {
+    /// Until the vault was read, what is `identity_cache` is held.
+    pub fn new(
+        names: Vec<Name>,
+        vault: Vault,
+        certifier: Certifier,
+        identity_cache: Option<IdentityCache>,
+    ) -> Certificates {
         Certificates {
             wanted: certifier.wanted(names),
             vault,
             certifier,
-            at_hand,
+            identity_cache,
             fresh: None,
             held: false,
             failed: 0,
-            strikes: UnreachableCas::default(),
+            unreachable: UnreachableCas::default(),
             ask_at: Instant::now() + FIRST_ASKED,
             due_at: None,
             off: time::Duration::ZERO,
@@ -254,7 +259,7 @@ impl Certificates {
                 self.failed += 1;
                 if let Certifier::Internal(_) = &self.certifier {
                     let urgency = if self.held { Urgency::CanWait(time::Duration::HOUR) } else { Urgency::Without };
-                    self.strikes.add("internal", &fault.said, urgency, clock::now());
+                    self.unreachable.add("internal", &fault.said, urgency, clock::now());
                 }
                 Err(self.bounded(fault))
             }
@@ -266,7 +271,7 @@ impl Certificates {
         let (version, document) = match &self.certifier {
             Certifier::Acme(by) => {
                 let insist = self.held || self.failed < PATIENT;
-                by.issuance(&self.wanted, &self.vault, insist)?.run(&mut self.strikes).await?
+                by.issuance(&self.wanted, &self.vault, insist)?.run(&mut self.unreachable).await?
             }
             Certifier::Internal(folder) => {
                 let Reading { version, mut document, .. } = self.vault.read().await?;
@@ -329,7 +334,7 @@ impl Keeper for Certificates {
     }
 
     async fn remembered(&mut self) -> Option<Certificate> {
-        self.at_hand.as_ref()?.read(&self.wanted.names, clock::now())
+        self.identity_cache.as_ref()?.read(&self.wanted.names, clock::now())
     }
 
     async fn woken(&mut self) {
@@ -395,7 +400,7 @@ impl Keeper for Certificates {
 
     fn judge(&self, seen: CertificateObservation) -> Judgement<Certificate, CertificateDrift> {
         let holding = seen.certificate.as_ref().map_or(Holding::Nothing, Issued::held);
-        let planned = plan(&self.wanted, &seen.reading.document, &holding, &self.strikes, seen.now);
+        let planned = plan(&self.wanted, &seen.reading.document, &holding, &self.unreachable, seen.now);
         let certificate = seen.certificate.clone().and_then(Result::ok);
         let meanwhile = certificate.filter(|certificate| certificate.serves(&self.wanted));
         match (planned, meanwhile) {

@@ -18,7 +18,6 @@ use crate::{
 
 mod budget;
 mod check;
-mod depot;
 mod diff;
 mod doctor;
 mod hosts;
@@ -28,6 +27,7 @@ mod plan;
 mod policy;
 mod prune;
 mod publish;
+mod published_at;
 mod releases;
 mod rollback;
 mod rollout;

@@ -138,7 +138,7 @@ impl Interruption {
 
 /// What a look found.
 pub struct DepartureObservation {
-    outlook: Result<Interruption, Fault>,
+    interruption: Result<Interruption, Fault>,
     /// What the keepers were told last.
     said: Option<Shutdown>,
 }
@@ -185,7 +185,7 @@ impl Notices {
     }
 
     /// Metadata that somebody has disabled is looked for as often as ever: a notice leaves no time to come back late.
-    async fn outlook(&mut self) -> Result<Result<Interruption, Fault>, Fault> {
+    async fn interruption(&mut self) -> Result<Result<Interruption, Fault>, Fault> {
         match tokio::try_join!(self.metadata.notice(), self.metadata.rebalance()) {
             Ok((Some(notice), _)) => Ok(Ok(Interruption::Taken(Shutdown::by_notice(&self.by_our_clock(notice))))),
             Ok((None, true)) => Ok(Ok(Interruption::Recommended)),
@@ -248,33 +248,33 @@ impl Keeper for Departure {
     async fn observe(&mut self) -> Result<DepartureObservation, Fault> {
         let notices = async {
             match &mut self.notices {
-                Some(notices) => notices.outlook().await,
+                Some(notices) => notices.interruption().await,
                 None => Ok(Ok(Interruption::None)),
             }
         };
-        let outlook = tokio::select! {
+        let interruption = tokio::select! {
             biased;
             going = signalled(&mut self.signals, &mut self.signalled) => Ok(Interruption::Ends(going)),
             looked = notices => looked?,
         };
-        Ok(DepartureObservation { outlook, said: self.departing.said() })
+        Ok(DepartureObservation { interruption, said: self.departing.said() })
     }
 
     fn judge(
         &self,
-        DepartureObservation { outlook, said }: DepartureObservation,
+        DepartureObservation { interruption, said }: DepartureObservation,
     ) -> Judgement<Interruption, DepartureDrift> {
-        let outlook = match outlook {
-            Ok(outlook) => outlook,
+        let interruption = match interruption {
+            Ok(interruption) => interruption,
             Err(fault) => return Judgement::Refused(fault),
         };
-        let drift = match (outlook.going(), said) {
+        let drift = match (interruption.going(), said) {
             (Some(going), None) => DepartureDrift::Goes(going.clone()),
             // A notice may be withdrawn. That the host leaves its fleet is final.
             (None, Some(said)) if said.until.is_some() => DepartureDrift::Stays,
-            _ => return Judgement::Kept(outlook),
+            _ => return Judgement::Kept(interruption),
         };
-        Judgement::Drifted { drift, meanwhile: Some(outlook) }
+        Judgement::Drifted { drift, meanwhile: Some(interruption) }
     }
 
     async fn converge(&mut self, drift: DepartureDrift) -> Result<(), Fault> {
@@ -324,13 +324,14 @@ mod tests {
             (Interruption::Ends(signal.clone()), Some(&taken), "as it is"),
             (Interruption::None, Some(&Shutdown::by_leaving()), "as it is"),
         ];
-        for (outlook, said, expected) in table {
-            let what = format!("{outlook:?}, {said:?}");
-            let said = match departure.judge(DepartureObservation { outlook: Ok(outlook), said: said.cloned() }) {
-                Judgement::Drifted { drift: DepartureDrift::Goes(going), .. } => going.why,
-                Judgement::Drifted { drift: DepartureDrift::Stays, .. } => "stays".to_owned(),
-                _ => "as it is".to_owned(),
-            };
+        for (interruption, said, expected) in table {
+            let what = format!("{interruption:?}, {said:?}");
+            let said =
+                match departure.judge(DepartureObservation { interruption: Ok(interruption), said: said.cloned() }) {
+                    Judgement::Drifted { drift: DepartureDrift::Goes(going), .. } => going.why,
+                    Judgement::Drifted { drift: DepartureDrift::Stays, .. } => "stays".to_owned(),
+                    _ => "as it is".to_owned(),
+                };
             assert_eq!(said, expected, "{what}");
         }
     }

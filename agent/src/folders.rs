@@ -27,12 +27,12 @@ impl Folders {
     }
 
     /// Where the certificate in use is kept for the next process, unless the vault is as near.
-    pub(crate) fn at_hand(&self, vault: &VaultPlace) -> Option<IdentityCache> {
+    pub(crate) fn identity_cache(&self, vault: &VaultPlace) -> Option<IdentityCache> {
         matches!(vault, VaultPlace::Secret(_)).then(|| IdentityCache::new(self.runtime.join("identity.json")))
     }
 
     /// Where the last good packages of that place are kept for the next process.
-    pub(crate) fn shelf(&self, place: &PackagePlace) -> PackageCache {
+    pub(crate) fn package_cache(&self, place: &PackagePlace) -> PackageCache {
         PackageCache::new(self.state.join(layout::PACKAGE_FOLDER), place.to_string())
     }
 }

@@ -92,14 +92,14 @@ pub struct Following {
 /// Keeper of the package.
 pub struct Packages {
     source: Source,
-    shelf: PackageCache,
+    package_cache: PackageCache,
     following: Following,
     host: Option<Kept<Host>>,
     held: Option<Package>,
     /// The newest package that the last look found, and what is known of it.
     newest: Option<(Release, Option<Verdict>)>,
     refusals: Refusals,
-    telling: PendingVerdicts,
+    pending_verdicts: PendingVerdicts,
     progress: DownloadProgress,
 }
 
@@ -177,17 +177,22 @@ pub enum PackageDrift {
 }
 
 impl Packages {
-    /// Follows `source` and keeps the last good package on `shelf`; `host` is who judges.
-    pub fn new(source: Source, shelf: PackageCache, following: Following, host: Option<Kept<Host>>) -> Packages {
+    /// Follows `source` and keeps the last good package on `package_cache`; `host` is who judges.
+    pub fn new(
+        source: Source,
+        package_cache: PackageCache,
+        following: Following,
+        host: Option<Kept<Host>>,
+    ) -> Packages {
         Packages {
             source,
-            shelf,
+            package_cache,
             following,
             host,
             held: None,
             newest: None,
             refusals: Refusals::default(),
-            telling: PendingVerdicts::default(),
+            pending_verdicts: PendingVerdicts::default(),
             progress: DownloadProgress::new(),
         }
     }
@@ -227,14 +232,14 @@ impl Packages {
             _ => self.source.has_verdict_on(&held.release),
         };
         let tells = self.source.verdict_key(&held.release).is_some();
-        if tells && !is_judged && !self.telling.knows(&held.release.etag) {
+        if tells && !is_judged && !self.pending_verdicts.knows(&held.release.etag) {
             let good = Verdict::on(&held.release, VerdictOutcome::Good, &self.judge_by(), clock::now(), &[]);
-            self.telling.later(good, Instant::now() + SERVED_FIRST);
+            self.pending_verdicts.later(good, Instant::now() + SERVED_FIRST);
         }
     }
 
     async fn fetch(&mut self, release: &Release) -> Result<(), Fault> {
-        let incoming = self.shelf.incoming()?;
+        let incoming = self.package_cache.incoming()?;
         self.make_room(&incoming, self.source.length_on_disk(release))?;
         let fetched = self.fetch_into(&incoming, release).await?;
         let judged = self.judged(&incoming, &fetched).await?;
@@ -314,7 +319,7 @@ impl Packages {
 
     /// Serves the package that lies in `incoming`.
     async fn take(&mut self, incoming: PathBuf, release: Release) -> Result<(), Fault> {
-        let path = self.shelf.put(incoming, release.clone()).await?;
+        let path = self.package_cache.put(incoming, release.clone()).await?;
         let site = blocking("opening the package", move || Site::open(&path, &PackageLimits::default())).await?;
         let mut site = site.map_err(|reason| Fault::retry("opening the package", reason))?;
         if let Some(before) = &self.held {
@@ -347,17 +352,17 @@ impl Packages {
             Err(fault) if fault.cure == Cure::Operator => {
                 tracing::warn!(%fault, "what was found out about the package is not told to other hosts");
                 self.note(format!("no verdict was left beside {}: {fault}", verdict.key));
-                self.telling.done(&verdict.etag);
+                self.pending_verdicts.done(&verdict.etag);
             }
             Err(fault) => {
                 tracing::info!(%fault, "a verdict is told later");
-                self.telling.later(verdict, Instant::now() + TELL_AGAIN);
+                self.pending_verdicts.later(verdict, Instant::now() + TELL_AGAIN);
             }
         }
     }
 
     fn told(&mut self, verdict: Verdict) {
-        self.telling.done(&verdict.etag);
+        self.pending_verdicts.done(&verdict.etag);
         let Some((newest, None)) = &self.newest else { return };
         if newest.etag == verdict.etag && self.source.verdict_key(newest).is_some() {
             self.newest = Some((newest.clone(), Some(verdict)));
@@ -392,15 +397,15 @@ impl Keeper for Packages {
     }
 
     async fn woken(&mut self) {
-        self.telling.runs = true;
+        self.pending_verdicts.runs = true;
         tokio::select! {
             () = self.source.woken() => {}
-            () = self.telling.rings() => {}
+            () = self.pending_verdicts.rings() => {}
         }
     }
 
     async fn remembered(&mut self) -> Option<Package> {
-        self.held = self.shelf.last_good().await;
+        self.held = self.package_cache.last_good().await;
         self.held.clone()
     }
 
@@ -408,7 +413,7 @@ impl Keeper for Packages {
         if let Some(held) = &self.held {
             held.site.forget_expired();
         }
-        self.telling.rests = std::mem::take(&mut self.telling.corrected);
+        self.pending_verdicts.rests = std::mem::take(&mut self.pending_verdicts.corrected);
         let known = self.known().cloned();
         match (self.source.look(known.as_ref()).await?, known) {
             (NewestPackage::None(fault), _) => return Ok(PackageObservation { none: Some(fault), instead: None }),
@@ -421,7 +426,7 @@ impl Keeper for Packages {
                 // what comes of it is to be told.
                 if verdict.is_none() && self.newest.as_ref().is_some_and(was_refused) {
                     self.refusals.lift(&release);
-                    self.telling.forget(&release.etag);
+                    self.pending_verdicts.forget(&release.etag);
                 }
                 self.newest = Some((release, verdict));
             }
@@ -445,7 +450,7 @@ impl Keeper for Packages {
             Some(held) => Judgement::KeptDespite { held, fault },
             None => Judgement::Refused(fault),
         };
-        if let Some(verdict) = self.telling.next() {
+        if let Some(verdict) = self.pending_verdicts.next() {
             return Judgement::Drifted { drift: PackageDrift::Tell(verdict.clone()), meanwhile: self.held.clone() };
         }
         if let Some(fault) = seen.none {
@@ -473,12 +478,12 @@ impl Keeper for Packages {
             PackageDrift::Fetch(release) => self.fetch(&release).await?,
             PackageDrift::Tell(_) => {
                 // Each is told, or put off.
-                while let Some(verdict) = self.telling.next().cloned() {
+                while let Some(verdict) = self.pending_verdicts.next().cloned() {
                     self.tell(verdict).await;
                 }
             }
         }
-        self.telling.corrected = true;
+        self.pending_verdicts.corrected = true;
         Ok(())
     }
 
@@ -562,9 +567,9 @@ mod tests {
 
         fn keeper(&self, path: &Path) -> Packages {
             let source = Source::new(PackagePlace::Disk(path.into()), watch::channel(None).1);
-            let shelf = PackageCache::new(self.folder.path().join("shelf"), path.display().to_string());
+            let package_cache = PackageCache::new(self.folder.path().join("shelf"), path.display().to_string());
             let following = Following { look: Duration::from_secs(1), skew: Duration::from_secs(60), keys: Vec::new() };
-            Packages::new(source, shelf, following, None)
+            Packages::new(source, package_cache, following, None)
         }
     }
 

@@ -82,7 +82,7 @@ impl Presence {
         Presence { sources, place, aws, told: None, denied: None }
     }
 
-    fn papers(&self) -> Result<DocumentStore, Fault> {
+    fn document_store(&self) -> Result<DocumentStore, Fault> {
         let aws = self.aws.borrow().clone();
         let aws = aws.ok_or_else(|| Fault::retry("telling what this host serves", "the region is not known yet"))?;
         Ok(DocumentStore::new(&aws, self.place.bucket.clone()))
@@ -131,7 +131,7 @@ impl Keeper for Presence {
         if let (Some(host), None, None) = (&host, &self.told, &self.denied)
             && (serves.is_some() || !troubles.is_empty())
         {
-            let read = self.papers()?.read(&self.key(&host.instance)).await;
+            let read = self.document_store()?.read(&self.key(&host.instance)).await;
             let before = self.unless_denied(read)?;
             // It is this host's own, whatever version of the program wrote it: one that cannot be read is written anew.
             self.told = Some(before.and_then(|text| HostDocument::read(&text).ok()));
@@ -164,7 +164,7 @@ impl Keeper for Presence {
 
     async fn converge(&mut self, mut document: Box<HostDocument>) -> Result<(), Fault> {
         document.status = Some(self.sources.status.borrow().snapshot());
-        let written = self.papers()?.write(&self.key(&document.instance), document.text()).await;
+        let written = self.document_store()?.write(&self.key(&document.instance), document.text()).await;
         self.unless_denied(written)?;
         self.told = Some(self.denied.is_none().then_some(*document));
         Ok(())

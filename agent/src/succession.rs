@@ -70,7 +70,7 @@ pub struct SuccessionSources {
     /// Whether this host answers.
     pub answering: Kept<Answering>,
     /// What the instance is told.
-    pub outlook: Kept<Interruption>,
+    pub interruption: Kept<Interruption>,
     /// Why and until when the host departs, if it does.
     pub departs: watch::Receiver<Option<Shutdown>>,
     /// Whether its visitors have gone.
@@ -129,7 +129,7 @@ impl SuccessionKeeper {
             leads: self.sources.leads.borrow().clone(),
             answers: self.sources.answering.borrow().is_some(),
             placed: self.fleet.is_placed(),
-            recommended: *self.sources.outlook.borrow() == Some(Interruption::Recommended),
+            recommended: *self.sources.interruption.borrow() == Some(Interruption::Recommended),
             instance: self.fleet.instance().ok(),
             location: self.fleet.location(),
             fleetless: self.fleet.is_none(),
@@ -217,7 +217,7 @@ impl Keeper for SuccessionKeeper {
         tokio::select! {
             Ok(()) = self.sources.leads.changed() => {}
             Ok(()) = self.sources.answering.changed() => {}
-            Ok(()) = self.sources.outlook.changed() => {}
+            Ok(()) = self.sources.interruption.changed() => {}
             else => std::future::pending().await,
         }
     }

@@ -86,13 +86,15 @@ impl std::fmt::Display for ProgramVersion {
 /// # Errors
 /// What is offered and is not what its checksum, its signature or its version says; what S3 or the file system refuses.
 pub async fn upgrade(
-    depot: &PublisherBucket,
+    publisher_bucket: &PublisherBucket,
     offered: &Upgrade,
     installed: &Installed,
 ) -> Result<UpgradeOutcome, Fault> {
     let key = layout::offered(&offered.from.prefix, layout::MACHINE);
     let doing = format!("upgrading to s3://{}/{key}", offered.from.bucket);
-    let Some(sha256) = text(depot, &layout::checksum(&key)).await? else { return Ok(UpgradeOutcome::UpToDate) };
+    let Some(sha256) = text(publisher_bucket, &layout::checksum(&key)).await? else {
+        return Ok(UpgradeOutcome::UpToDate);
+    };
     let sha256 = sha256.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
     let current = fs::read(&installed.program).map_err(|error| installed.unusable(&doing, &error))?;
     if sha256_of(&current) == sha256 {
@@ -104,8 +106,8 @@ pub async fn upgrade(
     if !installed.serves().await {
         return Ok(UpgradeOutcome::NotNow);
     }
-    let signature = text(depot, &layout::signature(&key)).await?;
-    let program = depot.read(&key, None).await?;
+    let signature = text(publisher_bucket, &layout::signature(&key)).await?;
+    let program = publisher_bucket.read(&key, None).await?;
     let wrong =
         |said: String| Fault::operator(&doing, said, "offer it again, with spothost-….sha256 and .minisig beside it");
     let program =
@@ -165,8 +167,8 @@ async fn version(program: &Path) -> Result<ProgramVersion, String> {
     ProgramVersion::said(&text).ok_or_else(|| format!("it says `{}` for its version", text.trim()))
 }
 
-async fn text(depot: &PublisherBucket, key: &str) -> Result<Option<String>, Fault> {
-    let text = depot.read(key, None).await?;
+async fn text(publisher_bucket: &PublisherBucket, key: &str) -> Result<Option<String>, Fault> {
+    let text = publisher_bucket.read(key, None).await?;
     Ok(text.filter(|text| text.len() < 10_000).map(|text| String::from_utf8_lossy(&text).into_owned()))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `aws-sdk-ec2` alone takes minutes to build. Every default build has it (feature `fleet`); the program of a first look
 //! (`cargo up`) does without, and says so where a command would need it. This is the one place that knows of the two:
-//! [`Fleet`](super::fleet::Fleet), [`Instances`](super::instances::Instances) and
+//! [`AwsFleet`](super::fleet::AwsFleet), [`Instances`](super::instances::Instances) and
 //! [`ElasticIp`](super::elastic_ip::ElasticIp) ask an [`Adapter`], whichever it is.
 
 use super::{Aws, permission_outcome::Tried};

@@ -125,7 +125,7 @@ impl Acme {
     /// What the CA refuses.
     pub(super) async fn place(
         &self,
-        customer: &AccountSession,
+        account_session: &AccountSession,
         names: &[Name],
         replaces: Option<&Issued>,
     ) -> Result<Order, StepFailure> {
@@ -134,9 +134,9 @@ impl Acme {
         let replaced = replaces.and_then(identifier);
         let as_replacement = replaced.is_some();
         let wanted = replaced.into_iter().fold(wanted, |wanted, replaced| wanted.replaces(replaced));
-        let ordered = insist!(customer.account.new_order(&wanted).await);
+        let ordered = insist!(account_session.account.new_order(&wanted).await);
         let order = ordered.map_err(|error| {
-            let refused = customer.refused("making an order", &error);
+            let refused = account_session.refused("making an order", &error);
             // A CA that does not take it as a replacement, for whatever reason, may take it as an order like any other.
             let other = refused.kind == FailureKind::Passing
                 && !matches!(kind_of(&error), "rateLimited" | "serverInternal" | "");

@@ -95,15 +95,15 @@ mod tests {
     #[test]
     fn certificate_comes_back_for_its_names_while_it_is_valid() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let at_hand = IdentityCache::new(folder.path().join("identity.json"));
+        let identity_cache = IdentityCache::new(folder.path().join("identity.json"));
         let now = OffsetDateTime::now_utc();
-        assert!(at_hand.read(&names(&["a.example"]), now).is_none(), "there is none yet");
+        assert!(identity_cache.read(&names(&["a.example"]), now).is_none(), "there is none yet");
 
         let ca = LocalCa::open(&folder.path().join("ca")).expect("a CA");
         let issued = ca.issue(&names(&["a.example", "b.example"]), now).expect("issued");
         let certificate = issued.read().expect("usable");
-        at_hand.write(&certificate).expect("written");
-        assert_eq!(fs::metadata(&at_hand.0).expect("there").permissions().mode() & 0o777, 0o600);
+        identity_cache.write(&certificate).expect("written");
+        assert_eq!(fs::metadata(&identity_cache.0).expect("there").permissions().mode() & 0o777, 0o600);
 
         let table = [
             (names(&["a.example"]), now, true),
@@ -113,10 +113,10 @@ mod tests {
             (names(&["a.example"]), certificate.life.not_before - time::Duration::SECOND, false),
         ];
         for (names, now, good) in table {
-            let read = at_hand.read(&names, now);
+            let read = identity_cache.read(&names, now);
             assert_eq!(read.is_some_and(|read| read == certificate), good, "{names:?} at {now}");
         }
-        fs::write(&at_hand.0, "{\"directory\":").expect("damaged");
-        assert!(at_hand.read(&names(&["a.example"]), now).is_none());
+        fs::write(&identity_cache.0, "{\"directory\":").expect("damaged");
+        assert!(identity_cache.read(&names(&["a.example"]), now).is_none());
     }
 }

@@ -16,7 +16,7 @@ use super::{
     lease::OrderLease,
     order::{AccountSession, found},
     plan::{Holding, UnreachableCas},
-    steps::{Ended, FailureKind, IssuanceRun, IssuanceStep, OrderStatus, StepFailure, StepOutcome},
+    steps::{Ended, FailureKind, IssuanceRun, IssuanceStep, OrderProgress, StepFailure, StepOutcome},
 };
 use crate::{
     aws::{Aws, lease::LeaseObject, secret::Swapped, zone::Zone},
@@ -47,7 +47,7 @@ pub(super) struct Issuance<'a> {
 #[derive(Default)]
 struct IssuanceSession {
     lease: Option<OrderLease>,
-    customer: Option<AccountSession>,
+    account_session: Option<AccountSession>,
     order: Option<Order>,
     /// How far the clock of this host is off.
     off: Duration,
@@ -58,18 +58,18 @@ impl Issuance<'_> {
     ///
     /// # Errors
     /// What the vault, the CA, S3 or Route 53 refuse; that another host is about it; that it is not time yet.
-    pub(super) async fn run(&self, strikes: &mut UnreachableCas) -> Ended {
-        let mut run = IssuanceRun::new(self.wanted, std::mem::take(strikes));
-        let mut hands = IssuanceSession::default();
+    pub(super) async fn run(&self, unreachable: &mut UnreachableCas) -> Ended {
+        let mut run = IssuanceRun::new(self.wanted, std::mem::take(unreachable));
+        let mut session = IssuanceSession::default();
         while let Some(step) = run.next() {
             // A step may be a call of any of four services: its future is large, and does not belong on the stack.
-            let came = Box::pin(self.take(step, &mut hands)).await.unwrap_or_else(StepOutcome::Failed);
-            run.came(came, clock::now() + hands.off);
+            let came = Box::pin(self.take(step, &mut session)).await.unwrap_or_else(StepOutcome::Failed);
+            run.came(came, clock::now() + session.off);
         }
         let directory = &run.authority().directory;
         let alerts = run.alerts();
         let (ended, left) = run.ended();
-        *strikes = left;
+        *unreachable = left;
         if let (true, Err(fault)) = (alerts, &ended) {
             tracing::error!(directory, %fault, "the certificate is due and is not renewed");
         }
@@ -85,18 +85,18 @@ impl Issuance<'_> {
         Ok(())
     }
 
-    async fn take(&self, step: IssuanceStep<'_>, hands: &mut IssuanceSession) -> Result<StepOutcome, StepFailure> {
+    async fn take(&self, step: IssuanceStep<'_>, session: &mut IssuanceSession) -> Result<StepOutcome, StepFailure> {
         match step {
             IssuanceStep::Lease => {
-                hands.lease = Some(OrderLease::take(self.lease.clone(), &self.holder, self.insist).await?);
+                session.lease = Some(OrderLease::take(self.lease.clone(), &self.holder, self.insist).await?);
             }
             IssuanceStep::Read => {
-                let written = match &hands.lease {
+                let written = match &session.lease {
                     Some(lease) => lease.vault().await,
                     None => 0,
                 };
                 let reading = self.vault.read_since(written).await?;
-                hands.off = reading.off;
+                session.off = reading.off;
                 let holding = reading.document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
                 return Ok(StepOutcome::Read(reading.version, Box::new(reading.document), holding));
             }
@@ -106,51 +106,53 @@ impl Issuance<'_> {
                 let Swapped::Done(version) = self.vault.swap(was, document).await? else {
                     return Ok(StepOutcome::Overtaken);
                 };
-                if let Some(lease) = &hands.lease {
+                if let Some(lease) = &session.lease {
                     lease.wrote(document.written).await;
                 }
                 return Ok(StepOutcome::Stored(version));
             }
             IssuanceStep::Open(authority, kept) => {
-                let (customer, made) = self.acme(&authority.directory)?.open(kept, &self.aws).await?;
-                hands.customer = Some(customer);
+                let (account_session, made) = self.acme(&authority.directory)?.open(kept, &self.aws).await?;
+                session.account_session = Some(account_session);
                 return Ok(StepOutcome::Opened(made));
             }
             IssuanceStep::Probe(staging) => self.probe(staging).await?,
-            IssuanceStep::Confirm => match &hands.lease {
+            IssuanceStep::Confirm => match &session.lease {
                 Some(lease) => lease.confirm().await?,
                 None => return Err(none_at_hand("lease")),
             },
             IssuanceStep::Place(authority, replaces) => {
                 let (acme, key) = (self.acme(&authority.directory)?, new_key()?);
-                let order = acme.place(&customer(hands)?, &self.wanted.names, replaces).await?;
+                let order = acme.place(&account_session(session)?, &self.wanted.names, replaces).await?;
                 let url = order.url().to_owned();
-                hands.order = Some(order);
+                session.order = Some(order);
                 return Ok(StepOutcome::Placed(url, key));
             }
-            IssuanceStep::Resume(underway) => {
-                let Some(mut order) = customer(hands)?.read(&underway.url).await? else {
-                    return Ok(StepOutcome::Found(OrderStatus::Gone));
+            IssuanceStep::Resume(pending_order) => {
+                let Some(mut order) = account_session(session)?.read(&pending_order.url).await? else {
+                    return Ok(StepOutcome::Found(OrderProgress::Gone));
                 };
-                tracing::info!(url = underway.url, "going on with the order that was under way");
+                tracing::info!(url = pending_order.url, "going on with the order that was under way");
                 let found = found(&mut order);
-                hands.order = Some(order);
+                session.order = Some(order);
                 return Ok(StepOutcome::Found(found));
             }
-            IssuanceStep::Prove => customer(hands)?.prove(order(hands)?, &self.zone).await?,
-            IssuanceStep::Finalize(underway) => {
-                customer(hands)?.finalize(order(hands)?, &request(&underway.names, &underway.key)?).await?;
+            IssuanceStep::Prove => account_session(session)?.prove(order(session)?, &self.zone).await?,
+            IssuanceStep::Finalize(pending_order) => {
+                account_session(session)?
+                    .finalize(order(session)?, &request(&pending_order.names, &pending_order.key)?)
+                    .await?;
             }
-            IssuanceStep::Fetch(underway) => {
-                let chain = customer(hands)?.certificate(order(hands)?).await?;
-                let (directory, profile) = (underway.directory.clone(), underway.profile.clone());
-                let issued = Issued { directory, profile, chain, key: underway.key.clone(), renewal: None };
+            IssuanceStep::Fetch(pending_order) => {
+                let chain = account_session(session)?.certificate(order(session)?).await?;
+                let (directory, profile) = (pending_order.directory.clone(), pending_order.profile.clone());
+                let issued = Issued { directory, profile, chain, key: pending_order.key.clone(), renewal: None };
                 let read = issued.read();
                 read.map_err(|why| Fault::retry("reading the certificate that the CA issued", why))?;
                 return Ok(StepOutcome::Fetched(issued));
             }
             IssuanceStep::GiveBack => {
-                if let Some(lease) = hands.lease.take() {
+                if let Some(lease) = session.lease.take() {
                     lease.give_back().await;
                 }
             }
@@ -161,7 +163,7 @@ impl Issuance<'_> {
     /// Proves the names to the staging environment. That it cannot be asked is no reason not to ask the CA itself.
     async fn probe(&self, staging: &str) -> Result<(), StepFailure> {
         match self.probed(staging).await {
-            Err(refused) if refused.kind != FailureKind::Disproven => {
+            Err(refused) if refused.kind != FailureKind::AuthorizationFailed => {
                 tracing::warn!(fault = %refused.fault, "the staging environment could not be tried");
                 Ok(())
             }
@@ -178,9 +180,9 @@ impl Issuance<'_> {
     async fn probed(&self, staging: &str) -> Result<(), StepFailure> {
         let production = self.authorities.iter().find(|acme| acme.authority.staging.as_deref() == Some(staging));
         let acme = production.ok_or_else(|| none_at_hand("staging environment"))?.staging(staging);
-        let (customer, _) = acme.open(None, &self.aws).await?;
-        let mut order = acme.place(&customer, &self.wanted.names, None).await?;
-        customer.prove(&mut order, &self.zone).await
+        let (account_session, _) = acme.open(None, &self.aws).await?;
+        let mut order = acme.place(&account_session, &self.wanted.names, None).await?;
+        account_session.prove(&mut order, &self.zone).await
     }
 
     fn acme(&self, directory: &str) -> Result<&Acme, StepFailure> {
@@ -189,12 +191,12 @@ impl Issuance<'_> {
     }
 }
 
-fn customer(hands: &IssuanceSession) -> Result<AccountSession, StepFailure> {
-    hands.customer.clone().ok_or_else(|| none_at_hand("account"))
+fn account_session(session: &IssuanceSession) -> Result<AccountSession, StepFailure> {
+    session.account_session.clone().ok_or_else(|| none_at_hand("account"))
 }
 
-fn order(hands: &mut IssuanceSession) -> Result<&mut Order, StepFailure> {
-    hands.order.as_mut().ok_or_else(|| none_at_hand("order"))
+fn order(session: &mut IssuanceSession) -> Result<&mut Order, StepFailure> {
+    session.order.as_mut().ok_or_else(|| none_at_hand("order"))
 }
 
 /// The steps come in an order in which this does not happen.

@@ -226,7 +226,7 @@ impl Ledger {
     }
 
     /// Writes down that the CA did not believe that `names` are ours.
-    pub(super) fn disproven(&mut self, directory: &str, names: &[Name], now: OffsetDateTime) {
+    pub(super) fn authorization_failed(&mut self, directory: &str, names: &[Name], now: OffsetDateTime) {
         let limit = CaLimits::of(directory).disproven;
         let book = self.open(directory, now);
         book.spend(format!("{DISPROVEN}{}", key_of(names)), limit, now);
@@ -503,7 +503,7 @@ mod tests {
                         ledger.attempt(CA, false, now);
                         ledger.ordered(CA, &names, now);
                         ledger.came_to_nothing(CA, &names);
-                        ledger.disproven(CA, &names, now);
+                        ledger.authorization_failed(CA, &names, now);
                         ledger.failed(CA, "dns: not there", None, now);
                         tries.push(now);
                     }
@@ -541,7 +541,7 @@ mod tests {
             let many = names(&format!("a{number}.example b{}.test", number % 100));
             ledger.attempt(&directory, true, now);
             ledger.ordered(&directory, &many, now);
-            ledger.disproven(&directory, &many, now);
+            ledger.authorization_failed(&directory, &many, now);
             ledger.failed(&directory, &"x".repeat(9_999), Some(Duration::HOUR), now);
         }
         let text = serde_json::to_string(&ledger).expect("JSON");

@@ -221,7 +221,7 @@ struct Host<'a> {
     ahead: Duration,
     /// How far it takes it to be behind, from the vault's answers.
     off: Duration,
-    strikes: UnreachableCas,
+    unreachable: UnreachableCas,
     run: Option<IssuanceRun<'a>>,
     account: String,
     order: Option<usize>,
@@ -336,13 +336,13 @@ impl<'a> World<'a> {
         if let Some(oldest) = host.checked_sub(self.overlap()) {
             self.end_of(oldest);
         }
-        let (off, strikes, account) = (Duration::ZERO, UnreachableCas::default(), String::new());
+        let (off, unreachable, account) = (Duration::ZERO, UnreachableCas::default(), String::new());
         let ask_at = self.now + Duration::seconds(5);
         self.hosts.push(Host {
             alive: true,
             ahead,
             off,
-            strikes,
+            unreachable,
             run: None,
             account,
             order: None,
@@ -417,10 +417,10 @@ impl<'a> World<'a> {
             document.ledger = Default::default();
         }
         let now = self.taken(host);
-        match plan(self.wanted, &document, &holding, &self.hosts[host].strikes, now) {
+        match plan(self.wanted, &document, &holding, &self.hosts[host].unreachable, now) {
             CertificatePlan::Order(_) => {
-                let strikes = std::mem::take(&mut self.hosts[host].strikes);
-                self.hosts[host].run = Some(IssuanceRun::new(self.wanted, strikes));
+                let unreachable = std::mem::take(&mut self.hosts[host].unreachable);
+                self.hosts[host].run = Some(IssuanceRun::new(self.wanted, unreachable));
                 let pause = self.seconds(0..2);
                 self.at(self.now + pause, Event::Step(host));
             }
@@ -473,8 +473,8 @@ impl<'a> World<'a> {
         self.store.refresh(host);
         let Some(run) = self.hosts[host].run.take() else { return };
         let Some(step) = run.next() else {
-            let (ended, strikes) = run.ended();
-            self.hosts[host].strikes = strikes;
+            let (ended, unreachable) = run.ended();
+            self.hosts[host].unreachable = unreachable;
             let tries = if ended.is_ok() { 0 } else { self.hosts[host].tries + 1 };
             self.hosts[host].tries = tries;
             let wait = ended.err().map_or(std::time::Duration::ZERO, |fault| fault.pause(tries));
@@ -562,8 +562,8 @@ impl<'a> World<'a> {
                 let key = format!("key {}", self.dice.u64(..)).into();
                 return Ok(StepOutcome::Placed(order.to_string(), key));
             }
-            IssuanceStep::Resume(underway) => {
-                let order = underway.url.parse().unwrap_or(usize::MAX);
+            IssuanceStep::Resume(pending_order) => {
+                let order = pending_order.url.parse().unwrap_or(usize::MAX);
                 self.hosts[host].order = Some(order);
                 return Ok(StepOutcome::Found(self.ca.found(order, self.now)));
             }
@@ -571,12 +571,12 @@ impl<'a> World<'a> {
                 let proven = !self.hits(self.setting.disbelief);
                 self.ca.prove(self.hosts[host].order.unwrap_or(usize::MAX), proven, self.now)?;
             }
-            IssuanceStep::Finalize(underway) => self.finalize(&underway.url, &underway.key),
-            IssuanceStep::Fetch(underway) => {
-                let order = underway.url.parse().unwrap_or(usize::MAX);
+            IssuanceStep::Finalize(pending_order) => self.finalize(&pending_order.url, &pending_order.key),
+            IssuanceStep::Fetch(pending_order) => {
+                let order = pending_order.url.parse().unwrap_or(usize::MAX);
                 let issued = self.ca.of_order(order).map(|number| self.ca.issued(number, DIRECTORY));
                 let issued = issued.ok_or_else(|| StepFailure::from(Fault::retry("fetching", "not there")))?;
-                return Ok(StepOutcome::Fetched(Issued { key: underway.key.clone(), ..issued }));
+                return Ok(StepOutcome::Fetched(Issued { key: pending_order.key.clone(), ..issued }));
             }
         }
         Ok(StepOutcome::Done)

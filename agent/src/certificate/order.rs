@@ -10,7 +10,7 @@ use super::{
     challenge::{Challenges, Proof},
     document::is_whole,
     refusal::{kind_of, refused, words},
-    steps::{FailureKind, OrderStatus, StepFailure},
+    steps::{FailureKind, OrderProgress, StepFailure},
     transport::Transport,
 };
 use crate::{
@@ -86,13 +86,13 @@ impl AccountSession {
         told.map_err(|halt| self.halted("telling the CA that the challenge is ready", halt))?;
         let status = insist!(order.poll_ready(&POLLING).await);
         match status.map_err(|error| self.refused("waiting for the CA to look at the challenge", &error))? {
-            OrderStatus::Invalid => Err(self.disproven(order).await),
+            OrderStatus::Invalid => Err(self.authorization_failed(order).await),
             _ => Ok(()),
         }
     }
 
     /// Why the CA does not believe that the names are ours.
-    async fn disproven(&self, order: &mut Order) -> StepFailure {
+    async fn authorization_failed(&self, order: &mut Order) -> StepFailure {
         let mut reasons = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -104,7 +104,7 @@ impl AccountSession {
         let said = if reasons.is_empty() { "the order is invalid".to_owned() } else { reasons.join("; ") };
         let remedy = "see that the zone is the one that the domain is delegated to, and that CAA records allow the CA";
         let fault = Fault { remedy: Some(remedy.to_owned()), ..Fault::retry("proving the names to the CA", said) };
-        StepFailure { fault, kind: FailureKind::Disproven }
+        StepFailure { fault, kind: FailureKind::AuthorizationFailed }
     }
 
     /// Sends the request for the certificate. An answer that was lost is settled by reading the order again, so that
@@ -160,12 +160,12 @@ impl AccountSession {
 }
 
 /// How far an order is.
-pub(super) fn found(order: &mut Order) -> OrderStatus {
+pub(super) fn found(order: &mut Order) -> OrderProgress {
     match order.state().status {
-        OrderStatus::Pending => OrderStatus::Pending,
-        OrderStatus::Ready => OrderStatus::Ready,
-        OrderStatus::Processing | OrderStatus::Valid => OrderStatus::Finalized,
-        OrderStatus::Invalid => OrderStatus::Invalid,
+        OrderStatus::Pending => OrderProgress::Pending,
+        OrderStatus::Ready => OrderProgress::Ready,
+        OrderStatus::Processing | OrderStatus::Valid => OrderProgress::Finalized,
+        OrderStatus::Invalid => OrderProgress::Invalid,
     }
 }
 

@@ -86,7 +86,7 @@ struct UnreachableCa {
 impl UnreachableCas {
     /// The CA could not be reached.
     pub(super) fn add(&mut self, directory: &str, said: &str, urgency: Urgency, now: OffsetDateTime) {
-        let failed = self.0.get(directory).map_or(0, |strike| strike.failed).saturating_add(1);
+        let failed = self.0.get(directory).map_or(0, |unreachable_ca| unreachable_ca.failed).saturating_add(1);
         // It costs the CA's limits nothing, so an hour is the longest wait: it may be back any time.
         let until = now + again(failed, urgency).min(Duration::HOUR);
         self.0.insert(directory.to_owned(), UnreachableCa { failed, until, said: said.to_owned() });
@@ -98,15 +98,15 @@ impl UnreachableCas {
     }
 
     fn failed(&self, directory: &str) -> u32 {
-        self.0.get(directory).map_or(0, |strike| strike.failed)
+        self.0.get(directory).map_or(0, |unreachable_ca| unreachable_ca.failed)
     }
 
     fn ready(&self, directory: &str, now: OffsetDateTime) -> Result<(), NotBefore> {
-        match self.0.get(directory).filter(|strike| strike.until > now) {
-            Some(strike) => {
-                let why = format!("the CA could not be reached: {}", strike.said);
+        match self.0.get(directory).filter(|unreachable_ca| unreachable_ca.until > now) {
+            Some(unreachable_ca) => {
+                let why = format!("the CA could not be reached: {}", unreachable_ca.said);
                 // A clock that was set back does not make an hour longer.
-                Err(NotBefore { until: strike.until.min(now + Duration::HOUR), why })
+                Err(NotBefore { until: unreachable_ca.until.min(now + Duration::HOUR), why })
             }
             None => Ok(()),
         }
@@ -128,7 +128,7 @@ pub(super) fn plan(
     wanted: &DesiredCertificate,
     document: &VaultDocument,
     holding: &Holding,
-    strikes: &UnreachableCas,
+    unreachable: &UnreachableCas,
     now: OffsetDateTime,
 ) -> CertificatePlan {
     let why = match judged(wanted, document, holding, now) {
@@ -137,10 +137,10 @@ pub(super) fn plan(
     };
     let mut first = None;
     for authority in 0..wanted.authorities.len() {
-        match order(wanted, document, holding, strikes, (authority, now)) {
+        match order(wanted, document, holding, unreachable, (authority, now)) {
             Ok(order) => return CertificatePlan::Order(Order { why, ..order }),
             Err(not) => {
-                let turns = turns_away(wanted, document, holding, strikes, &not, now);
+                let turns = turns_away(wanted, document, holding, unreachable, &not, now);
                 let earlier = first.as_ref().is_none_or(|first: &NotBefore| not.until < first.until);
                 if earlier {
                     first = Some(not);
@@ -184,7 +184,7 @@ fn order(
     wanted: &DesiredCertificate,
     document: &VaultDocument,
     holding: &Holding,
-    strikes: &UnreachableCas,
+    unreachable: &UnreachableCas,
     (index, now): (usize, OffsetDateTime),
 ) -> Result<Order, NotBefore> {
     let authority = &wanted.authorities[index];
@@ -200,7 +200,7 @@ fn order(
         exempt,
         account: document.account(directory).is_none(),
     };
-    strikes.ready(directory, now)?;
+    unreachable.ready(directory, now)?;
     document.ledger.ready(directory, need, resumes, now)?;
     document.writable(if resumes { Purpose::Resume } else { Purpose::Order }, now)?;
     let probes = !resumes && authority.staging.is_some() && document.ledger.book(directory).disproven > 0;
@@ -212,7 +212,7 @@ fn turns_away(
     wanted: &DesiredCertificate,
     document: &VaultDocument,
     holding: &Holding,
-    strikes: &UnreachableCas,
+    unreachable: &UnreachableCas,
     not: &NotBefore,
     now: OffsetDateTime,
 ) -> bool {
@@ -220,7 +220,7 @@ fn turns_away(
         Holding::Leaf(leaf) if leaf.life.not_after > now => leaf.life.emergency(),
         _ => {
             let directory = wanted.authorities.first().map_or("", |authority| &authority.directory);
-            let failed = document.ledger.book(directory).failed.max(strikes.failed(directory));
+            let failed = document.ledger.book(directory).failed.max(unreachable.failed(directory));
             return failed >= PATIENT || not.until > now + LONG;
         }
     };
@@ -322,7 +322,7 @@ mod tests {
     fn staging_environment_is_tried_after_a_proof_that_failed_and_only_then() {
         let mut document = fresh();
         assert!(!ordered(planned(&document, &Holding::Nothing)).probes);
-        document.ledger.disproven("https://first.example/", &wanted().names, NOW - Duration::HOUR);
+        document.ledger.authorization_failed("https://first.example/", &wanted().names, NOW - Duration::HOUR);
         document.ledger.failed("https://first.example/", "dns", None, NOW - Duration::HOUR);
         assert!(ordered(planned(&document, &Holding::Nothing)).probes);
     }
@@ -330,14 +330,14 @@ mod tests {
     #[test]
     fn ca_that_cannot_be_reached_is_tried_again_within_the_hour() {
         let (document, holding) = lived(60);
-        let mut strikes = UnreachableCas::default();
+        let mut unreachable = UnreachableCas::default();
         for _ in 0..9 {
-            strikes.add("https://first.example/", "no route", Urgency::CanWait(Duration::DAY), NOW);
+            unreachable.add("https://first.example/", "no route", Urgency::CanWait(Duration::DAY), NOW);
         }
-        let planned = plan(&wanted(), &document, &holding, &strikes, NOW);
+        let planned = plan(&wanted(), &document, &holding, &unreachable, NOW);
         assert!(matches!(planned, CertificatePlan::Wait { not, .. } if not.until == NOW + Duration::HOUR));
-        strikes.clear("https://first.example/");
-        ordered(plan(&wanted(), &document, &holding, &strikes, NOW));
+        unreachable.clear("https://first.example/");
+        ordered(plan(&wanted(), &document, &holding, &unreachable, NOW));
     }
 
     #[test]

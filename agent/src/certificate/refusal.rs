@@ -27,7 +27,7 @@ pub(super) fn refused(doing: &str, error: &Error, transport: &Transport) -> Step
     let kind = match kind_of(error) {
         "accountDoesNotExist" => FailureKind::AccountGone,
         "alreadyReplaced" => FailureKind::NotAsReplacement,
-        "unauthorized" | "dns" | "connection" | "incorrectResponse" | "caa" => FailureKind::Disproven,
+        "unauthorized" | "dns" | "connection" | "incorrectResponse" | "caa" => FailureKind::AuthorizationFailed,
         _ => FailureKind::Passing,
     };
     StepFailure { fault: fault(doing, error, transport), kind }
@@ -89,7 +89,7 @@ mod tests {
         let table = [
             ("accountDoesNotExist", FailureKind::AccountGone),
             ("alreadyReplaced", FailureKind::NotAsReplacement),
-            ("dns", FailureKind::Disproven),
+            ("dns", FailureKind::AuthorizationFailed),
             ("rateLimited", FailureKind::Passing),
             ("serverInternal", FailureKind::Passing),
         ];

@@ -68,7 +68,7 @@ pub(super) enum StepOutcome {
     /// The order is at that URL, with this key for its certificate.
     Placed(String, Zeroizing<String>),
     /// How far the order is that was under way.
-    Found(OrderStatus),
+    Found(OrderProgress),
     /// The certificate.
     Fetched(Issued),
     /// It failed.
@@ -77,7 +77,7 @@ pub(super) enum StepOutcome {
 
 /// How far an order is (RFC 8555 §7.1.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OrderStatus {
+pub(super) enum OrderProgress {
     /// The names are to be proven.
     Pending,
     /// They are, and the certificate is to be asked for.
@@ -105,7 +105,7 @@ pub(super) enum FailureKind {
     /// Nothing: the step may be made again.
     Passing,
     /// The CA did not believe that the names are ours, and the order is invalid.
-    Disproven,
+    AuthorizationFailed,
     /// The order is invalid for another reason.
     Invalid,
     /// The CA does not know the account.
@@ -123,7 +123,7 @@ impl From<Fault> for StepFailure {
 /// One run of the procedure on one host.
 pub(super) struct IssuanceRun<'a> {
     wanted: &'a DesiredCertificate,
-    strikes: UnreachableCas,
+    unreachable: UnreachableCas,
     version: Option<String>,
     document: VaultDocument,
     urgency: Urgency,
@@ -172,12 +172,12 @@ pub(super) type Ended = Result<(Option<String>, VaultDocument), Fault>;
 
 impl<'a> IssuanceRun<'a> {
     /// A run that has not begun.
-    pub(super) fn new(wanted: &'a DesiredCertificate, strikes: UnreachableCas) -> IssuanceRun<'a> {
+    pub(super) fn new(wanted: &'a DesiredCertificate, unreachable: UnreachableCas) -> IssuanceRun<'a> {
         let order =
             Order { why: String::new(), authority: 0, resumes: false, replaces: false, exempt: false, probes: false };
         IssuanceRun {
             wanted,
-            strikes,
+            unreachable,
             version: None,
             document: VaultDocument::default(),
             urgency: Urgency::Without,
@@ -205,10 +205,10 @@ impl<'a> IssuanceRun<'a> {
             IssuanceState::Place { replaces } => {
                 IssuanceStep::Place(self.authority(), self.document.certificate.as_ref().filter(|_| *replaces))
             }
-            IssuanceState::Resume => IssuanceStep::Resume(self.underway()?),
+            IssuanceState::Resume => IssuanceStep::Resume(self.pending_order()?),
             IssuanceState::Prove => IssuanceStep::Prove,
-            IssuanceState::Finalize => IssuanceStep::Finalize(self.underway()?),
-            IssuanceState::Fetch => IssuanceStep::Fetch(self.underway()?),
+            IssuanceState::Finalize => IssuanceStep::Finalize(self.pending_order()?),
+            IssuanceState::Fetch => IssuanceStep::Fetch(self.pending_order()?),
             IssuanceState::GiveBack(_) => IssuanceStep::GiveBack,
             IssuanceState::Over(_) => return None,
         })
@@ -220,7 +220,7 @@ impl<'a> IssuanceRun<'a> {
             IssuanceState::Over(ended) => ended,
             _ => Err(Fault::retry(DOING, "the run did not finish")),
         };
-        (ended, self.strikes)
+        (ended, self.unreachable)
     }
 
     /// Whether it is to be said loudly that renewal fails.
@@ -253,7 +253,7 @@ impl<'a> IssuanceRun<'a> {
             ) => self.end(Err(refused.fault)),
             (IssuanceState::Reach, StepOutcome::Failed(refused)) => {
                 let said = refused.fault.said.clone();
-                self.strikes.add(&self.authority().directory, &said, self.urgency, now);
+                self.unreachable.add(&self.authority().directory, &said, self.urgency, now);
                 self.end(Err(refused.fault))
             }
             (IssuanceState::Place { replaces: true }, StepOutcome::Failed(refused))
@@ -298,7 +298,7 @@ impl<'a> IssuanceRun<'a> {
     }
 
     fn planned(&mut self, holding: &Holding, now: OffsetDateTime) -> IssuanceState {
-        match plan(self.wanted, &self.document, holding, &self.strikes, now) {
+        match plan(self.wanted, &self.document, holding, &self.unreachable, now) {
             CertificatePlan::Keep(_) => self.end(Ok((self.version.clone(), self.document.clone()))),
             CertificatePlan::Wait { not, .. } => self.end(Err(waiting(&not.why, not.until, now))),
             CertificatePlan::Order(order) => {
@@ -311,7 +311,7 @@ impl<'a> IssuanceRun<'a> {
 
     fn reached(&mut self, now: OffsetDateTime) -> IssuanceState {
         let directory = &self.authority().directory;
-        self.strikes.clear(directory);
+        self.unreachable.clear(directory);
         if self.order.resumes {
             return IssuanceState::Open;
         }
@@ -360,13 +360,13 @@ impl<'a> IssuanceRun<'a> {
         }
     }
 
-    fn found(&mut self, found: OrderStatus, now: OffsetDateTime) -> IssuanceState {
+    fn found(&mut self, found: OrderProgress, now: OffsetDateTime) -> IssuanceState {
         match found {
-            OrderStatus::Pending => IssuanceState::Prove,
-            OrderStatus::Ready => IssuanceState::Confirm(Next::Finalize),
-            OrderStatus::Finalized => IssuanceState::Fetch,
-            OrderStatus::Invalid | OrderStatus::Gone => {
-                self.drop_order(found == OrderStatus::Invalid);
+            OrderProgress::Pending => IssuanceState::Prove,
+            OrderProgress::Ready => IssuanceState::Confirm(Next::Finalize),
+            OrderProgress::Finalized => IssuanceState::Fetch,
+            OrderProgress::Invalid | OrderProgress::Gone => {
+                self.drop_order(found == OrderProgress::Invalid);
                 if std::mem::replace(&mut self.looked_twice, true) {
                     return self.end(Err(Fault::retry(DOING, "the order that was under way is gone")));
                 }
@@ -397,9 +397,9 @@ impl<'a> IssuanceRun<'a> {
     fn failed(&mut self, refused: StepFailure, now: OffsetDateTime) -> IssuanceState {
         let directory = self.authority().directory.clone();
         match refused.kind {
-            FailureKind::Disproven => {
+            FailureKind::AuthorizationFailed => {
                 self.drop_order(true);
-                self.document.ledger.disproven(&directory, &self.wanted.names, now);
+                self.document.ledger.authorization_failed(&directory, &self.wanted.names, now);
             }
             FailureKind::Invalid => self.drop_order(true),
             _ => {}
@@ -419,7 +419,7 @@ impl<'a> IssuanceRun<'a> {
     fn without_account(&mut self, fault: Fault, now: OffsetDateTime) -> IssuanceState {
         let directory = self.authority().directory.clone();
         self.document.forget_account(&directory);
-        if self.underway().is_some_and(|order| order.directory == directory) {
+        if self.pending_order().is_some_and(|order| order.directory == directory) {
             self.drop_order(false);
         }
         self.store(Next::Ill(Fault { cure: Cure::Retry, remedy: None, ..fault }), now)
@@ -441,7 +441,7 @@ impl<'a> IssuanceRun<'a> {
         IssuanceState::Store(next)
     }
 
-    fn underway(&self) -> Option<&PendingOrder> {
+    fn pending_order(&self) -> Option<&PendingOrder> {
         self.document.order.as_ref()
     }
 

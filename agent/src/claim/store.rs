@@ -26,14 +26,14 @@ const NOT_OURS: &str = "delete that object if it is not needed; it stands where 
 /// The object that holds the claim.
 #[derive(Clone)]
 pub(crate) struct ClaimObject {
-    papers: DocumentStore,
+    document_store: DocumentStore,
     key: String,
 }
 
 impl ClaimObject {
     pub(crate) fn new(aws: &Aws, place: &S3Prefix) -> ClaimObject {
         ClaimObject {
-            papers: DocumentStore::new(aws, place.bucket.clone()),
+            document_store: DocumentStore::new(aws, place.bucket.clone()),
             key: Layout::new(&place.prefix).address_claim(),
         }
     }
@@ -43,7 +43,7 @@ impl ClaimObject {
     /// # Errors
     /// What S3 refuses; something else in its place.
     pub(crate) async fn read(&self) -> Result<Held, Fault> {
-        let Some((body, etag)) = self.papers.read_tagged(&self.key).await? else { return Ok(None) };
+        let Some((body, etag)) = self.document_store.read_tagged(&self.key).await? else { return Ok(None) };
         let doing = || format!("reading the claim {}", self.key);
         let document = AddressClaim::read(&body).map_err(|why| why.fault(doing(), NOT_OURS))?;
         let claim = Claim::parse(&format!("\"{}\"", document.claim));
@@ -57,8 +57,8 @@ impl ClaimObject {
     pub(crate) async fn replace(&self, read: Option<&str>, next: &Claim) -> Result<(), Fault> {
         let body = AddressClaim::new(next.to_string()).text();
         let written = match read {
-            Some(etag) => self.papers.replace(&self.key, etag, body).await?,
-            None => self.papers.write_new(&self.key, body).await?,
+            Some(etag) => self.document_store.replace(&self.key, etag, body).await?,
+            None => self.document_store.write_new(&self.key, body).await?,
         };
         match written {
             ConditionalWrite::Ours => Ok(()),

@@ -7,7 +7,7 @@ use comfy_table::{Cell, Color};
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, runtime, table};
+use super::{NOT_AS_IT_SHOULD_BE, Stop, published_at, runtime, table};
 use crate::{
     aws::publisher_bucket::PublisherBucket,
     documents::{Layout, Version},
@@ -25,7 +25,7 @@ pub(super) struct DiffCommand {
     /// The other one, named in the same way.
     after: String,
     #[command(flatten)]
-    published: depot::PublishedAt,
+    published: published_at::PublishedAt,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -57,27 +57,27 @@ impl DiffCommand {
         if path.is_file() {
             return fs::File::open(path).and_then(|file| Side::of_zip(io::BufReader::new(file))).map_err(failed);
         }
-        let depot = self.published.depot().await?;
-        let key = key_of(&depot, named).await?;
-        directory(&depot, &key).await
+        let publisher_bucket = self.published.publisher_bucket().await?;
+        let key = key_of(&publisher_bucket, named).await?;
+        directory(&publisher_bucket, &key).await
     }
 }
 
 /// The key of the package that is called so.
-async fn key_of(depot: &PublisherBucket, named: &str) -> Result<String, Stop> {
-    let layout = Layout::new(&depot.place().prefix);
+async fn key_of(publisher_bucket: &PublisherBucket, named: &str) -> Result<String, Stop> {
+    let layout = Layout::new(&publisher_bucket.place().prefix);
     if let Ok(version) = named.parse::<Version>() {
         return Ok(layout.version(&version));
     }
     let none = |said: String| Stop::new(NOT_AS_IT_SHOULD_BE, said);
     match named {
         "latest" => {
-            let catalogue = Catalogue::read(depot).await?;
+            let catalogue = Catalogue::read(publisher_bucket).await?;
             let live = catalogue.live().map(|package| package.key.clone());
             live.ok_or_else(|| none("nothing is published yet".to_owned()))
         }
         "previous" => {
-            let catalogue = Catalogue::read(depot).await?;
+            let catalogue = Catalogue::read(publisher_bucket).await?;
             let before = catalogue.before_live().map(|version| layout.version(version));
             before.ok_or_else(|| none("there is no version before the latest".to_owned()))
         }
@@ -87,12 +87,12 @@ async fn key_of(depot: &PublisherBucket, named: &str) -> Result<String, Stop> {
 
 /// The files of a package in the bucket, of which no more is read than its directory: the end of a file that is
 /// otherwise empty.
-async fn directory(depot: &PublisherBucket, key: &str) -> Result<Side, Stop> {
+async fn directory(publisher_bucket: &PublisherBucket, key: &str) -> Result<Side, Stop> {
     let gone = || Stop::new(NOT_AS_IT_SHOULD_BE, format!("there is no {key}"));
-    let length = depot.look(key).await?.ok_or_else(gone)?.length;
+    let length = publisher_bucket.look(key).await?.ok_or_else(gone)?.length;
     let mut tail = FIRST_TAIL;
     loop {
-        let end = depot.read(key, Some(tail.min(length))).await?.ok_or_else(gone)?;
+        let end = publisher_bucket.read(key, Some(tail.min(length))).await?.ok_or_else(gone)?;
         let whole = end.len() as u64 >= length;
         match sparse(&end, length).and_then(Side::of_zip) {
             Ok(side) => return Ok(side),

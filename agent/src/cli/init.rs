@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use dialoguer::{Confirm, Input};
 
-use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, depot::way_to_aws, runtime};
+use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, published_at::way_to_aws, runtime};
 use crate::{
     aws::{Aws, caller::Caller, zones},
     config::Config,

@@ -13,8 +13,8 @@ use serde_json::json;
 use toml::Table;
 
 use super::{
-    BAD_CONFIGURATION, CANNOT_RUN, Configured, DIFFERS, Log, NOT_AS_IT_SHOULD_BE, Stop, depot::way_to_aws, runtime,
-    table,
+    BAD_CONFIGURATION, CANNOT_RUN, Configured, DIFFERS, Log, NOT_AS_IT_SHOULD_BE, Stop, published_at::way_to_aws,
+    runtime, table,
 };
 use crate::{
     aws::{
@@ -332,9 +332,9 @@ impl PlanFindings {
 /// The upload of the program, unless it is there; unless it `differs` from that of the hosts only where it is known not to be there.
 async fn upload(aws: &Aws, bucket: &str, program: &Program, file: &Path, differs: bool) -> Option<(String, String)> {
     let key = program.key();
-    let depot = PublisherBucket::new(aws, S3Prefix { bucket: bucket.to_owned(), prefix: String::new() });
+    let publisher_bucket = PublisherBucket::new(aws, S3Prefix { bucket: bucket.to_owned(), prefix: String::new() });
     // To upload it again changes nothing: its key is its hash.
-    match depot.look(&key).await {
+    match publisher_bucket.look(&key).await {
         Ok(Some(_)) => return None,
         Err(_) if !differs => return None,
         Ok(None) | Err(_) => {}

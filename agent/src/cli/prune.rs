@@ -6,7 +6,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::{Stop, depot, runtime};
+use super::{Stop, published_at, runtime};
 use crate::{
     aws::publisher_bucket::PublisherBucket,
     documents::layout,
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Args)]
 pub(super) struct PruneCommand {
     #[command(flatten)]
-    published: depot::PublishedAt,
+    published: published_at::PublishedAt,
     /// How many of the newest versions stay. The latest, the one before it and the last good one always stay.
     #[arg(long, value_name = "NUMBER")]
     keep: usize,
@@ -32,12 +32,12 @@ pub(super) struct PruneCommand {
 impl PruneCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         runtime()?.block_on(async {
-            let depot = self.published.depot().await?;
-            let catalogue = Catalogue::read(&depot).await?;
+            let publisher_bucket = self.published.publisher_bucket().await?;
+            let catalogue = Catalogue::read(&publisher_bucket).await?;
             let old = catalogue.prunable(self.keep);
             if !self.dry_run {
                 for package in &old {
-                    remove(&depot, package).await?;
+                    remove(&publisher_bucket, package).await?;
                 }
             }
             self.tell(&old);
@@ -61,8 +61,8 @@ impl PruneCommand {
 }
 
 /// The package goes first: what is left when this is cut short is a signature without one, which nobody misses.
-async fn remove(depot: &PublisherBucket, package: &PublishedPackage) -> Result<(), Stop> {
-    depot.remove(&package.key).await?;
-    depot.remove(&layout::signature(&package.key)).await?;
+async fn remove(publisher_bucket: &PublisherBucket, package: &PublishedPackage) -> Result<(), Stop> {
+    publisher_bucket.remove(&package.key).await?;
+    publisher_bucket.remove(&layout::signature(&package.key)).await?;
     Ok(())
 }

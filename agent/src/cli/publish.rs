@@ -13,7 +13,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    BAD_CONFIGURATION, BAD_SITE, CANNOT_RUN, NOT_AS_IT_SHOULD_BE, SUPERSEDED, Stop, depot, runtime,
+    BAD_CONFIGURATION, BAD_SITE, CANNOT_RUN, NOT_AS_IT_SHOULD_BE, SUPERSEDED, Stop, published_at, runtime,
     source_date::{self, SourceDate},
     wait::Patience,
 };
@@ -51,7 +51,7 @@ pub(super) struct PublishCommand {
     /// The site: a folder, or a zip of one.
     site: PathBuf,
     #[command(flatten)]
-    target: depot::Target,
+    target: published_at::Target,
     /// Sign the package with this secret key of minisign; its password, if it has one, is in SPOTHOST_SIGN_PASSWORD.
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
@@ -103,14 +103,14 @@ impl PublishCommand {
         let folder = tempfile::tempdir().map_err(|error| Stop::new(CANNOT_RUN, error))?;
         let path = folder.path().join("site.zip");
         let domain = place.as_ref().and_then(|(_, domain)| domain.as_ref()).map(ToString::to_string);
-        let parcel = self.made(&path, domain, date)?;
+        let built = self.made(&path, domain, date)?;
         if let Some(keep) = &self.keep {
             copied(&path, keep)?;
         }
         match place {
-            None => self.tell_dry(&parcel),
-            Some((PackagePlace::Disk(to), _)) => self.put(&parcel, signer.as_ref(), begun, &to),
-            Some((PackagePlace::Bucket(_), _)) => runtime()?.block_on(self.deliver(&parcel, signer.as_ref(), begun)),
+            None => self.tell_dry(&built),
+            Some((PackagePlace::Disk(to), _)) => self.put(&built, signer.as_ref(), begun, &to),
+            Some((PackagePlace::Bucket(_), _)) => runtime()?.block_on(self.deliver(&built, signer.as_ref(), begun)),
         }
     }
 
@@ -136,7 +136,7 @@ impl PublishCommand {
 
     /// Makes the package, and tells everything that is wrong with the site together.
     fn made(&self, path: &Path, domain: Option<String>, date: Option<OffsetDateTime>) -> Result<BuiltPackage, Stop> {
-        let recipe = BuildOptions {
+        let build_options = BuildOptions {
             site: self.site.clone(),
             effort: self.effort(),
             longest_file: self.max_file,
@@ -144,8 +144,9 @@ impl PublishCommand {
             domain,
             date,
         };
-        let made = recipe.make(path).map_err(|error| Stop::new(CANNOT_RUN, format!("making the package: {error}")))?;
-        let (parcel, problems) = made;
+        let made =
+            build_options.make(path).map_err(|error| Stop::new(CANNOT_RUN, format!("making the package: {error}")))?;
+        let (built, problems) = made;
         tell(&problems);
         let stops = |problem: &&Problem| match problem.weight {
             Weight::Stops => true,
@@ -153,12 +154,12 @@ impl PublishCommand {
             Weight::Doubtful => false,
         };
         let stopping = problems.iter().filter(stops).count();
-        match parcel {
-            Some(parcel) if stopping == 0 => {
+        match built {
+            Some(built) if stopping == 0 => {
                 if !self.json {
-                    anstream::println!("{}", figures(&parcel));
+                    anstream::println!("{}", figures(&built));
                 }
-                Ok(parcel)
+                Ok(built)
             }
             _ => {
                 let can_be_lenient = problems.iter().filter(stops).all(|problem| problem.weight == Weight::Wrong);
@@ -171,21 +172,21 @@ impl PublishCommand {
 
     async fn deliver(
         &self,
-        parcel: &BuiltPackage,
+        built: &BuiltPackage,
         signer: Option<&Signer>,
         begun: OffsetDateTime,
     ) -> Result<ExitCode, Stop> {
-        let depot = self.target.published().depot().await?;
-        let delivery = Delivery::begin(&depot, begun).await?;
-        let delivered = delivery.publish(parcel, signer).await?;
-        ended(&depot, &delivered, &self.waiting, self.json).await
+        let publisher_bucket = self.target.published().publisher_bucket().await?;
+        let delivery = Delivery::begin(&publisher_bucket, begun).await?;
+        let delivered = delivery.publish(built, signer).await?;
+        ended(&publisher_bucket, &delivered, &self.waiting, self.json).await
     }
 
-    fn tell_dry(&self, parcel: &BuiltPackage) -> Result<ExitCode, Stop> {
+    fn tell_dry(&self, built: &BuiltPackage) -> Result<ExitCode, Stop> {
         if self.json {
-            anstream::println!("{}", json!({ "published": false, "sha256": parcel.sha256, "length": parcel.length }));
+            anstream::println!("{}", json!({ "published": false, "sha256": built.sha256, "length": built.length }));
         } else {
-            anstream::println!("nothing was uploaded (--dry-run); SHA-256 {}", parcel.sha256);
+            anstream::println!("nothing was uploaded (--dry-run); SHA-256 {}", built.sha256);
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -194,20 +195,20 @@ impl PublishCommand {
     /// without the other would refuse it.
     fn put(
         &self,
-        parcel: &BuiltPackage,
+        built: &BuiltPackage,
         signer: Option<&Signer>,
         begun: OffsetDateTime,
         to: &Path,
     ) -> Result<ExitCode, Stop> {
         if let Some(signer) = signer {
-            let signature = parcel.signed(signer, begun)?;
+            let signature = built.signed(signer, begun)?;
             let beside = PathBuf::from(layout::signature(&to.display().to_string()));
             let written = fs::write(&beside, signature);
             written.map_err(|error| Stop::new(CANNOT_RUN, format!("writing {}: {error}", beside.display())))?;
         }
-        copied(&parcel.path, to)?;
+        copied(&built.path, to)?;
         if self.json {
-            anstream::println!("{}", json!({ "published": true, "sha256": parcel.sha256, "length": parcel.length }));
+            anstream::println!("{}", json!({ "published": true, "sha256": built.sha256, "length": built.length }));
         } else {
             anstream::println!("{} is published", to.display());
         }
@@ -217,7 +218,7 @@ impl PublishCommand {
 
 /// Tells how a publication or a move back ended, waits where that is wanted, and says with which code the command ends.
 pub(super) async fn ended(
-    depot: &PublisherBucket,
+    publisher_bucket: &PublisherBucket,
     delivered: &Delivered,
     waiting: &Patience,
     as_json: bool,
@@ -246,7 +247,7 @@ pub(super) async fn ended(
         let sent = if sent == 0 { String::new() } else { format!(" ({} sent)", HumanBytes(sent)) };
         anstream::println!("{} {said}{sent}", label.version);
     }
-    let served = waiting.wait(depot, label, etag, as_json).await?;
+    let served = waiting.wait(publisher_bucket, label, etag, as_json).await?;
     if as_json {
         let told = json!({
             "published": true,
@@ -269,8 +270,8 @@ fn copied(from: &Path, to: &Path) -> Result<(), Stop> {
 }
 
 /// What a package is made of, in one line.
-fn figures(parcel: &BuiltPackage) -> String {
-    let made = &parcel.made;
+fn figures(built: &BuiltPackage) -> String {
+    let made = &built.stats;
     let plural = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
     let hidden = match made.hidden.len() {
         0 => String::new(),
@@ -285,7 +286,7 @@ fn figures(parcel: &BuiltPackage) -> String {
         "{}, {}, packed into {} in {}: {} known, {} beside them{hidden}",
         plural(made.files, "file"),
         HumanBytes(made.bytes),
-        HumanBytes(parcel.length),
+        HumanBytes(built.length),
         humantime::format_duration(time),
         made.known,
         plural(made.beside, "coding"),

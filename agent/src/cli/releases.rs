@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Cell, Color};
 use indicatif::HumanBytes;
 
-use super::{Stop, depot, runtime, table};
+use super::{Stop, published_at, runtime, table};
 use crate::{
     clock::moment,
     documents::HostDocument,
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Args)]
 pub(super) struct ReleasesCommand {
     #[command(flatten)]
-    published: depot::PublishedAt,
+    published: published_at::PublishedAt,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -27,8 +27,8 @@ pub(super) struct ReleasesCommand {
 impl ReleasesCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         let (place, catalogue) = runtime()?.block_on(async {
-            let depot = self.published.depot().await?;
-            Ok::<_, Stop>((depot.place().clone(), Catalogue::read(&depot).await?))
+            let publisher_bucket = self.published.publisher_bucket().await?;
+            Ok::<_, Stop>((publisher_bucket.place().clone(), Catalogue::read(&publisher_bucket).await?))
         })?;
         for rival in &catalogue.rivals {
             anstream::eprintln!("warning: {rival} says that it is the latest too, and is older");

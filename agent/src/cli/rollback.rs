@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{NOT_AS_IT_SHOULD_BE, Stop, depot, publish::ended, runtime, wait::Patience};
+use super::{NOT_AS_IT_SHOULD_BE, Stop, publish::ended, published_at, runtime, wait::Patience};
 use crate::{
     clock,
     documents::Version,
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Args)]
 pub(super) struct RollbackCommand {
     #[command(flatten)]
-    published: depot::PublishedAt,
+    published: published_at::PublishedAt,
     /// The version to serve; by default the newest before the latest that no host refused.
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
@@ -30,12 +30,12 @@ impl RollbackCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         let begun = clock::now();
         runtime()?.block_on(async {
-            let depot = self.published.depot().await?;
-            let delivery = Delivery::begin(&depot, begun).await?;
-            let catalogue = Catalogue::read(&depot).await?;
+            let publisher_bucket = self.published.publisher_bucket().await?;
+            let delivery = Delivery::begin(&publisher_bucket, begun).await?;
+            let catalogue = Catalogue::read(&publisher_bucket).await?;
             let version = self.version(&catalogue)?;
             let delivered = delivery.lead_to(version, &catalogue).await?;
-            ended(&depot, &delivered, &self.waiting, self.json).await
+            ended(&publisher_bucket, &delivered, &self.waiting, self.json).await
         })
     }
 

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use clap::Args;
 
-use super::{BAD_CONFIGURATION, Runtime, Stop, depot::PublishedAt, first, table, timeline};
+use super::{BAD_CONFIGURATION, Runtime, Stop, first, published_at::PublishedAt, table, timeline};
 use crate::{
     clock::{moment, time_of_day},
     documents::layout,

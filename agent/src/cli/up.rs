@@ -223,8 +223,8 @@ fn own_folder(state: &Path, path: &Path) -> io::Result<PathBuf> {
     let source = PackagePlace::Disk(path.to_owned()).to_string();
     for folder in fs::read_dir(state)?.flatten() {
         let is_named_so = folder.file_name().to_str().is_some_and(|name| name.starts_with(&begin));
-        let shelf = PackageCache::new(folder.path().join(layout::PACKAGE_FOLDER), source.clone());
-        if is_named_so && shelf.is_of_its_source() {
+        let package_cache = PackageCache::new(folder.path().join(layout::PACKAGE_FOLDER), source.clone());
+        if is_named_so && package_cache.is_of_its_source() {
             fs::rename(folder.path(), &own)?;
             break;
         }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Cell, Color};
 use tokio::sync::watch;
 
-use super::{Configured, Log, Stop, depot::way_to_aws, runtime, table};
+use super::{Configured, Log, Stop, published_at::way_to_aws, runtime, table};
 use crate::{
     certificate::{
         self, Certifier,

@@ -31,7 +31,7 @@ impl Patience {
     /// Waits, where that is wanted; the instance that serves it.
     pub(super) async fn wait(
         &self,
-        depot: &PublisherBucket,
+        publisher_bucket: &PublisherBucket,
         label: &Label,
         etag: &str,
         quiet: bool,
@@ -41,7 +41,7 @@ impl Patience {
         }
         let begun = std::time::Instant::now();
         let version = &label.version;
-        match wait(depot, label, etag, self.timeout).await? {
+        match wait(publisher_bucket, label, etag, self.timeout).await? {
             Awaited::Served { by } => {
                 if !quiet {
                     anstream::println!("{version} is served by {by}, after {:.1} s", begun.elapsed().as_secs_f64());

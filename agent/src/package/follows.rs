@@ -55,9 +55,9 @@ impl Followed {
     async fn keeper_that_looks(&self, look: Duration) -> Packages {
         let place = S3Prefix { bucket: BUCKET.to_owned(), prefix: "www/".to_owned() };
         let source = Source::new(PackagePlace::Bucket(place), watch::channel(Some(self.bucket.aws().await)).1);
-        let shelf = PackageCache::new(self.shelf(), "www".to_owned());
+        let package_cache = PackageCache::new(self.package_cache(), "www".to_owned());
         let following = Following { look, skew: Duration::from_secs(60), keys: Vec::new() };
-        Packages::new(source, shelf, following, None)
+        Packages::new(source, package_cache, following, None)
     }
 
     async fn run(&self) -> Running {
@@ -73,13 +73,14 @@ impl Followed {
         Running { board, kept, _depart: depart }
     }
 
-    fn shelf(&self) -> PathBuf {
+    fn package_cache(&self) -> PathBuf {
         self.disk.path().join("package")
     }
 
     /// The one package that is kept on the disk.
     fn on_disk(&self) -> Vec<u8> {
-        let entries = std::fs::read_dir(self.shelf()).expect("a shelf").map(|entry| entry.expect("an entry").path());
+        let entries =
+            std::fs::read_dir(self.package_cache()).expect("a shelf").map(|entry| entry.expect("an entry").path());
         let zips: Vec<_> = entries
             .filter(|path| path.extension().is_some_and(|end| end == "zip") && !path.ends_with("incoming.zip"))
             .collect();

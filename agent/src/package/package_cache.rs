@@ -37,8 +37,8 @@ impl PackageCache {
 
     /// The last good package, if there is one and it can still be opened.
     pub async fn last_good(&self) -> Option<Package> {
-        let shelf = self.clone();
-        match tokio::task::spawn_blocking(move || shelf.read()).await {
+        let package_cache = self.clone();
+        match tokio::task::spawn_blocking(move || package_cache.read()).await {
             Ok(Ok(package)) => package,
             Ok(Err(error)) => {
                 tracing::warn!(%error, folder = %self.folder.display(), "the last good package cannot be used");
@@ -61,8 +61,8 @@ impl PackageCache {
 
     /// Makes `incoming`, which is verified and synced, the last good package, and says where it lies now.
     pub(super) async fn put(&self, incoming: PathBuf, release: Release) -> Result<PathBuf, Fault> {
-        let shelf = self.clone();
-        let put = tokio::task::spawn_blocking(move || shelf.write(&incoming, release)).await;
+        let package_cache = self.clone();
+        let put = tokio::task::spawn_blocking(move || package_cache.write(&incoming, release)).await;
         put.map_err(|error| Fault::retry("keeping the package", error))?.map_err(|error| self.fault(&error))
     }
 
@@ -154,10 +154,10 @@ mod tests {
         Release::plain("www/site-latest.zip", etag, 1, OffsetDateTime::UNIX_EPOCH)
     }
 
-    fn incoming(shelf: &PackageCache, text: &str) -> PathBuf {
+    fn incoming(package_cache: &PackageCache, text: &str) -> PathBuf {
         let site = tempfile::tempdir().expect("a temporary folder");
         fs::write(site.path().join("index.html"), text).expect("written");
-        let path = shelf.incoming().expect("a path");
+        let path = package_cache.incoming().expect("a path");
         pack(site.path(), fs::File::create(&path).expect("made")).expect("packed");
         path
     }
@@ -165,13 +165,13 @@ mod tests {
     #[tokio::test]
     async fn last_good_package_comes_back_and_the_one_before_it_is_removed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let shelf = PackageCache::new(folder.path().join("package"), "s3://b/p/".into());
-        assert!(shelf.last_good().await.is_none());
+        let package_cache = PackageCache::new(folder.path().join("package"), "s3://b/p/".into());
+        assert!(package_cache.last_good().await.is_none());
         for etag in ["\"1\"", "\"2\""] {
-            let path = shelf.put(incoming(&shelf, etag), release(etag)).await.expect("put");
+            let path = package_cache.put(incoming(&package_cache, etag), release(etag)).await.expect("put");
             assert!(path.exists());
         }
-        let package = shelf.last_good().await.expect("a package");
+        let package = package_cache.last_good().await.expect("a package");
         assert_eq!(package.release, release("\"2\""));
         assert_eq!(fs::read_dir(folder.path().join("package")).expect("readable").count(), 2);
     }
@@ -179,8 +179,8 @@ mod tests {
     #[tokio::test]
     async fn package_of_another_place_is_not_served() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let shelf = PackageCache::new(folder.path().into(), "s3://b/p/".into());
-        shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
+        let package_cache = PackageCache::new(folder.path().into(), "s3://b/p/".into());
+        package_cache.put(incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
         for (source, served) in [("s3://b/q/", false), ("s3://b/p-staging/", false), ("s3://b/p", true)] {
             let other = PackageCache::new(folder.path().into(), source.into());
             assert_eq!(other.last_good().await.is_some(), served, "{source}");
@@ -191,8 +191,8 @@ mod tests {
     #[tokio::test]
     async fn package_that_an_earlier_version_kept_is_served_and_then_kept_under_its_lasting_name() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let shelf = PackageCache::new(folder.path().into(), "s3://b/p/".into());
-        fs::rename(incoming(&shelf, "x"), folder.path().join("9ca1b3d5e7f90246.zip")).expect("named");
+        let package_cache = PackageCache::new(folder.path().into(), "s3://b/p/".into());
+        fs::rename(incoming(&package_cache, "x"), folder.path().join("9ca1b3d5e7f90246.zip")).expect("named");
         let note = r#"{
   "source": "s3://b/p/",
   "release": {
@@ -206,37 +206,37 @@ mod tests {
   "file": "9ca1b3d5e7f90246.zip"
 }"#;
         fs::write(folder.path().join(LAST_GOOD), note).expect("written");
-        assert_eq!(shelf.last_good().await.map(|package| package.release), Some(release("\"1\"")));
-        let path = shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
+        assert_eq!(package_cache.last_good().await.map(|package| package.release), Some(release("\"1\"")));
+        let path = package_cache.put(incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
         assert_eq!(path.file_name().and_then(|name| name.to_str()), Some("6e2a6028f69d2657.zip"));
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2, "the package and its note");
-        assert!(shelf.last_good().await.is_some());
+        assert!(package_cache.last_good().await.is_some());
     }
 
     #[tokio::test]
     async fn package_is_found_under_the_name_that_another_build_gave_it_and_under_no_path() {
         let above = tempfile::tempdir().expect("a temporary folder");
         let folder = above.path().join("package");
-        let shelf = PackageCache::new(folder.clone(), "s3://b/p/".into());
-        let path = shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
+        let package_cache = PackageCache::new(folder.clone(), "s3://b/p/".into());
+        let path = package_cache.put(incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
         for (name, found) in [("0123456789abcdef.zip", true), ("../0123456789abcdef.zip", false), ("x.zip", false)] {
             fs::copy(&path, folder.join(name)).expect("copied");
-            shelf.write_note(name, release("\"1\"")).expect("noted");
-            assert_eq!(shelf.last_good().await.is_some(), found, "{name}");
+            package_cache.write_note(name, release("\"1\"")).expect("noted");
+            assert_eq!(package_cache.last_good().await.is_some(), found, "{name}");
         }
     }
 
     #[tokio::test]
     async fn shelf_that_was_damaged_is_empty_and_no_panic() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let shelf = PackageCache::new(folder.path().into(), "s3://b/p/".into());
-        let path = shelf.put(incoming(&shelf, "x"), release("\"1\"")).await.expect("put");
+        let package_cache = PackageCache::new(folder.path().into(), "s3://b/p/".into());
+        let path = package_cache.put(incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
         let whole = fs::read(&path).expect("readable");
         for damaged in [&b""[..], &whole[..whole.len() / 2], b"<html>"] {
             fs::write(&path, damaged).expect("written");
-            assert!(shelf.last_good().await.is_none());
+            assert!(package_cache.last_good().await.is_none());
         }
         fs::write(folder.path().join(LAST_GOOD), "{").expect("written");
-        assert!(shelf.last_good().await.is_none());
+        assert!(package_cache.last_good().await.is_none());
     }
 }

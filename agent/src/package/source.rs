@@ -332,12 +332,12 @@ impl FromBucket {
 
     /// Reads those of the verdicts that were not read yet.
     async fn read_verdicts(&mut self, listed: Vec<Release>) -> Result<Vec<Verdict>, Fault> {
-        let papers = self.clients()?.1.clone();
+        let document_store = self.clients()?.1.clone();
         let is_read = |object: &&Release| self.read.get(&object.key).is_none_or(|(etag, _)| *etag != object.etag);
         let unread: Vec<_> = listed.iter().filter(is_read).cloned().collect();
         let reading = unread.into_iter().map(|object| {
-            let papers = papers.clone();
-            async move { (papers.read_listed(&object.key).await, object) }
+            let document_store = document_store.clone();
+            async move { (document_store.read_listed(&object.key).await, object) }
         });
         let mut reading = stream::iter(reading).buffer_unordered(8);
         while let Some((read, object)) = reading.next().await {
@@ -439,10 +439,10 @@ impl FromBucket {
     async fn tell(&mut self, verdict: &Verdict) -> Result<(), Fault> {
         let key = self.layout.verdict(&verdict.etag);
         let outdated = self.outdated(&key, verdict);
-        let papers = &self.clients()?.1;
+        let document_store = &self.clients()?.1;
         let write = async || match &outdated {
-            Some(etag) => papers.replace(&key, etag, verdict.text()).await,
-            None => papers.write_new(&key, verdict.text()).await,
+            Some(etag) => document_store.replace(&key, etag, verdict.text()).await,
+            None => document_store.write_new(&key, verdict.text()).await,
         };
         for _ in 1..TRIES {
             match write().await {
@@ -466,8 +466,8 @@ impl FromBucket {
         if self.clients.is_none() {
             let aws = self.aws.borrow().clone();
             let aws = aws.ok_or_else(|| Fault::retry("looking for a package", "the region is not known yet"))?;
-            let papers = DocumentStore::new(&aws, self.place.bucket.clone());
-            self.clients = Some((BucketClient::new(&aws, self.place.clone()), papers));
+            let document_store = DocumentStore::new(&aws, self.place.bucket.clone());
+            self.clients = Some((BucketClient::new(&aws, self.place.clone()), document_store));
         }
         self.clients.as_ref().ok_or_else(|| Fault::retry("looking for a package", "there is no client"))
     }

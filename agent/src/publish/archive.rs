@@ -55,7 +55,7 @@ fn set_dates(file: &fs::File, at: DateTime) -> io::Result<()> {
 }
 
 fn add(zip: &mut ZipWriter<BufWriter<&fs::File>>, entry: &PackageEntry) -> io::Result<()> {
-    match &entry.lies {
+    match &entry.storage {
         EntryStorage::File(path) => {
             let mut file = fs::File::open(path)?;
             zip.start_file(&entry.name, options(STORED, entry.length)).map_err(io::Error::other)?;

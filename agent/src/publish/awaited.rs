@@ -53,12 +53,17 @@ struct AwaitedRelease {
 ///
 /// # Errors
 /// What only a person can cure; other faults are waited out.
-pub async fn wait(depot: &PublisherBucket, label: &Label, etag: &str, limit: Duration) -> Result<Awaited, Fault> {
+pub async fn wait(
+    publisher_bucket: &PublisherBucket,
+    label: &Label,
+    etag: &str,
+    limit: Duration,
+) -> Result<Awaited, Fault> {
     let end = Instant::now() + limit;
-    let layout = Layout::new(&depot.place().prefix);
+    let layout = Layout::new(&publisher_bucket.place().prefix);
     let mut unread = Vec::new();
     loop {
-        match look(depot, &layout, label, etag).await {
+        match look(publisher_bucket, &layout, label, etag).await {
             Ok(Awaited::Unheard { unread: now }) => unread = now,
             Ok(ended) => return Ok(ended),
             Err(fault) if fault.cure == Cure::Operator => return Err(fault),
@@ -71,16 +76,21 @@ pub async fn wait(depot: &PublisherBucket, label: &Label, etag: &str, limit: Dur
     }
 }
 
-async fn look(depot: &PublisherBucket, layout: &Layout, label: &Label, etag: &str) -> Result<Awaited, Fault> {
-    let pointer = match depot.look(&layout.pointer()).await? {
+async fn look(
+    publisher_bucket: &PublisherBucket,
+    layout: &Layout,
+    label: &Label,
+    etag: &str,
+) -> Result<Awaited, Fault> {
+    let pointer = match publisher_bucket.look(&layout.pointer()).await? {
         Some(pointer) if pointer.etag == etag && Label::of(&pointer.metadata).as_ref() == Some(label) => pointer,
         other => {
             let by = other.and_then(|pointer| Label::of(&pointer.metadata)).map(|label| label.version);
             return Ok(Awaited::Replaced { by });
         }
     };
-    let objects = depot.list(BESIDE).await?;
-    let said = HostReports::read(depot, layout, &objects).await?;
+    let objects = publisher_bucket.list(BESIDE).await?;
+    let said = HostReports::read(publisher_bucket, layout, &objects).await?;
     let heard = AwaitedRelease { label: label.clone(), pointer }.heard(&said.verdicts, &said.hosts);
     Ok(heard.unwrap_or(Awaited::Unheard { unread: said.unread }))
 }

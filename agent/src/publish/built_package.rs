@@ -56,7 +56,7 @@ pub struct BuiltPackage {
     /// SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
     /// What it is made of.
-    pub made: BuildStats,
+    pub stats: BuildStats,
 }
 
 /// Figures of a package.
@@ -118,8 +118,8 @@ impl BuildOptions {
             problems.push(Problem::stops("the package", said));
         }
         problems.sort();
-        let parcel = BuiltPackage { path: path.to_owned(), length, sha256: hash_of(path)?, made };
-        Ok((Some(parcel), problems))
+        let built = BuiltPackage { path: path.to_owned(), length, sha256: hash_of(path)?, stats: made };
+        Ok((Some(built), problems))
     }
 
     /// Compresses all files on all cores. What fails is added to the folder's problems.
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::publish::Weight;
 
-    fn recipe(folder: &Path, cache: &Path) -> BuildOptions {
+    fn build_options(folder: &Path, cache: &Path) -> BuildOptions {
         BuildOptions {
             site: folder.to_owned(),
             effort: Effort::USUAL,
@@ -232,16 +232,16 @@ mod tests {
                 })
                 .expect("changed");
             let path = folder.path().join("site.zip");
-            let (parcel, problems) = recipe(&site, &folder.path().join(cache)).make(&path).expect("made");
+            let (built, problems) = build_options(&site, &folder.path().join(cache)).make(&path).expect("made");
             assert_eq!(problems, []);
-            let parcel = parcel.expect("a package");
+            let built = built.expect("a package");
             assert_eq!(
-                (parcel.made.files, parcel.made.beside, parcel.made.bytes),
+                (built.stats.files, built.stats.beside, built.stats.bytes),
                 (5, 2, files.iter().map(|f| f.1.len() as u64).sum())
             );
             // The name of the last row's cache was seen before: nothing is compressed again.
-            assert_eq!(parcel.made.known == 5, number == 3, "{:?}", parcel.made);
-            hashes.push((parcel.sha256, fs::read(&path).expect("readable")));
+            assert_eq!(built.stats.known == 5, number == 3, "{:?}", built.stats);
+            hashes.push((built.sha256, fs::read(&path).expect("readable")));
         }
         assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]));
     }
@@ -261,9 +261,9 @@ mod tests {
             ],
         );
         let path = folder.path().join("site.zip");
-        let (parcel, problems) = recipe(&site, &folder.path().join("cache")).make(&path).expect("made");
+        let (built, problems) = build_options(&site, &folder.path().join("cache")).make(&path).expect("made");
         assert_eq!(problems, []);
-        assert_eq!(parcel.expect("a package").made.beside, 1, "zst alone");
+        assert_eq!(built.expect("a package").stats.beside, 1, "zst alone");
         let mut zip = zip::ZipArchive::new(fs::File::open(path).expect("readable")).expect("a zip");
         for index in 0..zip.len() {
             let entry = zip.by_index(index).expect("an entry");
@@ -300,13 +300,13 @@ mod tests {
         zip.finish().expect("a zip");
         let made = |from: &Path| {
             let to = folder.path().join("made.zip");
-            let (parcel, problems) = recipe(from, &folder.path().join("cache")).make(&to).expect("made");
+            let (built, problems) = build_options(from, &folder.path().join("cache")).make(&to).expect("made");
             assert_eq!(problems, []);
-            parcel.expect("a package")
+            built.expect("a package")
         };
         let (from_folder, from_zip) = (made(&site), made(&packed));
         assert_eq!(from_folder.sha256, from_zip.sha256);
-        assert_eq!(from_zip.made.hidden, [".DS_Store", "__MACOSX"]);
+        assert_eq!(from_zip.stats.hidden, [".DS_Store", "__MACOSX"]);
     }
 
     #[test]
@@ -314,8 +314,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("site.zip");
         fs::write(&path, "no zip").expect("written");
-        let (parcel, problems) = recipe(&path, folder.path()).make(&folder.path().join("made.zip")).expect("told");
-        assert!(parcel.is_none() && problems.len() == 1 && problems[0].weight == Weight::Stops, "{problems:?}");
+        let (built, problems) =
+            build_options(&path, folder.path()).make(&folder.path().join("made.zip")).expect("told");
+        assert!(built.is_none() && problems.len() == 1 && problems[0].weight == Weight::Stops, "{problems:?}");
         assert!(problems[0].said.contains("name a folder or a zip"), "{problems:?}");
     }
 
@@ -327,8 +328,8 @@ mod tests {
         let at = time::macros::datetime!(2026-11-21 12:00:04 UTC);
         let made = |date, cache: &str| {
             let to = folder.path().join("made.zip");
-            let recipe = BuildOptions { date, ..recipe(&site, &folder.path().join(cache)) };
-            recipe.make(&to).expect("made").0.expect("a package").sha256
+            let build_options = BuildOptions { date, ..build_options(&site, &folder.path().join(cache)) };
+            build_options.make(&to).expect("made").0.expect("a package").sha256
         };
         let dated = made(Some(at), "one");
         let mut zip =
@@ -358,9 +359,9 @@ mod tests {
                 ("site.toml", gate),
             ],
         );
-        let (parcel, problems) =
-            recipe(&site, &folder.path().join("cache")).make(&folder.path().join("site.zip")).expect("made");
-        assert!(parcel.is_some());
+        let (built, problems) =
+            build_options(&site, &folder.path().join("cache")).make(&folder.path().join("site.zip")).expect("made");
+        assert!(built.is_some());
         let told: Vec<_> =
             problems.iter().map(|problem| (problem.weight, problem.about.as_str(), problem.line)).collect();
         let expected = [

@@ -78,15 +78,16 @@ impl Catalogue {
     ///
     /// # Errors
     /// What S3 refuses.
-    pub async fn read(depot: &PublisherBucket) -> Result<Catalogue, Fault> {
-        let layout = Layout::new(&depot.place().prefix);
-        let objects = depot.list("").await?;
-        let said = HostReports::read(depot, &layout, &objects).await?;
-        let pointed = match newest(&objects, depot.place()) {
-            Some(latest) => depot.look(&latest.key).await?.map(|object| (latest.clone(), object)),
+    pub async fn read(publisher_bucket: &PublisherBucket) -> Result<Catalogue, Fault> {
+        let layout = Layout::new(&publisher_bucket.place().prefix);
+        let objects = publisher_bucket.list("").await?;
+        let said = HostReports::read(publisher_bucket, &layout, &objects).await?;
+        let pointed = match newest(&objects, publisher_bucket.place()) {
+            Some(latest) => publisher_bucket.look(&latest.key).await?.map(|object| (latest.clone(), object)),
             None => None,
         };
-        let packages: Vec<_> = objects.into_iter().filter(|object| depot.place().holds(&object.key)).collect();
+        let packages: Vec<_> =
+            objects.into_iter().filter(|object| publisher_bucket.place().holds(&object.key)).collect();
         Ok(Catalogue::of(&layout, &packages, pointed.as_ref(), said))
     }
 
@@ -195,15 +196,15 @@ impl HostReports {
     /// # Errors
     /// What S3 refuses.
     pub(super) async fn read(
-        depot: &PublisherBucket,
+        publisher_bucket: &PublisherBucket,
         layout: &Layout,
         objects: &[Release],
     ) -> Result<HostReports, Fault> {
         let mut said = HostReports::default();
         let verdicts = objects.iter().filter(|object| layout.is_verdict(&object.key));
-        said.verdicts = said.beside(depot, verdicts).await?;
+        said.verdicts = said.beside(publisher_bucket, verdicts).await?;
         let hosts = objects.iter().filter(|object| layout.is_host(&object.key));
-        said.hosts = of_today(said.beside(depot, hosts).await?);
+        said.hosts = of_today(said.beside(publisher_bucket, hosts).await?);
         // How they are `spothost status` tells.
         said.hosts.iter_mut().for_each(|host| host.document.status = None);
         Ok(said)
@@ -212,14 +213,14 @@ impl HostReports {
     /// Reads the newest of these objects.
     async fn beside<D: Document>(
         &mut self,
-        depot: &PublisherBucket,
+        publisher_bucket: &PublisherBucket,
         objects: impl Iterator<Item = &Release>,
     ) -> Result<Vec<Dated<D>>, Fault> {
         let mut objects: Vec<_> = objects.filter(|object| object.length <= LARGEST).collect();
         objects.sort_unstable_by_key(|object| std::cmp::Reverse(object.modified));
         objects.truncate(MOST_READ);
         let reading = objects.into_iter().map(|object| async move {
-            let content = depot.read(&object.key, None).await?;
+            let content = publisher_bucket.read(&object.key, None).await?;
             Ok::<_, Fault>((object, content))
         });
         let contents: Vec<_> = stream::iter(reading).buffered(AT_ONCE).try_collect().await?;

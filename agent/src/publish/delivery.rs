@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// One publication under way.
 pub struct Delivery<'a> {
-    depot: &'a PublisherBucket,
+    publisher_bucket: &'a PublisherBucket,
     keys: Layout,
     /// When it was decided, which settles who of two publishers is the newer one.
     begun: OffsetDateTime,
@@ -71,28 +71,28 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// What S3 refuses.
-    pub async fn begin(depot: &'a PublisherBucket, begun: OffsetDateTime) -> Result<Delivery<'a>, Fault> {
-        let keys = Layout::new(&depot.place().prefix);
-        let seen = depot.look(&keys.pointer()).await?;
-        Ok(Delivery { depot, keys, begun, seen })
+    pub async fn begin(publisher_bucket: &'a PublisherBucket, begun: OffsetDateTime) -> Result<Delivery<'a>, Fault> {
+        let keys = Layout::new(&publisher_bucket.place().prefix);
+        let seen = publisher_bucket.look(&keys.pointer()).await?;
+        Ok(Delivery { publisher_bucket, keys, begun, seen })
     }
 
     /// Publishes a package: its own object, the signature, then the pointer.
     ///
     /// # Errors
     /// What S3 refuses; a key that does not sign.
-    pub async fn publish(&self, parcel: &BuiltPackage, signer: Option<&Signer>) -> Result<Delivered, Fault> {
-        if let Some((label, etag)) = self.unchanged(parcel, signer) {
+    pub async fn publish(&self, built: &BuiltPackage, signer: Option<&Signer>) -> Result<Delivered, Fault> {
+        if let Some((label, etag)) = self.unchanged(built, signer) {
             return Ok(Delivered::Unchanged { label, etag });
         }
-        let catalogue = Catalogue::read(self.depot).await?;
-        let version = self.version(parcel, &catalogue).await?;
-        let signature = signer.map(|signer| signer.sign(&parcel.path, &version)).transpose()?;
+        let catalogue = Catalogue::read(self.publisher_bucket).await?;
+        let version = self.version(built, &catalogue).await?;
+        let signature = signer.map(|signer| signer.sign(&built.path, &version)).transpose()?;
         if let Some(reasons) = catalogue.refusal(&version, signature.as_deref()) {
             return Ok(Delivered::Refused { version, reasons });
         }
-        let label = Label { sha256: parcel.sha256.clone(), published: self.begun, version, signature };
-        let (etag, sent) = self.version_object(parcel, &label).await?;
+        let label = Label { sha256: built.sha256.clone(), published: self.begun, version, signature };
+        let (etag, sent) = self.version_object(built, &label).await?;
         let rivals = catalogue.beside(&self.keys.pointer());
         self.move_pointer(&etag, label, sent, rivals).await
     }
@@ -105,7 +105,7 @@ impl<'a> Delivery<'a> {
         let key = self.keys.version(version);
         let gone =
             || Fault::operator(format!("leading to {version}"), "there is no such version", "see spothost releases");
-        let object = self.depot.look(&key).await?.ok_or_else(gone)?;
+        let object = self.publisher_bucket.look(&key).await?.ok_or_else(gone)?;
         let label = Label::of(&object.metadata).ok_or_else(gone)?;
         if let Some(reasons) = catalogue.refusal(version, label.signature.as_deref()) {
             return Ok(Delivered::Refused { version: version.clone(), reasons });
@@ -123,57 +123,57 @@ impl<'a> Delivery<'a> {
     }
 
     /// What the pointer leads to, if it is this package, with a signature where one is wanted.
-    fn unchanged(&self, parcel: &BuiltPackage, signer: Option<&Signer>) -> Option<(Label, String)> {
+    fn unchanged(&self, built: &BuiltPackage, signer: Option<&Signer>) -> Option<(Label, String)> {
         let seen = self.seen.as_ref()?;
         let label = Label::of(&seen.metadata)?;
         let signed = signer.is_none_or(|signer| label.signature.as_deref().is_some_and(|text| signer.has_signed(text)));
-        (label.sha256 == parcel.sha256 && signed).then(|| (label, seen.etag.clone()))
+        (label.sha256 == built.sha256 && signed).then(|| (label, seen.etag.clone()))
     }
 
     /// The version of this package: the one that it has, be it whole or half sent, or a new one.
-    async fn version(&self, parcel: &BuiltPackage, catalogue: &Catalogue) -> Result<Version, Fault> {
-        let fits = |version: &Version| version.is_of(&parcel.sha256);
+    async fn version(&self, built: &BuiltPackage, catalogue: &Catalogue) -> Result<Version, Fault> {
+        let fits = |version: &Version| version.is_of(&built.sha256);
         if let Some(known) = catalogue.versions().find(|version| fits(version)) {
             return Ok(known.clone());
         }
-        let pending = self.depot.pending(&self.keys.versions()).await?;
+        let pending = self.publisher_bucket.pending(&self.keys.versions()).await?;
         let pending = pending.iter().filter_map(|key| self.keys.version_of(key)).filter(fits).max();
-        Ok(pending.unwrap_or_else(|| Version::new(self.begun, &parcel.sha256)))
+        Ok(pending.unwrap_or_else(|| Version::new(self.begun, &built.sha256)))
     }
 
     /// Writes the version's own object, if it is not there; its ETag, and how many bytes were sent.
-    async fn version_object(&self, parcel: &BuiltPackage, label: &Label) -> Result<(String, u64), Fault> {
+    async fn version_object(&self, built: &BuiltPackage, label: &Label) -> Result<(String, u64), Fault> {
         let key = self.keys.version(&label.version);
         if let Some(signature) = &label.signature {
             self.write_signature(&key, signature).await?;
             self.sign_pointer(signature).await?;
         }
-        if let Some(there) = self.depot.look(&key).await? {
-            return Ok((same(there, parcel, &key)?.etag, 0));
+        if let Some(there) = self.publisher_bucket.look(&key).await? {
+            return Ok((same(there, built, &key)?.etag, 0));
         }
-        let content = UploadSource { path: &parcel.path, length: parcel.length, sha256: bytes_of(&parcel.sha256)? };
-        let (progress, sent) = (ByteProgress::new("uploading", parcel.length), AtomicU64::new(0));
+        let content = UploadSource { path: &built.path, length: built.length, sha256: bytes_of(&built.sha256)? };
+        let (progress, sent) = (ByteProgress::new("uploading", built.length), AtomicU64::new(0));
         let count = |bytes| {
             progress.add(bytes);
             sent.fetch_add(bytes, Ordering::Relaxed);
         };
-        let written = self.depot.write_once(&key, content, label.metadata(), &count).await;
+        let written = self.publisher_bucket.write_once(&key, content, label.metadata(), &count).await;
         progress.done();
         let bytes = match written? {
             UploadOutcome::New(bytes) => bytes,
             UploadOutcome::Taken(object) => {
-                return Ok((same(object, parcel, &key)?.etag, sent.into_inner()));
+                return Ok((same(object, built, &key)?.etag, sent.into_inner()));
             }
         };
         let gone = || Fault::retry(format!("looking at {key}"), "it was written a moment ago, and is not there");
-        Ok((self.depot.look(&key).await?.ok_or_else(gone)?.etag, bytes))
+        Ok((self.publisher_bucket.look(&key).await?.ok_or_else(gone)?.etag, bytes))
     }
 
     /// Makes the pointer a copy of the version's object, unless a younger decision was there first.
     async fn move_pointer(&self, etag: &str, label: Label, sent: u64, rivals: Vec<String>) -> Result<Delivered, Fault> {
         let (from, to) = (self.keys.version(&label.version), self.keys.pointer());
         for _ in 0..MOST_TRIES {
-            let now = self.depot.look(&to).await?;
+            let now = self.publisher_bucket.look(&to).await?;
             if let Some(now) = &now
                 && Label::of(&now.metadata).is_some_and(|now| now == label)
             {
@@ -185,7 +185,7 @@ impl<'a> Delivery<'a> {
                 });
             }
             let was = now.as_ref().map(|now| now.etag.as_str());
-            if let Moved::Here(etag) = self.depot.point((&from, etag), &to, was, label.metadata()).await? {
+            if let Moved::Here(etag) = self.publisher_bucket.point((&from, etag), &to, was, label.metadata()).await? {
                 return Ok(Delivered::Live { label, etag, sent, rivals });
             }
             tokio::time::sleep(PAUSE).await;
@@ -198,14 +198,14 @@ impl<'a> Delivery<'a> {
     }
 
     async fn write_signature(&self, package: &str, signature: &str) -> Result<(), Fault> {
-        self.depot.write(&layout::signature(package), signature.as_bytes().to_vec(), "text/plain").await
+        self.publisher_bucket.write(&layout::signature(package), signature.as_bytes().to_vec(), "text/plain").await
     }
 }
 
 /// The object under a version's key, if it is this package.
-fn same(object: Object, parcel: &BuiltPackage, key: &str) -> Result<Object, Fault> {
+fn same(object: Object, built: &BuiltPackage, key: &str) -> Result<Object, Fault> {
     let label = Label::of(&object.metadata);
-    if label.is_some_and(|label| label.sha256 == parcel.sha256) && object.length == parcel.length {
+    if label.is_some_and(|label| label.sha256 == built.sha256) && object.length == built.length {
         return Ok(object);
     }
     let remedy = "remove that object: it was not written by this program";

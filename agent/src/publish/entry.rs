@@ -39,7 +39,7 @@ pub(super) struct PackageEntry {
     /// Bytes it takes in the package.
     pub(super) packed: u64,
     /// Where its bytes are.
-    pub(super) lies: EntryStorage,
+    pub(super) storage: EntryStorage,
     /// Whether it is another coding of a file rather than a file.
     pub(super) beside: bool,
 }
@@ -105,7 +105,7 @@ impl Packer<'_> {
             name: file.name.clone(),
             length,
             packed,
-            lies: EntryStorage::Zipped(path),
+            storage: EntryStorage::Zipped(path),
             beside: false,
         }];
         let known = self.beside(file, &content, packed, &mut making, &mut entries)?;
@@ -151,7 +151,7 @@ impl Packer<'_> {
                     name,
                     length: packed,
                     packed,
-                    lies: EntryStorage::Zipped(path),
+                    storage: EntryStorage::Zipped(path),
                     beside: true,
                 });
             }
@@ -166,7 +166,7 @@ impl Packer<'_> {
         let kept = self.deflated(&mut making, file.length, &mut || fs::File::open(&file.path))?;
         let entry = match kept {
             CachedCoding::Zip(path, packed) => {
-                PackageEntry { packed, lies: EntryStorage::Zipped(path), ..as_it_is(file) }
+                PackageEntry { packed, storage: EntryStorage::Zipped(path), ..as_it_is(file) }
             }
             CachedCoding::NotWorthIt => as_it_is(file),
         };
@@ -228,8 +228,8 @@ pub(super) fn hash_of(path: &Path) -> io::Result<String> {
 }
 
 fn as_it_is(file: &SiteFile) -> PackageEntry {
-    let (name, lies) = (file.name.clone(), EntryStorage::File(file.path.clone()));
-    PackageEntry { name, length: file.length, packed: file.length, lies, beside: false }
+    let (name, storage) = (file.name.clone(), EntryStorage::File(file.path.clone()));
+    PackageEntry { name, length: file.length, packed: file.length, storage, beside: false }
 }
 
 /// Whether what visitors load of a content of that length is enough shorter once it is deflated.

@@ -25,7 +25,7 @@ pub(super) struct Remembered {
 
 impl Remembered {
     pub(super) async fn of(config: &Config, folders: &Folders) -> Remembered {
-        let package = async { folders.shelf(&config.package).last_good().await };
+        let package = async { folders.package_cache(&config.package).last_good().await };
         let certificate = async { timeout(REMEMBERED, certificate_at_hand(config, folders)).await.unwrap_or_default() };
         let (package, certificate) = tokio::join!(timeout(REMEMBERED, package), certificate);
         let package = package.unwrap_or_default();
@@ -39,9 +39,9 @@ impl Remembered {
 /// The certificate that is as near as a file: in the vault, if that is one, else as the process before this one kept it.
 async fn certificate_at_hand(config: &Config, folders: &Folders) -> Option<Certificate> {
     let (names, now) = (config.names(), clock::now());
-    let (at_hand, vault) = (folders.at_hand(&config.vault), config.vault.clone());
-    let read = move || match (at_hand, vault) {
-        (Some(at_hand), _) => at_hand.read(&names, now),
+    let (identity_cache, vault) = (folders.identity_cache(&config.vault), config.vault.clone());
+    let read = move || match (identity_cache, vault) {
+        (Some(identity_cache), _) => identity_cache.read(&names, now),
         (None, VaultPlace::Disk(path)) => IdentityCache::in_vault(&path, &names, now),
         (None, VaultPlace::Secret(_)) => None,
     };

@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{Fatal, remembered::Remembered};
 use crate::{
-    certificate::self_made,
+    certificate::self_signed,
     config::{Authority, Config},
     listener::Feeds,
     status::{Board, Served},
@@ -81,7 +81,7 @@ pub(super) fn feeds(config: &Config, remembered: Remembered) -> Result<(Feeds, F
 }
 
 fn placeholder(config: &Config) -> Result<Arc<Identity>, Fatal> {
-    self_made(&config.names()).map_err(|fault| Fatal(fault.to_string()))
+    self_signed(&config.names()).map_err(|fault| Fatal(fault.to_string()))
 }
 
 /// How many descriptors this process may have: as many as it is allowed to, which is often more than it begins with. None where

@@ -11,7 +11,7 @@ use crate::{
         due::{Life, Window},
         limit::{CaLimits, Limit, TokenBucket},
         plan::{Holding, LeafCertificate},
-        steps::{FailureKind, OrderStatus, StepFailure},
+        steps::{FailureKind, OrderProgress, StepFailure},
     },
     fault::Fault,
     place::Name,
@@ -159,13 +159,13 @@ impl Ca {
         order.certificate.is_some() || (!order.invalid && now - order.made < ORDER_LIFE)
     }
 
-    pub(super) fn found(&self, order: usize, now: OffsetDateTime) -> OrderStatus {
+    pub(super) fn found(&self, order: usize, now: OffsetDateTime) -> OrderProgress {
         match self.orders.get(order) {
-            None => OrderStatus::Gone,
-            Some(order) if order.certificate.is_some() => OrderStatus::Finalized,
-            Some(order) if !self.lives(order, now) => OrderStatus::Invalid,
-            Some(order) if order.proven => OrderStatus::Ready,
-            Some(_) => OrderStatus::Pending,
+            None => OrderProgress::Gone,
+            Some(order) if order.certificate.is_some() => OrderProgress::Finalized,
+            Some(order) if !self.lives(order, now) => OrderProgress::Invalid,
+            Some(order) if order.proven => OrderProgress::Ready,
+            Some(_) => OrderProgress::Pending,
         }
     }
 
@@ -174,7 +174,7 @@ impl Ca {
         if self.orders.get(order).is_some_and(|order| order.invalid) {
             return Err(StepFailure {
                 fault: Fault::retry("proving", "the order is invalid"),
-                kind: FailureKind::Disproven,
+                kind: FailureKind::AuthorizationFailed,
             });
         }
         if self.orders.get(order).is_some_and(|order| order.proven) {
@@ -192,9 +192,10 @@ impl Ca {
         }
         match well {
             true => Ok(()),
-            false => {
-                Err(StepFailure { fault: Fault::retry("proving", "dns: not there"), kind: FailureKind::Disproven })
-            }
+            false => Err(StepFailure {
+                fault: Fault::retry("proving", "dns: not there"),
+                kind: FailureKind::AuthorizationFailed,
+            }),
         }
     }
 

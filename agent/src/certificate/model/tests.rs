@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use time::Duration;
 
 use super::{BEGIN, Ca, History, Policy, Setting, live};
-use crate::certificate::steps::{FailureKind, OrderStatus};
+use crate::certificate::steps::{FailureKind, OrderProgress};
 
 /// Histories of one test; `SPOTHOST_HISTORIES` says otherwise.
 const HISTORIES: u64 = 2_000;
@@ -59,8 +59,8 @@ fn order_that_is_invalid_is_neither_proven_nor_finalized() {
     let order = ca.new_order(&account, &[], None, BEGIN).expect("an order");
     for well in [false, true] {
         let refused = ca.prove(order, well, BEGIN).map_err(|refused| refused.kind);
-        assert_eq!(refused, Err(FailureKind::Disproven), "proven well: {well}");
-        assert_eq!(ca.found(order, BEGIN), OrderStatus::Invalid);
+        assert_eq!(refused, Err(FailureKind::AuthorizationFailed), "proven well: {well}");
+        assert_eq!(ca.found(order, BEGIN), OrderProgress::Invalid);
         assert_eq!(ca.finalize(order, "key", BEGIN), None);
     }
 }

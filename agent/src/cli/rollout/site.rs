@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, depot::way_to_aws};
+use super::super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, published_at::way_to_aws};
 use crate::{
     aws::{
         Aws,

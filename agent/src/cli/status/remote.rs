@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::{
     super::{
         NOT_AS_IT_SHOULD_BE, Stop,
-        depot::{PublishedAt, way_to_aws},
+        published_at::{PublishedAt, way_to_aws},
         runtime,
     },
     show,
@@ -89,9 +89,9 @@ pub(super) fn tell(host: Option<&str>, published: &PublishedAt, json: bool) -> R
 /// What hosts have left beside the packages, the newest first: those that EC2 knows to run, and the newest of all others. The host that
 /// is asked for by its id is among them.
 async fn left(aws: &Aws, place: &S3Prefix, host: Option<&str>) -> Result<Vec<RemoteHost>, Stop> {
-    let depot = PublisherBucket::new(aws, place.clone());
+    let publisher_bucket = PublisherBucket::new(aws, place.clone());
     let layout = Layout::new(&place.prefix);
-    let listed = depot.list(HOSTS).await?;
+    let listed = publisher_bucket.list(HOSTS).await?;
     let is_host = |object: &Release| layout.is_host(&object.key) && object.length <= LARGEST;
     let mut objects: Vec<Release> = listed.into_iter().filter(is_host).collect();
     let ids: Vec<String> = objects.iter().map(|object| instance_of(&object.key).to_owned()).collect();
@@ -105,8 +105,8 @@ async fn left(aws: &Aws, place: &S3Prefix, host: Option<&str>) -> Result<Vec<Rem
     objects.truncate(MOST_READ);
     objects.sort_unstable_by_key(|object| std::cmp::Reverse(object.modified));
     let read = objects.into_iter().map(|object| {
-        let depot = &depot;
-        async move { Ok::<_, Fault>((depot.read(&object.key, None).await?, object)) }
+        let publisher_bucket = &publisher_bucket;
+        async move { Ok::<_, Fault>((publisher_bucket.read(&object.key, None).await?, object)) }
     });
     let read: Vec<_> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
     let mut left = Vec::new();

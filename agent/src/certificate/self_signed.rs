@@ -10,7 +10,7 @@ use crate::{clock, fault::Fault, place::Name};
 ///
 /// # Errors
 /// When the names cannot stand in a certificate.
-pub fn self_made(names: &[Name]) -> Result<Arc<Identity>, Fault> {
+pub fn self_signed(names: &[Name]) -> Result<Arc<Identity>, Fault> {
     let failed = |error: String| Fault::retry("generating the self-signed placeholder", error);
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut params = rcgen::CertificateParams::new(names).map_err(|error| failed(error.to_string()))?;

@@ -64,7 +64,7 @@ impl PublishedAt {
     }
 
     /// The way to that bucket.
-    pub(super) async fn depot(&self) -> Result<PublisherBucket, Stop> {
+    pub(super) async fn publisher_bucket(&self) -> Result<PublisherBucket, Stop> {
         let place = self.bucket()?;
         Ok(PublisherBucket::new(&way_to_aws().await?, place))
     }
