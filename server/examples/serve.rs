@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser;
 use spothost_server::{
-    Access, AccessFormat, AccessTo, Bound, Identity, Listen, PackageLimits, Settings, Site, metrics,
+    Access, AccessFormat, AccessTo, Application, ApplicationAddress, Bound, Identity, Listen, PackageLimits, Settings, Site, metrics,
 };
 use tokio::sync::watch;
 
@@ -44,6 +44,12 @@ struct Arguments {
     /// Append access lines to this file, in the combined format.
     #[arg(long)]
     access: Option<PathBuf>,
+    /// Pass what no file answers to an application: http://127.0.0.1:8000 or unix:/run/app.sock.
+    #[arg(long)]
+    app: Option<ApplicationAddress>,
+    /// How many seconds requests wait for an application that takes no connections.
+    #[arg(long, default_value_t = 10)]
+    hold: u64,
     /// Serve the counters for Prometheus at this loopback address.
     #[arg(long)]
     metrics: Option<SocketAddr>,
@@ -91,6 +97,8 @@ fn settings(arguments: Arguments) -> Settings {
     settings.plain = arguments.plain;
     settings.threads = arguments.threads;
     settings.access = arguments.access.map(|path| Access { format: AccessFormat::Combined, to: AccessTo::File(path) });
+    let hold = Duration::from_secs(arguments.hold);
+    settings.application = arguments.app.map(|address| Application { hold, ..Application::at(address) });
     settings.bounds.connections_per_address = arguments.connections_per_address;
     settings
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 mod line;
+mod passage;
 
-pub(crate) use self::line::Line;
+pub(crate) use self::{line::Line, passage::Passage};
 
 /// Lines that wait to be written; more are dropped and counted, as a log must not slow or fill what it watches.
 const MOST_WAITING: usize = 65_536;

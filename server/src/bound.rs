@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     connections::Handler,
+    counters::Counters,
     files::Files,
     identity::Identity,
     port::{BindError, Port},
@@ -95,8 +96,9 @@ impl Bound {
         identity: watch::Receiver<Option<Arc<Identity>>>,
     ) -> Result<Running, ServeError> {
         let settings = Arc::new(settings);
-        let files = Files::new(settings.clone(), self.https.address.port(), site);
-        Running::start(self.http, self.https, settings, Arc::new(files), identity)
+        let counters = Arc::new(Counters::default());
+        let files = Files::new(settings.clone(), self.https.address.port(), site, counters.clone());
+        Running::start(self.http, self.https, settings, Arc::new(files), counters, identity)
     }
 
     /// Serves as [`serve`](Self::serve) does, but has every request answered by `handler` instead of a site's files. What
@@ -110,6 +112,6 @@ impl Bound {
         handler: Arc<dyn Handler>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
     ) -> Result<Running, ServeError> {
-        Running::start(self.http, self.https, Arc::new(settings), handler, identity)
+        Running::start(self.http, self.https, Arc::new(settings), handler, Arc::default(), identity)
     }
 }

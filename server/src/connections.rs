@@ -29,11 +29,11 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
 pub(crate) use self::lane::EVENT_INTERVAL;
+pub(crate) use self::scan::{Found, Scan};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
     fuzzing::requests,
     http2::fuzzing::{field_blocks, frames},
-    scan::{Found, Scan},
 };
 pub use self::{
     handler::{Answer, Client, Handler},

@@ -1,6 +1,11 @@
 //! What was served, counted.
 
+mod passed;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use self::passed::{Gauge, PassedCounters};
+use crate::access::Passage;
 
 /// Counts since the start. Threads add without waiting for each other; a reader may see one figure before another.
 #[derive(Debug, Default)]
@@ -14,6 +19,7 @@ pub struct Counters {
     turned_away: AtomicU64,
     cut: AtomicU64,
     sent: AtomicU64,
+    passed: PassedCounters,
 }
 
 impl Counters {
@@ -91,7 +97,23 @@ impl Counters {
             let _ =
                 writeln!(text, "# HELP spothost_{name} {help}\n# TYPE spothost_{name} {kind}\nspothost_{name} {value}");
         }
+        self.passed.prometheus(&mut text);
         text
+    }
+
+    /// A request was passed to an application, and answered with that status.
+    pub(crate) fn passed(&self, passage: &Passage, status: u16) {
+        self.passed.passed(passage, status);
+    }
+
+    /// A request waits for an application as long as this lives.
+    pub(crate) fn holds(&self) -> Gauge<'_> {
+        self.passed.holds()
+    }
+
+    /// A WebSocket is open as long as this lives.
+    pub(crate) fn tunnels(&self) -> Gauge<'_> {
+        self.passed.tunnels()
     }
 
     pub(crate) fn began(&self) {

@@ -14,7 +14,7 @@ use hyper::body::Body as _;
 use crate::{
     body::Body,
     respond::{self, Asked, InflateShare, Inflaters},
-    semantics::limits,
+    semantics::{authority::Names, limits},
     settings::Settings,
     site::{Check, Gate, Site},
 };
@@ -30,10 +30,13 @@ impl Site {
     /// twenty; nothing when the site may go live. Blocking.
     pub fn gate(self: &Arc<Self>) -> Vec<String> {
         let gate = &self.rules().policy.gate;
-        let visitor = Visitor { site: self, settings: Settings::default() };
+        let settings = Settings::default();
+        let (names, places) = (settings.names(443), Inflaters::new(&settings.bounds));
+        let visitor = Visitor { site: self, names, places, settings };
         let faults = gate.faults.iter().map(|fault| format!("[gate] is not understood: {fault}"));
         let checks = gate.checks.iter().filter_map(|check| visitor.check(check));
-        faults.chain(visitor.index(gate)).chain(checks).take(MOST_TOLD).collect()
+        let refusals = self.rules().policy.refusals.iter().cloned();
+        faults.chain(refusals).chain(visitor.index(gate)).chain(checks).take(MOST_TOLD).collect()
     }
 }
 
@@ -74,12 +77,14 @@ fn only<'a>(mut all: impl Iterator<Item = Option<&'a str>>) -> Option<&'a str> {
 /// Somebody who asks before everybody else may.
 struct Visitor<'a> {
     site: &'a Arc<Site>,
+    names: Names,
+    places: Arc<Inflaters>,
     settings: Settings,
 }
 
 impl Visitor<'_> {
     fn index(&self, gate: &Gate) -> Option<String> {
-        if !gate.index || gate.checks.iter().any(|check| check.target == "/") {
+        if !gate.index || gate.checks.iter().any(|check| check.target == "/") || self.is_the_applications("/") {
             return None;
         }
         let status = self.ask("/").map_or(StatusCode::BAD_REQUEST, |answer| answer.status());
@@ -87,7 +92,16 @@ impl Visitor<'_> {
         (!fine).then(|| format!("\"/\" answers {}: {}", status.as_u16(), self.site.without_index()))
     }
 
+    /// Whether an application answers that, which is not asked here.
+    fn is_the_applications(&self, target: &str) -> bool {
+        let Some(request) = self.request(target) else { return false };
+        self.site.rules().policy.has_app && respond::route(&self.asked(), &request).is_some()
+    }
+
     fn check(&self, check: &Check) -> Option<String> {
+        if self.is_the_applications(&check.target) {
+            return None;
+        }
         self.answers(check).err().map(|said| format!("[gate] {:?} {said}", check.target))
     }
 
@@ -125,20 +139,25 @@ impl Visitor<'_> {
     }
 
     fn ask(&self, target: &str) -> Option<Response<Body>> {
-        let request = Request::get(target).header(header::HOST, &self.settings.domain).body(()).ok()?;
-        let names = self.settings.names(443);
-        let places = Inflaters::new(&self.settings.bounds);
-        let asked = Asked {
-            names: &names,
+        let request = self.request(target)?;
+        Some(match limits::refusal(&self.settings.bounds, &request) {
+            Some(status) => respond::refuse(&self.names, true, status),
+            None => respond::answer(&self.asked(), &request),
+        })
+    }
+
+    fn request(&self, target: &str) -> Option<Request<()>> {
+        Request::get(target).header(header::HOST, &self.settings.domain).body(()).ok()
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            names: &self.names,
             settings: &self.settings,
-            inflating: InflateShare { places: &places, client: Ipv4Addr::LOCALHOST.into() },
+            inflating: InflateShare { places: &self.places, client: Ipv4Addr::LOCALHOST.into() },
             site: Some(self.site.clone()),
             secure: true,
-        };
-        Some(match limits::refusal(&self.settings.bounds, &request) {
-            Some(status) => respond::refuse(&names, true, status),
-            None => respond::answer(&asked, &request),
-        })
+        }
     }
 }
 

@@ -5,8 +5,9 @@
 //! under way finish on the old one. As nothing is ever written and only names of the zip's own directory are looked up, there
 //! is no path outside to be led to.
 //!
-//! It serves `GET` and `HEAD` of files, over TLS for one domain. It never runs anything, proxies anything, lists folders,
-//! writes, compresses while serving, or sends what the package does not hold.
+//! It serves `GET` and `HEAD` of files, over TLS for one domain, and passes what no file answers to one [`Application`] on this
+//! machine, if there is one. It never runs anything, lists folders, writes, compresses while serving, or sends what neither the
+//! package nor the application holds.
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc, time::Duration};
@@ -56,8 +57,10 @@ mod reach;
 
 // From a connection to its response.
 
-// The handler of a site's files.
+// The handler of a site: its files, and what its application answers.
 mod files;
+// Requests are passed to the application, and its responses back.
+mod upstream;
 // The wire: accepts, watches and drains connections. HTTP/1.1 is hyper's behind a stricter reader, HTTP/2 is written here.
 mod connections;
 // A request of a site becomes its response: pure, one rule a file.
@@ -85,6 +88,8 @@ mod quota;
 mod counters;
 // For which names a site is served, and what a client may cost.
 mod settings;
+// Where an application listens, and what may wait for it.
+mod application;
 // One line a request, written off the hot path.
 mod access;
 // The wall clock.
@@ -95,6 +100,7 @@ pub mod fuzzing;
 
 pub use self::{
     access::{Access, AccessFormat, AccessTo},
+    application::{Application, ApplicationAddress, BadApplicationAddress},
     body::Body,
     bound::{Bound, Listen},
     connections::{Answer, Client, Handler, RequestBody},

@@ -7,12 +7,16 @@ pub(crate) mod page;
 pub(crate) mod plain;
 pub(crate) mod range;
 pub(crate) mod representation;
+pub(crate) mod route;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 
-pub(crate) use self::inflating::{InflateShare, Inflaters};
+pub(crate) use self::{
+    inflating::{InflateShare, Inflaters},
+    route::{Route, Routed, route},
+};
 use self::{page::Page, representation::Representation};
 use crate::{
     body::Body,
@@ -53,7 +57,7 @@ pub(crate) fn refuse(names: &Names, over_tls: bool, status: StatusCode) -> Respo
 }
 
 /// `Strict-Transport-Security` (RFC 6797 §7.2), over TLS alone.
-fn secure(names: &Names, over_tls: bool, response: &mut Response<Body>) {
+pub(crate) fn secure(names: &Names, over_tls: bool, response: &mut Response<Body>) {
     if let (true, Some(hsts)) = (over_tls, &names.hsts) {
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
@@ -177,6 +181,50 @@ fn file<B>(
     response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     validate(response.headers_mut(), &representation, validators, caching);
     tell_parts(&mut response, &representation, &parts);
+    response
+}
+
+/// The file of the package that an application wants sent in place of its content, be it one that visitors never see otherwise.
+/// Ranges, preconditions and codings are those of the file; what the application says of it, and of its visitor, is kept.
+pub(crate) fn send_file(asked: &Asked<'_>, head: &Parts, file: &HeaderValue, said: Response<Body>) -> Response<Body> {
+    let text = file.to_str().unwrap_or_default();
+    let text = text.split('?').next().unwrap_or_default().trim_start_matches('/');
+    let path = format!("/{text}");
+    let site = asked.site.as_ref().filter(|_| matches!(head.method, Method::GET | Method::HEAD));
+    let entry = site.and_then(|site| Some((site, site.any_file(&target::path(&path)?[1..])?)));
+    let Some((site, entry)) = entry else {
+        tracing::warn!(file = text, path = head.uri.path(), "the application names a file to be sent that the package does not hold");
+        return plain::response(StatusCode::NOT_FOUND);
+    };
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = head.uri.clone();
+    *request.headers_mut() = head.headers.clone();
+    let mut response = self::file(asked, site, entry, &request, site.rules().policy.pages.clone());
+    response.body_mut().make_own();
+    let fields = said.headers();
+    let of_the_file = [
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::ACCEPT_RANGES,
+        header::ETAG,
+        header::LAST_MODIFIED,
+        header::VARY,
+        header::DATE,
+    ];
+    let in_parts = response.status() == StatusCode::PARTIAL_CONTENT
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/"));
+    for name in fields.keys().filter(|name| !of_the_file.contains(name)) {
+        if *name == header::CONTENT_TYPE && (in_parts || !response.status().is_success()) {
+            continue;
+        }
+        response.headers_mut().remove(name);
+        for value in fields.get_all(name) {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    *response.extensions_mut() = said.into_parts().0.extensions;
     response
 }
 

@@ -59,11 +59,11 @@ impl Running {
         https: Port,
         settings: Arc<Settings>,
         handler: Arc<dyn Handler>,
+        counters: Arc<Counters>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
     ) -> Result<Self, ServeError> {
         let threads = settings.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
         let (phase, phases) = watch::channel(Phase::Serving);
-        let counters = Arc::new(Counters::default());
         let access = settings.access.as_ref().map(Log::start).transpose();
         let (log, writing) = access.map_err(ServeError::Access)?.unzip();
         let worker = Worker {

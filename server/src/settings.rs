@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, time::Duration};
 
-use crate::access::Access;
+use crate::{access::Access, application::Application};
 
 /// For which names a site is served, and what a client may cost.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub hsts: Option<Duration>,
     /// Where access lines are written; `None` writes none.
     pub access: Option<Access>,
+    /// The application that answers what no file does, as `[app]` of the package's `site.toml` says; `None` for files alone.
+    pub application: Option<Application>,
     /// How many threads serve, each with its own listener; `None` for one per available core.
     pub threads: Option<NonZero<usize>>,
     /// How long clients may take.
@@ -98,6 +100,7 @@ impl Default for Settings {
             plain: false,
             hsts: None,
             access: None,
+            application: None,
             threads: None,
             patience: Patience::default(),
             bounds: Bounds::default(),

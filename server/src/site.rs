@@ -1,5 +1,6 @@
 //! An immutable set of files: the content of one package, served as it lies.
 
+mod application;
 mod attributes;
 mod before;
 pub(crate) mod caching;
@@ -33,6 +34,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use http::HeaderValue;
 
 pub(crate) use self::{
+    application::ApplicationRules,
     entity_tag::EntityTag,
     entry::{Coding, Entry, Method},
     fields::Fields,
@@ -134,6 +136,11 @@ impl Site {
         &self.notes
     }
 
+    /// Whether `[app]` of its `site.toml` says that an application answers some paths.
+    pub fn is_for_an_application(&self) -> bool {
+        self.rules.policy.has_app
+    }
+
     /// All entries, those that visitors may not see too.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
@@ -150,6 +157,11 @@ impl Site {
         let hash = self.hasher.hash_one(name);
         let found = self.index.find(hash, |&index| self.name(&self.entries[index as usize]) == name)?;
         Some(&self.entries[*found as usize])
+    }
+
+    /// The file with exactly this name, be it one that visitors never see.
+    pub(crate) fn any_file(&self, name: &str) -> Option<&Entry> {
+        self.file(name).or_else(|| self.entries.iter().find(|entry| self.name(entry) == name))
     }
 
     /// The names of all files that visitors may see, in no order.

@@ -10,6 +10,7 @@ use std::{
 
 use clap::Args;
 use sha2::{Digest as _, Sha256};
+use spothost_server::{Application, ApplicationAddress};
 
 use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, NOT_AS_IT_SHOULD_BE, Stop, run::host};
 use crate::{
@@ -44,6 +45,10 @@ pub(super) struct UpCommand {
     /// The site: a folder, or a zip. Changes are swapped in as they are made.
     #[arg(required_unless_present = "untrust")]
     path: Option<PathBuf>,
+    /// Pass what no file answers to an application that runs on this machine: http://127.0.0.1:8000, or unix:/run/app.sock.
+    /// `[app]` of the site's site.toml says which paths are its own; all of them if nothing is said.
+    #[arg(long, value_name = "ADDRESS")]
+    app: Option<ApplicationAddress>,
     /// Where to listen for HTTPS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
@@ -63,7 +68,7 @@ pub(super) struct UpCommand {
     #[arg(long)]
     trust: bool,
     /// Take each local CA of the state folder out of these stores again, and end.
-    #[arg(long, conflicts_with_all = ["trust", "open", "path"])]
+    #[arg(long, conflicts_with_all = ["trust", "open", "path", "app"])]
     untrust: bool,
     #[command(flatten)]
     log: Log,
@@ -116,7 +121,7 @@ impl UpCommand {
             ttl: 60,
             leading: RoutingMode::Records,
             look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
-            serve: Serve::default().over_plain_http(),
+            serve: Serve::default().over_plain_http().with_application(self.app.clone().map(Application::at)),
             limits: Limits::default(),
             adopt: false,
             on_departure: OnDeparture::default(),
@@ -163,6 +168,9 @@ impl UpCommand {
         let bold = anstyle::Style::new().bold();
         anstream::println!("{bold}{plain}{bold:#} serves {}", path.display());
         anstream::println!("  over HTTPS      {secure}");
+        if let Some(app) = &self.app {
+            anstream::println!("  the rest from   {app}");
+        }
         if self.trust {
             for store in stores {
                 anstream::println!("  {store}");

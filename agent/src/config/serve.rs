@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
-use spothost_server::{Access, AccessFormat, AccessTo, Bounds, Patience};
+use spothost_server::{Access, AccessFormat, AccessTo, Application, Bounds, Patience};
 
 /// How the site is served.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Serve {
     /// Whether plain HTTP serves the site, too, instead of redirecting to HTTPS: as `spothost up` does, and no configuration can.
     #[serde(skip)]
     pub(crate) plain: bool,
+    /// The application that answers what no file does: `spothost up --app` names it, and no configuration can.
+    #[serde(skip)]
+    pub(crate) application: Option<Application>,
 }
 
 impl Default for Serve {
@@ -36,6 +39,7 @@ impl Default for Serve {
             metrics: None,
             skew: Duration::from_secs(900),
             plain: false,
+            application: None,
         }
     }
 }
@@ -109,6 +113,12 @@ impl Serve {
     #[must_use]
     pub fn over_plain_http(self) -> Serve {
         Serve { plain: true, ..self }
+    }
+
+    /// The same, with an application behind it.
+    #[must_use]
+    pub fn with_application(self, application: Option<Application>) -> Serve {
+        Serve { application, ..self }
     }
 
     /// Where access lines are written, if they are.

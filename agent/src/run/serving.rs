@@ -134,6 +134,7 @@ pub(super) fn serve(config: &Config, also: Vec<String>, bound: Bound, fed: Fed) 
         hsts: config.serve.hsts,
         plain: config.serve.plain,
         access: config.serve.access(),
+        application: config.serve.application.clone(),
         patience: config.limits.patience(),
         bounds: within_descriptors(config.limits.bounds(), descriptors()),
         ..Settings::new(config.domain.as_str())

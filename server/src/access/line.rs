@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::FormatItem, macros::format_description};
 
-use super::AccessFormat;
+use super::{AccessFormat, Passage};
 
 use crate::clock;
 
@@ -27,6 +27,8 @@ pub(crate) struct Line {
     status: u16,
     bytes: u64,
     took: Duration,
+    /// How it was passed to an application; none if files answered.
+    passage: Option<Passage>,
 }
 
 /// The status of a request whose client has left before there was a response, as nginx logs it. Nobody is sent it.
@@ -46,6 +48,33 @@ struct Json<'a> {
     referer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<JsonPassage>,
+}
+
+#[derive(Serialize)]
+struct JsonPassage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte_micros: Option<u64>,
+    retries: u32,
+    held_micros: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+}
+
+impl From<&Passage> for JsonPassage {
+    fn from(passage: &Passage) -> Self {
+        Self {
+            first_byte_micros: passage.first_byte.map(micros),
+            retries: passage.retries,
+            held_micros: micros(passage.held),
+            error: passage.failure,
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// RFC 3339.
@@ -69,6 +98,7 @@ impl Line {
             status: LEFT,
             bytes: 0,
             took: Duration::ZERO,
+            passage: None,
         }
     }
 
@@ -86,7 +116,13 @@ impl Line {
             status: status.as_u16(),
             bytes: 0,
             took: Duration::ZERO,
+            passage: None,
         }
+    }
+
+    /// It was passed to an application.
+    pub(crate) fn passed(&mut self, passage: Passage) {
+        self.passage = Some(passage);
     }
 
     /// What is known when its response ends, or that there was none.
@@ -118,9 +154,10 @@ impl Line {
             protocol: self.protocol(),
             status: self.status,
             bytes: self.bytes,
-            micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
+            micros: micros(self.took),
             referer: self.referer.as_ref().and_then(|field| field.to_str().ok()),
             agent: self.agent.as_ref().and_then(|field| field.to_str().ok()),
+            application: self.passage.as_ref().map(JsonPassage::from),
         };
         // Writing to a vector cannot fail.
         let _ = serde_json::to_writer(out, &line);
@@ -193,6 +230,21 @@ mod tests {
             written(AccessFormat::Combined),
             "127.0.0.1 - - [21/Nov/2026:12:00:00 +0000] \"GET /a?b=c HTTP/1.1\" 404 42 \"a\\x22b\\x5C\\xE4\" \"curl/8\"\n"
         );
+    }
+
+    #[test]
+    fn a_line_says_how_a_request_was_passed_to_an_application() {
+        let mut line = Line::example("/a");
+        line.passed(Passage {
+            first_byte: Some(Duration::from_micros(900)),
+            retries: 1,
+            held: Duration::from_millis(2),
+            failure: Some("connection_refused"),
+        });
+        let mut out = Vec::new();
+        line.write(AccessFormat::Json, &mut out);
+        let passed = "\"application\":{\"first_byte_micros\":900,\"retries\":1,\"held_micros\":2000,\"error\":\"connection_refused\"}}\n";
+        assert!(String::from_utf8(out).unwrap().ends_with(passed));
     }
 
     #[test]

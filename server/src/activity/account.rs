@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::Activity;
 use crate::{
-    access::{Line, Log},
+    access::{Line, Log, Passage},
     counters::Counters,
 };
 
@@ -33,6 +33,13 @@ impl Account {
     /// The response has this status.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
+    }
+
+    /// The request was passed to an application.
+    pub(crate) fn passed(&mut self, passage: Passage) {
+        if let Some((_, line)) = &mut self.line {
+            line.passed(passage);
+        }
     }
 
     /// So many more bytes of content were handed over.

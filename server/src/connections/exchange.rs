@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{Answer, Client, Phase, RequestBody, Worker, flags::RequestFlags, framing::frame, handler::Later};
 use crate::{
-    access::Line,
+    access::{Line, Passage},
     activity::{Account, Activity, ContentState},
     body::Body,
     semantics::limits,
@@ -98,6 +98,9 @@ impl Exchanges {
         Later::new(async move {
             let mut response = response.await;
             account.wait_for_server(false);
+            if let Some(passage) = response.extensions_mut().remove::<Passage>() {
+                account.passed(passage);
+            }
             frame(begun.version, begun.is_head, &mut response);
             account.answered(response.status());
             let content = match left.is_end_stream() {

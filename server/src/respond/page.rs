@@ -25,30 +25,35 @@ pub(crate) enum Page<'a> {
 /// page with this clean URL (`/about` for `about.html`, `/docs/` for `docs/index.html`), or a redirect to its address; then
 /// the other rules; then the fallback of a single-page application; else the nearest `404.html` up the tree.
 pub(crate) fn find<'a>(site: &'a Site, path: &str, place: &Place<'_>, may_fall_back: bool) -> Page<'a> {
-    let redirects = &site.rules().redirects;
-    if let Some(target) = redirects.find(path, place, Among::Forced) {
-        return follow(site, path, target);
-    }
-    let name = &path[1..];
-    if let Some(entry) = site.file(name) {
-        return Page::File(entry);
-    }
-    if let Some(page) = clean(site, name) {
-        let address = page.address(site.rules().policy.slash, name);
-        return match address == name {
-            true => Page::File(page.entry),
-            // A name has no slash at its start, so this leads to no other host.
-            false => Page::Moved(StatusCode::PERMANENT_REDIRECT, format!("/{}", target::encode(&address))),
-        };
-    }
-    if let Some(target) = redirects.find(path, place, Among::All) {
-        return follow(site, path, target);
+    if let Some(page) = known(site, path, place) {
+        return page;
     }
     let fallback = site.rules().policy.fallback.as_deref().filter(|_| may_fall_back);
     match fallback.and_then(|name| site.file(name)) {
         Some(entry) => Page::Fallback(entry),
-        None => Page::Error(StatusCode::NOT_FOUND, nearest_404(site, name)),
+        None => Page::Error(StatusCode::NOT_FOUND, nearest_404(site, &path[1..])),
     }
+}
+
+/// The same, of what the package has a file or a rule for.
+pub(crate) fn known<'a>(site: &'a Site, path: &str, place: &Place<'_>) -> Option<Page<'a>> {
+    let redirects = &site.rules().redirects;
+    if let Some(target) = redirects.find(path, place, Among::Forced) {
+        return Some(follow(site, path, target));
+    }
+    let name = &path[1..];
+    if let Some(entry) = site.file(name) {
+        return Some(Page::File(entry));
+    }
+    if let Some(page) = clean(site, name) {
+        let address = page.address(site.rules().policy.slash, name);
+        return Some(match address == name {
+            true => Page::File(page.entry),
+            // A name has no slash at its start, so this leads to no other host.
+            false => Page::Moved(StatusCode::PERMANENT_REDIRECT, format!("/{}", target::encode(&address))),
+        });
+    }
+    redirects.find(path, place, Among::All).map(|target| follow(site, path, target))
 }
 
 /// What the package has for a name of the site that is not where the site is, or for a request without TLS: only rules for

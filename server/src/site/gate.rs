@@ -79,10 +79,11 @@ impl Gate {
         gate
     }
 
-    /// The gate of a `site.toml` that cannot be read: closed, if it speaks of one at all, or of files that nobody may see.
+    /// The gate of a `site.toml` that cannot be read: closed, if it speaks of one at all, or of an application, or of files that
+    /// nobody may see.
     pub(crate) fn unreadable(text: &str, why: &str) -> Self {
         let begins = |line: &str| line.trim_start().trim_start_matches('[').trim_start().to_owned();
-        let speaks = text.lines().map(begins).any(|line| line.starts_with("gate") || line.starts_with("hide"));
+        let speaks = text.lines().map(begins).any(|line| ["gate", "hide", "app"].iter().any(|key| line.starts_with(key)));
         let faults = if speaks { vec![format!("site.toml cannot be read: {why}")] } else { Vec::new() };
         Self { faults, ..Self::default() }
     }

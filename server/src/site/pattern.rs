@@ -18,6 +18,11 @@ enum Piece {
 pub(crate) struct Captures<'a>(Vec<(&'a str, &'a str)>);
 
 impl Pattern {
+    /// `/*`.
+    pub(crate) fn everything() -> Self {
+        Self(vec![Piece::Text("/".into()), Piece::Splat])
+    }
+
     /// Reads a pattern: a path, percent-encoded or not, that is decoded once like that of a request. A colon begins a
     /// placeholder at the beginning of a segment, and again in a segment that begins with one; elsewhere it is text, as in
     /// `/wiki/Talk:Main`. Matching takes time linear in the path: there is one `*` at most, and only text behind it.

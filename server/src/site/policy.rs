@@ -11,12 +11,12 @@
 //! fingerprinted = "public, max-age=31536000, immutable"  # names such as app.3f9c1a7b.js
 //! ```
 //!
-//! What stands under `[gate]` is told in [`gate`](super::gate).
+//! What stands under `[gate]` is told in [`gate`](super::gate), and under `[app]` in [`application`](super::application).
 
 use http::HeaderValue;
 use serde::Deserialize;
 
-use super::{caching, fingerprint::Fingerprint, gate::Gate, hidden::Hidden, name, note::Note};
+use super::{application::ApplicationRules, caching, fingerprint::Fingerprint, gate::Gate, hidden::Hidden, name, note::Note};
 
 const FILE: &str = "site.toml";
 
@@ -34,6 +34,12 @@ pub(crate) struct Policy {
     pub(crate) hidden: Hidden,
     /// What has to answer before the package goes live.
     pub(crate) gate: Gate,
+    /// Which paths an application answers, if there is one.
+    pub(crate) app: ApplicationRules,
+    /// Whether the package says so: it is made for an application.
+    pub(crate) has_app: bool,
+    /// Why the package may not go live as it is, one sentence each.
+    pub(crate) refusals: Vec<String>,
 }
 
 /// Which addresses a page has, that of `docs/index.html` and that of `about.html`. It is redirected from the others, but
@@ -68,6 +74,7 @@ struct File {
     cache: Cache,
     #[serde(default)]
     gate: toml::Table,
+    app: Option<toml::Table>,
 }
 
 #[derive(Default, Deserialize)]
@@ -86,6 +93,9 @@ impl Default for Policy {
             fingerprinted: HeaderValue::from_static(caching::IMMUTABLE),
             hidden: Hidden::default(),
             gate: Gate::default(),
+            app: ApplicationRules::default(),
+            has_app: false,
+            refusals: Vec::new(),
         }
     }
 }
@@ -136,7 +146,21 @@ impl Policy {
             // Whoever meant to hide something would not want it seen.
             gate.faults.push(fault);
         });
-        Self { slash: file.slash, fallback, pages, fingerprinted, hidden, gate }
+        let mut refusals = Vec::new();
+        let has_app = file.app.is_some();
+        let app = ApplicationRules::parse(&file.app.unwrap_or_default()).unwrap_or_else(|faults| {
+            refusals.extend(faults.iter().map(|fault| format!("[app] is not understood: {fault}")));
+            ApplicationRules::default()
+        });
+        if fallback.is_some() && has_app && refusals.is_empty() && app.covers_all() {
+            refusals.push(
+                "fallback and [app] routes both take every path where there is no file: leave out fallback, or name the \
+                 application's paths, such as routes = [\"/api/*\"]"
+                    .into(),
+            );
+        }
+        notes.extend(refusals.iter().map(|refusal| Note::fault(FILE, 0, refusal.clone())));
+        Self { slash: file.slash, fallback, pages, fingerprinted, hidden, gate, app, has_app, refusals }
     }
 }
 

@@ -1,0 +1,148 @@
+//! An application that answers what no file does: where it listens, and what may wait for it.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use http::{Uri, uri::Scheme};
+
+/// An application on this machine, and what its visitors may cost while they wait for it. Whoever runs it is somebody else: nothing
+/// is started here.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// Where it listens.
+    pub address: ApplicationAddress,
+    /// How long a request waits for an application that takes no connections; 0 answers 502 at once.
+    pub hold: Duration,
+    /// How many requests may wait so, in all; the next one is answered with 503.
+    pub queue: usize,
+    /// The same of one IPv4 address or IPv6 /64.
+    pub queue_per_address: usize,
+    /// WebSockets that are open, in all.
+    pub tunnels: usize,
+    /// The same of one IPv4 address or IPv6 /64.
+    pub tunnels_per_address: usize,
+    /// How long a WebSocket may be silent.
+    pub tunnel_idle: Duration,
+    /// Where content that is too much for memory lies, in files without a name.
+    pub spill: PathBuf,
+    /// How many bytes lie there at most, of all requests and responses together.
+    pub spilled: u64,
+    /// The same of one IPv4 address or IPv6 /64.
+    pub spilled_per_address: u64,
+}
+
+/// Where an application listens, on this machine alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplicationAddress {
+    /// TCP, at a loopback address. `localhost` is both 127.0.0.1 and [::1], in this order.
+    Tcp(Vec<SocketAddr>),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// Why an address of an application is not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text:?} is no address of an application: {why}; write http://127.0.0.1:8000 or unix:/run/app.sock")]
+pub struct BadApplicationAddress {
+    text: String,
+    why: &'static str,
+}
+
+impl Application {
+    /// The defaults, for an application at this address.
+    pub fn at(address: ApplicationAddress) -> Self {
+        Self {
+            address,
+            hold: Duration::from_secs(10),
+            queue: 1_000,
+            queue_per_address: 250,
+            tunnels: 10_000,
+            tunnels_per_address: 256,
+            tunnel_idle: Duration::from_secs(3600),
+            spill: std::env::temp_dir(),
+            spilled: 2 << 30,
+            spilled_per_address: 512 << 20,
+        }
+    }
+}
+
+impl FromStr for ApplicationAddress {
+    type Err = BadApplicationAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = |why| BadApplicationAddress { text: text.to_owned(), why };
+        if let Some(path) = text.strip_prefix("unix:") {
+            // Linux takes 107 bytes (unix(7)).
+            return match path.len() {
+                0 => Err(bad("it names no socket")),
+                108.. => Err(bad("a path of a socket has 107 bytes at most")),
+                _ => Ok(Self::Unix(path.into())),
+            };
+        }
+        let uri: Uri = text.parse().map_err(|_| bad("it is no URL"))?;
+        if uri.scheme() != Some(&Scheme::HTTP) {
+            return Err(bad("it is reached over plain HTTP, as it is on this machine"));
+        }
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(bad("a path is not taken: visitors' paths are passed as they are"));
+        }
+        let port = uri.port_u16().ok_or_else(|| bad("it names no port"))?;
+        let host = uri.host().unwrap_or_default();
+        let addresses: Vec<IpAddr> = match host.trim_start_matches('[').trim_end_matches(']') {
+            "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            literal => literal.parse().ok().into_iter().collect(),
+        };
+        if addresses.is_empty() || !addresses.iter().all(|address| address.to_canonical().is_loopback()) {
+            return Err(bad("only an application on this machine is passed requests: 127.0.0.1, [::1] or localhost"));
+        }
+        Ok(Self::Tcp(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()))
+    }
+}
+
+impl fmt::Display for ApplicationAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addresses) if addresses.len() > 1 => {
+                let port = addresses.first().map_or(0, SocketAddr::port);
+                write!(formatter, "http://localhost:{port}")
+            }
+            Self::Tcp(addresses) => addresses.iter().try_for_each(|address| write!(formatter, "http://{address}")),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_is_on_this_machine() {
+        for text in ["http://127.0.0.1:8000", "http://localhost:3000", "http://[::1]:1", "unix:/run/app.sock", "unix:a"] {
+            let address: ApplicationAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), text);
+        }
+        assert_eq!("http://127.0.0.1:8000/".parse::<ApplicationAddress>().unwrap().to_string(), "http://127.0.0.1:8000");
+        let long = format!("unix:/{}", "a".repeat(107));
+        for (text, why) in [
+            ("", "no URL"),
+            ("127.0.0.1:8000", "plain HTTP"),
+            ("https://127.0.0.1:8000", "plain HTTP"),
+            ("http://127.0.0.1", "no port"),
+            ("http://127.0.0.1:8000/app", "a path is not taken"),
+            ("http://127.0.0.1:8000?a", "a path is not taken"),
+            ("http://169.254.169.254:80", "on this machine"),
+            ("http://example.org:80", "on this machine"),
+            ("unix:", "names no socket"),
+            (&long, "107 bytes"),
+        ] {
+            let error = text.parse::<ApplicationAddress>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The application that answers what no file does: requests are passed to it over HTTP/1.1, and its responses passed back, so that
+//! neither a slow client holds it up, nor anything is asked of it twice that must not be.
+//!
+//! A request's content is read before the application is asked (`content`), and its response is taken off it at its own speed
+//! (`relay`). A request that may be repeated goes over a connection that is open (`pool`, `connection`), every other over one that
+//! was just made: an application closes a connection that is idle at any moment, and what is sent then is lost. While it takes no
+//! connections, requests wait for it (`hold`). Each byte of its responses is looked at, and what could be read in two ways ends the
+//! connection (`connections::scan`). `server/tests/RULES.md` names each rule with its source.
+
+mod connection;
+mod content;
+mod failure;
+mod fields;
+mod hold;
+mod pool;
+mod relay;
+mod spill;
+
+use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts, uri};
+use hyper::{body::Incoming, client::conn::TrySendError};
+use tokio::time::{Instant, timeout};
+
+pub(crate) use self::failure::Failure;
+use self::{
+    connection::AppConnection,
+    content::{Content, Outgoing},
+    hold::Hold,
+    pool::Pool,
+    relay::Relay,
+    spill::Spills,
+};
+use crate::{
+    access::Passage,
+    application::Application,
+    body::Body,
+    connections::{Client, RequestBody},
+    counters::Counters,
+    respond::Route,
+};
+
+/// An application, and the connections to it.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    application: Application,
+    pool: Pool,
+    hold: Arc<Hold>,
+    spills: Arc<Spills>,
+    counters: Arc<Counters>,
+    /// What `Retry-After` says.
+    retry_after: Duration,
+}
+
+/// A response, and the file that the application wants sent instead of its content.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) response: Response<Body>,
+    /// As `X-Accel-Redirect` or `X-Sendfile` names it.
+    pub(crate) file: Option<HeaderValue>,
+}
+
+impl Upstream {
+    /// The connections to `application`. `retry_after` is what visitors are told who find it busy.
+    pub(crate) fn new(application: Application, counters: Arc<Counters>, retry_after: Duration) -> Arc<Self> {
+        let (folder, most, of_client) = (application.spill.clone(), application.spilled, application.spilled_per_address);
+        Arc::new(Self {
+            pool: Pool::new(),
+            hold: Hold::new(&application),
+            spills: Spills::new(folder, most, of_client),
+            counters,
+            retry_after,
+            application,
+        })
+    }
+
+    /// The application's response, or the one that says why there is none. `head` and `body` are a request that was checked: its
+    /// framing, its name, its target.
+    pub(crate) async fn answer(self: Arc<Self>, head: &Parts, body: RequestBody, client: Client, route: Route) -> Answered {
+        let mut passage = Passage::default();
+        let answered = self.clone().pass(head, body, client, &route, &mut passage).await;
+        let mut answered = answered.unwrap_or_else(|failure| {
+            passage.failure = Some(failure.error());
+            Answered { response: failure.response(self.retry_after), file: None }
+        });
+        self.counters.passed(&passage, answered.response.status().as_u16());
+        add_fields(&mut answered.response, &route.fields);
+        answered.response.extensions_mut().insert(passage);
+        answered
+    }
+
+    async fn pass(
+        self: Arc<Self>,
+        head: &Parts,
+        body: RequestBody,
+        client: Client,
+        route: &Route,
+        passage: &mut Passage,
+    ) -> Result<Answered, Failure> {
+        if fields::has_come_by(&head.headers) {
+            return Err(Failure::Loop);
+        }
+        if fields::is_early(&head.headers) && !head.method.is_safe() {
+            return Err(Failure::TooEarly);
+        }
+        let content = match route.streamed {
+            true => Content::stream(body, route.body)?,
+            false => Content::read(body, route.body, &self.spills, client.address).await?,
+        };
+        let may_repeat = head.method.is_idempotent() && !content.is_some();
+        let request = request(head, fields::of_request(head, client), content.into_body(route.body));
+        let (connection, response) = self.ask(request, may_repeat, client, route.answer, passage).await?;
+        self.receive(head, connection, response, client, route).await
+    }
+
+    /// Asks the application, once more only where nothing of a response came, and the request may be repeated or was not sent
+    /// (RFC 9110 §9.2.2).
+    async fn ask(
+        &self,
+        mut request: Request<Outgoing>,
+        may_repeat: bool,
+        client: Client,
+        patience: Duration,
+        passage: &mut Passage,
+    ) -> Result<(AppConnection, Response<Incoming>), Failure> {
+        loop {
+            let idle = match may_repeat && passage.retries == 0 {
+                true => poll_fn(|context| Poll::Ready(self.pool.take(context))).await,
+                false => None,
+            };
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => self.connect(client, passage).await?,
+            };
+            let again = (may_repeat && passage.retries == 0).then(|| again(&request));
+            let asked = Instant::now();
+            let failed = match timeout(patience, connection.send(request)).await {
+                Ok(Ok(response)) => {
+                    passage.first_byte = Some(asked.elapsed());
+                    return Ok((connection, response));
+                }
+                Ok(Err(failed)) => failed,
+                Err(_) => return Err(Failure::Late),
+            };
+            request = retriable(failed, again, &connection, passage)?;
+            passage.retries += 1;
+        }
+    }
+
+    /// A new connection, be it after a while.
+    async fn connect(&self, client: Client, passage: &mut Passage) -> Result<AppConnection, Failure> {
+        let mut waits: Option<Instant> = None;
+        loop {
+            match AppConnection::open(&self.application.address).await {
+                Err(Failure::Refused) => {}
+                opened => return opened,
+            }
+            let began = Instant::now();
+            let until = *waits.get_or_insert_with(|| self.hold.until());
+            let _held = self.counters.holds();
+            let waited = self.hold.wait(client.address, until).await;
+            passage.held += began.elapsed();
+            waited?;
+        }
+    }
+
+    /// Passes the response.
+    async fn receive(
+        self: Arc<Self>,
+        head: &Parts,
+        connection: AppConnection,
+        response: Response<Incoming>,
+        client: Client,
+        route: &Route,
+    ) -> Result<Answered, Failure> {
+        let (mut parts, incoming) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failure::BadUpgrade);
+        }
+        let file = [fields::X_ACCEL_REDIRECT, fields::X_SENDFILE].iter().find_map(|name| parts.headers.get(name)).cloned();
+        let streamed = route.streamed || fields::is_streamed(&parts.headers);
+        fields::of_response(parts.version, &mut parts.headers);
+        parts.version = Version::HTTP_11;
+        let spills = self.spills.clone();
+        let relay = Relay::new(connection, incoming, self);
+        let body = match parts.status {
+            status if head.method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) => {
+                relay.finish().await;
+                Body::empty()
+            }
+            // It has none either (RFC 9110 §15.3.6), whatever it says.
+            StatusCode::RESET_CONTENT => {
+                parts.headers.remove(header::CONTENT_LENGTH);
+                Body::empty()
+            }
+            _ if streamed => relay.stream(),
+            _ => relay.buffer(route.answer, spills, client.address).await,
+        };
+        Ok(Answered { response: Response::from_parts(parts, body), file })
+    }
+}
+
+/// A request to the application: its target byte for byte as it came, in origin form (RFC 9112 §3.2.1).
+fn request(head: &Parts, fields: HeaderMap, content: Outgoing) -> Request<Outgoing> {
+    let mut request = Request::new(content);
+    *request.method_mut() = head.method.clone();
+    let mut target = uri::Parts::default();
+    target.path_and_query = head.uri.path_and_query().cloned();
+    *request.uri_mut() = http::Uri::from_parts(target).unwrap_or_default();
+    *request.headers_mut() = fields;
+    request
+}
+
+/// The same request, which has no content.
+fn again(request: &Request<Outgoing>) -> Request<Outgoing> {
+    let mut again = Request::new(Outgoing::Empty);
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    again
+}
+
+/// The request that may be sent once more.
+fn retriable(
+    mut failed: TrySendError<Request<Outgoing>>,
+    again: Option<Request<Outgoing>>,
+    connection: &AppConnection,
+    passage: &Passage,
+) -> Result<Request<Outgoing>, Failure> {
+    let unsent = failed.take_message().filter(|_| passage.retries == 0);
+    let again = again.filter(|_| !connection.has_begun_response());
+    unsent.or(again).ok_or_else(|| failure_of(failed.error(), connection))
+}
+
+/// Why a response did not come.
+fn failure_of(error: &hyper::Error, connection: &AppConnection) -> Failure {
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::FileTooLarge) => Failure::TooLarge,
+        _ if error.is_user() => Failure::Broken,
+        Some(io::ErrorKind::InvalidData) => Failure::Malformed,
+        _ if error.is_parse() => Failure::Malformed,
+        _ if connection.has_begun_response() && !error.is_incomplete_message() => Failure::Malformed,
+        _ => Failure::Terminated,
+    }
+}
+
+/// Adds fields that the application does not say, but for those that it alone knows of its content.
+fn add_fields(response: &mut Response<Body>, fields: &HeaderMap) {
+    for name in fields.keys() {
+        let its_own = *name == header::SET_COOKIE || *name == header::CACHE_CONTROL || is_about_content(name.as_str());
+        if its_own || response.headers().contains_key(name) {
+            continue;
+        }
+        for value in fields.get_all(name) {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Whether a field is about the content (RFC 9110 §8), as most are whose names begin so.
+fn is_about_content(name: &str) -> bool {
+    name.starts_with("content-") && !name.starts_with("content-security-policy")
+}

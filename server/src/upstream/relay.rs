@@ -1,0 +1,322 @@
+//! The content of an application's response: as it comes, or taken off the application at its own speed.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use hyper::body::{Body as _, Frame, Incoming};
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, JoinHandle},
+    time::timeout,
+};
+
+use super::{
+    Upstream,
+    connection::AppConnection,
+    spill::{Spill, Spills},
+};
+use crate::body::Body;
+
+/// How much of a response that has not ended is looked for at once.
+const GATHERED: usize = 256 * 1024;
+/// How much of a response lies in memory while its client takes it; more lies on disk.
+const IN_MEMORY: usize = 1024 * 1024;
+
+/// Content as it comes. The connection is kept for another request once all of it has.
+pub(super) struct Relay {
+    connection: Option<AppConnection>,
+    incoming: Incoming,
+    upstream: Arc<Upstream>,
+}
+
+impl Relay {
+    pub(super) fn new(connection: AppConnection, incoming: Incoming, upstream: Arc<Upstream>) -> Self {
+        Self { connection: Some(connection), incoming, upstream }
+    }
+
+    /// A response without content: the connection may have its next request.
+    pub(super) async fn finish(mut self) {
+        poll_fn(|context| {
+            self.leave(context);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// The body of a response that is sent as it comes, with back-pressure.
+    pub(super) fn stream(self) -> Body {
+        Body::stream(self)
+    }
+
+    /// The body of a response that is taken off the application as fast as it gives it. If it stays silent for `patience`, the
+    /// response is cut.
+    pub(super) async fn buffer(mut self, patience: Duration, spills: Arc<Spills>, client: IpAddr) -> Body {
+        let (mut gathered, mut bytes) = (VecDeque::new(), 0);
+        // What has come in one piece needs no task.
+        let end = poll_fn(|context| {
+            loop {
+                match self.poll(context) {
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(data) => {
+                            bytes += data.len();
+                            gathered.push_back(data);
+                        }
+                        Err(trailers) => return Poll::Ready(Some(Ok(trailers.into_trailers().ok()))),
+                    },
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                    Poll::Ready(None) => return Poll::Ready(Some(Ok(None))),
+                    Poll::Pending => return Poll::Ready(None),
+                }
+                if self.incoming.is_end_stream() {
+                    return Poll::Ready(Some(Ok(None)));
+                }
+                if bytes > GATHERED {
+                    return Poll::Ready(None);
+                }
+            }
+        })
+        .await;
+        if let Some(Ok(None)) = end {
+            match gathered.len() {
+                0 => return Body::empty(),
+                1 => return gathered.pop_front().map_or_else(Body::empty, Body::from),
+                _ => return Body::many(gathered.into_iter().map(Into::into).collect()),
+            }
+        }
+        let queue = Arc::new(Queue::new(gathered, bytes));
+        match end {
+            Some(end) => {
+                queue.end(end);
+                Body::stream(Reader { queue, reading: None, task: None })
+            }
+            None => {
+                let task = tokio::spawn(self.fill(queue.clone(), patience, spills, client)).abort_handle();
+                Body::stream(Reader { queue, reading: None, task: Some(task) })
+            }
+        }
+    }
+
+    /// Takes all content.
+    async fn fill(mut self, queue: Arc<Queue>, patience: Duration, spills: Arc<Spills>, client: IpAddr) {
+        let end = loop {
+            match timeout(patience, poll_fn(|context| self.poll(context))).await {
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => queue.push(data, &spills, client).await,
+                    Err(trailers) => break Ok(trailers.into_trailers().ok()),
+                },
+                Ok(Some(Err(error))) => break Err(error),
+                Ok(None) => break Ok(None),
+                Err(_) => break Err(io::ErrorKind::TimedOut.into()),
+            }
+        };
+        queue.end(end);
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let mut next = Pin::new(&mut self.incoming).poll_frame(context);
+        if next.is_pending()
+            && let Some(connection) = &mut self.connection
+        {
+            connection.poll_drive(context);
+            next = Pin::new(&mut self.incoming).poll_frame(context);
+        }
+        match ready!(next) {
+            Some(Ok(frame)) => {
+                // Where its length was said, nobody asks for more after the last byte.
+                if frame.is_trailers() || self.incoming.is_end_stream() {
+                    self.leave(context);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.connection = None;
+                Poll::Ready(Some(Err(io::Error::other(error))))
+            }
+            None => {
+                self.leave(context);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn leave(&mut self, context: &mut Context<'_>) {
+        if let Some(connection) = self.connection.take() {
+            self.upstream.pool.leave(connection, context);
+        }
+    }
+}
+
+impl hyper::body::Body for Relay {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.poll(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+}
+
+/// Content between the task that takes it off an application, and the client that is sent it.
+#[derive(Debug)]
+struct Queue {
+    content: Mutex<Queued>,
+    /// Told when content was taken.
+    taken: Notify,
+}
+
+/// Content in its order: first what lies in memory, then what lies on disk.
+#[derive(Debug, Default)]
+struct Queued {
+    memory: VecDeque<Bytes>,
+    /// How many bytes these are.
+    bytes: usize,
+    spill: Option<Arc<Spill>>,
+    /// How many bytes of the spill may be read, and were.
+    written: u64,
+    read: u64,
+    /// How the content ends, once all of it came: with trailers, perhaps.
+    end: Option<io::Result<Option<HeaderMap>>>,
+    reader: Option<Waker>,
+}
+
+impl Queue {
+    fn new(memory: VecDeque<Bytes>, bytes: usize) -> Self {
+        Self { content: Mutex::new(Queued { memory, bytes, ..Queued::default() }), taken: Notify::new() }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Queued> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds content: to memory, or to the disk, or, where there is no room, once some was taken.
+    async fn push(&self, data: Bytes, spills: &Arc<Spills>, client: IpAddr) {
+        loop {
+            let spill = {
+                let mut content = self.content();
+                if content.written == content.read {
+                    content.spill = None;
+                    (content.written, content.read) = (0, 0);
+                }
+                if content.spill.is_none() && (content.bytes == 0 || content.bytes + data.len() <= IN_MEMORY) {
+                    content.bytes += data.len();
+                    content.memory.push_back(data);
+                    return content.wake();
+                }
+                content.spill.clone()
+            };
+            if self.spill(spill, &data, spills, client).await.is_ok() {
+                return;
+            }
+            self.taken.notified().await;
+        }
+    }
+
+    /// Adds content to the disk.
+    async fn spill(&self, spill: Option<Arc<Spill>>, data: &Bytes, spills: &Arc<Spills>, client: IpAddr) -> io::Result<()> {
+        let spill = match spill {
+            Some(spill) => spill,
+            None => {
+                let spill = Arc::new(spills.open(client).await?);
+                self.content().spill = Some(spill.clone());
+                spill
+            }
+        };
+        spill.append(data.clone()).await?;
+        let mut content = self.content();
+        content.written = spill.length();
+        content.wake();
+        Ok(())
+    }
+
+    fn end(&self, end: io::Result<Option<HeaderMap>>) {
+        let mut content = self.content();
+        content.end = Some(end);
+        content.wake();
+    }
+}
+
+impl Queued {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// What a client is sent of a queue. The task that fills it ends with this.
+#[derive(Debug)]
+struct Reader {
+    queue: Arc<Queue>,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    task: Option<AbortHandle>,
+}
+
+impl hyper::body::Body for Reader {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(reading) = &mut this.reading {
+                let read = ready!(Pin::new(reading).poll(context)).map_err(io::Error::other).flatten();
+                this.reading = None;
+                if let Ok(bytes) = &read {
+                    this.queue.content().read += bytes.len() as u64;
+                    this.queue.taken.notify_one();
+                }
+                return Poll::Ready(Some(read.map(Frame::data)));
+            }
+            let mut content = this.queue.content();
+            if let Some(data) = content.memory.pop_front() {
+                content.bytes -= data.len();
+                this.queue.taken.notify_one();
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if let Some(spill) = content.spill.clone().filter(|_| content.read < content.written) {
+                let at = content.read;
+                drop(content);
+                this.reading = Some(spill.read(at));
+                continue;
+            }
+            return match content.end.take() {
+                None => {
+                    content.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                Some(end) => {
+                    content.end = Some(Ok(None));
+                    Poll::Ready(end.map(|trailers| trailers.map(Frame::trailers)).transpose())
+                }
+            };
+        }
+    }
+
+    /// Whether it has ended where its length was said: nobody asks for more then.
+    fn is_end_stream(&self) -> bool {
+        let content = self.queue.content();
+        let all = content.memory.is_empty() && content.read == content.written && self.reading.is_none();
+        all && matches!(content.end, Some(Ok(None)))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
