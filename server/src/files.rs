@@ -13,7 +13,7 @@ use crate::{
     semantics::authority::Names,
     settings::Settings,
     site::Site,
-    upstream::{Answered, Failure, Upstream},
+    upstream::{Answered, Failure, Turn, Upstream},
 };
 
 /// Answers with the files of a site, and with the responses of its application.
@@ -59,7 +59,7 @@ impl Files {
         let site = asked.site.clone()?;
         let (head, body) = std::mem::take(request).into_parts();
         let (settings, names, inflating) = (self.settings.clone(), self.names.clone(), self.inflating.clone());
-        Some(Answer::later(async move {
+        Some(Answer::later(Turn::new(async move {
             let send_file = route.send_file;
             let answered = application.answer(&head, body, client, route).await;
             let asked = Asked {
@@ -75,7 +75,7 @@ impl Files {
                 respond::secure(&names, client.secure, &mut response);
             }
             response
-        }))
+        })))
     }
 }
 

@@ -15,6 +15,7 @@ mod hold;
 mod pool;
 mod relay;
 mod spill;
+mod turn;
 
 use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
@@ -22,7 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::{Instant, timeout};
 
-pub(crate) use self::failure::Failure;
+pub(crate) use self::{failure::Failure, turn::Turn};
 use self::{
     connection::AppConnection,
     content::{Content, Outgoing},
@@ -108,8 +109,8 @@ impl Upstream {
             false => Content::read(body, route.body, &self.spills, client.address).await?,
         };
         let may_repeat = head.method.is_idempotent() && !content.is_some();
-        let request = request(head, fields::of_request(head, client), content.into_body(route.body));
-        let (connection, response) = self.ask(request, may_repeat, client, route.answer, passage).await?;
+        let request = request(head, client, content.into_body(route.body));
+        let (connection, response) = self.ask(head, request, may_repeat, client, route.answer, passage).await?;
         self.receive(head, connection, response, client, route).await
     }
 
@@ -117,12 +118,13 @@ impl Upstream {
     /// (RFC 9110 §9.2.2).
     async fn ask(
         &self,
+        head: &Parts,
         mut request: Request<Outgoing>,
         may_repeat: bool,
         client: Client,
         patience: Duration,
         passage: &mut Passage,
-    ) -> Result<(AppConnection, Response<Incoming>), Failure> {
+    ) -> Result<(Box<AppConnection>, Response<Incoming>), Failure> {
         loop {
             let idle = match may_repeat && passage.retries == 0 {
                 true => poll_fn(|context| Poll::Ready(self.pool.take(context))).await,
@@ -132,7 +134,6 @@ impl Upstream {
                 Some(connection) => connection,
                 None => self.connect(client, passage).await?,
             };
-            let again = (may_repeat && passage.retries == 0).then(|| again(&request));
             let asked = Instant::now();
             let failed = match timeout(patience, connection.send(request)).await {
                 Ok(Ok(response)) => {
@@ -142,13 +143,16 @@ impl Upstream {
                 Ok(Err(failed)) => failed,
                 Err(_) => return Err(Failure::Late),
             };
-            request = retriable(failed, again, &connection, passage)?;
+            if passage.retries > 0 {
+                return Err(failure_of(failed.error(), &connection));
+            }
+            request = retriable(failed, may_repeat, &connection, || self::request(head, client, Outgoing::Empty))?;
             passage.retries += 1;
         }
     }
 
     /// A new connection, be it after a while.
-    async fn connect(&self, client: Client, passage: &mut Passage) -> Result<AppConnection, Failure> {
+    async fn connect(&self, client: Client, passage: &mut Passage) -> Result<Box<AppConnection>, Failure> {
         let mut waits: Option<Instant> = None;
         loop {
             match AppConnection::open(&self.application.address).await {
@@ -168,7 +172,7 @@ impl Upstream {
     async fn receive(
         self: Arc<Self>,
         head: &Parts,
-        connection: AppConnection,
+        connection: Box<AppConnection>,
         response: Response<Incoming>,
         client: Client,
         route: &Route,
@@ -201,35 +205,30 @@ impl Upstream {
 }
 
 /// A request to the application: its target byte for byte as it came, in origin form (RFC 9112 §3.2.1).
-fn request(head: &Parts, fields: HeaderMap, content: Outgoing) -> Request<Outgoing> {
+fn request(head: &Parts, client: Client, content: Outgoing) -> Request<Outgoing> {
     let mut request = Request::new(content);
     *request.method_mut() = head.method.clone();
     let mut target = uri::Parts::default();
     target.path_and_query = head.uri.path_and_query().cloned();
     *request.uri_mut() = http::Uri::from_parts(target).unwrap_or_default();
-    *request.headers_mut() = fields;
+    *request.headers_mut() = fields::of_request(head, client);
     request
 }
 
-/// The same request, which has no content.
-fn again(request: &Request<Outgoing>) -> Request<Outgoing> {
-    let mut again = Request::new(Outgoing::Empty);
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    again
-}
-
-/// The request that may be sent once more.
+/// The request that may be sent once more: what was not sent, or what may be repeated of which no response came.
 fn retriable(
     mut failed: TrySendError<Request<Outgoing>>,
-    again: Option<Request<Outgoing>>,
+    may_repeat: bool,
     connection: &AppConnection,
-    passage: &Passage,
+    again: impl FnOnce() -> Request<Outgoing>,
 ) -> Result<Request<Outgoing>, Failure> {
-    let unsent = failed.take_message().filter(|_| passage.retries == 0);
-    let again = again.filter(|_| !connection.has_begun_response());
-    unsent.or(again).ok_or_else(|| failure_of(failed.error(), connection))
+    if let Some(unsent) = failed.take_message() {
+        return Ok(unsent);
+    }
+    if may_repeat && !connection.has_begun_response() {
+        return Ok(again());
+    }
+    Err(failure_of(failed.error(), connection))
 }
 
 /// Why a response did not come.

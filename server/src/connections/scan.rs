@@ -239,6 +239,7 @@ impl Scan {
             Position::Method => bytes.iter().position(|byte| !is_token(*byte)).unwrap_or(bytes.len()),
             // What stands in nearly every request line; each of these bytes may stand there.
             Position::Version if bytes.starts_with(VERSION) => VERSION.len(),
+            Position::Field if !self.trailers => skip_lines(bytes),
             // Names of which only the end matters: those that are watched begin otherwise.
             Position::Name if !matches!(self.name[0], b'c' | b't') => {
                 bytes.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(bytes.len())
@@ -464,6 +465,23 @@ impl Scan {
     fn begin_chunk(&mut self) -> Position {
         self.trailers = self.left == 0;
         if self.trailers { Position::Field } else { Position::Chunk }
+    }
+}
+
+/// How long the whole field lines are at the beginning of these bytes that say nothing of the framing.
+fn skip_lines(bytes: &[u8]) -> usize {
+    let mut skipped = 0;
+    loop {
+        let rest = &bytes[skipped..];
+        let Some(colon) = rest.iter().position(|byte| !TOKEN[usize::from(*byte)]) else { return skipped };
+        // Which names these are, the slow way finds out.
+        if colon == 0 || rest[colon] != b':' || colon == LENGTH.len() || colon == CODING.len() {
+            return skipped;
+        }
+        match memchr::memchr2(b'\r', b'\n', &rest[colon..]) {
+            Some(end) if rest[colon + end..].starts_with(b"\r\n") => skipped += colon + end + 2,
+            _ => return skipped,
+        }
     }
 }
 

@@ -41,7 +41,7 @@ const HEAD: usize = 64 * 1024;
 /// The most fields of one.
 const FIELDS: usize = 256;
 
-/// A connection to an application.
+/// A connection to an application. It lies on the heap, where it stays from one request to the next.
 pub(super) struct AppConnection {
     sender: http1::SendRequest<Outgoing>,
     driver: http1::Connection<TokioIo<Checked>, Outgoing>,
@@ -80,7 +80,7 @@ impl AppConnection {
     ///
     /// # Errors
     /// [`Failure::Refused`] where nobody listens, [`Failure::ConnectTimeout`] where nobody accepts.
-    pub(super) async fn open(address: &ApplicationAddress) -> Result<Self, Failure> {
+    pub(super) async fn open(address: &ApplicationAddress) -> Result<Box<Self>, Failure> {
         let stream = timeout(CONNECT, connect(address)).await.map_err(|_| Failure::ConnectTimeout)?;
         let stream = stream.map_err(|error| {
             let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound, io::ErrorKind::ConnectionReset];
@@ -94,7 +94,7 @@ impl AppConnection {
         let mut builder = http1::Builder::new();
         builder.max_headers(FIELDS).max_buf_size(HEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(checked)).await.map_err(|_| Failure::Refused)?;
-        Ok(Self { sender, driver, state, ended: false })
+        Ok(Box::new(Self { sender, driver, state, ended: false }))
     }
 
     /// Sends a request, and waits for the head of its response.

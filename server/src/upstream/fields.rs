@@ -1,7 +1,7 @@
 //! The fields of requests to an application, and of its responses: those that are of one connection go no further, those that
 //! only this server may set are set here.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{cell::RefCell, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
@@ -91,30 +91,65 @@ pub(super) fn of_request(head: &Parts, client: Client) -> HeaderMap {
     fields
 }
 
+/// What this server says of a client: the same for all requests of a connection.
+#[derive(Clone)]
+struct ForClient {
+    client: Client,
+    host: Option<HeaderValue>,
+    address: HeaderValue,
+    forwarded: HeaderValue,
+}
+
+thread_local! {
+    /// That of the request before.
+    static LAST: RefCell<Option<ForClient>> = const { RefCell::new(None) };
+}
+
+impl ForClient {
+    fn of(client: Client, host: Option<&HeaderValue>) -> Option<Self> {
+        let last = LAST.with_borrow(|last| {
+            last.as_ref().filter(|last| last.client == client && last.host.as_ref() == host).cloned()
+        });
+        last.or_else(|| {
+            let made = Self::make(client, host)?;
+            LAST.set(Some(made.clone()));
+            Some(made)
+        })
+    }
+
+    fn make(client: Client, host: Option<&HeaderValue>) -> Option<Self> {
+        let address = client.address.to_canonical();
+        let protocol = client.protocol();
+        let mut forwarded = match address {
+            IpAddr::V4(address) => format!("for={address};proto={protocol}"),
+            IpAddr::V6(address) => format!("for=\"[{address}]\";proto={protocol}"),
+        };
+        if let Some(host) = host.and_then(|host| host.to_str().ok()) {
+            forwarded.push_str(&format!(";host=\"{host}\""));
+        }
+        let address = HeaderValue::try_from(address.to_string()).ok()?;
+        Some(Self { client, host: host.cloned(), address, forwarded: HeaderValue::try_from(forwarded).ok()? })
+    }
+}
+
+impl Client {
+    fn protocol(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}
+
 /// The fields that only this server sets.
 fn set_own(fields: &mut HeaderMap, head: &Parts, client: Client, host: Option<HeaderValue>) {
-    let (protocol, address) = (if client.secure { "https" } else { "http" }, client.address.to_canonical());
-    let mut forwarded = String::with_capacity(96);
-    // Writing to a string cannot fail.
-    let _ = match address {
-        IpAddr::V4(address) => write!(forwarded, "for={address};proto={protocol}"),
-        IpAddr::V6(address) => write!(forwarded, "for=\"[{address}]\";proto={protocol}"),
-    };
-    if let Some(host) = host.as_ref().and_then(|host| host.to_str().ok()) {
-        let _ = write!(forwarded, ";host=\"{host}\"");
-    }
-    if let Ok(forwarded) = HeaderValue::try_from(forwarded) {
-        fields.insert(header::FORWARDED, forwarded);
-    }
-    if let Ok(address) = HeaderValue::try_from(address.to_string()) {
-        fields.insert(X_FORWARDED_FOR, address.clone());
-        fields.insert(X_REAL_IP, address);
+    if let Some(said) = ForClient::of(client, host.as_ref()) {
+        fields.insert(header::FORWARDED, said.forwarded);
+        fields.insert(X_FORWARDED_FOR, said.address.clone());
+        fields.insert(X_REAL_IP, said.address);
     }
     if let Some(host) = host {
         fields.insert(X_FORWARDED_HOST, host);
     }
-    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(protocol));
-    if let Ok(id) = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..))) {
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.protocol()));
+    if let Ok(id) = HeaderValue::from_bytes(&request_id()) {
         fields.insert(X_REQUEST_ID, id);
     }
     // Those before this server come first.
@@ -122,6 +157,12 @@ fn set_own(fields: &mut HeaderMap, head: &Parts, client: Client, host: Option<He
         fields.append(header::VIA, via.clone());
     }
     fields.append(header::VIA, via(head.version));
+}
+
+/// 128 bits by chance, in hexadecimal digits.
+fn request_id() -> [u8; 32] {
+    let id = fastrand::u128(..);
+    std::array::from_fn(|at| b"0123456789abcdef"[(id >> (4 * at)) as usize & 15])
 }
 
 /// The name that a request is for, as it was checked: once, be it in its target or in `Host` (RFC 9112 §3.2, RFC 9113 §8.3.1).
@@ -168,10 +209,10 @@ pub(super) fn is_early(fields: &HeaderMap) -> bool {
 /// Takes out of a response what is of its connection alone, or for this server; adds this server to those it came by.
 pub(super) fn of_response(version: Version, fields: &mut HeaderMap) {
     let connection = Connection::of(fields);
-    let mut ending: Vec<HeaderName> = connection.others();
-    let own = |name: &&HeaderName| name.as_str().starts_with("x-accel-") || **name == X_SENDFILE;
-    ending.extend(fields.keys().filter(own).cloned());
-    ending.extend(hop_by_hop::FIELDS.iter().filter(|name| fields.contains_key(*name)).cloned());
+    let ends = |name: &&HeaderName| {
+        name.as_str().starts_with("x-accel-") || **name == X_SENDFILE || hop_by_hop::FIELDS.contains(name) || connection.names(name)
+    };
+    let ending: Vec<HeaderName> = fields.keys().filter(ends).cloned().collect();
     for name in ending {
         fields.remove(name);
     }
@@ -204,10 +245,6 @@ impl Connection {
 
     fn names(&self, name: &HeaderName) -> bool {
         self.0.contains(name)
-    }
-
-    fn others(self) -> Vec<HeaderName> {
-        self.0
     }
 }
 

@@ -26,7 +26,7 @@ thread_local! {
 #[derive(Debug, Default)]
 struct Idle {
     /// The last one is the one that has waited for the shortest time.
-    connections: Vec<(Instant, AppConnection)>,
+    connections: Vec<(Instant, Box<AppConnection>)>,
     /// Whether a task closes those that have waited for too long.
     swept: bool,
 }
@@ -42,7 +42,7 @@ impl Pool {
     }
 
     /// A connection that waits, and is open as far as is known.
-    pub(super) fn take(&self, context: &mut Context<'_>) -> Option<AppConnection> {
+    pub(super) fn take(&self, context: &mut Context<'_>) -> Option<Box<AppConnection>> {
         loop {
             let next = WAITING.with_borrow_mut(|waiting| waiting.get_mut(&self.0)?.connections.pop());
             let (since, mut connection) = next?;
@@ -53,7 +53,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, if it can have one.
-    pub(super) fn leave(&self, mut connection: AppConnection, context: &mut Context<'_>) {
+    pub(super) fn leave(&self, mut connection: Box<AppConnection>, context: &mut Context<'_>) {
         if !connection.is_idle(context) {
             return;
         }

@@ -25,7 +25,7 @@ use super::{
     connection::AppConnection,
     spill::{Spill, Spills},
 };
-use crate::body::Body;
+use crate::body::{Body, Segments};
 
 /// How much of a response that has not ended is looked for at once.
 const GATHERED: usize = 256 * 1024;
@@ -34,13 +34,13 @@ const IN_MEMORY: usize = 1024 * 1024;
 
 /// Content as it comes. The connection is kept for another request once all of it has.
 pub(super) struct Relay {
-    connection: Option<AppConnection>,
+    connection: Option<Box<AppConnection>>,
     incoming: Incoming,
     upstream: Arc<Upstream>,
 }
 
 impl Relay {
-    pub(super) fn new(connection: AppConnection, incoming: Incoming, upstream: Arc<Upstream>) -> Self {
+    pub(super) fn new(connection: Box<AppConnection>, incoming: Incoming, upstream: Arc<Upstream>) -> Self {
         Self { connection: Some(connection), incoming, upstream }
     }
 
@@ -87,11 +87,8 @@ impl Relay {
         })
         .await;
         if let Some(Ok(None)) = end {
-            match gathered.len() {
-                0 => return Body::empty(),
-                1 => return gathered.pop_front().map_or_else(Body::empty, Body::from),
-                _ => return Body::many(gathered.into_iter().map(Into::into).collect()),
-            }
+            let parts: VecDeque<Segments> = gathered.into_iter().map(Into::into).collect();
+            return if parts.len() > 1 { Body::many(parts) } else { parts.into_iter().next().map_or_else(Body::empty, Body::lying) };
         }
         let queue = Arc::new(Queue::new(gathered, bytes));
         match end {
