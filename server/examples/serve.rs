@@ -10,7 +10,8 @@ use std::{
 
 use clap::Parser;
 use spothost_server::{
-    Access, AccessFormat, AccessTo, Application, ApplicationAddress, Bound, Identity, Listen, PackageLimits, Settings, Site, metrics,
+    Access, AccessFormat, AccessTo, Application, ApplicationAddress, Bound, Identity, Listen, PackageLimits, Settings,
+    Site, metrics,
 };
 use tokio::sync::watch;
 

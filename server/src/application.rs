@@ -123,11 +123,15 @@ mod tests {
 
     #[test]
     fn an_application_is_on_this_machine() {
-        for text in ["http://127.0.0.1:8000", "http://localhost:3000", "http://[::1]:1", "unix:/run/app.sock", "unix:a"] {
+        for text in ["http://127.0.0.1:8000", "http://localhost:3000", "http://[::1]:1", "unix:/run/app.sock", "unix:a"]
+        {
             let address: ApplicationAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
         }
-        assert_eq!("http://127.0.0.1:8000/".parse::<ApplicationAddress>().unwrap().to_string(), "http://127.0.0.1:8000");
+        assert_eq!(
+            "http://127.0.0.1:8000/".parse::<ApplicationAddress>().unwrap().to_string(),
+            "http://127.0.0.1:8000"
+        );
         let long = format!("unix:/{}", "a".repeat(107));
         for (text, why) in [
             ("", "no URL"),

@@ -3,6 +3,7 @@
 mod accept;
 mod awaited;
 mod drive;
+mod early_hints;
 mod exchange;
 mod farewell;
 mod flags;
@@ -21,6 +22,8 @@ mod session;
 mod share;
 mod spliced;
 mod tcp;
+mod tunnel;
+pub(crate) mod websocket;
 mod writable;
 
 use std::sync::Arc;
@@ -29,7 +32,11 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
 pub(crate) use self::lane::EVENT_INTERVAL;
-pub(crate) use self::scan::{Found, Scan};
+pub(crate) use self::{
+    early_hints::EarlyHints,
+    scan::{Found, Scan},
+    tunnel::{Switch, Tunnel},
+};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
     fuzzing::requests,

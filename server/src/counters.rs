@@ -111,9 +111,14 @@ impl Counters {
         self.passed.holds()
     }
 
-    /// A WebSocket is open as long as this lives.
-    pub(crate) fn tunnels(&self) -> Gauge<'_> {
-        self.passed.tunnels()
+    /// A WebSocket was opened.
+    pub(crate) fn tunnel_opened(&self) {
+        self.passed.tunnel_opened();
+    }
+
+    /// One was closed.
+    pub(crate) fn tunnel_closed(&self) {
+        self.passed.tunnel_closed();
     }
 
     pub(crate) fn began(&self) {

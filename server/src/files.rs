@@ -51,7 +51,7 @@ impl Files {
     fn pass(&self, asked: &Asked<'_>, request: &mut Request<RequestBody>, client: Client) -> Option<Answer> {
         let route = match respond::route(asked, request)? {
             Routed::Pass(route) => route,
-            Routed::Moved(response) => return Some(Answer::Now(response)),
+            Routed::Answered(response) => return Some(Answer::Now(response)),
         };
         let Some(application) = self.application.clone() else {
             return Some(Answer::Now(Failure::NoApplication.response(self.settings.patience.retry_after)));

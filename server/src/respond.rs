@@ -193,7 +193,11 @@ pub(crate) fn send_file(asked: &Asked<'_>, head: &Parts, file: &HeaderValue, sai
     let site = asked.site.as_ref().filter(|_| matches!(head.method, Method::GET | Method::HEAD));
     let entry = site.and_then(|site| Some((site, site.any_file(&target::path(&path)?[1..])?)));
     let Some((site, entry)) = entry else {
-        tracing::warn!(file = text, path = head.uri.path(), "the application names a file to be sent that the package does not hold");
+        tracing::warn!(
+            file = text,
+            path = head.uri.path(),
+            "the application names a file to be sent that the package does not hold"
+        );
         return plain::response(StatusCode::NOT_FOUND);
     };
     let mut request = Request::new(());

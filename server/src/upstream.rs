@@ -16,14 +16,17 @@ mod pool;
 mod relay;
 mod spill;
 mod turn;
+mod upgrade;
 
 use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts, uri};
-use hyper::{body::Incoming, client::conn::TrySendError};
+use hyper::{
+    body::{Body as _, Incoming},
+    client::conn::TrySendError,
+};
 use tokio::time::{Instant, timeout};
 
-pub(crate) use self::{failure::Failure, turn::Turn};
 use self::{
     connection::AppConnection,
     content::{Content, Outgoing},
@@ -32,12 +35,14 @@ use self::{
     relay::Relay,
     spill::Spills,
 };
+pub(crate) use self::{failure::Failure, turn::Turn};
 use crate::{
     access::Passage,
     application::Application,
     body::Body,
-    connections::{Client, RequestBody},
+    connections::{Client, EarlyHints, RequestBody},
     counters::Counters,
+    quota::Quota,
     respond::Route,
 };
 
@@ -48,6 +53,8 @@ pub(crate) struct Upstream {
     pool: Pool,
     hold: Arc<Hold>,
     spills: Arc<Spills>,
+    /// WebSockets that are open.
+    tunnels: Arc<Quota>,
     counters: Arc<Counters>,
     /// What `Retry-After` says.
     retry_after: Duration,
@@ -64,11 +71,13 @@ pub(crate) struct Answered {
 impl Upstream {
     /// The connections to `application`. `retry_after` is what visitors are told who find it busy.
     pub(crate) fn new(application: Application, counters: Arc<Counters>, retry_after: Duration) -> Arc<Self> {
-        let (folder, most, of_client) = (application.spill.clone(), application.spilled, application.spilled_per_address);
+        let (folder, most, of_client) =
+            (application.spill.clone(), application.spilled, application.spilled_per_address);
         Arc::new(Self {
             pool: Pool::new(),
             hold: Hold::new(&application),
             spills: Spills::new(folder, most, of_client),
+            tunnels: Quota::new(application.tunnels, application.tunnels_per_address),
             counters,
             retry_after,
             application,
@@ -77,7 +86,13 @@ impl Upstream {
 
     /// The application's response, or the one that says why there is none. `head` and `body` are a request that was checked: its
     /// framing, its name, its target.
-    pub(crate) async fn answer(self: Arc<Self>, head: &Parts, body: RequestBody, client: Client, route: Route) -> Answered {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        head: &Parts,
+        body: RequestBody,
+        client: Client,
+        route: Route,
+    ) -> Answered {
         let mut passage = Passage::default();
         let answered = self.clone().pass(head, body, client, &route, &mut passage).await;
         let mut answered = answered.unwrap_or_else(|failure| {
@@ -104,12 +119,16 @@ impl Upstream {
         if fields::is_early(&head.headers) && !head.method.is_safe() {
             return Err(Failure::TooEarly);
         }
+        if upgrade::is_opening(head, route, !body.is_end_stream()) {
+            return self.open_websocket(head, body, client, route, passage).await;
+        }
         let content = match route.streamed {
             true => Content::stream(body, route.body)?,
             false => Content::read(body, route.body, &self.spills, client.address).await?,
         };
         let may_repeat = head.method.is_idempotent() && !content.is_some();
-        let request = request(head, client, content.into_body(route.body));
+        let mut request = request(head, client, content.into_body(route.body));
+        pass_hints(head, &mut request);
         let (connection, response) = self.ask(head, request, may_repeat, client, route.answer, passage).await?;
         self.receive(head, connection, response, client, route).await
     }
@@ -181,14 +200,18 @@ impl Upstream {
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::BadUpgrade);
         }
-        let file = [fields::X_ACCEL_REDIRECT, fields::X_SENDFILE].iter().find_map(|name| parts.headers.get(name)).cloned();
+        let file =
+            [fields::X_ACCEL_REDIRECT, fields::X_SENDFILE].iter().find_map(|name| parts.headers.get(name)).cloned();
         let streamed = route.streamed || fields::is_streamed(&parts.headers);
         fields::of_response(parts.version, &mut parts.headers);
         parts.version = Version::HTTP_11;
         let spills = self.spills.clone();
         let relay = Relay::new(connection, incoming, self);
         let body = match parts.status {
-            status if head.method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) => {
+            status
+                if head.method == Method::HEAD
+                    || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) =>
+            {
                 relay.finish().await;
                 Body::empty()
             }
@@ -213,6 +236,19 @@ fn request(head: &Parts, client: Client, content: Outgoing) -> Request<Outgoing>
     *request.uri_mut() = http::Uri::from_parts(target).unwrap_or_default();
     *request.headers_mut() = fields::of_request(head, client);
     request
+}
+
+/// Has 103 of the application passed, where the client may be sent it (RFC 8297, RFC 9110 §15.2). No other 1xx says anything to it.
+fn pass_hints(head: &Parts, request: &mut Request<Outgoing>) {
+    let Some(hints) = head.extensions.get::<EarlyHints>().cloned() else { return };
+    hyper::ext::on_informational(request, move |response| {
+        if response.status() == StatusCode::EARLY_HINTS {
+            let mut fields = response.headers().clone();
+            fields::of_response(Version::HTTP_11, &mut fields);
+            fields.remove(header::CONTENT_LENGTH);
+            hints.give(fields);
+        }
+    });
 }
 
 /// The request that may be sent once more: what was not sent, or what may be repeated of which no response came.

@@ -9,11 +9,19 @@ use crate::activity::Activity;
 pub(super) struct AwaitedContent {
     pub(super) activity: Arc<Activity>,
     is: bool,
+    /// Whether the client may take any time.
+    patient: bool,
 }
 
 impl AwaitedContent {
     pub(super) fn new(activity: Arc<Activity>) -> Self {
-        Self { activity, is: false }
+        Self { activity, is: false, patient: false }
+    }
+
+    /// From now on the client may take any time.
+    pub(super) fn is_patient(&mut self) {
+        self.set(false, 0);
+        self.patient = true;
     }
 
     /// Whether content is waited for after so many bytes came.
@@ -21,7 +29,7 @@ impl AwaitedContent {
         if came > 0 {
             self.activity.sent(came as u64);
         }
-        if self.is != awaited {
+        if self.is != awaited && !self.patient {
             self.is = awaited;
             self.activity.wait_for_content(awaited);
         }

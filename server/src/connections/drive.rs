@@ -109,6 +109,14 @@ async fn requests<S: AsyncRead + AsyncWrite + Tcp + Unpin>(
     let mut stream = parts.io.into_inner();
     match end {
         End::Over { cut } => {
+            if let Some(tunnel) = flags.switched() {
+                let phases = worker.phase.clone();
+                // What came before the switch was announced was looked at as a request, and may be changed by that.
+                if let Some((stream, early)) = stream.switch(&parts.read_buf) {
+                    Box::pin(tunnel.carry(stream, early, phases)).await;
+                }
+                return Ok(0);
+            }
             stream.cut();
             Ok(cut)
         }

@@ -15,7 +15,7 @@ use hyper::{
 };
 use tokio::time::timeout;
 
-use super::{Answer, Client, Phase, RequestBody, Worker, flags::RequestFlags, framing::frame, handler::Later};
+use super::{Answer, Client, Phase, RequestBody, Switch, Worker, flags::RequestFlags, framing::frame, handler::Later};
 use crate::{
     access::{Line, Passage},
     activity::{Account, Activity, ContentState},
@@ -101,6 +101,12 @@ impl Exchanges {
             if let Some(passage) = response.extensions_mut().remove::<Passage>() {
                 account.passed(passage);
             }
+            if let Some(switch) = response.extensions_mut().remove::<Switch>() {
+                account.answered(response.status());
+                let mut response = self.switch(begun.version, begun.is_head, &switch, response);
+                response.body_mut().charge(account);
+                return response;
+            }
             frame(begun.version, begun.is_head, &mut response);
             account.answered(response.status());
             let content = match left.is_end_stream() {
@@ -110,6 +116,22 @@ impl Exchanges {
             self.end(begun.version, account, false, content, &mut response);
             response
         })
+    }
+
+    /// A response behind which the connection speaks another protocol (RFC 9110 §15.2.2).
+    fn switch(&self, version: Version, is_head: bool, switch: &Switch, mut response: Response<Body>) -> Response<Body> {
+        if version != Version::HTTP_11 || response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(tunnel) = switch.take().filter(|_| version == Version::HTTP_2) {
+                *response.body_mut() = tunnel.into_body(self.worker.phase.clone());
+            }
+            frame(version, is_head, &mut response);
+            return response;
+        }
+        let fields = response.headers_mut();
+        fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        self.flags.switch(switch.take());
+        response
     }
 
     /// Ends the connection behind the response, if need be, and has the response accounted for.

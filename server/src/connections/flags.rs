@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
+use super::tunnel::Tunnel;
 use crate::body::Mapped;
 
 /// Flags of one connection, of which some are of one request.
@@ -21,6 +22,8 @@ pub(crate) struct RequestFlags {
     until_close: AtomicBool,
     /// Where the last response lies mapped, where its file may be sent as it is.
     mapped: Mutex<Option<Weak<dyn Mapped>>>,
+    /// What the connection becomes behind the last response.
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl RequestFlags {
@@ -61,6 +64,16 @@ impl RequestFlags {
     /// Where the last response lies, unless that was let go of meanwhile.
     pub(super) fn mapped(&self) -> Option<Arc<dyn Mapped>> {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+
+    /// The response that is sent switches to another protocol.
+    pub(super) fn switch(&self, tunnel: Option<Tunnel>) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel;
+    }
+
+    /// What the connection becomes, if the last response has switched to another protocol.
+    pub(super) fn switched(&self) -> Option<Tunnel> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn close(&self) {

@@ -88,6 +88,12 @@ impl<S> Guarded<S> {
         self.instead = Bytes::copy_from_slice(&unused);
     }
 
+    /// The client's stream for another protocol, and what came of that already; none if bytes came that were taken for a request.
+    pub(super) fn switch(self, unused: &Bytes) -> Option<(S, Bytes)> {
+        let fine = unused.is_empty() && self.instead.is_empty() && !self.scan.is_faulty();
+        fine.then_some((self.stream, self.ahead))
+    }
+
     /// The client's stream itself.
     pub(super) fn stream(&self) -> &S {
         &self.stream

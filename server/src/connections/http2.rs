@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) use self::inbox::RequestContent;
 use self::{frame::ErrorCode, protocol::Protocol};
 use super::{
-    Answer, RequestBody,
+    Answer, EarlyHints, RequestBody,
     exchange::Exchanges,
     farewell::Farewell,
     session::Session,
@@ -166,19 +166,25 @@ impl Connection {
                     let content = RequestContent::new(inbox.clone(), self.exchanges.activity.clone());
                     *asked.request.body_mut() = RequestBody::http2(content);
                 }
+                let hints = self.exchanges.worker.settings.application.is_some().then(EarlyHints::default);
+                if let Some(hints) = &hints {
+                    asked.request.extensions_mut().insert(hints.clone());
+                }
                 match self.exchanges.answer(&mut asked.request, asked.too_large) {
                     Answer::Now(response) => self.protocol.respond(at, response, context, out),
                     Answer::Later(respond) => {
-                        stream.awaits(respond, context);
+                        stream.awaits(respond, hints, context);
                         self.protocol.busy = true;
                     }
                 }
                 request::leave(asked.request);
             }
-            if self.protocol.busy
-                && let Poll::Ready(response) = self.protocol.streams[at].poll_response(context)
-            {
-                self.protocol.respond(at, response, context, out);
+            if self.protocol.busy {
+                let response = self.protocol.streams[at].poll_response(context);
+                self.protocol.hint(at, out);
+                if let Poll::Ready(response) = response {
+                    self.protocol.respond(at, response, context, out);
+                }
             }
         }
     }

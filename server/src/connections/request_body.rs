@@ -58,6 +58,15 @@ impl RequestBody {
         Self(Transport::Http2(content))
     }
 
+    /// The client may take any time to send: it speaks another protocol.
+    pub(super) fn is_patient(&mut self) {
+        match &mut self.0 {
+            Transport::Empty => {}
+            Transport::Http1(content) => content.awaited.is_patient(),
+            Transport::Http2(content) => content.is_patient(),
+        }
+    }
+
     /// The next bytes or the trailers, in an order of their own.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.0 {

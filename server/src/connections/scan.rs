@@ -329,7 +329,9 @@ impl Scan {
             (0..7, byte) if STATUS_LINE[at] == byte => response.status = 0,
             (7, b'0' | b'1') => response.old = byte == b'0',
             (8, b' ') => {}
-            (9, b'1'..=b'5') | (10 | 11, b'0'..=b'9') => response.status = response.status * 10 + u16::from(byte - b'0'),
+            (9, b'1'..=b'5') | (10 | 11, b'0'..=b'9') => {
+                response.status = response.status * 10 + u16::from(byte - b'0')
+            }
             (12, b' ') => return Some(Position::Reason),
             (12, b'\r') => return Some(Position::LineLf),
             _ => return None,
@@ -686,7 +688,10 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Some(Position::After)),
             ("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Some(Position::After)),
             ("HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nh", Some(Position::Content)),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: y\r\n\r\n", Some(Position::After)),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: y\r\n\r\n",
+                Some(Position::After),
+            ),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n", Some(Position::Size)),
             ("HTTP/1.1 200 OK\r\n\r\nas long as it lasts\n\0", Some(Position::Opaque)),
             ("HTTP/1.0 200 OK\r\n\r\nas long as it lasts", Some(Position::Opaque)),

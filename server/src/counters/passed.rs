@@ -63,8 +63,12 @@ impl PassedCounters {
         Gauge::one_more(&self.held)
     }
 
-    pub(super) fn tunnels(&self) -> Gauge<'_> {
-        Gauge::one_more(&self.tunnels)
+    pub(super) fn tunnel_opened(&self) {
+        self.tunnels.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn tunnel_closed(&self) {
+        self.tunnels.fetch_sub(1, Relaxed);
     }
 
     /// The counts in the text format of Prometheus; nothing where nothing was passed.
@@ -80,22 +84,40 @@ impl PassedCounters {
 
     fn write(&self, responses: &[u64], held: u64, tunnels: u64, text: &mut String) -> std::fmt::Result {
         const APP: &str = "spothost_application";
-        writeln!(text, "# HELP {APP}_responses_total Responses to requests for the application, by the class of their status.")?;
+        writeln!(
+            text,
+            "# HELP {APP}_responses_total Responses to requests for the application, by the class of their status."
+        )?;
         writeln!(text, "# TYPE {APP}_responses_total counter")?;
         for (class, count) in (1..).zip(responses) {
             writeln!(text, "{APP}_responses_total{{class=\"{class}xx\"}} {count}")?;
         }
-        writeln!(text, "# HELP {APP}_failures_total Requests without a response of the application, by RFC 9209's error.")?;
+        writeln!(
+            text,
+            "# HELP {APP}_failures_total Requests without a response of the application, by RFC 9209's error."
+        )?;
         writeln!(text, "# TYPE {APP}_failures_total counter")?;
         for (error, count) in &*self.failures.lock().unwrap_or_else(PoisonError::into_inner) {
             writeln!(text, "{APP}_failures_total{{error=\"{error}\"}} {count}")?;
         }
-        writeln!(text, "# HELP {APP}_first_byte_seconds Time from a request that was sent to the head of its response.")?;
+        writeln!(
+            text,
+            "# HELP {APP}_first_byte_seconds Time from a request that was sent to the head of its response."
+        )?;
         writeln!(text, "# TYPE {APP}_first_byte_seconds summary")?;
         let seconds = self.micros.load(Relaxed) as f64 / 1e6;
-        writeln!(text, "{APP}_first_byte_seconds_sum {seconds}\n{APP}_first_byte_seconds_count {}", self.began.load(Relaxed))?;
+        writeln!(
+            text,
+            "{APP}_first_byte_seconds_sum {seconds}\n{APP}_first_byte_seconds_count {}",
+            self.began.load(Relaxed)
+        )?;
         for (name, kind, help, value) in [
-            ("retries_total", "counter", "Requests that were sent to the application again.", self.retries.load(Relaxed)),
+            (
+                "retries_total",
+                "counter",
+                "Requests that were sent to the application again.",
+                self.retries.load(Relaxed),
+            ),
             ("requests_held", "gauge", "Requests that wait for the application to take connections.", held),
             ("tunnels_open", "gauge", "Open WebSockets.", tunnels),
         ] {

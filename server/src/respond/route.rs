@@ -5,7 +5,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use super::{Asked, page, plain};
 use crate::{
     body::Body,
-    semantics::{authority::Known, target},
+    semantics::{
+        authority::Known,
+        target::{self, ExtendedConnect},
+    },
     site::{ApplicationRules, Place},
 };
 
@@ -31,8 +34,8 @@ pub(crate) struct Route {
 pub(crate) enum Routed {
     /// It is the application's.
     Pass(Route),
-    /// It would be, but came where the site is not; it is led there with its method.
-    Moved(Response<Body>),
+    /// It would be, but is answered here: it came where the site is not, and is led there with its method, or its path is none.
+    Answered(Response<Body>),
 }
 
 /// What is done with a request that no file answers; none if files answer it, or say that there is none.
@@ -41,10 +44,13 @@ pub(crate) enum Routed {
 pub(crate) fn route<B>(asked: &Asked<'_>, request: &Request<B>) -> Option<Routed> {
     let known = asked.names.of(request).ok()?;
     let site = asked.site.as_ref()?;
-    if !target::has_its_form(request) || is_answered_here(request) {
+    let opens = request.extensions().get::<ExtendedConnect>().is_some();
+    if !opens && (!target::has_its_form(request) || is_answered_here(request)) {
         return None;
     }
-    let path = target::path(request.uri().path())?;
+    let Some(path) = target::path(request.uri().path()) else {
+        return Some(Routed::Answered(plain::response(StatusCode::BAD_REQUEST)));
+    };
     let rules = &site.rules().policy.app;
     if !rules.covers(&path) {
         return None;
@@ -53,7 +59,7 @@ pub(crate) fn route<B>(asked: &Asked<'_>, request: &Request<B>) -> Option<Routed
     let canonical = known == Known::Served && (asked.secure || asked.settings.plain);
     if !canonical {
         let moved = || plain::redirect(StatusCode::PERMANENT_REDIRECT, asked.names.canonical(request));
-        return (!is_read).then(|| Routed::Moved(moved()));
+        return (!is_read).then(|| Routed::Answered(moved()));
     }
     let host = asked.names.host(known, request);
     let is_own = |name: &str| asked.names.is_own(name);

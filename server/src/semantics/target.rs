@@ -11,6 +11,11 @@ pub(crate) const fn may_hold(byte: u8) -> bool {
     matches!(byte, b'!' | b'"' | b'$'..=b'~' | 0x80..)
 }
 
+/// Says of a request of HTTP/2 with the method CONNECT that it opens a WebSocket over its stream (RFC 8441 §5): its target is that of
+/// any other request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExtendedConnect;
+
 /// Whether a request's target has a form that its method may have (RFC 9112 §3.2): an authority with its port for CONNECT
 /// alone (RFC 9110 §9.3.6), `*` for OPTIONS alone, and a path for all others.
 pub(crate) fn has_its_form<B>(request: &Request<B>) -> bool {

@@ -202,13 +202,19 @@ mod tests {
     #[test]
     fn everything_is_optional_and_may_be_said() {
         let rules = parse("").unwrap();
-        assert_eq!((rules.body, rules.answer, rules.websocket, rules.send_file), (100_000_000, Duration::from_secs(60), true, false));
+        assert_eq!(
+            (rules.body, rules.answer, rules.websocket, rules.send_file),
+            (100_000_000, Duration::from_secs(60), true, false)
+        );
         assert!(rules.covers("/") && rules.covers("/a/b") && rules.covers_all() && !rules.streams("/"));
         let rules = parse(
             "routes = ['/api/*', '/admin/*', '!/api/old']\nstream = ['/api/events']\nbody = 10\nanswer = '1m'\nwebsocket = false\nsend_file = true",
         )
         .unwrap();
-        assert_eq!((rules.body, rules.answer, rules.websocket, rules.send_file), (10, Duration::from_secs(60), false, true));
+        assert_eq!(
+            (rules.body, rules.answer, rules.websocket, rules.send_file),
+            (10, Duration::from_secs(60), false, true)
+        );
         assert!(rules.streams("/api/events") && !rules.streams("/api/x") && !rules.covers_all());
         assert_eq!(parse("body = '2 MiB'").unwrap().body, 2 << 20);
     }

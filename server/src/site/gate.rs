@@ -83,7 +83,8 @@ impl Gate {
     /// nobody may see.
     pub(crate) fn unreadable(text: &str, why: &str) -> Self {
         let begins = |line: &str| line.trim_start().trim_start_matches('[').trim_start().to_owned();
-        let speaks = text.lines().map(begins).any(|line| ["gate", "hide", "app"].iter().any(|key| line.starts_with(key)));
+        let speaks =
+            text.lines().map(begins).any(|line| ["gate", "hide", "app"].iter().any(|key| line.starts_with(key)));
         let faults = if speaks { vec![format!("site.toml cannot be read: {why}")] } else { Vec::new() };
         Self { faults, ..Self::default() }
     }

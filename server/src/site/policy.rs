@@ -16,7 +16,9 @@
 use http::HeaderValue;
 use serde::Deserialize;
 
-use super::{application::ApplicationRules, caching, fingerprint::Fingerprint, gate::Gate, hidden::Hidden, name, note::Note};
+use super::{
+    application::ApplicationRules, caching, fingerprint::Fingerprint, gate::Gate, hidden::Hidden, name, note::Note,
+};
 
 const FILE: &str = "site.toml";
 

@@ -138,7 +138,12 @@ impl AppConnection {
     }
 
     /// The stream, and what was read of it beyond the head, of an application that has switched to another protocol.
-    pub(super) fn into_stream(self) -> (Checked, Bytes) {
+    pub(super) async fn into_stream(mut self: Box<Self>) -> (Checked, Bytes) {
+        std::future::poll_fn(|context| {
+            self.poll_drive(context);
+            Poll::Ready(())
+        })
+        .await;
         let parts = self.driver.into_parts();
         (parts.io.into_inner(), parts.read_buf)
     }
@@ -197,7 +202,11 @@ fn malformed() -> io::Error {
 }
 
 impl AsyncRead for Checked {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.scan.is_faulty() {
             return Poll::Ready(Err(malformed()));

@@ -39,7 +39,12 @@ impl Content {
     /// # Errors
     /// [`Failure::TooLarge`] for more than `most` bytes, without a look at what is announced to be more; [`Failure::Broken`] if the
     /// client leaves or breaks off; [`Failure::NoRoom`] if the disk has no room.
-    pub(super) async fn read(mut body: RequestBody, most: u64, spills: &Arc<Spills>, client: IpAddr) -> Result<Self, Failure> {
+    pub(super) async fn read(
+        mut body: RequestBody,
+        most: u64,
+        spills: &Arc<Spills>,
+        client: IpAddr,
+    ) -> Result<Self, Failure> {
         if body.is_end_stream() {
             return Ok(Self::None);
         }

@@ -37,6 +37,8 @@ pub(crate) enum Failure {
     Loop,
     /// The request may be a replay, and is not safe (RFC 8470 §5.2).
     TooEarly,
+    /// A WebSocket was asked for where the package wants none.
+    NoWebSocket,
     /// A WebSocket of another version was asked for (RFC 6455 §4.4).
     WrongVersion,
 }
@@ -50,6 +52,7 @@ impl Failure {
             Self::NoApplication | Self::Held | Self::Full | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken => StatusCode::BAD_REQUEST,
+            Self::NoWebSocket => StatusCode::NOT_FOUND,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::TooEarly => StatusCode::TOO_EARLY,
             Self::WrongVersion => StatusCode::UPGRADE_REQUIRED,
@@ -71,7 +74,7 @@ impl Failure {
             Self::TooLarge | Self::Broken => "http_request_error",
             Self::NoRoom => "proxy_internal_error",
             Self::Loop => "proxy_loop_detected",
-            Self::TooEarly => "http_request_denied",
+            Self::TooEarly | Self::NoWebSocket => "http_request_denied",
         }
     }
 

@@ -191,13 +191,15 @@ fn ends_here(name: &HeaderName) -> bool {
 
 /// Whether the sender takes trailers (RFC 9110 §10.1.4).
 fn takes_trailers(fields: &HeaderMap) -> bool {
-    let mut codings = fields.get_all(header::TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|te| te.split(','));
+    let mut codings =
+        fields.get_all(header::TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|te| te.split(','));
     codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// Whether a request has come by here before (RFC 9110 §7.6.3).
 pub(super) fn has_come_by(fields: &HeaderMap) -> bool {
-    let hops = fields.get_all(header::VIA).iter().filter_map(|value| value.to_str().ok()).flat_map(|via| via.split(','));
+    let hops =
+        fields.get_all(header::VIA).iter().filter_map(|value| value.to_str().ok()).flat_map(|via| via.split(','));
     hops.filter_map(|hop| hop.split_whitespace().nth(1)).any(|by| by.eq_ignore_ascii_case(PSEUDONYM))
 }
 
@@ -210,7 +212,10 @@ pub(super) fn is_early(fields: &HeaderMap) -> bool {
 pub(super) fn of_response(version: Version, fields: &mut HeaderMap) {
     let connection = Connection::of(fields);
     let ends = |name: &&HeaderName| {
-        name.as_str().starts_with("x-accel-") || **name == X_SENDFILE || hop_by_hop::FIELDS.contains(name) || connection.names(name)
+        name.as_str().starts_with("x-accel-")
+            || **name == X_SENDFILE
+            || hop_by_hop::FIELDS.contains(name)
+            || connection.names(name)
     };
     let ending: Vec<HeaderName> = fields.keys().filter(ends).cloned().collect();
     for name in ending {
@@ -278,19 +283,58 @@ mod tests {
     #[test]
     fn what_a_visitor_may_not_say_ends_here() {
         let names = [
-            "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Ssl",
-            "X-Forwarded-Protocol", "X-Forwarded-Prefix", "X-Real-Ip", "X-Scheme", "X-Url-Scheme", "Front-End-Https", "Proxy",
-            "Script-Name", "Path-Info", "Remote-User", "X-Accel-Redirect", "X-Accel-Buffering", "X-Sendfile", "X-Sendfile-Type",
-            "X-Original-Url", "X-Rewrite-Url", "Client-Cert", "Client-Cert-Chain", "X_Forwarded_For", "X.Y", "X-A_B", "Expect",
-            "Keep-Alive", "Proxy-Connection", "Upgrade", "Transfer-Encoding", "Content-Length", "X-Request-Id", "Early-Data",
-            "Proxy-Authorization", "Trailer",
+            "Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Host",
+            "X-Forwarded-Port",
+            "X-Forwarded-Ssl",
+            "X-Forwarded-Protocol",
+            "X-Forwarded-Prefix",
+            "X-Real-Ip",
+            "X-Scheme",
+            "X-Url-Scheme",
+            "Front-End-Https",
+            "Proxy",
+            "Script-Name",
+            "Path-Info",
+            "Remote-User",
+            "X-Accel-Redirect",
+            "X-Accel-Buffering",
+            "X-Sendfile",
+            "X-Sendfile-Type",
+            "X-Original-Url",
+            "X-Rewrite-Url",
+            "Client-Cert",
+            "Client-Cert-Chain",
+            "X_Forwarded_For",
+            "X.Y",
+            "X-A_B",
+            "Expect",
+            "Keep-Alive",
+            "Proxy-Connection",
+            "Upgrade",
+            "Transfer-Encoding",
+            "Content-Length",
+            "X-Request-Id",
+            "Early-Data",
+            "Proxy-Authorization",
+            "Trailer",
         ];
         for name in names {
             let fields = passed(Version::HTTP_11, "/", &[("host", b"a"), (name, b"visitor")]);
             let said = fields.values().any(|value| value == "visitor");
             assert!(!said, "{name}: {fields:?}");
         }
-        for name in ["Accept", "Authorization", "Cookie", "Origin", "X-Requested-With", "Content-Type", "Upgrade-Insecure-Requests"] {
+        for name in [
+            "Accept",
+            "Authorization",
+            "Cookie",
+            "Origin",
+            "X-Requested-With",
+            "Content-Type",
+            "Upgrade-Insecure-Requests",
+        ] {
             let fields = passed(Version::HTTP_11, "/", &[("host", b"a"), (name, b"visitor")]);
             assert_eq!(fields[name], "visitor");
         }
@@ -298,8 +342,14 @@ mod tests {
 
     #[test]
     fn fields_that_connection_names_go_neither_way() {
-        let fields: &[(&str, &[u8])] =
-            &[("host", b"a"), ("connection", b"X-Hop , close,TE"), ("connection", b"x-other"), ("x-hop", b"1"), ("x-other", b"2"), ("x-kept", b"3")];
+        let fields: &[(&str, &[u8])] = &[
+            ("host", b"a"),
+            ("connection", b"X-Hop , close,TE"),
+            ("connection", b"x-other"),
+            ("x-hop", b"1"),
+            ("x-other", b"2"),
+            ("x-kept", b"3"),
+        ];
         let passed = passed(Version::HTTP_11, "/", fields);
         assert!(!passed.contains_key("x-hop") && !passed.contains_key("x-other") && !passed.contains_key("connection"));
         assert_eq!(passed["x-kept"], "3");
@@ -329,14 +379,18 @@ mod tests {
         assert_eq!(fields["x-request-id"].len(), 32);
         let six = Client { address: Ipv6Addr::LOCALHOST.into(), secure: false };
         let fields = of_request(&head(Version::HTTP_2, "https://a/", &[]), six);
-        assert_eq!((&fields["forwarded"], &fields["host"]), (&"for=\"[::1]\";proto=http;host=\"a\"".parse().unwrap(), &"a".parse().unwrap()));
+        assert_eq!(
+            (&fields["forwarded"], &fields["host"]),
+            (&"for=\"[::1]\";proto=http;host=\"a\"".parse().unwrap(), &"a".parse().unwrap())
+        );
         let mapped = Client { address: "::ffff:192.0.2.9".parse().unwrap(), secure: false };
         assert_eq!(of_request(&head(Version::HTTP_11, "/", &[]), mapped)["x-forwarded-for"], "192.0.2.9");
     }
 
     #[test]
     fn repeated_fields_and_odd_bytes_are_kept_as_they_are() {
-        let fields: &[(&str, &[u8])] = &[("accept", b"b"), ("x-a", b"1"), ("accept", b"a"), ("x-a", b""), ("x-o", b"\xe4\xff")];
+        let fields: &[(&str, &[u8])] =
+            &[("accept", b"b"), ("x-a", b"1"), ("accept", b"a"), ("x-a", b""), ("x-o", b"\xe4\xff")];
         let passed = passed(Version::HTTP_11, "/", fields);
         assert_eq!(passed.get_all("accept").iter().collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(passed.get_all("x-a").iter().collect::<Vec<_>>(), ["1", ""]);
@@ -346,7 +400,10 @@ mod tests {
     #[test]
     fn cookies_of_http_2_are_one_field_again() {
         let fields: &[(&str, &[u8])] = &[("cookie", b"a=b"), ("x", b"y"), ("cookie", b"c=d")];
-        assert_eq!(passed(Version::HTTP_2, "https://a/", fields).get_all("cookie").iter().collect::<Vec<_>>(), ["a=b; c=d"]);
+        assert_eq!(
+            passed(Version::HTTP_2, "https://a/", fields).get_all("cookie").iter().collect::<Vec<_>>(),
+            ["a=b; c=d"]
+        );
         assert_eq!(passed(Version::HTTP_11, "/", fields).get_all("cookie").iter().count(), 2);
     }
 
@@ -381,7 +438,11 @@ mod tests {
             ("x-accel-buffering", "no", true),
             ("x-accel-buffering", "yes", false),
         ] {
-            assert_eq!(is_streamed(&head(Version::HTTP_11, "/", &[(name, value.as_bytes())]).headers), streamed, "{name}: {value}");
+            assert_eq!(
+                is_streamed(&head(Version::HTTP_11, "/", &[(name, value.as_bytes())]).headers),
+                streamed,
+                "{name}: {value}"
+            );
         }
     }
 }

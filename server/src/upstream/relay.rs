@@ -88,7 +88,11 @@ impl Relay {
         .await;
         if let Some(Ok(None)) = end {
             let parts: VecDeque<Segments> = gathered.into_iter().map(Into::into).collect();
-            return if parts.len() > 1 { Body::many(parts) } else { parts.into_iter().next().map_or_else(Body::empty, Body::lying) };
+            return if parts.len() > 1 {
+                Body::many(parts)
+            } else {
+                parts.into_iter().next().map_or_else(Body::empty, Body::lying)
+            };
         }
         let queue = Arc::new(Queue::new(gathered, bytes));
         match end {
@@ -222,7 +226,13 @@ impl Queue {
     }
 
     /// Adds content to the disk.
-    async fn spill(&self, spill: Option<Arc<Spill>>, data: &Bytes, spills: &Arc<Spills>, client: IpAddr) -> io::Result<()> {
+    async fn spill(
+        &self,
+        spill: Option<Arc<Spill>>,
+        data: &Bytes,
+        spills: &Arc<Spills>,
+        client: IpAddr,
+    ) -> io::Result<()> {
         let spill = match spill {
             Some(spill) => spill,
             None => {

@@ -58,7 +58,12 @@ impl Spills {
     pub(crate) async fn open(self: &Arc<Self>, client: IpAddr) -> io::Result<Spill> {
         let folder = self.folder.clone();
         let file = spawn_blocking(move || tempfile::tempfile_in(folder)).await.map_err(io::Error::other)??;
-        Ok(Spill { file: Arc::new(file), spills: self.clone(), client: quota::client(client), length: AtomicU64::new(0) })
+        Ok(Spill {
+            file: Arc::new(file),
+            spills: self.clone(),
+            client: quota::client(client),
+            length: AtomicU64::new(0),
+        })
     }
 
     fn take(&self, client: IpAddr, bytes: u64) -> bool {

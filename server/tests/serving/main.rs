@@ -1,6 +1,8 @@
 //! The server as its clients see it, over real sockets, and the packages it takes and refuses.
 
 mod alike;
+mod application;
+mod applications;
 mod client;
 mod conditional;
 mod content;

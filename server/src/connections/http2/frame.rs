@@ -33,6 +33,8 @@ pub(super) mod setting {
     pub(in super::super) const INITIAL_WINDOW_SIZE: u16 = 4;
     pub(in super::super) const MAX_FRAME_SIZE: u16 = 5;
     pub(in super::super) const MAX_HEADER_LIST_SIZE: u16 = 6;
+    /// RFC 8441 §3.
+    pub(in super::super) const ENABLE_CONNECT_PROTOCOL: u16 = 8;
     /// RFC 9218 §2.1.
     pub(in super::super) const NO_RFC7540_PRIORITIES: u16 = 9;
 }

@@ -138,6 +138,11 @@ impl RequestContent {
         Self { inbox, awaited: AwaitedContent::new(activity) }
     }
 
+    /// The client may take any time to send.
+    pub(in crate::connections) fn is_patient(&mut self) {
+        self.awaited.is_patient();
+    }
+
     /// All that came and was not read, then the trailers.
     pub(in crate::connections) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let mut state = self.inbox.state();

@@ -38,6 +38,12 @@ impl Priority {
         said.fold(Self::default(), Self::and)
     }
 
+    /// With what a response says that it knows better (§8).
+    pub(super) fn of_response(self, fields: &HeaderMap) -> Self {
+        let said = fields.get_all(PRIORITY).iter().filter_map(|value| value.to_str().ok());
+        said.fold(self, Self::and)
+    }
+
     /// What a PRIORITY_UPDATE says: all of it, with the default for what it does not mention (§7).
     pub(super) fn updated(value: &[u8]) -> Self {
         str::from_utf8(value).map(|said| Self::default().and(said)).unwrap_or_default()
@@ -66,6 +72,15 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_response_may_know_better() {
+        let fields = |said| HeaderMap::from_iter([(PRIORITY, HeaderValue::from_static(said))]);
+        let asked = Priority::of(&fields("u=5, i"));
+        assert_eq!(asked.of_response(&HeaderMap::new()), asked);
+        assert_eq!(asked.of_response(&fields("u=1")), Priority::of(&fields("u=1, i")));
+        assert_eq!(asked.of_response(&fields("i=?0")), Priority::of(&fields("u=5")));
+    }
 
     #[test]
     fn a_priority_is_what_the_field_says_or_3_and_not_incremental() {

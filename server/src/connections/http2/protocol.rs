@@ -76,6 +76,8 @@ pub(super) struct StreamLimits {
     errors: usize,
     /// How long content is waited for once a request is answered.
     pub(super) content: Duration,
+    /// Whether streams may be opened for another protocol (RFC 8441).
+    pub(super) opens: bool,
 }
 
 /// What HEADERS says of the field block that it begins (§6.2).
@@ -112,12 +114,14 @@ impl Protocol {
     pub(super) fn new(settings: &Settings, out: &mut Vec<u8>) -> Self {
         let bounds = &settings.bounds;
         let head = u32::try_from(bounds.head).unwrap_or(u32::MAX);
+        let opens = settings.application.is_some();
         let said = [
             (setting::MAX_CONCURRENT_STREAMS, bounds.streams),
             (setting::MAX_HEADER_LIST_SIZE, head),
             (setting::NO_RFC7540_PRIORITIES, 1),
+            (setting::ENABLE_CONNECT_PROTOCOL, 1),
         ];
-        frame::write_settings(&said, out);
+        frame::write_settings(if opens { &said } else { &said[..3] }, out);
         Self {
             bounds: StreamLimits {
                 head: bounds.head,
@@ -125,6 +129,7 @@ impl Protocol {
                 resets: bounds.resets,
                 errors: bounds.errors,
                 content: settings.patience.close,
+                opens,
             },
             decoder: Decoder::new(),
             encoder: Encoder::new(),

@@ -160,6 +160,10 @@ impl Protocol {
             fields.refuse();
         }
         self.decoder.decode(block, &mut fields)?;
+        // Unless it was announced, `:protocol` is a pseudo-field that is not known (RFC 8441 §3).
+        if !self.bounds.opens && fields.is_extended() {
+            fields.refuse();
+        }
         if id > self.last {
             self.last = id;
             let priority = self.early_priority(id);

@@ -8,7 +8,10 @@ use http::{
 };
 
 use super::hpack::{Field, RefusedBlock, Sink};
-use crate::{connections::RequestBody, semantics::field::Length};
+use crate::{
+    connections::RequestBody,
+    semantics::{field::Length, target::ExtendedConnect},
+};
 
 /// A field list of more than so many times the limit closes the connection: unpacking it is the attack (HPACK bomb).
 const BOMB: usize = 16;
@@ -43,6 +46,8 @@ pub(super) struct RequestFields {
     scheme: Option<Scheme>,
     authority: Option<Authority>,
     path: Option<PathAndQuery>,
+    /// Whether `:protocol` is WebSocket, if it is said.
+    protocol: Option<bool>,
     others: HeaderMap,
     malformed: bool,
     /// Whether a field came that is no pseudo-field; none of these may follow.
@@ -78,6 +83,7 @@ impl RequestFields {
             scheme: None,
             authority: None,
             path: None,
+            protocol: None,
             others: SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| HeaderMap::with_capacity(12)),
             malformed: false,
             begun: false,
@@ -91,10 +97,19 @@ impl RequestFields {
         self.malformed = true;
     }
 
+    /// Whether `:protocol` was said.
+    pub(super) fn is_extended(&self) -> bool {
+        self.protocol.is_some()
+    }
+
     /// Whether these are trailers as they should be: without pseudo-fields (§8.1), and without a length, as it could only
     /// contradict the content before them (RFC 9110 §6.5.1).
     pub(super) fn are_trailers(&self) -> bool {
-        let pseudo = self.method.is_some() || self.scheme.is_some() || self.authority.is_some() || self.path.is_some();
+        let pseudo = self.method.is_some()
+            || self.scheme.is_some()
+            || self.authority.is_some()
+            || self.path.is_some()
+            || self.protocol.is_some();
         !pseudo && !self.malformed && !self.others.contains_key(header::CONTENT_LENGTH)
     }
 
@@ -110,7 +125,12 @@ impl RequestFields {
     pub(super) fn head(self) -> Result<RequestHead, MalformedRequest> {
         let method = self.method.filter(|_| !self.malformed).ok_or(MalformedRequest)?;
         let mut parts = Parts::default();
-        if method == Method::CONNECT {
+        // An extended CONNECT has what other requests have (RFC 8441 §4).
+        let extended = self.protocol.is_some();
+        if extended && (method != Method::CONNECT || self.authority.is_none()) {
+            return Err(MalformedRequest);
+        }
+        if method == Method::CONNECT && !extended {
             // It names an authority alone (§8.5).
             if self.scheme.is_some() || self.path.is_some() {
                 return Err(MalformedRequest);
@@ -139,6 +159,9 @@ impl RequestFields {
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = Uri::from_parts(parts).map_err(|_| MalformedRequest)?;
         *request.headers_mut() = self.others;
+        if self.protocol == Some(true) {
+            request.extensions_mut().insert(ExtendedConnect);
+        }
         Ok(RequestHead { request, too_large: self.size > self.most, announced })
     }
 
@@ -174,6 +197,7 @@ impl Sink for RequestFields {
             Field::Scheme(scheme) => Self::set(&mut self.scheme, scheme, malformed),
             Field::Authority(authority) => Self::set(&mut self.authority, authority, malformed),
             Field::Path(path) => Self::set(&mut self.path, path, malformed),
+            Field::Protocol(protocol) => Self::set(&mut self.protocol, protocol, malformed),
             Field::Other(name, value) => {
                 self.begun = true;
                 // No more of them than a map can hold were wanted.

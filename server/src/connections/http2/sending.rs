@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use tokio::time::Instant;
 
 use super::{
@@ -58,6 +58,8 @@ impl Protocol {
         out: &mut Vec<u8>,
     ) {
         let stream = &mut self.streams[at];
+        // A handler may know better than its client (RFC 9218 §5).
+        stream.priority = stream.priority.of_response(response.headers());
         let account = response.body_mut().discharge();
         date(response.headers_mut());
         let is_over = response.body().is_over();
@@ -80,6 +82,18 @@ impl Protocol {
         let mut body = response.into_body();
         let piece = body.take_lying().unwrap_or_default();
         stream.state = State::Answered(Sending { waits, body, piece, account });
+    }
+
+    /// Writes the heads of 103 that the handler of the request at that place has given (RFC 8297).
+    pub(super) fn hint(&mut self, at: usize, out: &mut Vec<u8>) {
+        let stream = &self.streams[at];
+        let encoder = &mut self.encoder;
+        for fields in stream.hints() {
+            frame::write_headers(stream.id, false, out, |out| {
+                encoder.begin(StatusCode::EARLY_HINTS, out);
+                fields.iter().for_each(|(name, value)| encoder.field(name, value, out));
+            });
+        }
     }
 
     /// Lets streams write, the most urgent first, until they have written `most` bytes of content, behind what is in `out`

@@ -10,14 +10,14 @@ use std::{
 };
 
 use bytes::Buf;
-use http::Response;
+use http::{HeaderMap, Response};
 use tokio::time::Instant;
 
 use super::{frame::ErrorCode, inbox::Inbox, priority::Priority, request::RequestHead, waits::Waits, window::Window};
 use crate::{
     activity::Account,
     body::{Body, Segments},
-    connections::{farewell::MOST_SCRAPPED, handler::Later},
+    connections::{EarlyHints, farewell::MOST_SCRAPPED, handler::Later},
 };
 
 /// The most that is read of a request's content that no handler wants.
@@ -63,6 +63,7 @@ pub(super) enum State {
 pub(super) struct PendingResponse {
     respond: Later,
     waits: Waits,
+    hints: Option<EarlyHints>,
 }
 
 /// What is left of a response.
@@ -151,17 +152,25 @@ impl Stream {
     }
 
     /// The response comes later; until then the handler may read the content.
-    pub(super) fn awaits(&mut self, respond: Later, context: &Context<'_>) {
+    pub(super) fn awaits(&mut self, respond: Later, hints: Option<EarlyHints>, context: &Context<'_>) {
         if let Some(content) = &mut self.content {
             content.until = None;
         }
-        self.state = State::PendingResponse(PendingResponse { respond, waits: Waits::new(context) });
+        self.state = State::PendingResponse(PendingResponse { respond, waits: Waits::new(context), hints });
+    }
+
+    /// What the handler has its client told before the response.
+    pub(super) fn hints(&self) -> Vec<HeaderMap> {
+        match &self.state {
+            State::PendingResponse(PendingResponse { hints: Some(hints), .. }) => hints.take(),
+            _ => Vec::new(),
+        }
     }
 
     /// The response, once it is known.
     pub(super) fn poll_response(&mut self, context: &Context<'_>) -> Poll<Response<Body>> {
         match &mut self.state {
-            State::PendingResponse(PendingResponse { respond, waits }) => {
+            State::PendingResponse(PendingResponse { respond, waits, .. }) => {
                 waits.poll(context, |context| Pin::new(respond).poll(context))
             }
             _ => Poll::Pending,

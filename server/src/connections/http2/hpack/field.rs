@@ -22,6 +22,8 @@ pub(in super::super) enum Field {
     Authority(Authority),
     /// `:path`.
     Path(PathAndQuery),
+    /// `:protocol` of an extended CONNECT (RFC 8441 §4), and whether that is WebSocket.
+    Protocol(bool),
     /// Any other.
     Other(HeaderName, HeaderValue),
     /// One that no request may have, under this name.
@@ -35,6 +37,7 @@ pub(in super::super) enum FieldName {
     Scheme,
     Authority,
     Path,
+    Protocol,
     Other(HeaderName),
     /// No name that a request may have, of so many bytes.
     Malformed(usize),
@@ -55,6 +58,7 @@ impl FieldName {
             b":scheme" => FieldName::Scheme,
             b":authority" => FieldName::Authority,
             b":path" => FieldName::Path,
+            b":protocol" => FieldName::Protocol,
             _ => other(name).map_or(FieldName::Malformed(name.len()), FieldName::Other),
         }
     }
@@ -65,6 +69,7 @@ impl FieldName {
             FieldName::Scheme => ":scheme".len(),
             FieldName::Authority => ":authority".len(),
             FieldName::Path => ":path".len(),
+            FieldName::Protocol => ":protocol".len(),
             FieldName::Other(name) => name.as_str().len(),
             FieldName::Malformed(length) => *length,
         }
@@ -96,6 +101,7 @@ impl TableEntry {
             Field::Scheme(_) => FieldName::Scheme,
             Field::Authority(_) => FieldName::Authority,
             Field::Path(_) => FieldName::Path,
+            Field::Protocol(_) => FieldName::Protocol,
             Field::Other(name, _) => FieldName::Other(name.clone()),
             Field::Malformed(name) => name.clone(),
         }
@@ -109,6 +115,10 @@ impl Field {
             FieldName::Scheme => Field::Scheme(scheme(&value)?),
             FieldName::Authority => Field::Authority(authority(value)?),
             FieldName::Path => Field::Path(path(value)?),
+            FieldName::Protocol => {
+                let is_token = !value.is_empty() && value.iter().all(|byte| field::is_token(*byte));
+                is_token.then(|| Field::Protocol(value.eq_ignore_ascii_case(b"websocket")))?
+            }
             FieldName::Other(name) => {
                 let value = field::value(value)?;
                 (!is_of_connection(name, &value)).then(|| Field::Other(name.clone(), value))?

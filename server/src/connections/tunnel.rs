@@ -1,0 +1,310 @@
+//! What follows a switch of protocols: bytes both ways, bounded and with back-pressure, until either side ends or both are silent for
+//! too long.
+
+use std::{
+    any::Any,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, duplex, split},
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{Phase, RequestBody, websocket::Frames};
+use crate::body::Body;
+
+/// How much is read at once in each direction.
+const PIECE: usize = 8 * 1024;
+/// How long both sides may take to close once they were told to.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// A stream that a handler has opened for a client.
+pub(crate) trait TunnelStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> TunnelStream for S {}
+
+/// The other end of a switch of protocols: what a handler has opened, to be tied to the client's connection.
+pub(crate) struct Tunnel {
+    pub(crate) stream: Box<dyn TunnelStream>,
+    /// What came of it already.
+    pub(crate) first: Bytes,
+    /// How long both sides may be silent.
+    pub(crate) idle: Duration,
+    /// What is held as long as it lasts.
+    pub(crate) held: Box<dyn Any + Send + Sync>,
+    /// Where what the client sends is read, if that is not its connection: over HTTP/2 it is the content of its request.
+    pub(crate) content: Option<RequestBody>,
+}
+
+impl Tunnel {
+    /// Ties both ends together, until either ends. When the server is to close, each side is told so by a Close frame of WebSocket
+    /// (RFC 6455 §5.5.1) behind the last whole one.
+    pub(super) async fn carry(
+        self,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+        early: Bytes,
+        phases: watch::Receiver<Phase>,
+    ) {
+        let _held = self.held;
+        let quiet = Quiet::new();
+        let (client_reads, client_writes) = split(client);
+        let (app_reads, app_writes) = split(self.stream);
+        let up = Direction { reads: client_reads, writes: app_writes, quiet: &quiet, close: Frames::close_masked() };
+        let down = Direction { reads: app_reads, writes: client_writes, quiet: &quiet, close: Frames::close() };
+        let both = async { tokio::join!(up.carry(early, phases.clone()), down.carry(self.first, phases.clone())) };
+        let closed = async {
+            let mut phases = phases.clone();
+            // A server that was dropped cuts everything.
+            if closes(&mut phases).await {
+                let _ = timeout(CLOSING, phases.wait_for(|phase| *phase >= Phase::Cutting)).await;
+            }
+        };
+        tokio::select! {
+            _ = both => {}
+            () = quiet.lasts(self.idle) => {}
+            () = closed => {}
+        }
+    }
+}
+
+/// How much lies between a stream of HTTP/2 and its tunnel, in each direction.
+const STREAM: usize = 16 * 1024;
+
+impl Tunnel {
+    /// The body of a response that ties the application to the stream of the request (RFC 8441 §5). The tunnel ends with it.
+    pub(super) fn into_body(mut self, phases: watch::Receiver<Phase>) -> Body {
+        let mut content = self.content.take().unwrap_or_default();
+        content.is_patient();
+        let (near, far) = duplex(STREAM);
+        let (reads, mut writes) = split(near);
+        let carries = tokio::spawn(self.carry(far, Bytes::new(), phases)).abort_handle();
+        let sends = tokio::spawn(async move {
+            while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut content).poll_frame(context)).await {
+                let Ok(data) = frame.into_data() else { continue };
+                if writes.write_all(&data).await.is_err() {
+                    return;
+                }
+            }
+            let _ = writes.shutdown().await;
+        });
+        Body::stream(FromTunnel { reads, tasks: [carries, sends.abort_handle()] })
+    }
+}
+
+/// What an application sends to a client over HTTP/2.
+struct FromTunnel {
+    reads: ReadHalf<DuplexStream>,
+    tasks: [AbortHandle; 2],
+}
+
+impl hyper::body::Body for FromTunnel {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let mut bytes = [0; PIECE];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        if let Err(error) = ready!(Pin::new(&mut self.reads).poll_read(context, &mut buffer)) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let read = buffer.filled();
+        Poll::Ready((!read.is_empty()).then(|| Ok(Frame::data(Bytes::copy_from_slice(read)))))
+    }
+}
+
+impl Drop for FromTunnel {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Tunnel {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Tunnel").field("idle", &self.idle).finish_non_exhaustive()
+    }
+}
+
+/// A tunnel on its way from a handler's response to the connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Switch(Arc<Mutex<Option<Tunnel>>>);
+
+impl Switch {
+    pub(crate) fn to(tunnel: Tunnel) -> Self {
+        Self(Arc::new(Mutex::new(Some(tunnel))))
+    }
+
+    pub(crate) fn take(&self) -> Option<Tunnel> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Since when nothing came from either side.
+struct Quiet {
+    made: Instant,
+    /// Milliseconds since then.
+    last: AtomicU64,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        Self { made: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn broken(&self) {
+        self.last.store(u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Until it has lasted for so long.
+    async fn lasts(&self, idle: Duration) {
+        loop {
+            let until = self.made + Duration::from_millis(self.last.load(Relaxed)) + idle;
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// One direction of a tunnel.
+struct Direction<'a, R, W> {
+    reads: R,
+    writes: W,
+    quiet: &'a Quiet,
+    /// The frame that tells the reader that there will be no more.
+    close: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
+    /// Carries `first` and what follows it to the end, which is passed on.
+    async fn carry(mut self, first: Bytes, mut phases: watch::Receiver<Phase>) -> io::Result<()> {
+        let mut frames = Frames::default();
+        if !first.is_empty() {
+            frames.pass(&first);
+            self.writes.write_all(&first).await?;
+            self.writes.flush().await?;
+        }
+        let (mut bytes, mut told) = (vec![0; PIECE], false);
+        loop {
+            let read = tokio::select! {
+                biased;
+                true = closes(&mut phases), if !told && frames.are_whole() => {
+                    told = true;
+                    self.writes.write_all(&self.close).await?;
+                    self.writes.flush().await?;
+                    continue;
+                }
+                read = self.reads.read(&mut bytes) => read?,
+            };
+            if read == 0 {
+                return self.writes.shutdown().await;
+            }
+            self.quiet.broken();
+            // Behind a Close there are no more frames.
+            if !told {
+                frames.pass(&bytes[..read]);
+                self.writes.write_all(&bytes[..read]).await?;
+                self.writes.flush().await?;
+            }
+        }
+    }
+}
+
+/// Waits until the server is to close; false if it was dropped instead.
+async fn closes(phases: &mut watch::Receiver<Phase>) -> bool {
+    phases.wait_for(|phase| *phase >= Phase::Closing).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tunnel() -> (Tunnel, DuplexStream) {
+        let (stream, app) = duplex(1024);
+        let first = Bytes::from_static(b"first ");
+        (
+            Tunnel {
+                stream: Box::new(stream),
+                first,
+                idle: Duration::from_secs(60),
+                held: Box::new(()),
+                content: None,
+            },
+            app,
+        )
+    }
+
+    async fn read(stream: &mut DuplexStream, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0; bytes];
+        stream.read_exact(&mut read).await.unwrap();
+        read
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_go_both_ways_and_so_does_the_end_of_one() {
+        let (tunnel, mut app) = tunnel();
+        let (mut client, server) = duplex(1024);
+        let (_phase, phases) = watch::channel(Phase::Serving);
+        let carried = tokio::spawn(tunnel.carry(server, Bytes::from_static(b"early "), phases));
+        client.write_all(b"up").await.unwrap();
+        client.shutdown().await.unwrap();
+        app.write_all(b"down").await.unwrap();
+        let mut up = Vec::new();
+        app.read_to_end(&mut up).await.unwrap();
+        assert_eq!(up, b"early up");
+        assert_eq!(read(&mut client, 10).await, b"first down");
+        app.write_all(b", and more").await.unwrap();
+        assert_eq!(read(&mut client, 10).await, b", and more", "the other direction goes on");
+        drop(app);
+        carried.await.unwrap();
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_is_silent_ends() {
+        let (tunnel, mut app) = tunnel();
+        let (mut client, server) = duplex(1024);
+        let (_phase, phases) = watch::channel(Phase::Serving);
+        let (begun, carried) = (Instant::now(), tokio::spawn(tunnel.carry(server, Bytes::new(), phases)));
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        app.write_all(b"x").await.unwrap();
+        assert_eq!(read(&mut client, 7).await, b"first x");
+        carried.await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), 110);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_closes_both_sides_between_two_frames() {
+        let (tunnel, mut app) = tunnel();
+        let tunnel = Tunnel { first: Bytes::new(), ..tunnel };
+        let (mut client, server) = duplex(1024);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let carried = tokio::spawn(tunnel.carry(server, Bytes::new(), phases));
+        // Half a frame.
+        app.write_all(b"\x81\x04ab").await.unwrap();
+        assert_eq!(read(&mut client, 4).await, b"\x81\x04ab");
+        phase.send_replace(Phase::Closing);
+        let up = read(&mut app, 8).await;
+        assert_eq!(up[..2], [0x88, 0x82], "masked");
+        assert_eq!([up[6] ^ up[2], up[7] ^ up[3]], [0x03, 0xe9]);
+        app.write_all(b"cd").await.unwrap();
+        assert_eq!(read(&mut client, 6).await, b"cd\x88\x02\x03\xe9");
+        drop((app, client));
+        carried.await.unwrap();
+    }
+}
