@@ -76,7 +76,7 @@ impl PartialEq for Aws {
     }
 }
 
-/// The credentials of this process, looked for from the moment this is made, so that nobody waits for them twice.
+/// The credentials of this process, looked for from the moment this is made, so that no caller waits for them twice.
 #[derive(Clone, Debug)]
 pub struct Login {
     credentials: SharedCredentialsProvider,

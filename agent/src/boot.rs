@@ -42,7 +42,7 @@ pub trait Runner {
     fn found<T: Clone + Send + Sync>(&mut self, found: Kept<T>) -> impl Future<Output = Kept<T>>;
 }
 
-/// What is there before the keepers.
+/// The parts that exist before the keepers.
 pub struct Wiring<'a> {
     /// What the host is to be.
     pub config: &'a Config,
@@ -62,7 +62,7 @@ pub struct Wiring<'a> {
     pub status: watch::Receiver<Status>,
 }
 
-/// What the keepers decide for the host as a whole.
+/// The keepers' decisions that concern the host as a whole.
 pub struct Decided {
     /// The way to AWS.
     pub aws: Kept<Aws>,
@@ -175,7 +175,7 @@ async fn lead(
 fn pace(config: &Config) -> (Policy, Duration, Duration) {
     let (mut policy, mut ttl) = (config.succession.clone(), Duration::from_secs(config.ttl.into()));
     if let RoutingMode::ElasticIp(..) = config.leading {
-        // Nobody comes any more to a host that the address has left: it is but a spare for a while.
+        // No visitor reaches a host that the address has left: it is a spare for a while.
         ttl = Duration::ZERO;
         policy.linger = policy.linger.min(SPARE);
     }

@@ -156,7 +156,7 @@ pub struct Certificates {
     damage: Option<String>,
 }
 
-/// What a look found.
+/// One look at the vault, and at the CA's renewal window when that is due.
 #[derive(Clone)]
 pub struct CertificateObservation {
     reading: Reading,
@@ -166,7 +166,7 @@ pub struct CertificateObservation {
     news: bool,
 }
 
-/// What is to be corrected.
+/// A correction: an order, a wait for one, or a renewal window to store.
 pub enum CertificateDrift {
     /// A certificate is to be ordered, for this reason; what the CA said anew is to be remembered before.
     Order(String, Option<Box<CertificateObservation>>),
@@ -201,7 +201,7 @@ impl Certificates {
         }
     }
 
-    /// What is wrong with the vault is said when it is found: what is held may be right all the same, and then nobody asks.
+    /// Reports a damaged vault when it is found: the held certificate may be good all the same, and then nothing else would.
     fn warn_of(&mut self, reading: &Reading) {
         if let Some(damage) = reading.note.as_ref().filter(|note| self.damage.as_ref() != Some(note)) {
             tracing::warn!("the vault: {damage}");
@@ -243,7 +243,7 @@ impl Certificates {
     async fn remember(&self, seen: CertificateObservation) -> Result<(), Fault> {
         let Reading { version, mut document, .. } = seen.reading;
         document.count(seen.now);
-        // Somebody else who was faster has news too.
+        // Another host that was faster has news too.
         self.vault.swap(version.as_deref(), &document).await.map(|_| ())
     }
 

@@ -1,4 +1,4 @@
-//! Chance: what spreads hosts that would all do the same at once, and makes names that nobody else has.
+//! Chance: spreads hosts that would all do the same at once, and makes unique names.
 
 /// A number from 0 up to, but not including, 1.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that draws")]

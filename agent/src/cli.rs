@@ -294,7 +294,7 @@ mod tests {
         }
     }
 
-    /// What the help of a command lists is taken behind its verbs, too: nobody knows on which side a flag belongs.
+    /// Flags of a command are taken behind its verbs, too: people cannot be expected to know on which side a flag belongs.
     #[test]
     fn verb_takes_every_option_of_its_command() {
         each(&Cli::command(), "spothost", &mut |path, command| {

@@ -27,7 +27,7 @@ pub use upgrade::Upgrade;
 /// A configuration larger than this is none.
 const LARGEST: u64 = 1 << 20;
 
-/// What the host is to be.
+/// The configuration of a host.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The canonical name.
@@ -58,9 +58,9 @@ pub struct Config {
     pub limits: Limits,
     /// How people are led to the hosts.
     pub leading: RoutingMode,
-    /// Whether records that nobody claims may be taken over.
+    /// Whether records that no host claims may be taken over.
     pub adopt: bool,
-    /// What becomes of the records of a host that is taken while nobody follows.
+    /// What becomes of the records of a host that is taken while no successor follows.
     pub on_departure: OnDeparture,
     /// How hosts follow each other.
     pub succession: Succession,
@@ -285,7 +285,7 @@ fn checked_keys(keys: Spanned<OneOrSeveral>) -> Result<Vec<PackageKey>, Wrong> {
         OneOrSeveral::One(key) => vec![key],
         OneOrSeveral::Several(keys) => keys,
     };
-    // An empty list would let everybody publish, which whoever writes the key down does not mean.
+    // An empty list would let everybody publish, which an operator who writes the key down does not mean.
     if keys.is_empty() {
         return Err((Some(span), "`package_key` names no key; leave it out to take unsigned packages".to_owned()));
     }

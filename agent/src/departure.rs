@@ -38,7 +38,7 @@ impl Shutdown {
         Shutdown { why: format!("spot notice: {}", notice.action), until: Some(notice.time), returns }
     }
 
-    /// Ends when somebody signals again during the drain. After a notice the first signal comes from the shutdown of
+    /// Ends at another signal during the drain. After a notice the first signal comes from the shutdown of
     /// the instance, so answers under way still get their time.
     pub async fn hurried(&self, signals: &mut Signals) {
         signals.next().await;
@@ -112,7 +112,7 @@ impl Departing {
     }
 }
 
-/// Whether somebody wants this host gone.
+/// Whether EC2 or systemd wants this host gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interruption {
     /// It may stay.
@@ -136,14 +136,14 @@ impl Interruption {
     }
 }
 
-/// What a look found.
+/// One look at notices and signals.
 pub struct DepartureObservation {
     interruption: Result<Interruption, Fault>,
     /// What the keepers were told last.
     said: Option<Shutdown>,
 }
 
-/// What the keepers are to be told.
+/// The news for the keepers.
 pub enum DepartureDrift {
     /// That the host departs.
     Goes(Shutdown),

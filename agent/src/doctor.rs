@@ -49,7 +49,7 @@ use resolver::Resolver;
 /// How long all of it may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What the doctor is told beside the configuration.
+/// The doctor's options beside the configuration.
 #[derive(Clone, Debug)]
 pub struct DoctorOptions {
     /// Where the configuration lies.
@@ -62,7 +62,7 @@ pub struct DoctorOptions {
     pub folders: Folders,
 }
 
-/// What is looked at, and by whom.
+/// The site that is examined, and the caller that examines it.
 struct Case<'a> {
     config: &'a Config,
     told: &'a DoctorOptions,
@@ -95,7 +95,7 @@ pub async fn examine(config: &Config, told: &DoctorOptions) -> Vec<Line> {
         Err(_) => lines.push(Line::wrong(
             Subject::Credentials,
             format!("no end of it after {} s", LONGEST.as_secs()),
-            "look again: SPOTHOST_LOG=debug spothost doctor",
+            "run it again with its log: SPOTHOST_LOG=debug spothost doctor",
         )),
     }
     lines.sort_by_key(|line| line.subject);
@@ -114,7 +114,7 @@ impl Case<'_> {
         let login = Login::start(&metadata).await;
         match metadata.host().await {
             Ok(host) => self.host = Some(host),
-            // Where nobody answers, this is no instance. Whoever answers with a refusal is one's metadata service.
+            // Without an answer, this is no instance. A refusal is an answer of an instance's metadata service.
             Err(fault) if fault.cure == Cure::Operator && !is_disabled_here() => {
                 lines.push(Line::fault(Subject::Instance, &fault))
             }
@@ -126,7 +126,7 @@ impl Case<'_> {
         };
         let Some(region) = region else {
             let said = "the region is not known";
-            return lines.push(Line::wrong(Subject::Credentials, said, "export AWS_REGION=… of the site"));
+            return lines.push(Line::wrong(Subject::Credentials, said, "export AWS_REGION=<region of the site>"));
         };
         let aws = login.in_region(region.clone()).await;
         match Caller::ask(&aws).await {
@@ -139,7 +139,7 @@ impl Case<'_> {
         }
     }
 
-    /// Whether whoever asks is the instance itself, by the role of its profile.
+    /// Whether the caller is the instance itself, by the role of its profile.
     fn is_the_host(&self) -> bool {
         let session = self.caller.as_ref().and_then(Caller::session);
         matches!((session, &self.host), (Some((_, session)), Some(host)) if session == host.instance)

@@ -11,7 +11,7 @@
 //! | `.spothost-claim.json` | [`AddressClaim`] |
 //! | `package/last-good.json` of the state folder | [`LastGood`] |
 //!
-//! The vault's document stays with its keeper, as it holds keys and nobody else reads it; the status file with the board.
+//! The vault's document stays with its keeper, as it holds keys and no other part reads it; the status file with the board.
 //!
 //! # Formats
 //!
@@ -88,7 +88,7 @@ pub trait Document: Serialize + DeserializeOwned {
     }
 }
 
-/// What every document begins with.
+/// The common beginning of every document.
 #[derive(Deserialize)]
 struct DocumentHead {
     #[serde(default = "first_as_read")]

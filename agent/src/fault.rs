@@ -12,7 +12,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(75);
 /// The longest wait between two tries of something that a person must cure: likewise never more than a try in five minutes.
 const LONGEST_FOR_A_PERSON: Duration = Duration::from_secs(375);
 
-/// What would make a failed step succeed.
+/// The cure of a failed step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cure {
@@ -27,7 +27,7 @@ pub enum Cure {
     Operator,
 }
 
-/// What a fault is of, where more hangs on it than its cure.
+/// The cause of a fault, where more depends on it than its cure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cause {
     /// Anything.
@@ -37,7 +37,7 @@ pub enum Cause {
     Credentials,
     /// AWS says that the caller may not.
     Denied,
-    /// Nothing was heard from an address: nobody listens, or nothing gets through.
+    /// Nothing was heard from an address: no program listens, or nothing gets through.
     Silence,
     /// An address takes no more connections: it accepted one, and closed it before a word was said.
     Full,

@@ -102,7 +102,7 @@ impl FleetClient {
         self.name_service.heard(&host, claim).await.answers()
     }
 
-    /// Whether whoever is at that address answers for the domain, now.
+    /// Whether the host at that address answers for the domain, now.
     pub(crate) async fn answers_at(&self, address: IpAddr) -> bool {
         self.name_service.answers_at(address).await
     }
@@ -137,7 +137,7 @@ impl FleetClient {
     pub(crate) async fn say_departing(&self, asked: Option<u32>) -> Result<(), Fault> {
         let Some((aws, host)) = self.known() else { return Ok(()) };
         let said = self.name_service.depart(&aws, &host, asked.is_some(), asked).await?;
-        tracing::info!(said, asked = asked.is_some(), "the claim says that this host goes");
+        tracing::info!(said, asked = asked.is_some(), "the claim says that this host is leaving");
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::{documents::layout, place::Name};
 pub mod bill;
 pub mod plan;
 
-/// What was asked for, or found.
+/// The answers of the person, and what was found at AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answers {
     /// The canonical name.
@@ -49,7 +49,7 @@ impl Program {
         let architecture = match machine {
             Some([0x3e, 0]) => "x86-64",
             Some([0xb7, 0]) => "arm64",
-            _ => return Err("it is no Linux program for x86-64 or arm64".to_owned()),
+            _ => return Err("it is not a Linux program for x86-64 or arm64".to_owned()),
         };
         Ok(Program { sha256: hex::encode(digest(&SHA256, bytes)), architecture })
     }
@@ -69,7 +69,7 @@ struct ParameterEntry<'a> {
 }
 
 impl Answers {
-    /// The name of a bucket that nobody else is likely to have: of the domain and the account, in at most 63 characters
+    /// The name of a bucket that is likely to be free: of the domain and the account, in at most 63 characters
     /// (Amazon S3 User Guide, "General purpose bucket naming rules").
     pub fn proposed_bucket(domain: &Name, account: &str) -> String {
         let name: String = domain.as_str().replace('.', "-").chars().take(62 - account.len().min(20)).collect();

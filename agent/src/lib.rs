@@ -47,7 +47,7 @@
 //!    before, only where no host that lives is led to, to say that it waits for its certificate.
 //! 4. Two hosts never both move the names: a batch of an older epoch is refused by Route 53 as a whole. What a host is in
 //!    the [`succession`] follows from the claim it reads, never from what it remembers of itself. An Elastic IP is moved by
-//!    whoever has won its claim, and moved back at the next look of that one, should a host that was late have moved it.
+//!    the host that has won its claim, and that host moves it back at its next look, should a late host have moved it.
 //! 5. What is ordered at the CA is stored before it is used, and nothing is ordered that could not be stored.
 //! 6. A visitor sees one version of the site per response, and a broken package never replaces a working one.
 //! 7. Nothing from outside makes the process panic, hang or grow without bound.

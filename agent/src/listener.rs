@@ -39,7 +39,7 @@ const HAIRPIN: Duration = Duration::from_secs(1);
 /// A listening address answers at once, or not at all.
 const AT_HOME: Duration = Duration::from_secs(5);
 
-/// What was seen when this host was asked for its site.
+/// The proof that this host answers: its own answer for the domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answering {
     /// The address that answered.
@@ -80,7 +80,7 @@ pub struct Listener {
     fed: (Option<Package>, Option<Certificate>),
 }
 
-/// What a look found.
+/// One look at this host's own answer.
 pub enum ListenerObservation {
     /// The servers have not been handed what is held by now.
     Behind,
@@ -90,7 +90,7 @@ pub enum ListenerObservation {
     Asked(Result<Answering, Fault>),
 }
 
-/// What the servers are to be handed.
+/// The package and certificate that the servers should get, in words.
 pub struct Swap(String);
 
 impl Listener {
@@ -215,7 +215,7 @@ impl Keeper for Listener {
         if let Some(certificate) = &wanted.1 {
             feeds.identity.send_replace(Some(certificate.identity.clone()));
         }
-        // A site behind a certificate that nobody trusts would be no site: until there is one, visitors are told to come back.
+        // Browsers refuse a site behind an untrusted certificate: until there is a trusted one, visitors are told to come back.
         if let (Some(package), Some(_)) = &wanted {
             feeds.site.send_replace(Some(package.site.clone()));
         }

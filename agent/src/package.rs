@@ -160,7 +160,7 @@ impl PendingVerdicts {
     }
 }
 
-/// What a look found.
+/// One look at the place of packages.
 pub struct PackageObservation {
     /// No package at all.
     none: Option<Fault>,
@@ -168,7 +168,7 @@ pub struct PackageObservation {
     instead: Option<Release>,
 }
 
-/// What is to be done about a package.
+/// A package to fetch, or a verdict to publish.
 pub enum PackageDrift {
     /// It is to be fetched, judged and served.
     Fetch(Release),
@@ -215,7 +215,7 @@ impl Packages {
     }
 
     fn meanwhile(&self) -> &'static str {
-        if self.held.is_some() { " (the site before it stays)" } else { "" }
+        if self.held.is_some() { " (the previous version stays online)" } else { "" }
     }
 
     fn judge_by(&self) -> String {
@@ -268,7 +268,7 @@ impl Packages {
         let fetched = self.source.fetch(release, incoming, signed, &self.progress).await?;
         if fetched.bytes == Bytes::Altered {
             forget(incoming);
-            let said = "what arrived is not what the store says that it holds: its checksum differs";
+            let said = "the download is damaged: its checksum differs from the store's";
             return Err(Fault::retry(format!("fetching {}", release.key), said));
         }
         Ok(fetched)
@@ -313,7 +313,7 @@ impl Packages {
             return Ok(());
         }
         forget(incoming);
-        let said = "it arrived differently each time, and the store has no checksum of it";
+        let said = "each download differed from the one before, and the store has no checksum of it";
         Err(Fault::retry(format!("fetching {}", fetched.release.key), said))
     }
 
@@ -334,7 +334,7 @@ impl Packages {
 
     async fn refuse(&mut self, release: Release, verdict: Verdict) {
         let reasons = &verdict.reasons;
-        let remedy = format!("publish a package that is whole{}", self.meanwhile());
+        let remedy = format!("fix the site and publish it again{}", self.meanwhile());
         let fault = Fault::operator(format!("verifying {}", release.key), reasons.join("; "), remedy);
         tracing::warn!(key = release.key, etag = release.etag, ?reasons, "the package is refused");
         self.refusals.add(release, fault, verdict.clone());
@@ -350,8 +350,8 @@ impl Packages {
                 self.told(verdict);
             }
             Err(fault) if fault.cure == Cure::Operator => {
-                tracing::warn!(%fault, "what was found out about the package is not told to other hosts");
-                self.note(format!("no verdict was left beside {}: {fault}", verdict.key));
+                tracing::warn!(%fault, "the verdict on the package is not published to other hosts");
+                self.note(format!("no verdict was written beside {}: {fault}", verdict.key));
                 self.pending_verdicts.done(&verdict.etag);
             }
             Err(fault) => {
@@ -507,13 +507,13 @@ impl Keeper for Packages {
     }
 
     fn notes(held: &Package) -> Vec<String> {
-        // Nothing is wrong with a rule for another host; whoever publishes it was told.
+        // A rule for another host is not wrong; its publisher was told.
         let faults = held.site.notes().iter().filter(|note| note.host.is_none());
         held.notes.iter().cloned().chain(faults.map(ToString::to_string)).collect()
     }
 }
 
-/// What lies there is not what it should be: nobody goes on with it.
+/// The file there is not as it should be: no download resumes it.
 fn forget(incoming: &std::path::Path) {
     for path in [note_of(incoming), incoming.to_owned()] {
         if let Err(error) = std::fs::remove_file(&path)

@@ -172,7 +172,7 @@ pub struct SecretArn<'a> {
 }
 
 impl SecretArn<'_> {
-    /// Whether it ends as Secrets Manager ends ARNs. A name may end so by itself, which nobody can tell apart
+    /// Whether it ends as Secrets Manager ends ARNs. A name may end so by itself, which cannot be told apart
     /// (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen>).
     fn is_complete(&self) -> bool {
         let end = self.resource.rsplit_once('-').map(|(_, end)| end);

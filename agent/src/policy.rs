@@ -24,7 +24,7 @@ use rights::RIGHTS;
 pub enum Audience {
     /// The instance profile of the hosts.
     Host,
-    /// Whoever publishes packages, such as a CI job.
+    /// Publishers of packages, such as a CI job.
     Publisher,
     /// The person who sets a site up and looks after it with `init` and `doctor`.
     Operator,
@@ -90,7 +90,7 @@ pub struct Policy {
     statement: Vec<Statement>,
 }
 
-/// What one statement of it allows.
+/// One statement of a policy.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Statement {
@@ -310,7 +310,7 @@ impl ConfiguredSite<'_> {
         self.config.zone.as_ref().map(arn).into_iter().collect()
     }
 
-    /// Changes of zones have numbers of their own, which nobody knows beforehand.
+    /// Changes of zones have ids that Route 53 draws, so no policy can name them.
     fn changes(&self) -> Vec<String> {
         let arn = |_: &String| format!("arn:{}:route53:::change/*", self.place.partition());
         self.config.zone.as_ref().map(arn).into_iter().collect()

@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// it is not, so that a part which fails now and then costs one write a minute at most.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// What the account is made from.
+/// The sources of a host's published status.
 #[derive(Clone)]
 pub struct PresenceSources {
     /// Who it is.
@@ -55,7 +55,7 @@ pub struct Presence {
     denied: Option<Fault>,
 }
 
-/// What a look found.
+/// The status of this host, beside the one that was published last.
 pub struct PresenceObservation {
     /// What is to be told, if there is anything to tell.
     wanted: Option<HostDocument>,
@@ -65,7 +65,7 @@ pub struct PresenceObservation {
     denied: Option<Fault>,
 }
 
-/// What publishers are told.
+/// The status that publishers see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PresenceReport {
     /// Nothing yet, or nothing new.
@@ -84,7 +84,8 @@ impl Presence {
 
     fn document_store(&self) -> Result<DocumentStore, Fault> {
         let aws = self.aws.borrow().clone();
-        let aws = aws.ok_or_else(|| Fault::retry("telling what this host serves", "the region is not known yet"))?;
+        let aws =
+            aws.ok_or_else(|| Fault::retry("publishing the status of this host", "the region is not known yet"))?;
         Ok(DocumentStore::new(&aws, self.place.bucket.clone()))
     }
 
@@ -96,7 +97,7 @@ impl Presence {
     fn unless_denied<T: Default>(&mut self, done: Result<T, Fault>) -> Result<T, Fault> {
         match done {
             Err(fault) if fault.cure == Cure::Operator => {
-                tracing::warn!(%fault, "what this host serves is not told beside the packages");
+                tracing::warn!(%fault, "the status of this host is not published beside the packages");
                 self.denied = Some(fault);
                 Ok(T::default())
             }

@@ -38,10 +38,10 @@ use crate::{
     place::Name,
 };
 
-/// What is heard from an address that is asked for a site.
+/// The answer of an address that is asked for a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Nothing: nobody listens, or nothing gets through.
+    /// Nothing: no program listens, or nothing gets through.
     Nothing,
     /// Something that is no answer of a host of the domain: another certificate, or none, or a fault.
     Somebody,
@@ -61,7 +61,7 @@ impl Heard {
     }
 }
 
-/// What is heard from `address` within `limit`, asked for `domain`. Whoever shows a certificate of another name, as the next
+/// What is heard from `address` within `limit`, asked for `domain`. A host that shows a certificate of another name, as the next
 /// user of an address does, is none of its hosts.
 pub async fn heard(address: SocketAddr, domain: &Name, limit: Duration) -> Heard {
     match within(limit, address, hear(address, domain)).await {
@@ -178,7 +178,7 @@ fn silence(address: SocketAddr, said: &str) -> Fault {
 }
 
 /// The fault of a host that turns a probe away: accepted, and closed before a word was said, as a server does that has as many
-/// connections as it may have. Whoever does that lives.
+/// connections as it may have. Such a host lives.
 fn full(address: SocketAddr, domain: &Name) -> Fault {
     Fault::retry(doing(address, domain), "it takes no more connections").because(Cause::Full)
 }

@@ -87,7 +87,7 @@ pub trait Route: Send + Sync + 'static {
     /// What else is to be done once they are, if anything. Pure.
     ///
     /// # Errors
-    /// What is not as it should be, and is no reason to lead nobody here.
+    /// A fault that is no reason to keep visitors away.
     fn besides(wanted: &DesiredRouting<'_>, found: &Self::Found) -> Result<Option<Self::Change>, Fault>;
 
     /// Carries `change` out, which was planned for `wanted`. What has changed meanwhile is never overwritten.
@@ -128,7 +128,7 @@ pub struct Router<R: Route> {
     early: Option<(Instant, Looked<R::Found>)>,
 }
 
-/// What a look found: of the route, who claims it, and how that host stands.
+/// One look at the route: its state, its claimant, and how that host stands.
 struct Looked<F> {
     found: F,
     claim: Option<Claim>,
@@ -136,7 +136,7 @@ struct Looked<F> {
     answers: bool,
 }
 
-/// What a judgement goes by beside what its look found.
+/// The memory and inputs that a judgement uses beside its look.
 struct Basis {
     inputs: RoutingInputs,
     liveness: Liveness,
@@ -148,13 +148,13 @@ struct Basis {
     target: Option<u32>,
 }
 
-/// What was seen.
+/// One look at the route, and the basis for its judgement.
 pub struct RoutingObservation<F> {
     basis: Basis,
     looked: Looked<F>,
 }
 
-/// What is to be corrected, and what that was decided by.
+/// A change of the route, and the basis of the decision.
 pub struct RoutingDrift<C> {
     basis: Basis,
     change: C,
@@ -162,7 +162,7 @@ pub struct RoutingDrift<C> {
 
 impl<R: Route> Router<R> {
     /// Leads `config`'s names here by `route`. A host has to answer before it may be led to; one that says that it waits for
-    /// its certificate may be where nobody else is.
+    /// its certificate may be where there is no other host.
     pub fn new(config: &Config, names: NameService, route: R, sources: RoutingSources) -> Router<R> {
         Router {
             route,
@@ -240,7 +240,7 @@ fn judged<R: Route>(
     held: bool,
     looked: &Looked<R::Found>,
 ) -> Judgement<Routing, R::Change> {
-    // One of many that comes upon a host alone follows nobody: it stands by until it may take part.
+    // One of many hosts that finds a host that holds the names alone does not follow it: it stands by until it may take part.
     let held = held && R::ALONE;
     let answers = looked.answers || !R::ALONE;
     let elsewhere = |claim| Routing::Elsewhere(Box::new(RoutedElsewhere { claim, held, answers }));
@@ -344,7 +344,7 @@ async fn all_name_servers_know(zone: &Zone, why: &str, changed: Changed) -> Resu
             zone.in_sync(&id).await
         }
         Changed::Differed(said) => {
-            Err(Fault::retry(why, format!("somebody else changed the records meanwhile: {said}")))
+            Err(Fault::retry(why, format!("another writer changed the records meanwhile: {said}")))
         }
     }
 }

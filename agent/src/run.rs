@@ -134,7 +134,7 @@ pub async fn run(
     })
 }
 
-/// What a host has become.
+/// The end of a host.
 pub enum Departed {
     /// It has drained.
     Gone(End),
@@ -147,7 +147,7 @@ pub enum Departed {
 pub struct End {
     /// What the drain came to.
     pub drained: Drained,
-    /// Whether the instance is about to be taken, so that nobody should start the agent again.
+    /// Whether the instance is about to be taken, so that the agent must not be started again.
     pub taken: bool,
 }
 

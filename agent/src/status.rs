@@ -149,7 +149,7 @@ pub struct PartStatus {
     pub notes: Vec<String>,
 }
 
-/// What a part spent a stretch of the boot on.
+/// The use of a stretch of the boot by a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spent {
@@ -216,7 +216,7 @@ pub struct Status {
     pub boot: Vec<Span>,
 }
 
-/// What was served so far.
+/// The traffic so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
     /// Responses.

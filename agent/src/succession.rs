@@ -52,7 +52,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(25);
 /// How long before the end of an instance its records are removed, if they are: before it stops accepting.
 const REMOVE_BEFORE: Duration = Duration::from_secs(20);
 
-/// What a host is in the succession, and how it treats its visitors.
+/// The role of a host in the succession, and how it treats its visitors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuccessionState {
     /// What it is.
@@ -63,7 +63,7 @@ pub struct SuccessionState {
     pub traffic: TrafficMode,
 }
 
-/// What the keeper is built from.
+/// The yields that the keeper is built from.
 pub struct SuccessionSources {
     /// Where the names lead.
     pub leads: Kept<Routing>,
@@ -77,7 +77,7 @@ pub struct SuccessionSources {
     pub drained: watch::Receiver<bool>,
 }
 
-/// What a look found.
+/// One look at the routing and the fleet.
 pub struct SuccessionObservation {
     inputs: DecisionInputs,
     /// Where the names lead, in words.

@@ -2,7 +2,7 @@
 //! where it does not become ready.
 //!
 //! The agent cannot do this to itself: nothing that it can write may be executed, and its account may write no program. So
-//! it is a command of its own, run as root by a unit of its own, which nobody starts unless a person has said so twice: with
+//! it is a command of its own, run as root by a unit of its own, which does not start unless a person has said so twice: with
 //! `[upgrade]` in the configuration, and by enabling its timer. systemd holds the ports meanwhile, so that no visitor is
 //! refused.
 
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long a program may take to say its version.
 const SAYS: Duration = Duration::from_secs(10);
 
-/// What is upgraded, and how.
+/// The installed program, and how it is upgraded.
 #[derive(Clone, Debug)]
 pub struct Installed {
     /// The program.
@@ -45,7 +45,7 @@ pub struct Installed {
     pub patience: Duration,
 }
 
-/// What came of it.
+/// The outcome of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpgradeOutcome {
     /// Nothing newer is offered.
@@ -189,7 +189,7 @@ impl Installed {
     }
 
     fn unusable(&self, doing: &str, error: &io::Error) -> Fault {
-        let remedy = format!("run it as root, with room beside {}", self.program.display());
+        let remedy = format!("run it as root, with free disk space beside {}", self.program.display());
         Fault::operator(doing, format!("{}: {error}", self.program.display()), remedy)
     }
 

@@ -95,7 +95,7 @@ impl Bucket {
         &self.imds
     }
 
-    /// What nobody may see.
+    /// What no CA may see.
     pub(crate) fn secrets(&self) -> [&str; 2] {
         [&self.account.secret_key, &self.account.session_token]
     }

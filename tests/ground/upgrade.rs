@@ -121,7 +121,7 @@ async fn version_that_does_not_serve_is_gone_back_from_and_not_tried_again() {
     machine.offer(&fresh, &fresh, &fresh).await;
     let ran = machine.upgrade();
     assert!(
-        ran.code == Some(1) && ran.err.contains("did not serve within 1s; the version before runs again"),
+        ran.code == Some(1) && ran.err.contains("did not serve within 1s; the previous version runs again"),
         "{ran:#?}"
     );
     assert_eq!((machine.installed(), machine.told().len()), (program("0.1.0", true), 2));

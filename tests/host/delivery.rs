@@ -47,7 +47,7 @@ async fn refused_package_goes_live_nowhere_not_even_on_a_fresh_host() {
     );
     let reasons = verdict["reasons"].to_string();
     assert!(reasons.contains("/about") && reasons.contains("nothing of the kind"), "{reasons}");
-    assert!(shows(&visitor, "first").await, "the site before it stays");
+    assert!(shows(&visitor, "first").await, "the previous version stays online");
 
     // A host that comes now has nothing on its disk and never fetches the refused one.
     let younger = older.successor().await;

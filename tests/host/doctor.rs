@@ -69,7 +69,7 @@ async fn serving_host_is_well_and_being_looked_at_changes_nothing() {
     for subject in ["quota", "outside", "records"] {
         names(&elsewhere, "ok", subject, "");
     }
-    names(&elsewhere, "warning", "rights", "no host");
+    names(&elsewhere, "warning", "rights", "not a host");
     assert_eq!(agent.stop().await, Some(0));
 }
 
@@ -82,7 +82,7 @@ async fn before_the_first_launch_nothing_is_wrong_but_what_is_missing() {
     instance.account.put("site-latest.zip", Site::titled("first").zip()).await;
     let ended = operator.doctor(&instance.configuration, &[]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for said in ["the first host orders", "nobody holds the names yet", "no host has judged it yet", "--role"] {
+    for said in ["the first host orders", "no host holds the names yet", "no host has judged it yet", "--role"] {
         assert!(ended.stdout.contains(said), "nothing of {said}:\n{}", ended.stdout);
     }
     assert!(operator.aws.writes().is_empty(), "{:?}", operator.aws.writes());
@@ -196,7 +196,7 @@ async fn broken_set_ups_are_named_each_by_the_right_line() {
             site.acme.add(Rule::new(Fault::refuse(503, "serverInternal")).on("directory"));
             Box::pin(async {})
         }),
-        ("wrong", "authority", "wants to know an account of its own", |site| {
+        ("wrong", "authority", "requires an account with it (external account binding)", |site| {
             let said = "\"externalAccountRequired\": true".to_owned();
             site.acme.add(Rule::new(Fault::Say(said, "\"externalAccountRequired\": false")).on("directory"));
             Box::pin(async {})
@@ -233,7 +233,7 @@ async fn broken_set_ups_are_named_each_by_the_right_line() {
             site.configuration.insert("package".into(), "s3://nobodys-bucket/www/".into());
             Box::pin(async {})
         }),
-        ("wrong", "ports", "nobody listens", |_| Box::pin(async {})),
+        ("wrong", "ports", "no program listens", |_| Box::pin(async {})),
         ("wrong", "clock", "ahead of", |site| {
             let then = "Sat, 21 Nov 2020 12:00:00 GMT".to_owned();
             site.aws.add(Rule::new(Fault::Tell("date", then)).on("GetCallerIdentity"));
@@ -306,7 +306,7 @@ async fn broken_hosts_are_named_each_by_the_right_line() {
     // Something else at its ports.
     let _others = [instance.http(), instance.https()].map(|at| TcpListener::bind(at).expect("free again"));
     let ended = on(&instance).await;
-    names(&ended, "wrong", "ports", "is not the agent");
+    names(&ended, "wrong", "ports", "another program than the agent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -155,7 +155,7 @@ async fn missing_address_and_somebody_elses_are_shown_to_a_person() {
         agent.wait_for(text, SOON, said).await;
     };
     let mut agent = instance.start();
-    says(&mut agent, &format!("leads to {other}, and nobody claims it")).await;
+    says(&mut agent, &format!("leads to {other}, and no host claims it")).await;
     assert!(claim(&instance.account).await.is_empty());
     assert_eq!(agent.stop().await, Some(0));
 

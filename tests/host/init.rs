@@ -55,7 +55,7 @@ async fn what_is_missing_or_wrong_is_said_and_nothing_is_written() {
     let (domain, dir) = (operator.account.domain(), folder.display().to_string());
     let table: [(&[&str], i32, &str); 5] = [
         (&["--program", "/bin/true"], 64, "--domain"),
-        (&["--domain", &domain, "--program", "/etc/passwd"], 64, "no Linux program"),
+        (&["--domain", &domain, "--program", "/etc/passwd"], 64, "not a Linux program"),
         (&["--domain", "www.nowhere.test", "--program", "/bin/true"], 1, "no public hosted zone"),
         (&["--domain", &domain, "--program", "/bin/true", "--bucket", "No_Bucket"], 64, "not the name of a bucket"),
         (&["--domain", &domain, "--program", "/bin/true", "--contact", "nobody"], 64, "not a mail address"),

@@ -19,8 +19,8 @@ async fn rollout_ends_when_the_new_host_is_the_only_one() {
     let program = env!("CARGO_PKG_VERSION");
     let ended = old.instance.command(&["rollout", "--config", &config, "--program", program, "--timeout", "2m"]).await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
-    assert!(ended.stdout.contains("answers, and nobody else is left"), "{}", ended.stdout);
-    assert!(ended.stderr.contains("the host before it serves those who still come"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("answers, and no other host is left"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("the host before it serves the remaining visitors"), "{}", ended.stderr);
     let new = fleet.owner_other_than(Some(&old), SOON).await;
     let told = |host: &str, phase: &str| ended.stderr.contains(&format!("{host}: {phase}"));
     for (host, phase) in [(old.id(), "owner"), (old.id(), "superseded"), (old.id(), "gone"), (new.id(), "owner")] {

@@ -231,7 +231,7 @@ async fn secret_that_holds_something_else_is_not_overwritten_and_the_version_bef
         agent.wait_for("the CA is asked", SOON, async |_| instance.acme.accepted("renewalInfo") > asked).await;
         agent.wait_for_phase("certificate", "kept", SOON).await;
         let notes = agent.part("certificate")["notes"].to_string();
-        assert!(notes.contains("no document of spothost") && notes.contains("version before it"), "{notes}");
+        assert!(notes.contains("not a document of spothost") && notes.contains("previous version"), "{notes}");
         let warned = agent.log().lines().filter(|line| line.contains("WARN") && line.contains("the vault:")).count();
         assert_eq!(warned, 1, "once in the log, as it does not change: {}", agent.last_lines());
         assert_eq!(first.account.secret().await.and_then(|secret| secret.current).as_deref(), Some(foreign));

@@ -33,7 +33,7 @@ pub struct BucketClient {
 /// A body that says nothing for this long is given up; what came of it stays.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// What the store says of one release.
+/// The metadata that S3 keeps of one release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectMetadata {
     /// Version id, where the bucket keeps versions.
@@ -51,7 +51,7 @@ pub struct ObjectMetadata {
 /// The bytes of a part, as they come.
 pub struct PartBody(ByteStream);
 
-/// What a conditional look at one object found.
+/// The answer to a conditional `HeadObject`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConditionalHead {
     /// Still the object that was known.
@@ -178,7 +178,7 @@ impl BucketClient {
         let begins =
             answer.content_range().and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
         if begins.unwrap_or(0) != part.start {
-            let said = "another part of it was sent than was asked for";
+            let said = "S3 sent another part than was asked for";
             return Err(Unfetched::Failed(Fault::retry(self.fetching(release), said)));
         }
         Ok(PartBody(answer.body))
@@ -208,7 +208,7 @@ impl BucketClient {
         // The answer to a HEAD carries no body and so no code.
         match (code(error), status(error)) {
             (Some("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion" | "NotFound"), _) | (None, Some(404 | 412)) => {
-                Unfetched::Replaced(Fault::retry(doing, "it was replaced between look and fetch"))
+                Unfetched::Replaced(Fault::retry(doing, "it was replaced between listing and download"))
             }
             (None, Some(403)) => Unfetched::Hidden(denied(&doing, permission)),
             (Some(code), _) if DENIED.contains(&code) => Unfetched::Hidden(fault(&doing, permission, error)),

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::{Aws, date::Date, refusal::fault};
 use crate::fault::Fault;
 
-/// Who asks.
+/// The identity of the caller (`sts:GetCallerIdentity`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Number of the AWS account.
@@ -18,7 +18,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Asks who asks.
+    /// Asks AWS who the caller is.
     ///
     /// # Errors
     /// When there are no credentials, or none that AWS knows.
@@ -26,7 +26,7 @@ impl Caller {
         let date = Date::default();
         let config = aws_sdk_sts::config::Builder::from(&aws.config).interceptor(date.clone());
         let answer = Client::from_conf(config.build()).get_caller_identity().send().await;
-        let answer = answer.map_err(|error| fault("asking who asks", "sts:GetCallerIdentity", &error))?;
+        let answer = answer.map_err(|error| fault("asking AWS who the caller is", "sts:GetCallerIdentity", &error))?;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         Ok(Caller { account: text(answer.account()), arn: text(answer.arn()), told: date.told() })
     }

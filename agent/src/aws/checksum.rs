@@ -15,7 +15,7 @@ use aws_sdk_s3::{
 use aws_smithy_checksums::ChecksumAlgorithm;
 use md5::{Digest as _, Md5};
 
-/// What a store says of an object's bytes.
+/// The checksum that a store gives of an object's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checksum(StoredChecksum);
 

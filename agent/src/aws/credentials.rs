@@ -17,7 +17,7 @@ use super::metadata::Metadata;
 /// A provider whose first answer was asked for when it was made, and that goes with the metadata client of the hour.
 ///
 /// The SDK's own provider answers with the credentials it has when the metadata service refuses its token, so it is
-/// not the one who could notice: whoever does replaces the client, and this provider with it.
+/// not the one who could notice: the code that does replaces the client, and this provider with it.
 #[derive(Debug)]
 pub(super) struct Warmed {
     metadata: Metadata,
@@ -56,7 +56,7 @@ impl Warmed {
         if self.metadata.client().0 == made_with { inner } else { self.renewed().await }
     }
 
-    /// A provider that has asked nobody yet. One that could not make sense of a profile says why once, and from then on that
+    /// A provider that has asked no source yet. One that could not make sense of a profile says why once, and from then on that
     /// it has said so; and it never reads the profile again, which somebody may have mended.
     async fn renewed(&self) -> SharedCredentialsProvider {
         let (number, client) = self.metadata.client();

@@ -36,7 +36,7 @@ pub struct DocumentStore {
 #[derive(Clone, Default)]
 struct HiddenKeys(Arc<Mutex<HashMap<String, (u32, Fault)>>>);
 
-/// What came of writing an object that must not be there yet, or must be as it was.
+/// The outcome of writing an object that must not be there yet, or must be unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionalWrite {
     /// It is there now.
@@ -128,7 +128,7 @@ impl DocumentStore {
             Err(error) if matches!(code(&error), Some("PreconditionFailed" | "NoSuchKey")) => {
                 Ok(ConditionalWrite::AnOthers)
             }
-            // Refused like what is not there: whoever reads it next, and makes it anew, hears of a missing permission.
+            // Refused like a missing object: the next reader, who makes it anew, hears of a missing permission.
             Err(error) if code(&error).is_some_and(|code| DENIED.contains(&code)) => match self.read(key).await? {
                 None => Ok(ConditionalWrite::AnOthers),
                 Some(_) => Err(self.refused(key, &error)),

@@ -1,6 +1,6 @@
 //! An Elastic IP: where it leads, and leading it here.
 //!
-//! `AssociateAddress` with `AllowReassociation` moves it in one call, whoever had it
+//! `AssociateAddress` with `AllowReassociation` moves it in one call from any instance
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html>); the host that loses it has the
 //! address no more, nor the one it had before. Only IPv4 moves.
 
@@ -42,7 +42,7 @@ impl ElasticIp {
         self.associate(instance, true).await
     }
 
-    /// Leads it to `instance`, whoever has it. It may be repeated.
+    /// Associates it with `instance`, wherever it is. Idempotent.
     ///
     /// # Errors
     /// What EC2 refuses.

@@ -27,7 +27,7 @@ const INTERVAL: i32 = 30;
 /// Answers missed in a row until it is taken for unhealthy.
 const THRESHOLD: i32 = 3;
 
-/// What is checked.
+/// The endpoint that a health check asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Instance id of the host.

@@ -1,6 +1,6 @@
 //! Whether an instance runs, as far as EC2 tells.
 
-/// What an EC2 tells of an instance.
+/// The state of an instance, as EC2 tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstanceState {
     /// It is pending or running.

@@ -4,7 +4,7 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html>), so of two hosts one wins.
 //! Whether it has run out is told by S3's clock alone: `Date` of its answer against the object's `Last-Modified`.
 //!
-//! Whoever gives it back leaves it there with what was done under it, which whoever holds it next is told: S3 reads what
+//! A holder that gives it back leaves it there with what was done under it, which the next holder is told: S3 reads what
 //! was written, always.
 
 use std::time::{Duration, SystemTime};
@@ -36,7 +36,7 @@ pub struct LeaseObject {
     key: String,
 }
 
-/// What came of asking for a lease.
+/// The outcome of asking for a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// It is ours, as this version of the object.
@@ -162,7 +162,7 @@ impl LeaseObject {
         }
     }
 
-    /// Gives the lease back, if it is still ours, with [`LeaseVersion::done`] for whoever holds it next.
+    /// Gives the lease back, if it is still ours, with [`LeaseVersion::done`] for the next holder.
     ///
     /// # Errors
     /// What S3 refuses.
@@ -239,7 +239,7 @@ impl LeaseObject {
     }
 }
 
-/// What came of asking once.
+/// The outcome of one request for it.
 enum Once {
     Told(Asked),
     Hidden(Fault),

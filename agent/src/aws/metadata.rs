@@ -181,7 +181,7 @@ impl Metadata {
     }
 }
 
-/// Whether whoever runs this has said that there is no metadata service, as the AWS SDKs read it.
+/// Whether the environment says that there is no metadata service, as the AWS SDKs read it.
 pub fn is_disabled_here() -> bool {
     std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|said| said.eq_ignore_ascii_case("true"))
 }

@@ -1,6 +1,6 @@
 //! The partitions of AWS: which one a region is of, and what is called otherwise in it.
 //!
-//! Every SDK carries botocore's `partitions.json` and lends it to nobody, and the end points of IAM are in none of ours. So
+//! Every SDK carries botocore's `partitions.json` and exports it nowhere, and the end points of IAM are in none of ours. So
 //! this is a table; tests hold it against the end points that the SDK resolves, and against botocore's own file.
 
 /// A partition: a set of regions that shares accounts with no other.

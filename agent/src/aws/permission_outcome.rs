@@ -7,7 +7,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use super::refusal::{DENIED, code, fault};
 use crate::fault::Fault;
 
-/// What came of it.
+/// The outcome of trying one permission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PermissionOutcome {
     /// It is allowed.
@@ -18,11 +18,11 @@ pub enum PermissionOutcome {
     Untried(&'static str),
 }
 
-/// What came of a try, or why it cannot be told.
+/// The outcome of a try, or why it is unknown.
 pub(super) type Tried = Result<PermissionOutcome, Fault>;
 
 /// Whatever is tried of it, it would do something.
-pub(super) const HARMFUL: PermissionOutcome = PermissionOutcome::Untried("nothing about it is harmless");
+pub(super) const HARMFUL: PermissionOutcome = PermissionOutcome::Untried("no harmless request would show it");
 
 /// Allowed if AWS did it, or would have but for one of the `refused`.
 pub(super) fn outcome<T, E, R>(action: &str, answer: Result<T, SdkError<E, R>>, refused: &[&str]) -> Tried

@@ -27,7 +27,7 @@ pub const SECRETS_MANAGERS: &str = "-aaaaaa";
 /// A tag that no object has.
 const NOBODYS: &str = "\"00000000000000000000000000000000\"";
 
-/// The permissions of whoever `aws` is.
+/// Tries the permissions of the caller that `aws` is.
 pub struct PermissionProbe {
     s3: aws_sdk_s3::Client,
     route53: aws_sdk_route53::Client,
@@ -194,7 +194,7 @@ impl PermissionProbe {
 
 const NOTHING: PermissionOutcome = PermissionOutcome::Untried("there is nothing yet to try it on");
 
-/// A batch that every zone refuses: it deletes what nobody has made.
+/// A batch that every zone refuses: it deletes a record that does not exist.
 fn nobodys_records(names: &[String]) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
     let mut batch = ChangeBatch::builder().comment("spothost doctor: refused, whatever the zone holds");
     for name in names {

@@ -27,7 +27,7 @@ use crate::{
 /// What need not be encoded in `x-amz-copy-source`.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// One prefix of one bucket, for whoever publishes there.
+/// One prefix of one bucket, for the publishers there.
 #[derive(Clone)]
 pub struct PublisherBucket {
     pub(super) client: Client,
@@ -47,7 +47,7 @@ pub struct Object {
     pub metadata: HashMap<String, String>,
 }
 
-/// What came of moving a pointer.
+/// The outcome of moving a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moved {
     /// It is moved; the pointer's new ETag.
@@ -68,7 +68,7 @@ impl PublisherBucket {
             .s3()
             .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(300)))
             .timeout_config(timeouts);
-        // So that who reads the bucket's own log can tell publishers from hosts, where nobody has said who this is.
+        // So that readers of the bucket's access log can tell publishers from hosts, where no application id is set.
         if aws.config.app_name().is_none() {
             config.set_app_name(AppName::new("publisher").ok());
         }
@@ -194,7 +194,7 @@ impl PublisherBucket {
                 let denied = code(&error).is_some_and(|code| DENIED.contains(&code));
                 // What was copied from, or the pointer that was seen, may be gone.
                 if denied && self.look(from).await?.is_none() {
-                    let remedy = "somebody has removed it meanwhile: publish again";
+                    let remedy = "another publisher has removed it: publish again";
                     return Err(Fault::operator(doing, format!("{} is gone", self.named(from)), remedy));
                 }
                 match denied && was.is_some() && self.look(to).await?.is_none() {
@@ -261,7 +261,7 @@ where
     let denied = error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403);
     match fault.cause {
         Cause::Other | Cause::Denied if denied => {
-            let remedy = format!("allow {permission} to whoever publishes");
+            let remedy = format!("allow {permission} to the publisher");
             Fault::operator(doing, fault.said, remedy).because(fault.cause)
         }
         _ => fault,

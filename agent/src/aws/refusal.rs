@@ -87,14 +87,14 @@ where
 }
 
 /// The fault that it is not to have credentials. What the network or the metadata service is the cause of passes; all else
-/// is for whoever has set them up: a profile that cannot be, a session that is over, a role that may not be taken.
+/// is for the person who has set them up: a profile that cannot be, a session that is over, a role that may not be taken.
 pub(super) fn uncredentialed(doing: &str, error: &CredentialsError) -> Fault {
     let said = causes(error);
     let passes = caused_by::<ConnectorError>(error).is_some() || caused_by::<ImdsError>(error).is_some();
     match error {
         CredentialsError::CredentialsNotLoaded(_) => {
             let fault = Fault::operator(doing, "there are no AWS credentials", LOGIN).because(Cause::Credentials);
-            // On an instance it may answer in a moment; elsewhere nobody does, and that is what a person is told.
+            // On an instance it may answer in a moment; elsewhere it never does, and the person is told so.
             if metadata_is_silent(error) { Fault { cure: Cure::Retry, ..fault } } else { fault }
         }
         CredentialsError::ProviderTimedOut(_) => Fault::retry(doing, said),
@@ -232,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_that_are_not_there_are_told_by_the_type_of_the_sdks_error() {
-        // The metadata service is asked last: here it says that the instance has no role, and there nobody answers.
+        // The metadata service is asked last: here it says that the instance has no role, and there it does not answer.
         let begin =
             || CredentialsProviderChain::first_try("Environment", Fails(CredentialsError::not_loaded_no_source));
         let client = Client::builder().endpoint("http://127.0.0.1:9").expect("a URL").max_attempts(1).build();

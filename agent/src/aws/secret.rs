@@ -54,7 +54,7 @@ pub struct SecretValue {
     pub text: Zeroizing<String>,
 }
 
-/// What came of a swap.
+/// The outcome of a compare-and-swap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swapped {
     /// The value is current now, under this version id.

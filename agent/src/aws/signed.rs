@@ -36,7 +36,7 @@ pub(super) struct Service {
     pub(super) region: fn(region: &str) -> String,
 }
 
-/// What a service answered.
+/// The response of a service.
 #[derive(Clone, Debug)]
 pub(super) struct ServiceResponse {
     pub(super) status: StatusCode,

@@ -19,7 +19,7 @@ const IAM: Service = Service {
     region: |region| Partition::of(region).iam.1.to_owned(),
 };
 
-/// What is asked: may this be done there?
+/// A question to IAM: may this action be done on this resource?
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// Actions, such as `s3:GetObject`.

@@ -38,7 +38,7 @@ const AT_ONCE: usize = 4;
 const MOST_CONFLICTS: u32 = 5;
 const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
 
-/// What is to be written.
+/// The file that is uploaded.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadSource<'a> {
     /// Where it lies.
@@ -49,7 +49,7 @@ pub struct UploadSource<'a> {
     pub sha256: [u8; 32],
 }
 
-/// What came of writing it.
+/// The outcome of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UploadOutcome {
     /// It is there now; so many bytes were sent by this run.
@@ -88,7 +88,7 @@ impl PublisherBucket {
         }
     }
 
-    /// The keys under `prefix` that an upload in parts is under way for; none to whoever may not see that.
+    /// The keys under `prefix` that an upload in parts is under way for; none to a caller who may not list them.
     ///
     /// # Errors
     /// What S3 refuses.
@@ -200,7 +200,7 @@ impl PublisherBucket {
         }
     }
 
-    /// Unfinished uploads below `prefix`. Going on with one saves bytes and no more, so whoever may not look finds none.
+    /// Unfinished uploads below `prefix`. Resuming one only saves bytes, so a caller who may not list them finds none.
     async fn uploads(&self, prefix: &str) -> Result<Vec<MultipartUpload>, Fault> {
         let request = self.client.list_multipart_uploads().bucket(&self.place.bucket).prefix(prefix);
         match request.send().await {
@@ -213,7 +213,7 @@ impl PublisherBucket {
         }
     }
 
-    /// What is there of an upload; nothing to whoever may not look, who then sends all of it.
+    /// The parts of an upload that are stored; none for a caller who may not list them, who then sends all of it.
     async fn parts(&self, key: &str, upload: &str) -> Result<Vec<Part>, Fault> {
         let request = self.client.list_parts().bucket(&self.place.bucket).key(key).upload_id(upload);
         let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;

@@ -48,7 +48,7 @@ pub struct Records {
 /// How Route 53 answers with a record set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// With its values, whoever asks. Hosts write such sets, and multivalue answers ([`MultivalueAnswer`]).
+    /// With its values, the same for every client. Hosts write such sets, and multivalue answers ([`MultivalueAnswer`]).
     Simple,
     /// With the addresses of a resource of AWS, or of another set of the zone ("Choosing between alias and non-alias
     /// records" of the developer guide).
@@ -59,7 +59,7 @@ pub enum Form {
     TrafficPolicy,
 }
 
-/// What an alias is of: all that a deletion has to repeat.
+/// The target of an alias: all that a deletion has to repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alias {
     /// The name that it leads to, without the last dot.
@@ -148,7 +148,7 @@ pub enum RecordType {
     Https,
 }
 
-/// What a zone says of itself.
+/// The records at the apex of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Apex {
     /// Its name, lower case, without the last dot.
@@ -168,7 +168,7 @@ pub enum RecordChange {
     Upsert(Records),
 }
 
-/// What came of a batch.
+/// The outcome of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
     /// All of it was applied; the id tells when all name servers know.

@@ -16,7 +16,7 @@ use crate::{
     place::Name,
 };
 
-/// What is left of the limits of all CAs, and what is planned.
+/// The remaining limits of all CAs, and the next planned order.
 #[derive(Clone, Debug, Serialize)]
 pub struct Budget {
     /// The names that are certified together.
@@ -32,7 +32,7 @@ pub struct Budget {
     pub versions: LimitLeft,
 }
 
-/// What is left at one CA.
+/// The remaining limits of one CA.
 #[derive(Clone, Debug, Serialize)]
 pub struct AtAuthority {
     /// URL of its directory.
@@ -48,7 +48,7 @@ pub struct AtAuthority {
     pub limits: Vec<LimitLeft>,
 }
 
-/// What is left of one limit.
+/// The rest of one limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LimitLeft {
     /// What it limits.
@@ -74,7 +74,7 @@ impl Budget {
         let (plan, when) = match plan(&wanted, &document, &holding, &UnreachableCas::default(), now) {
             CertificatePlan::Keep(until) => (format!("keep the certificate until {}", moment(until)), Some(until)),
             CertificatePlan::Order(order) => {
-                let how = if order.resumes { "go on with the order under way at" } else { "order at" };
+                let how = if order.resumes { "resume the pending order at" } else { "order at" };
                 (format!("{how} {}: {}", wanted.authorities[order.authority].directory, order.why), None)
             }
             CertificatePlan::Wait { why, not } => {
@@ -96,7 +96,7 @@ impl Budget {
             }
         };
         let authorities = match certifier {
-            // The local CA limits nobody.
+            // The local CA has no limits.
             Certifier::Internal(_) => Vec::new(),
             Certifier::Acme(_) => wanted.authorities.iter().map(|authority| at(&authority.directory)).collect(),
         };

@@ -19,7 +19,7 @@ use crate::{
     place::{Name, PackagePlace, S3Prefix},
 };
 
-/// Who certifies, with what it takes.
+/// The source of certificates: ACME CAs, or the local CA.
 pub enum Certifier {
     /// The local CA in this folder, made when the first certificate is.
     Internal(PathBuf),
@@ -27,7 +27,7 @@ pub enum Certifier {
     Acme(Box<ByAcme>),
 }
 
-/// What it takes to be certified by ACME.
+/// The clients and settings that an ACME order needs.
 pub struct ByAcme {
     authorities: Vec<Acme>,
     zone: String,

@@ -13,7 +13,7 @@ use crate::{
 
 /// How long resolvers may keep a challenge.
 const TTL: u32 = 30;
-/// How often a change is tried that somebody else's change of the same name got in the way of.
+/// How often a change is tried again after another host's change of the same name.
 const TRIES: usize = 4;
 
 /// A value that has to stand at a name.

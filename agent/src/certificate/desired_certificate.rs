@@ -2,7 +2,7 @@
 
 use crate::place::Name;
 
-/// What is wanted, and from whom.
+/// The names to certify, and the CAs to ask.
 #[derive(Clone, Debug)]
 pub(super) struct DesiredCertificate {
     /// The names, the canonical one first.

@@ -43,7 +43,7 @@ const OF_AN_ORDER: u32 = 4;
 /// What only spares the next host a question is not written unless so many are left.
 const TO_SPARE: u32 = 12;
 
-/// What the vault holds. It has no `Debug`: it is full of keys.
+/// The content of the vault. It has no `Debug`: it is full of keys.
 #[derive(Clone, Serialize)]
 pub(super) struct VaultDocument {
     format: u32,
@@ -58,7 +58,7 @@ pub(super) struct VaultDocument {
     pub order: Option<PendingOrder>,
     /// What was tried at which CA.
     pub ledger: Ledger,
-    /// Number of this version: one more with every one that is written, whoever writes it. Of two versions it tells which is
+    /// Number of this version: each write, by any host, adds one. Of two versions it tells which is
     /// the older, where a read shows one that is current no more.
     pub written: u64,
     /// How many versions may still be written; none when nothing is missing.
@@ -66,7 +66,7 @@ pub(super) struct VaultDocument {
     versions: Option<TokenBucket>,
 }
 
-/// What a version of the document is to be written for.
+/// The reason for which a version of the document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// An order from its beginning.
@@ -95,7 +95,7 @@ struct Credentials {
     urls: Option<Value>,
 }
 
-/// An order that was made and has not come to its end. Whoever lives next goes on with it.
+/// An order at the CA that is not finished. The next host resumes it.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct PendingOrder {
     /// Where the CA has it.
@@ -131,7 +131,7 @@ pub struct Issued {
     pub renewal: Option<Window>,
 }
 
-/// What a text that is to be a document turned out to be.
+/// The result of reading a text as a document.
 pub(super) enum Parsed {
     /// A document.
     Whole(VaultDocument),
@@ -241,7 +241,7 @@ impl VaultDocument {
         let until = self.versions.map_or(now, |bucket| bucket.holds(needed, VERSIONS, now));
         match until > now {
             true => {
-                Err(NotBefore { until, why: "the secret was written as often as Secrets Manager bears".to_owned() })
+                Err(NotBefore { until, why: "the secret was written as often as Secrets Manager allows".to_owned() })
             }
             false => Ok(()),
         }
@@ -279,7 +279,7 @@ const READING: &str = "reading the vault";
 fn foreign(said: impl fmt::Display) -> Fault {
     let remedy = "name another secret in `vault`, put back what spothost wrote (spothost vault rollback), or bring in a \
                   certificate of your own (spothost vault import)";
-    Fault::operator(READING, format!("this is no document of spothost: {said}"), remedy)
+    Fault::operator(READING, format!("this is not a document of spothost: {said}"), remedy)
 }
 
 /// Where JSON is none. The words of serde_json can quote what they found in the place of something else, which may be a key.
@@ -404,7 +404,7 @@ fn instant(at: x509_parser::time::ASN1Time) -> Result<OffsetDateTime, String> {
 
 fn names(certificate: &X509Certificate<'_>) -> Result<Vec<Name>, String> {
     let names = certificate.subject_alternative_name().map_err(|error| error.to_string())?;
-    let names = names.ok_or("it names nobody")?;
+    let names = names.ok_or("it names no host")?;
     Ok(names.value.general_names.iter().filter_map(host_name).collect())
 }
 

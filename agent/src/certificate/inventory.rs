@@ -21,7 +21,7 @@ use crate::{
     place::Name,
 };
 
-/// What is in the vault, without what is secret.
+/// The content of the vault, without its secrets.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inventory {
     /// The version that is current; none when the vault is empty.
@@ -145,7 +145,7 @@ pub async fn verify(vault: &Vault, names: Vec<Name>, certifier: &Certifier) -> R
     let rows = [
         ("the document is whole", note),
         ("chain and key can be read and belong to each other", usable),
-        ("the certificate is for all names", missing),
+        ("the certificate covers all names", missing),
         ("it is valid now", life),
         ("it is not due", due),
         ("there is a version to go back to", before.is_none().then(|| "there is none".to_owned())),
@@ -157,11 +157,16 @@ pub async fn verify(vault: &Vault, names: Vec<Name>, certifier: &Certifier) -> R
 /// Makes the version before the current one again; until when its certificate is valid.
 ///
 /// # Errors
-/// When there is none that is whole and has a certificate; what the vault refuses.
+/// When there is no intact version before this one and has a certificate; what the vault refuses.
 pub async fn roll_back(vault: &Vault) -> Result<String, Fault> {
     const DOING: &str = "going back to the version before";
-    let none =
-        || Fault::operator(DOING, "there is none that is whole", "bring a certificate in: spothost vault import");
+    let none = || {
+        Fault::operator(
+            DOING,
+            "there is no intact version before this one",
+            "bring a certificate in: spothost vault import",
+        )
+    };
     let before = vault.before().await.ok_or_else(none)?;
     let read = before.certificate.as_ref().ok_or_else(none)?.read();
     let until = read.map_err(|why| Fault::operator(DOING, why, "bring a certificate in: spothost vault import"))?;
@@ -207,14 +212,14 @@ pub async fn import(
     let issued = Issued { directory, profile: None, chain: text(chain)?.to_string(), key: text(key)?, renewal: None };
     let read = issued.read().map_err(|why| Fault::operator(&doing, why, remedy))?;
     if let Some(missing) = wanted.names.iter().find(|name| !read.names.contains(name)) {
-        return Err(Fault::operator(&doing, format!("it is not for {missing}"), "bring one in that is for all names"));
+        return Err(Fault::operator(&doing, format!("it is not for {missing}"), "import one that covers all names"));
     }
     if read.life.not_after <= clock::now() {
         return Err(Fault::operator(&doing, format!("it expired on {}", moment(read.life.not_after)), remedy));
     }
     let (version, mut document) = match vault.read().await {
         Ok(reading) => (reading.version, reading.document),
-        // What is there is not ours, and whoever says `import` means it to be.
+        // The stored text is not spothost's; the operator who runs `import` means to replace it.
         Err(fault) if fault.cure == crate::fault::Cure::Operator => (current(vault).await?, VaultDocument::default()),
         Err(fault) => return Err(fault),
     };

@@ -27,7 +27,7 @@ use crate::{
 /// How long what was seen of the zone holds: an order that is tried again within it does not look at every name anew.
 const PREPARED_FOR: std::time::Duration = std::time::Duration::from_secs(600);
 
-/// What it takes to have a certificate issued.
+/// The clients and settings that one issuance needs.
 pub(super) struct Issuance<'a> {
     pub(super) wanted: &'a DesiredCertificate,
     pub(super) vault: &'a Vault,
@@ -43,7 +43,7 @@ pub(super) struct Issuance<'a> {
     pub(super) insist: bool,
 }
 
-/// What is at hand between two steps.
+/// The lease, account and order that are open between two steps.
 #[derive(Default)]
 struct IssuanceSession {
     lease: Option<OrderLease>,
@@ -132,7 +132,7 @@ impl Issuance<'_> {
                 let Some(mut order) = account_session(session)?.read(&pending_order.url).await? else {
                     return Ok(StepOutcome::Found(OrderProgress::Gone));
                 };
-                tracing::info!(url = pending_order.url, "going on with the order that was under way");
+                tracing::info!(url = pending_order.url, "resuming the pending order");
                 let found = found(&mut order);
                 session.order = Some(order);
                 return Ok(StepOutcome::Found(found));
@@ -201,5 +201,5 @@ fn order(session: &mut IssuanceSession) -> Result<&mut Order, StepFailure> {
 
 /// The steps come in an order in which this does not happen.
 fn none_at_hand(what: &str) -> StepFailure {
-    Fault::retry("having a certificate issued", format!("a defect of spothost: no {what} at hand")).into()
+    Fault::retry("having a certificate issued", format!("internal error: no {what} at hand")).into()
 }

@@ -32,7 +32,7 @@ pub(super) struct OrderLease {
 struct Held {
     object: LeaseObject,
     holder: String,
-    /// None once somebody else took it over.
+    /// None once another host took it over.
     version: Arc<Mutex<Option<LeaseVersion>>>,
     refreshing: JoinHandle<()>,
 }
@@ -72,7 +72,7 @@ impl OrderLease {
         }
     }
 
-    /// Says that the vault's version of that number was written, to whoever holds the lease next: with the next refresh.
+    /// Tells the next holder of the lease that the vault's version of that number was written: with the next refresh.
     pub(super) async fn wrote(&self, number: u64) {
         if let Some(held) = &self.held
             && let Some(version) = held.version.lock().await.as_mut()
@@ -84,7 +84,7 @@ impl OrderLease {
     /// Makes sure that it is still ours, before a step that costs something.
     ///
     /// # Errors
-    /// When somebody else has taken it over, or S3 does not say.
+    /// When another host has taken it over, or S3 does not say.
     pub(super) async fn confirm(&self) -> Result<(), Fault> {
         let Some(held) = &self.held else { return Ok(()) };
         match held.refresh().await {
@@ -94,7 +94,7 @@ impl OrderLease {
         }
     }
 
-    /// Gives it back, so that nobody waits for its end.
+    /// Gives it back, so that no host waits until it expires.
     pub(super) async fn give_back(self) {
         let Some(held) = &self.held else { return };
         held.refreshing.abort();

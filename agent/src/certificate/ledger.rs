@@ -33,12 +33,12 @@ const SAID_AGAIN: Duration = Duration::days(7);
 /// an hour, for a host that is killed by what it does.
 const KILLED: u32 = 1;
 
-/// What was tried at each CA, by the URL of its directory.
+/// The attempts at each CA, by the URL of its directory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Ledger(BTreeMap<String, Book>);
 
-/// What was tried at one CA.
+/// The attempts at one CA.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Book {
     /// Token buckets that are not full, by what they are of.
@@ -81,7 +81,7 @@ struct Counted {
     at: OffsetDateTime,
 }
 
-/// What the CA asked to wait for.
+/// The wait that the CA has asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Hold {
     #[serde(with = "time::serde::rfc3339")]
@@ -90,7 +90,7 @@ struct Hold {
     until: OffsetDateTime,
 }
 
-/// What an order is about to need.
+/// The limits that an order is about to use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Need<'a> {
     /// The names it is for.
@@ -113,7 +113,7 @@ pub(super) struct NotBefore {
     pub why: String,
 }
 
-/// What is left of one limit.
+/// The rest of one limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RemainingLimit {
     /// What it limits.

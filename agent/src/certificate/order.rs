@@ -57,10 +57,10 @@ impl AccountSession {
                     && kind_of_problem(&problem) != "rateLimited"
                     && problem.status.is_none_or(|status| (400..500).contains(&status)) =>
             {
-                tracing::info!(url, %problem, "the order that was under way is gone");
+                tracing::info!(url, %problem, "the pending order is gone");
                 Ok(None)
             }
-            Err(error) => Err(self.refused("reading the order that was under way", &error)),
+            Err(error) => Err(self.refused("reading the pending order", &error)),
         }
     }
 
@@ -175,7 +175,7 @@ enum Halt {
     Said(String),
 }
 
-/// What can fail for the nonce alone: then nothing has happened at the CA (RFC 8555 §6.5).
+/// A request that may fail for its nonce alone: then nothing has happened at the CA (RFC 8555 §6.5).
 pub(super) trait OfTheNonce {
     /// Whether it has.
     fn is_of_the_nonce(&self) -> bool;
@@ -204,7 +204,7 @@ async fn proofs(order: &mut Order) -> Result<Vec<Proof>, Halt> {
         }
         let name = match authorization.identifier().identifier {
             Identifier::Dns(name) => name.clone(),
-            other => return Err(Halt::Said(format!("{other:?} is no name that was ordered"))),
+            other => return Err(Halt::Said(format!("{other:?} is not a name that was ordered"))),
         };
         let challenge = authorization.challenge(ChallengeType::Dns01);
         let challenge = challenge.ok_or_else(|| Halt::Said(format!("no dns-01 offered for {name}")))?;

@@ -39,7 +39,7 @@ pub(super) struct LeafCertificate {
     pub dice: f64,
 }
 
-/// What to do about the certificate.
+/// The next action for the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CertificatePlan {
     /// Nothing before that instant.
@@ -155,7 +155,7 @@ pub(super) fn plan(
     CertificatePlan::Wait { why, not }
 }
 
-/// Whether the certificate is due, whoever is to certify.
+/// Whether the certificate is due, at any CA.
 pub(super) fn judged(
     wanted: &DesiredCertificate,
     document: &VaultDocument,

@@ -49,7 +49,7 @@ pub(super) fn fault(doing: &str, error: &Error, transport: &Transport) -> Fault 
         "invalidContact" | "unsupportedContact" => "correct `contact`",
         "externalAccountRequired" => "give the account that the CA gave you in [acme.eab]",
         "caa" => "allow the CA in the CAA records of the domain",
-        "badCSR" | "unsupportedIdentifier" => "the CA does not issue what is asked for: use another",
+        "badCSR" | "unsupportedIdentifier" => "the CA does not issue such a certificate: use another CA",
         "userActionRequired" => "agree to the terms that the CA names",
         "unauthorized" | "dns" | "connection" | "incorrectResponse" => {
             let remedy =

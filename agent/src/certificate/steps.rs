@@ -1,4 +1,4 @@
-//! From a vault without a good certificate to one with, step by step: whoever does it, wherever the one before was killed.
+//! From a vault without a good certificate to one with, step by step: by any host, from wherever the one before was killed.
 //!
 //! The order of the steps is what keeps the promise that nothing is ordered twice and nothing is used that is not stored:
 //! lease, vault read again, zone looked at, CA reached, attempt stored, account stored, order made and stored with its key, proven,
@@ -53,7 +53,7 @@ pub(super) enum IssuanceStep<'a> {
     GiveBack,
 }
 
-/// What came of a step.
+/// The outcome of a step.
 pub(super) enum StepOutcome {
     /// It is done.
     Done,
@@ -61,7 +61,7 @@ pub(super) enum StepOutcome {
     Read(Option<String>, Box<VaultDocument>, Holding),
     /// It is stored, as that version.
     Stored(String),
-    /// The vault held another version: somebody else was faster.
+    /// The vault held another version: another host was faster.
     Overtaken,
     /// The account, if it was made just now.
     Opened(Option<Account>),
@@ -75,7 +75,7 @@ pub(super) enum StepOutcome {
     Failed(StepFailure),
 }
 
-/// How far an order is (RFC 8555 §7.1.6).
+/// The status of an order (RFC 8555 §7.1.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OrderProgress {
     /// The names are to be proven.
@@ -99,7 +99,7 @@ pub(super) struct StepFailure {
     pub kind: FailureKind,
 }
 
-/// What a failure means for the order.
+/// The effect of a failure on the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailureKind {
     /// Nothing: the step may be made again.
@@ -154,7 +154,7 @@ enum IssuanceState {
     Over(Ended),
 }
 
-/// What comes after a step that may come anywhere.
+/// The step after one that may come anywhere.
 enum Next {
     Open,
     Order,
@@ -353,7 +353,7 @@ impl<'a> IssuanceRun<'a> {
         match limits {
             Ok(()) => IssuanceState::Place { replaces: false },
             Err(not) => {
-                let said = format!("the CA does not take it as a replacement, and {}", not.why);
+                let said = format!("the CA refuses the order as a replacement, and {}", not.why);
                 let wait = Fault::wait(DOING, said, span(not.until - now));
                 self.failed(wait.into(), now)
             }
@@ -368,7 +368,7 @@ impl<'a> IssuanceRun<'a> {
             OrderProgress::Invalid | OrderProgress::Gone => {
                 self.drop_order(found == OrderProgress::Invalid);
                 if std::mem::replace(&mut self.looked_twice, true) {
-                    return self.end(Err(Fault::retry(DOING, "the order that was under way is gone")));
+                    return self.end(Err(Fault::retry(DOING, "the pending order is gone")));
                 }
                 // Whether there may be another is for the ledger to say, now that this one is none.
                 self.order.resumes = false;

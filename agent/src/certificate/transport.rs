@@ -110,7 +110,7 @@ impl Transport {
     }
 }
 
-/// What matters here of a directory (RFC 8555 §7.1.1).
+/// The fields of a directory that are used here (RFC 8555 §7.1.1).
 #[derive(Deserialize)]
 struct Directory {
     #[serde(rename = "newOrder")]
@@ -129,7 +129,7 @@ struct Meta {
     external_account_required: bool,
 }
 
-/// What a CA says of itself in its directory (`meta` of RFC 8555 §7.1.1, and of the draft on profiles).
+/// The `meta` object of a CA's directory (RFC 8555 §7.1.1, and the draft on profiles).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectoryMetadata {
     /// Names of the profiles that it offers.

@@ -52,7 +52,7 @@ const EVERY: std::time::Duration = std::time::Duration::from_millis(300);
 /// A clock that is off by less is not worth a word: a `Date` is a whole second, and an answer takes its time.
 const UNREMARKABLE: Duration = Duration::seconds(30);
 
-/// What a look into the vault found.
+/// One reading of the vault.
 #[derive(Clone)]
 pub(super) struct Reading {
     /// The version to swap against; none when there is none yet.
@@ -61,7 +61,7 @@ pub(super) struct Reading {
     pub document: VaultDocument,
     /// What a person should know of it.
     pub note: Option<String>,
-    /// How far the clock of this host is behind that of AWS; zero when it is right, or nobody said.
+    /// How far the clock of this host is behind that of AWS; zero when it is right or unknown.
     pub off: Duration,
 }
 
@@ -152,7 +152,7 @@ impl Vault {
             Parsed::Newer(fault) => return Err(fault),
             Parsed::Damaged(left, why) => self.damaged(left, why).await,
             Parsed::Foreign(fault) => match self.before().await {
-                Some(document) => (document, Some(format!("{fault}; the version before it is used"))),
+                Some(document) => (document, Some(format!("{fault}; the previous version is used"))),
                 None => return Err(fault),
             },
         };
@@ -181,7 +181,7 @@ impl Vault {
             return (left, note("its certificate is whole and used"));
         }
         match self.before().await.filter(usable) {
-            Some(document) => (document, note("the version before it is used")),
+            Some(document) => (document, note("the previous version is used")),
             None => (left, note("another certificate is needed")),
         }
     }

@@ -26,7 +26,7 @@ use crate::{
 /// How long another host may take to answer.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// What the records are to be, and where they lie.
+/// The names, the records they should have, and the zone that holds them.
 #[derive(Clone, Debug)]
 pub struct NameService {
     /// The names, the canonical one first.
@@ -96,13 +96,13 @@ impl NameService {
         }
     }
 
-    /// Whether whoever is at that address answers for the domain. One that turns a probe away has all the connections it may
+    /// Whether the host at that address answers for the domain. One that turns a probe away has all the connections it may
     /// have: that is visitors' doing, or strangers', and no reason to move the names.
     pub async fn answers_at(&self, ip: IpAddr) -> bool {
         self.heard_at(ip).await.answers()
     }
 
-    /// What is heard from whoever is at that address.
+    /// What is heard from the host at that address.
     pub async fn heard_at(&self, ip: IpAddr) -> Heard {
         match self.names.first() {
             Some(domain) => probe::heard(SocketAddr::new(ip, self.port), domain, PROBE).await,
@@ -110,7 +110,7 @@ impl NameService {
         }
     }
 
-    /// Where the claim lies; nowhere where people are led to every host, and nobody holds alone what all of them lead to.
+    /// Where the claim is stored; none where people are led to every host, since no host holds the names alone.
     fn store(&self, aws: &Aws) -> Result<Option<ClaimStore>, Fault> {
         Ok(match &self.leading {
             RoutingMode::Records => {

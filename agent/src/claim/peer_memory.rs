@@ -12,7 +12,7 @@ use crate::{
     probe::Heard,
 };
 
-/// What this host remembers of claims, its own and another's.
+/// This host's memory of claims, its own and another's.
 pub(crate) struct PeerMemory {
     /// The epoch in which this host last held what is claimed, as one that answers.
     pub(crate) held: Option<u64>,
@@ -104,14 +104,14 @@ impl PeerMemory {
     }
 
     /// Notes the claim that was read; whether it matters to `host` how the claimant stands. Where it makes no difference
-    /// nobody is to be asked: one that is gone would only hold this host up.
+    /// no host is to be asked: one that is gone would only hold this host up.
     pub(crate) fn read(&mut self, host: &Host, claim: &Claim, certified: bool) -> bool {
         if claim.instance == host.instance {
             if !claim.waiting {
                 self.held = Some(claim.epoch);
             }
             self.put_aside = false;
-            // Whoever follows from here on is to be heard anew.
+            // The next claimant is to be heard anew.
             self.detector = FailureDetector::default();
             return false;
         }

@@ -63,7 +63,7 @@ impl ClaimObject {
         match written {
             ConditionalWrite::Ours => Ok(()),
             ConditionalWrite::AnOthers => {
-                Err(Fault::retry("claiming the Elastic IP", "somebody else has changed the claim meanwhile"))
+                Err(Fault::retry("claiming the Elastic IP", "another host has changed the claim meanwhile"))
             }
         }
     }

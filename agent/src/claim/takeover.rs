@@ -14,7 +14,7 @@ use crate::{
 /// How the host stands that claims the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// It lives, or nobody can say: then it is left what it claims.
+    /// It lives, or may: then it keeps its claim.
     Lives,
     /// It is gone, or it has been silent for longer than a reboot takes.
     Gone,
@@ -43,7 +43,7 @@ pub fn is_instance_id(id: &str) -> bool {
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// What a host may do with the names.
+/// The right of a host over the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takeover {
     /// They are its own.
@@ -57,7 +57,7 @@ pub enum Takeover {
 /// Why the names may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakeoverReason {
-    /// Nobody claims them.
+    /// No host claims them.
     Unclaimed,
     /// The claimant was launched before.
     Younger,

@@ -61,7 +61,7 @@ fn show(budget: &Budget) {
         limits(&at.limits);
     }
     match budget.authorities.is_empty() {
-        true => anstream::println!("the local CA limits nobody"),
+        true => anstream::println!("the local CA has no limits"),
         false => {
             anstream::println!("\nSecrets Manager");
             limits(std::slice::from_ref(&budget.versions));

@@ -33,7 +33,7 @@ pub(super) struct CheckCommand {
     log: Log,
 }
 
-/// What one keeper found.
+/// The finding of one keeper.
 struct Finding {
     part: Part,
     is: CheckState,

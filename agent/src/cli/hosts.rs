@@ -99,7 +99,7 @@ async fn rows(config: &Config) -> Result<Vec<Row>, Stop> {
             answers,
         });
     }
-    // Whoever owns the names may be of another fleet, as in another region.
+    // The owner of the names may be of another fleet, as in another region.
     if let Some(claim) = claim.filter(|claim| !members.contains(&claim.instance)) {
         rows.push(owner_elsewhere(&site, claim).await);
     }
@@ -122,7 +122,7 @@ async fn owner_elsewhere(site: &FleetSite, claim: Claim) -> Row {
     }
 }
 
-/// What a host has said of itself beside the packages.
+/// The report of a host beside the packages.
 #[derive(Clone, Default)]
 struct HostReport {
     role: Option<String>,

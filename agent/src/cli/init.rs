@@ -88,7 +88,7 @@ impl InitCommand {
         let program = Program::recognise(&program).map_err(|said| unusable(&said))?;
         let (answers, region) = runtime()?.block_on(self.answers(program))?;
         self.write(&configuration, &answers.configuration())?;
-        // What is wrong with what was given is told by whoever reads it later, and better now.
+        // The stack would report a wrong value later; reporting it now is better.
         if let Err(error) = Config::load(&configuration) {
             let _ = fs::remove_file(&configuration);
             return Err(Stop::new(BAD_CONFIGURATION, error));

@@ -40,7 +40,7 @@ const USER_DATA_LIMIT: usize = 16 << 10;
 #[command(after_help = "\
 Exit codes:
   0   hosts read and run what is here
-  1   what they read cannot be told, or not be changed to this
+  1   the hosts' configuration cannot be read, or not be changed to this one
   4   something differs: the commands are printed, and the file that they use is written
   64  the configuration, the program or the parameters cannot be used")]
 pub(super) struct PlanCommand {
@@ -62,7 +62,7 @@ pub(super) struct PlanCommand {
     log: Log,
 }
 
-/// What differs, and what comes next.
+/// The differences, and the next commands.
 #[derive(Serialize)]
 struct PlanFindings {
     /// Id of the launch template.
@@ -134,7 +134,7 @@ impl PlanCommand {
         let hosts: Table = toml::from_str(user_data.configuration).map_err(|_| foreign("writes no configuration"))?;
         if template.stack.is_none() && user_data.is_of_a_stack() {
             let said =
-                format!("{} is of a stack, and its tags do not say of which: name it, --stack NAME", template.id);
+                format!("{} belongs to a stack, and its tags do not say which: name it with --stack NAME", template.id);
             return Err(Stop::new(BAD_CONFIGURATION, said));
         }
         let path = self.configured.path();
@@ -313,7 +313,7 @@ impl PlanFindings {
             anstream::println!("{rows}");
         }
         for host in &self.behind {
-            anstream::println!("{host} was started from another version or template, and reads what that says");
+            anstream::println!("{host} was started from another version or template, and uses its configuration");
         }
         if self.commands.is_empty() {
             anstream::println!("nothing to do: hosts read and run what is here");

@@ -13,13 +13,13 @@ use crate::{
 /// Print the IAM policy with exactly the rights that the configuration needs.
 ///
 /// For `aws iam put-role-policy --policy-document`. Where bucket or secret are encrypted with a customer-managed KMS key, name
-/// it with --key: whoever reads needs kms:Decrypt on it, and whoever writes kms:GenerateDataKey. What the policy is too long
+/// it with --key: readers need kms:Decrypt on it, and writers kms:GenerateDataKey. What the policy is too long
 /// for is said on standard error.
 #[derive(Args)]
 pub(super) struct PolicyCommand {
     #[command(flatten)]
     configured: Configured,
-    /// For whom: the instances, whoever publishes packages, or the person who sets up and looks after the site.
+    /// For whom: the instances, publishers, or the person who sets up and looks after the site.
     #[arg(long = "for", value_enum, value_name = "WHO", default_value = "host")]
     who: Audience,
     /// Region of the secret and the instances; `*` allows the same in any. The bucket may be in any region.

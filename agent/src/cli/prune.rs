@@ -60,7 +60,7 @@ impl PruneCommand {
     }
 }
 
-/// The package goes first: what is left when this is cut short is a signature without one, which nobody misses.
+/// The package goes first: an interruption leaves a signature without a package, which does no harm.
 async fn remove(publisher_bucket: &PublisherBucket, package: &PublishedPackage) -> Result<(), Stop> {
     publisher_bucket.remove(&package.key).await?;
     publisher_bucket.remove(&layout::signature(&package.key)).await?;

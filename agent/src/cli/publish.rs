@@ -121,7 +121,7 @@ impl PublishCommand {
             return Err(Stop::new(BAD_CONFIGURATION, said));
         }
         if self.waiting.is_wanted() {
-            let said = "--wait needs a bucket: hosts say there what they serve, and nobody does so beside a file; leave it out";
+            let said = "--wait needs a bucket: only there do hosts report what they serve; leave it out";
             return Err(Stop::new(BAD_CONFIGURATION, said));
         }
         Ok(())

@@ -71,7 +71,7 @@ impl RolloutCommand {
             tokio::select! {
                 done = rolled => done,
                 _ = signals.next() => {
-                    Err(Stop::new(TRY_AGAIN, "interrupted; the hosts go on by themselves, and running it again goes on watching"))
+                    Err(Stop::new(TRY_AGAIN, "interrupted; the hosts continue by themselves: run it again to go on watching"))
                 }
             }
         })
@@ -103,7 +103,7 @@ impl RolloutCommand {
                     return self.give_up(site, &goal, &before, why).await;
                 }
                 _ if waited > self.timeout => {
-                    return Err(Stop::new(TRY_AGAIN, format!("{progress}; the time is over: run it again to go on")));
+                    return Err(Stop::new(TRY_AGAIN, format!("{progress}; timed out: run it again to continue")));
                 }
                 _ => sleep(LOOK).await,
             }
@@ -116,14 +116,14 @@ impl RolloutCommand {
         loop {
             let sight = site.look().await?;
             let Some(claim) = &sight.claim else {
-                return Err(Stop::new(NOT_AS_IT_SHOULD_BE, "nobody owns the names yet: there is nothing to follow"));
+                return Err(Stop::new(NOT_AS_IT_SHOULD_BE, "no host owns the names yet: there is none to replace"));
             };
             if site.at_rest(Some(claim)).is_some() {
                 return Ok(sight);
             }
             if !claim.may_be_in(site.location.as_ref()) {
                 let said = format!(
-                    "{} holds the names, and is of another region or account: nobody has noted how many hosts the fleet {} has at \
+                    "{} holds the names, and is of another region or account: no claim says how many hosts the fleet {} has at \
                      rest: say [fleet] target",
                     claim.instance,
                     site.fleet.id()

@@ -83,7 +83,7 @@ pub(super) fn host(
         Ok(Departed::Undrained(undrained)) => {
             let begun = Instant::now();
             runtime.shutdown_timeout(AT_REST);
-            // Whoever still waits for the disk might write to it later.
+            // A task that still waits for the disk might write to it later.
             let supervised = supervised.filter(|_| begun.elapsed() < AT_REST);
             return drain(undrained, supervised, alone, folders);
         }

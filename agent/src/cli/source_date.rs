@@ -1,4 +1,4 @@
-//! When a site was last modified, as whoever publishes it says: `--source-date`.
+//! When a site was last modified, as its publisher says: `--source-date`.
 
 use std::{env, path::Path, process::Command, str::FromStr};
 

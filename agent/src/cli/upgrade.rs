@@ -66,13 +66,13 @@ impl UpgradeCommand {
             }
             UpgradeOutcome::RefusedBefore(sha256) => {
                 let said = format!(
-                    "{sha256} did not come to serve before, and is not tried again: offer another, or remove {}.refused",
+                    "{sha256} did not become ready before, and is not tried again: offer another, or remove {}.refused",
                     installed.program.display()
                 );
                 return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
             }
             UpgradeOutcome::WentBack(version, why) => {
-                let said = format!("{version}: {why}; the version before runs again");
+                let said = format!("{version}: {why}; the previous version runs again");
                 return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
             }
         }

@@ -98,7 +98,7 @@ impl VaultCommand {
             }
             Verb::Rollback => {
                 let until = inventory::roll_back(&vault).await?;
-                anstream::println!("the version before is current again; its certificate is valid until {until}");
+                anstream::println!("the previous version is current again; its certificate is valid until {until}");
             }
             Verb::ForgetOrder => match inventory::forget_order(&vault).await? {
                 Some(url) => anstream::println!("forgotten: {url}"),

@@ -13,7 +13,7 @@ pub(super) const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/dire
 /// Where Let's Encrypt lets proofs be tried (<https://letsencrypt.org/docs/staging-environment/>).
 const LETS_ENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
-/// Who certifies.
+/// The CAs that certify.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {
     /// The local CA, for laptops and closed networks.

@@ -54,7 +54,7 @@ pub(super) fn checked(
         (None, None) => Ok(RoutingMode::Records),
         (None, Some(_)) if zone => Ok(RoutingMode::Multivalue),
         (None, Some(mode)) => {
-            let said = "`mode = \"multivalue\"` is of records, and without `zone` there are none";
+            let said = "`mode = \"multivalue\"` needs records, and without `zone` there are none";
             Err((Some(mode.span()), said.to_owned()))
         }
         (Some(_), Some(mode)) => {

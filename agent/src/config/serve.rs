@@ -44,7 +44,7 @@ impl Default for Serve {
     }
 }
 
-/// What a client may cost, and how long it may take.
+/// The limits of a client's cost and time.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -206,7 +206,7 @@ impl TryFrom<String> for AccessPlace {
     }
 }
 
-/// A number of things. With none of them nobody could be served, not even the host that asks itself.
+/// A positive count. Zero would serve no client, not even the host that asks itself.
 pub(super) fn count<'de, D: Deserializer<'de>, N: TryFrom<i64>>(from: D) -> Result<N, D::Error> {
     let said = i64::deserialize(from)?;
     if said < 1 {
@@ -238,7 +238,7 @@ fn some_loopback<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr
     match address.ip().is_loopback() {
         true => Ok(Some(address)),
         false => Err(D::Error::custom(format!(
-            "{address} is no loopback address: what is counted is nobody else's business"
+            "{address} is not a loopback address: metrics are for this machine alone, at an address such as 127.0.0.1:9180"
         ))),
     }
 }
@@ -287,7 +287,7 @@ mod tests {
     fn what_cannot_be_is_refused_with_the_reason() {
         let table = [
             ("access = \"access.log\"", "nor an absolute path"),
-            ("metrics = \"0.0.0.0:9180\"", "no loopback address"),
+            ("metrics = \"0.0.0.0:9180\"", "not a loopback address"),
             ("format = \"xml\"", "unknown variant"),
             ("hsts = \"soon\"", "`soon`"),
             ("hsts = \"0s\"", "no time at all"),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::serve::{count, time};
 
-/// What becomes of a host that another has followed.
+/// The fate of a superseded host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
@@ -16,12 +16,12 @@ pub enum Then {
     StandBy,
 }
 
-/// What becomes of the records of a host that is taken while nobody has followed.
+/// The fate of the records of a host that is taken before a successor has followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDeparture {
     /// They stay. That a name has no address is remembered by resolvers for as long as the zone says (RFC 2308 §5), often
-    /// for longer than the next host needs to come; and whoever is given the address meanwhile has no certificate.
+    /// for longer than the next host needs to come; and the instance that is given the address meanwhile has no certificate.
     #[default]
     Keep,
     /// They are deleted, if they are still exactly as this host made them.

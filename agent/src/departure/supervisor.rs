@@ -1,6 +1,6 @@
 //! A restart that no visitor waits for: the process that goes drains beside the one that comes.
 //!
-//! **What is in the way.** systemd holds the ports, so nobody is refused while there is no agent. But on `systemctl restart` it
+//! **The obstacle.** systemd holds the ports, so no client is refused while there is no agent. But on `systemctl restart` it
 //! starts the next main process only when the one before has ended, and that had to drain first: one client that reads 10 MB at
 //! 320 kB/s made every new visitor wait for 25 s. Neither half of that can be had alone. If the process that goes went on
 //! accepting until it has drained, there would always be somebody new to drain, and with real round trips the last of them are
@@ -8,7 +8,7 @@
 //! go along. And a main process cannot name another in its place any more (`MAINPID=`) once systemd has begun to stop it: it
 //! takes that only from a unit that starts, runs or reloads.
 //!
-//! **What is done.** The main process is a *supervisor* that does nothing but this, and its child is the agent:
+//! **The solution.** The main process is a *supervisor* that does nothing but this, and its child is the agent:
 //!
 //! ```text
 //!   systemd ── SIGTERM ──► supervisor ── SIGTERM ──► agent        accepts, and tells visitors to come back on another connection
@@ -18,7 +18,7 @@
 //!   ── starts ──► supervisor' ──► agent' ─"accepting"─►│          stops accepting, finishes what is under way, ends
 //! ```
 //!
-//! * **Nobody waits**: from SIGTERM until the successor accepts, the old process does. The listening sockets are the same, so both
+//! * **No client waits**: until the successor accepts, the old process does. The listening sockets are the same, so both
 //!   may accept for a moment. Without a word from the successor (it is an older version, or does not start) the old one accepts
 //!   until its time is over.
 //! * **One host**: the process that goes is a host no more before its successor starts. Its keepers ran on a runtime that has
@@ -249,7 +249,7 @@ impl Drop for Released {
     }
 }
 
-/// Says to whoever drains beside this process that it accepts.
+/// Tells the process that drains beside this one that it accepts.
 pub fn accepts(runtime: &Path) {
     let Ok(entries) = fs::read_dir(runtime) else { return };
     let waits =

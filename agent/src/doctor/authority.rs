@@ -11,7 +11,7 @@ use crate::{
 /// Asks every CA that may be turned to; yields those that answer, by their directories.
 pub(super) async fn examined(case: &Case<'_>) -> (Vec<(String, DirectoryMetadata)>, Vec<Line>) {
     let Authority::Acme(authorities) = &case.config.authority else {
-        return (Vec::new(), vec![Line::ok(Subject::Authority, "the local CA certifies, and asks nobody")]);
+        return (Vec::new(), vec![Line::ok(Subject::Authority, "the local CA certifies, and needs no other service")]);
     };
     let answers = join_all(authorities.iter().map(about)).await;
     let (mut found, mut lines) = (Vec::new(), Vec::new());
@@ -23,7 +23,7 @@ pub(super) async fn examined(case: &Case<'_>) -> (Vec<(String, DirectoryMetadata
                 lines.push(judged(ca, &about));
                 found.push((ca.directory.clone(), about));
             }
-            // A certificate that is there is used, and another CA stands in: nobody sees it for weeks.
+            // Hosts use the stored certificate and another CA stands in, so the fault can stay unseen for weeks.
             Err(fault) if first => lines.push(Line::fault(Subject::Authority, &fault)),
             Err(fault) => lines.push(Line::unseen(Subject::Authority, &fault)),
         }
@@ -40,7 +40,7 @@ fn judged(ca: &Ca, about: &DirectoryMetadata) -> Line {
         return Line::wrong(Subject::Authority, said, "correct [acme] profile, or leave it out");
     }
     if about.external_account_required && ca.eab.is_none() {
-        let said = format!("{directory} wants to know an account of its own");
+        let said = format!("{directory} requires an account with it (external account binding)");
         return Line::wrong(Subject::Authority, said, "name the account that the CA gave you in [acme.eab]");
     }
     Line::ok(Subject::Authority, format!("{directory} answers"))

@@ -33,7 +33,7 @@ pub(super) async fn examined(
             Err(fault) => lines.push(Line::wrong(
                 Subject::Caa,
                 format!("{}: {}", fault.doing, fault.said),
-                format!("mend the name servers of {name}: a CA that cannot read CAA records issues nothing"),
+                format!("fix the name servers of {name}: a CA that cannot read CAA records issues nothing"),
             )),
         }
     }
@@ -68,7 +68,7 @@ fn judged(
     accounts: &[String],
 ) -> Result<(), String> {
     let Some(Relevant { set, .. }) = relevant else { return Ok(()) };
-    // What else there is, is not critical to whoever issues for TLS servers (RFC 8659 §4, RFC 9495).
+    // Other tags are not critical to CAs that issue for TLS servers (RFC 8659 §4, RFC 9495).
     let known = ["issue", "issuewild", "iodef", "issuemail", "contactemail", "contactphone", "issuevmc"];
     if let Some(strange) = set.iter().find(|caa| caa.critical && !known.contains(&caa.tag.as_str())) {
         return Err(format!("a critical record of tag `{}`, which no CA knows", strange.tag));
@@ -96,7 +96,7 @@ fn permits(value: &str, identities: &[String], accounts: &[String]) -> Result<()
     let mut parts = value.split(';').map(str::trim);
     let issuer = parts.next().unwrap_or_default().trim_end_matches('.');
     if issuer.is_empty() {
-        return Err("nobody may".to_owned());
+        return Err("no CA may".to_owned());
     }
     if !identities.iter().any(|identity| identity.eq_ignore_ascii_case(issuer)) {
         return Err(format!("{issuer} may"));
@@ -163,7 +163,7 @@ mod tests {
             (&["0 issue LetsEncrypt.org."], None),
             (&["0 issue other.example", "0 issue letsencrypt.org"], None),
             (&["0 issue other.example"], Some("other.example may")),
-            (&["0 issue ;"], Some("nobody may")),
+            (&["0 issue ;"], Some("no CA may")),
             (&["0 issuewild other.example"], None),
             (&["0 issue letsencrypt.org; validationmethods=http-01,dns-01"], None),
             (&["0 issue letsencrypt.org; validationmethods=http-01"], Some("only by http-01")),

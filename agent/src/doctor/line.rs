@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::fault::Fault;
 
-/// What a line is about, in the order in which lines are told.
+/// The subject of a line, in the order of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
@@ -85,7 +85,7 @@ impl Line {
 
     /// What could not be looked at because of `fault`.
     pub(super) fn fault(subject: Subject, fault: &Fault) -> Line {
-        let mend = fault.remedy.clone().unwrap_or_else(|| "look again: spothost doctor".to_owned());
+        let mend = fault.remedy.clone().unwrap_or_else(|| "run it again: spothost doctor".to_owned());
         Line::wrong(subject, format!("{}: {}", fault.doing, fault.said), mend)
     }
 

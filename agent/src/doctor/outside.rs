@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A certificate that ends sooner should have been renewed long since.
 const SOON: time::Duration = time::Duration::days(3);
 
-/// What came of a visit.
+/// The outcome of a visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Met {
     /// A certificate that visitors trust, valid until then.
@@ -38,7 +38,7 @@ enum Met {
     Silence(String),
 }
 
-/// Visits every name that visitors can; nobody expects an answer before a host has claimed the names.
+/// Visits every name that visitors can; no answer is expected before a host has claimed the names.
 pub(super) async fn examined(case: &Case<'_>, claim: Option<&Claim>) -> Vec<Line> {
     if claim.is_none() {
         return Vec::new();
@@ -106,7 +106,7 @@ fn judged(name: &Name, ip: IpAddr, port: u16, met: &Met, now: OffsetDateTime) ->
         ),
         Met::Distrusted(why) => Line::wrong(
             Subject::Outside,
-            format!("{name} is answered at {ip} with what no visitor trusts: {why}"),
+            format!("{name} is answered at {ip} with a certificate that no visitor trusts: {why}"),
             "see which certificate there is: spothost vault verify, and on the host spothost status",
         ),
         Met::Silence(why) => Line::wrong(

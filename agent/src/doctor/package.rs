@@ -37,11 +37,7 @@ fn judged(catalogue: &Catalogue, place: &str) -> Vec<Line> {
     if !catalogue.rivals.is_empty() {
         let rivals = catalogue.rivals.join(", ");
         let said = format!("{rivals} also says that it is the latest; {} is newer and is served", latest.key);
-        lines.push(Line::warning(
-            Subject::Package,
-            said,
-            format!("remove what is not meant: aws s3 rm s3://…/{rivals}"),
-        ));
+        lines.push(Line::warning(Subject::Package, said, format!("remove the other one: aws s3 rm s3://…/{rivals}")));
     }
     lines
 }
@@ -51,7 +47,7 @@ fn of_the_latest(latest: &PublishedPackage, place: &str) -> Line {
     match &latest.verdict {
         Some(verdict) if latest.is_refused() => {
             let said = format!("{name} was refused by {}: {}", verdict.by, verdict.reasons.join("; "));
-            let mend = format!("spothost rollback --at {place}; or mend the site and publish it again");
+            let mend = format!("spothost rollback --at {place}; or fix the site and publish it again");
             Line::wrong(Subject::Package, said, mend)
         }
         Some(_) => Line::ok(Subject::Package, format!("{name} was found good")),

@@ -20,7 +20,7 @@ use crate::{place::Name, probe};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who answers at a port.
+/// The program that answers at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PortOwner {
     Nobody,
@@ -79,13 +79,13 @@ fn judged(port: u16, who: PortOwner) -> Line {
         PortOwner::Agent => Line::ok(Subject::Ports, format!("the agent answers at port {port}")),
         PortOwner::Nobody => Line::wrong(
             Subject::Ports,
-            format!("nobody listens at port {port}"),
+            format!("no program listens at port {port}"),
             "sudo systemctl enable --now spothost.socket spothost",
         ),
         PortOwner::Other => Line::wrong(
             Subject::Ports,
-            format!("what answers at port {port} is not the agent of this site"),
-            format!("see who it is, and end it: sudo ss -ltnp 'sport = :{port}'"),
+            format!("another program than the agent of this site answers at port {port}"),
+            format!("find that program, and end it: sudo ss -ltnp 'sport = :{port}'"),
         ),
     }
 }

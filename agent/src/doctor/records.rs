@@ -28,7 +28,7 @@ pub(super) async fn examined(case: &Case<'_>) -> (Vec<Line>, Option<Claim>) {
         // What is wrong with the zone is told of the delegation.
         Err(_) => return (Vec::new(), None),
     };
-    // Nobody holds names that every host has records of, and the claim to an Elastic IP lies elsewhere.
+    // No host holds names that every host has records of, and the claim to an Elastic IP lies elsewhere.
     if name_service.leading != RoutingMode::Records {
         return (in_the_way(case.config.adopt, &name_service, &records), None);
     }
@@ -91,7 +91,10 @@ fn judged(
                 let said = format!("{}, which {}, will be taken over ([dns] adopt)", set.name, set.leads());
                 lines.push(Line::ok(Subject::Records, said));
             }
-            _ => lines.push(Line::ok(Subject::Records, "nobody holds the names yet; the first host that answers will")),
+            _ => lines.push(Line::ok(
+                Subject::Records,
+                "no host holds the names yet; the first host that answers takes them",
+            )),
         },
         Ok(Some(claim)) => {
             let said = !lines.is_empty();

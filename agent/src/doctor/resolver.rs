@@ -54,7 +54,7 @@ pub(super) struct Record {
     pub(super) data: Data,
 }
 
-/// What a record says, as far as it matters here.
+/// The data of a record, as far as the doctor reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Data {
     Address(IpAddr),
@@ -196,7 +196,7 @@ fn is_cut(bytes: &[u8]) -> bool {
 }
 
 fn read(id: u16, bytes: &[u8]) -> Result<DnsAnswer, String> {
-    let packet = Packet::parse(bytes).map_err(|error| format!("an answer that is none: {error}"))?;
+    let packet = Packet::parse(bytes).map_err(|error| format!("a malformed answer: {error}"))?;
     if packet.id() != id {
         return Err("an answer to another question".to_owned());
     }

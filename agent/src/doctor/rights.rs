@@ -17,7 +17,7 @@ use crate::{
 /// So many questions are under way at once: IAM answers few a second.
 const AT_ONCE: usize = 4;
 
-/// What was found of one statement of the policy.
+/// The findings on one statement of the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct StatementFindings {
     denied: Vec<String>,
@@ -56,8 +56,8 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
         return lines;
     }
     let Some(role) = &case.told.role else {
-        let said = "this is no host, so what hosts may do cannot be tried here";
-        let mend = "let IAM reckon it: spothost doctor --role ROLE-OF-THE-HOSTS";
+        let said = "this machine is not a host, so the permissions of hosts cannot be tried here";
+        let mend = "let IAM evaluate them: spothost doctor --role ROLE-OF-THE-HOSTS";
         lines.push(Line::warning(Subject::Rights, said, mend));
         return lines;
     };

@@ -42,7 +42,7 @@ fn judged(inventory: &Inventory, rows: &[Verified], flag: &str) -> Vec<Line> {
             let mend = format!("a running host orders another by itself: spothost budget{flag}");
             if let Some(why) = wrong("it is valid now") {
                 lines.push(Line::wrong(Subject::Vault, format!("{what}, is not valid: {why}"), mend));
-            } else if let Some(why) = wrong("the certificate is for all names") {
+            } else if let Some(why) = wrong("the certificate covers all names") {
                 lines.push(Line::warning(Subject::Vault, format!("{what}: {why}"), mend));
             } else if let Some(why) = wrong("it is not due") {
                 lines.push(Line::warning(Subject::Vault, format!("{what}, is due: {why}"), mend));
@@ -91,7 +91,7 @@ mod tests {
             (inventory(true, false, false), vec![], vec![LineState::Warning]),
             (inventory(true, true, true), vec![], vec![LineState::Wrong, LineState::Ok]),
             (inventory(true, false, true), row("it is valid now"), vec![LineState::Wrong]),
-            (inventory(true, false, true), row("the certificate is for all names"), vec![LineState::Warning]),
+            (inventory(true, false, true), row("the certificate covers all names"), vec![LineState::Warning]),
             (inventory(true, false, true), row("it is not due"), vec![LineState::Warning]),
             (inventory(true, false, true), row("there is a version to go back to"), vec![LineState::Ok]),
         ];

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Document, FIRST, first};
 
-/// Who holds an Elastic IP. Replaced only by a conditional write.
+/// The claim to an Elastic IP. Replaced only by a conditional write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressClaim {
     /// Its format, as [`Document`] says.

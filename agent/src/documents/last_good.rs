@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Document, FIRST, Release, first};
 
-/// What the next process on this host serves until it has heard from the bucket.
+/// The package that the next process on this host serves until it has heard from the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastGood {
     /// Its format, as [`Document`] says.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Document, FIRST, first, lenient};
 
-/// Who holds a lease. Made, taken over and given back only by conditional writes; S3's clock says how old it is.
+/// The holder of a lease. Made, taken over and given back only by conditional writes; S3's clock says how old it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Its format, as [`Document`] says.

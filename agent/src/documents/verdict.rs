@@ -13,7 +13,7 @@ use super::{Document, FIRST, Release, Signed, Version, first, layout, lenient, l
 const MOST_REASONS: usize = 20;
 const LONGEST_REASON: usize = 500;
 
-/// What a host found out about a package.
+/// A host's verdict on a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Its format, as [`Document`] says.
@@ -43,7 +43,7 @@ pub struct Verdict {
     pub signed: Option<Box<Signed>>,
 }
 
-/// What was found.
+/// The verdict itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum VerdictOutcome {

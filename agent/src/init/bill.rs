@@ -14,7 +14,7 @@ pub struct Item {
     pub source: String,
 }
 
-/// What an instance costs an hour, and who says so.
+/// The price of an instance an hour, and its source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     /// Its type.
@@ -26,7 +26,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The smallest that the stack takes, on demand: nobody pays more for it as spot, and mostly a third of it.
+    /// The smallest that the stack takes, on demand: a spot price is never higher, and mostly a third of it.
     pub fn on_demand(architecture: &str) -> Instance {
         let (kind, an_hour) = if architecture == "arm64" { ("t4g.nano", 0.0042) } else { ("t3.nano", 0.0052) };
         Instance { kind, an_hour, source: "on demand, https://aws.amazon.com/ec2/pricing/on-demand/".to_owned() }

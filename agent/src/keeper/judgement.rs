@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use crate::fault::Fault;
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement<H, D> {
     /// All is as it should be, and this is held.

@@ -60,7 +60,7 @@ async fn depart<K: Keeper>(keeper: &mut K, place: &Reporter, yields: &Yields<K::
     yields.departed.send_replace(true);
 }
 
-/// Resolves once it is so; never, where nobody says any more.
+/// Resolves once it is so; never, where the sender is gone.
 async fn until(departing: &mut watch::Receiver<Option<Shutdown>>, so: impl FnMut(&Option<Shutdown>) -> bool) {
     if departing.wait_for(so).await.is_err() {
         std::future::pending::<()>().await;

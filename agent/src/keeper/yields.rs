@@ -2,10 +2,10 @@
 
 use tokio::sync::watch;
 
-/// What a keeper yields: the latest value wins, and a dependant wakes only when it really changed.
+/// The receiving side of a yield: the latest value wins, and a dependant wakes only when it really changed.
 pub type Kept<T> = watch::Receiver<Option<T>>;
 
-/// What a keeper yields while it runs.
+/// The yield of a keeper while it runs.
 #[derive(Clone, Debug)]
 pub struct Yield<H> {
     /// What it holds.

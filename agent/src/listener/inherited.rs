@@ -1,4 +1,4 @@
-//! Listeners that whoever started the agent holds for it, as systemd does (`sd_listen_fds(3)`).
+//! Listeners that the parent process holds for the agent, as systemd does (`sd_listen_fds(3)`).
 //!
 //! They outlive the process: who comes while it is being started again waits in their queue and is not refused.
 

@@ -2,7 +2,7 @@
 //!
 //! The servers answer 503 with `Retry-After` behind a certificate that this host has made itself. Once the CA or the vault
 //! has failed it, that is better than a name without an address, which resolvers remember for as long as the zone says
-//! (RFC 2308 §5): so it is told, and whoever keeps the address leads people here if they are led to nobody else.
+//! (RFC 2308 §5): so it is told, and the keeper of the route leads people here if they are led to no other host.
 
 use std::{
     net::{IpAddr, SocketAddr},

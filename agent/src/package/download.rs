@@ -1,7 +1,7 @@
 //! Fetching one release into a file: large ones in parts, several at once, each gone on with where it was cut, also by the
 //! next process.
 //!
-//! What lies on disk of an earlier try is trusted by nobody: the whole file is held against the store's checksum and its
+//! A partial file of an earlier try is not trusted: the whole file is held against the store's checksum and its
 //! own afterwards.
 
 use std::{
@@ -38,7 +38,7 @@ const TRIES: u32 = 3;
 /// How often a part may be cut at all.
 const MOST_CUTS: u32 = 100;
 
-/// How far a download has come, for people.
+/// The progress of a download, for people.
 pub(super) struct DownloadProgress {
     told: watch::Sender<Option<String>>,
     got: AtomicU64,
@@ -72,7 +72,7 @@ impl DownloadProgress {
     }
 }
 
-/// What of a release lies on disk already.
+/// A note on the part of a release that is on disk already.
 #[derive(Serialize, Deserialize)]
 struct Note {
     release: Release,

@@ -30,7 +30,7 @@ use crate::{
 const LATEST: &str = "www/site-latest.zip";
 const DAY: u32 = 24 * 60;
 
-/// A bucket, and a disk of whoever follows it.
+/// A bucket, and the disk of a host that follows it.
 struct Followed {
     bucket: Memory,
     disk: tempfile::TempDir,

@@ -6,7 +6,7 @@ use spothost_server::{PackageLimits, Reason, Site};
 
 use crate::documents::signature::{PackageKey, Unsigned, verify};
 
-/// What the gate says of a package.
+/// The gate's judgement of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Judged {
     /// It may go live.
@@ -129,7 +129,7 @@ mod tests {
             let bad = spoilt(&good, &mut random);
             fs::write(&path, &bad).expect("written");
             match judge(&path, None, &[]).expect("readable") {
-                // What nobody reads was spoilt: a time, a comment, the system that made it.
+                // Only a field without effect was damaged: a time, a comment, the system that made it.
                 Judged::Good => assert_eq!(files(&bad), expected, "number {number}"),
                 Judged::Bad(_) | Judged::Unsigned(_) => refused += 1,
             }

@@ -5,7 +5,7 @@ use crate::documents::{Release, Verdict};
 /// How many candidates are considered.
 pub(super) const MOST: usize = 64;
 
-/// The release to take instead of a refused one: of those that were found good the newest, else the newest that nobody has
+/// The release to take instead of a refused one: of those that were found good the newest, else the newest that no host has
 /// refused. Objects under keys of their own come before older versions of the one that is refused now.
 ///
 /// `own` are the other packages in the folder, `before` the versions of the refused one's key, both in any order.

@@ -6,7 +6,7 @@ use crate::{
     place::S3Prefix,
 };
 
-/// What a look found.
+/// The result of looking for the newest package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NewestPackage {
     /// The release that was known is still the newest.

@@ -16,7 +16,7 @@ pub(super) const REFUSED_FOR: Duration = Duration::from_secs(300);
 /// How many refusals are remembered.
 const MOST: usize = 32;
 
-/// What this host has refused lately.
+/// The refusals of this host, the latest ones.
 #[derive(Default)]
 pub(super) struct Refusals(Vec<RememberedRefusal>);
 

@@ -85,7 +85,7 @@ pub struct FromBucket {
 #[derive(Default)]
 struct HiddenRelease(Option<(Release, u32)>);
 
-/// What the last listing found, as much of it as can matter.
+/// The part of the last listing that can matter.
 struct Listing {
     at: Instant,
     /// Packages under keys of their own, the newest of them.
@@ -458,7 +458,7 @@ impl FromBucket {
     fn outdated(&self, key: &str, verdict: &Verdict) -> Option<String> {
         let (etag, there) = self.read.get(key)?;
         let there = there.as_ref().filter(|there| there.signed.is_some() && there.signed != verdict.signed)?;
-        tracing::info!(key, was = %there, "the package is signed otherwise by now");
+        tracing::info!(key, was = %there, "the signature of the package has changed");
         Some(etag.clone())
     }
 

@@ -1,7 +1,7 @@
-//! What lies in a folder that is a site: one walk for whoever serves it and for whoever publishes it.
+//! The files of a site's folder: one walk for the server and for the publisher.
 //!
 //! Symbolic links are followed where they end in the folder, as `latest -> v2` does: a package holds no links, so it holds what
-//! they lead to. A link that ends elsewhere would publish what nobody meant to, so it is left out, and told.
+//! they lead to. A link that ends elsewhere would publish files by accident, so it is left out, and told.
 
 use std::{
     fmt, fs, io,
@@ -17,7 +17,7 @@ const SETTINGS: &[&str] = &["_headers", "_redirects", "site.toml"];
 const LONGEST_SETTING: u64 = 1 << 20;
 
 /// What is said of a folder with more in it than a package may hold.
-pub(crate) const TOO_MANY: &str = "it holds more files and folders than a package may: take out what is no part of the site, or links that multiply folders";
+pub(crate) const TOO_MANY: &str = "it holds more files and folders than a package may: remove files that are not part of the site, or links that multiply folders";
 
 /// The files of a folder, in the order in which they are found, and what is not among them.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl fmt::Display for ExclusionReason {
             ExclusionReason::Hidden => f.write_str("is hidden"),
             ExclusionReason::Elsewhere(to) => write!(
                 f,
-                "is a symbolic link to {}, which is no part of the site: put what it leads to in its place (cp -rL)",
+                "is a symbolic link to {}, which is not part of the site: replace the link by a copy of its target (cp -rL)",
                 to.display()
             ),
             ExclusionReason::Loop => f.write_str(
@@ -151,7 +151,7 @@ impl Tree {
             (None, _) => None,
         };
         match why {
-            // What is hidden is nobody's business, wherever it leads.
+            // A hidden link is not followed, wherever it leads.
             Some(_) if hidden.file(&inside) || hidden.folder(&inside) => {
                 self.left_out.push(LeftOut { inside, why: ExclusionReason::Hidden })
             }
@@ -161,7 +161,7 @@ impl Tree {
     }
 }
 
-/// What visitors of a folder's site never see.
+/// The rule of what visitors of a folder's site never see.
 struct Hides(Hidden);
 
 impl Hides {

@@ -34,14 +34,14 @@ pub enum Awaited {
         /// What, if it was published by this program.
         by: Option<Version>,
     },
-    /// Nobody has said anything of it in time.
+    /// No host has reported on it in time.
     Unheard {
         /// What hosts have said that could not be read, and why, for a person.
         unread: Vec<String>,
     },
 }
 
-/// What is waited for.
+/// The release that is waited for.
 #[derive(Clone, Debug)]
 struct AwaitedRelease {
     label: Label,
@@ -111,7 +111,7 @@ impl AwaitedRelease {
         let serves =
             |host: &HostDocument| host.has_visitors() && self.is(host.published_version(), host.etag.as_deref());
         let host = hosts.iter().find(|said| said.written >= since && serves(&said.document));
-        // That it is good may be a spare's word, which nobody visits.
+        // A verdict of "good" may be that of a spare, which no visitor reaches.
         let visited = |by: &str| {
             let is_visited = |host: &HostDocument| host.instance == by && host.has_visitors();
             hosts.is_empty() || hosts.iter().any(|said| is_visited(&said.document))
@@ -188,7 +188,7 @@ mod tests {
             (vec![], vec![host("owner", after)], served("i-2")),
             (vec![], vec![host("owner", before)], None),
             (vec![], vec![host("standby", after)], None),
-            // It keeps no names: whoever leads them to it does.
+            // It keeps no names: the host that leads them to it does.
             (vec![], vec![host("serving", after)], served("i-2")),
             (vec![verdict(VerdictOutcome::Good, after)], vec![], served("i-1")),
             (vec![verdict(VerdictOutcome::Good, before)], vec![], None),

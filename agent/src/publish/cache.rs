@@ -29,7 +29,7 @@ pub(super) struct Cache {
     _temporary: Option<TempDir>,
 }
 
-/// What the cache has of one content in one coding.
+/// The cached form of one content in one coding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CachedCoding {
     /// The path of a zip whose only entry it is, and how many bytes that entry takes.
@@ -121,7 +121,7 @@ fn is_writable(folder: &Path) -> bool {
     fs::create_dir_all(folder).and_then(|()| NamedTempFile::new_in(folder)).is_ok()
 }
 
-/// Removes what earlier generations have kept. What cannot be removed is nobody's fault, and costs no more than its place.
+/// Removes what earlier generations have kept. A file that cannot be removed costs no more than its space.
 fn remove_old(folder: &Path) {
     for generation in 1..GENERATION {
         let _ = fs::remove_dir_all(folder.join(generation.to_string()));

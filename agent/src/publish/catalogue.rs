@@ -26,7 +26,7 @@ pub(super) struct Dated<D> {
     pub(super) written: OffsetDateTime,
 }
 
-/// What hosts have said beside the packages.
+/// The hosts' reports beside the packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct HostReports {
     /// Verdicts on packages.

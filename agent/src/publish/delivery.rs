@@ -219,7 +219,7 @@ fn same(object: Object, built: &BuiltPackage, key: &str) -> Result<Object, Fault
 fn bytes_of(sha256: &str) -> Result<[u8; 32], Fault> {
     let mut bytes = [0; 32];
     let decoded = hex::decode_to_slice(sha256, &mut bytes);
-    let remedy = "report it: the package was not hashed as it should be";
+    let remedy = "report this as a defect: the package was hashed wrongly";
     decoded.map_err(|error| Fault::operator(format!("reading the SHA-256 `{sha256}`"), error, remedy))?;
     Ok(bytes)
 }

@@ -11,7 +11,7 @@ use super::folder::Folder;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Side(BTreeMap<String, FileFingerprint>);
 
-/// What tells a file from another of the same name.
+/// Length and CRC-32, which tell a file from another of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileFingerprint {
     crc: u32,

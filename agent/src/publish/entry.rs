@@ -71,7 +71,7 @@ impl Effort {
     pub const BEST: Effort = Effort { deflate: 9, brotli: Some(11), zstandard: Some(19) };
 }
 
-/// What makes entries of files.
+/// Makes entries of files.
 pub(super) struct Packer<'a> {
     pub(super) cache: &'a Cache,
     pub(super) effort: Effort,
@@ -193,7 +193,7 @@ fn deflate_key(level: u32) -> String {
     format!("deflate{level}")
 }
 
-/// What is made of one content.
+/// The forms that are made of one content.
 struct Making<'a> {
     cache: &'a Cache,
     hash: &'a str,
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn file_is_deflated_where_its_gzip_is_enough_shorter() {
         for (packed, length, expected) in [
-            // 26 bytes would be 46 to whoever loads them.
+            // 26 bytes would be 46 to the browser that loads them.
             (28, 26, false),
             (10, 26, false),
             (90, 100, false),

@@ -45,8 +45,9 @@ impl Folder {
             found.leave_out(left_out);
         }
         for (path, error) in &tree.unreadable {
-            let said =
-                format!("cannot be read: {error}; name a folder or a zip, and let whoever publishes read all of it");
+            let said = format!(
+                "cannot be read: {error}; name a folder or a zip, and make all of it readable for the publisher"
+            );
             found.problems.push(Problem::stops(shown(folder, path), said));
         }
         if tree.too_many {
@@ -79,7 +80,7 @@ impl Folder {
         }
     }
 
-    /// Names that differ only in their case are one file on many machines: whoever made the site on such a one lost
+    /// Names that differ only in their case are one file on many machines: the author of the site on such a one lost
     /// half of it.
     fn find_collisions(&mut self) {
         let mut folded: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -105,8 +106,9 @@ fn file(leaf: &TreeFile, longest_file: u64) -> Result<SiteFile, Problem> {
         return Err(Problem::stops(name, said));
     }
     askable(name).map_err(|said| Problem::stops(name, said))?;
-    fs::File::open(&leaf.path)
-        .map_err(|error| Problem::stops(name, format!("cannot be read: {error}; let whoever publishes read it")))?;
+    fs::File::open(&leaf.path).map_err(|error| {
+        Problem::stops(name, format!("cannot be read: {error}; make it readable for the publisher"))
+    })?;
     let length = leaf.about.len();
     if length > longest_file {
         let said = format!("has {length} bytes; more than {longest_file} are not published (--max-file)");
@@ -175,7 +177,7 @@ mod tests {
         let read = Folder::read(path, 100);
         let told: Vec<_> = read.problems.iter().map(|problem| (problem.weight, problem.to_string())).collect();
         for (weight, text) in [
-            (Weight::Stops, "link.html: is a symbolic link to /etc/hostname, which is no part of the site: put what"),
+            (Weight::Stops, "link.html: is a symbolic link to /etc/hostname, which is not part of the site: replace"),
             (Weight::Stops, "dangling.html: is a symbolic link to gone.html, which is not there: remove it"),
             (Weight::Wrong, "loop: is a symbolic link to a folder that it lies in"),
             (Weight::Stops, "socket: is neither a file nor a folder"),

@@ -18,7 +18,7 @@ const IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add
 
 /// Longer pages are not read for links.
 const LONGEST_PAGE: u64 = 16 << 20;
-/// Where the site is thought to be: a name that nobody has (RFC 2606).
+/// Where the site is thought to be: a reserved name (RFC 2606).
 const ORIGIN: &str = "https://site.invalid";
 
 /// A file that is shown at other addresses than its own: wherever nothing is found.
@@ -101,7 +101,7 @@ fn displacement(displaced: &[&Dead<'_>]) -> Option<Problem> {
 }
 
 fn dead_of<'a>(site: &Site, page: &'a SiteFile, domain: Option<&str>) -> Vec<Dead<'a>> {
-    // What no address leads to, nobody reads.
+    // A page without an address is read by no visitor.
     let Some(address) = site.address(&page.name) else { return Vec::new() };
     // A page that cannot be read by now is no package, which others say.
     let Ok(content) = fs::read(&page.path) else { return Vec::new() };

@@ -24,13 +24,13 @@ const SEED: usize = 32;
 /// A file that is longer is no key.
 const LONGEST: u64 = 64 * 1024;
 
-/// Who signs packages.
+/// A key that signs packages.
 pub struct Signer {
     secret: SecretKey,
     public: PublicKey,
 }
 
-/// What a file with a secret key holds.
+/// The content of a file with a secret key.
 enum Holds {
     /// The key itself, as `minisign -G -W` writes it.
     Plain(SecretKey),

@@ -49,7 +49,7 @@ pub struct MovingElasticIp {
     refused: LastRefusal,
 }
 
-/// What a look found.
+/// One look at the Elastic IP and its records.
 pub struct AddressFound {
     held: Held,
     address: Association,
@@ -59,7 +59,7 @@ pub struct AddressFound {
     refused: Option<Fault>,
 }
 
-/// What is to be corrected, and why.
+/// A change of the claim, the address or its records, and why.
 pub struct AddressChange {
     why: String,
     what: What,
@@ -94,7 +94,7 @@ impl MovingElasticIp {
         self.records = Some((Instant::now(), names.read(&zone).await));
     }
 
-    /// The claim first, by compare-and-swap, then the address: whoever has lost the claim never moves it. What is refused
+    /// The claim first, by compare-and-swap, then the address: a host that has lost the claim never moves it. What is refused
     /// anyway is found before anything is claimed.
     async fn move_here(&self, aws: &Aws, instance: &str, moved: Move, read: Option<String>) -> Result<(), Fault> {
         let (store, address) = (ClaimObject::new(aws, &self.place), self.address(aws));
@@ -109,7 +109,7 @@ impl MovingElasticIp {
             None => {
                 let now = store.read().await?.map(|(_, etag)| etag);
                 if now != read {
-                    return Err(Fault::retry(moved.why, "somebody else has changed the claim meanwhile"));
+                    return Err(Fault::retry(moved.why, "another host has changed the claim meanwhile"));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Record sets that no host of a site has written, and what becomes of each. Pure.
 //!
-//! Whoever made a record set meant something by it. Hosts write over as little as they can, and say what keeps them from
+//! The person who made a record set meant something by it. Hosts write over as little as they can, and say what keeps them from
 //! leading a name here, with its cure:
 //!
 //! | at a name of the site | `adopt` unset | `[dns] adopt = true` |
@@ -19,7 +19,7 @@
 //! | at `_spothost.<domain>`: addresses and other types | none of ours | likewise |
 //!
 //! Where the names are claimed, what keeps one further name from leading here keeps no other name from it: that name
-//! is left out of the batch and told, and what a host before has left there stays. At the first name, or where nobody
+//! is left out of the batch and told, and what a host before has left there stays. At the first name, or where no host
 //! claims the names yet, nothing is led here before a person has decided.
 //!
 //! An alias is no record that changed by hand: its values are not ours to put back, and only a person knows what it was
@@ -67,7 +67,7 @@ pub(crate) fn in_the_way(name: &Name, seen: &[Records], adopt: bool) -> Option<F
 /// of it.
 ///
 /// # Errors
-/// What is in the way at the first name; at any, where the names are not claimed.
+/// The obstacle at the first name; at any name, where no host claims the names.
 pub(crate) fn free<'a>(
     names: &'a [Name],
     seen: &[Records],
@@ -91,7 +91,7 @@ pub(crate) fn left_out(names: &[Name], seen: &[Records], adopt: bool) -> Option<
     names.iter().skip(1).find_map(|name| in_the_way(name, seen, adopt))
 }
 
-/// A set at the names that leads visitors to something else than the addresses in `ours`. Where nobody claims the names it
+/// A set at the names that leads visitors to something else than the addresses in `ours`. Where no host claims the names it
 /// is that of people; records that lead here already are not: their claim was removed.
 pub(crate) fn leads_elsewhere<'a>(names: &[Name], seen: &'a [Records], ours: &[String]) -> Option<&'a Records> {
     let here = |set: &Records| match set.kind {
@@ -107,7 +107,7 @@ pub(crate) fn leads_elsewhere<'a>(names: &[Name], seen: &'a [Records], ours: &[S
     seen.iter().filter(of_names).find(|set| !here(set))
 }
 
-/// Refuses names that nobody claims and that lead visitors elsewhere, unless they may be taken over, and by a host that has
+/// Refuses names that no host claims and that lead visitors elsewhere, unless they may be taken over, and by a host that has
 /// a certificate to answer with.
 ///
 /// # Errors
@@ -128,7 +128,7 @@ pub(crate) fn refuse_what_is_somebody_elses(
         }
         (false, _) => {
             let remedy = format!("remove that record, or {ADOPT}");
-            Err(Fault::operator(format!("reading {}", set.name), format!("{leads}, and nobody claims it"), remedy))
+            Err(Fault::operator(format!("reading {}", set.name), format!("{leads}, and no host claims it"), remedy))
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each host has multivalue answer records of its own, told from the others' by its instance id, with a health check on them:
 //! Route 53 and the fleet do the distributing. A host takes its records away when it departs, unless they are the last, and
 //! any host sweeps those of hosts that do not answer and are gone, as EC2 tells, or long silent where EC2 knows nothing of
-//! them ([`strays`]). Nobody holds the names alone, so there is nothing to follow in.
+//! them ([`strays`]). No host holds the names alone, so there is no succession.
 
 use std::{
     collections::BTreeSet,
@@ -59,7 +59,7 @@ pub struct Multivalue {
     unused: BTreeSet<String>,
 }
 
-/// What a look found.
+/// One look at the records of all hosts.
 #[derive(Clone)]
 pub struct AnswersFound {
     zone: Zoned,
@@ -75,7 +75,7 @@ pub struct AnswersFound {
     blind: Option<Fault>,
 }
 
-/// What is to be corrected, by what was found, and why.
+/// A change of this host's records, checks, or those of hosts that are gone, and why.
 pub struct AnswersChange {
     why: String,
     found: Box<AnswersFound>,
@@ -139,7 +139,7 @@ impl Multivalue {
         }
     }
 
-    /// Makes the checks that are lacking. What keeps one from being made is no reason to lead nobody here: Route 53 takes a
+    /// Makes the checks that are lacking. An obstacle to making one is no reason to lead no visitor here: Route 53 takes a
     /// record without one for healthy.
     async fn make_checks(&mut self, checks: &HealthChecks, names: &NameService, host: &Host, lacking: Vec<IpAddr>) {
         let Some(domain) = names.names.first().map(ToString::to_string) else { return };
@@ -297,7 +297,7 @@ async fn withdraw(names: &NameService, aws: &Aws, instance: &str) -> Result<bool
     if steps.is_empty() {
         return Ok(false);
     }
-    let why = format!("taking the records of {instance} away, which goes");
+    let why = format!("removing the records of {instance}, which is leaving");
     match names.zone(aws)?.change_many(&format!("spothost: {why}"), &steps).await? {
         Changed::Accepted(_) => {}
         Changed::Differed(said) => return Err(Fault::retry(why, said)),
@@ -395,7 +395,7 @@ impl Route for Multivalue {
     async fn depart(&mut self, aws: &Aws, names: &NameService, instance: &str) -> Result<(), Fault> {
         // A batch that was under way may arrive late: it is looked once more.
         while withdraw(names, aws, instance).await? {
-            tracing::info!("the records of this host are away");
+            tracing::info!("the records of this host are removed");
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{
     place::Name,
 };
 
-/// What should be, and what it is decided by beside what a route has found.
+/// The desired state, and the facts for the decision beside the route's own.
 #[derive(Clone, Copy)]
 pub struct DesiredRouting<'a> {
     /// The host that the names should lead to.
@@ -23,7 +23,7 @@ pub struct DesiredRouting<'a> {
     pub(crate) names: &'a [Name],
     /// Time to live, in seconds.
     pub(crate) ttl: u32,
-    /// Whether records that nobody claims may be taken over.
+    /// Whether records that no host claims may be taken over.
     pub(crate) adopt: bool,
     /// Whether the host held the names before, and another has followed since.
     pub(crate) put_aside: bool,
@@ -39,7 +39,7 @@ pub struct DesiredRouting<'a> {
     pub(crate) claimant: Liveness,
 }
 
-/// What is to be done so that people are led here, by changes of the kind that a route has.
+/// The next action that leads visitors here, by changes of the kind that a route has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoutingPlan<C> {
     /// Nothing: they are.
@@ -127,13 +127,13 @@ pub(super) fn why(claim: Option<&Claim>, takeover: Takeover, host: &Host, only_c
         }
         (Some(_), Takeover::Hold) => format!("leading the names back to {to}"),
         (Some(claim), Takeover::Take(TakeoverReason::Departing)) => {
-            format!("leading the names to {to}, after {}, which says that it goes", claim.instance)
+            format!("leading the names to {to}, after {}, which says that it is leaving", claim.instance)
         }
         (Some(claim), Takeover::Take(TakeoverReason::Gone)) => {
             format!("leading the names to {to}, after {}, which is gone", claim.instance)
         }
         (Some(claim), _) => format!("leading the names to {to}, after {}", claim.instance),
-        (None, _) => format!("leading the names to {to}, which nobody claims"),
+        (None, _) => format!("leading the names to {to}, which no host claims"),
     }
 }
 
@@ -142,7 +142,7 @@ pub(super) fn why(claim: Option<&Claim>, takeover: Takeover, host: &Host, only_c
 /// host that is gone because of it.
 ///
 /// # Errors
-/// What is in the way at the first name; at any, where nobody claims the names.
+/// The obstacle at the first name; at any name, where no host claims the names.
 pub(super) fn record_steps(
     wanted: &DesiredRouting<'_>,
     seen: &[Records],

@@ -27,7 +27,7 @@ use plan::{plan, removal};
 pub struct MovingRecords;
 
 impl Route for MovingRecords {
-    /// What the zone holds at the names and at the claim.
+    /// The record sets at the names and at the claim.
     type Found = Vec<Records>;
     type Change = ChangeBatch;
     const ALONE: bool = true;
@@ -77,7 +77,7 @@ impl Route for MovingRecords {
 /// # Errors
 /// What Route 53 refuses.
 pub async fn remove(names: &NameService, aws: &Aws, host: &Host) -> Result<bool, Fault> {
-    // An Elastic IP leads to nobody by itself once its instance is gone, and its records stay.
+    // An Elastic IP leads to no instance once its own is gone, and its records stay.
     if names.leading != RoutingMode::Records {
         return Ok(false);
     }

@@ -8,7 +8,7 @@ use crate::{
     listener::{Answering, PlaceholderState, says_so},
 };
 
-/// What the routing keeper is built from.
+/// The yields that the routing keeper is built from.
 pub struct RoutingSources {
     /// The way to AWS.
     pub aws: Kept<Aws>,
@@ -22,7 +22,7 @@ pub struct RoutingSources {
     pub at_rest: AtRest,
 }
 
-/// What these had yielded when a look began: all that is done about it goes by the same.
+/// The values of the sources when a look began: everything that follows from that look uses the same.
 #[derive(Clone)]
 pub struct RoutingInputs {
     /// The way to AWS.
@@ -54,7 +54,7 @@ impl RoutingSources {
         self.answering.borrow().is_some() || says_so(&self.waiting)
     }
 
-    /// What has not been yielded yet and without which nobody may be led here; among that a public address of the host's own,
+    /// What has not been yielded yet and without which no CA may be led here; among that a public address of the host's own,
     /// where people are to be led to that.
     pub(super) fn lack(&self, own_address: bool) -> Option<String> {
         let host = self.host.borrow();

@@ -19,7 +19,7 @@ use crate::{
 /// Of the time that a process has to drain beside its successor, what is left for the last who came if no successor ever
 /// accepts.
 const LAST: Duration = Duration::from_secs(2);
-/// How long a process may drain once its successor accepts, when nobody waits for it any more.
+/// How long a process may drain once its successor accepts, when no process waits for it any more.
 const BESIDE: Duration = Duration::from_secs(300);
 /// Signals within this time after the first are the same one: systemd may send it to a process and to its supervisor.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const GIVE_BACK: Duration = Duration::from_secs(4);
 /// No wait is longer: a host that comes back waits anew.
 pub(super) const LONGEST_SOFT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What is left of a host that a successor follows in another process: it accepts and answers, as it last did.
+/// The rest of a host that a successor follows in another process: it accepts and answers, as it last did.
 pub struct Undrained {
     pub(super) running: Running,
     pub(super) until: Instant,
@@ -131,7 +131,7 @@ pub(super) async fn give_back(going: &Shutdown, mut handed_over: watch::Receiver
     }
 }
 
-/// Somebody who signals again meanwhile is in a hurry.
+/// Another signal meanwhile ends the drain at once.
 async fn hurried(going: &Shutdown) {
     match Signals::catch() {
         Ok(mut signals) => going.hurried(&mut signals).await,

@@ -54,12 +54,12 @@ pub(super) fn bind(config: &Config, mut inherited: Vec<TcpListener>) -> Result<B
     let listen = Listen { http: config.listen.http, https: config.listen.https };
     let bound = Bound::bind_or_use(&listen, &mut inherited).map_err(|error| Fatal(error.to_string()))?;
     for unused in inherited.iter().filter_map(|listener| listener.local_addr().ok()) {
-        tracing::warn!(address = %unused, "is held for the agent, but not in [listen]: who connects there waits for ever");
+        tracing::warn!(address = %unused, "is held for the agent, but [listen] does not name it: clients that connect there wait for ever");
     }
     Ok(bound)
 }
 
-/// What the servers are fed with.
+/// The package, certificate and messages that the servers are fed with.
 pub(super) struct Fed {
     sites: watch::Receiver<Option<Arc<Site>>>,
     identities: watch::Receiver<Option<Arc<Identity>>>,

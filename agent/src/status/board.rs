@@ -151,7 +151,7 @@ impl Reporter {
 
     /// The part does something else within `time`, be it to say that it failed.
     pub fn moves_within(&self, time: Duration) {
-        // A pause longer than clocks can tell is one that nobody waits for.
+        // A pause beyond the range of the clock has no deadline.
         match Instant::now().checked_add(time.saturating_add(GRACE)) {
             Some(by) => drop(self.board.moves().insert(self.part, by)),
             None => self.rests(),
@@ -194,7 +194,7 @@ impl Reporter {
         });
     }
 
-    /// Warns of notes on the site that were not there before: whoever edits it reads the log. Those of other parts have
+    /// Warns of notes on the site that were not there before: its author reads the log. Those of other parts have
     /// figures in them that change with each look.
     fn tell_news(&self, notes: &[String]) {
         if self.part != Part::Package {

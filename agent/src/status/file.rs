@@ -15,7 +15,7 @@ const LARGEST: u64 = 4 << 20;
 
 /// Writes every change of the status to `path` until the board is gone.
 ///
-/// The file is replaced by rename and synced by nobody: it tells of a process that is alive, and lies on a tmpfs.
+/// The file is replaced by rename and never synced: it describes a live process, and lies on a tmpfs.
 pub async fn write_changes(path: &Path, mut status: watch::Receiver<Status>) {
     let mut complained = false;
     loop {

@@ -40,7 +40,7 @@ impl Shutdown {
         Shutdown { why: "leaving the fleet".to_owned(), until: None, returns: false }
     }
 
-    /// Whether the instance is about to end, so that nobody should start the agent again.
+    /// Whether the instance is about to end, so that the agent must not be started again.
     pub fn is_the_end(&self) -> bool {
         self.until.is_some() || *self == Shutdown::by_leaving()
     }

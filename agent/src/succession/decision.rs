@@ -21,7 +21,7 @@ pub enum TrafficMode {
 /// Where the names lead, as this host last saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// Nobody knows yet.
+    /// Not known yet.
     Unknown,
     /// To this host.
     Here,
@@ -36,7 +36,7 @@ pub enum Names {
     },
 }
 
-/// All that a decision is made of.
+/// All inputs of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecisionInputs {
     /// For how long the process has run.
@@ -55,7 +55,7 @@ pub struct DecisionInputs {
     pub overdue: bool,
 }
 
-/// What follows from them.
+/// The decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What the host is.
@@ -66,7 +66,7 @@ pub struct Decision {
     pub step: Option<FleetAction>,
 }
 
-/// What a host does to its fleet.
+/// The next action of a host on its fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FleetAction {
     /// Lowers the target, so that it is not replaced when it leaves.
@@ -146,7 +146,7 @@ fn lingered(policy: &Succession, ttl: Duration) -> Duration {
 fn step(policy: &Succession, ttl: Duration, role: Role, inputs: &DecisionInputs) -> Option<FleetAction> {
     let fleet = inputs.fleet.filter(|fleet| fleet.settled)?;
     match (role, inputs.names) {
-        // That nobody says where the names lead is not the host's fault, and the next one would know no more.
+        // An unknown routing is not the host's fault, and its successor would know no more.
         (Role::Failed, _) => {
             let replaced = !inputs.answered && Some(fleet.target) == fleet.floor;
             leave(&fleet).or(replaced.then_some(FleetAction::BeReplaced))
@@ -165,7 +165,7 @@ fn step(policy: &Succession, ttl: Duration, role: Role, inputs: &DecisionInputs)
     }
 }
 
-/// Never below what the fleet has at rest; and a fleet that replaces whoever leaves is not left.
+/// Never below what the fleet has at rest; and a host never leaves a fleet that would replace it.
 fn leave(fleet: &FleetState) -> Option<FleetAction> {
     let floor = fleet.floor?;
     match (fleet.target > floor, fleet.leaves_in_one) {

@@ -1,7 +1,7 @@
 //! The other hosts of the fleet, as its owner sees them: who has been there for long, and has never answered.
 //!
 //! A host that cannot become ready leaves by itself, if it can. One whose agent never started, or that may do nothing,
-//! cannot; and nobody else would ever end it.
+//! cannot; and no other host would ever end it.
 
 use std::{collections::BTreeMap, time::Duration};
 

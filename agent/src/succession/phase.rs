@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::rollout::Sight;
 use crate::probe::Heard;
 
-/// How far one host is.
+/// The phase of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -39,8 +39,8 @@ impl fmt::Display for Phase {
             Phase::Booting => "boots: no site or certificate yet",
             Phase::Ready => "ready: it answers for the domain",
             Phase::Owner => "owner: the names lead to it",
-            Phase::Departing => "owner, and says that it goes",
-            Phase::Superseded => "superseded: it serves those who still come",
+            Phase::Departing => "owner, and says that it is leaving",
+            Phase::Superseded => "superseded: it serves the remaining visitors",
             Phase::Silent => "silent: it does not answer any more",
             Phase::Gone => "gone",
         })
@@ -84,7 +84,7 @@ impl Phases {
     fn phase(&self, host: &str, heard: Heard, owns: bool, departs: bool) -> Phase {
         let answered = self.owners.contains(host)
             || self.hosts.get(host).is_some_and(|was| !matches!(was, Phase::Starting | Phase::Booting | Phase::Gone));
-        // Whoever has too many visitors has answered some.
+        // A host with too many visitors has answered some.
         let heard = if heard == Heard::Full && answered { Heard::Site } else { heard };
         match heard {
             Heard::Site if owns && departs => Phase::Departing,

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::aws::FleetState;
 
-/// What a roll-out among many hosts is to come to.
+/// The goal of a roll-out among many hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RollingReplacement {
     /// The hosts that are to be replaced.
@@ -37,7 +37,7 @@ pub struct Member {
     pub package: Option<String>,
 }
 
-/// What comes next.
+/// The next step of the roll-out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplacementStep {
     /// The fleet is to have so many hosts.
@@ -51,7 +51,7 @@ pub enum ReplacementStep {
         /// Whether another is to be started in its place.
         replaced: bool,
     },
-    /// The target is set to this, and nobody is ended for it.
+    /// The target is set to this, and no host is ended for it.
     Lower(u32),
     /// Every host is a new one, and answers.
     Done(u32),
@@ -64,7 +64,7 @@ pub enum ReplacementStep {
     },
 }
 
-/// What is waited for.
+/// The event that is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitReason {
     /// The fleet starts a host.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{aws::FleetState, claim::Claim, probe::Heard};
 
-/// What a roll-out is to come to.
+/// The goal of a roll-out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Goal {
     /// The host that is to be followed; none where that has happened before.
@@ -17,7 +17,7 @@ pub struct Goal {
     pub floor: u32,
 }
 
-/// What is seen of it at one moment.
+/// The site at one moment, as a roll-out sees it.
 #[derive(Clone, Debug)]
 pub struct Sight {
     /// Who claims the names.
@@ -30,7 +30,7 @@ pub struct Sight {
     pub hosts: Vec<(String, Heard)>,
 }
 
-/// How far it is.
+/// The progress of a roll-out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RolloutProgress {
     /// The fleet is to start a host.
@@ -44,7 +44,7 @@ pub enum RolloutProgress {
         /// How many hosts have to go.
         left: u32,
     },
-    /// The new owner answers, and nobody else is left.
+    /// The new owner answers, and no other host is left.
     Done {
         /// Who owns the names.
         owner: String,
@@ -62,9 +62,9 @@ impl Goal {
             return match (fleet.members > self.floor, fleet.target > self.floor) {
                 (true, _) => RolloutProgress::Booting,
                 (false, true) => RolloutProgress::Starting,
-                (false, false) if raised => RolloutProgress::Failed(
-                    "the new host has left again: it never came to answer for the domain".to_owned(),
-                ),
+                (false, false) if raised => {
+                    RolloutProgress::Failed("the new host has left again: it never answered for the domain".to_owned())
+                }
                 (false, false) => RolloutProgress::Starting,
             };
         };
@@ -96,9 +96,11 @@ impl fmt::Display for RolloutProgress {
             RolloutProgress::Leaving { owner, left: 0 } => write!(f, "{owner} owns the names; the fleet comes to rest"),
             RolloutProgress::Leaving { owner, left } => {
                 let hosts = if *left == 1 { "the host before it serves" } else { "the hosts before it serve" };
-                write!(f, "{owner} owns the names; {hosts} those who still come")
+                write!(f, "{owner} owns the names; {hosts} the remaining visitors")
             }
-            RolloutProgress::Done { owner } => write!(f, "{owner} owns the names and answers, and nobody else is left"),
+            RolloutProgress::Done { owner } => {
+                write!(f, "{owner} owns the names and answers, and no other host is left")
+            }
             RolloutProgress::Failed(why) => f.write_str(why),
         }
     }

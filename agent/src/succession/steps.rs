@@ -72,7 +72,7 @@ pub(super) enum Request {
     Drain,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum RequestOutcome {
     /// It is done.
@@ -104,7 +104,7 @@ pub(super) trait Steps {
     fn came(&mut self, outcome: RequestOutcome, context: &mut Context<'_>) -> Result<(), Fault>;
 }
 
-/// What a host knows without asking for it, as it stands.
+/// The facts that a host knows without asking, at this moment.
 #[derive(Clone, Debug)]
 pub(super) struct Watched {
     /// Where the names lead.
@@ -132,7 +132,7 @@ impl Watched {
     }
 }
 
-/// What a procedure goes by: what the host remembers, what it knows, and the time.
+/// The inputs of a procedure: the host's memory, the watched facts, and the time.
 pub(super) struct Context<'a> {
     /// What the host remembers.
     pub memory: &'a mut Memory,
@@ -153,7 +153,7 @@ pub(super) struct Rules {
     pub of_many: bool,
 }
 
-/// What a host remembers of the succession.
+/// A host's memory of the succession.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
     pub(super) rules: Rules,
@@ -351,7 +351,7 @@ mod tests {
         let goes = Claim { departing: true, ..claim() };
         let table = [
             (3, RequestOutcome::Claim(Some(mine)), "the names lead here again"),
-            (3, RequestOutcome::Claim(Some(goes)), "i-owner says that it goes"),
+            (3, RequestOutcome::Claim(Some(goes)), "i-owner says that it is leaving"),
             (4, RequestOutcome::Answers(false), "i-owner does not answer any more"),
             (5, RequestOutcome::Fleet(Some(fleet(1, 1))), "the fleet needs this host by now"),
             (1, RequestOutcome::Failed(Fault::retry("setting the target", "it is modified")), "it is modified"),
@@ -407,7 +407,7 @@ mod tests {
         }
         let mut next = |now| steps.next(&at(now, &mut memory, &watched));
         assert_eq!(next(25), Ok(Some(Request::End { replaced: false })));
-        assert_eq!(next(26).expect_err("too late").said, "it took too long to see what speaks for it");
+        assert_eq!(next(26).expect_err("too late").said, "what was seen in its favour is too old by now");
     }
 
     #[test]

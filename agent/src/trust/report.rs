@@ -7,7 +7,7 @@ use super::change::{Obstacle, StoreChange};
 /// Columns before what is said of a store, as in the lines around it.
 const COLUMN: usize = 16;
 
-/// What became of one store.
+/// The result for one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The store, as people call it.

@@ -22,7 +22,7 @@ pub struct Ec2Instance {
     pub told: InstanceState,
 }
 
-/// What matters of how an instance was set up.
+/// The settings of an instance that the doctor judges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether metadata is answered by token alone.
@@ -43,7 +43,7 @@ pub(in crate::aws) enum FleetService {
     Group(String),
 }
 
-/// What a fleet is to have.
+/// The target capacity of a fleet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::aws) struct Capacity {
     /// How much of its unit.

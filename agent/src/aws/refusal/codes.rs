@@ -4,7 +4,7 @@
 //! What is not in it is taken for something that passes. Codes that a caller expects (an object that is not there, a version
 //! that somebody else was faster with) it handles before it asks this table.
 
-/// What would cure a refusal.
+/// The cure of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
     /// Time.
@@ -36,13 +36,13 @@ const CONFIGURED: &str = "correct what the configuration names: AWS does not tak
 const ZONE: &str = "correct `zone` in the configuration: it is the id of the public hosted zone";
 const NAMES: &str = "correct `domain` and `aliases` in the configuration";
 const OBJECT: &str = "publish the package again: the object is archived";
-const KMS: &str = "enable the KMS key of the bucket, and allow its use to whoever asks";
-const BUCKET: &str = "see to the settings of the bucket: it does not take what is written";
+const KMS: &str = "enable the KMS key of the bucket, and allow its use to the caller";
+const BUCKET: &str = "check the settings of the bucket: it refuses what spothost writes";
 const FLEET: &str = "correct [fleet] id in the configuration";
 const ADDRESS: &str = "correct [address] allocation in the configuration";
 const QUOTA: &str = "ask for a higher quota of the account (Service Quotas)";
-const ACCOUNT: &str = "see to the AWS account: it may not use this service";
-const DEFECT: &str = "report it: spothost asked AWS for something that cannot be";
+const ACCOUNT: &str = "check the AWS account: it may not use this service";
+const DEFECT: &str = "report this as a defect: spothost sent AWS an invalid request";
 
 /// Every code that is sorted.
 pub(crate) const CODES: &[Row] = &[
@@ -150,7 +150,7 @@ pub(crate) const CODES: &[Row] = &[
     (
         "ec2",
         "OperationNotPermitted",
-        Operator("the instance or address is protected: see to its termination protection"),
+        Operator("the instance or address is protected: check its termination protection"),
     ),
     ("ec2", "Unavailable", Retry),
     // Amazon EC2 Auto Scaling.
@@ -160,12 +160,12 @@ pub(crate) const CODES: &[Row] = &[
     (
         "autoscaling",
         "ValidationError",
-        Operator("correct [fleet] id in the configuration, and see to the sizes of the group"),
+        Operator("correct [fleet] id in the configuration, and check the sizes of the group"),
     ),
     // AWS IAM.
     ("iam", "InvalidInput", Operator("name a role of the account")),
     ("iam", "NoSuchEntity", Operator("name a role of the account")),
-    ("iam", "PolicyEvaluation", Operator("see to the policies of the role: IAM cannot evaluate them")),
+    ("iam", "PolicyEvaluation", Operator("check the policies of the role: IAM cannot evaluate them")),
     // Service Quotas.
     ("servicequotas", "DependencyAccessDeniedException", Allow),
     ("servicequotas", "IllegalArgumentException", Operator(DEFECT)),

@@ -28,7 +28,7 @@ pub struct MultivalueAnswer {
     pub check: Option<String>,
 }
 
-/// What stands at a name.
+/// The record sets at a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sets {
     /// Multivalue answers.

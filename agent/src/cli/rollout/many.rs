@@ -37,7 +37,7 @@ struct FleetLook {
 impl RolloutCommand {
     pub(super) async fn roll_many(&self, site: &FleetSite, config: &Config) -> Result<ExitCode, Stop> {
         let unknown =
-            "where people are led to every host, nobody notes how many hosts the fleet has at rest: say [fleet] target";
+            "with [dns] mode = \"multivalue\" no claim says how many hosts the fleet has at rest: set [fleet] target";
         let floor = site.floor.ok_or_else(|| Stop::new(BAD_CONFIGURATION, unknown))?;
         let mut display = Display::new(self.json);
         let replacement = self.replacement(floor, &look(site, config).await?);
@@ -68,7 +68,7 @@ impl RolloutCommand {
                         .await;
                 }
                 _ if display.elapsed() > self.timeout => {
-                    return Err(Stop::new(TRY_AGAIN, format!("{step}; the time is over: run it again to go on")));
+                    return Err(Stop::new(TRY_AGAIN, format!("{step}; timed out: run it again to continue")));
                 }
                 ReplacementStep::Raise(to) | ReplacementStep::Lower(to) => site.set_target(to).await?,
                 ReplacementStep::End { host, replaced } => end(site, floor, &seen.sight.fleet, &host, replaced).await?,

@@ -55,7 +55,7 @@ impl FleetSite {
             },
         };
         let fleet = fleet.ok_or_else(|| {
-            Stop::new(NOT_AS_IT_SHOULD_BE, "the hosts of this site are of no fleet: name one, [fleet] id = \"…\"")
+            Stop::new(NOT_AS_IT_SHOULD_BE, "the hosts of this site belong to no fleet: name one, [fleet] id = \"…\"")
         })?;
         Ok(FleetSite { name_service, aws, fleet, location, floor: config.fleet.target })
     }

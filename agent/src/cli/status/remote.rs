@@ -29,7 +29,7 @@ const MOST_READ: usize = 50;
 const LARGEST: u64 = 64 << 10;
 const AT_ONCE: usize = 8;
 
-/// What a host has left, and from when it is.
+/// The status that a host has left in the bucket, and its time.
 #[derive(Serialize)]
 struct RemoteHost {
     /// What it serves, and how it was then.

@@ -60,9 +60,9 @@ pub(super) fn plan(wanted: &DesiredRouting<'_>, claim: Option<&Claim>, address: 
     }
 }
 
-/// An address that leads to somebody and that nobody claims is somebody's, as a record is.
+/// An address that leads to an instance and that no host claims belongs to a person, as such a record does.
 fn somebody_elses(wanted: &DesiredRouting<'_>, other: &str) -> Option<Fault> {
-    let said = format!("it leads to {other}, and nobody claims it");
+    let said = format!("it leads to {other}, and no host claims it");
     let doing = "leading the Elastic IP here";
     match (wanted.certified, wanted.adopt) {
         (false, _) => Some(Fault::retry(doing, format!("{said}; this host has no certificate yet"))),

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What stands at all names; with the claim of hosts that move simple records, where there are any.
+/// The record sets at all names; with the claim of hosts that move simple records, where there are any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Zoned {
     pub(super) answers: Vec<MultivalueAnswer>,

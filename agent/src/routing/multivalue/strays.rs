@@ -22,7 +22,7 @@ pub(super) struct Sighting {
     pub(super) answers: bool,
 }
 
-/// What is remembered of hosts that EC2 does not know.
+/// The memory of hosts that EC2 does not know.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Strays(BTreeMap<String, Stray>);
 

@@ -51,7 +51,7 @@ fn planned(wanted: &DesiredRouting<'_>, domain: &Name, seen: &[Records]) -> Resu
 
 /// The batch that removes what leads to a host which holds the names; none where another has followed, or the records are
 /// no longer as it made them. What people have put at a name, and hosts leave out, stays. The claim stays, and says that
-/// the host goes: whoever comes next reads there how many hosts the fleet has at rest, and whether a place is to be given
+/// the host goes: the next host reads there how many hosts the fleet has at rest, and whether a place is to be given
 /// back.
 ///
 /// # Errors
@@ -71,7 +71,7 @@ pub(super) fn removal(host: &Host, names: &[Name], seen: &[Records]) -> Result<O
     let next = Claim { epoch: claim.epoch + 1, departing: true, ..claim };
     let fenced = fence(domain, Some(written), &next, written.ttl.unwrap_or(60));
     let steps = fenced.into_iter().chain(sets.into_iter().cloned().map(RecordChange::Delete)).collect();
-    Ok(Some(ChangeBatch { why: format!("removing the records of {}, which goes", host.instance), steps }))
+    Ok(Some(ChangeBatch { why: format!("removing the records of {}, which is leaving", host.instance), steps }))
 }
 
 #[cfg(test)]
@@ -211,7 +211,7 @@ mod tests {
         let claimed = [both("192.0.2.1"), vec![claim("i-old", 1, 4)]].concat();
         assert!(matches!(planned(false, &claimed, Liveness::Lives), RoutingPlan::StandAside(_)));
         assert!(matches!(planned(false, &claimed, Liveness::Gone), RoutingPlan::Change(_)));
-        for (adopt, reason) in [(false, "nobody claims it"), (true, "no certificate yet")] {
+        for (adopt, reason) in [(false, "no host claims it"), (true, "no certificate yet")] {
             let RoutingPlan::Refuse(fault) = planned(adopt, &both("198.51.100.1"), Liveness::Lives) else {
                 panic!("taken")
             };
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(departing(&host("i-other", 1), domain, &seen, true, None), Ok(None), "it is another's");
         assert_eq!(departing(&me, domain, &[], true, None), Ok(None), "there is none");
 
-        // How many hosts the fleet had before it was asked is known to nobody else, unless the claim has it already.
+        // No other host knows how many hosts the fleet had before it was asked, unless the claim says it already.
         let noted = departing(&me, domain, &seen, true, Some(1)).expect("a claim").expect("it is mine");
         assert!(
             matches!(&noted.steps[1], RecordChange::Create(set) if set.values[0].contains(" target=1 ")),
@@ -386,7 +386,7 @@ mod tests {
         Records { ttl: None, form: Form::Alias(of), ..set(name, kind, &[]) }
     }
 
-    /// What becomes of a record set that people have made.
+    /// The fate of a record set that people have made.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Becomes {
         /// It is left alone, nothing is led here, and a person is told why.

@@ -1,7 +1,7 @@
 //! What a host does to its fleet, from the turn that it takes to the last look before it ends a host.
 //!
 //! A look is some time ago by then, so what speaks for ending a host is looked at once more. Last comes the fleet, since
-//! whoever lowers the target meanwhile may have the fleet end the owner.
+//! a person who lowers the target meanwhile may have the fleet end the owner.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -166,7 +166,7 @@ fn leaving(at: CorrectionState, outcome: RequestOutcome, context: &Context<'_>) 
             return Err(leads_here());
         }
         (CorrectionState::Claim(_), RequestOutcome::Claim(Some(claim))) if claim.departing => {
-            return Err(Fault::retry(LEAVING, format!("{} says that it goes", claim.instance)));
+            return Err(Fault::retry(LEAVING, format!("{} says that it is leaving", claim.instance)));
         }
         (CorrectionState::Claim(since), RequestOutcome::Claim(Some(claim))) => {
             CorrectionState::Claimant(since, Box::new(claim))
@@ -264,7 +264,7 @@ fn leads_here() -> Fault {
 
 fn still_fresh(doing: &str, since: Since, now: Duration) -> Result<(), Fault> {
     if now.saturating_sub(since) > FRESH {
-        return Err(Fault::retry(doing, "it took too long to see what speaks for it"));
+        return Err(Fault::retry(doing, "what was seen in its favour is too old by now"));
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ impl HandingOver {
         }
     }
 
-    /// Whether the fleet has nobody on the way, so that it is to be asked.
+    /// Whether the fleet has no host on the way, so that it is to be asked.
     fn lacks_a_successor(&self, fleet: &FleetState, context: &Context<'_>) -> bool {
         let floor = context.watched.floor(self.claimed);
         floor.is_none_or(|floor| fleet.target <= floor) && fleet.members <= fleet.target
@@ -88,7 +88,7 @@ impl Steps for HandingOver {
             }
             (HandoverState::Drain(before), RequestOutcome::Done) => HandoverState::GiveBack(before),
             // A group that is told to end this host, and to lower its target with it, starts no other in its place. In the other
-            // fleets a lowered target ends nobody, and the successor gives the place back. Somebody may have lowered it meanwhile.
+            // fleets a lowered target ends no host, and the successor gives the place back. A person may have lowered it meanwhile.
             (HandoverState::GiveBack(before), RequestOutcome::Fleet(fleet)) => {
                 let floor = context.watched.floor(self.claimed).unwrap_or(before);
                 match fleet {

@@ -1,4 +1,4 @@
-//! One look: the claim where nobody else reads it, the fleet where it matters, and who else is there.
+//! One look: the claim where no other keeper reads it, the fleet where it matters, and the other hosts.
 
 use std::net::IpAddr;
 
