@@ -12,7 +12,7 @@ use world::{Publisher, Site};
 use world::tools::{repository, run, tool};
 
 fn ci(name: &str) -> PathBuf {
-    repository().join("launch-template/ci").join(name)
+    repository().join("example/.github").join(name)
 }
 
 fn audited(workflow: &Path) -> world::tools::Ran {
@@ -28,7 +28,7 @@ fn understood(workflow: &Path) -> world::tools::Ran {
 
 #[test]
 fn workflows_satisfy_their_auditor_and_script_its_judge() {
-    for workflow in [ci("github-actions.yml"), repository().join(".github/workflows/release.yml")] {
+    for workflow in [ci("workflows/publish.yml"), repository().join(".github/workflows/release.yml")] {
         audited(&workflow).succeeded();
         understood(&workflow).succeeded();
     }
@@ -39,7 +39,7 @@ fn workflows_satisfy_their_auditor_and_script_its_judge() {
 fn auditor_sees_a_workflow_that_is_open_to_others() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let workflow = folder.path().join("publish.yml");
-    let text = fs::read_to_string(ci("github-actions.yml")).expect("the workflow");
+    let text = fs::read_to_string(ci("workflows/publish.yml")).expect("the workflow");
     let loose = text.replace("permissions: {}", "permissions: write-all").replace("persist-credentials: false", "{}");
     fs::write(&workflow, loose).expect("written");
     assert_ne!(audited(&workflow).code, Some(0));
