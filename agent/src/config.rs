@@ -109,10 +109,17 @@ impl Config {
     /// Reads the configuration at `path`.
     ///
     /// # Errors
-    /// What is wrong, with the line it is wrong in.
+    /// The fault, with its line.
     pub fn load(path: &Path) -> Result<Config, BadConfig> {
-        let text = read(path)
-            .map_err(|error| BadConfig { place: format!("reading {}", path.display()), said: error.to_string() })?;
+        let text = read(path).map_err(|error| {
+            let said = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "there is none: pass --config FILE, or write one with `spothost init`".to_owned()
+                }
+                _ => error.to_string(),
+            };
+            BadConfig { place: format!("reading the configuration {}", path.display()), said }
+        })?;
         Config::parse(&text).map_err(|(line, said)| BadConfig { place: format!("{}:{line}", path.display()), said })
     }
 
@@ -364,6 +371,14 @@ mod tests {
 
     const LEAST: &str = "domain = \"www.example.org\"\npackage = \"s3://example-sites/www/\"\n\
                          vault = \"www.example.org/identity\"\nzone = \"Z0123456789ABC\"\n";
+
+    #[test]
+    fn configuration_that_is_not_there_is_said_with_its_cure() {
+        let missing = Path::new("/nowhere/spothost.toml");
+        let said = Config::load(missing).expect_err("there is none").to_string();
+        assert!(said.contains("/nowhere/spothost.toml") && said.contains("pass --config FILE"), "{said}");
+        assert!(!said.contains("os error"), "{said}");
+    }
 
     #[test]
     fn one_or_several_package_keys_are_read_and_an_empty_list_is_refused() {

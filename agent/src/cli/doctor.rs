@@ -1,4 +1,4 @@
-//! `spothost doctor`: what is as it should be, what is not, and the command that mends it.
+//! `spothost doctor`: finds faults, and prints the command that mends each.
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -42,7 +42,11 @@ impl DoctorCommand {
         let config = match self.configured.load() {
             Ok(config) => config,
             Err(stop) => {
-                let mend = "correct that line; docs/configuration.md has every key".to_owned();
+                let mend = if self.configured.path().exists() {
+                    "correct that line; docs/configuration.md has every key".to_owned()
+                } else {
+                    "spothost doctor --config FILE; or write one: spothost init".to_owned()
+                };
                 let line =
                     Line { subject: Subject::Configuration, is: LineState::Wrong, said: stop.said, mend: Some(mend) };
                 self.tell(&[line])?;
