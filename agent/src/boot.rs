@@ -119,7 +119,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     Decided { aws, standpoint, away, handed_over }
 }
 
-/// Who the host is, the way to AWS, and whether somebody wants the host gone; where nothing of AWS is used only signals do.
+/// Who the host is, the way to AWS, and whether EC2 or systemd wants the host gone; where nothing of AWS is used only signals do.
 async fn instance(
     config: &Config,
     signals: Option<Signals>,

@@ -184,7 +184,7 @@ impl Notices {
         Notices { metadata, aws, noticed: None }
     }
 
-    /// Metadata that somebody has disabled is looked for as often as ever: a notice leaves no time to come back late.
+    /// Disabled metadata is looked for as often as ever: a notice leaves no time to come back late.
     async fn interruption(&mut self) -> Result<Result<Interruption, Fault>, Fault> {
         match tokio::try_join!(self.metadata.notice(), self.metadata.rebalance()) {
             Ok((Some(notice), _)) => Ok(Ok(Interruption::Taken(Shutdown::by_notice(&self.by_our_clock(notice))))),

@@ -1,4 +1,4 @@
-//! What is as it should be, what is not, and the command that mends it: from a host or from anywhere else, before the first
+//! Diagnoses a site, with the command that mends each fault: from a host or from anywhere else, before the first
 //! launch and after.
 //!
 //! Nothing is changed. What a host has to be allowed is tried on a host, harmlessly ([`crate::aws::permission_probe`]); from elsewhere

@@ -1,4 +1,4 @@
-//! Where a host keeps what is its own.
+//! The folders of a host.
 
 use std::path::PathBuf;
 

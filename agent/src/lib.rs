@@ -80,7 +80,7 @@ pub mod publish;
 pub mod run;
 // Which keepers a host has, and what flows between them.
 pub mod boot;
-// Where a host keeps what is its own on its disk.
+// The folders of a host on its disk.
 pub mod folders;
 // Publishers are told what this host serves.
 pub mod presence;

@@ -2,7 +2,7 @@
 //!
 //! A package is fetched beside the running site, held against what the store says of its bytes, judged, put on the shelf as
 //! the last good one, and only then yielded. One that does not pass the gate changes nothing: what is held stays, and a
-//! verdict is left beside the package, so that no other host takes it either, until somebody lifts it. A host that holds
+//! verdict is left beside the package, so that no other host takes it either, until a person deletes it. A host that holds
 //! nothing takes the last good one instead. A fault on the way is never the package's: it is fetched again.
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
@@ -96,7 +96,7 @@ pub struct Packages {
     following: Following,
     host: Option<Kept<Host>>,
     held: Option<Package>,
-    /// The newest package that the last look found, and what is known of it.
+    /// The newest package that the last look found, and its verdict, if there is one.
     newest: Option<(Release, Option<Verdict>)>,
     refusals: Refusals,
     pending_verdicts: PendingVerdicts,
@@ -172,7 +172,7 @@ pub struct PackageObservation {
 pub enum PackageDrift {
     /// It is to be fetched, judged and served.
     Fetch(Release),
-    /// It is to be told what was found out about it.
+    /// Its verdict is to be published.
     Tell(Verdict),
 }
 

@@ -1,6 +1,6 @@
 //! The rights that a configuration needs at AWS, as an IAM policy. Pure.
 //!
-//! All of it is one table, `RIGHTS`: what is used, by whom, on what. A test holds every call that the whole test suite
+//! All of it is one table, `RIGHTS`: each action, its audience, its resource. A test holds every call that the whole test suite
 //! makes against the policies printed from it, both ways: nothing missing, nothing spare.
 
 use std::collections::BTreeMap;
@@ -170,7 +170,7 @@ fn in_force(condition: &Value) -> BTreeMap<String, Vec<String>> {
     keys.map(|(key, value)| (key.clone(), values(value))).collect()
 }
 
-/// A row of the table: what is allowed, where the configuration uses it.
+/// A row of the table: actions that are allowed where the configuration uses them.
 struct RightRow {
     who: Audience,
     sid: &'static str,

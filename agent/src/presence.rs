@@ -49,7 +49,7 @@ pub struct Presence {
     sources: PresenceSources,
     place: S3Prefix,
     aws: Kept<Aws>,
-    /// What was told last, be it in an earlier life of this process; none before that is known.
+    /// The status that was published last, also by an earlier process; none before that is known.
     told: Option<Option<HostDocument>>,
     /// Why it may not be told.
     denied: Option<Fault>,
@@ -57,10 +57,10 @@ pub struct Presence {
 
 /// The status of this host, beside the one that was published last.
 pub struct PresenceObservation {
-    /// What is to be told, if there is anything to tell.
+    /// The status to publish, if there is one.
     wanted: Option<HostDocument>,
     told: Option<HostDocument>,
-    /// Whether how it is has become another than what was told.
+    /// Whether the status differs from the published one.
     changed: bool,
     denied: Option<Fault>,
 }

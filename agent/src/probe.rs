@@ -213,7 +213,7 @@ enum Expected {
     Leaf(Vec<u8>),
     /// Any of the name that is asked for.
     OfTheName,
-    /// Any, where all that is asked is whether somebody answers.
+    /// Any, where the only question is whether a program answers.
     Any,
 }
 

@@ -71,7 +71,7 @@ pub trait Route: Send + Sync + 'static {
     /// Who claims that people are led to it alone, as it was found.
     fn claim(names: &NameService, found: &Self::Found) -> Option<Claim>;
 
-    /// What is heard from the host of another's claim, where people come to who are led to it.
+    /// The answer of the host of another's claim, at the address to which visitors are led.
     fn heard(
         names: &NameService,
         inputs: &RoutingInputs,
@@ -81,7 +81,7 @@ pub trait Route: Send + Sync + 'static {
         names.heard(&inputs.host, claim)
     }
 
-    /// What is to be done so that people are led here. Pure.
+    /// The plan to lead visitors here. Pure.
     fn plan(wanted: &DesiredRouting<'_>, found: &Self::Found) -> RoutingPlan<Self::Change>;
 
     /// What else is to be done once they are, if anything. Pure.
@@ -90,7 +90,7 @@ pub trait Route: Send + Sync + 'static {
     /// A fault that is no reason to keep visitors away.
     fn besides(wanted: &DesiredRouting<'_>, found: &Self::Found) -> Result<Option<Self::Change>, Fault>;
 
-    /// Carries `change` out, which was planned for `wanted`. What has changed meanwhile is never overwritten.
+    /// Carries `change` out, which was planned for `wanted`. Changes by others meanwhile are never overwritten.
     fn carry_out(
         &mut self,
         aws: &Aws,

@@ -98,7 +98,7 @@ pub struct SuccessionKeeper {
     departing: Departing,
     /// Whether it has ended itself.
     left: bool,
-    /// What is left to do of a departure.
+    /// The rest of a departure.
     handing_over: Option<HandingOver>,
 }
 

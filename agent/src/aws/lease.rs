@@ -41,7 +41,7 @@ pub struct LeaseObject {
 pub enum Asked {
     /// It is ours, as this version of the object.
     Ours(LeaseVersion),
-    /// Somebody else holds it.
+    /// Another holder has it.
     Theirs {
         /// Who.
         holder: String,

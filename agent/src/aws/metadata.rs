@@ -87,7 +87,7 @@ impl Metadata {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A client that knows no token yet in the place of that number, unless somebody has replaced it already.
+    /// A client that knows no token yet in the place of that number, unless another caller has replaced it already.
     fn renewed(&self, number: u64) -> Client {
         let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
         if client.0 == number {

@@ -1,4 +1,4 @@
-//! The partitions of AWS: which one a region is of, and what is called otherwise in it.
+//! The partitions of AWS: the partition of a region, and the names that differ there.
 //!
 //! Every SDK carries botocore's `partitions.json` and exports it nowhere, and the end points of IAM are in none of ours. So
 //! this is a table; tests hold it against the end points that the SDK resolves, and against botocore's own file.

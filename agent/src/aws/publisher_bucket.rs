@@ -52,7 +52,7 @@ pub struct Object {
 pub enum Moved {
     /// It is moved; the pointer's new ETag.
     Here(String),
-    /// The pointer is not what it was said to be: somebody else has moved it.
+    /// The pointer is not the expected one: another publisher has moved it.
     NotAsSeen,
 }
 

@@ -59,7 +59,7 @@ pub struct SecretValue {
 pub enum Swapped {
     /// The value is current now, under this version id.
     Done(String),
-    /// Somebody else was faster; what they wrote stays.
+    /// Another writer was faster; its value stays.
     Lost,
 }
 
@@ -160,7 +160,7 @@ impl Secret {
         }
     }
 
-    /// Who has moved the label away from `was`: this host itself, by a call whose answer was lost, or somebody else.
+    /// Who has moved the label away from `was`: this host itself, by a call whose answer was lost, or another writer.
     /// A read that still shows `was` is an old one.
     async fn moved(&self, was: &str, version: String) -> Result<Swapped, Fault> {
         let end = Instant::now() + SETTLES;

@@ -59,7 +59,7 @@ pub(super) async fn post(
         Some(given) => format!("{}/", given.trim_end_matches('/')),
         None => format!("https://{}/", (service.host)(&region)),
     };
-    // As the SDKs say who asks, where somebody has named that.
+    // The application id, as the SDKs send it, where one is set.
     let app = aws.config.app_name().map_or_else(String::new, |name| format!(" app/{}", name.as_ref()));
     let agent = format!("spothost/{}{app}", env!("CARGO_PKG_VERSION"));
     let mut request = Request::post(&url).header(CONTENT_TYPE, content_type).header(USER_AGENT, agent);

@@ -1,4 +1,4 @@
-//! What is left of the limits of the CAs, and what is planned: as `spothost budget` tells it.
+//! The remaining limits of the CAs, and the next planned order: the data of `spothost budget`.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -21,7 +21,7 @@ use crate::{
 pub struct Budget {
     /// The names that are certified together.
     pub names: Vec<Name>,
-    /// What is done next, and when, in a sentence.
+    /// The next action and its time, in a sentence.
     pub plan: String,
     /// When it is done, if it is not at once.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -44,7 +44,7 @@ pub struct AtAuthority {
     pub failing_since: Option<OffsetDateTime>,
     /// What was said last.
     pub said: Option<String>,
-    /// What is left of each limit.
+    /// The rest of each limit.
     pub limits: Vec<LimitLeft>,
 }
 
@@ -63,7 +63,7 @@ pub struct LimitLeft {
 }
 
 impl Budget {
-    /// Reads what is left for `names` from `vault`. Nothing is changed, and no CA is asked.
+    /// Reads the remaining limits for `names` from `vault`. Nothing is changed, and no CA is asked.
     ///
     /// # Errors
     /// When the vault cannot be read.

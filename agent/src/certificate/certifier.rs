@@ -1,4 +1,4 @@
-//! Who certifies, with what it takes.
+//! The sources of certificates: ACME CAs, or the local CA.
 
 use std::{path::PathBuf, sync::Mutex};
 
@@ -75,7 +75,7 @@ impl ByAcme {
         self.authorities.iter().find(|acme| acme.authority.directory == directory)
     }
 
-    /// What it takes to have a certificate issued now.
+    /// The clients and settings for an issuance now.
     pub(super) fn issuance<'a>(
         &'a self,
         wanted: &'a DesiredCertificate,

@@ -103,7 +103,7 @@ impl<'a> Challenges<'a> {
         self.change("spothost: challenge is over", without).await.map(|_| ())
     }
 
-    /// Reads all names, plans with `plan`, and changes them in one batch; read again when somebody was faster.
+    /// Reads all names, plans with `plan`, and changes them in one batch; read again when another writer was faster.
     async fn change(
         &self,
         why: &str,
@@ -148,7 +148,7 @@ fn without(now: Option<&Records>, name: &str, values: &[String]) -> Vec<RecordCh
     }
 }
 
-/// Deleting exactly what was read and creating what shall be is refused when somebody changed it in between.
+/// A batch that deletes exactly the sets that were read is refused when another writer changed them in between.
 fn swapped(now: Option<&Records>, name: &str, values: Vec<String>) -> Vec<RecordChange> {
     let mut steps: Vec<_> = now.cloned().map(RecordChange::Delete).into_iter().collect();
     if !values.is_empty() {

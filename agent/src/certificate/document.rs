@@ -1,4 +1,4 @@
-//! The vault document: what is kept in the secret.
+//! The vault document: the content of the secret.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ pub(super) struct VaultDocument {
     /// The order under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<PendingOrder>,
-    /// What was tried at which CA.
+    /// The attempts at each CA.
     pub ledger: Ledger,
     /// Number of this version: each write, by any host, adds one. Of two versions it tells which is
     /// the older, where a read shows one that is current no more.

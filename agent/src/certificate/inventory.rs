@@ -1,4 +1,4 @@
-//! What is in the vault, and what a person may do with it: as `spothost vault` does.
+//! The content of the vault, and the changes that a person may make to it: the verbs of `spothost vault`.
 
 use std::{fs, path::Path};
 
@@ -26,7 +26,7 @@ use crate::{
 pub struct Inventory {
     /// The version that is current; none when the vault is empty.
     pub version: Option<String>,
-    /// What is wrong with the document, if something is.
+    /// The damage of the document, if there is any.
     pub damage: Option<String>,
     /// The certificate.
     pub certificate: Option<CertificateSummary>,
@@ -110,7 +110,7 @@ impl CertificateSummary {
     }
 }
 
-/// Verifies that what is in the vault would do for `names`.
+/// Verifies that the content of the vault would serve `names`.
 ///
 /// # Errors
 /// When it cannot be read.

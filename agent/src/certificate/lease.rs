@@ -1,4 +1,4 @@
-//! One host orders, the others wait for what it stores.
+//! The order lease: one host orders, the others wait for the certificate that it stores.
 //!
 //! The lease keeps orders apart; what makes them safe is the vault's compare-and-swap. A holder refreshes the lease several
 //! times within its life, and confirms it before each step that costs something; one that stands still for longer than that

@@ -1,4 +1,4 @@
-//! The ledger: what was tried at each CA, and when the next try may be made.
+//! The ledger: the attempts at each CA, and the time of the next one.
 //!
 //! It is part of the vault document, so that all hosts share it: an attempt is written down before it is made, and a
 //! host that boots after the one that made it knows of it. Pure; time is an argument. Every entry is bounded in number
@@ -243,7 +243,7 @@ impl Ledger {
         due
     }
 
-    /// What is left of every limit of that CA, for `names`.
+    /// The rest of every limit of that CA, for `names`.
     pub(super) fn left(&self, directory: &str, names: &[Name], now: OffsetDateTime) -> Vec<RemainingLimit> {
         let (book, limits) = (self.book(directory), CaLimits::of(directory));
         let bucket = |what, key: String, limit: Limit| {

@@ -193,7 +193,7 @@ impl OfTheNonce for Halt {
     }
 }
 
-/// What has to stand in DNS, for every name that is not proven yet.
+/// The challenge records, for every name that is not proven yet.
 async fn proofs(order: &mut Order) -> Result<Vec<Proof>, Halt> {
     let mut proofs = Vec::new();
     let mut authorizations = order.authorizations();

@@ -1,4 +1,4 @@
-//! What is to be done about the certificate, and when: to keep it, to order one at which CA, or to wait. Pure.
+//! The next action for the certificate, and its time: keep it, order one at a CA, or wait. Pure.
 
 use std::collections::BTreeMap;
 
@@ -123,7 +123,7 @@ impl Holding {
     }
 }
 
-/// What is to be done about `document`, which holds `holding`, at `now`.
+/// The plan for `document`, which holds `holding`, at `now`.
 pub(super) fn plan(
     wanted: &DesiredCertificate,
     document: &VaultDocument,

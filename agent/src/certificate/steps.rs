@@ -3,7 +3,7 @@
 //! The order of the steps is what keeps the promise that nothing is ordered twice and nothing is used that is not stored:
 //! lease, vault read again, zone looked at, CA reached, attempt stored, account stored, order made and stored with its key, proven,
 //! finalized, fetched, stored, lease given back. Each is found done by the next host. A [`IssuanceRun`] says which step is next
-//! and hears what came of it; it does nothing by itself, so that the same code runs against the world
+//! and takes its outcome; it does nothing by itself, so that the same code runs against the world
 //! (`issuance.rs`) and against a simulated one on virtual time (`model.rs`).
 
 use time::{Duration, OffsetDateTime};
@@ -95,7 +95,7 @@ pub(super) enum OrderProgress {
 pub(super) struct StepFailure {
     /// What people are told.
     pub fault: Fault,
-    /// What it means for the order.
+    /// Its effect on the order.
     pub kind: FailureKind,
 }
 
@@ -233,7 +233,7 @@ impl<'a> IssuanceRun<'a> {
         &self.wanted.authorities[self.order.authority]
     }
 
-    /// Hears what came of the step.
+    /// Takes the outcome of the step.
     pub(super) fn came(&mut self, came: StepOutcome, now: OffsetDateTime) {
         let at =
             std::mem::replace(&mut self.at, IssuanceState::GiveBack(Err(Fault::retry(DOING, "a step without an end"))));

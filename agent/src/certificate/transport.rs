@@ -80,7 +80,7 @@ impl Transport {
     /// What the CA with that directory says of itself.
     ///
     /// # Errors
-    /// When the CA cannot be reached, or answers what is no directory.
+    /// When the CA cannot be reached, or its answer is not a directory.
     pub(super) async fn about(&self, directory: &str) -> Result<DirectoryMetadata, Fault> {
         let doing = format!("reading {directory}");
         let request = Request::get(directory).header(USER_AGENT, "spothost").body(BodyWrapper::default());
@@ -134,16 +134,16 @@ struct Meta {
 pub struct DirectoryMetadata {
     /// Names of the profiles that it offers.
     pub profiles: Vec<String>,
-    /// What it answers to in CAA records.
+    /// The names by which CAA records allow it.
     pub caa_identities: Vec<String>,
     /// Whether it wants accounts to be bound to accounts of its own.
     pub external_account_required: bool,
 }
 
-/// Asks that CA what it says of itself.
+/// Reads the `meta` object of that CA's directory.
 ///
 /// # Errors
-/// When it cannot be reached, or answers what is no directory.
+/// When it cannot be reached, or its answer is not a directory.
 pub async fn about(ca: &crate::config::Ca) -> Result<DirectoryMetadata, Fault> {
     Transport::new(ca.roots.as_deref())?.about(&ca.directory).await
 }

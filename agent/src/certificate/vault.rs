@@ -42,7 +42,7 @@ enum VaultStore {
     Disk(PathBuf),
 }
 
-/// How long reads may lag before an older version is taken for what is there: somebody has put it back.
+/// How long reads may lag before an older version is taken for the current one: a person has put it back.
 const SETTLED: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long a read that shows an older version is made again.
 const READ_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -159,7 +159,7 @@ impl Vault {
         Ok(Reading { version: Some(stored.version), document, note, off })
     }
 
-    /// What is stored, be it a document or not, and how far the clock is behind.
+    /// The stored text, whether it is a document or not, and how far the clock is behind.
     pub(super) async fn stored(&self) -> Result<(Option<SecretValue>, Duration), Fault> {
         match &self.kept {
             VaultStore::Secret(id, aws) => {

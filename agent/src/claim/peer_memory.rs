@@ -1,4 +1,4 @@
-//! Another host that has claimed what this one would take: what is remembered of it from look to look.
+//! The memory of another host that has claimed the names, from look to look.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) struct PeerMemory {
     looked: Instant,
 }
 
-/// How old what was seen may be when something is done upon it: a host that was stopped in between knows nothing of now. A look
+/// Maximum age of an observation when acting on it: a host that was stopped in between knows nothing of now. A look
 /// has half of that.
 const STALE: Duration = Duration::from_secs(60);
 
@@ -68,7 +68,7 @@ impl PeerMemory {
         self.looked = at;
     }
 
-    /// What was seen may still be acted upon.
+    /// The observation may still be acted on.
     ///
     /// # Errors
     /// When that is too long ago.
@@ -76,7 +76,7 @@ impl PeerMemory {
         self.is_fresh_at(Instant::now())
     }
 
-    /// What was seen may still be acted upon `at` that moment.
+    /// The observation may still be acted on `at` that moment.
     ///
     /// # Errors
     /// When that is too long ago.

@@ -50,7 +50,7 @@ impl ClaimObject {
         claim.map(|claim| Some((claim, etag))).map_err(|why| Fault::operator(doing(), why, NOT_OURS))
     }
 
-    /// Writes `next` in the place of what was read, and of nothing else.
+    /// Replaces exactly the object that was read by `next`.
     ///
     /// # Errors
     /// What S3 refuses; a claim that is another by now.

@@ -1,4 +1,4 @@
-//! Who may take the names. Pure: what is claimed and how the claimant stands go in, a right comes out.
+//! Who may take the names. Pure: the claim and the claimant's liveness go in, a right comes out.
 //!
 //! The order of launches decides between hosts that are well, and it decides once: a host that was passed over while
 //! it was silent does not take the names back by being the younger one.
@@ -69,7 +69,7 @@ pub enum TakeoverReason {
     Gone,
 }
 
-/// What `host` may do where the names are claimed so, by somebody who stands so. `put_aside` says that this host once
+/// The right of `host` over the names, given their claim and the liveness of its host. `put_aside` says that this host once
 /// held them, and that another has followed since.
 pub fn takeover(host: &Host, put_aside: bool, claim: Option<&Claim>, claimant: Liveness) -> Takeover {
     let Some(claim) = claim else { return Takeover::Take(TakeoverReason::Unclaimed) };

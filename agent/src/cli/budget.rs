@@ -1,4 +1,4 @@
-//! `spothost budget`: what is left of the limits of the CAs.
+//! `spothost budget`: the remaining limits of the CAs.
 
 use std::process::ExitCode;
 

@@ -106,7 +106,7 @@ impl Runner for CheckRunner {
     }
 }
 
-/// Adds to what was found of the package where its bucket is, if that is another region than the host's.
+/// Adds the region of the bucket to the finding of the package, if that is another region than the host's.
 fn tell_region(config: &Config, aws: &Kept<Aws>, findings: &mut [Finding]) {
     let PackagePlace::Bucket(place) = &config.package else { return };
     let Some(aws) = aws.borrow().clone() else { return };

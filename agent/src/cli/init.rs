@@ -187,7 +187,7 @@ impl InitCommand {
         answer.map_err(|error| Stop::new(CANNOT_RUN, error))
     }
 
-    /// Whether there is somebody to ask.
+    /// Whether a person can be asked.
     fn asks(&self) -> bool {
         !self.yes && io::stdin().is_terminal() && io::stderr().is_terminal()
     }

@@ -81,7 +81,7 @@ impl PublishedAt {
     }
 }
 
-/// The way to AWS of somebody who is not a host: a laptop, a CI job. On an instance its own region is taken.
+/// The way to AWS of a caller that is not a host: a laptop, a CI job. On an instance its own region is taken.
 pub(super) async fn way_to_aws() -> Result<crate::aws::Aws, Stop> {
     let metadata = Metadata::new();
     let login = Login::start(&metadata).await;

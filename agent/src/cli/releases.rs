@@ -1,4 +1,4 @@
-//! `spothost releases`: what is published, what hosts said of it, and who serves it.
+//! `spothost releases`: the published versions, the hosts' verdicts, and the hosts that serve them.
 
 use std::process::ExitCode;
 

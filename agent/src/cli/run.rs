@@ -97,7 +97,7 @@ pub(super) fn host(
     Ok(if end.taken { ExitCode::from(TAKEN) } else { ExitCode::SUCCESS })
 }
 
-/// Drains what is a host no more, beside its successor if that may be.
+/// Drains a former host, beside its successor where possible.
 fn drain(
     undrained: Undrained,
     supervised: Option<Supervised>,

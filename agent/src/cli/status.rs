@@ -64,7 +64,7 @@ impl StatusCommand {
     }
 }
 
-/// Shows a status, with what is known of its process.
+/// Shows a status, with the state of its process.
 fn show(status: &Status, running: &str) {
     anstream::println!("{} is {}", status.domain, table::painted_host(status.phase));
     anstream::println!(

@@ -1,4 +1,4 @@
-//! How the site is served: what is sent along, what is written down, and what a client may cost.
+//! How the site is served: headers, logs, and the limits of a client.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

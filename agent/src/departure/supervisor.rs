@@ -56,13 +56,13 @@ const DRAIN: &str = "SPOTHOST_DRAIN";
 const BESIDE: &str = "beside";
 /// How the agent knows the process that supervises it: by its id.
 const SUPERVISOR: &str = "SPOTHOST_SUPERVISOR";
-/// What the agent says when it is a host no more; `X_` is for what is not systemd's (`sd_notify(3)`).
+/// The agent's notification when it is no longer a host; `X_` marks fields that are not systemd's (`sd_notify(3)`).
 const RELEASED: &str = "X_SPOTHOST=released";
 /// What a successor says when it accepts.
 const ACCEPTING: &[u8] = b"accepting";
 /// How the sockets on which that is waited for are named: this and a process id.
 const WAITS: &str = "successor-of-";
-/// What is locked for as long as somebody drains beside a successor.
+/// The file that is locked while a process drains beside a successor.
 const DRAINING: &str = "draining";
 /// What `ExecStopPost=` of the unit leaves beside it where no successor will come.
 const UNFOLLOWED: &str = "unfollowed";

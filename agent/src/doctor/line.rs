@@ -61,7 +61,7 @@ pub struct Line {
     pub subject: Subject,
     /// How it is.
     pub is: LineState,
-    /// What was found, in one sentence.
+    /// The finding, in one sentence.
     pub said: String,
     /// What mends it: a command, or what a person has to do where no command can.
     pub mend: Option<String>,

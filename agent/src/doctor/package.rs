@@ -1,4 +1,4 @@
-//! What is published: whether there is a package that hosts will serve.
+//! The published package: whether there is one that hosts will serve.
 
 use super::{Case, Line, Subject};
 use crate::{

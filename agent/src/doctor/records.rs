@@ -25,7 +25,7 @@ pub(super) async fn examined(case: &Case<'_>) -> (Vec<Line>, Option<Claim>) {
     let (Some(name_service), Some(aws)) = (name_service, &case.aws) else { return (Vec::new(), None) };
     let records = match name_service.read(&Zone::new(aws, name_service.zone_id().to_owned())).await {
         Ok(records) => records,
-        // What is wrong with the zone is told of the delegation.
+        // Faults of the zone are reported with the delegation.
         Err(_) => return (Vec::new(), None),
     };
     // No host holds names that every host has records of, and the claim to an Elastic IP lies elsewhere.
@@ -79,7 +79,7 @@ fn judged(
             );
             lines.push(Line { mend: Some(mend), ..Line::fault(Subject::Records, fault) });
         }
-        // What is in the way has been said.
+        // The obstacle has been reported.
         Ok(None) if !lines.is_empty() => {}
         Ok(None) => match foreign::leads_elsewhere(&name_service.names, records, &[]) {
             Some(set) if !adopt => lines.push(Line::wrong(

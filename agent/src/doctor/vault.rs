@@ -1,4 +1,4 @@
-//! The vault: whether it can be read, and what is in it would do.
+//! The vault: whether it can be read, and its content would serve.
 
 use super::{Case, Line, Subject};
 use crate::{

@@ -78,7 +78,7 @@ impl HostDocument {
         self.version.as_ref()?.parse().ok()
     }
 
-    /// Whether visitors are led to it: as the owner of the names, or because it keeps none and somebody else does.
+    /// Whether visitors are led to it: as the owner of the names, or because it keeps none and another host does.
     pub fn has_visitors(&self) -> bool {
         matches!(self.role, HostRole::Owner | HostRole::Serving)
     }

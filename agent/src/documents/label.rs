@@ -1,4 +1,4 @@
-//! What is written beside a package, as the metadata of its object.
+//! The label of a package: the metadata of its object.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub struct Label {
     pub version: Version,
     /// SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
-    /// When somebody decided that this is what is to be served.
+    /// When a publisher decided that this version is served.
     pub published: OffsetDateTime,
     /// Its signature: a whole file in minisign's format.
     pub signature: Option<String>,

@@ -11,7 +11,7 @@ use crate::{
 pub(super) enum NewestPackage {
     /// The release that was known is still the newest.
     Same,
-    /// This is the newest, and what was found out about it, if anything.
+    /// This is the newest, and its verdict, if there is one.
     Newest(Release, Option<Verdict>),
     /// There is none, as the fault says.
     None(Fault),

@@ -18,7 +18,7 @@ use crate::{
 /// Hexadecimal digits of a package's file name.
 const DIGITS: usize = 16;
 
-/// A folder with the last good package and a note of what it is.
+/// A folder with the last good package and its note.
 ///
 /// A package is written beside, synced, renamed, and only then noted: whenever the process or the machine dies, the
 /// note names a whole package.

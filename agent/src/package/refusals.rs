@@ -47,7 +47,7 @@ impl Refusals {
         self.counting().find(|refusal| refusal.release.is(release)).map(|refusal| &refusal.fault)
     }
 
-    /// What was found out, of all that still counts.
+    /// The verdicts of all refusals that still count.
     pub(super) fn verdicts(&self) -> Vec<Verdict> {
         self.counting().map(|refusal| refusal.verdict.clone()).collect()
     }

@@ -250,7 +250,7 @@ impl Source {
         }
     }
 
-    /// Says that what was fetched is good.
+    /// Marks the fetched package as good.
     pub(super) fn fetched(&mut self) {
         if let Source::Bucket(from) = self {
             from.fresh = true;
@@ -545,7 +545,7 @@ fn fingerprint(path: &Path) -> Result<(Release, Vec<String>), Fault> {
     Ok((release, in_words(&tree.left_out)))
 }
 
-/// What is left out, for a person: names that are hidden all in one line, and what somebody may have meant to serve one by one.
+/// The files that are left out, for a person: hidden names in one line, and names that may be meant to be served one by one.
 fn in_words(left_out: &[LeftOut]) -> Vec<String> {
     let (hidden, others): (Vec<_>, Vec<_>) =
         left_out.iter().partition(|left_out| left_out.why == ExclusionReason::Hidden);

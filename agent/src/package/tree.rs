@@ -19,7 +19,7 @@ const LONGEST_SETTING: u64 = 1 << 20;
 /// What is said of a folder with more in it than a package may hold.
 pub(crate) const TOO_MANY: &str = "it holds more files and folders than a package may: remove files that are not part of the site, or links that multiply folders";
 
-/// The files of a folder, in the order in which they are found, and what is not among them.
+/// The files of a folder, in the order in which they are found, and those that are left out.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// The files that a package of the folder holds.

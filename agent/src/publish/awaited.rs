@@ -1,4 +1,4 @@
-//! Waiting until the owner of the name serves what was published.
+//! Waiting until the owner of the name serves the published version.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub enum Awaited {
         /// Why.
         reasons: Vec<String>,
     },
-    /// Somebody has published something else meanwhile.
+    /// Another version was published meanwhile.
     Replaced {
         /// What, if it was published by this program.
         by: Option<Version>,

@@ -1,4 +1,4 @@
-//! What was compressed before, by the content it was made from.
+//! A cache of compressed files, by their content.
 //!
 //! Each file of the cache is a zip with one entry, which is copied into a package as it lies: the zip keeps the checksum
 //! that tells a damaged one. An empty file says that compressing that content was not worth it.
@@ -56,7 +56,7 @@ impl Cache {
         }
     }
 
-    /// What is kept under that key. What is damaged is as if it were not there.
+    /// The entry under that key. A damaged one counts as missing.
     pub(super) fn find(&self, key: &str) -> Option<CachedCoding> {
         let path = self.path(key);
         let file = fs::File::open(&path).ok()?;
@@ -92,7 +92,7 @@ impl Cache {
         Ok(length.map_or(CachedCoding::NotWorthIt, |length| CachedCoding::Zip(path, length)))
     }
 
-    /// Removes what was not used for longest, until the cache is within its bounds.
+    /// Removes the least recently used entries, until the cache is within its bounds.
     pub(super) fn sweep(&self) {
         self.sweep_to(MOST, IN_USE);
     }

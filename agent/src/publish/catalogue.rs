@@ -74,7 +74,7 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads what is published in that depot.
+    /// Reads the published versions of that bucket.
     ///
     /// # Errors
     /// What S3 refuses.

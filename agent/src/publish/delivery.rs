@@ -17,7 +17,7 @@ use crate::{
     fault::Fault,
 };
 
-/// How often a conditional write is tried again; each time somebody else has moved the pointer in between.
+/// How often a conditional write is tried again after another publisher has moved the pointer.
 const MOST_TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -52,7 +52,7 @@ pub enum Delivered {
         /// ETag of the pointer.
         etag: String,
     },
-    /// Somebody who began later was there first, and stays.
+    /// A publisher who began later was there first, and its version stays.
     Superseded {
         /// What the pointer leads to, if it was published by this program.
         by: Option<Version>,

@@ -33,7 +33,7 @@ impl Side {
     /// The files of a zip, by its directory alone.
     ///
     /// # Errors
-    /// What is wrong with the zip.
+    /// The fault of the zip.
     pub fn of_zip(zip: impl io::Read + io::Seek) -> io::Result<Side> {
         let mut zip = ZipArchive::new(zip).map_err(io::Error::other)?;
         let mut files = BTreeMap::new();
@@ -86,7 +86,7 @@ impl Side {
         self.0.iter().filter(|(name, is)| other.0.get(*name) == Some(is)).count()
     }
 
-    /// What is added, changed and removed on the way from this side to `after`, in the order of names.
+    /// The files added, changed and removed from this side to `after`, in the order of names.
     pub fn changes(&self, after: &Side) -> Vec<FileChange> {
         let names: std::collections::BTreeSet<_> = self.0.keys().chain(after.0.keys()).collect();
         let change = |name: &String| {

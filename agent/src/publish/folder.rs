@@ -11,7 +11,7 @@ use spothost_server::{PackageLimits, Site};
 use super::Problem;
 use crate::package::{ExclusionReason, LeftOut, TOO_MANY, Tree, TreeFile};
 
-/// The longest file, in bytes, unless somebody says otherwise: a site that holds more is mostly a mistake.
+/// The longest file by default, in bytes: a site that holds more is mostly a mistake.
 pub const LONGEST_FILE: u64 = 1 << 30;
 /// The longest path of a request that hosts take by default (`[limits] target`), in bytes.
 const LONGEST_TARGET: usize = 8192;
@@ -27,7 +27,7 @@ pub(super) struct SiteFile {
     pub(super) length: u64,
 }
 
-/// The files of a folder in the order of their names, and what is wrong with them.
+/// The files of a folder in the order of their names, and their problems.
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     pub(super) files: Vec<SiteFile>,

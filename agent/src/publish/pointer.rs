@@ -7,7 +7,7 @@ use crate::{
     documents::{Label, Version},
 };
 
-/// Whether the pointer may be moved by somebody who decided at `begun` to publish `version`: never over a younger
+/// Whether the pointer may be moved by a publisher who decided at `begun` to publish `version`: never over a younger
 /// decision. A pointer that was `seen` when the decision was taken is older, whatever its clock said.
 pub(super) fn may_move(now: Option<&Object>, seen: Option<&Object>, begun: OffsetDateTime, version: &Version) -> bool {
     let Some(now) = now else { return true };

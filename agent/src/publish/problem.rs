@@ -1,4 +1,4 @@
-//! What is wrong with a site before it is published.
+//! The problems of a site before it is published.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use spothost_server::Refused;
 pub enum Weight {
     /// No package can hold it, or no host would serve that package.
     Stops,
-    /// It could be served, but hardly as it is meant; published only when somebody says so.
+    /// It could be served, but hardly as it is meant; published only with `--lenient`.
     Wrong,
-    /// Somebody should know. It is published.
+    /// A note for a person. It is published.
     Doubtful,
 }
 
@@ -43,7 +43,7 @@ impl Problem {
         Problem::stops(refused.entry().unwrap_or("the package"), refused.reason())
     }
 
-    /// A problem that stops a publication unless somebody says otherwise.
+    /// A problem that stops a publication, unless `--lenient` is given.
     pub(super) fn wrong(about: impl Into<String>, said: impl fmt::Display) -> Problem {
         Problem { weight: Weight::Wrong, about: about.into(), line: None, said: said.to_string() }
     }
@@ -54,7 +54,7 @@ impl Problem {
         Problem { line: Some(line).filter(|line| *line > 0), ..self }
     }
 
-    /// A problem that somebody should know of.
+    /// A problem that is only noted.
     pub(super) fn doubtful(about: impl Into<String>, said: impl fmt::Display) -> Problem {
         Problem { weight: Weight::Doubtful, about: about.into(), line: None, said: said.to_string() }
     }

@@ -104,7 +104,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     fs::read_to_string(path).map(Zeroizing::new).map_err(|error| error.to_string())
 }
 
-/// What a file with that text holds; else what is wrong with it, and what would cure that.
+/// The key in a file with that text; else the fault, and its cure.
 ///
 /// minisign itself writes no checksum into a key that is not encrypted (`-W`), and its library takes none without one. So such a
 /// key is held against its own second half, which is the public key.

@@ -28,7 +28,7 @@ impl LastRefusal {
         self.last = None;
     }
 
-    /// What was said, as long as it is not to be tried again.
+    /// The refusal, as long as the action is not to be tried again.
     pub(super) fn lasts(&self) -> Option<&Fault> {
         self.last.as_ref().filter(|(at, _)| at.elapsed() < self.pause).map(|(_, fault)| fault)
     }

@@ -126,7 +126,7 @@ impl Multivalue {
         match HealthChecks::new(aws).of(domain.as_str()).await {
             Ok(checks) => {
                 self.listed = Some(Instant::now());
-                // One that somebody has deleted is no check any more.
+                // A check that a person has deleted is gone.
                 let is_there = |id: &String| checks.iter().any(|check| check.id == *id);
                 self.checks.v4 = self.checks.v4.take().filter(is_there);
                 self.checks.v6 = self.checks.v6.take().filter(is_there);

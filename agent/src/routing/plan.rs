@@ -1,4 +1,4 @@
-//! What all routes plan by: what should be, and what is to be done about it. Pure.
+//! The common part of all routes' plans: the desired state, and the next action. Pure.
 
 use super::foreign::{browsers_elsewhere, free, left_out};
 use crate::{
@@ -68,7 +68,7 @@ impl<C> RoutingPlan<C> {
 }
 
 impl DesiredRouting<'_> {
-    /// What the host may do with what is claimed so.
+    /// The right of the host, given that claim.
     pub(super) fn takeover(&self, claim: Option<&Claim>) -> Takeover {
         if self.certified {
             takeover(self.host, self.put_aside, claim, self.claimant)
@@ -111,13 +111,13 @@ impl DesiredRouting<'_> {
         left_out(self.names, seen, self.adopt).or_else(astray).map_or(Ok(()), Err)
     }
 
-    /// What is held once people are led to `to`, by that claim of this host's.
+    /// The routing once visitors are led to `to`, by that claim of this host's.
     pub(super) fn held(&self, to: String, claim: &Claim) -> RoutedHere {
         RoutedHere { to, epoch: claim.epoch, target: claim.target, asked_in: self.asked_in }
     }
 }
 
-/// What is done with what is claimed so, in one phrase.
+/// The reason for a change, in one phrase.
 pub(super) fn why(claim: Option<&Claim>, takeover: Takeover, host: &Host, only_claim: bool) -> String {
     let to = addresses(host).join(" and ");
     match (claim, takeover) {

@@ -1,4 +1,4 @@
-//! What a host has to hold before anybody may be led to it, and what it goes by.
+//! The yields that routing needs before visitors may be led to a host.
 
 use crate::{
     aws::{Aws, Host},
@@ -54,7 +54,7 @@ impl RoutingSources {
         self.answering.borrow().is_some() || says_so(&self.waiting)
     }
 
-    /// What has not been yielded yet and without which no CA may be led here; among that a public address of the host's own,
+    /// What has not been yielded yet and without which no visitor may be led here; among that a public address of the host's own,
     /// where people are to be led to that.
     pub(super) fn lack(&self, own_address: bool) -> Option<String> {
         let host = self.host.borrow();

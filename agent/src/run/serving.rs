@@ -1,4 +1,4 @@
-//! The servers: their ports, what they are fed with, and what they count.
+//! The servers: their ports, their feeds, and their counters.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -18,14 +18,14 @@ use crate::{
     status::{Board, Served},
 };
 
-/// How often what was served is counted for the status.
+/// How often the counters are copied to the status.
 const COUNTED: Duration = Duration::from_secs(5);
 /// How long a CA on this host may take to make the first certificate.
 const FIRST_CERTIFICATE: Duration = Duration::from_secs(1);
 /// Descriptors for everything but visitors: listeners, the disk, AWS, the CA, other hosts, and this host asking itself.
 const OTHER_DESCRIPTORS: usize = 256;
 
-/// Brings what was served to the board, now and then.
+/// Copies the counters to the board, now and then.
 pub(super) async fn count(counters: Arc<Counters>, board: Board) {
     let mut now = tokio::time::interval(COUNTED);
     loop {
@@ -65,7 +65,7 @@ pub(super) struct Fed {
     identities: watch::Receiver<Option<Arc<Identity>>>,
 }
 
-/// Feeds the servers with what is remembered. Without a certificate they begin with one that this host makes itself, unless the
+/// Feeds the servers with the remembered package and certificate. Without a certificate they begin with one that this host makes itself, unless the
 /// CA is here, too, and makes a better one as fast.
 pub(super) fn feeds(config: &Config, remembered: Remembered) -> Result<(Feeds, Fed), Fatal> {
     // What waits for its certificate says so, whatever site it has.

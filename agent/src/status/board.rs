@@ -99,7 +99,7 @@ impl Board {
         }
     }
 
-    /// Says what was served so far.
+    /// Sets the traffic so far.
     pub fn served(&self, served: Served) {
         if self.status.borrow().served != served {
             self.change(|status, _| status.served = served);

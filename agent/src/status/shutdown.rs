@@ -45,7 +45,7 @@ impl Shutdown {
         self.until.is_some() || *self == Shutdown::by_leaving()
     }
 
-    /// Whether somebody starts the agent again here: a signal says no more than that this process is to end.
+    /// Whether systemd starts the agent again here: a signal says no more than that this process is to end.
     pub fn is_followed_here(&self) -> bool {
         !self.is_the_end() && !self.returns
     }

@@ -1,4 +1,4 @@
-//! What a host is in the succession, how it treats its visitors, and what it does next. Pure.
+//! The role of a host in the succession, how it treats its visitors, and its next action. Pure.
 
 use std::{fmt, time::Duration};
 
@@ -62,7 +62,7 @@ pub struct Decision {
     pub role: Role,
     /// How it treats visitors.
     pub traffic: TrafficMode,
-    /// What it does next, if anything.
+    /// Its next action, if there is one.
     pub step: Option<FleetAction>,
 }
 

@@ -1,4 +1,4 @@
-//! The phases of each host during a roll-out, as somebody sees them who is no host. Pure: looks go in, changes come out.
+//! The phases of each host during a roll-out, seen from outside of the fleet. Pure: looks go in, changes come out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -66,7 +66,7 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// What has changed since the look before.
+    /// The changes since the look before.
     pub fn look(&mut self, sight: &Sight) -> Vec<PhaseChange> {
         let owner = sight.claim.as_ref().map(|claim| claim.instance.clone());
         self.owners.extend(owner.clone());

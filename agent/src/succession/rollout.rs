@@ -1,4 +1,4 @@
-//! How far a roll-out is. Pure: what is seen of the claim and the fleet goes in, what is to be said and done comes out.
+//! The progress of a roll-out. Pure: the claim and the fleet go in, progress and the next action come out.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub struct Sight {
     pub answers: bool,
     /// The fleet.
     pub fleet: FleetState,
-    /// Its hosts by instance id, and what is heard of each.
+    /// Its hosts by instance id, and the answer of each.
     pub hosts: Vec<(String, Heard)>,
 }
 

@@ -1,6 +1,6 @@
 //! What a host asks and does about its place in the succession, request by request.
 //!
-//! [`Looking`], [`Correcting`] and [`HandingOver`] say which request is next, and hear what came of it. They do nothing by
+//! [`Looking`], [`Correcting`] and [`HandingOver`] say which request is next, and take its outcome. They do nothing by
 //! themselves, so that the same code runs against AWS (`succession.rs`) and against a simulated world on virtual time
 //! (`model.rs`). What a host remembers from one of them to the next is its [`Memory`].
 
@@ -97,7 +97,7 @@ pub(super) trait Steps {
     /// Where what the request rests on is not so any more.
     fn next(&self, context: &Context<'_>) -> Result<Option<Request>, Fault>;
 
-    /// Hears what came of the request.
+    /// Takes the outcome of the request.
     ///
     /// # Errors
     /// Why the procedure cannot go on.
@@ -198,7 +198,7 @@ impl Memory {
         now.saturating_sub(self.begun)
     }
 
-    /// What there is to decide by without asking anybody.
+    /// The inputs of a decision that need no request.
     fn inputs(&mut self, watched: &Watched, now: Duration) -> DecisionInputs {
         DecisionInputs {
             running: self.running(now),

@@ -78,7 +78,7 @@ impl<'a> SystemStore<'a> {
         self.machine.below(self.distribution.anchors)
     }
 
-    /// The files with one certificate that is `wanted`. Files with several are somebody else's.
+    /// The files with one certificate that is `wanted`. Files with several are not spothost's.
     fn entries(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<StoreFile>, Obstacle> {
         let folder = self.folder();
         let unreadable = |error: io::Error| Obstacle::new(format!("reading {}: {error}", folder.display()));

@@ -45,7 +45,7 @@ impl Display {
         self.begun.elapsed()
     }
 
-    /// Shows what has changed, of hosts and of the whole.
+    /// Shows the changes of hosts and of the whole.
     pub(super) fn tell(&mut self, changes: &[PhaseChange], progress: &impl ToString) {
         for change in changes {
             self.tell_change(change);
@@ -85,7 +85,7 @@ impl Display {
         }
     }
 
-    /// Says what it came to, and takes the lines away.
+    /// Prints the result, and clears the lines.
     pub(super) fn done(self, progress: &impl std::fmt::Display) {
         let after = self.elapsed().as_secs();
         self.clear();

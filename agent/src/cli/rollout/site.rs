@@ -1,4 +1,4 @@
-//! The site and its fleet, as somebody sees them who is not a host.
+//! The site and its fleet, as a caller outside of it sees them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What is to be done with an Elastic IP and the records that lead to it. Pure, by the same rights as for records that move.
+//! The plan for an Elastic IP and the records that lead to it. Pure, by the same rights as for records that move.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! What is to be done with a host's own records among those of the others. Pure.
+//! The plan for a host's own records among those of the others. Pure.
 
 use crate::{
     aws::zone::{Many, MultivalueAnswer, RecordChange, RecordType, Records},

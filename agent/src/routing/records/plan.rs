@@ -1,4 +1,4 @@
-//! What is to be done with records that move. Pure: what the zone holds goes in, a batch or a reason for none comes out.
+//! The plan for records that move. Pure: the records of the zone go in, a batch or a reason for none comes out.
 
 use crate::{
     aws::{
