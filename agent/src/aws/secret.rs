@@ -218,7 +218,7 @@ struct Put {
 }
 
 /// The token by which Secrets Manager knows a write that is repeated: the same text in the place of the same version is
-/// the same version again, whoever repeats it and after whatever was lost. 64 characters are the most.
+/// the same version again, after any lost answer and from any host. 64 characters are the most.
 fn token(was: &str, text: &str) -> String {
     hex::encode(Sha256::new().chain_update(was).chain_update([0]).chain_update(text).finalize())
 }

@@ -51,8 +51,8 @@ pub(super) struct Book {
     #[serde(default)]
     pub failed: u32,
     /// Authorizations that failed since the last that did not.
-    #[serde(default)]
-    pub disproven: u32,
+    #[serde(default, rename = "disproven")]
+    pub failed_authorizations: u32,
     /// Attempts that came to no end since the last that did: their hosts were killed.
     #[serde(default)]
     unfinished: u32,
@@ -130,7 +130,7 @@ const NEVER_TRIED: &Book = &Book {
     buckets: BTreeMap::new(),
     issued: Vec::new(),
     failed: 0,
-    disproven: 0,
+    failed_authorizations: 0,
     unfinished: 0,
     last: None,
     since: None,
@@ -209,7 +209,7 @@ impl Ledger {
     /// Writes down that a certificate is there.
     pub(super) fn succeeded(&mut self, directory: &str, now: OffsetDateTime) {
         let book = self.open(directory, now);
-        (book.failed, book.disproven, book.unfinished) = (0, 0, 0);
+        (book.failed, book.failed_authorizations, book.unfinished) = (0, 0, 0);
         (book.since, book.alerted, book.said, book.hold) = (None, None, None, None);
         book.last = Some(now);
     }
@@ -227,10 +227,10 @@ impl Ledger {
 
     /// Writes down that the CA did not believe that `names` are ours.
     pub(super) fn authorization_failed(&mut self, directory: &str, names: &[Name], now: OffsetDateTime) {
-        let limit = CaLimits::of(directory).disproven;
+        let limit = CaLimits::of(directory).failed_authorizations;
         let book = self.open(directory, now);
         book.spend(format!("{DISPROVEN}{}", key_of(names)), limit, now);
-        book.disproven = book.disproven.saturating_add(1);
+        book.failed_authorizations = book.failed_authorizations.saturating_add(1);
     }
 
     /// Whether it is to be said (again) that renewal fails; then it is written down that it was.
@@ -265,7 +265,11 @@ impl Ledger {
         let tightest = domains(names).into_iter().map(|domain| format!("{DOMAIN}{domain}"));
         let tightest = tightest.max_by_key(|key| book.bucket(key, now).holds(limits.domain.tokens, limits.domain, now));
         all.push(bucket("certificates for the registered domain", tightest.unwrap_or_default(), limits.domain));
-        all.push(bucket("failed authorizations", format!("{DISPROVEN}{}", key_of(names)), limits.disproven));
+        all.push(bucket(
+            "failed authorizations",
+            format!("{DISPROVEN}{}", key_of(names)),
+            limits.failed_authorizations,
+        ));
         all.push(bucket("orders of the account", ORDERS.to_owned(), limits.orders));
         all.push(bucket("accounts from one address", ACCOUNTS.to_owned(), limits.accounts));
         all
@@ -326,12 +330,12 @@ impl Book {
             Urgency::Without => Duration::HOUR,
         };
         let killed = if killed == 0 { Duration::ZERO } else { again(killed, Urgency::Emergency(longest)) };
-        let disproven = match (self.disproven, urgency) {
+        let failed_authorizations = match (self.failed_authorizations, urgency) {
             (0, _) => Duration::ZERO,
             (1, Urgency::Without) => AFTER_THE_FIRST,
             _ => AFTER_DISPROVEN,
         };
-        let pause = ladder.max(disproven).max(killed);
+        let pause = ladder.max(failed_authorizations).max(killed);
         let until = self.last.map_or(now, |last| last.min(now) + pause);
         let why = match &self.said {
             Some(said) => format!("{} attempts failed, the last with: {said}", self.failed),
@@ -350,7 +354,7 @@ impl Book {
         let key = key_of(need.names);
         let mut reasons = vec![
             bucket(ORDERS.to_owned(), limits.orders, tokens, "orders of the account"),
-            bucket(format!("{DISPROVEN}{key}"), limits.disproven, tokens, "failed authorizations"),
+            bucket(format!("{DISPROVEN}{key}"), limits.failed_authorizations, tokens, "failed authorizations"),
         ];
         if need.account {
             reasons.push(bucket(ACCOUNTS.to_owned(), limits.accounts, 1, "accounts from one address"));
@@ -489,6 +493,15 @@ mod tests {
         ledger.attempt(CA, false, NOW);
         let refused = ledger.ready(CA, need(&names, CAN_WAIT), false, NOW).expect_err("a pause");
         assert_eq!(refused.until, NOW + Duration::minutes(1));
+    }
+
+    /// Hosts of several versions share a vault, so the fields keep their names.
+    #[test]
+    fn failed_authorizations_are_read_from_vaults_of_earlier_versions() {
+        let before = format!(r#"{{"{CA}":{{"disproven":3}}}}"#);
+        let ledger: Ledger = serde_json::from_str(&before).expect("a ledger");
+        assert_eq!(ledger.book(CA).failed_authorizations, 3);
+        assert!(serde_json::to_string(&ledger).expect("JSON").contains(r#""disproven":3"#));
     }
 
     #[test]

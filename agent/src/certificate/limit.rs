@@ -20,7 +20,7 @@ pub(super) struct CaLimits {
     /// Certificates for names of one registered domain.
     pub domain: Limit,
     /// Names that the CA looked at in vain.
-    pub disproven: Limit,
+    pub failed_authorizations: Limit,
     /// Orders of one account.
     pub orders: Limit,
     /// Accounts from one address.
@@ -37,7 +37,7 @@ pub(super) const OWN_SPAN: Duration = Duration::days(7);
 const LETS_ENCRYPT: CaLimits = CaLimits {
     same_names: Limit { tokens: 5, refill: Duration::hours(34) },
     domain: Limit { tokens: 50, refill: Duration::minutes(202) },
-    disproven: Limit { tokens: 5, refill: Duration::minutes(12) },
+    failed_authorizations: Limit { tokens: 5, refill: Duration::minutes(12) },
     orders: Limit { tokens: 300, refill: Duration::seconds(36) },
     accounts: Limit { tokens: 10, refill: Duration::minutes(18) },
     own: 3,
@@ -47,7 +47,7 @@ const LETS_ENCRYPT: CaLimits = CaLimits {
 const LETS_ENCRYPT_STAGING: CaLimits = CaLimits {
     same_names: Limit { tokens: 30_000, refill: Duration::seconds(20) },
     domain: Limit { tokens: 30_000, refill: Duration::seconds(20) },
-    disproven: Limit { tokens: 200, refill: Duration::seconds(18) },
+    failed_authorizations: Limit { tokens: 200, refill: Duration::seconds(18) },
     orders: Limit { tokens: 1_500, refill: Duration::seconds(7) },
     accounts: Limit { tokens: 50, refill: Duration::minutes(4) },
     own: 30_000,

@@ -203,7 +203,7 @@ fn order(
     unreachable.ready(directory, now)?;
     document.ledger.ready(directory, need, resumes, now)?;
     document.writable(if resumes { Purpose::Resume } else { Purpose::Order }, now)?;
-    let probes = !resumes && authority.staging.is_some() && document.ledger.book(directory).disproven > 0;
+    let probes = !resumes && authority.staging.is_some() && document.ledger.book(directory).failed_authorizations > 0;
     Ok(Order { why: String::new(), authority: index, resumes, replaces, exempt, probes })
 }
 

@@ -33,7 +33,7 @@
 //! * A host that goes for good (spot notice, leaving its fleet) has no successor here: it drains as the main process, as ever.
 //!
 //! The unit asks for it with `SPOTHOST_DRAIN=beside`, since it needs `KillMode=process`: with another mode systemd would kill the
-//! agent together with its supervisor. A unit that does not ask, and an agent that nobody lends sockets, run as one process.
+//! agent together with its supervisor. A unit that does not ask, and an agent without inherited sockets, run as one process.
 
 use std::{
     env, fs,

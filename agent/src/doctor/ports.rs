@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The program that answers at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PortOwner {
-    Nobody,
+    None,
     Agent,
     /// Another program, or the agent of another site.
     Other,
@@ -49,7 +49,7 @@ fn near(address: SocketAddr) -> SocketAddr {
 }
 
 async fn at_https(address: SocketAddr, domain: &Name) -> PortOwner {
-    let Ok(Ok(_)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return PortOwner::Nobody };
+    let Ok(Ok(_)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return PortOwner::None };
     match probe::status(address, domain, PATIENCE).await {
         // 421 (RFC 9110 §15.5.20): it is a server of other names.
         None | Some(StatusCode::MISDIRECTED_REQUEST) => PortOwner::Other,
@@ -58,7 +58,7 @@ async fn at_https(address: SocketAddr, domain: &Name) -> PortOwner {
 }
 
 async fn at_http(address: SocketAddr, domain: &Name) -> PortOwner {
-    let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return PortOwner::Nobody };
+    let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return PortOwner::None };
     let asked = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         let connection = tokio::spawn(connection);
@@ -77,7 +77,7 @@ async fn at_http(address: SocketAddr, domain: &Name) -> PortOwner {
 fn judged(port: u16, who: PortOwner) -> Line {
     match who {
         PortOwner::Agent => Line::ok(Subject::Ports, format!("the agent answers at port {port}")),
-        PortOwner::Nobody => Line::wrong(
+        PortOwner::None => Line::wrong(
             Subject::Ports,
             format!("no program listens at port {port}"),
             "sudo systemctl enable --now spothost.socket spothost",
@@ -99,7 +99,7 @@ mod tests {
     fn port_is_judged_by_who_answers() {
         for (who, is) in [
             (PortOwner::Agent, LineState::Ok),
-            (PortOwner::Nobody, LineState::Wrong),
+            (PortOwner::None, LineState::Wrong),
             (PortOwner::Other, LineState::Wrong),
         ] {
             assert_eq!(judged(80, who).is, is);

@@ -180,9 +180,9 @@ impl Ca {
         if self.orders.get(order).is_some_and(|order| order.proven) {
             return Ok(());
         }
-        self.has("disproven", self.limits.disproven, now)?;
+        self.has("disproven", self.limits.failed_authorizations, now)?;
         if !well {
-            self.spend("disproven", self.limits.disproven, now)?;
+            self.spend("disproven", self.limits.failed_authorizations, now)?;
         }
         self.proven(order, well);
         if let Some(order) = self.orders.get(order).filter(|_| well)

@@ -200,7 +200,7 @@ mod tests {
             "{change:?}"
         );
 
-        // Whoever has a certificate follows at once, also the older host.
+        // A host with a certificate follows at once, also the older one.
         let theirs = [both("192.0.2.7"), vec![waiting]].concat();
         let RoutingPlan::Change(change) = plan(&wanted(&host("i-old", 1), &names), &theirs) else {
             panic!("it stands aside for one that cannot serve")
@@ -374,7 +374,7 @@ mod tests {
             };
             assert!(fault.said.contains(reason), "{fault} does not say {reason}");
         }
-        // Addresses there are nobody's business, and a health check on the claim is deleted with it.
+        // Addresses there are no business of hosts, and a health check on the claim is deleted with it.
         let beside = [set("_spothost.www.example.org", RecordType::A, &["192.0.2.9"])];
         assert!(matches!(planned(&host("i-me", 5), &beside), RoutingPlan::Change(_)));
         let checked = Records { check: Some("c1".into()), ..claim("i-old", 1, 4) };
