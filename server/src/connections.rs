@@ -41,6 +41,7 @@ pub(crate) use self::{
 pub(crate) use self::{
     fuzzing::requests,
     http2::fuzzing::{field_blocks, frames},
+    websocket::frames_of_websocket,
 };
 pub use self::{
     handler::{Answer, Client, Handler},

@@ -123,6 +123,38 @@ pub fn heads(data: &[u8]) {
     }
 }
 
+/// The bytes of an application's responses to GET and HEAD: what is found does not depend on how they are cut, and nothing is found
+/// behind a fault.
+pub fn responses(data: &[u8]) {
+    for to_head in [false, true] {
+        let scan = || {
+            let mut scan = Scan::of_responses();
+            scan.expect(to_head);
+            scan
+        };
+        let (mut whole, mut single) = (scan(), scan());
+        let found = whole.look(data);
+        let first =
+            (0..data.len()).map(|at| (at, single.look(&data[at..=at]))).find(|(_, found)| *found != Found::Fine);
+        match (found, first) {
+            (Found::Fault(at), Some((other, Found::Fault(0))))
+            | (Found::Broken(at), Some((other, Found::Broken(0)))) => {
+                assert_eq!(at, other);
+                assert!(whole.is_faulty() && !whole.is_after() && whole.look(data) == Found::Fine);
+            }
+            (Found::Fine, None) => {
+                assert_eq!((whole.is_after(), whole.begun()), (single.is_after(), single.begun()));
+            }
+            (found, first) => panic!("{found:?} in one piece, {first:?} in single bytes"),
+        }
+    }
+}
+
+/// The frames of a WebSocket: where they end does not depend on how they are cut.
+pub fn tunnels(data: &[u8]) {
+    connections::frames_of_websocket(data);
+}
+
 /// The bytes of an HTTP/1 connection: hyper finds the requests in them that the scan finds, and no others.
 pub fn requests(data: &[u8]) {
     connections::requests(data);
@@ -303,6 +335,35 @@ mod tests {
         ];
         Mutations::new().run(&samples, &words, heads);
         Mutations::new().run(&samples, &words, requests);
+    }
+
+    #[test]
+    fn responses_do_not_depend_on_how_they_are_cut() {
+        let samples: [&[u8]; 4] = [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\nhi",
+            b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\n\r\nuntil it ends",
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02hi",
+        ];
+        let words: [&[u8]; 8] = [
+            b"\r\n",
+            b"\n",
+            b" ",
+            b"204",
+            b"Content-Length: 0\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"HTTP/1.1 ",
+            b"\0",
+        ];
+        Mutations::new().run(&samples, &words, responses);
+    }
+
+    #[test]
+    fn tunnels_do_not_depend_on_how_they_are_cut() {
+        let samples: [&[u8]; 3] =
+            [b"\x81\x05hello\x88\x02\x03\xe9", b"\x82\x7e\x01\x00", b"\x81\x85\x01\x02\x03\x04hello"];
+        let words: [&[u8]; 4] = [b"\x7e", b"\x7f", b"\xff", b"\x00\x00\x00\x00\x00\x00\x00\x01"];
+        Mutations::new().run(&samples, &words, tunnels);
     }
 
     /// The values of trailers are for hyper to refuse too, which then reads nothing more.

@@ -27,19 +27,25 @@ impl Site {
     }
 
     /// Whether a path, percent-encoded and with its first slash, leads a visitor to something: a file, a fallback, or by the
-    /// package's own rules in the end to one of these, or to another site.
+    /// package's own rules in the end to one of these, to its application, or to another site.
     pub fn leads_somewhere(&self, path: &str) -> bool {
         let mut path = path.to_owned();
         for _ in 0..MOST_REDIRECTS {
             let Some(decoded) = target::path(&path) else { return false };
             match page::find(self, &decoded, &Place::unknown(), fallback::wanted(&decoded, &HeaderMap::new())) {
                 Page::File(_) | Page::Fallback(_) => return true,
-                Page::Error(..) => return false,
+                Page::Error(..) => return self.is_the_applications(&decoded),
                 Page::Moved(_, to) if !to.starts_with('/') => return true,
                 Page::Moved(_, to) => to.split(['?', '#']).next().unwrap_or_default().clone_into(&mut path),
             }
         }
         false
+    }
+
+    /// Whether an application answers for a decoded path for which the package has neither a file nor a rule.
+    fn is_the_applications(&self, path: &str) -> bool {
+        let policy = &self.rules().policy;
+        policy.has_app && policy.app.covers(path) && page::known(self, path, &Place::unknown()).is_none()
     }
 
     /// The address at which visitors get the file of this name: percent-encoded, with its first slash. From there a browser
@@ -100,6 +106,21 @@ mod tests {
             ("/../x", false),
             ("x", false),
         ] {
+            assert_eq!(site.leads_somewhere(path), leads, "{path}");
+        }
+    }
+
+    #[test]
+    fn path_may_lead_to_the_application() {
+        let files = [
+            ("index.html", "i"),
+            ("_redirects", "/gone /nowhere 410\n/old /api/new\n"),
+            ("site.toml", "[app]\nroutes = ['/api/*', '!/api/internal/*']"),
+        ];
+        let site = Site::from_bytes(zipped(&files).into(), &PackageLimits::default()).unwrap();
+        for (path, leads) in
+            [("/", true), ("/api/x", true), ("/old", true), ("/api/internal/x", false), ("/gone", false), ("/x", false)]
+        {
             assert_eq!(site.leads_somewhere(path), leads, "{path}");
         }
     }

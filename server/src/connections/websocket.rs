@@ -76,6 +76,15 @@ impl Frames {
     }
 }
 
+/// Lets bytes pass whole, and one by one.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn frames_of_websocket(data: &[u8]) {
+    let (mut whole, mut single) = (Frames::default(), Frames::default());
+    whole.pass(data);
+    data.iter().for_each(|byte| single.pass(&[*byte]));
+    assert_eq!((whole.are_whole(), whole.left, whole.have), (single.are_whole(), single.left, single.have));
+}
+
 /// What a client's opening says (§4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
