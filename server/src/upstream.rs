@@ -12,6 +12,7 @@ mod content;
 mod failure;
 mod fields;
 mod hold;
+mod parting;
 mod pool;
 mod relay;
 mod spill;
@@ -221,7 +222,7 @@ impl Upstream {
                 Body::empty()
             }
             _ if streamed => relay.stream(),
-            _ => relay.buffer(route.answer, spills, client.address).await,
+            _ => relay.buffer(route.answer, spills, client.address).await?,
         };
         Ok(Answered { response: Response::from_parts(parts, body), file })
     }

@@ -23,6 +23,8 @@ use tokio::{
 use super::{
     Upstream,
     connection::AppConnection,
+    failure::Failure,
+    parting::Parting,
     spill::{Spill, Spills},
 };
 use crate::body::{Body, Segments};
@@ -55,12 +57,20 @@ impl Relay {
 
     /// The body of a response that is sent as it comes, with back-pressure.
     pub(super) fn stream(self) -> Body {
-        Body::stream(self)
+        Body::stream(Parting::of(self))
     }
 
     /// The body of a response that is taken off the application as fast as it gives it. If it stays silent for `patience`, the
     /// response is cut.
-    pub(super) async fn buffer(mut self, patience: Duration, spills: Arc<Spills>, client: IpAddr) -> Body {
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] or [`Failure::Terminated`] if it is at fault while nothing of it was sent.
+    pub(super) async fn buffer(
+        mut self,
+        patience: Duration,
+        spills: Arc<Spills>,
+        client: IpAddr,
+    ) -> Result<Body, Failure> {
         let (mut gathered, mut bytes) = (VecDeque::new(), 0);
         // What has come in one piece needs no task.
         let end = poll_fn(|context| {
@@ -88,23 +98,23 @@ impl Relay {
         .await;
         if let Some(Ok(None)) = end {
             let parts: VecDeque<Segments> = gathered.into_iter().map(Into::into).collect();
-            return if parts.len() > 1 {
+            let body = if parts.len() > 1 {
                 Body::many(parts)
             } else {
                 parts.into_iter().next().map_or_else(Body::empty, Body::lying)
             };
+            return Ok(body);
         }
         let queue = Arc::new(Queue::new(gathered, bytes));
-        match end {
+        let task = match end {
+            Some(Err(error)) => return Err(failure_of(&error)),
             Some(end) => {
                 queue.end(end);
-                Body::stream(Reader { queue, reading: None, task: None })
+                None
             }
-            None => {
-                let task = tokio::spawn(self.fill(queue.clone(), patience, spills, client)).abort_handle();
-                Body::stream(Reader { queue, reading: None, task: Some(task) })
-            }
-        }
+            None => Some(tokio::spawn(self.fill(queue.clone(), patience, spills, client)).abort_handle()),
+        };
+        Ok(Body::stream(Parting::of(Reader { queue, reading: None, task })))
     }
 
     /// Takes all content.
@@ -155,6 +165,18 @@ impl Relay {
             self.upstream.pool.leave(connection, context);
         }
     }
+}
+
+/// Why the content of a response ended too early.
+fn failure_of(error: &io::Error) -> Failure {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|error| error as _);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+            return Failure::Malformed;
+        }
+        cause = error.source();
+    }
+    Failure::Terminated
 }
 
 impl hyper::body::Body for Relay {
