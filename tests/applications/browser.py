@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Drives a headless Chromium, over its DevTools protocol.
 
-    browser.py CHROMIUM FOLDER <STEPS
+    browser.py CHROMIUM FOLDER ADDRESS <STEPS
 
 Takes a JSON list of steps from its input, and prints what each gave as a JSON list:
 
@@ -11,6 +11,7 @@ Takes a JSON list of steps from its input, and prints what each gave as a JSON l
 * {"submit": EXPRESSION}: runs it, and waits until the page has loaded that it leads to; gives that page's text.
 
 Certificates are not verified: whom Chromium trusts is the subject of other tests. FOLDER takes Chromium's profile and log.
+ADDRESS is where `localhost` is taken to be.
 """
 
 import asyncio
@@ -84,11 +85,13 @@ class Page:
         raise ValueError(f"there is no step {name}")
 
 
-async def main(chromium, folder):
+async def main(chromium, folder, address):
     """Takes all steps."""
     folder = pathlib.Path(folder)
     with (folder / "chromium.log").open("wb") as log:
-        browser = await asyncio.create_subprocess_exec(chromium, *FLAGS, f"--user-data-dir={folder}/profile", stdout=log, stderr=log)
+        browser = await asyncio.create_subprocess_exec(
+            chromium, *FLAGS, f"--user-data-dir={folder}/profile", f"--host-resolver-rules=MAP localhost {address}", stdout=log, stderr=log
+        )
     try:
         print(json.dumps(await asyncio.wait_for(drive(browser, folder), PATIENCE)))
     finally:
@@ -119,6 +122,6 @@ async def new_page(url):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """An application that answers with bytes of a table, good and bad, whatever HTTP says of them.
 
-    raw.py PORT      # of 127.0.0.1
+    raw.py ADDRESS PORT
 
 `/raw/NAME` is answered by the row of that name. The connection stays open behind every row but those that close it, and goes on
 reading requests: so it shows whether the proxy uses it again. Asked directly,
 
 * `/table` tells all rows as JSON: what a client behind a strict proxy must see, and whether the connection may be used again;
-* `/log` tells the requests so far, each as [number of its connection, target]; `/table` and `/log` are left out.
+* `/log` tells the requests so far, each as [number of its connection, target], without those for `/table`, `/log` and `/sent`;
+* `/sent` tells the rows whose last bytes are sent.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ class Row:
     # What asks for it.
     method: str = "GET"
     request: int = 0
+    # Whether its last bytes come behind an answer that is whole.
+    waits: bool = False
     # What follows the last piece: `open`, `close`, or `reset`.
     end: str = "open"
 
@@ -80,7 +83,7 @@ def either(*pieces, **more):
 SECOND = sized(content=b"the second")
 
 ROWS = {
-    # What is well.
+    # Good answers.
     "length": whole(sized()),
     "empty": whole(sized(content=b""), content=b""),
     "chunked": whole(chunked(b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n")),
@@ -115,7 +118,7 @@ ROWS = {
     "interim-flood": refused(head(status="103 Early Hints") * 500 + sized()),
     "interim-endless": refused(*[head(status="100 Continue") * 100] * 300),
     "interim-large": refused(head(b"X: " + LONG, status="103 Early Hints") + sized()),
-    "interim-with-length": either(head(b"Content-Length: 5", status="103 Early Hints") + sized()),
+    "interim-with-length": either(head(b"Content-Length: 5", status="103 Early Hints") + sized(), again=True),
     "101-unasked": refused(head(b"Connection: upgrade", b"Upgrade: websocket", status="101 Switching Protocols") + b"hello"),
     # Answers without content, whatever they say.
     "204": whole(head(status="204 No Content"), status=204, content=b""),
@@ -193,13 +196,13 @@ ROWS = {
     "reason-nul": refused(sized(status="200 O\0K")),
     # Bytes behind the end.
     "more-behind": whole(sized() + b"more", again=False),
-    "more-behind-later": whole(sized(), b"more", again=False),
+    "more-behind-later": whole(sized(), b"more", again=False, waits=True),
     "crlf-behind": whole(sized() + b"\r\n", again=False),
     "split": whole(sized() + SECOND, again=False),
     "split-chunked": whole(chunked(b"5\r\nhello\r\n0\r\n\r\n") + SECOND, again=False),
     "split-304": whole(head(status="304 Not Modified") + SECOND, status=304, content=b"", again=False),
     "split-head": whole(head(b"Content-Length: 5") + SECOND, content=b"", method="HEAD", again=False),
-    # What ends too early.
+    # Answers that end too early.
     "cut-length": broken(sized()[:-2], end="close"),
     "cut-length-reset": broken(sized()[:-2], end="reset"),
     "cut-chunk": broken(chunked(b"5\r\nhel"), end="close"),
@@ -224,6 +227,8 @@ ROWS = {
 # Those that answer once they have read the head, and leave the content where it is.
 EARLY = {"early", "early-closed"}
 LOG = []
+SENT = []
+ASKED = {"/table": lambda: table(), "/log": lambda: LOG, "/sent": lambda: SENT}
 CONNECTIONS = 0
 
 
@@ -251,7 +256,7 @@ async def one_request(reader, number):
     lines = text.decode("latin-1").split("\r\n")
     target = lines[0].split(" ")[1]
     fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-    if target not in ("/table", "/log"):
+    if target not in ASKED:
         LOG.append([number, target])
     if target.removeprefix("/raw/") in EARLY:
         return target
@@ -269,8 +274,8 @@ async def one_request(reader, number):
 
 async def answer(target, writer):
     """Sends what belongs to the target; whether the connection stays."""
-    if target in ("/table", "/log"):
-        body = json.dumps(table() if target == "/table" else LOG).encode()
+    if target in ASKED:
+        body = json.dumps(ASKED[target]()).encode()
         writer.write(sized(b"Content-Type: application/json", content=body))
         await writer.drain()
         return True
@@ -279,6 +284,7 @@ async def answer(target, writer):
         writer.write(piece)
         await writer.drain()
         await asyncio.sleep(0.01 if len(row.pieces) > 1 else 0)
+    SENT.append(target.removeprefix("/raw/"))
     if row.end == "reset":
         writer.transport.abort()
     return row.end == "open"
@@ -294,14 +300,14 @@ def table():
     return rows
 
 
-async def main(port):
+async def main(address, port):
     """Serves for ever."""
-    server = await asyncio.start_server(serve, "127.0.0.1", port, limit=1 << 20)
+    server = await asyncio.start_server(serve, address, port, limit=1 << 20)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 mod afar;
+mod applications;
 mod archives;
 mod authorities;
 mod boots;

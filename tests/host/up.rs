@@ -14,14 +14,14 @@ use world::{Agent, Ended, Visitor, own_address, tools};
 use crate::{SOON, front};
 
 /// A folder with a site, and one that the program thinks is its user's home.
-struct Laptop {
-    folder: TempDir,
-    https: SocketAddr,
-    http: SocketAddr,
+pub(crate) struct Laptop {
+    pub(crate) folder: TempDir,
+    pub(crate) https: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl Laptop {
-    fn new() -> Laptop {
+    pub(crate) fn new() -> Laptop {
         let folder = TempDir::new().expect("a temporary folder");
         fs::create_dir(folder.path().join("site")).expect("a folder");
         let address = own_address();
@@ -30,11 +30,11 @@ impl Laptop {
         laptop
     }
 
-    fn write(&self, title: &str) {
+    pub(crate) fn write(&self, title: &str) {
         fs::write(self.site().join("index.html"), format!("<!doctype html><title>{title}</title>")).expect("a file");
     }
 
-    fn site(&self) -> std::path::PathBuf {
+    pub(crate) fn site(&self) -> std::path::PathBuf {
         self.folder.path().join("site")
     }
 
@@ -44,7 +44,12 @@ impl Laptop {
     }
 
     /// The same, with `more` arguments and variables.
-    async fn up_with(&self, path: &Path, more: &[&str], variables: &[(&str, String)]) -> (Agent, Visitor, String) {
+    pub(crate) async fn up_with(
+        &self,
+        path: &Path,
+        more: &[&str],
+        variables: &[(&str, String)],
+    ) -> (Agent, Visitor, String) {
         let agent = self.start(path, more, variables);
         let line = agent.printed_line("--cacert", SOON).await;
         let ca = line.split_whitespace().skip_while(|word| *word != "--cacert").nth(1).unwrap_or_default().to_owned();

@@ -10,11 +10,12 @@
 //! [`World`] is shared by the tests of one binary: it owns AWS, DNS and the CA. An [`Account`] belongs to one test, so
 //! that tests run beside each other. An [`Instance`] is a machine in that account: its metadata, its address, its disk,
 //! and the proxies through which alone it reaches AWS and the CA, and which let through what its [`Policy`] allows. An [`Agent`] is the program running on it.
-//! [`Visitor`] is who the site is for.
+//! [`Visitor`] is who the site is for. An [`Application`] is a real server that somebody runs beside the agent.
 
 mod account;
 mod address;
 mod agent;
+mod application;
 mod burden;
 mod ca;
 mod command;
@@ -43,6 +44,7 @@ mod sign_in;
 mod site;
 mod sockets;
 mod strangers;
+mod talk;
 pub mod tools;
 mod unit;
 mod visitor;
@@ -50,6 +52,7 @@ mod visitor;
 pub use account::{Account, Object, REGIONS, Record, Secret, SecretVersion};
 pub use address::own_address;
 pub use agent::Agent;
+pub use application::{Application, Command};
 pub use burden::Burden;
 pub use ca::Ca;
 pub use command::{Ended, binary};
@@ -73,5 +76,6 @@ pub use sign_in::{SignIn, TOKEN};
 pub use site::{Entry, Site, archive};
 pub use sockets::Sockets;
 pub use strangers::Strangers;
+pub use talk::Talk;
 pub use unit::Unit;
 pub use visitor::{Answer, Visitor};

@@ -4,13 +4,16 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -22,7 +25,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::connection;
+use crate::{Talk, connection};
 
 /// How long an answer may take.
 const LONGEST_ANSWER: Duration = Duration::from_secs(20);
@@ -62,8 +65,8 @@ impl Answer {
 
 /// A connection over which requests go one after the other, or beside each other with HTTP/2.
 pub(crate) enum Line {
-    One(http1::SendRequest<Empty<Bytes>>),
-    Two(http2::SendRequest<Empty<Bytes>>),
+    One(http1::SendRequest<Full<Bytes>>),
+    Two(http2::SendRequest<Full<Bytes>>),
 }
 
 /// A TLS session with the server.
@@ -90,6 +93,11 @@ impl Visitor {
     #[must_use]
     pub fn going_to(&self, address: SocketAddr) -> Visitor {
         Visitor { address, ..self.clone() }
+    }
+
+    /// Whom it asks for, as `Host` has it.
+    pub(crate) fn authority(&self) -> String {
+        format!("{}:{}", self.domain, self.address.port())
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -145,6 +153,35 @@ impl Visitor {
         tokio::time::timeout(LONGEST_ANSWER, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
 
+    /// Sends one request on a connection of its own, over HTTP/2 if `h2`; see [`Talk::send`].
+    ///
+    /// # Errors
+    /// As [`Visitor::get`].
+    pub async fn send(&self, request: Request<Bytes>, h2: bool) -> Result<Answer, String> {
+        self.talk(h2).send(request).await
+    }
+
+    /// Requests over one connection, of HTTP/2 if `h2`.
+    pub fn talk(&self, h2: bool) -> Talk {
+        Talk::of(self.clone(), h2)
+    }
+
+    /// Sends these bytes over a connection of their own, HTTP/1.1 or not, and returns all that comes until the server closes.
+    ///
+    /// # Errors
+    /// When no connection is had, or the server does not close it in time.
+    pub async fn exchange(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let exchanged = async {
+            let mut stream = self.open(false).await?.stream;
+            // A server that refuses the first bytes may close before the last are written: its answer counts.
+            let _ = stream.write_all(bytes).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            Ok(answer)
+        };
+        tokio::time::timeout(LONGEST_ANSWER, exchanged).await.unwrap_or_else(|_| Err("not closed in time".to_owned()))
+    }
+
     /// The certificate that the server shows, be it one to trust or not, DER.
     ///
     /// # Errors
@@ -176,7 +213,7 @@ impl Visitor {
         path: &str,
         headers: &[(&str, &str)],
         h2: bool,
-    ) -> Request<Empty<Bytes>> {
+    ) -> Request<Full<Bytes>> {
         let authority = format!("{}:{}", self.domain, self.address.port());
         let uri = if h2 { format!("https://{authority}{path}") } else { path.to_owned() };
         let mut request = Request::builder().method(method).uri(uri).header("user-agent", "visitor");
@@ -186,7 +223,7 @@ impl Visitor {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.body(Empty::new()).expect("a valid request")
+        request.body(Full::default()).expect("a valid request")
     }
 
     /// Opens a connection; the certificate it was greeted with.
@@ -274,14 +311,14 @@ impl ServerCertVerifier for Curious {
 }
 
 impl Line {
-    pub(crate) async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, String> {
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
         let sent = self.try_send(request).await;
         sent.unwrap_or_else(|| Err("the connection was ended before the request".to_owned()))
     }
 
     /// Sends a request; none when it never left, or left when the server had said that it takes no more: a request
     /// that may be made again (RFC 9112 §9.3.1, RFC 9113 §8.7).
-    pub(crate) async fn try_send(&mut self, request: Request<Empty<Bytes>>) -> Option<Result<Answer, String>> {
+    pub(crate) async fn try_send(&mut self, request: Request<Full<Bytes>>) -> Option<Result<Answer, String>> {
         let answer = match self {
             Line::One(send) => send.try_send_request(request).await,
             Line::Two(send) => send.try_send_request(request).await,

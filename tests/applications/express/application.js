@@ -1,4 +1,5 @@
-// A page, an API, a form, a stream of events and a WebSocket, with Express. Listens at PORT of 127.0.0.1, or at the socket SOCKET.
+// A page, an API, a form, a stream of events and a WebSocket, with Express. Listens at PORT of HOST (127.0.0.1), or
+// at the socket SOCKET.
 'use strict'
 
 const crypto = require('crypto')
@@ -6,8 +7,8 @@ const express = require('express')
 const { WebSocketServer } = require('ws')
 
 const app = express()
-// Whom Express believes X-Forwarded-*: spothost, which is on this machine and makes them itself. A Unix socket has no address.
-app.set('trust proxy', process.env.SOCKET ? true : 'loopback')
+// Express believes X-Forwarded-* of this machine, where spothost makes them itself.
+app.set('trust proxy', 'loopback')
 
 app.get('/api/seen', (request, response) => {
   response.json({ url: `${request.protocol}://${request.host}${request.originalUrl}`, address: request.ip, secure: request.secure })
@@ -39,7 +40,8 @@ app.get('/api/events', (_request, response) => {
   response.on('close', () => clearInterval(timer))
 })
 
-const server = app.listen(process.env.SOCKET ? { path: process.env.SOCKET } : { port: process.env.PORT, host: '127.0.0.1' })
+const { SOCKET, PORT, HOST = '127.0.0.1' } = process.env
+const server = app.listen(SOCKET ? { path: SOCKET } : { port: PORT, host: HOST })
 new WebSocketServer({ server, path: '/api/socket' }).on('connection', socket => {
   socket.on('message', (data, binary) => socket.send(data, { binary }))
 })

@@ -1,4 +1,4 @@
-// Gives back each request as the application saw it, and counts; listens at PORT of 127.0.0.1.
+// Gives back each request as the application saw it, and counts; listens at PORT of HOST.
 //
 // `/count` is answered with how many requests came before, itself left out.
 'use strict'
@@ -27,4 +27,4 @@ http.createServer((request, response) => {
     for (let at = 0; at < request.rawHeaders.length; at += 2) fields.push(request.rawHeaders.slice(at, at + 2))
     answer(response, { method: request.method, target: request.url, fields, length, sha256: digest.digest('hex') })
   })
-}).listen(process.env.PORT, '127.0.0.1')
+}).listen(process.env.PORT, process.env.HOST)

@@ -1,0 +1,64 @@
+//! WebSockets of real clients and servers.
+
+use serde_json::{Value, json};
+use world::{Command, tools};
+
+use super::{
+    Proxied,
+    browser::browse,
+    clients::{express, fastapi},
+};
+use crate::SOON;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websockets_carry_every_message_in_its_order() {
+    let websocketd = Command::new("", "websocketd --address=127.0.0.1 --port=8000 --binary=true cat");
+    for (command, greetings) in [(fastapi(), 1), (express(), 0)] {
+        let proxied = Proxied::start(command).await;
+        let seen = websocket(&proxied, "/api/socket", greetings).await;
+        let same = seen["same"].as_array().expect("a list");
+        assert!(same.len() == 15 && same.iter().all(|same| *same == true), "{seen}");
+        assert_eq!(seen["code"], 1000, "{seen}");
+        if greetings == 1 {
+            assert_eq!(seen["greetings"], json!(["wss from 127.0.0.1"]));
+        }
+    }
+    let proxied = Proxied::start(websocketd).await;
+    let page = proxied.curl(&["--write-out", "%{http_code}"], "/nothing").await;
+    assert!(
+        String::from_utf8_lossy(&page.stdout).ends_with("404"),
+        "an answer of websocketd without an upgrade: {page:?}"
+    );
+}
+
+/// What the client of `websockets` tells of its talk.
+async fn websocket(proxied: &Proxied, path: &str, greetings: u8) -> Value {
+    let mut client = tokio::process::Command::new(tools::tool("apps/bin/python"));
+    client.arg(tools::repository().join("tests/applications/websocket.py"));
+    client.args([&format!("wss://localhost:{}{path}", proxied.laptop.https.port()), &proxied.address(), &proxied.ca]);
+    let talk = client.arg(greetings.to_string()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(SOON, talk).await.expect("the talk ends in time").expect("Python");
+    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), proxied.application.log());
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Echoes of a text and of octets, and how the WebSocket was closed.
+const ECHOES: &str = "new Promise((done, failed) => {
+    const seen = [];
+    const socket = new WebSocket('wss://localhost:8443/api/socket');
+    socket.binaryType = 'arraybuffer';
+    socket.onerror = () => failed(new Error('the WebSocket failed'));
+    socket.onopen = () => { socket.send('hello'); socket.send(new Uint8Array(100000)); };
+    socket.onmessage = event => {
+        seen.push(event.data.byteLength ?? event.data);
+        if (seen.length === 2) socket.close(1000);
+    };
+    socket.onclose = event => done([...seen, event.code]);
+})";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_speaks_over_a_websocket() {
+    let proxied = Proxied::start(express()).await;
+    let gave = browse(&proxied, json!([{"open": "https://localhost:8443/"}, {"run": ECHOES}])).await;
+    assert_eq!(gave, [json!("h2"), json!(["hello", 100_000, 1000])]);
+}
