@@ -48,13 +48,13 @@ pub mod zones;
 pub use fleet_state::FleetState;
 pub use host::Host;
 pub use instance_state::InstanceState;
-pub use login::way_to_aws;
+pub use login::aws_session;
 
 use bucket_region::BucketRegions;
 use credentials::Warmed;
 use metadata::Metadata;
 
-/// The way to AWS: credentials and a region, from which the clients are made.
+/// An AWS session: credentials and a region, from which the clients are made.
 #[derive(Clone, Debug)]
 pub struct Aws {
     config: SdkConfig,
@@ -88,7 +88,7 @@ impl Login {
         Login { credentials: SharedCredentialsProvider::new(Warmed::start(metadata).await) }
     }
 
-    /// The clients' way to AWS in `region`.
+    /// The AWS session in `region`.
     pub async fn in_region(&self, region: String) -> Aws {
         let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region));
         in_region_with(loader, self.credentials.clone()).await

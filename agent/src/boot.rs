@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    aws::{Aws, Host, metadata::Metadata, way_to_aws},
+    aws::{Aws, Host, aws_session, metadata::Metadata},
     certificate::{Certificates, Certifier, Vault},
     claim::{NameService, Routing},
     config::{Config, RoutingMode, Succession as Policy},
@@ -64,7 +64,7 @@ pub struct Wiring<'a> {
 
 /// The keepers' decisions that concern the host as a whole.
 pub struct Decided {
-    /// The way to AWS.
+    /// The AWS session.
     pub aws: Kept<Aws>,
     /// What the host is in the succession, and how it treats its visitors.
     pub standpoint: Kept<SuccessionState>,
@@ -119,7 +119,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     Decided { aws, standpoint, away, handed_over }
 }
 
-/// Who the host is, the way to AWS, and whether EC2 or systemd wants the host gone; where nothing of AWS is used only signals do.
+/// Who the host is, the AWS session, and whether EC2 or systemd wants the host gone; where nothing of AWS is used only signals do.
 async fn instance(
     config: &Config,
     signals: Option<Signals>,
@@ -134,13 +134,13 @@ async fn instance(
     }
     let metadata = Metadata::new();
     let host = runner.keep(Facts::new(metadata.clone())).await.held;
-    let aws = way_to_aws(&metadata, host.clone());
+    let aws = aws_session(&metadata, host.clone());
     let departure = Departure::new(Some(Notices::new(metadata, aws.clone())), look, signals, departing);
     let interruption = runner.keep(departure).await.held;
     (Some(host), runner.found(aws).await, interruption)
 }
 
-/// The keepers that need nothing but a way to AWS.
+/// The keepers that need nothing but an AWS session.
 fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>, host: Option<Kept<Host>>) -> (Packages, Certificates) {
     let source = Source::new(config.package.clone(), aws.clone());
     let package_cache = folders.package_cache(&config.package);

@@ -66,7 +66,7 @@ pub struct DoctorOptions {
 struct Case<'a> {
     config: &'a Config,
     told: &'a DoctorOptions,
-    /// The way to AWS, where there is one.
+    /// The AWS session, where there is one.
     aws: Option<Aws>,
     /// Who asks.
     caller: Option<Caller>,
@@ -174,7 +174,7 @@ impl Case<'_> {
         join_all(all).await.concat()
     }
 
-    /// The vault and who certifies, with the way to AWS that was found.
+    /// The vault and who certifies, with the AWS session.
     fn vault(&self) -> (Vault, Certifier) {
         let aws = watch::channel(self.aws.clone()).1;
         let certifier = Certifier::new(self.config, self.told.folders.local_ca.clone(), aws.clone(), None);

@@ -116,7 +116,7 @@ impl FleetClient {
         }
     }
 
-    /// The way to AWS and who this host is, once both are known.
+    /// The AWS session and who this host is, once both are known.
     pub(crate) fn known(&self) -> Option<(Aws, Host)> {
         let aws = self.aws.borrow().clone();
         aws.zip(self.host.borrow().clone())

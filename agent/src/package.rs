@@ -254,13 +254,13 @@ impl Packages {
         Ok(())
     }
 
-    /// A disk that has no room for one more package may have it once the versions before are let go of.
+    /// A disk that has no room for one more package may have it once older versions are deleted.
     fn make_room(&self, incoming: &std::path::Path, length: u64) -> Result<(), Fault> {
-        if let (Err(_), Some(held)) = (disk_space::room(incoming, length), &self.held) {
+        if let (Err(_), Some(held)) = (disk_space::check(incoming, length), &self.held) {
             tracing::warn!("older versions are deleted to free disk space for the next one");
             held.site.forget_all();
         }
-        disk_space::room(incoming, length)
+        disk_space::check(incoming, length)
     }
 
     async fn fetch_into(&mut self, incoming: &std::path::Path, release: &Release) -> Result<Fetched, Fault> {

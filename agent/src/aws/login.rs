@@ -1,12 +1,12 @@
-//! The way to AWS of a host that only learns from its metadata where it is.
+//! The AWS session of a host that only learns from its metadata where it is.
 
 use tokio::sync::watch;
 
 use super::{Aws, Host, Login, configured_region, metadata::Metadata};
 
-/// The way to AWS: at once where the environment names a region, else once the host has said where it is.
+/// The AWS session: at once where the environment names a region, else once the host has said where it is.
 /// Credentials are looked for meanwhile.
-pub fn way_to_aws(metadata: &Metadata, mut host: watch::Receiver<Option<Host>>) -> watch::Receiver<Option<Aws>> {
+pub fn aws_session(metadata: &Metadata, mut host: watch::Receiver<Option<Host>>) -> watch::Receiver<Option<Aws>> {
     let (yields, kept) = watch::channel(None);
     let metadata = metadata.clone();
     tokio::spawn(async move {

@@ -36,7 +36,7 @@ pub struct Vault {
 
 /// Where the document is kept.
 enum VaultStore {
-    /// A secret in Secrets Manager, and the way to AWS.
+    /// A secret in Secrets Manager, and the AWS session.
     Secret(SecretId, Kept<Aws>),
     /// A file that only its owner can read.
     Disk(PathBuf),
@@ -75,7 +75,7 @@ impl Vault {
         Vault { kept, newest: Mutex::default() }
     }
 
-    /// Whether it takes a way to AWS to read it.
+    /// Whether it takes an AWS session to read it.
     pub fn is_secret(&self) -> bool {
         matches!(self.kept, VaultStore::Secret(..))
     }

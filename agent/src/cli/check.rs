@@ -19,7 +19,7 @@ use crate::{
     status::{Board, Part},
 };
 
-/// How long the way to AWS may take to be found.
+/// How long an AWS session may take to start.
 const FIND_AWS: Duration = Duration::from_secs(10);
 
 /// Inspect this host without changing anything, and report what is wrong.

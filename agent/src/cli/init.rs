@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use dialoguer::{Confirm, Input};
 
-use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, published_at::way_to_aws, runtime};
+use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, Stop, published_at::aws_session, runtime};
 use crate::{
     aws::{Aws, caller::Caller, zones},
     config::Config,
@@ -107,7 +107,7 @@ impl InitCommand {
 
     async fn answers(&self, program: Program) -> Result<(Answers, String), Stop> {
         let domain = self.domain()?;
-        let aws = way_to_aws().await?;
+        let aws = aws_session().await?;
         let caller = Caller::ask(&aws).await?;
         let zone = match &self.zone {
             Some(zone) => zone.clone(),

@@ -13,7 +13,7 @@ use serde_json::json;
 use toml::Table;
 
 use super::{
-    BAD_CONFIGURATION, CANNOT_RUN, Configured, DIFFERS, Log, NOT_AS_IT_SHOULD_BE, Stop, published_at::way_to_aws,
+    BAD_CONFIGURATION, CANNOT_RUN, Configured, DIFFERS, Log, NOT_AS_IT_SHOULD_BE, Stop, published_at::aws_session,
     runtime, table,
 };
 use crate::{
@@ -100,7 +100,7 @@ impl PlanCommand {
         let config = self.configured.load()?;
         let program = self.program.as_deref().map(recognised).transpose()?;
         let found = runtime()?.block_on(async {
-            let aws = way_to_aws().await?;
+            let aws = aws_session().await?;
             let domain = config.domain.to_string();
             let template = launch_template::of_site(&aws, &domain).await?;
             let mut template = template.ok_or_else(|| no_template(&domain, &aws.region()))?;

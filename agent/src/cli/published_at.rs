@@ -66,7 +66,7 @@ impl PublishedAt {
     /// The way to that bucket.
     pub(super) async fn publisher_bucket(&self) -> Result<PublisherBucket, Stop> {
         let place = self.bucket()?;
-        Ok(PublisherBucket::new(&way_to_aws().await?, place))
+        Ok(PublisherBucket::new(&aws_session().await?, place))
     }
 
     /// Which bucket that is, and which folder of it.
@@ -81,8 +81,8 @@ impl PublishedAt {
     }
 }
 
-/// The way to AWS of a caller that is not a host: a laptop, a CI job. On an instance its own region is taken.
-pub(super) async fn way_to_aws() -> Result<crate::aws::Aws, Stop> {
+/// The AWS session of a caller that is not a host: a laptop, a CI job. On an instance its own region is taken.
+pub(super) async fn aws_session() -> Result<crate::aws::Aws, Stop> {
     let metadata = Metadata::new();
     let login = Login::start(&metadata).await;
     let region = match configured_region().await {

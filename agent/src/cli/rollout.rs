@@ -141,7 +141,7 @@ impl RolloutCommand {
         }
     }
 
-    /// A fleet that has more hosts than at rest is in the middle of a roll-out: then that is gone on with.
+    /// A fleet that has more hosts than at rest is in the middle of a roll-out, which is then resumed.
     async fn goal(&self, site: &FleetSite, first: &Sight) -> Result<Goal, Stop> {
         let claim = first.claim.as_ref();
         let floor = site.at_rest(claim).unwrap_or(first.fleet.target);
@@ -193,7 +193,7 @@ mod tests {
         type Row<'a> = (&'a [&'a str], Option<&'a str>, &'a [&'a str], &'a [&'a str]);
         let table: [Row<'_>; 5] = [
             (&["i-old", "i-new"], Some("i-old"), &["i-old"], &["i-new"]),
-            // An interrupted roll-out that is gone on with has found the new one already.
+            // An interrupted roll-out that is resumed has found the new one already.
             (&["i-old", "i-new"], Some("i-old"), &["i-old", "i-new"], &["i-new"]),
             (&["i-spare", "i-new"], Some("i-elsewhere"), &["i-spare"], &["i-new"]),
             (&["i-spare"], Some("i-elsewhere"), &["i-spare"], &[]),

@@ -4,7 +4,7 @@ use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 
-use super::{CANNOT_RUN, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, published_at::way_to_aws, runtime};
+use super::{CANNOT_RUN, Configured, Log, NOT_AS_IT_SHOULD_BE, Stop, TRY_AGAIN, published_at::aws_session, runtime};
 use crate::{
     aws::publisher_bucket::PublisherBucket,
     upgrade::{Installed, UpgradeOutcome, upgrade},
@@ -52,7 +52,7 @@ impl UpgradeCommand {
         };
         let installed = Installed { program, unit: self.unit.clone(), patience: self.patience };
         let outcome = runtime()?.block_on(async {
-            let publisher_bucket = PublisherBucket::new(&way_to_aws().await?, offered.from.clone());
+            let publisher_bucket = PublisherBucket::new(&aws_session().await?, offered.from.clone());
             Ok::<_, Stop>(upgrade(&publisher_bucket, offered, &installed).await?)
         })?;
         match outcome {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Cell, Color};
 use tokio::sync::watch;
 
-use super::{Configured, Log, Stop, published_at::way_to_aws, runtime, table};
+use super::{Configured, Log, Stop, published_at::aws_session, runtime, table};
 use crate::{
     certificate::{
         self, Certifier,
@@ -117,9 +117,9 @@ impl VaultCommand {
     }
 }
 
-/// The vault that `config` names, and who certifies, with the way to AWS found, if that takes any.
+/// The vault that `config` names, and who certifies, with an AWS session, if that needs one.
 pub(super) async fn opened(config: &Config, folders: &Folders) -> Result<(certificate::Vault, Certifier), Stop> {
-    let found = if config.needs_aws() { Some(way_to_aws().await?) } else { None };
+    let found = if config.needs_aws() { Some(aws_session().await?) } else { None };
     let aws = watch::channel(found).1;
     let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), None);
     Ok((certificate::Vault::new(config.vault.clone(), aws), certifier))

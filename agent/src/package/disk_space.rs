@@ -12,7 +12,7 @@ const SPARE: u64 = 1 << 20;
 ///
 /// # Errors
 /// That it will not, with the figures.
-pub(super) fn room(incoming: &Path, length: u64) -> Result<(), Fault> {
+pub(super) fn check(incoming: &Path, length: u64) -> Result<(), Fault> {
     let Some(folder) = incoming.parent() else { return Ok(()) };
     // A file system that cannot say has to be tried.
     let Ok(about) = rustix::fs::statvfs(folder) else { return Ok(()) };
@@ -62,8 +62,8 @@ mod tests {
     fn package_larger_than_the_disk_is_refused_with_the_figures() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let incoming = folder.path().join("incoming.zip");
-        assert_eq!(room(&incoming, 1), Ok(()));
-        let fault = room(&incoming, 1 << 60).expect_err("no disk is so large");
+        assert_eq!(check(&incoming, 1), Ok(()));
+        let fault = check(&incoming, 1 << 60).expect_err("no disk is so large");
         assert!(fault.said.starts_with("the package needs 1152921504608 MB"), "{fault}");
         assert!(fault.remedy.is_some());
     }

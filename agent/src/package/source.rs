@@ -62,7 +62,7 @@ pub struct OnDisk {
     left_out: Vec<String>,
 }
 
-/// A prefix of a bucket, once there is a way to AWS.
+/// A prefix of a bucket, once there is an AWS session.
 pub struct FromBucket {
     place: place::S3Prefix,
     layout: Layout,

@@ -10,7 +10,7 @@ use crate::{
 
 /// The yields that the routing keeper is built from.
 pub struct RoutingSources {
-    /// The way to AWS.
+    /// The AWS session.
     pub aws: Kept<Aws>,
     /// Who it is.
     pub host: Kept<Host>,
@@ -25,7 +25,7 @@ pub struct RoutingSources {
 /// The values of the sources when a look began: everything that follows from that look uses the same.
 #[derive(Clone)]
 pub struct RoutingInputs {
-    /// The way to AWS.
+    /// The AWS session.
     pub(super) aws: Aws,
     /// Who this host is.
     pub(super) host: Host,

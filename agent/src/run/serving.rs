@@ -108,7 +108,7 @@ fn within_descriptors(bounds: Bounds, descriptors: Option<u64>) -> Bounds {
     Bounds { connections: bounds.connections.min(left), ..bounds }
 }
 
-/// Waits for the certificate that the CA on this host makes; who connects meanwhile waits, too. Only where none is to be had they
+/// Waits for the certificate that the CA on this host makes; who connects meanwhile waits, too. Only without one they
 /// are shown a placeholder.
 pub(super) async fn show_something(config: &Config, shown: &watch::Sender<Option<Arc<Identity>>>) -> Result<(), Fatal> {
     let mut identities = shown.subscribe();

@@ -31,7 +31,7 @@ use crate::{
     fault::Fault,
 };
 
-/// Makes the client that a call needs: all of them share the connections and credentials of the way to AWS.
+/// Makes the client that a call needs: all of them share the connections and credentials of the AWS session.
 #[derive(Clone, Debug)]
 pub(in crate::aws) struct Adapter {
     config: SdkConfig,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, published_at::way_to_aws};
+use super::super::{BAD_CONFIGURATION, NOT_AS_IT_SHOULD_BE, Stop, published_at::aws_session};
 use crate::{
     aws::{
         Aws,
@@ -41,7 +41,7 @@ impl FleetSite {
     pub(in crate::cli) async fn find(config: &Config) -> Result<FleetSite, Stop> {
         let no_zone = || Stop::new(BAD_CONFIGURATION, "without `zone` there is no succession");
         let name_service = NameService::of(config).ok_or_else(no_zone)?;
-        let aws = way_to_aws().await?;
+        let aws = aws_session().await?;
         let caller = again(async || Caller::ask(&aws).await).await?;
         let location = Location::new(&aws.region(), &caller.account);
         let fleet = match &config.fleet.id {

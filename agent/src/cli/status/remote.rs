@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::{
     super::{
         NOT_AS_IT_SHOULD_BE, Stop,
-        published_at::{PublishedAt, way_to_aws},
+        published_at::{PublishedAt, aws_session},
         runtime,
     },
     show,
@@ -46,7 +46,7 @@ struct RemoteHost {
 pub(super) fn tell(host: Option<&str>, published: &PublishedAt, json: bool) -> Result<ExitCode, Stop> {
     let place = published.bucket()?;
     let left = runtime()?.block_on(async {
-        let aws = way_to_aws().await?;
+        let aws = aws_session().await?;
         left(&aws, &place, host).await
     })?;
     let forgotten = left.iter().filter(|left| left.ec2 == Some("unknown")).count();
