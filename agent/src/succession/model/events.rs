@@ -79,7 +79,9 @@ impl World {
     fn split(&mut self) {
         // What was begun upon the one before has to have come to its end.
         if self.now > self.split + 2 * SILENCE {
-            (self.split, self.causeless) = (self.now + self.dice.u64(30..LONGEST_SPLIT), 0);
+            self.split_since = self.now;
+            self.split = self.now + self.dice.u64(30..LONGEST_SPLIT);
+            self.causeless = 0;
             let until = self.split;
             self.say(|| format!("the regions do not hear each other until {until}"));
         }

@@ -47,7 +47,14 @@ impl World {
     }
 
     /// Rule 8, for names that a host has taken from one that visitors are answered by, and which it did not hear.
+    ///
+    /// A host that begins amid a split knows nothing of what was doubted before: it finds an owner that it does not hear, and may take
+    /// the names once. It doubts like all others from then on.
     fn check_cause(&mut self, number: u32, other: u32) -> Result<(), Broken> {
+        let begun = self.hosts[&number].unwell;
+        if begun > self.split_since && self.newcomers.insert((number, begun)) {
+            return Ok(());
+        }
         self.causeless += 1;
         match self.causeless {
             0 | 1 => Ok(()),

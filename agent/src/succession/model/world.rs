@@ -1,6 +1,9 @@
 //! The world of one history: its hosts, and the order in which their keepers take steps.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use tokio::time::Instant;
 
@@ -30,8 +33,12 @@ pub(super) struct World {
     pub(super) fleets: [Fleet; 2],
     /// Until then hosts of the two regions do not hear each other.
     pub(super) split: Seconds,
+    /// When that began.
+    pub(super) split_since: Seconds,
     /// How often the names have changed hands since it began, without a cause that a visitor could see.
     pub(super) causeless: u32,
+    /// Hosts that did so although they have begun amid it, and when they had.
+    pub(super) newcomers: BTreeSet<(u32, Seconds)>,
     pub(super) hosts: BTreeMap<u32, Host>,
     next_id: u32,
     pub(super) visitors: Vec<Visitor>,
@@ -69,7 +76,9 @@ impl World {
             zone: Zone::new(),
             fleets: [Fleet::new(is_group, 1), Fleet::new(dice_of_other, other)],
             split: 0,
+            split_since: 0,
             causeless: 0,
+            newcomers: BTreeSet::new(),
             hosts: BTreeMap::new(),
             next_id: 1,
             visitors: visitors.into(),
