@@ -96,6 +96,11 @@ async fn configuration_that_cannot_be_used_is_named_with_its_line() {
     assert_eq!(ended.code, Some(64), "{ended:?}");
     let told = lines(&ended);
     assert!(told.len() == 1 && told[0].2.contains("spothost.toml:1: unknown field `domian`"), "{told:?}");
+
+    // One that is not there has no line to correct.
+    let ended = operator.run(&["doctor", "--config", "/nowhere/spothost.toml", "--json"]).await;
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stdout.contains("write one: spothost init") && !ended.stdout.contains("os error"), "{ended:?}");
 }
 
 /// A way in which a set-up is broken: what is done to a published site that no host serves yet.
