@@ -43,5 +43,7 @@ app.get('/api/events', (_request, response) => {
 const { SOCKET, PORT, HOST = '127.0.0.1' } = process.env
 const server = app.listen(SOCKET ? { path: SOCKET } : { port: PORT, host: HOST })
 new WebSocketServer({ server, path: '/api/socket' }).on('connection', socket => {
+  // A client that breaks the rules is closed by then.
+  socket.on('error', () => {})
   socket.on('message', (data, binary) => socket.send(data, { binary }))
 })

@@ -62,3 +62,22 @@ async fn a_browser_speaks_over_a_websocket() {
     let gave = browse(&proxied, json!([{"open": "https://localhost:8443/"}, {"run": ECHOES}])).await;
     assert_eq!(gave, [json!("h2"), json!(["hello", 100_000, 1000])]);
 }
+
+/// Frames and messages of RFC 6455, good and bad, come to the same as without a proxy, octet for octet, over HTTP/1.1 and HTTP/2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_frame_comes_to_the_same_as_without_the_proxy() {
+    let echo = Command::new("", "python echo.py 127.0.0.1 8000");
+    for command in [echo, express()] {
+        let proxied = Proxied::start(command).await;
+        let direct = proxied.application.url().replace("http://", "");
+        let mut comparison = tokio::process::Command::new(tools::tool("python/bin/python"));
+        comparison.arg(tools::repository().join("tests/applications/frames.py"));
+        comparison.args([direct.as_str(), &proxied.address(), &proxied.ca, "/api/socket"]).kill_on_drop(true);
+        let output =
+            tokio::time::timeout(4 * SOON, comparison.output()).await.expect("it ends in time").expect("Python");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let compared: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(compared["differing"], json!([]), "{direct}");
+        assert!(compared["cases"].as_u64().is_some_and(|cases| cases >= 150), "{compared}");
+    }
+}
