@@ -778,12 +778,14 @@ async fn a_websocket_goes_over_a_stream_of_http_2() {
     assert!(asked.head.starts_with("GET /socket HTTP/1.1\r\n"), "{}", asked.head);
     assert_eq!((asked.all("sec-websocket-version"), asked.all("sec-websocket-key").len()), (vec!["13"], 1));
     stream.write_all(&frame(DATA, 0, 1, b"q")).await.unwrap();
+    let begun = Instant::now();
     loop {
         let frame = next(&mut stream).await;
         if frame.kind == DATA && frame.flags & END_STREAM != 0 {
             break;
         }
     }
+    assert!(begun.elapsed() < Duration::from_secs(1), "the end of one side is that of the other");
     for (number, target, protocol, expected) in
         [(3, "/refused", "websocket", 403), (5, "/wrong", "websocket", 502), (7, "/socket", "connect-udp", 400)]
     {

@@ -18,6 +18,7 @@ use crate::{
     activity::Account,
     body::{Body, Segments},
     connections::{EarlyHints, farewell::MOST_SCRAPPED, handler::Later},
+    semantics::target::ExtendedConnect,
 };
 
 /// The most that is read of a request's content that no handler wants.
@@ -92,6 +93,8 @@ pub(super) struct Upload {
     room: u32,
     /// When what nobody wants is enough; none while the handler has the content.
     until: Option<Instant>,
+    /// Whether it is one side of a tunnel, which ends with the other.
+    tunnels: bool,
 }
 
 /// What the client may send before it is told of more room (§6.9.2).
@@ -119,7 +122,10 @@ pub(super) fn leave(room: Vec<Stream>) {
 
 impl Stream {
     /// A request that has come, with the content that is to follow.
-    pub(super) fn new(id: u32, window: Window, head: RequestHead, content: Option<Upload>) -> Self {
+    pub(super) fn new(id: u32, window: Window, head: RequestHead, mut content: Option<Upload>) -> Self {
+        if let Some(content) = &mut content {
+            content.tunnels = head.request.extensions().get::<ExtendedConnect>().is_some();
+        }
         let priority = Priority::of(head.request.headers());
         let inbox = content.as_ref().map(|_| Inbox::new(head.announced, head.expects()));
         Self { id, window, priority, content, inbox, state: State::Asked(head) }
@@ -228,7 +234,7 @@ impl std::fmt::Debug for PendingResponse {
 
 impl Upload {
     pub(super) fn new(announced: Option<u64>, until: Instant) -> Self {
-        Self { announced, came: 0, scrapped: 0, room: ROOM, until: Some(until) }
+        Self { announced, came: 0, scrapped: 0, room: ROOM, until: Some(until), tunnels: false }
     }
 
     /// Takes `content`, which counts `length` with its padding.
@@ -272,6 +278,6 @@ impl Upload {
 
     /// Whether enough was read of it.
     fn is_enough(&self) -> bool {
-        self.scrapped >= MOST || self.until.is_some_and(|until| Instant::now() >= until)
+        self.tunnels || self.scrapped >= MOST || self.until.is_some_and(|until| Instant::now() >= until)
     }
 }
