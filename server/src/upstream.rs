@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout};
 
 use self::{
     connection::AppConnection,
-    content::{Content, Outgoing},
+    content::{Outgoing, UpstreamContent},
     hold::Hold,
     pool::Pool,
     relay::Relay,
@@ -124,8 +124,8 @@ impl Upstream {
             return self.open_websocket(head, body, client, route, passage).await;
         }
         let content = match route.streamed {
-            true => Content::stream(body, route.body)?,
-            false => Content::read(body, route.body, &self.spills, client.address).await?,
+            true => UpstreamContent::stream(body, route.body)?,
+            false => UpstreamContent::read(body, route.body, &self.spills, client.address).await?,
         };
         let may_repeat = head.method.is_idempotent() && !content.is_some();
         let mut request = request(head, client, content.into_body(route.body));

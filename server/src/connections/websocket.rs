@@ -87,7 +87,7 @@ pub(crate) fn frames_of_websocket(data: &[u8]) {
 
 /// What a client's opening says (§4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opening {
+pub(crate) enum Handshake {
     /// It is one.
     Good,
     /// It asks for another version.
@@ -107,13 +107,13 @@ pub(crate) fn is_asked_for(fields: &HeaderMap) -> bool {
 }
 
 /// What an opening over HTTP/1.1 says.
-pub(crate) fn opening(fields: &HeaderMap) -> Opening {
+pub(crate) fn opening(fields: &HeaderMap) -> Handshake {
     match only(fields, &header::SEC_WEBSOCKET_VERSION) {
         Some(version) if version == "13" => {}
-        _ => return Opening::OtherVersion,
+        _ => return Handshake::OtherVersion,
     }
     let key = only(fields, &header::SEC_WEBSOCKET_KEY).and_then(|key| BASE64_STANDARD.decode(key.as_bytes()).ok());
-    if key.is_some_and(|key| key.len() == 16) { Opening::Good } else { Opening::Bad }
+    if key.is_some_and(|key| key.len() == 16) { Handshake::Good } else { Handshake::Bad }
 }
 
 /// A key by chance, for a client that has none of its own as it speaks HTTP/2.
@@ -184,23 +184,23 @@ mod tests {
             ("sec-websocket-version", "13"),
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
-        assert!(is_asked_for(&fields(&good)) && opening(&fields(&good)) == Opening::Good);
+        assert!(is_asked_for(&fields(&good)) && opening(&fields(&good)) == Handshake::Good);
         for (at, with, asked, expected) in [
-            (0, ("upgrade", "h2c"), false, Opening::Good),
-            (0, ("upgrade", "websocket, h2c"), false, Opening::Good),
-            (1, ("connection", "keep-alive"), false, Opening::Good),
-            (2, ("sec-websocket-version", "8"), true, Opening::OtherVersion),
-            (2, ("x", "y"), true, Opening::OtherVersion),
-            (3, ("sec-websocket-key", "short"), true, Opening::Bad),
-            (3, ("sec-websocket-key", "AAAA"), true, Opening::Bad),
-            (3, ("x", "y"), true, Opening::Bad),
+            (0, ("upgrade", "h2c"), false, Handshake::Good),
+            (0, ("upgrade", "websocket, h2c"), false, Handshake::Good),
+            (1, ("connection", "keep-alive"), false, Handshake::Good),
+            (2, ("sec-websocket-version", "8"), true, Handshake::OtherVersion),
+            (2, ("x", "y"), true, Handshake::OtherVersion),
+            (3, ("sec-websocket-key", "short"), true, Handshake::Bad),
+            (3, ("sec-websocket-key", "AAAA"), true, Handshake::Bad),
+            (3, ("x", "y"), true, Handshake::Bad),
         ] {
             let mut said = good;
             said[at] = with;
             assert_eq!((is_asked_for(&fields(&said)), opening(&fields(&said))), (asked, expected), "{with:?}");
         }
         let twice = [&good[..], &good[3..]].concat();
-        assert_eq!(opening(&fields(&twice)), Opening::Bad);
+        assert_eq!(opening(&fields(&twice)), Handshake::Bad);
     }
 
     /// The example of RFC 6455 §1.3.
@@ -215,7 +215,7 @@ mod tests {
         assert!(is_accepted(&key, &fields(&response)));
         assert!(!is_accepted(&super::key(), &fields(&response)));
         assert!(!is_accepted(&key, &fields(&response[..2])) && !is_accepted(&key, &fields(&response[1..])));
-        assert_eq!(opening(&fields(&[("sec-websocket-version", "13")])), Opening::Bad);
+        assert_eq!(opening(&fields(&[("sec-websocket-version", "13")])), Handshake::Bad);
         assert_ne!(super::key(), super::key());
     }
 }

@@ -49,7 +49,7 @@ struct Routes {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Written {
+struct ApplicationTable {
     routes: Vec<String>,
     stream: Vec<String>,
     body: Size,
@@ -66,7 +66,7 @@ enum Size {
     Text(String),
 }
 
-impl Default for Written {
+impl Default for ApplicationTable {
     fn default() -> Self {
         Self {
             routes: vec!["/*".into()],
@@ -98,7 +98,7 @@ impl ApplicationRules {
     /// # Errors
     /// What is not understood, one sentence each.
     pub(crate) fn parse(table: &toml::Table) -> Result<Self, Vec<String>> {
-        let written: Written = match table.clone().try_into() {
+        let written: ApplicationTable = match table.clone().try_into() {
             Ok(written) => written,
             Err(error) => return Err(vec![error.message().to_owned()]),
         };

@@ -45,14 +45,14 @@ const FIELDS: usize = 256;
 pub(super) struct AppConnection {
     sender: http1::SendRequest<Outgoing>,
     driver: http1::Connection<TokioIo<Checked>, Outgoing>,
-    state: Arc<State>,
+    state: Arc<ReaderState>,
     /// Whether the driver is done.
     ended: bool,
 }
 
 /// What the reader of a connection, and who uses it, tell each other.
 #[derive(Debug, Default)]
-struct State {
+struct ReaderState {
     /// A request was sent whose response is not looked at yet, and whether it is HEAD.
     expects: AtomicBool,
     to_head: AtomicBool,
@@ -63,16 +63,16 @@ struct State {
 }
 
 /// The stream of an application.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+trait AppStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl Stream for TcpStream {}
-impl Stream for UnixStream {}
+impl AppStream for TcpStream {}
+impl AppStream for UnixStream {}
 
 /// What is read of an application, with each byte looked at before hyper sees it.
 pub(super) struct Checked {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn AppStream>,
     scan: Scan,
-    state: Arc<State>,
+    state: Arc<ReaderState>,
 }
 
 impl AppConnection {
@@ -89,7 +89,7 @@ impl AppConnection {
             }
             Failure::Refused
         })?;
-        let state = Arc::new(State::default());
+        let state = Arc::new(ReaderState::default());
         let checked = Checked { stream, scan: Scan::of_responses(), state: state.clone() };
         let mut builder = http1::Builder::new();
         builder.max_headers(FIELDS).max_buf_size(HEAD);
@@ -149,7 +149,7 @@ impl AppConnection {
     }
 }
 
-async fn connect(address: &ApplicationAddress) -> io::Result<Box<dyn Stream>> {
+async fn connect(address: &ApplicationAddress) -> io::Result<Box<dyn AppStream>> {
     match address {
         ApplicationAddress::Tcp(addresses) => {
             let stream = TcpStream::connect(&addresses[..]).await?;

@@ -24,7 +24,7 @@ const IN_MEMORY: usize = 64 * 1024;
 
 /// The content of a request: none, all of it, or what comes while the application reads it.
 #[derive(Debug, Default)]
-pub(super) enum Content {
+pub(super) enum UpstreamContent {
     #[default]
     None,
     Memory(Bytes),
@@ -32,7 +32,7 @@ pub(super) enum Content {
     Stream(RequestBody),
 }
 
-impl Content {
+impl UpstreamContent {
     /// Reads all content that comes, so that a client takes its own time and not that of the application. What its trailers say is
     /// dropped (RFC 9110 §6.5.1).
     ///

@@ -63,7 +63,7 @@ pub(super) fn of_request(head: &Parts, client: Client) -> HeaderMap {
     if let Some(host) = &host {
         fields.insert(header::HOST, host.clone());
     }
-    let connection = Connection::of(&head.headers);
+    let connection = ConnectionOptions::of(&head.headers);
     let mut cookies: Option<Vec<u8>> = None;
     for (name, value) in &head.headers {
         if ends_here(name) || connection.names(name) {
@@ -210,7 +210,7 @@ pub(super) fn is_early(fields: &HeaderMap) -> bool {
 
 /// Takes out of a response what is of its connection alone, or for this server; adds this server to those it came by.
 pub(super) fn of_response(version: Version, fields: &mut HeaderMap) {
-    let connection = Connection::of(fields);
+    let connection = ConnectionOptions::of(fields);
     let ends = |name: &&HeaderName| {
         name.as_str().starts_with("x-accel-")
             || **name == X_SENDFILE
@@ -232,9 +232,9 @@ pub(super) fn is_streamed(fields: &HeaderMap) -> bool {
 }
 
 /// The fields that `Connection` names (RFC 9110 §7.6.1).
-struct Connection(Vec<HeaderName>);
+struct ConnectionOptions(Vec<HeaderName>);
 
-impl Connection {
+impl ConnectionOptions {
     fn of(fields: &HeaderMap) -> Self {
         let mut names = Vec::new();
         for value in fields.get_all(header::CONNECTION) {

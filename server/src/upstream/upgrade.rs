@@ -11,7 +11,7 @@ use crate::{
     body::Body,
     connections::{
         Client, RequestBody, Switch, Tunnel,
-        websocket::{self, Opening},
+        websocket::{self, Handshake},
     },
     counters::Counters,
     respond::Route,
@@ -114,8 +114,8 @@ impl Upstream {
 /// The key of an opening over HTTP/1.1.
 fn key_of(head: &Parts) -> Result<HeaderValue, Failure> {
     match websocket::opening(&head.headers) {
-        Opening::Good => head.headers.get(header::SEC_WEBSOCKET_KEY).cloned().ok_or(Failure::Broken),
-        Opening::OtherVersion => Err(Failure::WrongVersion),
-        Opening::Bad => Err(Failure::Broken),
+        Handshake::Good => head.headers.get(header::SEC_WEBSOCKET_KEY).cloned().ok_or(Failure::Broken),
+        Handshake::OtherVersion => Err(Failure::WrongVersion),
+        Handshake::Bad => Err(Failure::Broken),
     }
 }
