@@ -43,6 +43,8 @@ pub(crate) struct Spill {
     spills: Arc<Spills>,
     client: IpAddr,
     length: AtomicU64,
+    /// How much room was taken for it: more than its length while something is written, be it for a task that was dropped.
+    taken: AtomicU64,
 }
 
 impl Spills {
@@ -63,6 +65,7 @@ impl Spills {
             spills: self.clone(),
             client: quota::client(client),
             length: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
         })
     }
 
@@ -104,11 +107,11 @@ impl Spill {
         if !self.spills.take(self.client, length) {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
+        self.taken.fetch_add(length, Relaxed);
         let (file, at) = (self.file.clone(), self.length());
         let written = spawn_blocking(move || file.write_all_at(&bytes, at)).await.map_err(io::Error::other).flatten();
-        match &written {
-            Ok(()) => self.length.store(at + length, Relaxed),
-            Err(_) => self.spills.give_back(self.client, length),
+        if written.is_ok() {
+            self.length.store(at + length, Relaxed);
         }
         written
     }
@@ -126,7 +129,7 @@ impl Spill {
 
 impl Drop for Spill {
     fn drop(&mut self) {
-        self.spills.give_back(self.client, self.length());
+        self.spills.give_back(self.client, self.taken.load(Relaxed));
     }
 }
 
@@ -161,5 +164,20 @@ mod tests {
         drop((spill, others));
         let used = spills.used.lock().unwrap();
         assert!(used.all == 0 && used.of_client.is_empty(), "nothing is kept of what is gone");
+    }
+
+    #[tokio::test]
+    async fn room_is_given_back_by_a_task_that_was_dropped_while_it_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let spills = Spills::new(folder.path().into(), 1_000_000, 400_000);
+        let spill = spills.open(IpAddr::from([192, 0, 2, 1])).await.unwrap();
+        let written = tokio::select! {
+            biased;
+            written = spill.append(Bytes::from(vec![0; 100_000])) => Some(written),
+            () = std::future::ready(()) => None,
+        };
+        assert!(written.is_none());
+        drop(spill);
+        assert_eq!(spills.used.lock().unwrap().all, 0);
     }
 }
