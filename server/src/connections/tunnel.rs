@@ -64,7 +64,7 @@ impl Tunnel {
         let (app_reads, app_writes) = split(self.stream);
         let up = Direction { reads: client_reads, writes: app_writes, quiet: &quiet, close: Frames::close_masked() };
         let down = Direction { reads: app_reads, writes: client_writes, quiet: &quiet, close: Frames::close() };
-        let both = async { tokio::join!(up.carry(early, phases.clone()), down.carry(self.first, phases.clone())) };
+        let both = async { tokio::try_join!(up.carry(early, phases.clone()), down.carry(self.first, phases.clone())) };
         let closed = async {
             let mut phases = phases.clone();
             // A server that was dropped cuts everything.
@@ -191,13 +191,18 @@ struct Direction<'a, R, W> {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
-    /// Carries `first` and what follows it to the end, which is passed on.
+    /// Carries `first` and what follows it to the end, which is passed on. Where the other side takes no more, this direction ends: that
+    /// side says the rest by its own end.
+    ///
+    /// # Errors
+    /// The reading side's: it is gone without an end, in both directions.
     async fn carry(mut self, first: Bytes, mut phases: watch::Receiver<Phase>) -> io::Result<()> {
         let mut frames = Frames::default();
         if !first.is_empty() {
             frames.pass(&first);
-            self.writes.write_all(&first).await?;
-            self.writes.flush().await?;
+            if self.write(&first).await.is_err() {
+                return Ok(());
+            }
         }
         let (mut bytes, mut told) = (vec![0; PIECE], false);
         loop {
@@ -205,23 +210,33 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
                 biased;
                 true = closes(&mut phases), if !told && frames.are_whole() => {
                     told = true;
-                    self.writes.write_all(&self.close).await?;
-                    self.writes.flush().await?;
+                    let close = std::mem::take(&mut self.close);
+                    if self.write(&close).await.is_err() {
+                        return Ok(());
+                    }
                     continue;
                 }
                 read = self.reads.read(&mut bytes) => read?,
             };
             if read == 0 {
-                return self.writes.shutdown().await;
+                // Where that fails, the other side is gone already.
+                let _ = self.writes.shutdown().await;
+                return Ok(());
             }
             self.quiet.broken();
             // Behind a Close there are no more frames.
             if !told {
                 frames.pass(&bytes[..read]);
-                self.writes.write_all(&bytes[..read]).await?;
-                self.writes.flush().await?;
+                if self.write(&bytes[..read]).await.is_err() {
+                    return Ok(());
+                }
             }
         }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writes.write_all(bytes).await?;
+        self.writes.flush().await
     }
 }
 
@@ -306,5 +321,22 @@ mod tests {
         assert_eq!(read(&mut client, 6).await, b"cd\x88\x02\x03\xe9");
         drop((app, client));
         carried.await.unwrap();
+    }
+
+    struct Reset;
+
+    impl AsyncRead for Reset {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_without_an_end_ends_both_directions() {
+        let (tunnel, mut app) = tunnel();
+        let client = tokio::io::join(Reset, tokio::io::sink());
+        let (_phase, phases) = watch::channel(Phase::Serving);
+        timeout(Duration::from_secs(5), tunnel.carry(client, Bytes::new(), phases)).await.unwrap();
+        assert_eq!(app.read(&mut [0]).await.unwrap(), 0, "the application sees the end");
     }
 }
