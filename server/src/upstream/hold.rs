@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::AcqRel},
     },
     time::Duration,
 };
@@ -70,19 +70,21 @@ impl Hold {
 
     /// Has the application looked for, as long as anything waits for it.
     fn look(self: &Arc<Self>) {
-        if self.looking.swap(true, Relaxed) {
+        if self.looking.swap(true, AcqRel) {
             return;
         }
         let hold = self.clone();
         tokio::spawn(async move {
-            let _looks = Looks(&hold);
+            let looks = Looks(&hold);
             while hold.back.receiver_count() > 0 {
                 if AppConnection::open(&hold.address).await.is_ok() {
-                    hold.back.send_modify(|times| *times += 1);
-                    return;
+                    break;
                 }
                 sleep(LOOK).await;
             }
+            // First: a request that waits from now on has to look itself, and each that waits already is told.
+            drop(looks);
+            hold.back.send_modify(|times| *times += 1);
         });
     }
 }
@@ -92,6 +94,44 @@ struct Looks<'a>(&'a Hold);
 
 impl Drop for Looks<'_> {
     fn drop(&mut self) {
-        self.0.looking.store(false, Relaxed);
+        self.0.looking.swap(false, AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        sync::atomic::Ordering::SeqCst,
+        task::{Context, Wake, Waker},
+    };
+
+    use super::*;
+
+    /// Notes whether anything looked for the application when a request was told that it is back.
+    struct Told {
+        hold: Arc<Hold>,
+        looked: AtomicBool,
+    }
+
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.looked.store(self.hold.looking.load(SeqCst), SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_comes_too_late_to_be_told_looks_itself() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ApplicationAddress::Tcp(vec![listener.local_addr().unwrap()]);
+        let hold = Hold::new(&Application::at(address));
+        let told = Arc::new(Told { hold: hold.clone(), looked: AtomicBool::new(true) });
+        let waker = Waker::from(told.clone());
+        let mut waits = pin!(hold.wait(IpAddr::from([192, 0, 2, 1]), hold.until()));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut back = hold.back.subscribe();
+        back.changed().await.unwrap();
+        assert!(!told.looked.load(SeqCst));
+        waits.await.unwrap();
     }
 }
