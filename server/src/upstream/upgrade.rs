@@ -82,6 +82,10 @@ impl Upstream {
         let response = timeout(route.answer, connection.send(request)).await.map_err(|_| Failure::Late)?;
         let response = response.map_err(|failed| super::failure_of(failed.error(), &connection))?;
         passage.first_byte = Some(asked.elapsed());
+        // A 2xx would tell a client of HTTP/2 that the tunnel is open (RFC 8441 §5), and content would be frames to it.
+        if extended && response.status().is_success() {
+            return Err(Failure::BadUpgrade);
+        }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return self.receive(head, connection, response, client, route).await;
         }

@@ -643,6 +643,8 @@ fn echo() -> App {
                 Ok(read) => assert!(write(stream, &bytes[..read])),
             }
         }
+            // To a client of HTTP/2 a 200 would accept it.
+            "/page" => return says(stream, "no socket"),
     })
 }
 
@@ -786,9 +788,12 @@ async fn a_websocket_goes_over_a_stream_of_http_2() {
         }
     }
     assert!(begun.elapsed() < Duration::from_secs(1), "the end of one side is that of the other");
-    for (number, target, protocol, expected) in
-        [(3, "/refused", "websocket", 403), (5, "/wrong", "websocket", 502), (7, "/socket", "connect-udp", 400)]
-    {
+    for (number, target, protocol, expected) in [
+        (3, "/refused", "websocket", 403),
+        (5, "/wrong", "websocket", 502),
+        (7, "/socket", "connect-udp", 400),
+        (9, "/page", "websocket", 502),
+    ] {
         stream.write_all(&frame(HEADERS, END_HEADERS, number, &open(target, protocol))).await.unwrap();
         loop {
             let frame = next(&mut stream).await;
