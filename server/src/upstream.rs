@@ -19,18 +19,18 @@ mod spill;
 mod turn;
 mod upgrade;
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts, uri};
 use hyper::{
     body::{Body as _, Incoming},
     client::conn::TrySendError,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use self::{
     connection::AppConnection,
-    content::{Outgoing, UpstreamContent},
+    content::{Outgoing, UpstreamContent, WhoseTurn},
     hold::Hold,
     pool::Pool,
     relay::Relay,
@@ -155,13 +155,14 @@ impl Upstream {
                 None => self.connect(client, passage).await?,
             };
             let asked = Instant::now();
-            let failed = match timeout(patience, connection.send(request)).await {
-                Ok(Ok(response)) => {
+            let turn = request.body().turn();
+            let failed = match in_time(patience, turn.as_ref(), connection.send(request)).await {
+                Some(Ok(response)) => {
                     passage.first_byte = Some(asked.elapsed());
                     return Ok((connection, response));
                 }
-                Ok(Err(failed)) => failed,
-                Err(_) => return Err(Failure::Late),
+                Some(Err(failed)) => failed,
+                None => return Err(Failure::Late),
             };
             if passage.retries > 0 {
                 return Err(failure_of(failed.error(), &connection));
@@ -228,6 +229,26 @@ impl Upstream {
     }
 }
 
+/// What comes of `future`, unless the application is waited for longer than `patience`. While content is streamed, a client that is slow
+/// to send it is not the application's fault.
+async fn in_time<T>(patience: Duration, turn: Option<&WhoseTurn>, future: impl Future<Output = T>) -> Option<T> {
+    let begun = Instant::now();
+    let mut future = pin!(future);
+    if let Some(turn) = turn {
+        turn.set(Some(begun));
+    }
+    loop {
+        let since = turn.map_or(Some(begun), WhoseTurn::since);
+        let until = since.unwrap_or_else(Instant::now) + patience;
+        if let Ok(done) = timeout_at(until, future.as_mut()).await {
+            return Some(done);
+        }
+        if since.is_some() && turn.is_none_or(|turn| turn.since() == since) {
+            return None;
+        }
+    }
+}
+
 /// A request to the application: its target byte for byte as it came, in origin form (RFC 9112 §3.2.1).
 fn request(head: &Parts, client: Client, content: Outgoing) -> Request<Outgoing> {
     let mut request = Request::new(content);
@@ -236,7 +257,20 @@ fn request(head: &Parts, client: Client, content: Outgoing) -> Request<Outgoing>
     target.path_and_query = head.uri.path_and_query().cloned();
     *request.uri_mut() = http::Uri::from_parts(target).unwrap_or_default();
     *request.headers_mut() = fields::of_request(head, client);
+    frame(&mut request);
     request
+}
+
+/// Says how the content is framed where hyper would not: that there is none, where the method lets one expect it (RFC 9110 §8.6), and
+/// that some of a length that is not known comes, where the method lets one expect none.
+fn frame(request: &mut Request<Outgoing>) {
+    if request.body().is_end_stream() {
+        if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
+            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else if request.body().size_hint().exact().is_none() {
+        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 /// Has 103 of the application passed, where the client may be sent it (RFC 8297, RFC 9110 §15.2). No other 1xx says anything to it.

@@ -5,13 +5,13 @@ use std::{
     io,
     net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     failure::Failure,
@@ -103,7 +103,7 @@ impl UpstreamContent {
             Self::None => Outgoing::Empty,
             Self::Memory(bytes) => Outgoing::Memory(bytes),
             Self::File(spill) => Outgoing::File { spill, sent: 0, reading: None },
-            Self::Stream(body) => Outgoing::Stream { body, left: most },
+            Self::Stream(body) => Outgoing::Stream { body, left: most, turn: WhoseTurn::of_the_application() },
         }
     }
 }
@@ -125,7 +125,37 @@ pub(super) enum Outgoing {
     Empty,
     Memory(Bytes),
     File { spill: Spill, sent: u64, reading: Option<JoinHandle<io::Result<Bytes>>> },
-    Stream { body: RequestBody, left: u64 },
+    Stream { body: RequestBody, left: u64, turn: WhoseTurn },
+}
+
+/// Who is waited for while content is streamed: since when the application, or else its client.
+#[derive(Clone, Debug)]
+pub(super) struct WhoseTurn(Arc<Mutex<Option<Instant>>>);
+
+impl WhoseTurn {
+    fn of_the_application() -> Self {
+        Self(Arc::new(Mutex::new(Some(Instant::now()))))
+    }
+
+    /// From now on the application is waited for, since that moment, or else its client.
+    pub(super) fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Since when the application is waited for; none while its client is.
+    pub(super) fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outgoing {
+    /// Whose turn it is, where content is passed as it comes.
+    pub(super) fn turn(&self) -> Option<WhoseTurn> {
+        match self {
+            Self::Stream { turn, .. } => Some(turn.clone()),
+            _ => None,
+        }
+    }
 }
 
 impl Body for Outgoing {
@@ -150,8 +180,10 @@ impl Body for Outgoing {
                 }
                 Poll::Ready(Some(read.map(Frame::data)))
             }
-            Self::Stream { body, left } => loop {
-                let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(context)) else { return Poll::Ready(None) };
+            Self::Stream { body, left, turn } => loop {
+                let next = Pin::new(&mut *body).poll_frame(context);
+                turn.set(next.is_ready().then(Instant::now));
+                let Some(frame) = ready!(next) else { return Poll::Ready(None) };
                 let Ok(data) = frame?.into_data() else { continue };
                 match left.checked_sub(data.len() as u64) {
                     Some(rest) => *left = rest,

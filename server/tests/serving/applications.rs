@@ -119,7 +119,25 @@ async fn content_comes_whole_whatever_its_framing_and_size() {
         assert_eq!(client.response().await.text(), expected);
         let sent = app.asked().pop().unwrap();
         assert!(sent.all("transfer-encoding").is_empty(), "its length is known by now");
+        assert_eq!(sent.all("content-length"), [length.to_string()], "be there none");
         assert_eq!(sent.all("expect"), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn content_that_is_streamed_comes_whole_and_takes_its_time() {
+    let app = App::start(|asked, stream| says(stream, &String::from_utf8_lossy(&asked.content)));
+    let server = behind(&app, "[app]\nstream = ['/up']\nanswer = '600ms'");
+    for method in ["GET", "POST"] {
+        let mut client = tls(&server).await;
+        client.send(method, "/up", &["Transfer-Encoding: chunked"]).await;
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            client.write(b"3\r\nabc\r\n").await;
+        }
+        client.write(b"0\r\n\r\n").await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.text().as_str()), (200, "abcabcabc"), "{method}");
     }
 }
 
@@ -625,6 +643,8 @@ fn echo() -> App {
         }
         let accept = match asked.target() {
             "/wrong" => "AAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
+            // To a client of HTTP/2 a 200 would accept it.
+            "/page" => return says(stream, "no socket"),
             "/refused" => return write(stream, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"),
             _ => accept(asked.all("sec-websocket-key")[0]),
         };
@@ -643,8 +663,6 @@ fn echo() -> App {
                 Ok(read) => assert!(write(stream, &bytes[..read])),
             }
         }
-            // To a client of HTTP/2 a 200 would accept it.
-            "/page" => return says(stream, "no socket"),
     })
 }
 
