@@ -37,7 +37,8 @@ impl Files {
     ) -> Self {
         let retry_after = settings.patience.retry_after;
         let application = settings.application.clone();
-        let application = application.map(|application| Upstream::new(application, counters, retry_after));
+        let application =
+            application.map(|application| Upstream::new(application, counters, &settings.bounds, retry_after));
         let (names, inflating) = (Arc::new(settings.names(https)), Inflaters::new(&settings.bounds));
         Self { names, inflating, settings, site, application }
     }

@@ -45,6 +45,7 @@ use crate::{
     counters::Counters,
     quota::Quota,
     respond::Route,
+    settings::Bounds,
 };
 
 /// An application, and the connections to it.
@@ -54,6 +55,8 @@ pub(crate) struct Upstream {
     pool: Pool,
     hold: Arc<Hold>,
     spills: Arc<Spills>,
+    /// Requests whose content is read, that wait, or whose response has not come to its end.
+    requests: Arc<Quota>,
     /// WebSockets that are open.
     tunnels: Arc<Quota>,
     counters: Arc<Counters>,
@@ -70,14 +73,21 @@ pub(crate) struct Answered {
 }
 
 impl Upstream {
-    /// The connections to `application`. `retry_after` is what visitors are told who find it busy.
-    pub(crate) fn new(application: Application, counters: Arc<Counters>, retry_after: Duration) -> Arc<Self> {
+    /// The connections to `application`, as many at once as `bounds` allows connections of clients: each costs a descriptor too, and
+    /// HTTP/2 must not buy more of them. `retry_after` is what visitors are told who find it busy.
+    pub(crate) fn new(
+        application: Application,
+        counters: Arc<Counters>,
+        bounds: &Bounds,
+        retry_after: Duration,
+    ) -> Arc<Self> {
         let (folder, most, of_client) =
             (application.spill.clone(), application.spilled, application.spilled_per_address);
         Arc::new(Self {
             pool: Pool::new(),
             hold: Hold::new(&application),
             spills: Spills::new(folder, most, of_client),
+            requests: Quota::new(bounds.connections, bounds.connections_per_address),
             tunnels: Quota::new(application.tunnels, application.tunnels_per_address),
             counters,
             retry_after,
@@ -123,6 +133,7 @@ impl Upstream {
         if upgrade::is_opening(head, route, !body.is_end_stream()) {
             return self.open_websocket(head, body, client, route, passage).await;
         }
+        let place = self.requests.take(client.address, 0).ok_or(Failure::Full)?;
         let content = match route.streamed {
             true => UpstreamContent::stream(body, route.body)?,
             false => UpstreamContent::read(body, route.body, &self.spills, client.address).await?,
@@ -130,7 +141,8 @@ impl Upstream {
         let may_repeat = head.method.is_idempotent() && !content.is_some();
         let mut request = request(head, client, content.into_body(route.body));
         pass_hints(head, &mut request);
-        let (connection, response) = self.ask(head, request, may_repeat, client, route.answer, passage).await?;
+        let (mut connection, response) = self.ask(head, request, may_repeat, client, route.answer, passage).await?;
+        connection.keep(place);
         self.receive(head, connection, response, client, route).await
     }
 

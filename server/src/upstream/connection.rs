@@ -30,6 +30,7 @@ use super::{content::Outgoing, failure::Failure};
 use crate::{
     application::ApplicationAddress,
     connections::{Found, Scan},
+    quota::Held,
 };
 
 /// How long connecting may take.
@@ -48,6 +49,8 @@ pub(super) struct AppConnection {
     state: Arc<ReaderState>,
     /// Whether the driver is done.
     ended: bool,
+    /// The place of the request that uses it, until its response has come to its end.
+    place: Option<Held>,
 }
 
 /// What the reader of a connection, and who uses it, tell each other.
@@ -94,7 +97,7 @@ impl AppConnection {
         let mut builder = http1::Builder::new();
         builder.max_headers(FIELDS).max_buf_size(HEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(checked)).await.map_err(|_| Failure::Refused)?;
-        Ok(Box::new(Self { sender, driver, state, ended: false }))
+        Ok(Box::new(Self { sender, driver, state, ended: false, place: None }))
     }
 
     /// Sends a request, and waits for the head of its response.
@@ -129,6 +132,16 @@ impl AppConnection {
     /// Whether a byte of the last response has come.
     pub(super) fn has_begun_response(&self) -> bool {
         self.state.came.load(Relaxed)
+    }
+
+    /// Keeps the place of the request that it is used for.
+    pub(super) fn keep(&mut self, place: Held) {
+        self.place = Some(place);
+    }
+
+    /// Gives up the place of the request that it was used for.
+    pub(super) fn give_up_place(&mut self) {
+        self.place = None;
     }
 
     /// Whether the last exchange is over and another may follow. The connection is driven for it.

@@ -25,7 +25,7 @@ pub(crate) enum Failure {
     BadUpgrade,
     /// The request waited for it for too long.
     Held,
-    /// Too many requests wait for it, or too many WebSockets are open.
+    /// Too many requests wait for it or are under way, or too many WebSockets are open.
     Full,
     /// The content of the request is more than is passed.
     TooLarge,

@@ -54,6 +54,7 @@ impl Pool {
 
     /// Keeps a connection for the next request, if it can have one.
     pub(super) fn leave(&self, mut connection: Box<AppConnection>, context: &mut Context<'_>) {
+        connection.give_up_place();
         if !connection.is_idle(context) {
             return;
         }

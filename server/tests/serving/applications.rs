@@ -497,6 +497,44 @@ async fn requests_wait_for_an_application_that_is_down_within_bounds() {
 }
 
 #[tokio::test]
+async fn one_connection_has_no_more_requests_under_way_than_its_address_may_have_connections() {
+    let (told, tell) = mpsc::channel::<()>();
+    let tell = std::sync::Mutex::new(tell);
+    let app = App::start(move |_, stream| {
+        // Until the test lets one go.
+        let _ = tell.lock().unwrap().recv();
+        says(stream, "app")
+    });
+    let behind = app.behind();
+    let server = Server::with(package(""), |settings| {
+        behind(settings);
+        settings.bounds.connections_per_address = 2;
+    });
+    let mut stream = connect(&server).await;
+    let get = |target: &str| {
+        let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "www.example.org"), (":path", target)];
+        fields.map(|(name, value)| literal(name, value)).concat()
+    };
+    let mut answers = Vec::new();
+    for id in [1, 3, 5] {
+        stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, &get("/x"))).await.unwrap();
+    }
+    while answers.len() < 4 {
+        let frame_read = next(&mut stream).await;
+        if frame_read.kind == HEADERS {
+            answers.push((frame_read.stream, status(&frame_read)));
+            match answers.len() {
+                1 => (0..3).for_each(|_| told.send(()).unwrap()),
+                3 => stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 7, &get("/x"))).await.unwrap(),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(answers[0], (5, 503));
+    assert_eq!(answers[3], (7, 200), "the places were given back");
+}
+
+#[tokio::test]
 async fn who_waits_for_too_long_is_told_when_to_come_again() {
     let (_, settings) = nobody(Duration::from_millis(100));
     let server = Server::with(package(""), settings);
