@@ -18,8 +18,7 @@ mod websockets;
 struct Proxied {
     application: Application,
     laptop: Laptop,
-    /// Ends with this.
-    _agent: Agent,
+    agent: Agent,
     visitor: Visitor,
     /// Path of the CA to trust.
     ca: String,
@@ -39,7 +38,7 @@ impl Proxied {
         agent
             .wait_for("the site", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("first")))
             .await;
-        Proxied { application, laptop, _agent: agent, visitor, ca }
+        Proxied { application, laptop, agent, visitor, ca }
     }
 
     /// The address of the program as curl's `--connect-to` takes it, and as others do.

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 
-from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
 
 app = FastAPI()
@@ -50,14 +50,12 @@ async def socket(socket: WebSocket):
     """Sends each message back; the client's address first."""
     await socket.accept()
     await socket.send_text(f"{socket.url.scheme} from {socket.client.host if socket.client else None}")
-    try:
-        while True:
-            message = await socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            if message.get("text") is not None:
-                await socket.send_text(message["text"])
-            else:
-                await socket.send_bytes(message["bytes"])
-    except WebSocketDisconnect:
-        return
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            print(f"the WebSocket was closed with {message['code']}", flush=True)
+            return
+        if message.get("text") is not None:
+            await socket.send_text(message["text"])
+        else:
+            await socket.send_bytes(message["bytes"])

@@ -1,7 +1,7 @@
 //! WebSockets of real clients and servers.
 
 use serde_json::{Value, json};
-use world::{Command, tools};
+use world::{Command, eventually, tools};
 
 use super::{
     Proxied,
@@ -80,4 +80,20 @@ async fn every_frame_comes_to_the_same_as_without_the_proxy() {
         assert_eq!(compared["differing"], json!([]), "{direct}");
         assert!(compared["cases"].as_u64().is_some_and(|cases| cases >= 150), "{compared}");
     }
+}
+
+/// A host that ends says so to both sides (RFC 6455 §7.4.1: 1001, going away), and does not wait for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_is_closed_in_good_order_when_the_program_ends() {
+    let Proxied { application, laptop: _laptop, agent, visitor, .. } = Proxied::start(fastapi()).await;
+    let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13";
+    let key = "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==";
+    let opening = format!("GET /api/socket HTTP/1.1\r\nHost: localhost:8443\r\n{fields}\r\n{key}\r\n\r\n");
+    let socket = tokio::spawn(async move { visitor.exchange(opening.as_bytes()).await });
+    eventually("the WebSocket is open", SOON, async || application.log().contains("[accepted]")).await;
+    assert_eq!(agent.stop().await, Some(0));
+    let seen = socket.await.expect("no panic").expect("the connection ends");
+    assert!(seen.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&seen));
+    assert!(seen.ends_with(&[0x88, 2, 0x03, 0xE9]), "{:?}", String::from_utf8_lossy(&seen));
+    eventually("the application knows", SOON, async || application.log().contains("closed with 1001")).await;
 }
