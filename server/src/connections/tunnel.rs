@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, duplex, split},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, duplex, split},
     sync::watch,
     task::AbortHandle,
     time::{Instant, sleep_until, timeout},
@@ -204,7 +204,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
                 return Ok(());
             }
         }
-        let (mut bytes, mut told) = (vec![0; PIECE], false);
+        let mut told = false;
         loop {
             let read = tokio::select! {
                 biased;
@@ -216,9 +216,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
                     }
                     continue;
                 }
-                read = self.reads.read(&mut bytes) => read?,
+                read = poll_fn(|context| poll_piece(&mut self.reads, context)) => read?,
             };
-            if read == 0 {
+            if read.is_empty() {
                 // Where that fails, the other side is gone already.
                 let _ = self.writes.shutdown().await;
                 return Ok(());
@@ -226,8 +226,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
             self.quiet.broken();
             // Behind a Close there are no more frames.
             if !told {
-                frames.pass(&bytes[..read]);
-                if self.write(&bytes[..read]).await.is_err() {
+                frames.pass(&read);
+                if self.write(&read).await.is_err() {
                     return Ok(());
                 }
             }
@@ -240,6 +240,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
     }
 }
 
+/// The next bytes, or none at the end. Room for them is on the stack while they are waited for: most tunnels are idle.
+fn poll_piece(reads: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+    let mut bytes = [0; PIECE];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    ready!(Pin::new(reads).poll_read(context, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().to_vec()))
+}
+
 /// Waits until the server is to close; false if it was dropped instead.
 async fn closes(phases: &mut watch::Receiver<Phase>) -> bool {
     phases.wait_for(|phase| *phase >= Phase::Closing).await.is_ok()
@@ -247,6 +255,8 @@ async fn closes(phases: &mut watch::Receiver<Phase>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
 
     fn tunnel() -> (Tunnel, DuplexStream) {
