@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
 use crate::{connections::Client, semantics::hop_by_hop};
 
@@ -78,7 +78,12 @@ pub(super) fn of_request(head: &Parts, client: Client) -> HeaderMap {
             joined.extend_from_slice(value.as_bytes());
             continue;
         }
-        fields.append(name, value.clone());
+        let value = if *name == header::MAX_FORWARDS && head.method == Method::OPTIONS {
+            one_less(value)
+        } else {
+            value.clone()
+        };
+        fields.append(name, value);
     }
     if let Some(cookies) = cookies.and_then(|cookies| HeaderValue::from_bytes(&cookies).ok()) {
         fields.insert(header::COOKIE, cookies);
@@ -187,6 +192,12 @@ fn ends_here(name: &HeaderName) -> bool {
         || text.bytes().any(|byte| matches!(byte, b'_' | b'.'))
         || ENDING_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
         || hop_by_hop::FIELDS.contains(name)
+}
+
+/// How often a request may still be passed on behind here (RFC 9110 §7.6.2). What is no number is kept.
+fn one_less(value: &HeaderValue) -> HeaderValue {
+    let number = value.to_str().ok().and_then(|value| value.parse::<u64>().ok());
+    number.map_or_else(|| value.clone(), |number| number.saturating_sub(1).into())
 }
 
 /// Whether the sender takes trailers (RFC 9110 §10.1.4).

@@ -63,6 +63,8 @@ async fn files_come_first_and_the_rest_is_the_applications() {
     assert_eq!((last.status, last.text().as_str()), (204, ""));
     let asked: Vec<_> = app.asked().iter().map(|asked| asked.target().to_owned()).collect();
     assert_eq!(asked, ["/b", "/private/", "/a", "/a", "/a"]);
+    request(&server, "OPTIONS", "/b", &["Max-Forwards: 10"]).await;
+    assert_eq!(app.asked().pop().unwrap().all("max-forwards"), ["9"]);
 }
 
 #[tokio::test]
