@@ -75,17 +75,19 @@ impl Pool {
 async fn sweep(application: u64) {
     loop {
         sleep(IDLE).await;
-        let closed = WAITING.with_borrow_mut(|waiting| {
-            let idle = waiting.get_mut(&application)?;
+        // What is closed is dropped out of the borrow.
+        let (_closed, done) = WAITING.with_borrow_mut(|waiting| {
+            let Some(idle) = waiting.get_mut(&application) else { return (Vec::new(), true) };
             let fresh = idle.connections.iter().position(|(since, _)| since.elapsed() < IDLE);
             let closed: Vec<_> = idle.connections.drain(..fresh.unwrap_or(idle.connections.len())).collect();
-            if idle.connections.is_empty() {
+            let done = idle.connections.is_empty();
+            if done {
                 waiting.remove(&application);
             }
-            Some(closed)
+            (closed, done)
         });
-        // Dropped out of the borrow.
-        if closed.is_none() {
+        // The next that waits has another sweep.
+        if done {
             return;
         }
     }

@@ -25,13 +25,13 @@ use super::{
     connection::AppConnection,
     failure::Failure,
     parting::Parting,
-    spill::{Spill, Spills},
+    spill::{HeldMemory, Spill, Spills},
 };
 use crate::body::{Body, Segments};
 
 /// How much of a response that has not ended is looked for at once.
-const GATHERED: usize = 256 * 1024;
-/// How much of a response lies in memory while its client takes it; more lies on disk.
+const GATHERED: usize = 64 * 1024;
+/// How much of a response lies in memory while its client takes it, where all together and its client's have room; more lies on disk.
 const IN_MEMORY: usize = 1024 * 1024;
 
 /// Content as it comes. The connection is kept for another request once all of it has.
@@ -203,7 +203,7 @@ struct Queue {
 /// Content in its order: first what lies in memory, then what lies on disk.
 #[derive(Debug, Default)]
 struct Queued {
-    memory: VecDeque<Bytes>,
+    memory: VecDeque<(Bytes, Option<HeldMemory>)>,
     /// How many bytes these are.
     bytes: usize,
     spill: Option<Arc<Spill>>,
@@ -216,7 +216,8 @@ struct Queued {
 }
 
 impl Queue {
-    fn new(memory: VecDeque<Bytes>, bytes: usize) -> Self {
+    fn new(gathered: VecDeque<Bytes>, bytes: usize) -> Self {
+        let memory = gathered.into_iter().map(|data| (data, None)).collect();
         Self { content: Mutex::new(Queued { memory, bytes, ..Queued::default() }), taken: Notify::new() }
     }
 
@@ -233,10 +234,15 @@ impl Queue {
                     content.spill = None;
                     (content.written, content.read) = (0, 0);
                 }
-                if content.spill.is_none() && (content.bytes == 0 || content.bytes + data.len() <= IN_MEMORY) {
-                    content.bytes += data.len();
-                    content.memory.push_back(data);
-                    return content.wake();
+                // One piece always may lie there, so that each response goes on.
+                let first = content.bytes == 0;
+                if content.spill.is_none() && (first || content.bytes + data.len() <= IN_MEMORY) {
+                    let held = spills.hold(client, data.len());
+                    if first || held.is_some() {
+                        content.bytes += data.len();
+                        content.memory.push_back((data, held));
+                        return content.wake();
+                    }
                 }
                 content.spill.clone()
             };
@@ -310,7 +316,7 @@ impl hyper::body::Body for Reader {
                 return Poll::Ready(Some(read.map(Frame::data)));
             }
             let mut content = this.queue.content();
-            if let Some(data) = content.memory.pop_front() {
+            if let Some((data, _)) = content.memory.pop_front() {
                 content.bytes -= data.len();
                 this.queue.taken.notify_one();
                 return Poll::Ready(Some(Ok(Frame::data(data))));

@@ -18,6 +18,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::quota;
 
+/// How much of all responses lies in memory while their clients take them, and of those of one client.
+const MEMORY: u64 = 64 << 20;
+const MEMORY_OF_CLIENT: u64 = 8 << 20;
 /// How much is read from a file at once.
 const PIECE: usize = 128 * 1024;
 
@@ -28,6 +31,16 @@ pub(crate) struct Spills {
     most: u64,
     most_of_client: u64,
     used: Mutex<Used>,
+    /// What lies in memory meanwhile.
+    memory: Mutex<Used>,
+}
+
+/// Memory that holds a piece of a response, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct HeldMemory {
+    spills: Arc<Spills>,
+    client: IpAddr,
+    bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +63,7 @@ pub(crate) struct Spill {
 impl Spills {
     /// Files in `folder`, of so many bytes in all and for one client.
     pub(crate) fn new(folder: PathBuf, most: u64, most_of_client: u64) -> Arc<Self> {
-        Arc::new(Self { folder, most, most_of_client, used: Mutex::default() })
+        Arc::new(Self { folder, most, most_of_client, used: Mutex::default(), memory: Mutex::default() })
     }
 
     /// An empty file for content of this client.
@@ -70,25 +83,48 @@ impl Spills {
     }
 
     fn take(&self, client: IpAddr, bytes: u64) -> bool {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_client = used.of_client.get(&client).copied().unwrap_or(0);
-        if used.all + bytes > self.most || of_client + bytes > self.most_of_client {
-            return false;
-        }
-        used.all += bytes;
-        used.of_client.insert(client, of_client + bytes);
-        true
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).take(client, bytes, self.most, self.most_of_client)
     }
 
     fn give_back(&self, client: IpAddr, bytes: u64) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.all = used.all.saturating_sub(bytes);
-        if let Some(of_client) = used.of_client.get_mut(&client) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).give_back(client, bytes);
+    }
+
+    /// Room in memory for so many bytes of a response; none at a bound of all clients together or of this one.
+    pub(crate) fn hold(self: &Arc<Self>, client: IpAddr, bytes: usize) -> Option<HeldMemory> {
+        let (client, bytes) = (quota::client(client), bytes as u64);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = memory.take(client, bytes, MEMORY, MEMORY_OF_CLIENT);
+        held.then(|| HeldMemory { spills: self.clone(), client, bytes })
+    }
+}
+
+impl Used {
+    fn take(&mut self, client: IpAddr, bytes: u64, most: u64, most_of_client: u64) -> bool {
+        let of_client = self.of_client.get(&client).copied().unwrap_or(0);
+        if self.all + bytes > most || of_client + bytes > most_of_client {
+            return false;
+        }
+        self.all += bytes;
+        self.of_client.insert(client, of_client + bytes);
+        true
+    }
+
+    fn give_back(&mut self, client: IpAddr, bytes: u64) {
+        self.all = self.all.saturating_sub(bytes);
+        if let Some(of_client) = self.of_client.get_mut(&client) {
             *of_client = of_client.saturating_sub(bytes);
             if *of_client == 0 {
-                used.of_client.remove(&client);
+                self.of_client.remove(&client);
             }
         }
+    }
+}
+
+impl Drop for HeldMemory {
+    fn drop(&mut self) {
+        let mut memory = self.spills.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.give_back(self.client, self.bytes);
     }
 }
 
@@ -179,5 +215,20 @@ mod tests {
         assert!(written.is_none());
         drop(spill);
         assert_eq!(spills.used.lock().unwrap().all, 0);
+    }
+
+    #[test]
+    fn memory_for_responses_is_bounded_in_all_and_for_each_client() {
+        let spills = Spills::new("/nowhere".into(), 0, 0);
+        let address = |last| IpAddr::from([192, 0, 2, last]);
+        let mut held = Vec::new();
+        for last in 1..=8 {
+            held.extend((0..9).filter_map(|_| spills.hold(address(last), 1 << 20)));
+        }
+        assert_eq!(held.len(), 64, "eight of each");
+        assert!(spills.hold(address(9), 1).is_none(), "all together are at their bound");
+        drop(held);
+        let memory = spills.memory.lock().unwrap();
+        assert!(memory.all == 0 && memory.of_client.is_empty());
     }
 }
