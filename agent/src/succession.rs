@@ -8,7 +8,7 @@
 //!       └─────────► failed               └───────────────── superseded ── [then = "retire"] ─► leaves the fleet
 //! ```
 //!
-//! Who may take the names is [`right`](crate::claim::right); what a host is and does next is [`decide`]; both are pure. In
+//! Who may take the names is [`takeover`](crate::claim::takeover); what a host is and does next is [`decide`]; both are pure. In
 //! which order it asks and acts, and upon which conditions, is said by `steps.rs`, which does no I/O. The model test drives
 //! all of it through thousands of drawn histories. This keeper only carries the requests out. The names themselves are the
 //! address keeper's.

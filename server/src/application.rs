@@ -39,7 +39,7 @@ pub struct Application {
 /// Where an application listens, on this machine alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApplicationAddress {
-    /// TCP, at a loopback address. `localhost` is both 127.0.0.1 and [::1], in this order.
+    /// TCP, at a loopback address. `localhost` is both 127.0.0.1 and `[::1]`, in this order.
     Tcp(Vec<SocketAddr>),
     /// A Unix socket.
     Unix(PathBuf),
