@@ -202,6 +202,12 @@ impl World {
         if self.hosts[&number].departs.is_none() {
             self.check_leaving(number, replaced)?;
         }
+        if !replaced {
+            let now = self.now;
+            let fleet = self.fleet_mut(number);
+            fleet.left_at_once |= fleet.left.is_some_and(|left| now <= left + 2);
+            fleet.left = Some(now);
+        }
         self.say(|| format!("i-{number:04} leaves, replaced: {replaced}"));
         self.kill(number);
         Ok(true)
