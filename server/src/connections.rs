@@ -35,7 +35,7 @@ pub(crate) use self::lane::EVENT_INTERVAL;
 pub(crate) use self::{
     early_hints::EarlyHints,
     scan::{Found, Scan},
-    tunnel::{Switch, Tunnel},
+    tunnel::{Switch, Tunnel, TunnelStream},
 };
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{

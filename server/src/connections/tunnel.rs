@@ -31,7 +31,7 @@ const PIECE: usize = 8 * 1024;
 /// How long both sides may take to close once they were told to.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// A stream that a handler has opened for a client.
+/// A stream of bytes both ways, such as a handler opens for a client.
 pub(crate) trait TunnelStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> TunnelStream for S {}
@@ -115,13 +115,8 @@ impl hyper::body::Body for FromTunnel {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let mut bytes = [0; PIECE];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        if let Err(error) = ready!(Pin::new(&mut self.reads).poll_read(context, &mut buffer)) {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let read = buffer.filled();
-        Poll::Ready((!read.is_empty()).then(|| Ok(Frame::data(Bytes::copy_from_slice(read)))))
+        let read = ready!(poll_piece(&mut self.reads, context))?;
+        Poll::Ready((!read.is_empty()).then(|| Ok(Frame::data(read.into()))))
     }
 }
 

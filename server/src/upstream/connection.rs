@@ -29,7 +29,7 @@ use tokio::{
 use super::{content::Outgoing, failure::Failure};
 use crate::{
     application::ApplicationAddress,
-    connections::{Found, Scan},
+    connections::{Found, Scan, TunnelStream},
     quota::Held,
 };
 
@@ -65,15 +65,9 @@ struct ReaderState {
     after: AtomicBool,
 }
 
-/// The stream of an application.
-trait AppStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl AppStream for TcpStream {}
-impl AppStream for UnixStream {}
-
 /// What is read of an application, with each byte looked at before hyper sees it.
 pub(super) struct Checked {
-    stream: Box<dyn AppStream>,
+    stream: Box<dyn TunnelStream>,
     scan: Scan,
     state: Arc<ReaderState>,
 }
@@ -162,7 +156,7 @@ impl AppConnection {
     }
 }
 
-async fn connect(address: &ApplicationAddress) -> io::Result<Box<dyn AppStream>> {
+async fn connect(address: &ApplicationAddress) -> io::Result<Box<dyn TunnelStream>> {
     match address {
         ApplicationAddress::Tcp(addresses) => {
             let stream = TcpStream::connect(&addresses[..]).await?;
