@@ -20,11 +20,12 @@ struct Shares {
     of_client: HashMap<IpAddr, usize>,
 }
 
-/// One of the things, given back when it is dropped.
+/// Some of the things, given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     quota: Arc<Quota>,
     client: IpAddr,
+    many: usize,
 }
 
 impl Quota {
@@ -34,15 +35,31 @@ impl Quota {
 
     /// One more, where all together may have `reserve` beyond their bound; `None` at a bound.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr, reserve: usize) -> Option<Held> {
+        self.take_within(address, 1, self.most.saturating_add(reserve))
+    }
+
+    /// So many more; `None` if they go beyond a bound.
+    pub(crate) fn take_many(self: &Arc<Self>, address: IpAddr, many: usize) -> Option<Held> {
+        self.take_within(address, many, self.most)
+    }
+
+    fn take_within(self: &Arc<Self>, address: IpAddr, many: usize, most: usize) -> Option<Held> {
         let client = client(address);
         let mut taken = self.taken();
-        let of_client = taken.of_client.get(&client).copied().unwrap_or(0);
-        if taken.all >= self.most.saturating_add(reserve) || of_client >= self.most_of_client {
+        let of_client = taken.of_client.get(&client).copied().unwrap_or(0).saturating_add(many);
+        if taken.all.saturating_add(many) > most || of_client > self.most_of_client {
             return None;
         }
-        taken.all += 1;
-        taken.of_client.insert(client, of_client + 1);
-        Some(Held { quota: self.clone(), client })
+        taken.all += many;
+        taken.of_client.insert(client, of_client);
+        Some(Held { quota: self.clone(), client, many })
+    }
+
+    /// Whether nothing is taken, nor kept of clients that have nothing.
+    #[cfg(test)]
+    pub(crate) fn is_unused(&self) -> bool {
+        let taken = self.taken();
+        taken.all == 0 && taken.of_client.is_empty()
     }
 
     fn taken(&self) -> MutexGuard<'_, Shares> {
@@ -50,12 +67,19 @@ impl Quota {
     }
 }
 
+impl Held {
+    /// Holds these, too, which are of the same quota and client.
+    pub(crate) fn join(&mut self, mut more: Self) {
+        self.many += std::mem::take(&mut more.many);
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         let mut taken = self.quota.taken();
-        taken.all -= 1;
+        taken.all -= self.many;
         if let Some(count) = taken.of_client.get_mut(&self.client) {
-            *count -= 1;
+            *count -= self.many;
             if *count == 0 {
                 taken.of_client.remove(&self.client);
             }
@@ -79,6 +103,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn many_are_taken_at_once_or_none_and_given_back_together() {
+        let (quota, address) = (Quota::new(10, 6), |last| IpAddr::from([192, 0, 2, last]));
+        let mut held = quota.take_many(address(1), 4).unwrap();
+        assert!(quota.take_many(address(1), 3).is_none(), "the address has room for two");
+        held.join(quota.take_many(address(1), 2).unwrap());
+        let other = quota.take_many(address(2), 4).unwrap();
+        assert!(quota.take_many(address(3), 1).is_none() && quota.take_many(address(3), usize::MAX).is_none());
+        drop(held);
+        assert!(quota.take_many(address(1), 6).is_some());
+        drop(other);
+        assert!(quota.is_unused());
+    }
+
+    #[test]
     fn a_reserve_is_for_those_who_may_use_it() {
         let (quota, address) = (Quota::new(1, 9), IpAddr::from([192, 0, 2, 1]));
         let _stranger = quota.take(address, 0).unwrap();
@@ -100,7 +138,6 @@ mod tests {
         drop(first);
         let again = take("127.0.0.1").unwrap();
         drop((mapped, six, same, again));
-        let left = quota.taken();
-        assert!(left.all == 0 && left.of_client.is_empty(), "nothing is kept of clients that have nothing");
+        assert!(quota.is_unused(), "nothing is kept of clients that have nothing");
     }
 }

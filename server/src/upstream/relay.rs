@@ -25,9 +25,12 @@ use super::{
     connection::AppConnection,
     failure::Failure,
     parting::Parting,
-    spill::{HeldMemory, Spill, Spills},
+    spill::{Spill, Spills},
 };
-use crate::body::{Body, Segments};
+use crate::{
+    body::{Body, Segments},
+    quota::Held,
+};
 
 /// How much of a response that has not ended is looked for at once.
 const GATHERED: usize = 64 * 1024;
@@ -203,7 +206,7 @@ struct Queue {
 /// Content in its order: first what lies in memory, then what lies on disk.
 #[derive(Debug, Default)]
 struct Queued {
-    memory: VecDeque<(Bytes, Option<HeldMemory>)>,
+    memory: VecDeque<(Bytes, Option<Held>)>,
     /// How many bytes these are.
     bytes: usize,
     spill: Option<Arc<Spill>>,

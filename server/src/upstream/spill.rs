@@ -1,7 +1,6 @@
 //! Content that is too much for memory: in files without a name, within bounds.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io,
     net::IpAddr,
@@ -16,115 +15,62 @@ use std::{
 use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::quota;
+use crate::quota::{Held, Quota};
 
 /// How much of all responses lies in memory while their clients take them, and of those of one client.
-const MEMORY: u64 = 64 << 20;
-const MEMORY_OF_CLIENT: u64 = 8 << 20;
+const MEMORY: usize = 64 << 20;
+const MEMORY_OF_CLIENT: usize = 8 << 20;
 /// How much is read from a file at once.
 const PIECE: usize = 128 * 1024;
 
-/// How much lies on disk, and how much may.
+/// Where content lies that its receiver has not taken, within what there may be of it.
 #[derive(Debug)]
 pub(crate) struct Spills {
     folder: PathBuf,
-    most: u64,
-    most_of_client: u64,
-    used: Mutex<Used>,
-    /// What lies in memory meanwhile.
-    memory: Mutex<Used>,
-}
-
-/// Memory that holds a piece of a response, given back when this is dropped.
-#[derive(Debug)]
-pub(crate) struct HeldMemory {
-    spills: Arc<Spills>,
-    client: IpAddr,
-    bytes: u64,
-}
-
-#[derive(Debug, Default)]
-struct Used {
-    all: u64,
-    of_client: HashMap<IpAddr, u64>,
+    /// Bytes in files.
+    disk: Arc<Quota>,
+    /// Bytes of responses in memory.
+    memory: Arc<Quota>,
 }
 
 /// A file without a name, which is gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Spill {
     file: Arc<File>,
-    spills: Arc<Spills>,
+    disk: Arc<Quota>,
     client: IpAddr,
     length: AtomicU64,
-    /// How much room was taken for it: more than its length while something is written, be it for a task that was dropped.
-    taken: AtomicU64,
+    /// The room that was taken for it: more than its length while something is written, be it for a task that was dropped.
+    room: Mutex<Option<Held>>,
 }
 
 impl Spills {
     /// Files in `folder`, of so many bytes in all and for one client.
     pub(crate) fn new(folder: PathBuf, most: u64, most_of_client: u64) -> Arc<Self> {
-        Arc::new(Self { folder, most, most_of_client, used: Mutex::default(), memory: Mutex::default() })
+        let bytes = |most| usize::try_from(most).unwrap_or(usize::MAX);
+        let disk = Quota::new(bytes(most), bytes(most_of_client));
+        Arc::new(Self { folder, disk, memory: Quota::new(MEMORY, MEMORY_OF_CLIENT) })
     }
 
     /// An empty file for content of this client.
     ///
     /// # Errors
     /// What the operating system says of the folder.
-    pub(crate) async fn open(self: &Arc<Self>, client: IpAddr) -> io::Result<Spill> {
+    pub(crate) async fn open(&self, client: IpAddr) -> io::Result<Spill> {
         let folder = self.folder.clone();
         let file = spawn_blocking(move || tempfile::tempfile_in(folder)).await.map_err(io::Error::other)??;
         Ok(Spill {
             file: Arc::new(file),
-            spills: self.clone(),
-            client: quota::client(client),
+            disk: self.disk.clone(),
+            client,
             length: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
+            room: Mutex::default(),
         })
     }
 
-    fn take(&self, client: IpAddr, bytes: u64) -> bool {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).take(client, bytes, self.most, self.most_of_client)
-    }
-
-    fn give_back(&self, client: IpAddr, bytes: u64) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).give_back(client, bytes);
-    }
-
     /// Room in memory for so many bytes of a response; none at a bound of all clients together or of this one.
-    pub(crate) fn hold(self: &Arc<Self>, client: IpAddr, bytes: usize) -> Option<HeldMemory> {
-        let (client, bytes) = (quota::client(client), bytes as u64);
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = memory.take(client, bytes, MEMORY, MEMORY_OF_CLIENT);
-        held.then(|| HeldMemory { spills: self.clone(), client, bytes })
-    }
-}
-
-impl Used {
-    fn take(&mut self, client: IpAddr, bytes: u64, most: u64, most_of_client: u64) -> bool {
-        let of_client = self.of_client.get(&client).copied().unwrap_or(0);
-        if self.all + bytes > most || of_client + bytes > most_of_client {
-            return false;
-        }
-        self.all += bytes;
-        self.of_client.insert(client, of_client + bytes);
-        true
-    }
-
-    fn give_back(&mut self, client: IpAddr, bytes: u64) {
-        self.all = self.all.saturating_sub(bytes);
-        if let Some(of_client) = self.of_client.get_mut(&client) {
-            *of_client = of_client.saturating_sub(bytes);
-            if *of_client == 0 {
-                self.of_client.remove(&client);
-            }
-        }
-    }
-}
-
-impl Drop for HeldMemory {
-    fn drop(&mut self) {
-        let mut memory = self.spills.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.give_back(self.client, self.bytes);
+    pub(crate) fn hold(&self, client: IpAddr, bytes: usize) -> Option<Held> {
+        self.memory.take_many(client, bytes)
     }
 }
 
@@ -140,16 +86,22 @@ impl Spill {
     /// `QuotaExceeded` beyond a bound, or what the operating system says.
     pub(crate) async fn append(&self, bytes: Bytes) -> io::Result<()> {
         let length = bytes.len() as u64;
-        if !self.spills.take(self.client, length) {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
-        self.taken.fetch_add(length, Relaxed);
+        let more = self.disk.take_many(self.client, bytes.len()).ok_or(io::ErrorKind::QuotaExceeded)?;
+        self.take(more);
         let (file, at) = (self.file.clone(), self.length());
         let written = spawn_blocking(move || file.write_all_at(&bytes, at)).await.map_err(io::Error::other).flatten();
         if written.is_ok() {
             self.length.store(at + length, Relaxed);
         }
         written
+    }
+
+    fn take(&self, more: Held) {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *room {
+            Some(held) => held.join(more),
+            none => *none = Some(more),
+        }
     }
 
     /// Reads what lies there from `at` on, as much as is read at once.
@@ -160,12 +112,6 @@ impl Spill {
             file.read_exact_at(&mut bytes, at)?;
             Ok(bytes.into())
         })
-    }
-}
-
-impl Drop for Spill {
-    fn drop(&mut self) {
-        self.spills.give_back(self.client, self.taken.load(Relaxed));
     }
 }
 
@@ -198,23 +144,30 @@ mod tests {
             others.push(other);
         }
         drop((spill, others));
-        let used = spills.used.lock().unwrap();
-        assert!(used.all == 0 && used.of_client.is_empty(), "nothing is kept of what is gone");
+        assert!(spills.disk.is_unused(), "nothing is kept of what is gone");
     }
 
-    #[tokio::test]
-    async fn room_is_given_back_by_a_task_that_was_dropped_while_it_wrote() {
-        let folder = tempfile::tempdir().unwrap();
-        let spills = Spills::new(folder.path().into(), 1_000_000, 400_000);
-        let spill = spills.open(IpAddr::from([192, 0, 2, 1])).await.unwrap();
-        let written = tokio::select! {
-            biased;
-            written = spill.append(Bytes::from(vec![0; 100_000])) => Some(written),
-            () = std::future::ready(()) => None,
-        };
-        assert!(written.is_none());
-        drop(spill);
-        assert_eq!(spills.used.lock().unwrap().all, 0);
+    #[test]
+    fn room_is_given_back_by_a_task_that_was_dropped_while_it_wrote() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.max_blocking_threads(1).build().unwrap().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let spills = Spills::new(folder.path().into(), 1_000_000, 400_000);
+            let spill = spills.open(IpAddr::from([192, 0, 2, 1])).await.unwrap();
+            // The one thread that could write has something else to do.
+            let (free, freed) = std::sync::mpsc::channel::<()>();
+            let busy = spawn_blocking(move || freed.recv());
+            let written = tokio::select! {
+                biased;
+                written = spill.append(Bytes::from(vec![0; 100_000])) => Some(written),
+                () = std::future::ready(()) => None,
+            };
+            assert!(written.is_none());
+            drop(spill);
+            assert!(spills.disk.is_unused());
+            free.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+        });
     }
 
     #[test]
@@ -228,7 +181,6 @@ mod tests {
         assert_eq!(held.len(), 64, "eight of each");
         assert!(spills.hold(address(9), 1).is_none(), "all together are at their bound");
         drop(held);
-        let memory = spills.memory.lock().unwrap();
-        assert!(memory.all == 0 && memory.of_client.is_empty());
+        assert!(spills.memory.is_unused());
     }
 }
