@@ -10,11 +10,9 @@ measured, every server must answer with the same bytes.
 """
 
 import argparse
-import os
 import pathlib
 import random
 import re
-import shutil
 import signal
 import socket
 import ssl
@@ -26,9 +24,9 @@ import time
 import zipfile
 import zlib
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TICK = os.sysconf("SC_CLK_TCK")
-PEERS = ["nginx", "h2o", "caddy", "spothost"]
+import servers
+from servers import Site
+
 #   name, protocol, target, gzip: 64 connections for HTTP/1.1, 32 with 16 streams each for HTTP/2
 WORKLOADS = [
     ("h1, 1 KB", "http", "/1k.html", False),
@@ -42,83 +40,6 @@ WORKLOADS = [
     ("h2, 1 MB", "h2", "/1m.bin", False),
     ("full TLS handshake + 1 request", "handshake", "/1k.html", False),
 ]
-
-
-class Server:
-    """A server that runs on core 0, with its two ports."""
-
-    def __init__(self, name, command, http, https, environment=None):
-        self.name, self.http, self.https = name, http, https
-        self.process = subprocess.Popen(
-            ["taskset", "-c", "0", *command],
-            env={**os.environ, **(environment or {})},
-            stdout=subprocess.DEVNULL,
-            stderr=open(WORK / f"{name}.err", "wb"),
-            start_new_session=True,
-        )
-        try:
-            for port in (http, https):
-                wait_for(port, self)
-        except SystemExit:
-            self.stop()
-            raise
-
-    def pids(self):
-        """This server's processes: the one that was started, and its children."""
-        found, todo = [], [self.process.pid]
-        while todo:
-            pid = todo.pop()
-            found.append(pid)
-            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-                todo += map(int, (task / "children").read_text().split())
-        return found
-
-    def cpu(self):
-        """Seconds of CPU used so far by all processes."""
-        ticks = 0
-        for pid in self.pids():
-            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICK
-
-    def memory(self):
-        """KiB of resident memory that is not a mapped file, of all processes."""
-        total = 0
-        for pid in self.pids():
-            status = pathlib.Path(f"/proc/{pid}/status").read_text()
-            total += int(re.search(r"RssAnon:\s+(\d+)", status)[1])
-        return total
-
-    def url(self, protocol, target):
-        return f"http://127.0.0.1:{self.http}{target}" if protocol == "http" else f"https://localhost:{self.https}{target}"
-
-    def stop(self):
-        os.killpg(self.process.pid, signal.SIGTERM)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
-def wait_for(port, server):
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline or server.process.poll() is not None:
-                sys.exit(f"{server.name} does not listen on {port}:\n{(WORK / (server.name + '.err')).read_text()}")
-            time.sleep(0.05)
-
-
-def free_ports():
-    # Both are held until both are known: one that was let go of may be given again.
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
 
 
 def make_files():
@@ -163,88 +84,23 @@ def reframed(path, name):
     return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + stream + trailer
 
 
-def make_identity():
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", WORK / "key.pem", "-out", WORK / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+def site(files):
+    """The document root, as each server is told of it."""
+    return Site(
+        nginx_http="""
+  include /etc/nginx/mime.types; sendfile on; tcp_nopush on; gzip_static on; gzip_vary on;
+  keepalive_requests 1000000000; open_file_cache max=1000; etag on;""",
+        nginx_server=f"root {files};",
+        h2o_global="file.send-compressed: ON",
+        h2o_path=f"file.dir: {files}",
+        caddy=f"root * {files}\n  file_server {{\n    precompressed gzip\n  }}",
+        options=("--access", WORK / "access.log") if ARGUMENTS.access else (),
+    )
 
 
-def start(name, files, threads=1):
-    http, https = free_ports()
-    cert, key = WORK / "cert.pem", WORK / "key.pem"
-    if name == "nginx":
-        config = WORK / "nginx.conf"
-        config.write_text(f"""
-daemon off; worker_processes {threads}; pid {WORK}/nginx.pid; error_log {WORK}/nginx.log;
-worker_rlimit_nofile 65536;
-events {{ worker_connections 20000; }}
-http {{
-  include /etc/nginx/mime.types; access_log off; sendfile on; tcp_nopush on; gzip_static on; gzip_vary on;
-  keepalive_requests 1000000000; open_file_cache max=1000; etag on;
-  server {{
-    listen 127.0.0.1:{http} backlog=4096; listen 127.0.0.1:{https} ssl http2 backlog=4096; root {files};
-    ssl_certificate {cert}; ssl_certificate_key {key};
-  }}
-}}""")
-        return Server(name, ["nginx", "-p", str(WORK), "-c", str(config)], http, https)
-    if name == "h2o":
-        config = WORK / "h2o.conf"
-        config.write_text(f"""
-num-threads: {threads}
-max-connections: 20000
-file.send-compressed: ON
-hosts:
-  default:
-    listen: {{ host: 127.0.0.1, port: {http} }}
-    paths: {{ "/": {{ file.dir: {files} }} }}
-  "localhost":
-    listen: {{ host: 127.0.0.1, port: {https}, ssl: {{ certificate-file: {cert}, key-file: {key} }} }}
-    paths: {{ "/": {{ file.dir: {files} }} }}
-""")
-        return Server(name, ["h2o", "-c", str(config)], http, https)
-    if name == "caddy":
-        config = WORK / "Caddyfile"
-        config.write_text(f"""
-{{
-  admin off
-  auto_https off
-}}
-http://127.0.0.1:{http}, http://localhost:{http} {{
-  root * {files}
-  file_server {{
-    precompressed gzip
-  }}
-}}
-https://localhost:{https} {{
-  tls {cert} {key}
-  root * {files}
-  file_server {{
-    precompressed gzip
-  }}
-}}""")
-        environment = {"GOMAXPROCS": str(threads), "HOME": str(WORK), "XDG_DATA_HOME": str(WORK), "XDG_CONFIG_HOME": str(WORK)}
-        return Server(name, ["caddy", "run", "--config", str(config), "--adapter", "caddyfile"], http, https, environment)
-    if name == "before":
-        return start_ours(WORK / "site.zip", http, https, threads, program=ARGUMENTS.before)
-    return start_ours(WORK / "site.zip", http, https, threads)
-
-
-def start_ours(package, http, https, threads=1, more=(), program=None):
-    command = [str(program or binary()), "--package", str(package), "--http", f"127.0.0.1:{http}", "--https", f"127.0.0.1:{https}",
-               "--cert", str(WORK / "cert.pem"), "--key", str(WORK / "key.pem"), "--threads", str(threads), "--plain",
-               "--connections-per-address", "20000", *more]  # fmt: skip
-    if ARGUMENTS.access:
-        command += ["--access", str(WORK / "access.log")]
-    return Server("before" if program else "spothost", command, http, https)
-
-
-def binary():
-    if ARGUMENTS.binary:
-        return ARGUMENTS.binary
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return target / "release" / "examples" / "serve"
+def start(name, files):
+    program = ARGUMENTS.before if name == "before" else ARGUMENTS.binary
+    return servers.start(name, site(files), WORK, program)
 
 
 def fetch(server, protocol, target, coded):
@@ -253,50 +109,34 @@ def fetch(server, protocol, target, coded):
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
-def check(servers, files):
+def check(started, files):
     """Every server answers every workload with the same bytes."""
     for _, protocol, target, coded in WORKLOADS:
         expected = (files / (target[1:] + (".gz" if coded else ""))).read_bytes()
-        for server in servers:
+        for server in started:
             got = fetch(server, "https" if protocol == "handshake" else protocol, target, coded)
             if got != expected:
                 sys.exit(f"{server.name} answers {protocol} {target} with other bytes ({len(got)} instead of {len(expected)})")
 
 
 def load(server, protocol, target, coded):
-    """Requests answered within the time, and the seconds it took."""
+    """Requests answered within the time."""
     headers = ["-H", "Accept-Encoding: gzip"] if coded else []
     url = server.url(protocol, target)
-    if protocol == "h2":
-        command = ["h2load", "-t1", "-c32", "-m16", "-D", str(ARGUMENTS.seconds), *headers, url]
-        text = run(command)
-        failed = re.search(r"(\d+) failed, (\d+) errored", text)
-        done = int(re.search(r"(\d+) succeeded", text)[1])
-        if int(failed[2]) > 0 or done == 0:
-            sys.exit(f"{server.name}: h2load saw errors:\n{text}")
-        return done
     if protocol == "handshake":
         return handshakes(url)
-    text = run(["wrk", "-t1", "-c64", f"-d{ARGUMENTS.seconds}s", *headers, url])
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    if bad or "Socket errors" in text:
-        sys.exit(f"{server.name}: wrk saw errors:\n{text}")
-    return int(re.search(r"(\d+) requests in", text)[1])
+    return (servers.h2load if protocol == "h2" else servers.wrk)(server, url, ARGUMENTS.seconds, headers)
 
 
 def handshakes(url):
     """One request on each connection. Not with wrk, which resumes its sessions."""
     done, end = 0, time.monotonic() + ARGUMENTS.seconds
     while time.monotonic() < end:
-        text = run(["h2load", "--h1", "-t1", "-n200", "-c200", url])
+        text = servers.run(["h2load", "--h1", "-t1", "-n200", "-c200", url])
         done += int(re.search(r"(\d+) succeeded", text)[1])
         if not re.search(r" 0 failed, 0 errored", text):
             sys.exit(f"h2load saw errors:\n{text}")
     return done
-
-
-def run(command):
-    return subprocess.run(["taskset", "-c", "1", *command], check=True, capture_output=True, text=True).stdout
 
 
 def measure(server, workload):
@@ -309,32 +149,32 @@ def measure(server, workload):
 
 
 def table(files):
-    names = [name for name in PEERS + ["before"] * bool(ARGUMENTS.before) if re.search(ARGUMENTS.servers, name)]
-    servers = []
+    names = [name for name in servers.PEERS + ["before"] * bool(ARGUMENTS.before) if re.search(ARGUMENTS.servers, name)]
+    started = []
     try:
         for name in names:
-            servers.append(start(name, files))
-        check(servers, files)
-        rest = {server.name: server.memory() for server in servers}
+            started.append(start(name, files))
+        check(started, files)
+        rest = {server.name: server.memory() for server in started}
         ratios = ["ours / best peer"] + ["ours / before"] * ("before" in names)
         print(f"| workload | {' | '.join(names + ratios)} |")
         print("|---|" + "---|" * len(names + ratios))
         for workload in WORKLOADS:
             if re.search(ARGUMENTS.only, workload[0]):
-                row(servers, workload)
+                row(started, workload)
         print("\n| memory, KiB (anonymous) | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
         print("| at rest | " + " | ".join(str(rest[name]) for name in names) + " |")
-        print("| after the load | " + " | ".join(str(server.memory()) for server in servers) + " |")
+        print("| after the load | " + " | ".join(str(server.memory()) for server in started) + " |")
     finally:
-        for server in servers:
+        for server in started:
             server.stop()
 
 
-def row(servers, workload):
-    """One line of the table: the rounds go around the servers, so that a busy moment hits all of them."""
-    results = {server.name: [] for server in servers}
+def row(started, workload):
+    """One line of the table: the rounds go around the started, so that a busy moment hits all of them."""
+    results = {server.name: [] for server in started}
     for _ in range(ARGUMENTS.rounds):
-        for server in servers:
+        for server in started:
             results[server.name].append(measure(server, workload))
     median = {name: [statistics.median(column) for column in zip(*rounds)] for name, rounds in results.items()}
     cells = [f"{cpu:.1f} µs ({rate:,.0f}/s)" for cpu, rate in median.values()]
@@ -400,8 +240,7 @@ def growth():
             zipped.writestr("1k.html", b"<p>" + b"x" * 1017 + b"</p>")
             for number in range(count - 1):
                 zipped.writestr(f"folder-{number % 100}/page-{number}.html", f"page {number}\n" * 10, zipfile.ZIP_DEFLATED)
-        http, https = free_ports()
-        server = start_ours(package, http, https)
+        server = servers.start_ours(WORK, ARGUMENTS.binary, package=package)
         try:
             text = opened(package)
             memory = server.memory()
@@ -413,7 +252,7 @@ def growth():
 
 def opened(package):
     """What the server says of how long opening and verifying took."""
-    command = [str(binary()), "--package", str(package), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0",
+    command = [str(ARGUMENTS.binary), "--package", str(package), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0",
                "--cert", str(WORK / "cert.pem"), "--key", str(WORK / "key.pem")]  # fmt: skip
     process = subprocess.Popen(["stdbuf", "-oL", *command], stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()
@@ -423,12 +262,9 @@ def opened(package):
 
 
 def main():
-    missing = [tool for tool in ("nginx", "h2o", "caddy", "wrk", "h2load", "curl", "openssl", "taskset") if not shutil.which(tool)]
-    if missing:
-        sys.exit(f"missing: {' '.join(missing)}; on Debian: apt-get install nginx h2o caddy wrk nghttp2-client curl openssl util-linux")
-    if not ARGUMENTS.binary:
-        subprocess.run(["cargo", "build", "--release", "-p", "spothost-server", "--example", "serve"], cwd=ROOT, check=True)
-    make_identity()
+    servers.need("nginx", "h2o", "caddy", "wrk", "h2load", "curl", "openssl", "taskset")
+    ARGUMENTS.binary = ARGUMENTS.binary or servers.build()
+    servers.make_identity(WORK)
     files = make_files()
     if "table" in ARGUMENTS.parts:
         table(files)

@@ -16,13 +16,11 @@ import os
 import pathlib
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import zipfile
 
-import bench
+import servers
 
 APPLICATION = """
 def application(environ, start_response):
@@ -32,24 +30,6 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 """
-
-
-def start(name, work, port):
-    http, https = bench.free_ports()
-    if name == "nginx":
-        config = work / "nginx.conf"
-        config.write_text(f"""
-daemon off; worker_processes 1; pid {work}/nginx.pid; error_log {work}/nginx.log; worker_rlimit_nofile 65536;
-events {{ worker_connections 20000; }}
-http {{ access_log off; server {{ listen 127.0.0.1:{http} backlog=4096; listen 127.0.0.1:{https};
-  location / {{ proxy_pass http://127.0.0.1:{port}; proxy_set_header Host $host; }} }} }}""")
-        return bench.Server(name, ["nginx", "-p", str(work), "-c", str(config)], http, https)
-    if name == "caddy":
-        config = work / "Caddyfile"
-        config.write_text(f"{{\n  admin off\n  auto_https off\n}}\nhttp://127.0.0.1:{http}, http://127.0.0.1:{https} {{\n  reverse_proxy 127.0.0.1:{port}\n}}\n")
-        environment = {"GOMAXPROCS": "1", "HOME": str(work), "XDG_DATA_HOME": str(work), "XDG_CONFIG_HOME": str(work)}
-        return bench.Server(name, ["caddy", "run", "--config", str(config), "--adapter", "caddyfile"], http, https, environment)
-    return bench.start_ours(work / "site.zip", http, https, more=("--app", f"http://127.0.0.1:{port}"))
 
 
 async def upload(port):
@@ -121,26 +101,25 @@ def main():
     parser.add_argument("--binary", type=pathlib.Path, help="measure this build of the example instead of one that is made now")
     home = pathlib.Path(os.environ.get("SPOTHOST_TEST_HOME", pathlib.Path.home() / ".cache/spothost/test-tools"))
     parser.add_argument("--python", type=pathlib.Path, default=home / "apps/bin/python", help="a Python with gunicorn")
-    ARGUMENTS = bench.ARGUMENTS = parser.parse_args()
-    ARGUMENTS.access = False
-    if not ARGUMENTS.binary:
-        subprocess.run(["cargo", "build", "--locked", "--release", "-p", "spothost-server", "--example", "serve"], cwd=bench.ROOT, check=True)
+    ARGUMENTS = parser.parse_args()
+    servers.need("nginx", "caddy", "openssl", "taskset")
+    program = ARGUMENTS.binary or servers.build()
     print("| proxy | median | 99th percentile | requests | failed | memory, KiB, before | with the crowd |\n|---|---|---|---|---|---|---|")
     for name in [name for name in ["spothost", "nginx", "caddy"] if re.search(ARGUMENTS.servers, name)]:
         with tempfile.TemporaryDirectory() as work:
-            bench.WORK = work = pathlib.Path(work)
+            work = pathlib.Path(work)
             work.chmod(0o755)
-            bench.make_identity()
+            servers.make_identity(work)
             (work / "app.py").write_text(APPLICATION)
             with zipfile.ZipFile(work / "site.zip", "w") as package:
                 package.writestr("static.html", "a file\n")
-            port, _ = bench.free_ports()
+            port, _ = servers.free_ports()
             command = [str(ARGUMENTS.python), "-m", "gunicorn", "--chdir", str(work), "--bind", f"127.0.0.1:{port}", "--workers", "2",
                        "--timeout", "300", "--backlog", "2048", "app:application"]  # fmt: skip
-            app = bench.Server("gunicorn", command, port, port)
+            app = servers.Server("gunicorn", command, port, port, work)
             server = None
             try:
-                server = start(name, work, port)
+                server = servers.start(name, servers.proxied(f"http://127.0.0.1:{port}"), work, program)
                 before = server.memory()
                 waits, failed, memory = asyncio.run(crowd(server))
                 waits.sort()

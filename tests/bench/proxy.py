@@ -17,9 +17,8 @@ import sys
 import tempfile
 import zipfile
 
-import bench
+import servers
 
-PEERS = ["nginx", "h2o", "caddy", "spothost"]
 #   name, protocol, target, method
 WORKLOADS = [
     ("h1, 1 KB", "http", "/app/1k.html", "GET"),
@@ -29,7 +28,7 @@ WORKLOADS = [
 ]
 
 
-class Application(bench.Server):
+class Application(servers.Server):
     """nginx behind a Unix socket: files, and an answer to POST. It shares the load's core."""
 
     def __init__(self, work):
@@ -50,72 +49,14 @@ http {{
     location /app/post {{ client_body_in_single_buffer on; return 200 "thank you\\n"; }}
   }}
 }}""")
-        self.name = "application"
-        self.process = subprocess.Popen(["taskset", "-c", "1", "nginx", "-p", str(work), "-c", str(config)], start_new_session=True)
+        super().__init__("application", ["nginx", "-p", str(work), "-c", str(config)], self.socket, self.socket, work, core=1)
 
 
-def start(name, work, application):
-    http, https = bench.free_ports()
-    cert, key, to = work / "cert.pem", work / "key.pem", application.socket
-    if name == "nginx":
-        config = work / "nginx.conf"
-        config.write_text(f"""
-daemon off; worker_processes 1; pid {work}/nginx.pid; error_log {work}/nginx.log;
-events {{ worker_connections 4000; }}
-http {{
-  access_log off; keepalive_requests 1000000000;
-  upstream app {{ server unix:{to}; keepalive 64; keepalive_requests 1000000000; }}
-  server {{
-    listen 127.0.0.1:{http} backlog=4096; listen 127.0.0.1:{https} ssl http2 backlog=4096;
-    ssl_certificate {cert}; ssl_certificate_key {key};
-    location / {{
-      proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; proxy_buffers 16 16k;
-    }}
-  }}
-}}""")
-        return bench.Server(name, ["nginx", "-p", str(work), "-c", str(config)], http, https)
-    if name == "h2o":
-        config = work / "h2o.conf"
-        config.write_text(f"""
-num-threads: 1
-proxy.timeout.keepalive: 1000
-proxy.preserve-host: ON
-hosts:
-  default:
-    listen: {{ host: 127.0.0.1, port: {http} }}
-    paths: {{ "/": {{ proxy.reverse.url: "http://[unix:{to}]/" }} }}
-  "localhost":
-    listen: {{ host: 127.0.0.1, port: {https}, ssl: {{ certificate-file: {cert}, key-file: {key} }} }}
-    paths: {{ "/": {{ proxy.reverse.url: "http://[unix:{to}]/" }} }}
-""")
-        return bench.Server(name, ["h2o", "-c", str(config)], http, https)
-    if name == "caddy":
-        config = work / "Caddyfile"
-        config.write_text(f"""
-{{
-  admin off
-  auto_https off
-}}
-http://127.0.0.1:{http}, http://localhost:{http} {{
-  reverse_proxy unix/{to}
-}}
-https://localhost:{https} {{
-  tls {cert} {key}
-  reverse_proxy unix/{to}
-}}""")
-        environment = {"GOMAXPROCS": "1", "HOME": str(work), "XDG_DATA_HOME": str(work), "XDG_CONFIG_HOME": str(work)}
-        return bench.Server(name, ["caddy", "run", "--config", str(config), "--adapter", "caddyfile"], http, https, environment)
-    with zipfile.ZipFile(work / "site.zip", "w") as package:
-        package.writestr("static.html", "a file\n")
-    return bench.start_ours(work / "site.zip", http, https, more=("--app", f"unix:{to}"))
-
-
-def check(servers):
+def check(started):
     """Every proxy passes every workload with the same bytes."""
     for _, protocol, target, method in WORKLOADS:
         answers = {}
-        for server in servers:
+        for server in started:
             command = ["curl", "-sk", "--http2" if protocol == "h2" else "--http1.1", "-X", method, server.url(protocol, target)]
             command += ["--data-binary", "x" * 1024] if method == "POST" else []
             answers[server.name] = subprocess.run(command, check=True, capture_output=True).stdout
@@ -124,14 +65,12 @@ def check(servers):
 
 
 def load(server, protocol, target, method):
+    url = server.url(protocol, target)
     if method == "GET":
-        return bench.load(server, protocol, target, False)
-    script = bench.WORK / "post.lua"
-    script.write_text(f"wrk.method = 'POST'\nwrk.body = string.rep('x', 1024)\nwrk.headers['Content-Type'] = 'text/plain'\n")
-    text = bench.run(["wrk", "-t1", "-c64", f"-d{bench.ARGUMENTS.seconds}s", "-s", str(script), server.url(protocol, target)])
-    if re.search(r"Non-2xx or 3xx responses: (\d+)", text) or "Socket errors" in text:
-        sys.exit(f"{server.name}: wrk saw errors:\n{text}")
-    return int(re.search(r"(\d+) requests in", text)[1])
+        return (servers.h2load if protocol == "h2" else servers.wrk)(server, url, ARGUMENTS.seconds)
+    script = WORK / "post.lua"
+    script.write_text("wrk.method = 'POST'\nwrk.body = string.rep('x', 1024)\nwrk.headers['Content-Type'] = 'text/plain'\n")
+    return servers.wrk(server, url, ARGUMENTS.seconds, ["-s", script])
 
 
 def measure(server, workload):
@@ -141,11 +80,11 @@ def measure(server, workload):
     return (server.cpu() - before) / requests * 1e6
 
 
-def row(servers, workload):
-    found = {server.name: [] for server in servers}
-    for number in range(bench.ARGUMENTS.rounds):
+def row(started, workload):
+    found = {server.name: [] for server in started}
+    for number in range(ARGUMENTS.rounds):
         # Each round in another order, so that nothing that changes meanwhile favours one.
-        for server in servers[number % len(servers) :] + servers[: number % len(servers)]:
+        for server in started[number % len(started) :] + started[: number % len(started)]:
             found[server.name].append(measure(server, workload))
     medians = {name: statistics.median(costs) for name, costs in found.items()}
     cells = [f"{cost:.1f} µs" for cost in medians.values()]
@@ -158,33 +97,35 @@ def row(servers, workload):
 
 
 def main():
+    global ARGUMENTS, WORK
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="the median of so many rounds is shown")
     parser.add_argument("--seconds", type=int, default=5, help="length of one round")
     parser.add_argument("--only", default="", help="regular expression: workloads to run")
     parser.add_argument("--servers", default="", help="regular expression: proxies to run")
     parser.add_argument("--binary", type=pathlib.Path, help="measure this build of the example instead of one that is made now")
-    bench.ARGUMENTS = parser.parse_args()
-    bench.ARGUMENTS.access = False
-    if not bench.ARGUMENTS.binary:
-        subprocess.run(["cargo", "build", "--locked", "--release", "-p", "spothost-server", "--example", "serve"], cwd=bench.ROOT, check=True)
+    ARGUMENTS = parser.parse_args()
+    servers.need("nginx", "h2o", "caddy", "wrk", "h2load", "curl", "openssl", "taskset")
+    program = ARGUMENTS.binary or servers.build()
     with tempfile.TemporaryDirectory() as work:
-        bench.WORK = work = pathlib.Path(work)
+        WORK = work = pathlib.Path(work)
         work.chmod(0o755)
-        bench.make_identity()
-        application, servers = Application(work), []
+        servers.make_identity(work)
+        with zipfile.ZipFile(work / "site.zip", "w") as package:
+            package.writestr("static.html", "a file\n")
+        application, started = Application(work), []
         try:
-            for name in [name for name in PEERS if re.search(bench.ARGUMENTS.servers, name)]:
-                servers.append(start(name, work, application))
-            check(servers)
-            names = [server.name for server in servers]
+            for name in [name for name in servers.PEERS if re.search(ARGUMENTS.servers, name)]:
+                started.append(servers.start(name, servers.proxied(f"unix:{application.socket}"), work, program))
+            check(started)
+            names = [server.name for server in started]
             print(f"| workload | {' | '.join(names)} | ours / best peer |")
             print("|---|" + "---|" * (len(names) + 1))
             for workload in WORKLOADS:
-                if re.search(bench.ARGUMENTS.only, workload[0]):
-                    row(servers, workload)
+                if re.search(ARGUMENTS.only, workload[0]):
+                    row(started, workload)
         finally:
-            for server in servers:
+            for server in started:
                 server.stop()
             application.stop()
 
