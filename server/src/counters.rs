@@ -1,17 +1,22 @@
 //! What was served, counted.
 
+mod gauge;
 mod passed;
+mod status_classes;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-use self::passed::{Gauge, PassedCounters};
+pub(crate) use self::gauge::Gauge;
+use self::{passed::PassedCounters, status_classes::StatusClasses};
 use crate::access::Passage;
 
 /// Counts since the start. Threads add without waiting for each other; a reader may see one figure before another.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Responses by the first digit of their status, from 1xx on.
-    responses: [AtomicU64; 5],
+    responses: StatusClasses,
     in_flight: AtomicU64,
     open: AtomicU64,
     resting: AtomicU64,
@@ -25,13 +30,12 @@ pub struct Counters {
 impl Counters {
     /// Responses whose status begins with `class` (1 to 5); 0 for any other digit.
     pub fn responses(&self, class: u16) -> u64 {
-        let class = usize::from(class).wrapping_sub(1);
-        self.responses.get(class).map_or(0, |count| count.load(Relaxed))
+        self.responses.of(class)
     }
 
     /// All responses.
     pub fn requests(&self) -> u64 {
-        self.responses.iter().map(|count| count.load(Relaxed)).sum()
+        self.responses.all()
     }
 
     /// Requests that are being answered now.
@@ -75,11 +79,7 @@ impl Counters {
         use std::fmt::Write;
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "# HELP spothost_responses_total Responses by the class of their status.");
-        let _ = writeln!(text, "# TYPE spothost_responses_total counter");
-        for class in 1..=5 {
-            let _ = writeln!(text, "spothost_responses_total{{class=\"{class}xx\"}} {}", self.responses(class));
-        }
+        let _ = self.responses.write("spothost_responses_total", "Responses by the class of their status.", &mut text);
         for (name, kind, help, value) in [
             ("requests_in_flight", "gauge", "Requests being answered.", self.in_flight()),
             ("connections_open", "gauge", "Open connections.", self.open()),
@@ -107,18 +107,13 @@ impl Counters {
     }
 
     /// A request waits for an application as long as this lives.
-    pub(crate) fn holds(&self) -> Gauge<'_> {
-        self.passed.holds()
+    pub(crate) fn holds(self: &Arc<Self>) -> Gauge {
+        Gauge::one_more(self, |counters| &counters.passed.held)
     }
 
-    /// A WebSocket was opened.
-    pub(crate) fn tunnel_opened(&self) {
-        self.passed.tunnel_opened();
-    }
-
-    /// One was closed.
-    pub(crate) fn tunnel_closed(&self) {
-        self.passed.tunnel_closed();
+    /// A WebSocket is open as long as this lives.
+    pub(crate) fn opens_tunnel(self: &Arc<Self>) -> Gauge {
+        Gauge::one_more(self, |counters| &counters.passed.tunnels)
     }
 
     pub(crate) fn began(&self) {
@@ -136,9 +131,7 @@ impl Counters {
 
     /// A response that was no request's: the head could not be read.
     pub(crate) fn answered(&self, status: u16) {
-        if let Some(count) = self.responses.get(usize::from(status / 100).wrapping_sub(1)) {
-            count.fetch_add(1, Relaxed);
-        }
+        self.responses.count(status);
     }
 
     pub(crate) fn opened(&self) {
@@ -183,5 +176,18 @@ mod tests {
         let text = counters.prometheus();
         assert!(text.contains("spothost_responses_total{class=\"2xx\"} 2\n"), "{text}");
         assert!(text.contains("# TYPE spothost_connections_open gauge\nspothost_connections_open 0\n"), "{text}");
+    }
+
+    #[test]
+    fn what_a_gauge_counts_is_there_until_it_is_dropped() {
+        let counters = Arc::new(Counters::default());
+        let open = (counters.holds(), counters.holds(), counters.opens_tunnel());
+        let text = counters.prometheus();
+        for line in ["spothost_application_requests_held 2", "spothost_application_tunnels_open 1"] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        drop(open);
+        let all = [&counters.passed.held, &counters.passed.tunnels];
+        assert_eq!(all.map(|count| count.load(Relaxed)), [0, 0]);
     }
 }

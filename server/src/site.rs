@@ -69,6 +69,8 @@ pub struct Site {
     names: String,
     /// Indices of the entries that visitors may see, by their name.
     index: HashTable<u32>,
+    /// The same of those that they never see.
+    hidden: HashTable<u32>,
     hasher: DefaultHashBuilder,
     /// The content types in use; entries refer to them.
     types: Vec<HeaderValue>,
@@ -153,15 +155,19 @@ impl Site {
 
     /// The file with exactly this name, if visitors may see it.
     pub(crate) fn file(&self, name: &str) -> Option<&Entry> {
-        use std::hash::BuildHasher;
-        let hash = self.hasher.hash_one(name);
-        let found = self.index.find(hash, |&index| self.name(&self.entries[index as usize]) == name)?;
-        Some(&self.entries[*found as usize])
+        self.found(&self.index, name)
     }
 
     /// The file with exactly this name, be it one that visitors never see.
     pub(crate) fn any_file(&self, name: &str) -> Option<&Entry> {
-        self.file(name).or_else(|| self.entries.iter().find(|entry| self.name(entry) == name))
+        self.file(name).or_else(|| self.found(&self.hidden, name))
+    }
+
+    fn found(&self, index: &HashTable<u32>, name: &str) -> Option<&Entry> {
+        use std::hash::BuildHasher;
+        let hash = self.hasher.hash_one(name);
+        let found = index.find(hash, |&index| self.name(&self.entries[index as usize]) == name)?;
+        Some(&self.entries[*found as usize])
     }
 
     /// The names of all files that visitors may see, in no order.

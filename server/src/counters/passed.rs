@@ -9,46 +9,29 @@ use std::{
     },
 };
 
+use super::StatusClasses;
 use crate::access::Passage;
 
 /// Counts of what was passed since the start.
 #[derive(Debug, Default)]
 pub(super) struct PassedCounters {
-    /// Responses by the first digit of their status, from 1xx on, those that say why there is none among them.
-    responses: [AtomicU64; 5],
+    /// Those that say why there is none among them.
+    responses: StatusClasses,
     /// How many of the application's responses began, and how long they took to, in microseconds.
     began: AtomicU64,
     micros: AtomicU64,
     retries: AtomicU64,
     /// Requests that wait for the application now.
-    held: AtomicU64,
-    tunnels: AtomicU64,
+    pub(super) held: AtomicU64,
+    /// WebSockets that are open now.
+    pub(super) tunnels: AtomicU64,
     /// Requests without a response of the application, by why.
     failures: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// A thing that is counted as long as it lasts.
-#[derive(Debug)]
-pub(crate) struct Gauge<'a>(&'a AtomicU64);
-
-impl<'a> Gauge<'a> {
-    fn one_more(count: &'a AtomicU64) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Gauge<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
 impl PassedCounters {
     pub(super) fn passed(&self, passage: &Passage, status: u16) {
-        if let Some(count) = self.responses.get(usize::from(status / 100).wrapping_sub(1)) {
-            count.fetch_add(1, Relaxed);
-        }
+        self.responses.count(status);
         if let Some(first_byte) = passage.first_byte {
             self.began.fetch_add(1, Relaxed);
             self.micros.fetch_add(u64::try_from(first_byte.as_micros()).unwrap_or(u64::MAX), Relaxed);
@@ -59,39 +42,20 @@ impl PassedCounters {
         }
     }
 
-    pub(super) fn holds(&self) -> Gauge<'_> {
-        Gauge::one_more(&self.held)
-    }
-
-    pub(super) fn tunnel_opened(&self) {
-        self.tunnels.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn tunnel_closed(&self) {
-        self.tunnels.fetch_sub(1, Relaxed);
-    }
-
     /// The counts in the text format of Prometheus; nothing where nothing was passed.
     pub(super) fn prometheus(&self, text: &mut String) {
-        let responses: Vec<u64> = self.responses.iter().map(|count| count.load(Relaxed)).collect();
         let (held, tunnels) = (self.held.load(Relaxed), self.tunnels.load(Relaxed));
-        if responses.iter().sum::<u64>() + held + tunnels == 0 {
+        if self.responses.all() + held + tunnels == 0 {
             return;
         }
         // Writing to a string cannot fail.
-        let _ = self.write(&responses, held, tunnels, text);
+        let _ = self.write(held, tunnels, text);
     }
 
-    fn write(&self, responses: &[u64], held: u64, tunnels: u64, text: &mut String) -> std::fmt::Result {
+    fn write(&self, held: u64, tunnels: u64, text: &mut String) -> std::fmt::Result {
         const APP: &str = "spothost_application";
-        writeln!(
-            text,
-            "# HELP {APP}_responses_total Responses to requests for the application, by the class of their status."
-        )?;
-        writeln!(text, "# TYPE {APP}_responses_total counter")?;
-        for (class, count) in (1..).zip(responses) {
-            writeln!(text, "{APP}_responses_total{{class=\"{class}xx\"}} {count}")?;
-        }
+        let help = "Responses to requests for the application, by the class of their status.";
+        self.responses.write(&format!("{APP}_responses_total"), help, text)?;
         writeln!(
             text,
             "# HELP {APP}_failures_total Requests without a response of the application, by RFC 9209's error."
@@ -141,7 +105,7 @@ mod tests {
         let answered = Passage { first_byte: Some(Duration::from_millis(1500)), retries: 1, ..Passage::default() };
         counters.passed(&answered, 201);
         counters.passed(&Passage { failure: Some("connection_refused"), ..Passage::default() }, 502);
-        let held = counters.holds();
+        counters.held.fetch_add(1, Relaxed);
         counters.prometheus(&mut text);
         for line in [
             "spothost_application_responses_total{class=\"2xx\"} 1",
@@ -154,9 +118,5 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }
-        drop(held);
-        text.clear();
-        counters.prometheus(&mut text);
-        assert!(text.contains("spothost_application_requests_held 0\n"));
     }
 }

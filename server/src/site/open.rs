@@ -154,6 +154,7 @@ impl<'a> Opening<'a> {
             entries: self.entries,
             names: self.names,
             index,
+            hidden: HashTable::new(),
             hasher,
             types: self.types.values,
             rules: Rules::default(),

@@ -47,15 +47,20 @@ pub(super) fn read(site: &mut Site) {
 }
 
 impl Site {
-    /// Takes the files out of the index that visitors never see.
+    /// Takes the files out of the index that visitors never see, into one of their own.
     fn hide(&mut self) {
-        let Self { index, entries, names, rules, .. } = self;
-        index.retain(|index| rules.policy.hidden.file(&names[entries[*index as usize].name()]).is_none());
+        use std::hash::BuildHasher;
+        let Self { index, hidden, hasher, entries, names, rules, .. } = self;
+        let name = |index: &u32| &names[entries[*index as usize].name()];
+        let hash = |index: &u32| hasher.hash_one(name(index));
+        for taken in index.extract_if(|index| rules.policy.hidden.file(name(index)).is_some()) {
+            hidden.insert_unique(hash(&taken), taken, hash);
+        }
     }
 
     /// The text of a file at the package's root that is a setting; empty if there is none.
     fn setting(&self, file: &str) -> Result<String, String> {
-        let Some(entry) = self.entries.iter().find(|entry| self.names[entry.name()] == *file) else {
+        let Some(entry) = self.any_file(file) else {
             return Ok(String::new());
         };
         if entry.size > LONGEST_SETTING {

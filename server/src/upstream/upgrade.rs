@@ -13,7 +13,6 @@ use crate::{
         Client, RequestBody, Switch, Tunnel,
         websocket::{self, Handshake},
     },
-    counters::Counters,
     respond::Route,
     semantics::target::ExtendedConnect,
 };
@@ -33,22 +32,6 @@ pub(super) fn is_opening(head: &Parts, route: &Route, has_content: bool) -> bool
 
 fn is_extended(head: &Parts) -> bool {
     head.extensions.get::<ExtendedConnect>().is_some()
-}
-
-/// An open WebSocket, counted.
-struct OpenTunnel(Arc<Counters>);
-
-impl OpenTunnel {
-    fn new(counters: &Arc<Counters>) -> Self {
-        counters.tunnel_opened();
-        Self(counters.clone())
-    }
-}
-
-impl Drop for OpenTunnel {
-    fn drop(&mut self) {
-        self.0.tunnel_closed();
-    }
 }
 
 impl Upstream {
@@ -101,7 +84,7 @@ impl Upstream {
             parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let held: Box<dyn Any + Send + Sync> = Box::new((place, OpenTunnel::new(&self.counters)));
+        let held: Box<dyn Any + Send + Sync> = Box::new((place, self.counters.opens_tunnel()));
         let (stream, first) = connection.into_stream().await;
         let tunnel = Tunnel {
             stream: Box::new(stream),
