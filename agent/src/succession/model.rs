@@ -70,6 +70,8 @@ enum Flaw {
     KeepsPlaces,
     /// Everybody who is told to move asks for a successor.
     NoGuard,
+    /// A host leaves a fleet though it is the turn of another.
+    NoTurn,
     /// Whoever EC2 does not know is gone, though it answers.
     UnknownIsGone,
     /// Who does not hear the host that has followed it takes that for dead, be it of another region.

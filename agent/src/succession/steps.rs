@@ -427,9 +427,22 @@ mod tests {
             (say, RequestOutcome::Done),
             (Request::Drain, RequestOutcome::Done),
             (Request::LookAtFleet, RequestOutcome::Fleet(Some(group))),
-            (Request::End { replaced: false }, RequestOutcome::Done),
+            (Request::TakeTurn, RequestOutcome::Failed(Fault::retry("leaving the fleet", "it is the turn of i-other"))),
         ];
-        assert_eq!(walk(&mut steps, &watched, then), Ok(None));
+        assert_eq!(
+            walk(&mut steps, &watched, then).expect_err("it is asked for again").said,
+            "it is the turn of i-other"
+        );
+        // Whether the other one has left meanwhile is looked at once it is this host's turn.
+        for (target, end) in [(2, vec![(Request::End { replaced: false }, RequestOutcome::Done)]), (1, Vec::new())] {
+            let group = FleetState { leaves_in_one: true, ..fleet(target, 2) };
+            let mut in_turn = vec![
+                (Request::TakeTurn, RequestOutcome::Done),
+                (Request::LookAtFleet, RequestOutcome::Fleet(Some(group))),
+            ];
+            in_turn.extend(end);
+            assert_eq!(walk(&mut steps.clone(), &watched, in_turn), Ok(None), "a target of {target}");
+        }
     }
 
     #[test]

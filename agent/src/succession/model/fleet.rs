@@ -22,11 +22,6 @@ pub(super) struct Fleet {
     pub(super) early: Vec<Seconds>,
     /// When hosts had themselves replaced.
     pub(super) replaced: Vec<Seconds>,
-    /// When a host last gave back its place.
-    pub(super) left: Option<Seconds>,
-    /// Whether two did so at once, each of them upon a look before the other's: EC2 has no condition for that call, and nothing tells the
-    /// target that is left from one that a person has set.
-    pub(super) left_at_once: bool,
 }
 
 /// The MinSize of a group.
@@ -49,8 +44,6 @@ impl Fleet {
             turn: None,
             early: Vec::new(),
             replaced: Vec::new(),
-            left: None,
-            left_at_once: false,
         }
     }
 

@@ -154,6 +154,7 @@ impl World {
             Request::AskClaimant(claim) => {
                 RequestOutcome::Answers(number_of(&claim.instance).is_some_and(|other| self.hears(number, other)))
             }
+            Request::TakeTurn if self.flaw == Flaw::NoTurn => RequestOutcome::Done,
             Request::TakeTurn => {
                 let holder_lives = self.fleet(number).turn.is_some_and(|(holder, _)| self.hosts[&holder].lives());
                 done_if(self.fleet_mut(number).take_turn(number, holder_lives, now), "it is another's turn")
@@ -201,12 +202,6 @@ impl World {
         // One that is taken goes whether it is spared or not.
         if self.hosts[&number].departs.is_none() {
             self.check_leaving(number, replaced)?;
-        }
-        if !replaced {
-            let now = self.now;
-            let fleet = self.fleet_mut(number);
-            fleet.left_at_once |= fleet.left.is_some_and(|left| now <= left + 2);
-            fleet.left = Some(now);
         }
         self.say(|| format!("i-{number:04} leaves, replaced: {replaced}"));
         self.kill(number);

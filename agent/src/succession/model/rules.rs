@@ -171,7 +171,7 @@ impl World {
             let (target, members) = (fleet.target, self.members(region));
             // As long as EC2 recommends to move, a host asks for a successor each hour: a history may end amid a change of hosts.
             let changes = fleet.early.last().is_some_and(|asked| self.now < asked + CHANGES);
-            if !changes && !fleet.left_at_once && (target, members) != (fleet.rest, fleet.rest) {
+            if !changes && (target, members) != (fleet.rest, fleet.rest) {
                 return Err(Broken(format!(
                     "rule 3: in the end the fleet of region {region} has {members} hosts and a target of {target}"
                 )));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{
-    Broken, END, Flaw, Kind, LONGEST_SPLIT, LOOK, SILENCE, Seconds,
+    Broken, END, Flaw, Kind, LONGEST_SPLIT, LOOK, NOTICE, SILENCE, Seconds,
     host::{Host, Life, OfPlace},
     world::World,
 };
@@ -260,6 +260,30 @@ fn group_that_ends_the_owner_while_another_leaves_keeps_a_host() {
             world.check_the_end()
         }));
     }
+}
+
+/// A host of a group of two departs, and the other is one too many as soon as a third has come.
+fn two_that_leave_at_once(world: &mut World) -> Result<(), Broken> {
+    let fleet = &mut world.fleets[0];
+    (fleet.is_group, fleet.target, fleet.rest) = (true, 2, 2);
+    world.run_until(1800)?;
+    let owner = world.zone.owner();
+    let spare = world.living_in(0).find(|number| Some(*number) != owner);
+    let (Some(owner), Some(spare)) = (owner, spare) else { return Err(Broken("two hosts rest".to_owned())) };
+    world.announce(owner);
+    // The spare one looks at the fleet for the first time when the other is about to give its place back.
+    world.host(spare).place.1 = world.now + NOTICE - world.dice.u64(1..20);
+    world.run_until(END)?;
+    world.check_the_end()
+}
+
+#[test]
+fn two_that_leave_a_group_at_once_lower_its_target_once() {
+    for seed in seeds(300) {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, two_that_leave_at_once));
+    }
+    let lowered_twice = (1..300).find_map(|seed| told(seed, Flaw::NoTurn, Kind::Quiet, two_that_leave_at_once));
+    assert!(lowered_twice.is_some_and(|said| said.contains("rule 3")), "without turns some of them lower it twice");
 }
 
 #[test]

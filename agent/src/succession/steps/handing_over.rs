@@ -26,6 +26,10 @@ enum HandoverState {
     /// Has asked for a successor, so that its own place is to be given back once visitors have gone; from which target.
     Drain(u32),
     GiveBack(u32),
+    /// Takes the turn to leave. Two hosts that look at once would each lower the target by one.
+    Turn(u32),
+    /// It is its turn, and it looks once more.
+    GiveBackInTurn(u32),
     End,
     Over,
 }
@@ -46,6 +50,12 @@ impl HandingOver {
         floor.is_none_or(|floor| fleet.target <= floor) && fleet.members <= fleet.target
     }
 
+    /// Whether this host is to end itself and lower the target with it, which was `before` when it asked for a successor.
+    fn gives_back(&self, fleet: &FleetState, before: u32, context: &Context<'_>) -> bool {
+        let floor = context.watched.floor(self.claimed).unwrap_or(before);
+        fleet.leaves_in_one && fleet.target > floor
+    }
+
     fn after_records(asked: Option<u32>) -> HandoverState {
         asked.map_or(HandoverState::Over, HandoverState::Drain)
     }
@@ -54,7 +64,10 @@ impl HandingOver {
 impl Steps for HandingOver {
     fn next(&self, _: &Context<'_>) -> Result<Option<Request>, Fault> {
         Ok(match self.at {
-            HandoverState::Look | HandoverState::GiveBack(_) => Some(Request::LookAtFleet),
+            HandoverState::Look | HandoverState::GiveBack(_) | HandoverState::GiveBackInTurn(_) => {
+                Some(Request::LookAtFleet)
+            }
+            HandoverState::Turn(_) => Some(Request::TakeTurn),
             HandoverState::Raise(before) => Some(Request::SetTarget(before + 1)),
             HandoverState::Say(asked) => Some(Request::SayDeparting { asked }),
             HandoverState::Remove(_) => Some(Request::RemoveRecords),
@@ -64,7 +77,8 @@ impl Steps for HandingOver {
         })
     }
 
-    /// A claim that does not say it yet is written again; without the rest the host goes all the same.
+    /// A claim that does not say it yet is written again, and a turn that is another's asked for again; without the rest the host goes
+    /// all the same. A group that has taken the host before its turn came replaces it, and the host that is too many then leaves.
     fn came(&mut self, outcome: RequestOutcome, context: &mut Context<'_>) -> Result<(), Fault> {
         self.at = match (self.at, outcome) {
             (HandoverState::Look, RequestOutcome::Fleet(Some(fleet))) if self.lacks_a_successor(&fleet, context) => {
@@ -89,14 +103,24 @@ impl Steps for HandingOver {
             (HandoverState::Drain(before), RequestOutcome::Done) => HandoverState::GiveBack(before),
             // A group that is told to end this host, and to lower its target with it, starts no other in its place. In the other
             // fleets a lowered target ends no host, and the successor gives the place back. A person may have lowered it meanwhile.
-            (HandoverState::GiveBack(before), RequestOutcome::Fleet(fleet)) => {
-                let floor = context.watched.floor(self.claimed).unwrap_or(before);
-                match fleet {
-                    Some(fleet) if fleet.leaves_in_one && fleet.target > floor => HandoverState::End,
-                    _ => HandoverState::Over,
-                }
+            (HandoverState::GiveBack(before), RequestOutcome::Fleet(Some(fleet)))
+                if self.gives_back(&fleet, before, context) =>
+            {
+                HandoverState::Turn(before)
             }
-            (HandoverState::GiveBack(_) | HandoverState::End, RequestOutcome::Failed(fault)) => {
+            (HandoverState::Turn(before), RequestOutcome::Done) => HandoverState::GiveBackInTurn(before),
+            (HandoverState::GiveBackInTurn(before), RequestOutcome::Fleet(Some(fleet)))
+                if self.gives_back(&fleet, before, context) =>
+            {
+                HandoverState::End
+            }
+            (HandoverState::GiveBack(_) | HandoverState::GiveBackInTurn(_), RequestOutcome::Fleet(_)) => {
+                HandoverState::Over
+            }
+            (
+                HandoverState::GiveBack(_) | HandoverState::GiveBackInTurn(_) | HandoverState::End,
+                RequestOutcome::Failed(fault),
+            ) => {
                 tracing::warn!(%fault, "the place of this host is not given back");
                 HandoverState::Over
             }
