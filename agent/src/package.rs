@@ -249,8 +249,13 @@ impl Packages {
         if fetched.bytes == Bytes::Unknown {
             self.fetch_the_same(&incoming, &fetched).await?;
         }
+        let is_for_others = matches!(judged, Judged::NotHere(_));
         let verdict = self.verdict_of(&fetched, judged);
-        self.refuse(fetched.release, verdict).await;
+        if is_for_others {
+            self.decline(fetched.release, verdict);
+        } else {
+            self.refuse(fetched.release, verdict).await;
+        }
         Ok(())
     }
 
@@ -286,7 +291,7 @@ impl Packages {
         let refused = |reasons: &[String]| Verdict::on(release, VerdictOutcome::Refused, &by, at, reasons);
         match judged {
             Judged::Good => Verdict::on(release, VerdictOutcome::Good, &by, at, &[]),
-            Judged::Bad(reasons) => refused(&reasons),
+            Judged::Bad(reasons) | Judged::NotHere(reasons) => refused(&reasons),
             Judged::Unsigned(reason) => {
                 refused(&[reason]).on_signature(Signed::of(fetched.signature.as_deref(), &self.following.keys))
             }
@@ -339,6 +344,18 @@ impl Packages {
         tracing::warn!(key = release.key, etag = release.etag, ?reasons, "the package is refused");
         self.refusals.add(release, fault, verdict.clone());
         self.tell(verdict).await;
+    }
+
+    /// Does not take a package that other hosts may take: the verdict is this host's own, and not told.
+    fn decline(&mut self, release: Release, verdict: Verdict) {
+        let reasons = &verdict.reasons;
+        let remedy = format!(
+            "publish a package that this host can serve, or change the host: its configuration, or its version{}",
+            self.meanwhile()
+        );
+        let fault = Fault::operator(format!("verifying {}", release.key), reasons.join("; "), remedy);
+        tracing::warn!(key = release.key, etag = release.etag, ?reasons, "this host does not take the package");
+        self.refusals.add_for_good(release, fault, verdict);
     }
 
     /// Leaves a verdict beside its package. Nothing depends on it here: what stands in the way is noted, and tried again
@@ -558,8 +575,13 @@ mod tests {
         }
 
         fn publish(&self, text: &str) {
+            self.publish_with(text, "");
+        }
+
+        fn publish_with(&self, text: &str, settings: &str) {
             let site = tempfile::tempdir().expect("a temporary folder");
             fs::write(site.path().join("index.html"), text).expect("written");
+            fs::write(site.path().join("site.toml"), settings).expect("written");
             let beside = self.folder.path().join("new.zip");
             pack::pack(site.path(), fs::File::create(&beside).expect("made")).expect("packed");
             fs::rename(beside, self.zip()).expect("renamed");
@@ -618,6 +640,27 @@ mod tests {
         assert_eq!(refused_at().await, first);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(refused_at().await > first, "it was fetched and refused again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn package_for_another_version_is_not_taken_nor_fetched_again_and_the_site_stays() {
+        let disk = OnDisk::new();
+        disk.publish("one");
+        let mut packages = disk.keeper(&disk.zip());
+        round(&mut packages).await.expect("fetched");
+        let one = packages.held.clone();
+        disk.publish_with("two", "[app]\nof_a_later_version = true\n");
+        for hours in [0, 1, 100] {
+            tokio::time::advance(Duration::from_secs(hours * 3600)).await;
+            let Ok(Judgement::KeptDespite { fault, .. }) = round(&mut packages).await else { panic!("it is taken") };
+            assert!(fault.to_string().contains("unknown field `of_a_later_version`"), "{fault}");
+            assert!(packages.held == one, "the site before it stays");
+            assert_eq!(packages.refusals.verdicts().len(), 1);
+            assert!(packages.pending_verdicts.due.iter().all(|(verdict, _)| verdict.is_good()), "no refusal is told");
+        }
+        disk.publish("three");
+        round(&mut packages).await.expect("fetched");
+        assert!(packages.held != one, "one without it is taken at once");
     }
 
     #[tokio::test]

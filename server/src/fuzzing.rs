@@ -98,7 +98,8 @@ pub fn fields(data: &[u8]) {
 /// `site.toml`: it is read, whatever it says.
 pub fn policy(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    Policy::parse(text, &mut Vec::new());
+    let (mut policy, process) = Policy::parse(text, &mut Vec::new());
+    policy.run(process.plan(Some(text), |_| true), &mut Vec::new());
 }
 
 /// The bytes of an HTTP/1 connection: what is found does not depend on how they are cut.

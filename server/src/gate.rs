@@ -16,7 +16,7 @@ use crate::{
     respond::{self, Asked, InflateShare, Inflaters},
     semantics::{authority::Names, limits},
     settings::Settings,
-    site::{Check, Gate, Site},
+    site::{Check, Gate, Objection, Site},
 };
 
 /// How much of the content is searched for a text.
@@ -26,17 +26,18 @@ const MOST_TOLD: usize = 20;
 
 impl Site {
     /// Asks this site, as visitors would, for what the package's own `site.toml` names under `[gate]`, and for its front
-    /// page unless `index = false` stands there. Returns what does not answer as it is said to, one sentence each, at most
-    /// twenty; nothing when the site may go live. Blocking.
-    pub fn gate(self: &Arc<Self>) -> Vec<String> {
+    /// page unless `index = false` stands there. Returns what does not answer as it is said to, and what of `[gate]` and `[app]` is
+    /// not understood, at most twenty; nothing when the site may go live. Blocking.
+    pub fn gate(self: &Arc<Self>) -> Vec<Objection> {
         let gate = &self.rules().policy.gate;
         let settings = Settings::default();
         let (names, places) = (settings.names(443), Inflaters::new(&settings.bounds));
         let visitor = Visitor { site: self, names, places, settings };
-        let faults = gate.faults.iter().map(|fault| format!("[gate] is not understood: {fault}"));
+        let faults = gate.faults.iter().map(|fault| fault.clone().of("[gate] is not understood"));
         let checks = gate.checks.iter().filter_map(|check| visitor.check(check));
+        let answers = visitor.index(gate).into_iter().chain(checks).map(Objection::package);
         let refusals = self.rules().policy.refusals.iter().cloned();
-        faults.chain(refusals).chain(visitor.index(gate)).chain(checks).take(MOST_TOLD).collect()
+        faults.chain(refusals).chain(answers).take(MOST_TOLD).collect()
     }
 }
 

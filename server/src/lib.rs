@@ -104,11 +104,14 @@ pub use self::{
     body::Body,
     bound::{Bound, Listen},
     connections::{Answer, Client, Handler, RequestBody},
-    contents::Content,
+    contents::{Content, ProgramFile},
     counters::Counters,
     identity::{BadIdentity, Identity},
     port::BindError,
     running::{Drained, Running, ServeError},
     settings::{Bounds, Patience, Settings},
-    site::{Hidden, Note, PackageLimits, Reason, Refused, Site},
+    site::{
+        Hidden, ListenMode, Note, Objection, ObjectionCause, PackageLimits, ProcessPlan, ProgramPlace, Reason, Refused,
+        Site, SwapMode,
+    },
 };

@@ -18,10 +18,13 @@ mod limits;
 mod map;
 mod name;
 mod note;
+mod objection;
 mod open;
 mod pattern;
 mod place;
 mod policy;
+mod process;
+mod procfile;
 mod redirects;
 mod refused;
 mod rules;
@@ -43,6 +46,7 @@ pub(crate) use self::{
     name::normalise,
     place::Place,
     policy::{Policy, Slash},
+    process::TREE,
     redirects::{Among, Redirects, Target},
     rules::Rules,
 };
@@ -50,6 +54,8 @@ pub use self::{
     hidden::Hidden,
     limits::PackageLimits,
     note::Note,
+    objection::{Objection, ObjectionCause},
+    process::{ListenMode, ProcessPlan, ProgramPlace, SwapMode},
     refused::{Reason, Refused},
 };
 
@@ -93,6 +99,22 @@ impl Site {
     pub fn open(path: &Path, limits: &PackageLimits) -> Result<Self, Refused> {
         let unreadable = |error: std::io::Error| Reason::Unreadable(format!("{}: {error}", path.display()));
         let file = File::open(path).map_err(unreadable)?;
+        Self::map(file, limits, unreadable)
+    }
+
+    /// Opens the package that `file` is; otherwise like [`open`](Self::open).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_file(file: File, limits: &PackageLimits) -> Result<Self, Refused> {
+        Self::map(file, limits, |error| Reason::Unreadable(error.to_string()))
+    }
+
+    fn map(
+        file: File,
+        limits: &PackageLimits,
+        unreadable: impl FnOnce(std::io::Error) -> Reason,
+    ) -> Result<Self, Refused> {
         let zip = map::map(&file).map_err(unreadable)?;
         let mut site = Self::from_bytes(zip, limits)?;
         site.file = Some(file);
@@ -138,9 +160,15 @@ impl Site {
         &self.notes
     }
 
-    /// Whether `[app]` of its `site.toml` says that an application answers some paths.
+    /// Whether an application answers some paths, as `[app]` of its `site.toml` or its `.app/Procfile` says.
     pub fn is_for_an_application(&self) -> bool {
         self.rules.policy.has_app
+    }
+
+    /// The process that the package brings to answer these paths, and how it is to be run; none where it brings none. What is at
+    /// fault with it is told by [`gate`](Self::gate), and there is none then.
+    pub fn process(&self) -> Option<&ProcessPlan> {
+        self.rules.policy.process.as_ref()
     }
 
     /// All entries, those that visitors may not see too.
@@ -158,9 +186,10 @@ impl Site {
         self.found(&self.index, name)
     }
 
-    /// The file with exactly this name, be it one that visitors never see.
+    /// The file with exactly this name, be it one that visitors never see; none of the package's program.
     pub(crate) fn any_file(&self, name: &str) -> Option<&Entry> {
-        self.file(name).or_else(|| self.found(&self.hidden, name))
+        let of_the_program = |entry: &&Entry| hidden::is_of_the_program(self.name(entry));
+        self.file(name).or_else(|| self.found(&self.hidden, name)).filter(|entry| !of_the_program(entry))
     }
 
     fn found(&self, index: &HashTable<u32>, name: &str) -> Option<&Entry> {

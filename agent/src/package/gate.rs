@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use spothost_server::{PackageLimits, Reason, Site};
+use spothost_server::{Objection, ObjectionCause, PackageLimits, Reason, Site};
 
 use crate::documents::signature::{PackageKey, Unsigned, verify};
 
@@ -11,8 +11,10 @@ use crate::documents::signature::{PackageKey, Unsigned, verify};
 pub(super) enum Judged {
     /// It may go live.
     Good,
-    /// It must not, for these reasons.
+    /// It must not, for these reasons, on any host.
     Bad(Vec<String>),
+    /// This host does not take it, for these reasons; others may.
+    NotHere(Vec<String>),
     /// It must not as long as it is signed as it is.
     Unsigned(String),
 }
@@ -38,11 +40,17 @@ pub(super) fn judge(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -
             };
         }
     };
-    let reasons = match site.verify() {
-        Ok(()) => Arc::new(site).gate(),
-        Err(refused) => vec![refused.to_string()],
-    };
-    Ok(if reasons.is_empty() { Judged::Good } else { Judged::Bad(reasons) })
+    if let Err(refused) = site.verify() {
+        return Ok(Judged::Bad(vec![refused.to_string()]));
+    }
+    let (of_package, of_version): (Vec<_>, Vec<_>) =
+        Arc::new(site).gate().into_iter().partition(|objection| objection.cause == ObjectionCause::Package);
+    let texts = |objections: Vec<Objection>| objections.into_iter().map(|objection| objection.text).collect();
+    Ok(match (of_package.is_empty(), of_version.is_empty()) {
+        (true, true) => Judged::Good,
+        (true, false) => Judged::NotHere(texts(of_version)),
+        (false, _) => Judged::Bad(texts(of_package)),
+    })
 }
 
 /// Why a package does not count as signed, with the key of the configuration that says who has to sign it.
@@ -116,6 +124,30 @@ mod tests {
     }
 
     #[test]
+    fn what_this_version_does_not_know_is_held_against_no_package() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = folder.path().join("site");
+        fs::create_dir(&site).expect("made");
+        fs::write(site.join("index.html"), "home").expect("written");
+        for (settings, expected) in [
+            ("", Judged::Good),
+            ("[app]\nlater = 1", Judged::NotHere(vec!["unknown field `later`".to_owned()])),
+            ("[app]\nlater = 1\nbody = 'much'", Judged::Bad(vec!["body \"much\" is no size".to_owned()])),
+        ] {
+            fs::write(site.join("site.toml"), settings).expect("written");
+            let zip = folder.path().join("site.zip");
+            pack(&site, fs::File::create(&zip).expect("made")).expect("packed");
+            match (judge(&zip, None, &[]).expect("readable"), expected) {
+                (Judged::Good, Judged::Good) => {}
+                (Judged::NotHere(said), Judged::NotHere(expected)) | (Judged::Bad(said), Judged::Bad(expected)) => {
+                    assert!(said.len() == 1 && said[0].contains(&expected[0]), "{settings}: {said:?}");
+                }
+                (judged, _) => panic!("{settings}: {judged:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn of_a_thousand_spoilt_packages_none_is_served_that_says_anything_else() {
         let seed =
             std::env::var("SPOTHOST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
@@ -131,7 +163,7 @@ mod tests {
             match judge(&path, None, &[]).expect("readable") {
                 // Only a field without effect was damaged: a time, a comment, the system that made it.
                 Judged::Good => assert_eq!(files(&bad), expected, "number {number}"),
-                Judged::Bad(_) | Judged::Unsigned(_) => refused += 1,
+                Judged::Bad(_) | Judged::NotHere(_) | Judged::Unsigned(_) => refused += 1,
             }
         }
         fs::write(&path, &good).expect("written");

@@ -24,17 +24,27 @@ struct RememberedRefusal {
     release: Release,
     fault: Fault,
     verdict: Verdict,
-    at: Instant,
+    /// Until when it counts; none: as long as the process runs.
+    until: Option<Instant>,
 }
 
 impl Refusals {
-    /// Remembers one.
+    /// Remembers one, for [`REFUSED_FOR`].
     pub(super) fn add(&mut self, release: Release, fault: Fault, verdict: Verdict) {
+        self.remember(release, fault, verdict, Some(Instant::now() + REFUSED_FOR));
+    }
+
+    /// Remembers one whose reason is this host's version or configuration: neither changes as long as the process runs.
+    pub(super) fn add_for_good(&mut self, release: Release, fault: Fault, verdict: Verdict) {
+        self.remember(release, fault, verdict, None);
+    }
+
+    fn remember(&mut self, release: Release, fault: Fault, verdict: Verdict, until: Option<Instant>) {
         self.0.retain(|refusal| !refusal.release.is(&release));
         if self.0.len() >= MOST {
             self.0.remove(0);
         }
-        self.0.push(RememberedRefusal { release, fault, verdict, at: Instant::now() });
+        self.0.push(RememberedRefusal { release, fault, verdict, until });
     }
 
     /// Forgets one.
@@ -53,6 +63,6 @@ impl Refusals {
     }
 
     fn counting(&self) -> impl Iterator<Item = &RememberedRefusal> {
-        self.0.iter().filter(|refusal| refusal.at.elapsed() < REFUSED_FOR)
+        self.0.iter().filter(|refusal| refusal.until.is_none_or(|until| Instant::now() < until))
     }
 }

@@ -171,7 +171,7 @@ impl BuildOptions {
         // Rules for another host are no fault of the site's; those for its own name need no word.
         let own = |host: &String| self.domain.as_ref() == Some(host);
         let notes = site.notes().iter().filter(|note| !note.host.as_ref().is_some_and(own)).map(|note| {
-            let problem = if note.host.is_some() { Problem::doubtful } else { Problem::wrong };
+            let problem = if note.is_fault { Problem::wrong } else { Problem::doubtful };
             problem(note.file, &note.text).at_line(note.line)
         });
         // What hosts hold against a package before it goes live.

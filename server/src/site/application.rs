@@ -10,18 +10,20 @@
 //! send_file = false                 # whether X-Sendfile and X-Accel-Redirect may name a file of the package
 //! ```
 //!
-//! A table that is not understood lets no package pass the gate: its author meant something by it.
+//! The keys of the process that the package brings are in [`process`](super::process). A table that is not understood lets no package pass the gate: its author meant something by it.
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use super::pattern::Pattern;
+use super::{objection::Objection, pattern::Pattern};
 use crate::semantics::target::ENCODED_SLASH;
 
 /// The most routes, exclusions among them.
 const MOST_ROUTES: usize = 100;
+/// The keys of `[app]` that are about routes.
+pub(super) const KEYS: &[&str] = &["routes", "stream", "body", "answer", "websocket", "send_file"];
 /// The longest time to a response.
 const LONGEST_ANSWER: Duration = Duration::from_secs(3600);
 
@@ -93,15 +95,13 @@ impl Default for ApplicationRules {
 }
 
 impl ApplicationRules {
-    /// Reads the table.
+    /// Reads the keys of `[app]` that are in [`KEYS`].
     ///
     /// # Errors
     /// What is not understood, one sentence each.
-    pub(crate) fn parse(table: &toml::Table) -> Result<Self, Vec<String>> {
-        let written: ApplicationTable = match table.clone().try_into() {
-            Ok(written) => written,
-            Err(error) => return Err(vec![error.message().to_owned()]),
-        };
+    pub(super) fn parse(table: toml::Table) -> Result<Self, Vec<Objection>> {
+        let written: ApplicationTable =
+            table.try_into().map_err(|error: toml::de::Error| vec![Objection::package(error.message())])?;
         let mut faults = Vec::new();
         let routes = Routes::parse(&written.routes, "routes", &mut faults);
         let streamed = Routes::parse(&written.stream, "stream", &mut faults);
@@ -123,7 +123,7 @@ impl ApplicationRules {
             faults.push(format!("answer {:?} is not between \"1ms\" and \"1h\"", written.answer));
         }
         if !faults.is_empty() {
-            return Err(faults);
+            return Err(faults.into_iter().map(Objection::package).collect());
         }
         let (websocket, send_file) = (written.websocket, written.send_file);
         Ok(Self { routes, streamed: streamed.included, body, answer, websocket, send_file })
@@ -195,8 +195,8 @@ fn plainer(path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<ApplicationRules, Vec<String>> {
-        ApplicationRules::parse(&text.parse().unwrap())
+    fn parse(text: &str) -> Result<ApplicationRules, Vec<Objection>> {
+        ApplicationRules::parse(text.parse().unwrap())
     }
 
     #[test]
@@ -217,6 +217,12 @@ mod tests {
         );
         assert!(rules.streams("/api/events") && !rules.streams("/api/x") && !rules.covers_all());
         assert_eq!(parse("body = '2 MiB'").unwrap().body, 2 << 20);
+    }
+
+    #[test]
+    fn known_keys_are_those_that_are_read() {
+        let faults = parse("unknown = 1").unwrap_err();
+        assert_eq!(faults[0].text.split('`').skip(3).step_by(2).collect::<Vec<_>>(), KEYS);
     }
 
     #[test]
@@ -263,7 +269,7 @@ mod tests {
             (&many, "101 paths, 100 are allowed"),
         ] {
             let faults = parse(text).unwrap_err();
-            assert!(faults.len() == 1 && faults[0].contains(said), "{text}: {faults:?}");
+            assert!(faults.len() == 1 && faults[0].text.contains(said), "{text}: {faults:?}");
         }
     }
 }

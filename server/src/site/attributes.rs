@@ -59,6 +59,11 @@ pub(super) fn kind(header: &Header<'_>, directory: bool) -> Result<bool, Reason>
     }
 }
 
+/// Whether the Unix mode, where the writer knew one, lets somebody execute the entry.
+pub(super) fn is_executable(header: &Header<'_>) -> bool {
+    header.attributes >> 16 & 0o111 != 0
+}
+
 /// How the entry lies; refuses what is encrypted, patched, compressed otherwise, or contradicts itself.
 pub(super) fn method(header: &Header<'_>) -> Result<Method, Reason> {
     const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;

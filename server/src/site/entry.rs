@@ -60,6 +60,8 @@ pub(crate) struct Entry {
     pub(crate) method: Method,
     /// Whether the name says that a change of content changes the name too.
     pub(crate) fingerprint: Fingerprint,
+    /// Whether somebody may execute it, as its Unix mode says.
+    pub(crate) is_executable: bool,
 }
 
 impl Entry {

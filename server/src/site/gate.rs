@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use http::{HeaderName, StatusCode};
 use serde::Deserialize;
 
+use super::objection::Objection;
+
 /// No package needs more, and all of them are asked before it goes live.
 const MOST_CHECKS: usize = 1_000;
 
@@ -27,7 +29,7 @@ pub(crate) struct Gate {
     /// What else has to.
     pub(crate) checks: Vec<Check>,
     /// What was not understood.
-    pub(crate) faults: Vec<String>,
+    pub(crate) faults: Vec<Objection>,
 }
 
 /// How one target has to answer.
@@ -41,6 +43,9 @@ pub(crate) struct Check {
     /// What the content has to contain.
     pub(crate) contains: Option<String>,
 }
+
+/// The keys of a check.
+const KEYS: &[&str] = &["status", "header", "contains"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,16 +69,21 @@ impl Gate {
         for (key, value) in table {
             match (key.as_str(), value) {
                 ("index", toml::Value::Boolean(index)) => gate.index = *index,
-                ("index", _) => gate.faults.push("index is neither true nor false".into()),
+                ("index", _) => gate.faults.push(Objection::package("index is neither true nor false")),
                 (target, value) if target.starts_with('/') => match check(target, value) {
                     Ok(check) => gate.checks.push(check),
-                    Err(fault) => gate.faults.push(format!("{target:?} {fault}")),
+                    Err(fault) => {
+                        gate.faults.push(Objection { text: format!("{target:?} {}", fault.text), ..fault });
+                    }
                 },
-                (other, _) => gate.faults.push(format!("{other:?} is neither `index` nor a path that begins with /")),
+                (other, _) => gate
+                    .faults
+                    .push(Objection::version(format!("{other:?} is neither `index` nor a path that begins with /"))),
             }
         }
         if gate.checks.len() > MOST_CHECKS {
-            gate.faults.push(format!("{} paths, {MOST_CHECKS} are allowed", gate.checks.len()));
+            let said = format!("{} paths, {MOST_CHECKS} are allowed", gate.checks.len());
+            gate.faults.push(Objection::package(said));
             gate.checks.clear();
         }
         gate
@@ -81,16 +91,25 @@ impl Gate {
 
     /// The gate of a `site.toml` that cannot be read: closed, if it speaks of one at all, or of an application, or of files that
     /// nobody may see.
-    pub(crate) fn unreadable(text: &str, why: &str) -> Self {
+    pub(crate) fn unreadable(text: &str, why: &Objection) -> Self {
         let begins = |line: &str| line.trim_start().trim_start_matches('[').trim_start().to_owned();
         let speaks =
             text.lines().map(begins).any(|line| ["gate", "hide", "app"].iter().any(|key| line.starts_with(key)));
-        let faults = if speaks { vec![format!("site.toml cannot be read: {why}")] } else { Vec::new() };
+        let faults = if speaks { vec![why.clone().of("site.toml cannot be read")] } else { Vec::new() };
         Self { faults, ..Self::default() }
     }
 }
 
-fn check(target: &str, value: &toml::Value) -> Result<Check, String> {
+fn check(target: &str, value: &toml::Value) -> Result<Check, Objection> {
+    if let toml::Value::Table(table) = value
+        && let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str()))
+    {
+        return Err(Objection::unknown_key(unknown, KEYS));
+    }
+    known_check(target, value).map_err(Objection::package)
+}
+
+fn known_check(target: &str, value: &toml::Value) -> Result<Check, String> {
     let written = match value {
         toml::Value::Integer(status) => Written {
             status: Some(u16::try_from(*status).map_err(|_| format!("has no status: {status}"))?),
@@ -151,15 +170,22 @@ mod tests {
             ("'/a' = { header = { 'a b' = 'x' } }", "no header"),
         ] {
             let gate = parse(text);
-            assert!(gate.faults.len() == 1 && gate.faults[0].contains(said), "{text}: {:?}", gate.faults);
+            assert!(gate.faults.len() == 1 && gate.faults[0].text.contains(said), "{text}: {:?}", gate.faults);
         }
     }
 
     #[test]
+    fn known_keys_are_those_that_are_read() {
+        let error = toml::from_str::<Written>("unknown = 1").err().expect("unknown");
+        assert_eq!(error.message().split('`').skip(3).step_by(2).collect::<Vec<_>>(), KEYS);
+    }
+
+    #[test]
     fn file_that_cannot_be_read_closes_the_gate_it_speaks_of() {
-        assert_eq!(Gate::unreadable("slash = ", "x").faults.len(), 0);
-        assert_eq!(Gate::unreadable("slash = \n[ gate ]", "x").faults.len(), 1);
-        assert_eq!(Gate::unreadable("gate.'/a' = = 1", "x").faults.len(), 1);
-        assert_eq!(Gate::unreadable("hide = ['drafts'", "x").faults.len(), 1);
+        for (text, faults) in
+            [("slash = ", 0), ("slash = \n[ gate ]", 1), ("gate.'/a' = = 1", 1), ("hide = ['drafts'", 1)]
+        {
+            assert_eq!(Gate::unreadable(text, &Objection::package("x")).faults.len(), faults, "{text}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::process::TREE;
+
 /// How many patterns a package may have of each kind.
 const MOST: usize = 100;
 /// The longest pattern, in bytes.
@@ -175,6 +177,9 @@ impl Hidden {
         if SETTINGS.contains(&name) {
             return Some("a setting of the package");
         }
+        if is_of_the_program(name) {
+            return Some("a file of the package's program");
+        }
         let plain = CODINGS.iter().find_map(|coding| name.strip_suffix(coding)).unwrap_or(name);
         if self.show.iter().any(|pattern| pattern.matches(name) || pattern.matches(plain)) {
             return None;
@@ -186,6 +191,9 @@ impl Hidden {
 
     /// Why visitors never see anything in the folder of this name; `None` if they may.
     pub fn folder(&self, name: &str) -> Option<&'static str> {
+        if is_of_the_program(name) {
+            return Some("files of the package's program");
+        }
         // What is shown could lie in it.
         if !self.show.is_empty() {
             return None;
@@ -199,6 +207,13 @@ impl Hidden {
         let hides = !well_known && self.hide.iter().any(|pattern| pattern.matches(name));
         hides.then_some("site.toml says so")
     }
+}
+
+/// Whether the name is that of the folder with the package's program, or lies in it, whatever the case. Whatever `show` says, none of
+/// it is sent.
+pub(super) fn is_of_the_program(name: &str) -> bool {
+    let first = name.split('/').next().unwrap_or_default();
+    first.eq_ignore_ascii_case(TREE.trim_end_matches('/'))
 }
 
 /// Why a name is one that tools leave, by the list.
@@ -296,6 +311,11 @@ mod tests {
             "_redirects",
             "_headers",
             "site.toml",
+            ".app",
+            ".app/server",
+            ".app/index.html",
+            ".app/a/.well-known/x",
+            ".App/index.html",
         ] {
             assert!(hidden.file(name).is_some(), "{name:?}");
         }
@@ -312,6 +332,8 @@ mod tests {
             ".well-known",
             "a/.well-known/x",
             "a/_redirects",
+            "a/.app/index.html",
+            ".apple/index.html",
             "a.b",
             "environment/env",
             "git/config",
@@ -320,9 +342,15 @@ mod tests {
         ] {
             assert_eq!(hidden.file(name), None, "{name:?}");
         }
-        for (folder, is) in
-            [(".git", true), ("a/.git", true), ("tags/.net", false), (".well-known", false), ("__MACOSX", true)]
-        {
+        for (folder, is) in [
+            (".git", true),
+            (".app", true),
+            (".app/lib", true),
+            ("a/.git", true),
+            ("tags/.net", false),
+            (".well-known", false),
+            ("__MACOSX", true),
+        ] {
             assert_eq!(hidden.folder(folder).is_some(), is, "{folder:?}");
         }
         assert!(LEFT.iter().all(|(_, reason)| !reason.is_empty()));
@@ -352,6 +380,8 @@ mod tests {
             (&[], &[".nojekyll"], ".nojekyll", false),
             (&[], &[".git"], ".git/config", false),
             (&[], &["site.toml"], "site.toml", true),
+            (&[], &[".app"], ".app/index.html", true),
+            (&[], &["*"], ".app/server", true),
             (&[".*"], &[], "tags/.net/index.html", true),
             (&[".*"], &[], ".well-known/security.txt", false),
             (&["*"], &[], ".well-known/security.txt", false),

@@ -5,7 +5,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{
     Coding, Entry, PackageLimits, Rules, Site,
-    attributes::{kind, method, modified, raw_name},
+    attributes::{is_executable, kind, method, modified, raw_name},
     before::Before,
     content_types::ContentTypes,
     directory::{self, Directory, Header, LOCAL_LENGTH},
@@ -108,6 +108,7 @@ impl<'a> Opening<'a> {
             siblings: [0; 3],
             method,
             fingerprint: Fingerprint::None,
+            is_executable: is_executable(header),
         });
         Ok(())
     }
@@ -163,10 +164,10 @@ impl<'a> Opening<'a> {
             before: Before::default(),
         };
         rules::read(&mut site);
-        match site.index.is_empty() {
-            true => Err(Reason::Empty.into()),
-            false => Ok(site),
+        if site.index.is_empty() && site.rules.policy.process.is_none() {
+            return Err(Reason::Empty.into());
         }
+        Ok(site)
     }
 
     /// Indexes all files, refuses duplicates, and marries files to their codings.

@@ -17,10 +17,21 @@ use http::HeaderValue;
 use serde::Deserialize;
 
 use super::{
-    application::ApplicationRules, caching, fingerprint::Fingerprint, gate::Gate, hidden::Hidden, name, note::Note,
+    application::{self, ApplicationRules},
+    caching,
+    fingerprint::Fingerprint,
+    gate::Gate,
+    hidden::Hidden,
+    name,
+    note::Note,
+    objection::Objection,
+    process::{self, ProcessPlan, ProcessSettings},
 };
 
 const FILE: &str = "site.toml";
+/// Its keys, and those of `[cache]`.
+const KEYS: &[&str] = &["slash", "fallback", "hide", "show", "cache", "gate", "app"];
+const CACHE_KEYS: &[&str] = &["pages", "fingerprinted"];
 
 /// What a package wants of its server.
 #[derive(Debug)]
@@ -40,8 +51,10 @@ pub(crate) struct Policy {
     pub(crate) app: ApplicationRules,
     /// Whether the package says so: it is made for an application.
     pub(crate) has_app: bool,
-    /// Why the package may not go live as it is, one sentence each.
-    pub(crate) refusals: Vec<String>,
+    /// The process that it brings for that.
+    pub(crate) process: Option<ProcessPlan>,
+    /// Why the package may not go live as it is.
+    pub(crate) refusals: Vec<Objection>,
 }
 
 /// Which addresses a page has, that of `docs/index.html` and that of `about.html`. It is redirected from the others, but
@@ -97,6 +110,7 @@ impl Default for Policy {
             gate: Gate::default(),
             app: ApplicationRules::default(),
             has_app: false,
+            process: None,
             refusals: Vec::new(),
         }
     }
@@ -111,15 +125,16 @@ impl Policy {
         }
     }
 
-    /// Reads the file. If it is at fault as a whole, the defaults hold and it is noted.
-    pub(crate) fn parse(text: &str, notes: &mut Vec<Note>) -> Self {
+    /// Reads the file, and what it says of the process. If the file is at fault as a whole, the defaults hold and it is noted.
+    pub(crate) fn parse(text: &str, notes: &mut Vec<Note>) -> (Self, ProcessSettings) {
         // Some editors put a byte order mark before the first line.
         let text = text.trim_start_matches('\u{feff}');
         let mut unreadable = None;
         let file: File = toml::from_str(text).unwrap_or_else(|error| {
-            unreadable = Some(Gate::unreadable(text, error.message()));
             let line = error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            notes.push(Note::fault(FILE, line, format!("{}; none of it is used", error.message())));
+            let why = unknown_key(text).unwrap_or_else(|| Objection::package(error.message()));
+            notes.push(Note::fault(FILE, line, format!("{why}; none of it is used")));
+            unreadable = Some(Gate::unreadable(text, &why));
             File::default()
         });
         let mut note = |text: String| notes.push(Note::fault(FILE, 0, text));
@@ -146,33 +161,85 @@ impl Policy {
         let hidden = Hidden::parse(&file.hide, &file.show, |fault| {
             note(fault.clone());
             // Whoever meant to hide something would not want it seen.
-            gate.faults.push(fault);
+            gate.faults.push(Objection::package(fault));
         });
-        let mut refusals = Vec::new();
         let has_app = file.app.is_some();
-        let app = ApplicationRules::parse(&file.app.unwrap_or_default()).unwrap_or_else(|faults| {
-            refusals.extend(faults.iter().map(|fault| format!("[app] is not understood: {fault}")));
-            ApplicationRules::default()
-        });
-        if fallback.is_some() && has_app && refusals.is_empty() && app.covers_all() {
-            refusals.push(
-                "fallback and [app] routes both take every path where there is no file: leave out fallback, or name the \
-                 application's paths, such as routes = [\"/api/*\"]"
-                    .into(),
-            );
-        }
-        notes.extend(refusals.iter().map(|refusal| Note::fault(FILE, 0, refusal.clone())));
-        Self { slash: file.slash, fallback, pages, fingerprinted, hidden, gate, app, has_app, refusals }
+        let mut policy =
+            Self { slash: file.slash, fallback, pages, fingerprinted, hidden, gate, has_app, ..Self::default() };
+        let process = policy.read_application(file.app.unwrap_or_default(), notes);
+        (policy, process)
     }
+
+    /// Reads `[app]`, and what it says of the process.
+    fn read_application(&mut self, table: toml::Table, notes: &mut Vec<Note>) -> ProcessSettings {
+        let known = [application::KEYS, process::KEYS].concat();
+        let mut faults = Vec::new();
+        let (mut of_routes, mut of_process) = (toml::Table::new(), toml::Table::new());
+        for (key, value) in table {
+            if application::KEYS.contains(&key.as_str()) {
+                of_routes.insert(key, value);
+            } else if process::KEYS.contains(&key.as_str()) {
+                of_process.insert(key, value);
+            } else {
+                faults.push(Objection::unknown_key(&key, &known));
+            }
+        }
+        let mut fault = |said: Vec<Objection>| faults.extend(said);
+        self.app = ApplicationRules::parse(of_routes).map_err(&mut fault).unwrap_or_default();
+        let process = ProcessSettings::parse(of_process).map_err(&mut fault).unwrap_or_default();
+        self.refuse(faults.into_iter().map(|fault| fault.of("[app] is not understood")), notes);
+        process
+    }
+
+    /// Takes the process of the package for the application of it.
+    pub(crate) fn run(&mut self, planned: Result<Option<ProcessPlan>, Vec<Objection>>, notes: &mut Vec<Note>) {
+        match planned {
+            Ok(process) => {
+                self.has_app |= process.is_some();
+                self.process = process;
+            }
+            Err(faults) => self.refuse(faults, notes),
+        }
+        if self.fallback.is_some() && self.has_app && self.refusals.is_empty() && self.app.covers_all() {
+            let said = "fallback and [app] routes both take every path where there is no file: leave out fallback, or name the \
+                        application's paths, such as routes = [\"/api/*\"]";
+            self.refuse([Objection::package(said)], notes);
+        }
+    }
+
+    fn refuse(&mut self, why: impl IntoIterator<Item = Objection>, notes: &mut Vec<Note>) {
+        for objection in why {
+            notes.push(Note::fault(FILE, 0, objection.text.clone()));
+            self.refusals.push(objection);
+        }
+    }
+}
+
+/// The key at fault of a file in which nothing else is wrong than keys that this version does not know.
+fn unknown_key(text: &str) -> Option<Objection> {
+    let mut table: toml::Table = text.parse().ok()?;
+    let mut unknown = without_unknown(&mut table, KEYS);
+    if let Some(toml::Value::Table(cache)) = table.get_mut("cache") {
+        unknown = unknown.or(without_unknown(cache, CACHE_KEYS));
+    }
+    table.try_into::<File>().ok().and(unknown)
+}
+
+/// Takes the keys out of `table` that are not `known`, and tells of one of them.
+fn without_unknown(table: &mut toml::Table, known: &[&str]) -> Option<Objection> {
+    let first = table.keys().find(|key| !known.contains(&key.as_str())).map(|key| Objection::unknown_key(key, known));
+    table.retain(|key, _| known.iter().any(|known| *key == **known));
+    first
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site::objection::ObjectionCause;
 
     fn parse(text: &str) -> (Policy, Vec<String>) {
         let mut notes = Vec::new();
-        let policy = Policy::parse(text, &mut notes);
+        let (policy, _) = Policy::parse(text, &mut notes);
         (policy, notes.iter().map(Note::to_string).collect())
     }
 
@@ -208,5 +275,50 @@ mod tests {
             assert!(notes.len() == 1 && notes[0].starts_with(begins), "{text}: {notes:?}");
             assert_eq!((policy.slash, policy.fallback), (Slash::Auto, None));
         }
+    }
+
+    /// Why a package with that `site.toml` may not go live, and for whom that holds.
+    fn refusals(text: &str) -> Vec<Objection> {
+        let (mut policy, process) = Policy::parse(text, &mut Vec::new());
+        policy.run(process.plan(None, |_| true), &mut Vec::new());
+        policy.gate.faults.into_iter().chain(policy.refusals).collect()
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_is_no_fault_of_the_package() {
+        for (text, cause) in [
+            ("[app]\nneeds = ['KEY']", ObjectionCause::Version),
+            ("[app]\nswap = 'later'", ObjectionCause::Version),
+            ("[app]\nroutes = ['api']", ObjectionCause::Package),
+            ("[app]\nenv.PORT = '1'", ObjectionCause::Package),
+            ("later = 1\n[app]", ObjectionCause::Version),
+            ("[later]\nx = 1\n[gate]\n'/' = 200", ObjectionCause::Version),
+            ("[cache]\nlater = 1\n[gate]", ObjectionCause::Version),
+            ("slash = 'maybe'\n[app]", ObjectionCause::Package),
+            // What else is wrong is the package's fault, whatever is unknown beside it.
+            ("later = 1\nslash = 1\n[app]", ObjectionCause::Package),
+            ("[gate]\n'/' = { later = 1 }", ObjectionCause::Version),
+            ("[gate]\nlater = 1", ObjectionCause::Version),
+            ("[gate]\n'/' = 99", ObjectionCause::Package),
+        ] {
+            let refusals = refusals(text);
+            assert!(refusals.len() == 1 && refusals[0].cause == cause, "{text}: {refusals:?}");
+        }
+        let both = refusals("[app]\nneeds = []\nlater = 1\nbody = 'much'");
+        let causes: Vec<_> = both.iter().map(|objection| objection.cause).collect();
+        assert_eq!(causes, [ObjectionCause::Version, ObjectionCause::Version, ObjectionCause::Package], "{both:?}");
+        assert_eq!(refusals("[app]\nrun = 'x'\nroutes = ['/api/*']"), []);
+        assert_eq!(refusals("fallback = 'a.html'\n[app]\nrun = 'x'").len(), 1, "both take every path");
+    }
+
+    #[test]
+    fn known_keys_are_those_that_are_read() {
+        let keys_of = |error: toml::de::Error| {
+            error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let read = toml::from_str::<File>("unknown = 1").map_err(keys_of).err().unwrap();
+        assert_eq!(read, KEYS);
+        let read = toml::from_str::<Cache>("unknown = 1").map_err(keys_of).err().unwrap();
+        assert_eq!(read, CACHE_KEYS);
     }
 }

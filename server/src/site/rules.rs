@@ -1,6 +1,11 @@
 //! The package's own settings, read at opening.
 
-use super::{Fields, Inflate, Method, Note, Policy, Redirects, Site};
+use super::{
+    Fields, Inflate, Method, Note, Policy, Redirects, Site,
+    objection::Objection,
+    process::TREE,
+    procfile::{self, Procfile},
+};
 
 /// How long a file of settings may be.
 const LONGEST_SETTING: u64 = 1 << 20;
@@ -28,14 +33,22 @@ pub(super) fn read(site: &mut Site) {
         })
     };
     let (redirects, fields, policy) = (read("_redirects"), read("_headers"), read("site.toml"));
+    let procfile = read(procfile::FILE);
     // A gate nobody can read lets nothing pass.
-    let closed = notes.iter().find(|note| note.file == "site.toml").map(ToString::to_string);
-    site.rules = Rules {
-        redirects: Redirects::parse(&redirects, &mut notes),
-        fields: Fields::parse(&fields, &mut notes),
-        policy: Policy::parse(&policy, &mut notes),
-    };
-    site.rules.policy.gate.faults.extend(closed);
+    let closed = |file| notes.iter().find(|note| note.file == file).map(|note| Objection::package(note.to_string()));
+    let (closed, without_process) = (closed("site.toml"), closed(procfile::FILE));
+    let (redirects, fields) = (Redirects::parse(&redirects, &mut notes), Fields::parse(&fields, &mut notes));
+    let (mut policy, process) = Policy::parse(&policy, &mut notes);
+    policy.gate.faults.extend(closed);
+    policy.refusals.extend(without_process);
+    let procfile = Procfile::parse(&procfile, &mut notes);
+    policy.run(process.plan(procfile.web.as_deref(), |name| site.file(name).is_some()), &mut notes);
+    if policy.process.is_none() && policy.refusals.is_empty() && site.has_tree() {
+        let said =
+            "names no process for the program in .app/: add [app] run, or web: to .app/Procfile, or leave out .app/";
+        notes.push(Note::fault("site.toml", 0, said));
+    }
+    site.rules = Rules { redirects, fields, policy };
     site.hide();
     if let Some(fallback) = &site.rules.policy.fallback
         && site.file(fallback).is_none()
@@ -58,9 +71,14 @@ impl Site {
         }
     }
 
-    /// The text of a file at the package's root that is a setting; empty if there is none.
+    /// Whether it has a program.
+    fn has_tree(&self) -> bool {
+        self.entries.iter().any(|entry| self.name(entry).starts_with(TREE))
+    }
+
+    /// The text of a file that is a setting, before any file is hidden; empty if there is none.
     fn setting(&self, file: &str) -> Result<String, String> {
-        let Some(entry) = self.any_file(file) else {
+        let Some(entry) = self.file(file) else {
             return Ok(String::new());
         };
         if entry.size > LONGEST_SETTING {

@@ -668,6 +668,61 @@ async fn a_file_of_the_package_is_sent_where_the_application_names_it_and_may() 
 }
 
 #[tokio::test]
+async fn files_of_the_program_are_never_sent() {
+    let app = App::start(|asked, stream| {
+        let file = asked.target();
+        write(stream, format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-Accel-Redirect: {file}\r\n\r\napp"))
+    });
+    let site = "show = ['.app', '*']\nfallback = '.app/fallback.html'\n[app]\nrun = 'server'\nroutes = ['/*', '!/static/*']\nsend_file = true";
+    let files = [
+        ".app/server",
+        ".app/index.html",
+        ".app/404.html",
+        ".app/fallback.html",
+        ".app/x.txt",
+        ".app/x.txt.br",
+        ".APP/x.txt",
+    ];
+    let package = |site: &str| {
+        let package = Package::new().stored("index.html", "front").stored("site.toml", site);
+        let package = package.stored("_redirects", "/static/a /.app/x.txt 200!\n/static/b /.app/index.html 200\n");
+        files.iter().fold(package, |package, name| package.stored(name, "secret")).finish()
+    };
+    let behind = Server::with(package(&site.replace("fallback = '.app/fallback.html'\n", "")), app.behind());
+    let alone = Server::with(package("show = ['.app', '*']\nfallback = '.app/fallback.html'"), |_| {});
+    for target in [
+        "/.app/server",
+        "/.app/",
+        "/.app",
+        "/.app/index.html",
+        "/.app/index",
+        "/.app/x.txt",
+        "/.app/x.txt.br",
+        "/.APP/x.txt",
+        "/.App/x.txt",
+        "/%2eapp/x.txt",
+        "/%2Eapp%2Fx.txt",
+        "/.app%2fx.txt",
+        "/.%61pp/x.txt",
+        "//.app/x.txt",
+        "/.app//x.txt",
+        "/./.app/x.txt",
+        "/static/../.app/x.txt",
+        "/static/a",
+        "/static/b",
+        "/nothing",
+    ] {
+        for server in [&behind, &alone] {
+            let plain = get(server, target, &["Accept-Encoding: br"]).await;
+            assert!(!plain.text().contains("secret"), "{target}: {}", plain.text());
+            let (_, content) = h2_get(&mut h2(server).await, h2_request("GET", target)).await.unwrap();
+            assert!(!content.windows(6).any(|part| part == b"secret"), "over HTTP/2: {target}");
+        }
+    }
+    assert_eq!(get(&behind, "/.app/x.txt", &[]).await.status, 404, "the application names a file of its own");
+}
+
+#[tokio::test]
 async fn a_package_for_an_application_where_there_is_none_says_so() {
     let server = Server::with(package("[app]\nroutes = ['/api/*']"), |_| {});
     let response = get(&server, "/api/x", &[]).await;
