@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use spothost_server::{Identity, Site};
+use spothost_server::{Identity, LiveSite};
 use tokio::sync::watch;
 
 use crate::{
@@ -64,7 +64,7 @@ impl Answering {
 /// Where the servers take site and certificate from.
 pub struct Feeds {
     /// The site; none answers 503.
-    pub site: watch::Sender<Option<Arc<Site>>>,
+    pub site: watch::Sender<Option<Arc<LiveSite>>>,
     /// The certificate.
     pub identity: watch::Sender<Option<Arc<Identity>>>,
 }
@@ -217,7 +217,7 @@ impl Keeper for Listener {
         }
         // Browsers refuse a site behind an untrusted certificate: until there is a trusted one, visitors are told to come back.
         if let (Some(package), Some(_)) = &wanted {
-            feeds.site.send_replace(Some(package.site.clone()));
+            feeds.site.send_replace(Some(package.live.clone()));
         }
         self.fed = wanted;
         Ok(())

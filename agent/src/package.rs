@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
-use spothost_server::{PackageLimits, Site};
+use spothost_server::{LiveSite, PackageLimits, Site};
 use tokio::time::Instant;
 
 use crate::{
@@ -59,8 +59,10 @@ const MOST_TOLD: usize = 64;
 pub struct Package {
     /// What was published.
     pub release: Release,
-    /// What is served.
+    /// Its files.
     pub site: Arc<Site>,
+    /// What is served: the files, and the application of the package where its process runs.
+    pub live: Arc<LiveSite>,
     /// What else a person should know.
     notes: Vec<String>,
 }
@@ -68,13 +70,14 @@ pub struct Package {
 impl Package {
     fn of(release: Release, site: Site) -> Package {
         let site = Arc::new(site.published(release.published()));
-        Package { release, site, notes: Vec::new() }
+        let live = Arc::new(LiveSite::new(site.clone()));
+        Package { release, site, live, notes: Vec::new() }
     }
 }
 
 impl PartialEq for Package {
     fn eq(&self, other: &Package) -> bool {
-        self.release.is(&other.release) && Arc::ptr_eq(&self.site, &other.site)
+        self.release.is(&other.release) && Arc::ptr_eq(&self.live, &other.live)
     }
 }
 

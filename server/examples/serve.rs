@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser;
 use spothost_server::{
-    Access, AccessFormat, AccessTo, Application, ApplicationAddress, Bound, Identity, Listen, PackageLimits, Settings,
+    Access, AccessFormat, AccessTo, ApplicationAddress, Bound, Identity, Listen, LiveSite, PackageLimits, Settings,
     Site, metrics,
 };
 use tokio::sync::watch;
@@ -75,7 +75,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bound = Bound::bind(&Listen { http: arguments.http, https: arguments.https })?;
     println!("serving at http://{} and https://{}", bound.http(), bound.https());
 
-    let (_site, sites) = watch::channel(Some(Arc::new(site)));
+    let (_site, sites) = watch::channel(Some(Arc::new(LiveSite::new(Arc::new(site)))));
     let (_identity, identities) = watch::channel(Some(Arc::new(identity)));
     let metrics = arguments.metrics;
     let running = bound.serve(settings(arguments), sites, identities)?;
@@ -98,8 +98,8 @@ fn settings(arguments: Arguments) -> Settings {
     settings.plain = arguments.plain;
     settings.threads = arguments.threads;
     settings.access = arguments.access.map(|path| Access { format: AccessFormat::Combined, to: AccessTo::File(path) });
-    let hold = Duration::from_secs(arguments.hold);
-    settings.application = arguments.app.map(|address| Application { hold, ..Application::at(address) });
+    settings.application = arguments.app;
+    settings.application_bounds.hold = Duration::from_secs(arguments.hold);
     settings.bounds.connections_per_address = arguments.connections_per_address;
     settings
 }

@@ -1,21 +1,24 @@
-//! An application that answers what no file does: where it listens, and what may wait for it.
+//! An application that answers what no file does: where it listens, whether it runs, and what may wait for it.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    pin::pin,
     str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use http::{Uri, uri::Scheme};
+use tokio::sync::{Notify, watch};
 
-/// An application on this machine, and what its visitors may cost while they wait for it. Whoever runs it is somebody else: nothing
-/// is started here.
+/// What the visitors of an application may cost while they wait for it, and for what it sends.
 #[derive(Clone, Debug)]
-pub struct Application {
-    /// Where it listens.
-    pub address: ApplicationAddress,
+pub struct ApplicationBounds {
     /// How long a request waits for an application that takes no connections; 0 answers 502 at once.
     pub hold: Duration,
     /// How many requests may wait so, in all; the next one is answered with 503.
@@ -36,6 +39,108 @@ pub struct Application {
     pub spilled_per_address: u64,
 }
 
+/// The application of a package, as its visitors find it: where it listens, and whether it runs.
+#[derive(Clone, Debug)]
+pub struct OwnApplication {
+    pub(crate) address: ApplicationAddress,
+    state: Arc<ApplicationState>,
+    /// Each clone has one, by which the sender knows that there are any.
+    up: watch::Receiver<bool>,
+}
+
+/// The same application, as the program has it that runs it. It is down until [`set_up`](Self::set_up) says otherwise.
+#[derive(Debug)]
+pub struct ApplicationHandle {
+    address: ApplicationAddress,
+    state: Arc<ApplicationState>,
+}
+
+#[derive(Debug)]
+struct ApplicationState {
+    up: watch::Sender<bool>,
+    under_way: AtomicUsize,
+    /// Told whenever no request is under way.
+    idle: Notify,
+}
+
+/// A request that is under way at an application of a package; nothing where somebody else runs the application.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay(Option<Arc<ApplicationState>>);
+
+impl ApplicationHandle {
+    /// An application that is down, and will listen at `address`.
+    pub fn new(address: ApplicationAddress) -> Self {
+        let state =
+            ApplicationState { up: watch::Sender::new(false), under_way: AtomicUsize::new(0), idle: Notify::new() };
+        Self { address, state: Arc::new(state) }
+    }
+
+    /// What is served with a site, by [`LiveSite::with_application`](crate::LiveSite::with_application).
+    pub fn application(&self) -> OwnApplication {
+        OwnApplication { address: self.address.clone(), state: self.state.clone(), up: self.state.up.subscribe() }
+    }
+
+    /// Says whether it runs. While it does not, requests wait within [`ApplicationBounds`], though its listener may take connections:
+    /// a request that lies in the queue of a listener whose application is gone is neither sent nor unsent.
+    pub fn set_up(&self, up: bool) {
+        self.state.up.send_replace(up);
+    }
+
+    /// Whether it runs, as was said last.
+    pub fn is_up(&self) -> bool {
+        *self.state.up.borrow()
+    }
+
+    /// Resolves once no request is under way, nor any WebSocket open. While the application is down none begins.
+    pub async fn idle(&self) {
+        loop {
+            let mut told = pin!(self.state.idle.notified());
+            told.as_mut().enable();
+            if self.state.under_way.load(SeqCst) == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Resolves once no site is served with it.
+    pub async fn released(&self) {
+        self.state.up.closed().await;
+    }
+}
+
+impl OwnApplication {
+    /// A request begins, unless the application is down.
+    pub(crate) fn begin(&self) -> Option<UnderWay> {
+        // Counted first: a request that is not counted yet finds the application down once it was said to be.
+        self.state.under_way.fetch_add(1, SeqCst);
+        let begun = UnderWay(Some(self.state.clone()));
+        self.is_up().then_some(begun)
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    /// Resolves once it runs; never, if it is not run any more.
+    pub(crate) async fn comes_up(&self) {
+        if self.up.clone().wait_for(|up| *up).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(state) = &self.0
+            && state.under_way.fetch_sub(1, SeqCst) == 1
+        {
+            state.idle.notify_waiters();
+        }
+    }
+}
+
 /// Where an application listens, on this machine alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApplicationAddress {
@@ -53,11 +158,9 @@ pub struct BadApplicationAddress {
     why: &'static str,
 }
 
-impl Application {
-    /// The defaults, for an application at this address.
-    pub fn at(address: ApplicationAddress) -> Self {
+impl Default for ApplicationBounds {
+    fn default() -> Self {
         Self {
-            address,
             hold: Duration::from_secs(10),
             queue: 1_000,
             queue_per_address: 250,

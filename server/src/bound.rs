@@ -12,10 +12,10 @@ use crate::{
     counters::Counters,
     files::Files,
     identity::Identity,
+    live_site::LiveSite,
     port::{BindError, Port},
     running::{Running, ServeError},
     settings::Settings,
-    site::Site,
 };
 
 /// Where to listen.
@@ -92,7 +92,7 @@ impl Bound {
     pub fn serve(
         self,
         settings: Settings,
-        site: watch::Receiver<Option<Arc<Site>>>,
+        site: watch::Receiver<Option<Arc<LiveSite>>>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
     ) -> Result<Running, ServeError> {
         let settings = Arc::new(settings);

@@ -9,11 +9,12 @@ use crate::{
     body::{Body, Mapped},
     connections::{Answer, Client, Handler, RequestBody},
     counters::Counters,
+    live_site::LiveSite,
     respond::{self, Asked, InflateShare, Inflaters, Routed},
     semantics::authority::Names,
     settings::Settings,
     site::Site,
-    upstream::{Answered, Failure, Turn, Upstream},
+    upstream::{Answered, Failure, Turn, Upstream, Upstreams},
 };
 
 /// Answers with the files of a site, and with the responses of its application.
@@ -21,40 +22,46 @@ use crate::{
 pub(crate) struct Files {
     settings: Arc<Settings>,
     names: Arc<Names>,
-    site: watch::Receiver<Option<Arc<Site>>>,
+    live: watch::Receiver<Option<Arc<LiveSite>>>,
     /// Where responses are inflated.
     inflating: Arc<Inflaters>,
-    application: Option<Arc<Upstream>>,
+    upstreams: Arc<Upstreams>,
+    /// The application of somebody else, whatever the site.
+    foreign: Option<Arc<Upstream>>,
 }
 
 impl Files {
-    /// The files of the site that `site` has, for the names of `settings`, where HTTPS is at that port.
+    /// The files of the site that `live` has, for the names of `settings`, where HTTPS is at that port.
     pub(crate) fn new(
         settings: Arc<Settings>,
         https: u16,
-        site: watch::Receiver<Option<Arc<Site>>>,
+        live: watch::Receiver<Option<Arc<LiveSite>>>,
         counters: Arc<Counters>,
     ) -> Self {
-        let retry_after = settings.patience.retry_after;
-        let application = settings.application.clone();
-        let application =
-            application.map(|application| Upstream::new(application, counters, &settings.bounds, retry_after));
+        let upstreams = Upstreams::new(&settings, counters);
+        let foreign = settings.application.clone().map(|address| upstreams.at(address));
         let (names, inflating) = (Arc::new(settings.names(https)), Inflaters::new(&settings.bounds));
-        Self { names, inflating, settings, site, application }
+        Self { names, inflating, settings, live, upstreams, foreign }
     }
 
-    /// Whether what no file answers is for an application, be it that there is none here.
-    fn has_application(&self, site: Option<&Arc<Site>>) -> bool {
-        self.application.is_some() || site.is_some_and(|site| site.is_for_an_application())
+    /// The application of what is served now, if it has one here.
+    fn upstream(&self, live: Option<&LiveSite>) -> Option<Arc<Upstream>> {
+        self.foreign.clone().or_else(|| live?.upstream(&self.upstreams))
     }
 
     /// The application's answer, if the request is for it.
-    fn pass(&self, asked: &Asked<'_>, request: &mut Request<RequestBody>, client: Client) -> Option<Answer> {
+    fn pass(
+        &self,
+        asked: &Asked<'_>,
+        live: Option<&LiveSite>,
+        request: &mut Request<RequestBody>,
+        client: Client,
+    ) -> Option<Answer> {
         let route = match respond::route(asked, request)? {
             Routed::Pass(route) => route,
             Routed::Answered(response) => return Some(Answer::Now(response)),
         };
-        let Some(application) = self.application.clone() else {
+        let Some(upstream) = self.upstream(live) else {
             return Some(Answer::Now(Failure::NoApplication.response(self.settings.patience.retry_after)));
         };
         let site = asked.site.clone()?;
@@ -62,7 +69,7 @@ impl Files {
         let (settings, names, inflating) = (self.settings.clone(), self.names.clone(), self.inflating.clone());
         Some(Answer::later(Turn::new(async move {
             let send_file = route.send_file;
-            let answered = application.answer(&head, body, client, route).await;
+            let answered = upstream.answer(&head, body, client, route).await;
             let asked = Asked {
                 names: &names,
                 settings: &settings,
@@ -90,16 +97,18 @@ fn send(asked: &Asked<'_>, head: &Parts, answered: Answered, send_file: bool) ->
 
 impl Handler for Files {
     fn handle(&self, request: &mut Request<RequestBody>, client: Client) -> Answer {
+        let live = self.live.borrow().clone();
+        let site = live.as_ref().map(|live| live.site.clone());
+        // Whether what no file answers is for an application, be it that there is none here.
+        let has_application = self.foreign.is_some() || site.as_ref().is_some_and(|site| site.is_for_an_application());
         let asked = Asked {
             names: &self.names,
             settings: &self.settings,
-            site: self.site.borrow().clone(),
+            site,
             inflating: InflateShare { places: &self.inflating, client: client.address },
             secure: client.secure,
         };
-        if self.has_application(asked.site.as_ref())
-            && let Some(answer) = self.pass(&asked, request, client)
-        {
+        if has_application && let Some(answer) = self.pass(&asked, live.as_deref(), request, client) {
             return answer;
         }
         // Where it will lie: a response is large, and each move of it is as much work as a field.
@@ -112,6 +121,13 @@ impl Handler for Files {
             }
         }
         answer
+    }
+
+    fn takes_websockets(&self) -> bool {
+        match self.live.borrow().as_ref().map(|live| &live.site) {
+            Some(site) => (self.foreign.is_some() || site.is_for_an_application()) && site.takes_websockets(),
+            None => self.foreign.is_some(),
+        }
     }
 
     fn refuse(&self, status: StatusCode, _: &Request<RequestBody>, client: Client) -> Response<Body> {

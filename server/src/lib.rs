@@ -11,14 +11,14 @@
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc, time::Duration};
-//! use spothost_server::{Bound, Identity, Listen, Settings, Site};
+//! use spothost_server::{Bound, Identity, Listen, LiveSite, Settings, Site};
 //! use tokio::sync::watch;
 //!
 //! # async fn serve(chain: &str, key: &str) -> Result<(), Box<dyn std::error::Error>> {
 //! let site = Site::open(Path::new("site.zip"), &Default::default())?;
 //! site.verify()?;
 //! let bound = Bound::bind(&Listen { http: "[::]:80".parse()?, https: "[::]:443".parse()? })?;
-//! let (_site, sites) = watch::channel(Some(Arc::new(site)));
+//! let (_site, sites) = watch::channel(Some(Arc::new(LiveSite::new(Arc::new(site)))));
 //! let (_identity, identities) = watch::channel(Some(Arc::new(Identity::from_pem(chain, key)?)));
 //! let running = bound.serve(Settings::new("www.example.org"), sites, identities)?;
 //! running.drain(Duration::from_secs(5), Duration::from_secs(30)).await;
@@ -59,6 +59,8 @@ mod reach;
 
 // The handler of a site: its files, and what its application answers.
 mod files;
+// A site with the application of its package.
+mod live_site;
 // Requests are passed to the application, and its responses back.
 mod upstream;
 // The wire: accepts, watches and drains connections. HTTP/1.1 is hyper's behind a stricter reader, HTTP/2 is written here.
@@ -88,7 +90,7 @@ mod quota;
 mod counters;
 // For which names a site is served, and what a client may cost.
 mod settings;
-// Where an application listens, and what may wait for it.
+// Where an application listens, whether it runs, and what may wait for it.
 mod application;
 // One line a request, written off the hot path.
 mod access;
@@ -100,13 +102,14 @@ pub mod fuzzing;
 
 pub use self::{
     access::{Access, AccessFormat, AccessTo},
-    application::{Application, ApplicationAddress, BadApplicationAddress},
+    application::{ApplicationAddress, ApplicationBounds, ApplicationHandle, BadApplicationAddress, OwnApplication},
     body::Body,
     bound::{Bound, Listen},
     connections::{Answer, Client, Handler, RequestBody},
     contents::{Content, ProgramFile},
     counters::Counters,
     identity::{BadIdentity, Identity},
+    live_site::LiveSite,
     port::BindError,
     running::{Drained, Running, ServeError},
     settings::{Bounds, Patience, Settings},

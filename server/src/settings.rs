@@ -2,7 +2,10 @@
 
 use std::{num::NonZero, time::Duration};
 
-use crate::{access::Access, application::Application};
+use crate::{
+    access::Access,
+    application::{ApplicationAddress, ApplicationBounds},
+};
 
 /// For which names a site is served, and what a client may cost.
 #[derive(Clone, Debug)]
@@ -19,8 +22,11 @@ pub struct Settings {
     pub hsts: Option<Duration>,
     /// Where access lines are written; `None` writes none.
     pub access: Option<Access>,
-    /// The application that answers what no file does, as `[app]` of the package's `site.toml` says; `None` for files alone.
-    pub application: Option<Application>,
+    /// Where the application of somebody else listens, which answers what no file does, as `[app]` of the package's `site.toml` says;
+    /// `None` where there is none but what a package brings ([`LiveSite::with_application`](crate::LiveSite::with_application)).
+    pub application: Option<ApplicationAddress>,
+    /// What the visitors of an application may cost.
+    pub application_bounds: ApplicationBounds,
     /// How many threads serve, each with its own listener; `None` for one per available core.
     pub threads: Option<NonZero<usize>>,
     /// How long clients may take.
@@ -101,6 +107,7 @@ impl Default for Settings {
             hsts: None,
             access: None,
             application: None,
+            application_bounds: ApplicationBounds::default(),
             threads: None,
             patience: Patience::default(),
             bounds: Bounds::default(),

@@ -171,6 +171,11 @@ impl Site {
         self.rules.policy.process.as_ref()
     }
 
+    /// Whether `[app]` lets WebSockets pass to an application.
+    pub(crate) fn takes_websockets(&self) -> bool {
+        self.rules.policy.app.websocket
+    }
+
     /// All entries, those that visitors may not see too.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries

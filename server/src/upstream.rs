@@ -39,21 +39,22 @@ use self::{
 pub(crate) use self::{failure::Failure, turn::Turn};
 use crate::{
     access::Passage,
-    application::Application,
+    application::{ApplicationAddress, ApplicationBounds, OwnApplication},
     body::Body,
     connections::{Client, EarlyHints, RequestBody},
     counters::Counters,
     quota::Quota,
     respond::Route,
-    settings::Bounds,
+    settings::Settings,
 };
 
-/// An application, and the connections to it.
+/// The applications of a server: one after the other, or beside each other while one follows the other. What their visitors cost is
+/// bounded for all of them together.
 #[derive(Debug)]
-pub(crate) struct Upstream {
-    application: Application,
-    pool: Pool,
-    hold: Arc<Hold>,
+pub(crate) struct Upstreams {
+    bounds: ApplicationBounds,
+    /// Requests that wait for an application.
+    waiting: Arc<Quota>,
     spills: Arc<Spills>,
     /// Requests whose content is read, that wait, or whose response has not come to its end.
     requests: Arc<Quota>,
@@ -64,6 +65,15 @@ pub(crate) struct Upstream {
     retry_after: Duration,
 }
 
+/// An application, and the connections to it.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    address: ApplicationAddress,
+    pool: Pool,
+    hold: Arc<Hold>,
+    all: Arc<Upstreams>,
+}
+
 /// A response, and the file that the application wants sent instead of its content.
 #[derive(Debug)]
 pub(crate) struct Answered {
@@ -72,29 +82,39 @@ pub(crate) struct Answered {
     pub(crate) file: Option<HeaderValue>,
 }
 
-impl Upstream {
-    /// The connections to `application`, as many at once as `bounds` allows connections of clients: each costs a descriptor too, and
-    /// HTTP/2 must not buy more of them. `retry_after` is what visitors are told who find it busy.
-    pub(crate) fn new(
-        application: Application,
-        counters: Arc<Counters>,
-        bounds: &Bounds,
-        retry_after: Duration,
-    ) -> Arc<Self> {
-        let (folder, most, of_client) =
-            (application.spill.clone(), application.spilled, application.spilled_per_address);
+impl Upstreams {
+    /// As many requests at once as the settings allow connections of clients: each costs a descriptor too, and HTTP/2 must not buy more
+    /// of them.
+    pub(crate) fn new(settings: &Settings, counters: Arc<Counters>) -> Arc<Self> {
+        let (bounds, of_clients) = (settings.application_bounds.clone(), &settings.bounds);
         Arc::new(Self {
-            pool: Pool::new(),
-            hold: Hold::new(&application),
-            spills: Spills::new(folder, most, of_client),
-            requests: Quota::new(bounds.connections, bounds.connections_per_address),
-            tunnels: Quota::new(application.tunnels, application.tunnels_per_address),
+            waiting: Quota::new(bounds.queue, bounds.queue_per_address),
+            spills: Spills::new(bounds.spill.clone(), bounds.spilled, bounds.spilled_per_address),
+            requests: Quota::new(of_clients.connections, of_clients.connections_per_address),
+            tunnels: Quota::new(bounds.tunnels, bounds.tunnels_per_address),
             counters,
-            retry_after,
-            application,
+            retry_after: settings.patience.retry_after,
+            bounds,
         })
     }
 
+    /// The application that somebody else runs at `address`.
+    pub(crate) fn at(self: &Arc<Self>, address: ApplicationAddress) -> Arc<Upstream> {
+        self.upstream(address, None)
+    }
+
+    /// The application of a package.
+    pub(crate) fn of(self: &Arc<Self>, application: OwnApplication) -> Arc<Upstream> {
+        self.upstream(application.address.clone(), Some(application))
+    }
+
+    fn upstream(self: &Arc<Self>, address: ApplicationAddress, own: Option<OwnApplication>) -> Arc<Upstream> {
+        let hold = Hold::new(address.clone(), own, self.bounds.hold, self.waiting.clone());
+        Arc::new(Upstream { address, pool: Pool::new(), hold, all: self.clone() })
+    }
+}
+
+impl Upstream {
     /// The application's response, or the one that says why there is none. `head` and `body` are a request that was checked: its
     /// framing, its name, its target.
     pub(crate) async fn answer(
@@ -108,9 +128,9 @@ impl Upstream {
         let answered = self.clone().pass(head, body, client, &route, &mut passage).await;
         let mut answered = answered.unwrap_or_else(|failure| {
             passage.failure = Some(failure.error());
-            Answered { response: failure.response(self.retry_after), file: None }
+            Answered { response: failure.response(self.all.retry_after), file: None }
         });
-        self.counters.passed(&passage, answered.response.status().as_u16());
+        self.all.counters.passed(&passage, answered.response.status().as_u16());
         add_fields(&mut answered.response, &route.fields);
         answered.response.extensions_mut().insert(passage);
         answered
@@ -133,10 +153,10 @@ impl Upstream {
         if upgrade::is_opening(head, route, !body.is_end_stream()) {
             return self.open_websocket(head, body, client, route, passage).await;
         }
-        let place = self.requests.take(client.address, 0).ok_or(Failure::Full)?;
+        let place = self.all.requests.take(client.address, 0).ok_or(Failure::Full)?;
         let content = match route.streamed {
             true => UpstreamContent::stream(body, route.body)?,
-            false => UpstreamContent::read(body, route.body, &self.spills, client.address).await?,
+            false => UpstreamContent::read(body, route.body, &self.all.spills, client.address).await?,
         };
         let may_repeat = head.method.is_idempotent() && !content.is_some();
         let mut request = request(head, client, content.into_body(route.body));
@@ -158,13 +178,9 @@ impl Upstream {
         passage: &mut Passage,
     ) -> Result<(Box<AppConnection>, Response<Incoming>), Failure> {
         loop {
-            let idle = match may_repeat && passage.retries == 0 {
-                true => poll_fn(|context| Poll::Ready(self.pool.take(context))).await,
-                false => None,
-            };
-            let mut connection = match idle {
-                Some(connection) => connection,
-                None => self.connect(client, passage).await?,
+            let mut connection = match may_repeat && passage.retries == 0 {
+                true => self.connection(client, passage).await?,
+                false => self.connect(client, passage).await?,
             };
             let asked = Instant::now();
             let turn = request.body().turn();
@@ -184,17 +200,34 @@ impl Upstream {
         }
     }
 
+    /// A connection that waits, or a new one.
+    async fn connection(&self, client: Client, passage: &mut Passage) -> Result<Box<AppConnection>, Failure> {
+        if let Some(begun) = self.hold.begin()
+            && let Some(mut connection) = poll_fn(|context| Poll::Ready(self.pool.take(context))).await
+        {
+            connection.begin(begun);
+            return Ok(connection);
+        }
+        self.connect(client, passage).await
+    }
+
     /// A new connection, be it after a while.
     async fn connect(&self, client: Client, passage: &mut Passage) -> Result<Box<AppConnection>, Failure> {
         let mut waits: Option<Instant> = None;
         loop {
-            match AppConnection::open(&self.application.address).await {
-                Err(Failure::Refused) => {}
-                opened => return opened,
+            if let Some(begun) = self.hold.begin() {
+                match AppConnection::open(&self.address).await {
+                    Err(Failure::Refused) => {}
+                    opened => {
+                        let mut connection = opened?;
+                        connection.begin(begun);
+                        return Ok(connection);
+                    }
+                }
             }
             let began = Instant::now();
             let until = *waits.get_or_insert_with(|| self.hold.until());
-            let _held = self.counters.holds();
+            let _held = self.all.counters.holds();
             let waited = self.hold.wait(client.address, until).await;
             passage.held += began.elapsed();
             waited?;
@@ -219,7 +252,7 @@ impl Upstream {
         let streamed = route.streamed || fields::is_streamed(&parts.headers);
         fields::of_response(parts.version, &mut parts.headers);
         parts.version = Version::HTTP_11;
-        let spills = self.spills.clone();
+        let spills = self.all.spills.clone();
         let relay = Relay::new(connection, incoming, self);
         let body = match parts.status {
             status

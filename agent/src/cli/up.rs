@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 use sha2::{Digest as _, Sha256};
-use spothost_server::{Application, ApplicationAddress};
+use spothost_server::ApplicationAddress;
 
 use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, NOT_AS_IT_SHOULD_BE, Stop, run::host};
 use crate::{
@@ -121,7 +121,7 @@ impl UpCommand {
             ttl: 60,
             leading: RoutingMode::Records,
             look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
-            serve: Serve::default().over_plain_http().with_application(self.app.clone().map(Application::at)),
+            serve: Serve::default().over_plain_http().with_application(self.app.clone()),
             limits: Limits::default(),
             adopt: false,
             on_departure: OnDeparture::default(),

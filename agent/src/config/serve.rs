@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
-use spothost_server::{Access, AccessFormat, AccessTo, Application, Bounds, Patience};
+use spothost_server::{Access, AccessFormat, AccessTo, ApplicationAddress, Bounds, Patience};
 
 /// How the site is served.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Serve {
     pub(crate) plain: bool,
     /// The application that answers what no file does: `spothost up --app` names it, and no configuration can.
     #[serde(skip)]
-    pub(crate) application: Option<Application>,
+    pub(crate) application: Option<ApplicationAddress>,
 }
 
 impl Default for Serve {
@@ -117,7 +117,7 @@ impl Serve {
 
     /// The same, with an application behind it.
     #[must_use]
-    pub fn with_application(self, application: Option<Application>) -> Serve {
+    pub fn with_application(self, application: Option<ApplicationAddress>) -> Serve {
         Serve { application, ..self }
     }
 

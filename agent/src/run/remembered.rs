@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use spothost_server::{Identity, Site};
+use spothost_server::{Identity, LiveSite};
 use tokio::time::timeout;
 
 use crate::{
@@ -19,7 +19,7 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// What the process before this one served, so that those who wait since it ended are served too, and not sent away
 /// with 503.
 pub(super) struct Remembered {
-    pub(super) site: Option<Arc<Site>>,
+    pub(super) site: Option<Arc<LiveSite>>,
     pub(super) identity: Option<Arc<Identity>>,
 }
 
@@ -30,7 +30,7 @@ impl Remembered {
         let (package, certificate) = tokio::join!(timeout(REMEMBERED, package), certificate);
         let package = package.unwrap_or_default();
         Remembered {
-            site: package.map(|package| package.site),
+            site: package.map(|package| package.live),
             identity: certificate.map(|certificate| certificate.identity),
         }
     }

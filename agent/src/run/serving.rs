@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use spothost_server::{Bound, Bounds, Counters, Identity, Listen, Running, Settings, Site, metrics};
+use spothost_server::{Bound, Bounds, Counters, Identity, Listen, LiveSite, Running, Settings, metrics};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Fatal, remembered::Remembered};
@@ -61,7 +61,7 @@ pub(super) fn bind(config: &Config, mut inherited: Vec<TcpListener>) -> Result<B
 
 /// The package, certificate and messages that the servers are fed with.
 pub(super) struct Fed {
-    sites: watch::Receiver<Option<Arc<Site>>>,
+    sites: watch::Receiver<Option<Arc<LiveSite>>>,
     identities: watch::Receiver<Option<Arc<Identity>>>,
 }
 

@@ -19,6 +19,11 @@ pub trait Handler: Send + Sync + 'static {
     /// [`Later`](Answer::Later). What it leaves is read and dropped within bounds, so that the connection can go on.
     fn handle(&self, request: &mut Request<RequestBody>, client: Client) -> Answer;
 
+    /// Whether WebSockets may be opened over HTTP/2 (RFC 8441 §3): what a connection is told that begins now.
+    fn takes_websockets(&self) -> bool {
+        false
+    }
+
     /// The response to a request that the wire refuses: its target (414) or its fields (431) are more than is looked at, or its
     /// content is not framed as it must be (400). The request is as far as it was read.
     fn refuse(&self, status: StatusCode, request: &Request<RequestBody>, client: Client) -> Response<Body> {

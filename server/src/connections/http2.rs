@@ -79,7 +79,8 @@ impl Connection {
     pub(super) fn new(session: Session, exchanges: Exchanges) -> io::Result<Self> {
         let mut session = session.unbounded();
         let mut settings = Vec::new();
-        let protocol = Protocol::new(&exchanges.worker.settings, &mut settings);
+        let opens = exchanges.worker.handler.takes_websockets();
+        let protocol = Protocol::new(&exchanges.worker.settings, opens, &mut settings);
         session.seal(&[IoSlice::new(&settings)])?;
         let share = Share::encrypted();
         Ok(Self { session, protocol, exchanges, share, stage: Stage::Open, farewell: Farewell::default(), waits: None })
@@ -166,7 +167,7 @@ impl Connection {
                     let content = RequestContent::new(inbox.clone(), self.exchanges.activity.clone());
                     *asked.request.body_mut() = RequestBody::http2(content);
                 }
-                let hints = self.exchanges.worker.settings.application.is_some().then(EarlyHints::default);
+                let hints = self.exchanges.worker.handler.takes_websockets().then(EarlyHints::default);
                 if let Some(hints) = &hints {
                     asked.request.extensions_mut().insert(hints.clone());
                 }

@@ -28,7 +28,7 @@ use tokio::{
 
 use super::{content::Outgoing, failure::Failure};
 use crate::{
-    application::ApplicationAddress,
+    application::{ApplicationAddress, UnderWay},
     connections::{Found, Scan, TunnelStream},
     quota::Held,
 };
@@ -51,6 +51,8 @@ pub(super) struct AppConnection {
     ended: bool,
     /// The place of the request that uses it, until its response has come to its end.
     place: Option<Held>,
+    /// That request, as an application of a package counts it.
+    under_way: UnderWay,
 }
 
 /// What the reader of a connection, and who uses it, tell each other.
@@ -91,7 +93,7 @@ impl AppConnection {
         let mut builder = http1::Builder::new();
         builder.max_headers(FIELDS).max_buf_size(HEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(checked)).await.map_err(|_| Failure::Refused)?;
-        Ok(Box::new(Self { sender, driver, state, ended: false, place: None }))
+        Ok(Box::new(Self { sender, driver, state, ended: false, place: None, under_way: UnderWay::default() }))
     }
 
     /// Sends a request, and waits for the head of its response.
@@ -133,9 +135,20 @@ impl AppConnection {
         self.place = Some(place);
     }
 
-    /// Gives up the place of the request that it was used for.
+    /// A request begins to use it.
+    pub(super) fn begin(&mut self, request: UnderWay) {
+        self.under_way = request;
+    }
+
+    /// The request that it was used for is over, whose place is given up.
     pub(super) fn give_up_place(&mut self) {
         self.place = None;
+        self.under_way = UnderWay::default();
+    }
+
+    /// The request that uses it, to be counted beyond the life of the connection.
+    pub(super) fn take_under_way(&mut self) -> UnderWay {
+        std::mem::take(&mut self.under_way)
     }
 
     /// Whether the last exchange is over and another may follow. The connection is driven for it.

@@ -11,12 +11,12 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{connection::AppConnection, failure::Failure};
 use crate::{
-    application::{Application, ApplicationAddress},
+    application::{ApplicationAddress, OwnApplication, UnderWay},
     quota::Quota,
 };
 
@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Hold {
     address: ApplicationAddress,
+    /// The application of a package, of which it is known whether it runs. Of any other its address is tried.
+    own: Option<OwnApplication>,
     longest: Duration,
     places: Arc<Quota>,
     /// How often the application was found to be back.
@@ -36,14 +38,22 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    pub(super) fn new(application: &Application) -> Arc<Self> {
-        Arc::new(Self {
-            address: application.address.clone(),
-            longest: application.hold,
-            places: Quota::new(application.queue, application.queue_per_address),
-            back: watch::Sender::new(0),
-            looking: AtomicBool::new(false),
-        })
+    /// Requests wait for the application at `address` for `longest`, each for one of `places`.
+    pub(super) fn new(
+        address: ApplicationAddress,
+        own: Option<OwnApplication>,
+        longest: Duration,
+        places: Arc<Quota>,
+    ) -> Arc<Self> {
+        Arc::new(Self { address, own, longest, places, back: watch::Sender::new(0), looking: AtomicBool::new(false) })
+    }
+
+    /// A request begins, unless the application is known to be down.
+    pub(super) fn begin(&self) -> Option<UnderWay> {
+        match &self.own {
+            Some(own) => own.begin(),
+            None => Some(UnderWay::default()),
+        }
     }
 
     /// Until when a request that begins to wait now does.
@@ -77,15 +87,28 @@ impl Hold {
         tokio::spawn(async move {
             let looks = Looks(&hold);
             while hold.back.receiver_count() > 0 {
-                if AppConnection::open(&hold.address).await.is_ok() {
+                if hold.is_back().await {
                     break;
                 }
-                sleep(LOOK).await;
             }
             // First: a request that waits from now on has to look itself, and each that waits already is told.
             drop(looks);
             hold.back.send_modify(|times| *times += 1);
         });
+    }
+
+    /// Whether the application takes connections again, looked at for a moment.
+    async fn is_back(&self) -> bool {
+        match &self.own {
+            Some(own) => timeout(LOOK, own.comes_up()).await.is_ok(),
+            None => {
+                let opened = AppConnection::open(&self.address).await;
+                if opened.is_err() {
+                    sleep(LOOK).await;
+                }
+                opened.is_ok()
+            }
+        }
     }
 }
 
@@ -124,7 +147,7 @@ mod tests {
     async fn a_request_that_comes_too_late_to_be_told_looks_itself() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = ApplicationAddress::Tcp(vec![listener.local_addr().unwrap()]);
-        let hold = Hold::new(&Application::at(address));
+        let hold = Hold::new(address, None, Duration::from_secs(10), Quota::new(1, 1));
         let told = Arc::new(Told { hold: hold.clone(), looked: AtomicBool::new(true) });
         let waker = Waker::from(told.clone());
         let mut waits = pin!(hold.wait(IpAddr::from([192, 0, 2, 1]), hold.until()));

@@ -50,7 +50,7 @@ impl Upstream {
         // Over HTTP/2 there is no key, and the version need not be said.
         let extended = is_extended(head);
         let key = if extended { websocket::key() } else { key_of(head)? };
-        let place = self.tunnels.take(client.address, 0).ok_or(Failure::Full)?;
+        let place = self.all.tunnels.take(client.address, 0).ok_or(Failure::Full)?;
         let mut request = request(head, client, Outgoing::Empty);
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -84,12 +84,13 @@ impl Upstream {
             parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let held: Box<dyn Any + Send + Sync> = Box::new((place, self.counters.opens_tunnel()));
+        let held: Box<dyn Any + Send + Sync> =
+            Box::new((place, connection.take_under_way(), self.all.counters.opens_tunnel()));
         let (stream, first) = connection.into_stream().await;
         let tunnel = Tunnel {
             stream: Box::new(stream),
             first,
-            idle: self.application.tunnel_idle,
+            idle: self.all.bounds.tunnel_idle,
             held,
             content: extended.then_some(content),
         };

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use spothost_server::{Application, ApplicationAddress, Settings};
+use spothost_server::{ApplicationAddress, Settings};
 
 /// A request as the application has read it.
 #[derive(Clone, Debug)]
@@ -89,10 +89,9 @@ impl App {
     }
 }
 
-/// An application at that address.
-pub(crate) fn at(address: SocketAddr) -> Application {
-    let address: ApplicationAddress = format!("http://{address}").parse().unwrap();
-    Application::at(address)
+/// Where an application listens.
+pub(crate) fn at(address: SocketAddr) -> ApplicationAddress {
+    format!("http://{address}").parse().unwrap()
 }
 
 /// A response with this content.

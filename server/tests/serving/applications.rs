@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spothost_server::{Application, Settings};
+use spothost_server::{ApplicationBounds, Settings};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
@@ -23,7 +23,8 @@ use crate::{
     server::Server,
 };
 
-fn package(site: &str) -> Vec<u8> {
+/// A package with that `site.toml`.
+pub(crate) fn package(site: &str) -> Vec<u8> {
     Package::new()
         .stored("index.html", "front")
         .stored("a.html", "a")
@@ -464,7 +465,10 @@ async fn an_application_that_is_late_is_waited_for_so_long_and_no_longer() {
 /// Settings with a port where nobody listens.
 fn nobody(hold: Duration) -> (std::net::SocketAddr, impl FnOnce(&mut Settings)) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    (address, move |settings| settings.application = Some(Application { hold, queue: 3, ..at(address) }))
+    (address, move |settings| {
+        settings.application = Some(at(address));
+        settings.application_bounds = ApplicationBounds { hold, queue: 3, ..ApplicationBounds::default() };
+    })
 }
 
 #[tokio::test]

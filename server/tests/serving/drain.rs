@@ -142,7 +142,7 @@ async fn a_request_under_way_keeps_the_site_it_began_with() {
     let mut old = tls(&server).await;
     old.send("GET", "/big.bin", &[]).await;
     assert!(old.begins().await);
-    server.site.send_replace(Some(site(version(2))));
+    server.publish(site(version(2)));
     let mut new = tls(&server).await;
     new.send("GET", "/big.bin", &[]).await;
     assert!(new.response().await.content.iter().all(|byte| *byte == 2));
@@ -179,7 +179,7 @@ async fn a_hundred_swaps_under_load_fail_no_request_and_mix_no_page() {
         });
     }
     for swap in 0..100 {
-        server.site.send_replace(Some(versions[swap % 2].clone()));
+        server.publish(versions[swap % 2].clone());
         let before = answered.load(Relaxed);
         while answered.load(Relaxed) < before + 3 {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -58,7 +58,7 @@ async fn without_a_site_both_ports_ask_for_patience() {
     for response in [clients.response().await, get(&server, "/", &[]).await] {
         assert_eq!((response.status, response.field("retry-after")), (503, Some("5")));
     }
-    server.site.send_replace(Some(crate::server::site(crate::package::Package::example())));
+    server.publish(crate::server::site(crate::package::Package::example()));
     assert_eq!(get(&server, "/", &[]).await.status, 200);
     clients.send("GET", "/", &[]).await;
     assert_eq!(clients.response().await.status, 308);

@@ -16,6 +16,7 @@ mod host;
 mod http2;
 mod later;
 mod listed;
+mod own_applications;
 mod package;
 mod packages;
 mod pages;

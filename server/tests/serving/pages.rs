@@ -75,7 +75,7 @@ async fn file_whose_time_the_package_does_not_say_was_changed_when_that_was_publ
     let site = || Site::from_bytes(package.clone(), &PackageLimits::default()).unwrap();
     let server = Server::without_site(|_| {});
     for (site, expected) in [(site(), None), (site().published(1_795_003_200), Some("Wed, 18 Nov 2026 12:00:00 GMT"))] {
-        server.site.send_replace(Some(Arc::new(site)));
+        server.publish(Arc::new(site));
         let page = get(&server, "/", &[]).await;
         assert_eq!((page.status, page.field("last-modified")), (200, expected));
         let dated = get(&server, "/dated.html", &[]).await;
@@ -247,7 +247,7 @@ async fn a_package_on_disk_is_served_over_plain_http_as_it_lies() {
     let server = Server::without_site(|settings| settings.plain = true);
     let site = Site::open(&path, &PackageLimits::default()).unwrap();
     site.verify().unwrap();
-    server.site.send_replace(Some(Arc::new(site)));
+    server.publish(Arc::new(site));
 
     let mut client = plain(&server).await;
     for (target, fields) in [

@@ -32,7 +32,7 @@ fn connections_wait_from_the_moment_a_port_is_bound() {
     let mut waiting = TcpStream::connect(bound.http()).unwrap();
     waiting.write_all(b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n").unwrap();
     let server = Server::on(bound, |_| {});
-    server.site.send_replace(Some(site(Package::example())));
+    server.publish(site(Package::example()));
     let mut answer = [0; 12];
     waiting.read_exact(&mut answer).unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 "), "{answer:?}");
@@ -44,7 +44,7 @@ async fn lent_listeners_go_on_when_the_server_ends() {
     let lent = || Bound::from_listeners(http.try_clone().unwrap(), https.try_clone().unwrap()).unwrap();
     for _ in 0..2 {
         let server = Server::on(lent(), |_| {});
-        server.site.send_replace(Some(site(Package::example())));
+        server.publish(site(Package::example()));
         assert_eq!(get(&server, "/about", &[]).await.status, 200);
         assert_eq!(server.drain(0, 10_000).await.requests_cut, 0);
         // Who comes now waits for the next server.

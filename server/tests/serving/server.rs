@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use spothost_server::{Bound, Drained, Identity, Listen, PackageLimits, Running, ServeError, Settings, Site};
+use spothost_server::{Bound, Drained, Identity, Listen, LiveSite, PackageLimits, Running, ServeError, Settings, Site};
 use tokio::sync::watch;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
-    pub(crate) site: watch::Sender<Option<Arc<Site>>>,
+    pub(crate) site: watch::Sender<Option<Arc<LiveSite>>>,
     pub(crate) identity: watch::Sender<Option<Arc<Identity>>>,
     /// The certificate, to be trusted by clients.
     pub(crate) certificate: String,
@@ -32,7 +32,7 @@ impl Server {
     /// Serves `package` with other settings.
     pub(crate) fn with(package: Vec<u8>, adjust: impl FnOnce(&mut Settings)) -> Self {
         let server = Self::without_site(adjust);
-        server.site.send_replace(Some(site(package)));
+        server.publish(site(package));
         server
     }
 
@@ -61,7 +61,7 @@ impl Server {
         serve: impl FnOnce(
             Bound,
             Settings,
-            watch::Receiver<Option<Arc<Site>>>,
+            watch::Receiver<Option<Arc<LiveSite>>>,
             watch::Receiver<Option<Arc<Identity>>>,
         ) -> Result<Running, ServeError>,
     ) -> Self {
@@ -75,6 +75,11 @@ impl Server {
         let (identity, identities) = watch::channel(Some(Arc::new(Identity::from_pem(&chain, &key).unwrap())));
         let running = serve(bound, settings, sites, identities).unwrap();
         Self { http, https, site, identity, certificate: chain, running }
+    }
+
+    /// Serves this site from now on.
+    pub(crate) fn publish(&self, site: Arc<Site>) {
+        self.site.send_replace(Some(Arc::new(LiveSite::new(site))));
     }
 
     pub(crate) fn running(&self) -> &Running {

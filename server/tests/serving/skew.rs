@@ -35,7 +35,7 @@ fn after(before: &Arc<Site>, package: Vec<u8>, skew: Duration) -> Arc<Site> {
 async fn script_of_the_version_before_is_found_and_its_pages_are_not() {
     let one = site(version(1, "/*.js\n  X-Version: one\n"));
     let server = Server::with(version(1, ""), |_| {});
-    server.site.send_replace(Some(after(&one, version(2, ""), LONG)));
+    server.publish(after(&one, version(2, ""), LONG));
     for (target, status, text) in [
         ("/", 200, "home 2"),
         ("/app.2f9c1a7b.js", 200, "script 2"),
@@ -62,7 +62,7 @@ async fn versions_before_that_are_kept_too_but_not_without_end() {
     for number in 2..=6 {
         newest = after(&newest, version(number, ""), LONG);
     }
-    server.site.send_replace(Some(newest.clone()));
+    server.publish(newest.clone());
     for (number, status) in [(6, 200), (5, 200), (4, 200), (3, 200), (2, 200), (1, 404)] {
         assert_eq!(get(&server, &format!("/app.{number}f9c1a7b.js"), &[]).await.status, status, "version {number}");
     }
@@ -78,12 +78,12 @@ async fn its_time_over_the_version_before_is_gone_with_its_package() {
     let server = Server::with(version(1, ""), |_| {});
     let two = after(&one, version(2, ""), Duration::from_millis(1));
     drop(one);
-    server.site.send_replace(Some(two.clone()));
+    server.publish(two.clone());
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert_eq!(get(&server, "/app.1f9c1a7b.js", &[]).await.status, 404);
     two.forget_expired();
     assert!(held.upgrade().is_none(), "nothing holds it any more");
     let none = after(&two, version(3, ""), Duration::ZERO);
-    server.site.send_replace(Some(none));
+    server.publish(none);
     assert_eq!(get(&server, "/app.2f9c1a7b.js", &[]).await.status, 404, "none is kept where none is to be");
 }

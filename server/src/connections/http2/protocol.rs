@@ -110,11 +110,10 @@ pub(super) enum Drain {
 }
 
 impl Protocol {
-    /// A connection's beginning, which is written to `out`.
-    pub(super) fn new(settings: &Settings, out: &mut Vec<u8>) -> Self {
+    /// A connection's beginning, which is written to `out`. `opens`: WebSockets may be opened.
+    pub(super) fn new(settings: &Settings, opens: bool, out: &mut Vec<u8>) -> Self {
         let bounds = &settings.bounds;
         let head = u32::try_from(bounds.head).unwrap_or(u32::MAX);
-        let opens = settings.application.is_some();
         let said = [
             (setting::MAX_CONCURRENT_STREAMS, bounds.streams),
             (setting::MAX_HEADER_LIST_SIZE, head),
@@ -345,7 +344,7 @@ mod tests {
 
     fn connection(settings: &Settings) -> (Protocol, Vec<u8>) {
         let mut out = Vec::new();
-        let mut protocol = Protocol::new(settings, &mut out);
+        let mut protocol = Protocol::new(settings, false, &mut out);
         let mut begin = PREFACE.to_vec();
         frame::write_settings(&[], &mut begin);
         protocol.receive(&begin, &mut out).unwrap();
@@ -372,7 +371,7 @@ mod tests {
         let mut said = Vec::new();
         for cut in 0..=bytes.len() {
             let mut out = Vec::new();
-            let mut protocol = Protocol::new(&Settings::default(), &mut out);
+            let mut protocol = Protocol::new(&Settings::default(), false, &mut out);
             for piece in [&bytes[..cut], &bytes[cut..]] {
                 protocol.receive(piece, &mut out).unwrap();
                 protocol.check();
