@@ -34,13 +34,14 @@ use tokio_rustls::rustls::ServerConfig;
 pub(crate) use self::lane::EVENT_INTERVAL;
 pub(crate) use self::{
     early_hints::EarlyHints,
-    scan::{Found, Scan},
+    handler::Later,
     tunnel::{Switch, Tunnel, TunnelStream},
 };
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
     fuzzing::requests,
     http2::fuzzing::{field_blocks, frames},
+    scan::{Found, Scan},
     websocket::frames_of_websocket,
 };
 pub use self::{

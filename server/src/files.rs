@@ -2,19 +2,19 @@
 
 use std::{fs::File, sync::Arc};
 
-use http::{Request, Response, StatusCode, header, request::Parts};
+use http::{Request, Response, StatusCode, Version, header, request::Parts};
 use tokio::sync::watch;
 
 use crate::{
     body::{Body, Mapped},
-    connections::{Answer, Client, Handler, RequestBody},
+    connections::{Answer, Client, EarlyHints, Handler, Later, RequestBody},
     counters::Counters,
     live_site::LiveSite,
     respond::{self, Asked, InflateShare, Inflaters, Routed},
     semantics::authority::Names,
     settings::Settings,
     site::Site,
-    upstream::{Answered, Failure, Turn, Upstream, Upstreams},
+    upstream::{Answered, Failure, Upstream, Upstreams},
 };
 
 /// Answers with the files of a site, and with the responses of its application.
@@ -67,9 +67,12 @@ impl Files {
         let site = asked.site.clone()?;
         let (head, body) = std::mem::take(request).into_parts();
         let (settings, names, inflating) = (self.settings.clone(), self.names.clone(), self.inflating.clone());
-        Some(Answer::later(Turn::new(async move {
+        // Over HTTP/1.1 none is sent, as hyper's server sends no response before the last one.
+        let hints = (head.version == Version::HTTP_2).then(EarlyHints::default);
+        let given = hints.clone();
+        let response = async move {
             let send_file = route.send_file;
-            let answered = upstream.answer(&head, body, client, route).await;
+            let answered = upstream.answer(&head, body, client, route, hints.as_ref()).await;
             let asked = Asked {
                 names: &names,
                 settings: &settings,
@@ -83,7 +86,8 @@ impl Files {
                 respond::secure(&names, client.secure, &mut response);
             }
             response
-        })))
+        };
+        Some(Answer::Later(Later::with_hints(response, given)))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     respond::range,
     semantics::{coding::Wanted, conditional, target},
     site::{Among, Fields, PackageLimits, Place, Policy, Redirects, Site},
+    upstream,
 };
 
 /// A whole package: what is opened and verified can be read to the end, under names that lead nowhere else.
@@ -124,31 +125,10 @@ pub fn heads(data: &[u8]) {
     }
 }
 
-/// The bytes of an application's responses to GET and HEAD: what is found does not depend on how they are cut, and nothing is found
+/// The bytes of an application's responses to GET and HEAD: what is read does not depend on how they are cut, and nothing is read
 /// behind a fault.
 pub fn responses(data: &[u8]) {
-    for to_head in [false, true] {
-        let scan = || {
-            let mut scan = Scan::of_responses();
-            scan.expect(to_head);
-            scan
-        };
-        let (mut whole, mut single) = (scan(), scan());
-        let found = whole.look(data);
-        let first =
-            (0..data.len()).map(|at| (at, single.look(&data[at..=at]))).find(|(_, found)| *found != Found::Fine);
-        match (found, first) {
-            (Found::Fault(at), Some((other, Found::Fault(0))))
-            | (Found::Broken(at), Some((other, Found::Broken(0)))) => {
-                assert_eq!(at, other);
-                assert!(whole.is_faulty() && !whole.is_after() && whole.look(data) == Found::Fine);
-            }
-            (Found::Fine, None) => {
-                assert_eq!((whole.is_after(), whole.begun()), (single.is_after(), single.begun()));
-            }
-            (found, first) => panic!("{found:?} in one piece, {first:?} in single bytes"),
-        }
-    }
+    upstream::responses(data);
 }
 
 /// The frames of a WebSocket: where they end does not depend on how they are cut.

@@ -4,39 +4,41 @@
 //! A request's content is read before the application is asked (`content`), and its response is taken off it at its own speed
 //! (`relay`). A request that may be repeated goes over a connection that is open (`pool`, `connection`), every other over one that
 //! was just made: an application closes a connection that is idle at any moment, and what is sent then is lost. While it takes no
-//! connections, requests wait for it (`hold`). Each byte of its responses is looked at, and what could be read in two ways ends the
-//! connection (`connections::scan`). `server/tests/RULES.md` names each rule with its source.
+//! connections, requests wait for it (`hold`). Requests are written and responses read here, without a client of a library: each byte
+//! of a response is judged by what takes it, and what could be read in two ways ends the connection (`request`, `response`).
+//! `server/tests/RULES.md` names each rule with its source.
 
+mod chunked;
 mod connection;
 mod content;
 mod failure;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod hold;
+mod lines;
 mod parting;
 mod pool;
 mod relay;
+mod request;
+mod response;
 mod spill;
-mod turn;
+mod stream;
 mod upgrade;
 
-use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts, uri};
-use hyper::{
-    body::{Body as _, Incoming},
-    client::conn::TrySendError,
-};
-use tokio::time::{Instant, timeout_at};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use hyper::body::Body as _;
+use tokio::time::Instant;
 
+pub(crate) use self::failure::Failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::fuzzing::responses;
 use self::{
-    connection::AppConnection,
-    content::{Outgoing, UpstreamContent, WhoseTurn},
-    hold::Hold,
-    pool::Pool,
-    relay::Relay,
-    spill::Spills,
+    connection::AppConnection, content::UpstreamContent, hold::Hold, pool::Pool, relay::Relay, request::RequestWriter,
+    response::ResponseHead, spill::Spills,
 };
-pub(crate) use self::{failure::Failure, turn::Turn};
 use crate::{
     access::Passage,
     application::{ApplicationAddress, ApplicationBounds, OwnApplication},
@@ -116,16 +118,17 @@ impl Upstreams {
 
 impl Upstream {
     /// The application's response, or the one that says why there is none. `head` and `body` are a request that was checked: its
-    /// framing, its name, its target.
+    /// framing, its name, its target. 103 is given to `hints`, where the client may be sent it (RFC 8297, RFC 9110 §15.2).
     pub(crate) async fn answer(
         self: Arc<Self>,
         head: &Parts,
         body: RequestBody,
         client: Client,
         route: Route,
+        hints: Option<&EarlyHints>,
     ) -> Answered {
         let mut passage = Passage::default();
-        let answered = self.clone().pass(head, body, client, &route, &mut passage).await;
+        let answered = self.clone().pass(head, body, client, &route, hints, &mut passage).await;
         let mut answered = answered.unwrap_or_else(|failure| {
             passage.failure = Some(failure.error());
             Answered { response: failure.response(self.all.retry_after), file: None }
@@ -142,6 +145,7 @@ impl Upstream {
         body: RequestBody,
         client: Client,
         route: &Route,
+        hints: Option<&EarlyHints>,
         passage: &mut Passage,
     ) -> Result<Answered, Failure> {
         if fields::has_come_by(&head.headers) {
@@ -159,43 +163,42 @@ impl Upstream {
             false => UpstreamContent::read(body, route.body, &self.all.spills, client.address).await?,
         };
         let may_repeat = head.method.is_idempotent() && !content.is_some();
-        let mut request = request(head, client, content.into_body(route.body));
-        pass_hints(head, &mut request);
-        let (mut connection, response) = self.ask(head, request, may_repeat, client, route.answer, passage).await?;
+        let request = RequestWriter::new(head, client, content.into_body(route.body));
+        let (mut connection, response) = self.ask(request, may_repeat, client, route.answer, hints, passage).await?;
         connection.keep(place);
-        self.receive(head, connection, response, client, route).await
+        self.receive(head, connection, *response, client, route).await
     }
 
     /// Asks the application, once more only where nothing of a response came, and the request may be repeated or was not sent
     /// (RFC 9110 §9.2.2).
     async fn ask(
         &self,
-        head: &Parts,
-        mut request: Request<Outgoing>,
+        mut request: RequestWriter,
         may_repeat: bool,
         client: Client,
         patience: Duration,
+        hints: Option<&EarlyHints>,
         passage: &mut Passage,
-    ) -> Result<(Box<AppConnection>, Response<Incoming>), Failure> {
+    ) -> Result<(Box<AppConnection>, Box<ResponseHead>), Failure> {
         loop {
             let mut connection = match may_repeat && passage.retries == 0 {
                 true => self.connection(client, passage).await?,
                 false => self.connect(client, passage).await?,
             };
             let asked = Instant::now();
-            let turn = request.body().turn();
-            let failed = match in_time(patience, turn.as_ref(), connection.send(request)).await {
-                Some(Ok(response)) => {
+            let failure = match connection.ask(request, asked, patience, hints).await {
+                Ok(response) => {
                     passage.first_byte = Some(asked.elapsed());
                     return Ok((connection, response));
                 }
-                Some(Err(failed)) => failed,
-                None => return Err(Failure::Late),
+                Err(failure) => failure,
             };
-            if passage.retries > 0 {
-                return Err(failure_of(failed.error(), &connection));
+            let is_lost = failure == Failure::Terminated && !connection.has_begun_response();
+            let may_go_again = is_lost && (may_repeat || connection.has_taken_nothing());
+            if !may_go_again || passage.retries > 0 {
+                return Err(failure);
             }
-            request = retriable(failed, may_repeat, &connection, || self::request(head, client, Outgoing::Empty))?;
+            request = connection.take_request();
             passage.retries += 1;
         }
     }
@@ -239,124 +242,34 @@ impl Upstream {
         self: Arc<Self>,
         head: &Parts,
         connection: Box<AppConnection>,
-        response: Response<Incoming>,
+        response: ResponseHead,
         client: Client,
         route: &Route,
     ) -> Result<Answered, Failure> {
-        let (mut parts, incoming) = response.into_parts();
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let status = response.status;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::BadUpgrade);
         }
-        let file =
-            [fields::X_ACCEL_REDIRECT, fields::X_SENDFILE].iter().find_map(|name| parts.headers.get(name)).cloned();
-        let streamed = route.streamed || fields::is_streamed(&parts.headers);
-        fields::of_response(parts.version, &mut parts.headers);
-        parts.version = Version::HTTP_11;
+        let fields = &response.fields;
+        let file = [fields::X_ACCEL_REDIRECT, fields::X_SENDFILE].iter().find_map(|name| fields.get(name)).cloned();
+        let streamed = route.streamed || fields::is_streamed(fields);
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = status;
+        *answer.headers_mut() = fields::of_response(response);
         let spills = self.all.spills.clone();
-        let relay = Relay::new(connection, incoming, self);
-        let body = match parts.status {
-            status
-                if head.method == Method::HEAD
-                    || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) =>
-            {
-                relay.finish().await;
-                Body::empty()
-            }
+        let relay = Relay::new(connection, self);
+        match status {
+            _ if head.method == Method::HEAD => relay.finish(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => relay.finish(),
             // It has none either (RFC 9110 §15.3.6), whatever it says.
             StatusCode::RESET_CONTENT => {
-                parts.headers.remove(header::CONTENT_LENGTH);
-                Body::empty()
+                answer.headers_mut().remove(header::CONTENT_LENGTH);
+                relay.finish();
             }
-            _ if streamed => relay.stream(),
-            _ => relay.buffer(route.answer, spills, client.address).await?,
-        };
-        Ok(Answered { response: Response::from_parts(parts, body), file })
-    }
-}
-
-/// What comes of `future`, unless the application is waited for longer than `patience`. While content is streamed, a client that is slow
-/// to send it is not the application's fault.
-async fn in_time<T>(patience: Duration, turn: Option<&WhoseTurn>, future: impl Future<Output = T>) -> Option<T> {
-    let begun = Instant::now();
-    let mut future = pin!(future);
-    if let Some(turn) = turn {
-        turn.set(Some(begun));
-    }
-    loop {
-        let since = turn.map_or(Some(begun), WhoseTurn::since);
-        let until = since.unwrap_or_else(Instant::now) + patience;
-        if let Ok(done) = timeout_at(until, future.as_mut()).await {
-            return Some(done);
+            _ if streamed => *answer.body_mut() = relay.stream(),
+            _ => *answer.body_mut() = relay.buffer(route.answer, spills, client.address).await?,
         }
-        if since.is_some() && turn.is_none_or(|turn| turn.since() == since) {
-            return None;
-        }
-    }
-}
-
-/// A request to the application: its target byte for byte as it came, in origin form (RFC 9112 §3.2.1).
-fn request(head: &Parts, client: Client, content: Outgoing) -> Request<Outgoing> {
-    let mut request = Request::new(content);
-    *request.method_mut() = head.method.clone();
-    let mut target = uri::Parts::default();
-    target.path_and_query = head.uri.path_and_query().cloned();
-    *request.uri_mut() = http::Uri::from_parts(target).unwrap_or_default();
-    *request.headers_mut() = fields::of_request(head, client);
-    frame(&mut request);
-    request
-}
-
-/// Says how the content is framed where hyper would not: that there is none, where the method lets one expect it (RFC 9110 §8.6), and
-/// that some of a length that is not known comes, where the method lets one expect none.
-fn frame(request: &mut Request<Outgoing>) {
-    if request.body().is_end_stream() {
-        if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
-            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-    } else if request.body().size_hint().exact().is_none() {
-        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-}
-
-/// Has 103 of the application passed, where the client may be sent it (RFC 8297, RFC 9110 §15.2). No other 1xx says anything to it.
-fn pass_hints(head: &Parts, request: &mut Request<Outgoing>) {
-    let Some(hints) = head.extensions.get::<EarlyHints>().cloned() else { return };
-    hyper::ext::on_informational(request, move |response| {
-        if response.status() == StatusCode::EARLY_HINTS {
-            let mut fields = response.headers().clone();
-            fields::of_response(Version::HTTP_11, &mut fields);
-            fields.remove(header::CONTENT_LENGTH);
-            hints.give(fields);
-        }
-    });
-}
-
-/// The request that may be sent once more: what was not sent, or what may be repeated of which no response came.
-fn retriable(
-    mut failed: TrySendError<Request<Outgoing>>,
-    may_repeat: bool,
-    connection: &AppConnection,
-    again: impl FnOnce() -> Request<Outgoing>,
-) -> Result<Request<Outgoing>, Failure> {
-    if let Some(unsent) = failed.take_message() {
-        return Ok(unsent);
-    }
-    if may_repeat && !connection.has_begun_response() {
-        return Ok(again());
-    }
-    Err(failure_of(failed.error(), connection))
-}
-
-/// Why a response did not come.
-fn failure_of(error: &hyper::Error, connection: &AppConnection) -> Failure {
-    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    match cause.map(io::Error::kind) {
-        Some(io::ErrorKind::FileTooLarge) => Failure::TooLarge,
-        _ if error.is_user() => Failure::Broken,
-        Some(io::ErrorKind::InvalidData) => Failure::Malformed,
-        _ if error.is_parse() => Failure::Malformed,
-        _ if connection.has_begun_response() && !error.is_incomplete_message() => Failure::Malformed,
-        _ => Failure::Terminated,
+        Ok(Answered { response: answer, file })
     }
 }
 

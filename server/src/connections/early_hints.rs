@@ -7,8 +7,7 @@ use http::HeaderMap;
 /// The most that are sent before one response.
 const MOST: usize = 10;
 
-/// Where a handler leaves the fields of 103. It is among the extensions of a request whose client may be sent them: over HTTP/1.1
-/// none is, as hyper's server sends no response before the last one.
+/// Where a handler leaves the fields of 103, for a client that may be sent them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EarlyHints(Arc<Mutex<Hints>>);
 

@@ -2,9 +2,9 @@
 
 use std::{net::IpAddr, pin::Pin};
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 
-use super::RequestBody;
+use super::{RequestBody, early_hints::EarlyHints};
 use crate::body::Body;
 
 /// Answers requests, whatever the protocol that they come by.
@@ -54,7 +54,11 @@ pub enum Answer {
 }
 
 /// A response that is worked out. It is dropped when the client leaves, and when a drain cuts what is left.
-pub struct Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
+pub struct Later {
+    response: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
+    /// Where what comes before it is found, if anything may.
+    hints: Option<EarlyHints>,
+}
 
 impl Answer {
     /// The response that this future gives, polled by the task that serves the connection.
@@ -65,13 +69,28 @@ impl Answer {
 
 impl Later {
     pub(super) fn new(response: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
-        Self(Box::pin(response))
+        Self::with_hints(response, None)
+    }
+
+    /// A response before which others of 103 may be given to `hints`.
+    pub(crate) fn with_hints(
+        response: impl Future<Output = Response<Body>> + Send + 'static,
+        hints: Option<EarlyHints>,
+    ) -> Self {
+        Self { response: Box::pin(response), hints }
     }
 
     /// Has something else done with the response.
     pub(super) fn wrap(&mut self, with: impl FnOnce(Self) -> Self) {
+        let hints = self.hints.take();
         let response = std::mem::replace(self, Self::new(std::future::pending()));
         *self = with(response);
+        self.hints = hints;
+    }
+
+    /// What is to be sent before the response.
+    pub(super) fn hints(&self) -> Vec<HeaderMap> {
+        self.hints.as_ref().map_or_else(Vec::new, EarlyHints::take)
     }
 }
 
@@ -79,7 +98,7 @@ impl Future for Later {
     type Output = Response<Body>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        self.0.as_mut().poll(context)
+        self.response.as_mut().poll(context)
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) use self::inbox::RequestContent;
 use self::{frame::ErrorCode, protocol::Protocol};
 use super::{
-    Answer, EarlyHints, RequestBody,
+    Answer, RequestBody,
     exchange::Exchanges,
     farewell::Farewell,
     session::Session,
@@ -167,14 +167,10 @@ impl Connection {
                     let content = RequestContent::new(inbox.clone(), self.exchanges.activity.clone());
                     *asked.request.body_mut() = RequestBody::http2(content);
                 }
-                let hints = self.exchanges.worker.handler.takes_websockets().then(EarlyHints::default);
-                if let Some(hints) = &hints {
-                    asked.request.extensions_mut().insert(hints.clone());
-                }
                 match self.exchanges.answer(&mut asked.request, asked.too_large) {
                     Answer::Now(response) => self.protocol.respond(at, response, context, out),
                     Answer::Later(respond) => {
-                        stream.awaits(respond, hints, context);
+                        stream.awaits(respond, context);
                         self.protocol.busy = true;
                     }
                 }

@@ -7,9 +7,6 @@
 //!
 //! Content is followed to its end, as the next request begins there. All that is taken here means the same to hyper, which
 //! takes more.
-//!
-//! The responses of an application are looked at likewise, before hyper's client reads them: what could be read in two ways ends the
-//! connection, and is never passed on as if it were whole.
 
 use crate::semantics::{
     field::{Length, is_token},
@@ -37,20 +34,6 @@ pub(crate) struct Scan {
     digits: u8,
     /// Whether the field lines are trailers.
     trailers: bool,
-    /// What the heads are of; none for requests.
-    response: Option<ResponseScan>,
-}
-
-/// What is known of a response beside its head.
-#[derive(Clone, Copy, Debug)]
-struct ResponseScan {
-    /// Whether it has no content whatever it says, as it is to HEAD.
-    to_head: bool,
-    /// Whether it is of HTTP/1.0, which knows no chunks.
-    old: bool,
-    status: u16,
-    /// How many heads of 1xx came before.
-    informational: u8,
 }
 
 /// What was found in some bytes.
@@ -92,14 +75,6 @@ enum Position {
     Chunk,
     ChunkCr,
     ChunkLf,
-    /// Inside a status line: its version and its status.
-    Status,
-    /// Behind them.
-    Reason,
-    /// Behind a response, where nothing may come until the next request.
-    After,
-    /// What ends with the connection, be it content or another protocol.
-    Opaque,
     Faulty,
 }
 
@@ -123,9 +98,6 @@ const LENGTH: &[u8] = b"content-length";
 const CODING: &[u8] = b"transfer-encoding";
 const VERSION: &[u8] = b"HTTP/1.1";
 const CHUNKED: &[u8] = b"chunked";
-const STATUS_LINE: &[u8] = b"HTTP/1.";
-/// The most heads of 1xx before a response.
-const MOST_INFORMATIONAL: u8 = 10;
 /// Digits of a chunk's size: no chunk is larger than 2^60 bytes.
 const SIZE_DIGITS: u8 = 15;
 
@@ -144,26 +116,7 @@ impl Scan {
             left: 0,
             digits: 0,
             trailers: false,
-            response: None,
         }
-    }
-
-    /// Looks at responses. Each has to be [expected](Self::expect).
-    pub(crate) fn of_responses() -> Self {
-        Self { place: Position::After, ..Self::new(usize::MAX) }
-    }
-
-    /// A request was sent, be it HEAD: its response may come.
-    pub(crate) fn expect(&mut self, to_head: bool) {
-        if self.place == Position::After {
-            self.place = Position::Before;
-        }
-        self.response = Some(ResponseScan { to_head, old: false, status: 0, informational: 0 });
-    }
-
-    /// Whether a response has come to its end, and nothing after it.
-    pub(crate) fn is_after(&self) -> bool {
-        self.place == Position::After
     }
 
     /// Whether nothing of a next request has come.
@@ -254,7 +207,6 @@ impl Scan {
                 value + 2
             }
             Position::Content | Position::Chunk => self.skip_content(bytes.len()),
-            Position::Opaque => bytes.len(),
             _ => 0,
         }
     }
@@ -264,7 +216,7 @@ impl Scan {
         let content = usize::try_from(self.left).map_or(bytes, |left| left.min(bytes));
         self.left -= content as u64;
         if self.left == 0 {
-            self.place = if self.place == Position::Chunk { Position::ChunkCr } else { self.over() };
+            self.place = if self.place == Position::Chunk { Position::ChunkCr } else { Position::Before };
         }
         content
     }
@@ -273,7 +225,6 @@ impl Scan {
     #[inline]
     fn step(&mut self, byte: u8) -> Option<()> {
         self.place = match (self.place, byte) {
-            (Position::Before, byte) if self.response.is_some() => self.begin_status(byte)?,
             (Position::Before, b'\r') => Position::BeforeLf,
             (Position::BeforeLf, b'\n') => Position::Before,
             (Position::Before, byte) if is_token(byte) => self.begin(),
@@ -300,48 +251,14 @@ impl Scan {
             (Position::SizeLf, b'\n') => self.begin_chunk(),
             (Position::ChunkCr, b'\r') => Position::ChunkLf,
             (Position::ChunkLf, b'\n') => self.begin_size(),
-            (Position::Status, byte) => self.read_status(byte)?,
-            (Position::Reason, b'\r') => Position::LineLf,
-            (Position::Reason, b'\t' | 0x20..=0x7e | 0x80..) => Position::Reason,
             _ => return None,
         };
         Some(())
     }
 
     fn begin(&mut self) -> Position {
-        let (begun, response) = (self.begun + 1, self.response);
-        *self = Self { place: Position::Method, begun, response, ..Self::new(self.target_limit) };
+        *self = Self { place: Position::Method, begun: self.begun + 1, ..Self::new(self.target_limit) };
         Position::Method
-    }
-
-    fn begin_status(&mut self, byte: u8) -> Option<Position> {
-        self.begin();
-        self.read_status(byte)
-    }
-
-    /// The version and the status of a response (RFC 9112 §4). Widespread servers leave out the space before a reason that is
-    /// empty.
-    fn read_status(&mut self, byte: u8) -> Option<Position> {
-        let response = self.response.as_mut()?;
-        let at = self.target;
-        self.target += 1;
-        match (at, byte) {
-            (0..7, byte) if STATUS_LINE[at] == byte => response.status = 0,
-            (7, b'0' | b'1') => response.old = byte == b'0',
-            (8, b' ') => {}
-            (9, b'1'..=b'5') | (10 | 11, b'0'..=b'9') => {
-                response.status = response.status * 10 + u16::from(byte - b'0')
-            }
-            (12, b' ') => return Some(Position::Reason),
-            (12, b'\r') => return Some(Position::LineLf),
-            _ => return None,
-        }
-        Some(Position::Status)
-    }
-
-    /// The place behind a message.
-    fn over(&self) -> Position {
-        if self.response.is_some() { Position::After } else { Position::Before }
     }
 
     fn lengthen_target(&mut self) -> Position {
@@ -410,36 +327,13 @@ impl Scan {
     /// `Content-Length` beside `Transfer-Encoding` is how requests are smuggled (RFC 9112 §6.1).
     fn end(&mut self) -> Option<Position> {
         if self.trailers {
-            return Some(self.over());
-        }
-        if self.response.is_some() {
-            return self.end_response_head();
+            return Some(Position::Before);
         }
         match (self.length, self.coded) {
             (Some(_), true) => None,
             (None, true) => Some(self.begin_size()),
             (Some(1..), false) => Some(self.begin_content()),
             (Some(0) | None, false) => Some(Position::Before),
-        }
-    }
-
-    /// What frames a response (RFC 9112 §6.3).
-    fn end_response_head(&mut self) -> Option<Position> {
-        let response = self.response.as_mut()?;
-        match (response.status, self.length, self.coded) {
-            (_, Some(_), true) => None,
-            (101, ..) => Some(Position::Opaque),
-            (100..200, ..) => {
-                response.informational += 1;
-                (response.informational <= MOST_INFORMATIONAL).then_some(Position::Before)
-            }
-            (204 | 304, ..) => Some(Position::After),
-            _ if response.to_head => Some(Position::After),
-            (_, None, true) if response.old => None,
-            (_, None, true) => Some(self.begin_size()),
-            (_, Some(1..), false) => Some(self.begin_content()),
-            (_, Some(0), false) => Some(Position::After),
-            (_, None, false) => Some(Position::Opaque),
         }
     }
 
@@ -667,90 +561,5 @@ mod tests {
         {
             assert_eq!(look(head.as_bytes()).1.inside_head(), inside, "{head:?}");
         }
-    }
-
-    /// Where a response ends, and whether all of it is fine, however its bytes are cut.
-    fn look_at_response(to_head: bool, bytes: &[u8]) -> (bool, Position) {
-        let mut places = Vec::new();
-        for size in [bytes.len(), 1, 7] {
-            let mut scan = Scan::of_responses();
-            scan.expect(to_head);
-            let fine = bytes.chunks(size.max(1)).all(|part| scan.look(part) == Found::Fine);
-            places.push((fine, scan.place));
-        }
-        assert!(places.iter().all(|place| *place == places[0]), "{places:?} {:?}", String::from_utf8_lossy(bytes));
-        places[0]
-    }
-
-    #[test]
-    fn responses_are_framed_in_one_way_or_refused() {
-        let table: &[(&str, Option<Position>)] = &[
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Some(Position::After)),
-            ("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Some(Position::After)),
-            ("HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nh", Some(Position::Content)),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: y\r\n\r\n",
-                Some(Position::After),
-            ),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n", Some(Position::Size)),
-            ("HTTP/1.1 200 OK\r\n\r\nas long as it lasts\n\0", Some(Position::Opaque)),
-            ("HTTP/1.0 200 OK\r\n\r\nas long as it lasts", Some(Position::Opaque)),
-            ("HTTP/1.1 204 No Content\r\n\r\n", Some(Position::After)),
-            ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", Some(Position::After)),
-            ("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 x\r\n\r\n", Some(Position::After)),
-            ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x00\x01", Some(Position::Opaque)),
-            ("HTTP/1.1 200 OK\r\nX: \u{e4}\r\nContent-Length: 0\r\n\r\n", Some(Position::After)),
-            // Faults.
-            ("\r\nHTTP/1.1 204 x\r\n\r\n", None),
-            ("HTTP/1.1 204 x\n\n", None),
-            ("HTTP/2 200 OK\r\n\r\n", None),
-            ("HTTP/1.2 200 OK\r\n\r\n", None),
-            ("HTTP/1.1  200 OK\r\n\r\n", None),
-            ("HTTP/1.1 20 OK\r\n\r\n", None),
-            ("HTTP/1.1 2000 OK\r\n\r\n", None),
-            ("HTTP/1.1 600 OK\r\n\r\n", None),
-            ("ICY 200 OK\r\n\r\n", None),
-            ("hello", None),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", None),
-            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nA: b\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxx\r\n", None),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi2\r\n", None),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nhi\r\n", None),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000000000000000\r\n", None),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi!", None),
-            ("HTTP/1.1 204 x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", None),
-        ];
-        for (bytes, expected) in table {
-            let (fine, place) = look_at_response(false, bytes.as_bytes());
-            assert_eq!((fine, place), (expected.is_some(), expected.unwrap_or(Position::Faulty)), "{bytes:?}");
-        }
-        assert_eq!(look_at_response(true, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), (true, Position::After));
-        let hints = |many| format!("{}HTTP/1.1 204 x\r\n\r\n", "HTTP/1.1 103 x\r\n\r\n".repeat(many));
-        assert!(look_at_response(false, hints(10).as_bytes()).0 && !look_at_response(false, hints(11).as_bytes()).0);
-    }
-
-    #[test]
-    fn nothing_may_come_between_a_response_and_the_next_request() {
-        let mut scan = Scan::of_responses();
-        assert_eq!(scan.look(b"H"), Found::Fault(0), "before any request");
-        let mut scan = Scan::of_responses();
-        for to_head in [true, false, true] {
-            scan.expect(to_head);
-            assert_eq!(scan.look(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"), Found::Fine);
-            assert_eq!(scan.is_after(), to_head);
-            if !to_head {
-                assert_eq!(scan.look(b"hi"), Found::Fine);
-            }
-            assert!(scan.is_after());
-        }
-        assert_eq!(scan.look(b"\r"), Found::Fault(0));
-        assert!(scan.is_faulty());
     }
 }

@@ -1,77 +1,67 @@
-//! A connection to an application: hyper's client, driven by the task of the request that uses it, behind a stricter reader.
-//!
-//! No task of its own drives a connection, so that a request stays in one task, and nothing has to be woken between two.
+//! A connection to an application: one request is written, and its response read, by the task that answers the client. Nothing drives
+//! it beside that, and nothing has to be woken between two parts of it.
 
 use std::{
-    fmt, io,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Method, Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use hyper::body::Frame;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
-    time::{sleep, timeout},
+    io::ReadBuf,
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 
-use super::{content::Outgoing, failure::Failure};
+use super::{
+    failure::Failure,
+    fields,
+    lines::Malformed,
+    request::RequestWriter,
+    response::{ResponseHead, ResponseReader},
+    stream::AppStream,
+};
 use crate::{
     application::{ApplicationAddress, UnderWay},
-    connections::{Found, Scan, TunnelStream},
+    connections::{EarlyHints, TunnelStream},
     quota::Held,
 };
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long a Unix socket whose queue is full is left alone.
-const CROWDED: Duration = Duration::from_millis(5);
-/// The most bytes of a response's head.
-const HEAD: usize = 64 * 1024;
-/// The most fields of one.
-const FIELDS: usize = 256;
+/// How much is read at once, unless more content than that is known to come.
+const PIECE: usize = 16 * 1024;
+/// How much of that is read at once.
+const LARGE_PIECE: u64 = 128 * 1024;
+
+thread_local! {
+    /// Where all connections of this thread read to: one that waits keeps no room.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
+}
 
 /// A connection to an application. It lies on the heap, where it stays from one request to the next.
+#[derive(Debug)]
 pub(super) struct AppConnection {
-    sender: http1::SendRequest<Outgoing>,
-    driver: http1::Connection<TokioIo<Checked>, Outgoing>,
-    state: Arc<ReaderState>,
-    /// Whether the driver is done.
-    ended: bool,
+    stream: AppStream,
+    request: RequestWriter,
+    response: ResponseReader,
+    /// What was read and not used yet.
+    came: Bytes,
+    /// Where content is read to that is known to be large.
+    large: BytesMut,
+    /// Whether a byte of the response has come.
+    begun: bool,
+    /// Comes no later than the application is late.
+    late: Option<Pin<Box<Sleep>>>,
     /// The place of the request that uses it, until its response has come to its end.
     place: Option<Held>,
     /// That request, as an application of a package counts it.
     under_way: UnderWay,
-}
-
-/// What the reader of a connection, and who uses it, tell each other.
-#[derive(Debug, Default)]
-struct ReaderState {
-    /// A request was sent whose response is not looked at yet, and whether it is HEAD.
-    expects: AtomicBool,
-    to_head: AtomicBool,
-    /// Whether a byte of that response has come.
-    came: AtomicBool,
-    /// Whether the last response is whole, with nothing behind it.
-    after: AtomicBool,
-}
-
-/// What is read of an application, with each byte looked at before hyper sees it.
-pub(super) struct Checked {
-    stream: Box<dyn TunnelStream>,
-    scan: Scan,
-    state: Arc<ReaderState>,
 }
 
 impl AppConnection {
@@ -80,7 +70,7 @@ impl AppConnection {
     /// # Errors
     /// [`Failure::Refused`] where nobody listens, [`Failure::ConnectTimeout`] where nobody accepts.
     pub(super) async fn open(address: &ApplicationAddress) -> Result<Box<Self>, Failure> {
-        let stream = timeout(CONNECT, connect(address)).await.map_err(|_| Failure::ConnectTimeout)?;
+        let stream = timeout(CONNECT, AppStream::connect(address)).await.map_err(|_| Failure::ConnectTimeout)?;
         let stream = stream.map_err(|error| {
             let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound, io::ErrorKind::ConnectionReset];
             if !nobody.contains(&error.kind()) {
@@ -88,46 +78,157 @@ impl AppConnection {
             }
             Failure::Refused
         })?;
-        let state = Arc::new(ReaderState::default());
-        let checked = Checked { stream, scan: Scan::of_responses(), state: state.clone() };
-        let mut builder = http1::Builder::new();
-        builder.max_headers(FIELDS).max_buf_size(HEAD);
-        let (sender, driver) = builder.handshake(TokioIo::new(checked)).await.map_err(|_| Failure::Refused)?;
-        Ok(Box::new(Self { sender, driver, state, ended: false, place: None, under_way: UnderWay::default() }))
+        Ok(Box::new(Self {
+            stream,
+            request: RequestWriter::default(),
+            response: ResponseReader::new(),
+            came: Bytes::new(),
+            large: BytesMut::new(),
+            begun: false,
+            late: None,
+            place: None,
+            under_way: UnderWay::default(),
+        }))
     }
 
-    /// Sends a request, and waits for the head of its response.
+    /// Sends a request, and waits for the head of its response, at most for `patience` while the application is waited for. Heads of 103
+    /// are given to `hints`; no other 1xx says anything to a client.
     ///
     /// # Errors
-    /// hyper's, with the request if nothing of it was sent.
-    pub(super) async fn send(
+    /// Why there is none: [`Failure::Terminated`], [`Failure::Malformed`], [`Failure::Late`], or what is the client's fault.
+    pub(super) async fn ask(
         &mut self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
-        self.state.to_head.store(*request.method() == Method::HEAD, Relaxed);
-        self.state.came.store(false, Relaxed);
-        self.state.after.store(false, Relaxed);
-        self.state.expects.store(true, Relaxed);
-        let mut response = pin!(self.sender.try_send_request(request));
-        std::future::poll_fn(|context| {
-            if !self.ended {
-                self.ended = self.driver.poll_without_shutdown(context).is_ready();
+        request: RequestWriter,
+        now: Instant,
+        patience: Duration,
+        hints: Option<&EarlyHints>,
+    ) -> Result<Box<ResponseHead>, Failure> {
+        self.response.expect(request.is_head());
+        self.request = request;
+        self.request.begin(now);
+        self.begun = false;
+        poll_fn(|context| {
+            let head = self.poll_head(context, hints);
+            if head.is_pending() && self.poll_late(context, patience) {
+                return Poll::Ready(Err(Failure::Late));
             }
-            response.as_mut().poll(context)
+            head
         })
         .await
     }
 
-    /// Has the connection read and write what it can.
-    pub(super) fn poll_drive(&mut self, context: &mut Context<'_>) {
-        if !self.ended {
-            self.ended = self.driver.poll_without_shutdown(context).is_ready();
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        hints: Option<&EarlyHints>,
+    ) -> Poll<Result<Box<ResponseHead>, Failure>> {
+        // A response may come before all of its request was sent.
+        let _ = self.request.poll_send(&mut self.stream, context)?;
+        loop {
+            if self.came.is_empty() && ready!(self.poll_read(context)).unwrap_or(0) == 0 {
+                return Poll::Ready(Err(Failure::Terminated));
+            }
+            self.begun = true;
+            let Some(head) = self.response.read_head(&mut self.came)? else { continue };
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Ok(head));
+            }
+            if let Some(hints) = hints.filter(|_| head.status == StatusCode::EARLY_HINTS) {
+                hints.give(fields::of_informational(*head));
+            }
         }
+    }
+
+    /// Whether the application was waited for longer than `patience`.
+    fn poll_late(&mut self, context: &mut Context<'_>, patience: Duration) -> bool {
+        let Some(until) = self.request.since().map(|since| since + patience) else { return false };
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        // It is only ever brought nearer: as most responses come in time, setting it anew for each would be work for nothing.
+        if late.deadline() > until {
+            late.as_mut().reset(until);
+        }
+        while late.as_mut().poll(context).is_ready() {
+            if until <= Instant::now() {
+                return true;
+            }
+            late.as_mut().reset(until);
+        }
+        false
+    }
+
+    /// The next content of the response, or its trailers; none at its end. What is left of the request is sent meanwhile.
+    ///
+    /// # Errors
+    /// [`Failure::Terminated`] or [`Failure::Malformed`], or what is the client's fault.
+    pub(super) fn poll_content(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        loop {
+            if let Some(frame) = self.response.read_content(&mut self.came)? {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if self.response.is_over() {
+                return Poll::Ready(None);
+            }
+            if !self.request.is_sent() {
+                let _ = self.request.poll_send(&mut self.stream, context)?;
+            }
+            match ready!(self.poll_read(context)) {
+                Ok(0) if self.response.end() => return Poll::Ready(None),
+                Ok(0) | Err(_) => return Poll::Ready(Some(Err(Failure::Terminated))),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Reads what has come; how many bytes that were, 0 at the end of the connection. `came` has to be empty.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let left = self.response.left().unwrap_or(0);
+        if left > PIECE as u64 {
+            return self.poll_read_large(left, context);
+        }
+        ROOM.with_borrow_mut(|room| {
+            let mut buffer = ReadBuf::new(room);
+            ready!(self.stream.poll_read(context, &mut buffer))?;
+            self.came = Bytes::copy_from_slice(buffer.filled());
+            Poll::Ready(Ok(self.came.len()))
+        })
+    }
+
+    /// Reads to where the content stays, as a copy of much would cost more than room for it. There is room for a byte more than has to
+    /// come: what does not fill it is known to be all that has come, and the kernel is not asked again.
+    fn poll_read_large(&mut self, left: u64, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.large.capacity() < PIECE {
+            self.large = BytesMut::with_capacity(usize::try_from(left.min(LARGE_PIECE)).unwrap_or(PIECE) + 1);
+        }
+        let read = ready!(self.stream.poll_read_buf(context, &mut self.large))?;
+        self.came = self.large.split().freeze();
+        Poll::Ready(Ok(read))
+    }
+
+    /// Whether the response has come to its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.response.is_over()
+    }
+
+    /// How many bytes of content are still to come, where their number was said.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.response.left()
+    }
+
+    /// The request, for another connection: one that may be sent again, or of which this one took nothing.
+    pub(super) fn take_request(&mut self) -> RequestWriter {
+        let mut request = std::mem::take(&mut self.request);
+        request.rewind();
+        request
+    }
+
+    /// Whether nothing of the request was sent.
+    pub(super) fn has_taken_nothing(&self) -> bool {
+        !self.request.has_begun()
     }
 
     /// Whether a byte of the last response has come.
     pub(super) fn has_begun_response(&self) -> bool {
-        self.state.came.load(Relaxed)
+        self.begun
     }
 
     /// Keeps the place of the request that it is used for.
@@ -140,125 +241,34 @@ impl AppConnection {
         self.under_way = request;
     }
 
-    /// The request that it was used for is over, whose place is given up.
-    pub(super) fn give_up_place(&mut self) {
-        self.place = None;
-        self.under_way = UnderWay::default();
-    }
-
     /// The request that uses it, to be counted beyond the life of the connection.
     pub(super) fn take_under_way(&mut self) -> UnderWay {
         std::mem::take(&mut self.under_way)
     }
 
-    /// Whether the last exchange is over and another may follow. The connection is driven for it.
-    pub(super) fn is_idle(&mut self, context: &mut Context<'_>) -> bool {
-        self.poll_drive(context);
-        !self.ended && self.state.after.load(Relaxed) && self.sender.is_ready()
+    /// Gives up what was for the last request; whether another may follow it.
+    pub(super) fn rest(&mut self) -> bool {
+        self.place = None;
+        self.under_way = UnderWay::default();
+        self.large = BytesMut::new();
+        let is_persistent = self.response.is_over() && self.response.is_persistent();
+        is_persistent && self.request.is_sent() && self.came.is_empty()
+    }
+
+    /// Whether nothing came between two requests: neither bytes, of which no response could begin, nor its end.
+    pub(super) fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
+        let mut byte = [0];
+        self.stream.poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
     /// The stream, and what was read of it beyond the head, of an application that has switched to another protocol.
-    pub(super) async fn into_stream(mut self: Box<Self>) -> (Checked, Bytes) {
-        std::future::poll_fn(|context| {
-            self.poll_drive(context);
-            Poll::Ready(())
-        })
-        .await;
-        let parts = self.driver.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+    pub(super) fn into_stream(self) -> (Box<dyn TunnelStream>, Bytes) {
+        (self.stream.into_tunnel(), self.came)
     }
 }
 
-async fn connect(address: &ApplicationAddress) -> io::Result<Box<dyn TunnelStream>> {
-    match address {
-        ApplicationAddress::Tcp(addresses) => {
-            let stream = TcpStream::connect(&addresses[..]).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream))
-        }
-        ApplicationAddress::Unix(path) => loop {
-            match UnixStream::connect(path).await {
-                // Its queue is full: unlike TCP, Linux has nobody wait then (unix(7)).
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(CROWDED).await,
-                connected => return Ok(Box::new(connected?)),
-            }
-        },
-    }
-}
-
-impl fmt::Debug for AppConnection {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("AppConnection").field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
-impl Checked {
-    /// Looks at what was just read behind `before`.
-    fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        let came = &buffer.filled()[before..];
-        if came.is_empty() {
-            return Ok(());
-        }
-        if self.state.expects.swap(false, Relaxed) {
-            self.scan.expect(self.state.to_head.load(Relaxed));
-        }
-        self.state.came.store(true, Relaxed);
-        let found = self.scan.look(came);
-        self.state.after.store(self.scan.is_after(), Relaxed);
-        match found {
-            Found::Fine => Ok(()),
-            Found::Fault(0) | Found::Broken(0) | Found::LongTarget(0) => Err(malformed()),
-            // What is fine is passed on; the rest is a fault at the next reading.
-            Found::Fault(at) | Found::Broken(at) | Found::LongTarget(at) => {
-                buffer.set_filled(before + at);
-                Ok(())
-            }
-        }
-    }
-}
-
-fn malformed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the application's response breaks the rules of HTTP")
-}
-
-impl AsyncRead for Checked {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.scan.is_faulty() {
-            return Poll::Ready(Err(malformed()));
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-        Poll::Ready(this.look(buffer, before))
-    }
-}
-
-impl AsyncWrite for Checked {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+impl From<Malformed> for Failure {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
     }
 }

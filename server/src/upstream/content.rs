@@ -5,13 +5,13 @@ use std::{
     io,
     net::IpAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Frame, SizeHint};
-use tokio::{task::JoinHandle, time::Instant};
+use hyper::body::{Body as _, Frame};
+use tokio::task::JoinHandle;
 
 use super::{
     failure::Failure,
@@ -103,7 +103,7 @@ impl UpstreamContent {
             Self::None => Outgoing::Empty,
             Self::Memory(bytes) => Outgoing::Memory(bytes),
             Self::File(spill) => Outgoing::File { spill, sent: 0, reading: None },
-            Self::Stream(body) => Outgoing::Stream { body, left: most, turn: WhoseTurn::of_the_application() },
+            Self::Stream(body) => Outgoing::Stream { body, left: most },
         }
     }
 }
@@ -119,51 +119,31 @@ fn no_room(error: &io::Error) -> Failure {
     Failure::NoRoom
 }
 
-/// The body of a request to an application.
-#[derive(Debug)]
+/// The content of a request, while it is sent to an application.
+#[derive(Debug, Default)]
 pub(super) enum Outgoing {
+    #[default]
     Empty,
     Memory(Bytes),
-    File { spill: Spill, sent: u64, reading: Option<JoinHandle<io::Result<Bytes>>> },
-    Stream { body: RequestBody, left: u64, turn: WhoseTurn },
-}
-
-/// Who is waited for while content is streamed: since when the application, or else its client.
-#[derive(Clone, Debug)]
-pub(super) struct WhoseTurn(Arc<Mutex<Option<Instant>>>);
-
-impl WhoseTurn {
-    fn of_the_application() -> Self {
-        Self(Arc::new(Mutex::new(Some(Instant::now()))))
-    }
-
-    /// From now on the application is waited for, since that moment, or else its client.
-    pub(super) fn set(&self, since: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
-    }
-
-    /// Since when the application is waited for; none while its client is.
-    pub(super) fn since(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    File {
+        spill: Spill,
+        sent: u64,
+        reading: Option<JoinHandle<io::Result<Bytes>>>,
+    },
+    Stream {
+        body: RequestBody,
+        left: u64,
+    },
 }
 
 impl Outgoing {
-    /// Whose turn it is, where content is passed as it comes.
-    pub(super) fn turn(&self) -> Option<WhoseTurn> {
+    /// The next bytes, or the trailers behind the last ones.
+    ///
+    /// # Errors
+    /// [`Failure::TooLarge`] if more comes than is passed; [`Failure::Broken`] if the client leaves or breaks off;
+    /// [`Failure::NoRoom`] if what lies on the disk cannot be read.
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match self {
-            Self::Stream { turn, .. } => Some(turn.clone()),
-            _ => None,
-        }
-    }
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Memory(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -174,27 +154,26 @@ impl Body for Outgoing {
             Self::File { spill, sent, reading } => {
                 let read = ready!(Pin::new(reading.get_or_insert_with(|| spill.read(*sent))).poll(context));
                 *reading = None;
-                let read = read.map_err(io::Error::other).flatten();
+                let read = read.map_err(io::Error::other).flatten().map_err(|error| no_room(&error));
                 if let Ok(bytes) = &read {
                     *sent += bytes.len() as u64;
                 }
                 Poll::Ready(Some(read.map(Frame::data)))
             }
-            Self::Stream { body, left, turn } => loop {
-                let next = Pin::new(&mut *body).poll_frame(context);
-                turn.set(next.is_ready().then(Instant::now));
-                let Some(frame) = ready!(next) else { return Poll::Ready(None) };
-                let Ok(data) = frame?.into_data() else { continue };
-                match left.checked_sub(data.len() as u64) {
+            Self::Stream { body, left } => {
+                let Some(frame) = ready!(Pin::new(body).poll_frame(context)) else { return Poll::Ready(None) };
+                let frame = frame.map_err(|_| Failure::Broken)?;
+                match left.checked_sub(frame.data_ref().map_or(0, Bytes::len) as u64) {
                     Some(rest) => *left = rest,
-                    None => return Poll::Ready(Some(Err(io::ErrorKind::FileTooLarge.into()))),
+                    None => return Poll::Ready(Some(Err(Failure::TooLarge))),
                 }
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            },
+                Poll::Ready(Some(Ok(frame)))
+            }
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    /// Whether there is nothing of it, or nothing more.
+    pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,
             Self::Memory(bytes) => bytes.is_empty(),
@@ -203,12 +182,13 @@ impl Body for Outgoing {
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    /// How many bytes there are; none if that is not known.
+    pub(super) fn length(&self) -> Option<u64> {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::File { spill, sent, .. } => SizeHint::with_exact(spill.length().saturating_sub(*sent)),
-            Self::Stream { body, .. } => body.size_hint(),
+            Self::Empty => Some(0),
+            Self::Memory(bytes) => Some(bytes.len() as u64),
+            Self::File { spill, sent, .. } => Some(spill.length().saturating_sub(*sent)),
+            Self::Stream { body, .. } => body.size_hint().exact(),
         }
     }
 }

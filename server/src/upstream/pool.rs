@@ -46,16 +46,15 @@ impl Pool {
         loop {
             let next = WAITING.with_borrow_mut(|waiting| waiting.get_mut(&self.0)?.connections.pop());
             let (since, mut connection) = next?;
-            if since.elapsed() < IDLE && connection.is_idle(context) {
+            if since.elapsed() < IDLE && connection.is_silent(context) {
                 return Some(connection);
             }
         }
     }
 
     /// Keeps a connection for the next request, if it can have one.
-    pub(super) fn leave(&self, mut connection: Box<AppConnection>, context: &mut Context<'_>) {
-        connection.give_up_place();
-        if !connection.is_idle(context) {
+    pub(super) fn leave(&self, mut connection: Box<AppConnection>) {
+        if !connection.rest() {
             return;
         }
         let sweeps = WAITING.with_borrow_mut(|waiting| {

@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::Frame;
 use tokio::{
     sync::Notify,
     task::{AbortHandle, JoinHandle},
@@ -34,28 +34,44 @@ use crate::{
 
 /// How much of a response that has not ended is looked for at once.
 const GATHERED: usize = 64 * 1024;
+/// A response that is known to be no longer is waited for, if the rest of it comes soon.
+const WHOLE: u64 = 128 * 1024;
+/// How soon that is.
+const SOON: Duration = Duration::from_millis(20);
+/// Smaller pieces are joined: each would cost more memory than it holds, were they many.
+const SMALL: usize = 4 * 1024;
 /// How much of a response lies in memory while its client takes it, where all together and its client's have room; more lies on disk.
 const IN_MEMORY: usize = 1024 * 1024;
 
 /// Content as it comes. The connection is kept for another request once all of it has.
+#[derive(Debug)]
 pub(super) struct Relay {
+    /// None once the response is over.
     connection: Option<Box<AppConnection>>,
-    incoming: Incoming,
     upstream: Arc<Upstream>,
 }
 
+/// The content of a response that has come so far.
+#[derive(Debug, Default)]
+struct Gathered {
+    content: VecDeque<Bytes>,
+    /// What is behind these, of pieces that are small.
+    small: BytesMut,
+    /// How many bytes all of them are.
+    bytes: usize,
+    trailers: Option<HeaderMap>,
+}
+
 impl Relay {
-    pub(super) fn new(connection: Box<AppConnection>, incoming: Incoming, upstream: Arc<Upstream>) -> Self {
-        Self { connection: Some(connection), incoming, upstream }
+    pub(super) fn new(connection: Box<AppConnection>, upstream: Arc<Upstream>) -> Self {
+        Self { connection: Some(connection), upstream }
     }
 
     /// A response without content: the connection may have its next request.
-    pub(super) async fn finish(mut self) {
-        poll_fn(|context| {
-            self.leave(context);
-            Poll::Ready(())
-        })
-        .await;
+    pub(super) fn finish(mut self) {
+        if let Some(connection) = self.connection.take().filter(|connection| connection.is_over()) {
+            self.upstream.pool.leave(connection);
+        }
     }
 
     /// The body of a response that is sent as it comes, with back-pressure.
@@ -74,112 +90,135 @@ impl Relay {
         spills: Arc<Spills>,
         client: IpAddr,
     ) -> Result<Body, Failure> {
-        let (mut gathered, mut bytes) = (VecDeque::new(), 0);
-        // What has come in one piece needs no task.
-        let end = poll_fn(|context| {
-            loop {
-                match self.poll(context) {
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(data) => {
-                            bytes += data.len();
-                            gathered.push_back(data);
-                        }
-                        Err(trailers) => return Poll::Ready(Some(Ok(trailers.into_trailers().ok()))),
-                    },
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                    Poll::Ready(None) => return Poll::Ready(Some(Ok(None))),
-                    Poll::Pending => return Poll::Ready(None),
-                }
-                if self.incoming.is_end_stream() {
-                    return Poll::Ready(Some(Ok(None)));
-                }
-                if bytes > GATHERED {
-                    return Poll::Ready(None);
-                }
+        let mut gathered = Gathered::default();
+        // What has come in one piece, or soon will have, needs no task.
+        let mut all = poll_fn(|context| Poll::Ready(self.poll_gather(&mut gathered, context))).await;
+        let mut held = None;
+        if all.is_pending() && self.is_short(&gathered) {
+            held = spills.hold(client, usize::try_from(WHOLE).unwrap_or(usize::MAX));
+            if held.is_some() {
+                let soon = timeout(SOON, poll_fn(|context| self.poll_gather(&mut gathered, context))).await;
+                all = soon.map_or(Poll::Pending, Poll::Ready);
             }
-        })
-        .await;
-        if let Some(Ok(None)) = end {
-            let parts: VecDeque<Segments> = gathered.into_iter().map(Into::into).collect();
-            let body = if parts.len() > 1 {
-                Body::many(parts)
-            } else {
-                parts.into_iter().next().map_or_else(Body::empty, Body::lying)
-            };
-            return Ok(body);
         }
-        let queue = Arc::new(Queue::new(gathered, bytes));
-        let task = match end {
-            Some(Err(error)) => return Err(failure_of(&error)),
-            Some(end) => {
-                queue.end(end);
-                None
-            }
-            None => Some(tokio::spawn(self.fill(queue.clone(), patience, spills, client)).abort_handle()),
+        let is_whole = all?.is_ready();
+        gathered.join();
+        if is_whole && gathered.trailers.is_none() && gathered.bytes <= GATHERED {
+            return Ok(gathered.into_body());
+        }
+        let trailers = gathered.trailers.take();
+        let queue = Arc::new(Queue::new(gathered, held));
+        let task = if is_whole {
+            queue.end(Ok(trailers));
+            None
+        } else {
+            Some(tokio::spawn(self.fill(queue.clone(), patience, spills, client)).abort_handle())
         };
         Ok(Body::stream(Parting::of(Reader { queue, reading: None, task })))
     }
 
+    /// Gathers content; ready once all of it has come.
+    fn poll_gather(&mut self, gathered: &mut Gathered, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        while gathered.bytes <= GATHERED || self.is_short(gathered) {
+            match ready!(self.poll(context)) {
+                Some(frame) => gathered.add(frame?),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether the response is over, or known to be no longer than is waited for.
+    fn is_short(&self, gathered: &Gathered) -> bool {
+        let left = self.connection.as_ref().map_or(Some(0), |connection| connection.left());
+        left.is_some_and(|left| gathered.bytes as u64 + left <= WHOLE)
+    }
+
     /// Takes all content.
     async fn fill(mut self, queue: Arc<Queue>, patience: Duration, spills: Arc<Spills>, client: IpAddr) {
-        let end = loop {
-            match timeout(patience, poll_fn(|context| self.poll(context))).await {
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => queue.push(data, &spills, client).await,
-                    Err(trailers) => break Ok(trailers.into_trailers().ok()),
-                },
-                Ok(Some(Err(error))) => break Err(error),
-                Ok(None) => break Ok(None),
-                Err(_) => break Err(io::ErrorKind::TimedOut.into()),
+        loop {
+            let mut gathered = Gathered::default();
+            let over = timeout(patience, poll_fn(|context| self.poll_some(&mut gathered, context))).await;
+            for data in gathered.content.drain(..) {
+                queue.push(data, &spills, client).await;
+            }
+            match over {
+                Ok(Ok(false)) => {}
+                Ok(Ok(true)) => return queue.end(Ok(gathered.trailers)),
+                Ok(Err(failure)) => return queue.end(Err(failure.into())),
+                Err(_) => return queue.end(Err(io::ErrorKind::TimedOut.into())),
+            }
+        }
+    }
+
+    /// Gathers what content there is, some at least; ready with whether the response is over.
+    fn poll_some(&mut self, gathered: &mut Gathered, context: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
+        let over = loop {
+            match self.poll(context) {
+                Poll::Ready(Some(Ok(frame))) => gathered.add(frame),
+                Poll::Ready(Some(Err(failure))) => break Err(failure),
+                Poll::Ready(None) => break Ok(true),
+                Poll::Pending if gathered.bytes == 0 => return Poll::Pending,
+                Poll::Pending => break Ok(false),
+            }
+            if gathered.bytes >= GATHERED {
+                break Ok(false);
             }
         };
-        queue.end(end);
+        gathered.join();
+        Poll::Ready(over)
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let mut next = Pin::new(&mut self.incoming).poll_frame(context);
-        if next.is_pending()
-            && let Some(connection) = &mut self.connection
-        {
-            connection.poll_drive(context);
-            next = Pin::new(&mut self.incoming).poll_frame(context);
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+        let next = ready!(connection.poll_content(context));
+        // Where its length was said, nobody asks for more after the last byte.
+        let is_over = connection.is_over();
+        if let Some(Err(_)) = next {
+            self.connection = None;
+        } else if is_over && let Some(connection) = self.connection.take() {
+            self.upstream.pool.leave(connection);
         }
-        match ready!(next) {
-            Some(Ok(frame)) => {
-                // Where its length was said, nobody asks for more after the last byte.
-                if frame.is_trailers() || self.incoming.is_end_stream() {
-                    self.leave(context);
+        Poll::Ready(next)
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, frame: Frame<Bytes>) {
+        match frame.into_data() {
+            Ok(data) => {
+                self.bytes += data.len();
+                if data.len() < SMALL && self.bytes > data.len() {
+                    self.small.extend_from_slice(&data);
+                } else {
+                    self.join();
+                    self.content.push_back(data);
                 }
-                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => {
-                self.connection = None;
-                Poll::Ready(Some(Err(io::Error::other(error))))
-            }
-            None => {
-                self.leave(context);
-                Poll::Ready(None)
-            }
+            Err(trailers) => self.trailers = trailers.into_trailers().ok(),
         }
     }
 
-    fn leave(&mut self, context: &mut Context<'_>) {
-        if let Some(connection) = self.connection.take() {
-            self.upstream.pool.leave(connection, context);
+    /// Adds the small pieces as one.
+    fn join(&mut self) {
+        if !self.small.is_empty() {
+            self.content.push_back(self.small.split().freeze());
+        }
+    }
+
+    fn into_body(mut self) -> Body {
+        match self.content.len() {
+            0 | 1 => self.content.pop_front().map_or_else(Body::empty, Body::lying),
+            _ => Body::many(self.content.into_iter().map(Segments::from).collect()),
         }
     }
 }
 
-/// Why the content of a response ended too early.
-fn failure_of(error: &io::Error) -> Failure {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|error| error as _);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-            return Failure::Malformed;
-        }
-        cause = error.source();
+impl From<Failure> for io::Error {
+    /// Why the content of a response ends too early.
+    fn from(failure: Failure) -> Self {
+        Self::other(failure.error())
     }
-    Failure::Terminated
 }
 
 impl hyper::body::Body for Relay {
@@ -187,11 +226,11 @@ impl hyper::body::Body for Relay {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.poll(context)
+        self.poll(context).map_err(io::Error::from)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.connection.is_none()
     }
 }
 
@@ -219,9 +258,14 @@ struct Queued {
 }
 
 impl Queue {
-    fn new(gathered: VecDeque<Bytes>, bytes: usize) -> Self {
-        let memory = gathered.into_iter().map(|data| (data, None)).collect();
-        Self { content: Mutex::new(Queued { memory, bytes, ..Queued::default() }), taken: Notify::new() }
+    /// What was gathered, with the memory that is held for it.
+    fn new(gathered: Gathered, held: Option<Held>) -> Self {
+        let mut memory: VecDeque<_> = gathered.content.into_iter().map(|data| (data, None)).collect();
+        if let Some((_, last)) = memory.back_mut() {
+            *last = held;
+        }
+        let queued = Queued { memory, bytes: gathered.bytes, ..Queued::default() };
+        Self { content: Mutex::new(queued), taken: Notify::new() }
     }
 
     fn content(&self) -> MutexGuard<'_, Queued> {

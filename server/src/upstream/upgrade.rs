@@ -3,9 +3,9 @@
 use std::{any::Any, sync::Arc};
 
 use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
-use tokio::time::timeout;
+use tokio::time::Instant;
 
-use super::{Answered, Failure, Outgoing, Upstream, fields, request};
+use super::{Answered, Failure, Upstream, fields, request::RequestWriter};
 use crate::{
     access::Passage,
     body::Body,
@@ -51,51 +51,37 @@ impl Upstream {
         let extended = is_extended(head);
         let key = if extended { websocket::key() } else { key_of(head)? };
         let place = self.all.tunnels.take(client.address, 0).ok_or(Failure::Full)?;
-        let mut request = request(head, client, Outgoing::Empty);
-        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        if extended {
-            *request.method_mut() = Method::GET;
-            request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key.clone());
-            request.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        }
+        let request = RequestWriter::opening(head, client, extended.then_some(&key));
         // One that was just made: the request must not be sent twice.
         let mut connection = self.connect(client, passage).await?;
-        let asked = tokio::time::Instant::now();
-        let response = timeout(route.answer, connection.send(request)).await.map_err(|_| Failure::Late)?;
-        let response = response.map_err(|failed| super::failure_of(failed.error(), &connection))?;
+        let asked = Instant::now();
+        let response = connection.ask(request, asked, route.answer, None).await?;
         passage.first_byte = Some(asked.elapsed());
         // A 2xx would tell a client of HTTP/2 that the tunnel is open (RFC 8441 §5), and content would be frames to it.
-        if extended && response.status().is_success() {
+        if extended && response.status.is_success() {
             return Err(Failure::BadUpgrade);
         }
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return self.receive(head, connection, response, client, route).await;
+        if response.status != StatusCode::SWITCHING_PROTOCOLS {
+            return self.receive(head, connection, *response, client, route).await;
         }
-        if !websocket::is_accepted(&key, response.headers()) {
+        if !websocket::is_accepted(&key, &response.fields) {
             return Err(Failure::BadUpgrade);
         }
-        let (mut parts, _) = response.into_parts();
-        fields::of_response(parts.version, &mut parts.headers);
-        parts.version = Version::HTTP_11;
-        parts.extensions.clear();
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = response.status;
+        *answer.headers_mut() = fields::of_switch(*response);
         if extended {
-            parts.status = StatusCode::OK;
-            parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
-            parts.headers.remove(header::CONTENT_LENGTH);
+            *answer.status_mut() = StatusCode::OK;
+            answer.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+            answer.headers_mut().remove(header::CONTENT_LENGTH);
         }
         let held: Box<dyn Any + Send + Sync> =
             Box::new((place, connection.take_under_way(), self.all.counters.opens_tunnel()));
-        let (stream, first) = connection.into_stream().await;
-        let tunnel = Tunnel {
-            stream: Box::new(stream),
-            first,
-            idle: self.all.bounds.tunnel_idle,
-            held,
-            content: extended.then_some(content),
-        };
-        parts.extensions.insert(Switch::to(tunnel));
-        Ok(Answered { response: Response::from_parts(parts, Body::empty()), file: None })
+        let (stream, first) = connection.into_stream();
+        let tunnel =
+            Tunnel { stream, first, idle: self.all.bounds.tunnel_idle, held, content: extended.then_some(content) };
+        answer.extensions_mut().insert(Switch::to(tunnel));
+        Ok(Answered { response: answer, file: None })
     }
 }
 

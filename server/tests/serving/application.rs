@@ -18,6 +18,8 @@ pub(crate) struct Asked {
     /// Request line and fields, each byte a character.
     pub(crate) head: String,
     pub(crate) content: Vec<u8>,
+    /// Field lines behind the last chunk.
+    pub(crate) trailers: String,
 }
 
 impl Asked {
@@ -109,26 +111,34 @@ fn read(stream: &mut TcpStream) -> Option<Asked> {
     while !head.ends_with(b"\r\n\r\n") {
         head.push(byte(stream)?);
     }
-    let mut asked = Asked { head: head.iter().map(|byte| char::from(*byte)).collect(), content: Vec::new() };
+    let head = head.iter().map(|byte| char::from(*byte)).collect();
+    let mut asked = Asked { head, content: Vec::new(), trailers: String::new() };
     if let [length] = asked.all("content-length")[..] {
         asked.content = vec![0; length.parse().unwrap()];
         stream.read_exact(&mut asked.content).ok()?;
     } else if asked.all("transfer-encoding") == ["chunked"] {
         loop {
-            let mut line = String::new();
-            while !line.ends_with("\r\n") {
-                line.push(char::from(byte(stream)?));
-            }
-            let length = usize::from_str_radix(line.trim(), 16).unwrap();
-            let mut chunk = vec![0; length + 2];
-            stream.read_exact(&mut chunk).ok()?;
-            asked.content.extend_from_slice(&chunk[..length]);
+            let length = usize::from_str_radix(line(stream)?.trim(), 16).unwrap();
             if length == 0 {
                 break;
             }
+            let mut chunk = vec![0; length + 2];
+            stream.read_exact(&mut chunk).ok()?;
+            asked.content.extend_from_slice(&chunk[..length]);
+        }
+        while !asked.trailers.ends_with("\r\n\r\n") && asked.trailers != "\r\n" {
+            asked.trailers.push_str(&line(stream)?);
         }
     }
     Some(asked)
+}
+
+fn line(stream: &mut TcpStream) -> Option<String> {
+    let mut line = String::new();
+    while !line.ends_with("\r\n") {
+        line.push(char::from(byte(stream)?));
+    }
+    Some(line)
 }
 
 fn byte(stream: &mut TcpStream) -> Option<u8> {

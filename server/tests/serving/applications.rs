@@ -145,6 +145,48 @@ async fn content_that_is_streamed_comes_whole_and_takes_its_time() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_follow_content_that_is_streamed() {
+    let app = App::start(|asked, stream| says(stream, &asked.trailers));
+    let server = behind(&app, "[app]\nstream = ['/stream']");
+    let trailers = "X-Sum: 7\r\nX-Forwarded-For: 10.0.0.1\r\nX_Sum: 8\r\nAuthorization: x\r\n";
+    for (target, passed) in [("/stream", "x-sum: 7\r\n\r\n"), ("/buffer", "")] {
+        let mut client = tls(&server).await;
+        client.send("POST", target, &["Transfer-Encoding: chunked"]).await;
+        client.write(format!("2\r\nhi\r\n0\r\n{trailers}\r\n").as_bytes()).await;
+        assert_eq!(client.response().await.text(), passed, "{target}");
+        assert_eq!(app.asked().pop().unwrap().content, b"hi");
+    }
+}
+
+#[tokio::test]
+async fn a_response_may_come_before_all_of_its_request() {
+    let early = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = early.local_addr().unwrap();
+    thread::spawn(move || {
+        for (number, stream) in early.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 20];
+            stream.read_exact(&mut head).unwrap();
+            write(&mut stream, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+            if number == 0 {
+                // What was sent is not read.
+                continue;
+            }
+            let mut all = Vec::new();
+            let _ = stream.read_to_end(&mut all);
+        }
+    });
+    let server = Server::with(package(""), move |settings| settings.application = Some(at(address)));
+    for round in 0..2 {
+        let mut client = tls(&server).await;
+        client.send("POST", "/x", &["Content-Length: 3000000"]).await;
+        client.write(&vec![b'x'; 3_000_000]).await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.text().as_str()), (403, "no"), "{round}");
+    }
+}
+
+#[tokio::test]
 async fn too_much_content_is_refused_and_the_application_not_asked() {
     let app = App::saying("app");
     let server = behind(&app, "[app]\nbody = 1000");
@@ -245,6 +287,28 @@ async fn early_hints_are_passed_over_http_2_and_trailers_to_who_takes_them() {
     client.send("GET", "/x", &["TE: trailers", "Connection: te"]).await;
     let whole = client.until(b"0\r\nx-sum: 7\r\n\r\n").await;
     assert!(whole.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&whole));
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_has_its_early_hints() {
+    let asked_before = AtomicUsize::new(0);
+    let app = App::start(move |_, stream| {
+        asked_before.fetch_add(1, SeqCst) > 0
+            && write(stream, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+    });
+    let server = behind(&app, "");
+    let mut stream = connect(&server).await;
+    let asked = [(":method", "GET"), (":scheme", "https"), (":authority", "www.example.org"), (":path", "/x")];
+    let asked = asked.map(|(name, value)| literal(name, value)).concat();
+    stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &asked)).await.unwrap();
+    let mut came = Vec::new();
+    while came.len() < 2 {
+        let frame = next(&mut stream).await;
+        if frame.kind == HEADERS {
+            came.push(status(&frame));
+        }
+    }
+    assert_eq!((came, app.asked().len()), (vec![103, 204], 2));
 }
 
 #[tokio::test]
@@ -773,7 +837,7 @@ fn accept(key: &str) -> String {
 
 const OPENING: [&str; 4] = [
     "Upgrade: websocket",
-    "Connection: Upgrade",
+    "TE: trailers\r\nConnection: Upgrade, TE",
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
@@ -792,6 +856,8 @@ async fn a_websocket_is_tied_to_the_application_once_that_has_accepted_it() {
     );
     assert!(head.contains("sec-websocket-protocol: chat\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
     client.until(b"hello").await;
+    let asked = app.asked().pop().unwrap();
+    assert_eq!((asked.all("connection"), asked.all("te")), (vec!["upgrade"], vec![]), "a switch has no trailers");
     for text in ["one", "two"] {
         client.write(text.as_bytes()).await;
         client.until(text.as_bytes()).await;

@@ -17,7 +17,7 @@ use super::{frame::ErrorCode, inbox::Inbox, priority::Priority, request::Request
 use crate::{
     activity::Account,
     body::{Body, Segments},
-    connections::{EarlyHints, farewell::MOST_SCRAPPED, handler::Later},
+    connections::{farewell::MOST_SCRAPPED, handler::Later},
     semantics::target::ExtendedConnect,
 };
 
@@ -64,7 +64,6 @@ pub(super) enum State {
 pub(super) struct PendingResponse {
     respond: Later,
     waits: Waits,
-    hints: Option<EarlyHints>,
 }
 
 /// What is left of a response.
@@ -158,17 +157,17 @@ impl Stream {
     }
 
     /// The response comes later; until then the handler may read the content.
-    pub(super) fn awaits(&mut self, respond: Later, hints: Option<EarlyHints>, context: &Context<'_>) {
+    pub(super) fn awaits(&mut self, respond: Later, context: &Context<'_>) {
         if let Some(content) = &mut self.content {
             content.until = None;
         }
-        self.state = State::PendingResponse(PendingResponse { respond, waits: Waits::new(context), hints });
+        self.state = State::PendingResponse(PendingResponse { respond, waits: Waits::new(context) });
     }
 
     /// What the handler has its client told before the response.
     pub(super) fn hints(&self) -> Vec<HeaderMap> {
         match &self.state {
-            State::PendingResponse(PendingResponse { hints: Some(hints), .. }) => hints.take(),
+            State::PendingResponse(PendingResponse { respond, .. }) => respond.hints(),
             _ => Vec::new(),
         }
     }
