@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TICK = os.sysconf("SC_CLK_TCK")
 PEERS = ["nginx", "h2o", "caddy", "spothost"]
 # Debian's packages of the programs that are not called so.
-PACKAGES = {"h2load": "nghttp2-client", "taskset": "util-linux"}
+PACKAGES = {"h2load": "nghttp2-client", "taskset": "util-linux", "ss": "iproute2"}
 
 
 @dataclasses.dataclass
@@ -180,9 +180,11 @@ def start_caddy(site, http, https, work):
   auto_https off
 }}
 http://127.0.0.1:{http}, http://localhost:{http} {{
+  bind 127.0.0.1
   {site.caddy}
 }}
 https://localhost:{https} {{
+  bind 127.0.0.1
   tls {work}/cert.pem {work}/key.pem
   {site.caddy}
 }}""")
@@ -193,10 +195,12 @@ https://localhost:{https} {{
 STARTS = {"nginx": start_nginx, "h2o": start_h2o, "caddy": start_caddy}
 
 
-def start_ours(work, program, options=(), package=None, name="spothost", environment=None):
-    """The example server of the build at `program`."""
+def start_ours(work, program, options=(), package=None, name="spothost", environment=None, small_disk=None):
+    """The example server of the build at `program`; `small_disk` is a folder that is a disk of so many bytes to it alone."""
     http, https = free_ports()
-    command = [str(program), "--package", str(package or work / "site.zip"), "--http", f"127.0.0.1:{http}",
+    mount = 'mount -t tmpfs -o "size=$1" none "$0" && shift && exec "$@"'
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, *map(str, small_disk)] if small_disk else []
+    command += [str(program), "--package", str(package or work / "site.zip"), "--http", f"127.0.0.1:{http}",
                "--https", f"127.0.0.1:{https}", "--cert", str(work / "cert.pem"), "--key", str(work / "key.pem"), "--threads", "1",
                "--plain", "--connections-per-address", "30000", *map(str, options)]  # fmt: skip
     return Server(name, command, http, https, work, environment)
