@@ -22,6 +22,7 @@ mod pool;
 mod relay;
 mod request;
 mod response;
+mod seldom;
 mod spill;
 mod stream;
 mod upgrade;

@@ -151,7 +151,7 @@ def over_http2(stream, authority, path, pieces):
     fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", path), (":authority", authority),
               ("sec-websocket-version", "13")]  # fmt: skip
     connection.send_headers(1, fields)
-    came, waiting, ended, opened, closed = b"", b"", False, False, False
+    came, waiting, ended, opened = b"", b"", False, False
     left = list(pieces)
     while not ended:
         while left and not waiting and (isinstance(left[0], bytes) or len(came) >= left[0]):
@@ -163,10 +163,6 @@ def over_http2(stream, authority, path, pieces):
             waiting = waiting[window:]
             stream.sendall(connection.data_to_send())
             continue
-        if opened and not left and not waiting and not closed:
-            # The server waits for the client's end before it sends its own.
-            connection.end_stream(1)
-            closed = True
         stream.sendall(connection.data_to_send())
         for event in connection.receive_data(received(stream, "the end")):
             if isinstance(event, h2.events.ResponseReceived):

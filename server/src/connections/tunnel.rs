@@ -324,6 +324,29 @@ mod tests {
         assert_eq!([up[6] ^ up[2], up[7] ^ up[3]], [0x03, 0xe9]);
         app.write_all(b"cd").await.unwrap();
         assert_eq!(read(&mut client, 6).await, b"cd\x88\x02\x03\xe9");
+        app.write_all(b"\x81\x01e").await.unwrap();
+        drop(app);
+        let mut behind = Vec::new();
+        client.read_to_end(&mut behind).await.unwrap();
+        assert_eq!(behind, b"", "behind a Close there is nothing");
+        drop(client);
+        carried.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_the_end_of_a_frame_that_came_with_the_switch() {
+        let (tunnel, mut app) = tunnel();
+        let tunnel = Tunnel { first: Bytes::from_static(b"\x81\x04ab"), ..tunnel };
+        let (mut client, server) = duplex(1024);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let carried = tokio::spawn(tunnel.carry(server, Bytes::from_static(b"\x81\x82\0\0\0\0h"), phases));
+        assert_eq!(read(&mut client, 4).await, b"\x81\x04ab");
+        assert_eq!(read(&mut app, 7).await, b"\x81\x82\0\0\0\0h");
+        phase.send_replace(Phase::Closing);
+        app.write_all(b"cd").await.unwrap();
+        client.write_all(b"i").await.unwrap();
+        assert_eq!(read(&mut client, 6).await, b"cd\x88\x02\x03\xe9");
+        assert_eq!(read(&mut app, 3).await, b"i\x88\x82");
         drop((app, client));
         carried.await.unwrap();
     }

@@ -199,8 +199,10 @@ mod tests {
             said[at] = with;
             assert_eq!((is_asked_for(&fields(&said)), opening(&fields(&said))), (asked, expected), "{with:?}");
         }
-        let twice = [&good[..], &good[3..]].concat();
-        assert_eq!(opening(&fields(&twice)), Handshake::Bad);
+        let with = |again: (&'static str, &'static str)| fields(&[&good[..], &[again]].concat());
+        assert_eq!(opening(&with(good[3])), Handshake::Bad);
+        assert_eq!(opening(&with(good[2])), Handshake::OtherVersion);
+        assert!(!is_asked_for(&with(good[0])) && !is_asked_for(&with(("upgrade", "h2c"))));
     }
 
     /// The example of RFC 6455 §1.3.

@@ -68,16 +68,10 @@ impl AppConnection {
     /// A new connection.
     ///
     /// # Errors
-    /// [`Failure::Refused`] where nobody listens, [`Failure::ConnectTimeout`] where nobody accepts.
+    /// As [`Failure::to_connect`] says, [`Failure::ConnectTimeout`] where nobody accepts.
     pub(super) async fn open(address: &ApplicationAddress) -> Result<Box<Self>, Failure> {
         let stream = timeout(CONNECT, AppStream::connect(address)).await.map_err(|_| Failure::ConnectTimeout)?;
-        let stream = stream.map_err(|error| {
-            let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound, io::ErrorKind::ConnectionReset];
-            if !nobody.contains(&error.kind()) {
-                tracing::warn!(%address, %error, "the application cannot be reached; see that this program may use its address");
-            }
-            Failure::Refused
-        })?;
+        let stream = stream.map_err(|error| Failure::to_connect(address, &error))?;
         Ok(Box::new(Self {
             stream,
             request: RequestWriter::default(),

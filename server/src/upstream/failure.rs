@@ -1,10 +1,12 @@
 //! Why an application has given no response, and what its visitor is answered.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use rustix::io::Errno;
 
-use crate::{body::Body, respond::plain};
+use super::seldom::Seldom;
+use crate::{application::ApplicationAddress, body::Body, respond::plain};
 
 /// Why an application has given no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub(crate) enum Failure {
     NoApplication,
     /// It takes no connections.
     Refused,
+    /// No connection can be made to it, for want of something on this side.
+    Unconnected,
     /// It takes none in time.
     ConnectTimeout,
     /// It closed the connection before its response.
@@ -49,7 +53,9 @@ impl Failure {
         match self {
             Self::Refused | Self::Terminated | Self::Malformed | Self::BadUpgrade => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::Late => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoApplication | Self::Held | Self::Full | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoApplication | Self::Held | Self::Full | Self::NoRoom | Self::Unconnected => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken => StatusCode::BAD_REQUEST,
             Self::NoWebSocket => StatusCode::NOT_FOUND,
@@ -72,10 +78,30 @@ impl Failure {
             Self::Held => "destination_unavailable",
             Self::Full => "connection_limit_reached",
             Self::TooLarge | Self::Broken => "http_request_error",
-            Self::NoRoom => "proxy_internal_error",
+            Self::NoRoom | Self::Unconnected => "proxy_internal_error",
             Self::Loop => "proxy_loop_detected",
             Self::TooEarly | Self::NoWebSocket => "http_request_denied",
         }
+    }
+
+    /// Why no connection could be made to the application at `address`. What is no refusal of its own is told to the log, once a
+    /// second at most: each request may come by it.
+    pub(crate) fn to_connect(address: &ApplicationAddress, error: &io::Error) -> Self {
+        const LACKS: [Errno; 6] =
+            [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::AGAIN];
+        const DOWN: [io::ErrorKind; 3] =
+            [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound, io::ErrorKind::ConnectionReset];
+        static TOLD: Seldom = Seldom::new();
+        if Errno::from_io_error(error).is_some_and(|error| LACKS.contains(&error)) {
+            if TOLD.is_due() {
+                tracing::warn!(%address, %error, "the application cannot be asked; if no file descriptors are left, raise LimitNOFILE");
+            }
+            return Self::Unconnected;
+        }
+        if !DOWN.contains(&error.kind()) && TOLD.is_due() {
+            tracing::warn!(%address, %error, "the application cannot be reached; see that this program may use its address");
+        }
+        Self::Refused
     }
 
     /// The response to a visitor. Nothing of what the application said is in it.
@@ -114,6 +140,7 @@ mod tests {
             (Failure::Late, 504, "spothost; error=http_response_timeout"),
             (Failure::Held, 503, "spothost; error=destination_unavailable"),
             (Failure::Full, 503, "spothost; error=connection_limit_reached"),
+            (Failure::Unconnected, 503, "spothost; error=proxy_internal_error"),
             (Failure::NoRoom, 503, "spothost; error=proxy_internal_error"),
             (Failure::TooLarge, 413, "spothost; error=http_request_error"),
             (Failure::Broken, 400, "spothost; error=http_request_error"),
@@ -125,6 +152,21 @@ mod tests {
             assert_eq!(response.status(), status);
             assert_eq!(response.headers()["proxy-status"], said);
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_application_that_refuses_is_waited_for() {
+        let address = "http://127.0.0.1:1".parse().unwrap();
+        for (error, expected) in [
+            (Errno::CONNREFUSED, Failure::Refused),
+            (Errno::NOENT, Failure::Refused),
+            (Errno::ACCESS, Failure::Refused),
+            (Errno::MFILE, Failure::Unconnected),
+            (Errno::NFILE, Failure::Unconnected),
+            (Errno::ADDRNOTAVAIL, Failure::Unconnected),
+        ] {
+            assert_eq!(Failure::to_connect(&address, &error.into()), expected, "{error}");
         }
     }
 }

@@ -12,13 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spothost_server::{ApplicationBounds, Settings};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
     application::{App, at, says, write},
     client::{get, h2, h2_get, h2_request, plain, request, tls},
-    frames::{DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, connect, frame, literal, next, status},
+    frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, connect, frame, literal, next, status},
     package::Package,
     server::Server,
 };
@@ -199,6 +200,68 @@ async fn too_much_content_is_refused_and_the_application_not_asked() {
     client.write(&[b"3e9\r\n", &[0; 1001][..], b"\r\n0\r\n\r\n"].concat()).await;
     assert_eq!(client.response().await.status, 413);
     assert!(app.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_disk_without_room_costs_its_own_request_alone() {
+    let app = App::start(|asked, stream| says(stream, &asked.content.len().to_string()));
+    let folder = tempfile::tempdir().unwrap();
+    for (spill, spilled) in [(folder.path().join("gone"), 1 << 30), (folder.path().to_owned(), 200_000)] {
+        let address = app.address;
+        let server = Server::with(package(""), move |settings| {
+            settings.application = Some(at(address));
+            settings.application_bounds = ApplicationBounds { spill, spilled, ..ApplicationBounds::default() };
+        });
+        let content = vec![b'x'; 300_000];
+        let mut client = tls(&server).await;
+        client.send("POST", "/up", &["Content-Length: 300000"]).await;
+        client.write(&content).await;
+        let refused = client.response().await;
+        assert_eq!(
+            (refused.status, refused.field("proxy-status")),
+            (503, Some("spothost; error=proxy_internal_error"))
+        );
+        assert!(refused.field("retry-after").is_some());
+        let mut client = tls(&server).await;
+        client.send("POST", "/up", &["Content-Length: 1000"]).await;
+        client.write(&content[..1000]).await;
+        assert_eq!(client.response().await.text(), "1000");
+    }
+    assert_eq!(app.asked().len(), 2, "the application was asked for no other");
+}
+
+/// What a test that uses up the descriptors of its process is called by.
+const DESCRIPTORS: &str = "SPOTHOST_TEST_DESCRIPTORS";
+
+#[tokio::test]
+async fn a_lack_of_descriptors_is_not_taken_for_an_application_that_is_down() {
+    if std::env::var_os(DESCRIPTORS).is_none() {
+        // In a process of its own: the other tests want theirs.
+        let name = "applications::a_lack_of_descriptors_is_not_taken_for_an_application_that_is_down";
+        let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+        let ran = test.args(["--exact", name]).env(DESCRIPTORS, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let app = App::saying("app");
+    let server = behind(&app, "");
+    let mut client = tls(&server).await;
+    client.send("GET", "/", &[]).await;
+    assert_eq!(client.response().await.text(), "front");
+    let limit = Rlimit { current: Some(256), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let taken: Vec<_> = (0..512).map_while(|_| std::fs::File::open("/dev/null").ok()).collect();
+    assert!(taken.len() < 256);
+    let asked = Instant::now();
+    client.send("GET", "/x", &[]).await;
+    let response = client.response().await;
+    assert_eq!((response.status, response.field("proxy-status")), (503, Some("spothost; error=proxy_internal_error")));
+    assert!(response.field("retry-after").is_some());
+    assert!(asked.elapsed() < Duration::from_secs(5), "it does not wait as for an application that is down");
+    drop(taken);
+    client.send("GET", "/x", &[]).await;
+    assert_eq!(client.response().await.text(), "app");
 }
 
 #[tokio::test]
@@ -551,14 +614,18 @@ async fn requests_wait_for_an_application_that_is_down_within_bounds() {
     while !held(&server) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let asked = Instant::now();
     let full = get(&server, "/x", &[]).await;
+    assert!(asked.elapsed() < Duration::from_secs(5), "it does not wait");
     assert_eq!((full.status, full.field("proxy-status")), (503, Some("spothost; error=connection_limit_reached")));
     assert!(full.field("retry-after").is_some());
     // A client that leaves gives up its place.
     drop(clients.pop());
+    let left = Instant::now();
     while held(&server) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    assert!(left.elapsed() < Duration::from_secs(5), "the place is free at once");
     let app = App::on(TcpListener::bind(address).unwrap(), |_, stream| says(stream, "back"));
     for mut client in clients {
         assert_eq!(client.response().await.text(), "back");
@@ -642,51 +709,64 @@ async fn a_slow_reader_holds_up_no_application() {
 
 #[tokio::test]
 async fn a_stream_is_passed_as_it_comes_with_back_pressure() {
-    let (told, tell) = mpsc::channel();
+    const ALL: usize = 60_000_000;
+    let (tell, told) = mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
     let written = Arc::new(AtomicUsize::new(0));
     let counts = written.clone();
-    let app = App::start(move |asked, stream| match asked.target() {
-        "/events" => {
-            write(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let app = App::start(move |asked, stream| {
+        let said = match asked.target() {
+            "/events" | "/endless/events" => "Content-Type: text/event-stream; charset=utf-8",
+            "/endless/asked" => "X-Accel-Buffering: no",
+            _ => "X: y",
+        };
+        write(stream, format!("HTTP/1.1 200 OK\r\n{said}\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        if asked.target() == "/events" {
             for event in ["data: 1\n\n", "data: 2\n\n"] {
                 write(stream, format!("{:x}\r\n{event}\r\n", event.len()));
-                told.send(()).unwrap();
-                // Until the client is gone.
-                if event.contains('2') {
-                    return stream.read(&mut [0]).is_ok_and(|read| read > 0);
-                }
+                // The client has it before anything else is written.
+                told.lock().unwrap().recv_timeout(Duration::from_secs(30)).unwrap();
             }
-            true
+            // Until the client is gone.
+            return stream.read(&mut [0]).is_ok_and(|read| read > 0);
         }
-        _ => {
-            write(stream, "HTTP/1.1 200 OK\r\nX-Accel-Buffering: no\r\n\r\n");
-            while counts.load(SeqCst) < 100_000_000 && write(stream, vec![b'x'; 100_000]) {
-                counts.fetch_add(100_000, SeqCst);
-            }
-            false
+        while counts.load(SeqCst) < ALL && write(stream, [&b"186a0\r\n"[..], &[b'x'; 100_000], b"\r\n"].concat()) {
+            counts.fetch_add(100_000, SeqCst);
         }
+        write(stream, "0\r\n\r\n")
     });
-    let server = behind(&app, "");
+    let server = behind(&app, "[app]\nstream = ['/endless/routed']");
     let mut client = tls(&server).await;
     client.send("GET", "/events", &[]).await;
-    client.until(b"data: 1\n\n\r\n").await;
-    client.until(b"data: 2\n\n\r\n").await;
-    drop(client);
-    tell.recv().unwrap();
-    let mut client = tls(&server).await;
-    client.send("GET", "/endless", &[]).await;
-    client.until(b"xxxx").await;
-    let mut before = 0;
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = written.load(SeqCst);
-        if now == before {
-            break;
-        }
-        before = now;
+    for event in ["data: 1\n\n\r\n", "data: 2\n\n\r\n"] {
+        client.until(event.as_bytes()).await;
+        tell.send(()).unwrap();
     }
-    assert!(before < 30_000_000, "the application waits for the client: {before}");
     drop(client);
+    for (target, streamed) in
+        [("/endless/events", true), ("/endless/asked", true), ("/endless/routed", true), ("/endless/buffered", false)]
+    {
+        written.store(0, SeqCst);
+        let mut client = tls(&server).await;
+        client.send("GET", target, &[]).await;
+        client.until(b"xxxx").await;
+        // The client reads no more. What is buffered is taken to its end, and what is streamed waits.
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = written.load(SeqCst);
+            if now == before || now == ALL {
+                break;
+            }
+            before = now;
+        }
+        let taken = written.load(SeqCst);
+        match streamed {
+            true => assert!(taken < ALL / 2, "{target}: the application waits for the client: {taken}"),
+            false => assert_eq!(taken, ALL, "{target}: it does not"),
+        }
+        drop(client);
+    }
 }
 
 #[tokio::test]
@@ -912,6 +992,55 @@ async fn a_drain_tells_both_ends_of_a_websocket() {
     client.until(b"\x88\x02\x03\xe9").await;
     drop(client);
     assert_eq!(drained.join().unwrap().requests_cut, 0);
+}
+
+#[tokio::test]
+async fn a_websocket_over_http_2_may_be_silent_and_ends_with_its_stream() {
+    let (told, tell) = mpsc::channel();
+    let app = App::start(move |asked, stream| {
+        let accept = accept(asked.all("sec-websocket-key")[0]);
+        write(
+            stream,
+            format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            ),
+        );
+        while stream.read(&mut [0; 100]).is_ok_and(|read| read > 0) {
+            write(stream, b"heard");
+        }
+        told.send(()).unwrap();
+        false
+    });
+    let behind = app.behind();
+    let server = Server::with(package(""), |settings| {
+        behind(settings);
+        settings.patience.content = Duration::from_millis(200);
+        settings.patience.idle = Duration::from_millis(200);
+    });
+    let mut stream = connect(&server).await;
+    let open = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "https"),
+        (":authority", "www.example.org"),
+        (":path", "/socket"),
+        ("sec-websocket-version", "13"),
+    ];
+    let open = open.map(|(name, value)| literal(name, value)).concat();
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &open)).await.unwrap();
+    while next(&mut stream).await.kind != HEADERS {}
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stream.write_all(&frame(DATA, 0, 1, b"after a while")).await.unwrap();
+    loop {
+        let frame = next(&mut stream).await;
+        if frame.kind == DATA {
+            assert_eq!(frame.payload, b"heard");
+            break;
+        }
+    }
+    stream.write_all(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())).await.unwrap();
+    let end = tokio::task::spawn_blocking(move || tell.recv_timeout(Duration::from_secs(10)));
+    end.await.unwrap().expect("the application sees the end of a stream that was reset");
 }
 
 #[tokio::test]
