@@ -11,7 +11,7 @@ use std::{
 use clap::Parser;
 use spothost_server::{
     Access, AccessFormat, AccessTo, ApplicationAddress, Bound, Identity, Listen, LiveSite, PackageLimits, Settings,
-    Site, metrics,
+    Site, TrustedProxy, metrics,
 };
 use tokio::sync::watch;
 
@@ -48,6 +48,9 @@ struct Arguments {
     /// Pass what no file answers to an application: http://127.0.0.1:8000 or unix:/run/app.sock.
     #[arg(long)]
     app: Option<ApplicationAddress>,
+    /// Take the word of load balancers in this network for whom they ask, such as 10.0.0.0/16.
+    #[arg(long, value_name = "NETWORK")]
+    trust_proxy: Vec<TrustedProxy>,
     /// How many seconds requests wait for an application that takes no connections.
     #[arg(long, default_value_t = 10)]
     hold: u64,
@@ -100,6 +103,7 @@ fn settings(arguments: Arguments) -> Settings {
     settings.access = arguments.access.map(|path| Access { format: AccessFormat::Combined, to: AccessTo::File(path) });
     settings.application = arguments.app;
     settings.application_bounds.hold = Duration::from_secs(arguments.hold);
+    settings.trusted_proxies = arguments.trust_proxy;
     settings.bounds.connections_per_address = arguments.connections_per_address;
     settings
 }

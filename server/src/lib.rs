@@ -92,6 +92,8 @@ mod counters;
 mod settings;
 // Where an application listens, whether it runs, and what may wait for it.
 mod application;
+// Load balancers in front of this server, and what they say of their visitors.
+mod trusted_proxy;
 // One line a request, written off the hot path.
 mod access;
 // The wall clock.
@@ -117,4 +119,5 @@ pub use self::{
         Hidden, ListenMode, Note, Objection, ObjectionCause, PackageLimits, ProcessPlan, ProgramPlace, Reason, Refused,
         Site, SwapMode,
     },
+    trusted_proxy::{BadTrustedProxy, TrustedProxy},
 };

@@ -35,19 +35,24 @@ impl Quota {
 
     /// One more, where all together may have `reserve` beyond their bound; `None` at a bound.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr, reserve: usize) -> Option<Held> {
-        self.take_within(address, 1, self.most.saturating_add(reserve))
+        self.take_within(address, 1, self.most.saturating_add(reserve), self.most_of_client)
+    }
+
+    /// One more for an address that many clients share: `None` at the bound of all alone.
+    pub(crate) fn take_shared(self: &Arc<Self>, address: IpAddr) -> Option<Held> {
+        self.take_within(address, 1, self.most, usize::MAX)
     }
 
     /// So many more; `None` if they go beyond a bound.
     pub(crate) fn take_many(self: &Arc<Self>, address: IpAddr, many: usize) -> Option<Held> {
-        self.take_within(address, many, self.most)
+        self.take_within(address, many, self.most, self.most_of_client)
     }
 
-    fn take_within(self: &Arc<Self>, address: IpAddr, many: usize, most: usize) -> Option<Held> {
+    fn take_within(self: &Arc<Self>, address: IpAddr, many: usize, most: usize, of_one: usize) -> Option<Held> {
         let client = client(address);
         let mut taken = self.taken();
         let of_client = taken.of_client.get(&client).copied().unwrap_or(0).saturating_add(many);
-        if taken.all.saturating_add(many) > most || of_client > self.most_of_client {
+        if taken.all.saturating_add(many) > most || of_client > of_one {
             return None;
         }
         taken.all += many;
@@ -122,6 +127,15 @@ mod tests {
         let _stranger = quota.take(address, 0).unwrap();
         let own: Vec<_> = (0..3).map_while(|_| quota.take(address, 2)).collect();
         assert_eq!((own.len(), quota.take(address, 0).is_none()), (2, true));
+    }
+
+    #[test]
+    fn an_address_that_many_share_may_have_all_there_is() {
+        let (quota, address) = (Quota::new(4, 2), IpAddr::from([192, 0, 2, 1]));
+        let shared: Vec<_> = (0..9).map_while(|_| quota.take_shared(address)).collect();
+        assert_eq!(shared.len(), 4);
+        drop(shared);
+        assert!(quota.is_unused());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{num::NonZero, time::Duration};
 use crate::{
     access::Access,
     application::{ApplicationAddress, ApplicationBounds},
+    trusted_proxy::TrustedProxy,
 };
 
 /// For which names a site is served, and what a client may cost.
@@ -27,6 +28,9 @@ pub struct Settings {
     pub application: Option<ApplicationAddress>,
     /// What the visitors of an application may cost.
     pub application_bounds: ApplicationBounds,
+    /// Load balancers in front of this server. For whom they ask is what they say: for redirects to HTTPS, the application, access lines,
+    /// and what one address may cost. As many connections come from one of them as there may be in all.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// How many threads serve, each with its own listener; `None` for one per available core.
     pub threads: Option<NonZero<usize>>,
     /// How long clients may take.
@@ -108,6 +112,7 @@ impl Default for Settings {
             access: None,
             application: None,
             application_bounds: ApplicationBounds::default(),
+            trusted_proxies: Vec::new(),
             threads: None,
             patience: Patience::default(),
             bounds: Bounds::default(),

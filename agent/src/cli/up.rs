@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 use sha2::{Digest as _, Sha256};
-use spothost_server::ApplicationAddress;
+use spothost_server::{ApplicationAddress, TrustedProxy};
 
 use super::{BAD_CONFIGURATION, CANNOT_RUN, Log, NOT_AS_IT_SHOULD_BE, Stop, run::host};
 use crate::{
@@ -49,6 +49,9 @@ pub(super) struct UpCommand {
     /// `[app]` of the site's site.toml says which paths are its own; all of them if nothing is said.
     #[arg(long, value_name = "ADDRESS")]
     app: Option<ApplicationAddress>,
+    /// Take the word of load balancers in this network for whom they ask, such as 10.0.0.0/16; may be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    trust_proxy: Vec<TrustedProxy>,
     /// Where to listen for HTTPS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
@@ -121,7 +124,10 @@ impl UpCommand {
             ttl: 60,
             leading: RoutingMode::Records,
             look: Look { package: std::time::Duration::from_secs(1), ..Look::default() },
-            serve: Serve::default().over_plain_http().with_application(self.app.clone()),
+            serve: Serve::default()
+                .over_plain_http()
+                .with_application(self.app.clone())
+                .behind(self.trust_proxy.clone()),
             limits: Limits::default(),
             adopt: false,
             on_departure: OnDeparture::default(),

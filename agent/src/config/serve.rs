@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
-use spothost_server::{Access, AccessFormat, AccessTo, ApplicationAddress, Bounds, Patience};
+use spothost_server::{Access, AccessFormat, AccessTo, ApplicationAddress, Bounds, Patience, TrustedProxy};
 
 /// How the site is served.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Serve {
     /// For how long fingerprinted files of the version before stay reachable after a swap; zero: not at all.
     #[serde(deserialize_with = "any_time")]
     pub skew: Duration,
+    /// Load balancers in front of this host: networks such as `10.0.0.0/16`, or addresses. For whom they ask is what they say.
+    #[serde(deserialize_with = "proxies")]
+    pub trust: Vec<TrustedProxy>,
     /// Whether plain HTTP serves the site, too, instead of redirecting to HTTPS: as `spothost up` does, and no configuration can.
     #[serde(skip)]
     pub(crate) plain: bool,
@@ -38,6 +41,7 @@ impl Default for Serve {
             format: Format::default(),
             metrics: None,
             skew: Duration::from_secs(900),
+            trust: Vec::new(),
             plain: false,
             application: None,
         }
@@ -119,6 +123,12 @@ impl Serve {
     #[must_use]
     pub fn with_application(self, application: Option<ApplicationAddress>) -> Serve {
         Serve { application, ..self }
+    }
+
+    /// The same, behind these load balancers.
+    #[must_use]
+    pub fn behind(self, trust: Vec<TrustedProxy>) -> Serve {
+        Serve { trust, ..self }
     }
 
     /// Where access lines are written, if they are.
@@ -233,6 +243,11 @@ fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::
     time(from).map(Some)
 }
 
+fn proxies<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TrustedProxy>, D::Error> {
+    let said = Vec::<String>::deserialize(from)?;
+    said.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+}
+
 fn some_loopback<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
     let address = SocketAddr::deserialize(from)?;
     match address.ip().is_loopback() {
@@ -249,13 +264,16 @@ mod tests {
 
     #[test]
     fn what_is_served_how_is_read() {
-        let text = "hsts = \"1d\"\naccess = \"/var/log/spothost/access.log\"\nformat = \"json\"\nmetrics = \"127.0.0.1:9180\"\n";
+        let text = "hsts = \"1d\"\naccess = \"/var/log/spothost/access.log\"\nformat = \"json\"\nmetrics = \"127.0.0.1:9180\"\n\
+                    trust = [\"10.0.0.0/16\", \"192.0.2.1\"]\n";
         let serve: Serve = toml::from_str(text).expect("valid");
         assert_eq!(serve.hsts, Some(Duration::from_secs(86_400)));
         let to = AccessTo::File("/var/log/spothost/access.log".into());
         assert_eq!(serve.access(), Some(Access { format: AccessFormat::Json, to }));
         assert_eq!(serve.metrics.map(|address| address.port()), Some(9180));
-        assert_eq!(toml::from_str::<Serve>("").expect("valid").access(), None);
+        assert_eq!(serve.trust.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/16", "192.0.2.1/32"]);
+        let usual = toml::from_str::<Serve>("").expect("valid");
+        assert_eq!((usual.access(), usual.trust), (None, Vec::new()));
     }
 
     #[test]
@@ -291,6 +309,8 @@ mod tests {
             ("format = \"xml\"", "unknown variant"),
             ("hsts = \"soon\"", "`soon`"),
             ("hsts = \"0s\"", "no time at all"),
+            ("trust = [\"0.0.0.0/0\"]", "every visitor"),
+            ("trust = [\"lb.internal\"]", "neither a network nor an address"),
             ("hosts = 1", "unknown field"),
         ];
         for (text, reason) in table {

@@ -21,6 +21,7 @@ use crate::{
     activity::{Account, Activity, ContentState},
     body::Body,
     semantics::limits,
+    trusted_proxy::Told,
 };
 
 /// The most content of an HTTP/1 request that is read, so that its connection can go on: more than a form or an API call has.
@@ -40,6 +41,8 @@ pub(super) struct Exchanges {
 struct Exchange {
     version: Version,
     is_head: bool,
+    /// For whom it is.
+    client: Client,
     /// Whether the client waits to be asked for its content (RFC 9110 §10.1.1): who is not may then send it or not.
     expects: bool,
     line: Option<Box<Line>>,
@@ -52,7 +55,7 @@ impl Exchanges {
         let begun = self.begin(request);
         let refusal = too_large.then_some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         // Where it lies: a response is large, and each move of it is as much work as a field.
-        let mut answer = self.ask(request, refusal);
+        let mut answer = self.ask(request, begun.client, refusal);
         match &mut answer {
             Answer::Now(response) => self.respond(begun, response, ContentState::Read),
             Answer::Later(response) => {
@@ -64,18 +67,33 @@ impl Exchanges {
         answer
     }
 
-    fn begin(&self, request: &Request<RequestBody>) -> Exchange {
-        let line = self.worker.log.as_ref().map(|_| Box::new(Line::begin(self.client.address, request)));
+    fn begin(&self, request: &mut Request<RequestBody>) -> Exchange {
+        let client = self.client_of(request);
+        let line = self.worker.log.as_ref().map(|_| Box::new(Line::begin(client.address, request)));
         let expects = !request.body().is_end_stream() && request.headers().contains_key(header::EXPECT);
-        Exchange { version: request.version(), is_head: request.method() == Method::HEAD, expects, line }
+        Exchange { version: request.version(), is_head: request.method() == Method::HEAD, client, expects, line }
+    }
+
+    /// Who asks: the client of the connection, or whom a trusted proxy passes on.
+    fn client_of(&self, request: &mut Request<RequestBody>) -> Client {
+        let trusted = &self.worker.settings.trusted_proxies;
+        if trusted.is_empty() {
+            return self.client;
+        }
+        let Some(told) = Told::by(trusted, self.client.address, request.headers()) else { return self.client };
+        told.name(request);
+        Client {
+            address: told.address.unwrap_or(self.client.address),
+            secure: told.secure.unwrap_or(self.client.secure),
+        }
     }
 
     /// Asks the handler, unless the request is refused.
-    fn ask(&self, request: &mut Request<RequestBody>, refusal: Option<StatusCode>) -> Answer {
+    fn ask(&self, request: &mut Request<RequestBody>, client: Client, refusal: Option<StatusCode>) -> Answer {
         let handler = &self.worker.handler;
         match limits::refusal(&self.worker.settings.bounds, request).or(refusal) {
-            Some(status) => Answer::Now(handler.refuse(status, request, self.client)),
-            None => handler.handle(request, self.client),
+            Some(status) => Answer::Now(handler.refuse(status, request, client)),
+            None => handler.handle(request, client),
         }
     }
 
@@ -187,7 +205,7 @@ impl Exchanges {
     ) -> Response<Body> {
         let content = self.read(std::mem::take(request.body_mut()), false).await;
         let mut response = match content {
-            ContentState::Broken => self.worker.handler.refuse(StatusCode::BAD_REQUEST, &request, self.client),
+            ContentState::Broken => self.worker.handler.refuse(StatusCode::BAD_REQUEST, &request, begun.client),
             ContentState::Read | ContentState::Unread => response,
         };
         self.respond(begun, &mut response, content);
@@ -203,9 +221,9 @@ impl Service<Request<Incoming>> for Exchanges {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.activity.began();
         let mut request = request.map(|content| RequestBody::http1(content, &self.activity));
-        let begun = self.begin(&request);
+        let begun = self.begin(&mut request);
         let long_target = self.flags.long_target(self.activity.requests()).then_some(StatusCode::URI_TOO_LONG);
-        let mut responding = Responding(Some(self.ask(&mut request, long_target)));
+        let mut responding = Responding(Some(self.ask(&mut request, begun.client, long_target)));
         match &mut responding.0 {
             Some(Answer::Now(response)) => match self.left_of(request.body(), &begun) {
                 Some(content) => self.respond(begun, response, content),

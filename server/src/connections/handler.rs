@@ -37,9 +37,9 @@ pub trait Handler: Send + Sync + 'static {
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The address of the client, or of what stands between.
+    /// The address of the client, or of what stands between and is no trusted proxy.
     pub address: IpAddr,
-    /// Whether the request came over TLS.
+    /// Whether the client's request came over TLS, as far as is known.
     pub secure: bool,
 }
 

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::Worker;
-use crate::{counters::Counters, quota::Held};
+use crate::{counters::Counters, quota::Held, trusted_proxy};
 
 /// How many connections beyond the bound for all may come from this machine: whoever asks it how it is doing must be heard
 /// however many strangers there are.
@@ -21,7 +21,11 @@ impl ConnectionPermit {
     pub(super) fn take(worker: &Worker, peer: IpAddr, local: Option<IpAddr>) -> Option<Self> {
         let counters = worker.counters.clone();
         let reserve = if is_this_machine(peer, local) { RESERVE } else { 0 };
-        let Some(held) = worker.connections.take(peer, reserve) else {
+        let held = match trusted_proxy::holds(&worker.settings.trusted_proxies, peer) {
+            true => worker.connections.take_shared(peer),
+            false => worker.connections.take(peer, reserve),
+        };
+        let Some(held) = held else {
             counters.turn_away();
             return None;
         };

@@ -22,6 +22,7 @@ mod packages;
 mod pages;
 mod ports;
 mod protocols;
+mod proxies;
 mod rest;
 mod rules;
 mod server;
