@@ -484,6 +484,7 @@ mod tests {
             "1\r\n\r\n",
             "1\rx\r\n",
             "1;a\nb\r\nx\r\n",
+            "1;a\nx\r\n0\r\n\r\n",
             "1;a\rb\r\nx\r\n",
             "1;\0\r\nx\r\n",
             "1\r\nx0\r\n",

@@ -177,6 +177,14 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_may_be_longer_than_memory() {
+        let mut frames = Frames::default();
+        frames.pass(&[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0]);
+        frames.pass(&[0; 16]);
+        assert_eq!(frames.left, (1 << 32) - 16);
+    }
+
+    #[test]
     fn only_a_whole_opening_is_one() {
         let good = [
             ("upgrade", "WebSocket"),

@@ -994,10 +994,22 @@ async fn a_drain_tells_both_ends_of_a_websocket() {
     assert_eq!(drained.join().unwrap().requests_cut, 0);
 }
 
-#[tokio::test]
-async fn a_websocket_over_http_2_may_be_silent_and_ends_with_its_stream() {
-    let (told, tell) = mpsc::channel();
-    let app = App::start(move |asked, stream| {
+/// The fields that open a WebSocket over HTTP/2.
+fn extended_connect() -> Vec<u8> {
+    let fields = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "https"),
+        (":authority", "www.example.org"),
+        (":path", "/socket"),
+        ("sec-websocket-version", "13"),
+    ];
+    fields.map(|(name, value)| literal(name, value)).concat()
+}
+
+/// An application that accepts each WebSocket, says that it heard something, and after the end of its client what `ends` writes.
+fn listening(ends: impl Fn(&mut std::net::TcpStream) + Send + Sync + 'static) -> App {
+    App::start(move |asked, stream| {
         let accept = accept(asked.all("sec-websocket-key")[0]);
         write(
             stream,
@@ -1008,8 +1020,20 @@ async fn a_websocket_over_http_2_may_be_silent_and_ends_with_its_stream() {
         while stream.read(&mut [0; 100]).is_ok_and(|read| read > 0) {
             write(stream, b"heard");
         }
-        told.send(()).unwrap();
+        ends(stream);
         false
+    })
+}
+
+#[tokio::test]
+async fn a_websocket_over_http_2_may_be_silent_and_ends_with_its_stream() {
+    let (told, tell) = mpsc::channel();
+    let (over, is_over) = mpsc::channel::<()>();
+    let is_over = std::sync::Mutex::new(is_over);
+    let app = listening(move |_| {
+        told.send(()).unwrap();
+        // It keeps its own side open.
+        let _ = is_over.lock().unwrap().recv();
     });
     let behind = app.behind();
     let server = Server::with(package(""), |settings| {
@@ -1018,16 +1042,7 @@ async fn a_websocket_over_http_2_may_be_silent_and_ends_with_its_stream() {
         settings.patience.idle = Duration::from_millis(200);
     });
     let mut stream = connect(&server).await;
-    let open = [
-        (":method", "CONNECT"),
-        (":protocol", "websocket"),
-        (":scheme", "https"),
-        (":authority", "www.example.org"),
-        (":path", "/socket"),
-        ("sec-websocket-version", "13"),
-    ];
-    let open = open.map(|(name, value)| literal(name, value)).concat();
-    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &open)).await.unwrap();
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &extended_connect())).await.unwrap();
     while next(&mut stream).await.kind != HEADERS {}
     tokio::time::sleep(Duration::from_secs(1)).await;
     stream.write_all(&frame(DATA, 0, 1, b"after a while")).await.unwrap();
@@ -1041,6 +1056,35 @@ async fn a_websocket_over_http_2_may_be_silent_and_ends_with_its_stream() {
     stream.write_all(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())).await.unwrap();
     let end = tokio::task::spawn_blocking(move || tell.recv_timeout(Duration::from_secs(10)));
     end.await.unwrap().expect("the application sees the end of a stream that was reset");
+    let reset = Instant::now();
+    while !server.running().counters().prometheus().contains("spothost_application_tunnels_open 0\n") {
+        assert!(reset.elapsed() < Duration::from_secs(10), "nothing is kept of it");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(over);
+}
+
+#[tokio::test]
+async fn the_end_of_one_side_of_a_websocket_over_http_2_is_not_that_of_the_other() {
+    let app = listening(|stream| {
+        write(stream, b" bye");
+    });
+    let server = behind(&app, "");
+    let mut stream = connect(&server).await;
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &extended_connect())).await.unwrap();
+    while next(&mut stream).await.kind != HEADERS {}
+    stream.write_all(&frame(DATA, END_STREAM, 1, b"the last")).await.unwrap();
+    let mut came = Vec::new();
+    loop {
+        let frame = next(&mut stream).await;
+        if frame.kind == DATA {
+            came.extend_from_slice(&frame.payload);
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+    }
+    assert_eq!(String::from_utf8(came).unwrap(), "heard bye");
 }
 
 #[tokio::test]
