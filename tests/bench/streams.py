@@ -168,8 +168,18 @@ def late(text):
     return [now - float(written) for written in re.findall(rb"data: (\d+\.\d+)\n", text)]
 
 
+async def directly(path):
+    """The same without a proxy: what the machine and Python take."""
+    reads, writes = await asyncio.open_unix_connection(path)
+    writes.write(b"GET /clock HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    print(f"| none | | {said(await lateness(reads, writes))} | |", flush=True)
+
+
 async def lateness_http1(server):
-    reads, writes = await opened(server, 0, "/clock")
+    return await lateness(*await opened(server, 0, "/clock"))
+
+
+async def lateness(reads, writes):
     waits = []
     while len(waits) < ARGUMENTS.events:
         waits += late(await asyncio.wait_for(reads.readuntil(b"\n\n\r\n"), 30))
@@ -365,6 +375,8 @@ def main():
                 finally:
                     server.stop()
                 continue
+            if part == "events":
+                asyncio.run(directly(socket))
             for name in [name for name in servers.PEERS if re.search(ARGUMENTS.servers, name)]:
                 server = servers.start(name, servers.proxied(f"unix:{socket}"), work, program)
                 try:
