@@ -17,7 +17,7 @@ use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 
 pub(crate) use self::{mapped::Mapped, segments::Segments};
-use crate::{activity::Account, semantics::trailers};
+use crate::{access::Passage, activity::Account, semantics::trailers};
 
 /// The content of a response: bytes, or a stream that gives them while they are sent.
 pub struct Body {
@@ -28,6 +28,8 @@ pub struct Body {
     mapped: Option<Weak<dyn Mapped>>,
     /// Whether the server made it, and knows its response to be framed; a handler's is looked at.
     own: bool,
+    /// How its request was passed to an application, if it was.
+    passage: Option<Box<Passage>>,
 }
 
 enum Payload {
@@ -73,6 +75,11 @@ impl Body {
         Self::of(Payload::Streamed(Box::pin(Streamed(Box::pin(stream)))), length)
     }
 
+    /// No content, of a response that is not to say so.
+    pub(crate) fn unknown() -> Self {
+        Self::of(Payload::Empty, None)
+    }
+
     /// Bytes that lie somewhere already.
     pub(crate) fn lying(segments: impl Into<Segments>) -> Self {
         let segments = segments.into();
@@ -94,7 +101,7 @@ impl Body {
     }
 
     fn of(content: Payload, left: Option<u64>) -> Self {
-        Self { content, left, account: None, mapped: None, own: false }
+        Self { content, left, account: None, mapped: None, own: false, passage: None }
     }
 
     /// Says that its response has no fields that frame it.
@@ -115,6 +122,16 @@ impl Body {
     /// Where its bytes lie, if that was said.
     pub(crate) fn mapped(&mut self) -> Option<Weak<dyn Mapped>> {
         self.mapped.take()
+    }
+
+    /// Says how its request was passed to an application.
+    pub(crate) fn passed(&mut self, passage: Passage) {
+        self.passage = Some(Box::new(passage));
+    }
+
+    /// How its request was passed to an application, if that was said.
+    pub(crate) fn passage(&mut self) -> Option<Passage> {
+        self.passage.take().map(|passage| *passage)
     }
 
     /// Keeps the account until the content was handed over, or is dropped.

@@ -1,7 +1,7 @@
 //! A bound for all clients together, and one for each, so that nobody can have everything.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -51,12 +51,17 @@ impl Quota {
     fn take_within(self: &Arc<Self>, address: IpAddr, many: usize, most: usize, of_one: usize) -> Option<Held> {
         let client = client(address);
         let mut taken = self.taken();
-        let of_client = taken.of_client.get(&client).copied().unwrap_or(0).saturating_add(many);
-        if taken.all.saturating_add(many) > most || of_client > of_one {
+        let all = taken.all.saturating_add(many);
+        if all > most || many > of_one {
             return None;
         }
-        taken.all += many;
-        taken.of_client.insert(client, of_client);
+        let of_client = taken.of_client.entry(client).or_default();
+        // A client that has nothing gets what is asked for, so that nothing is left behind here of one that gets nothing.
+        if of_client.saturating_add(many) > of_one {
+            return None;
+        }
+        *of_client += many;
+        taken.all = all;
         Some(Held { quota: self.clone(), client, many })
     }
 
@@ -83,10 +88,10 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut taken = self.quota.taken();
         taken.all -= self.many;
-        if let Some(count) = taken.of_client.get_mut(&self.client) {
-            *count -= self.many;
-            if *count == 0 {
-                taken.of_client.remove(&self.client);
+        if let Entry::Occupied(mut count) = taken.of_client.entry(self.client) {
+            *count.get_mut() -= self.many;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
     }

@@ -136,7 +136,7 @@ impl Upstream {
         });
         self.all.counters.passed(&passage, answered.response.status().as_u16());
         add_fields(&mut answered.response, &route.fields);
-        answered.response.extensions_mut().insert(passage);
+        answered.response.body_mut().passed(passage);
         answered
     }
 
@@ -251,25 +251,37 @@ impl Upstream {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::BadUpgrade);
         }
-        let fields = &response.fields;
-        let file = [fields::X_ACCEL_REDIRECT, fields::X_SENDFILE].iter().find_map(|name| fields.get(name)).cloned();
-        let streamed = route.streamed || fields::is_streamed(fields);
+        let (file, length) = (fields::file(&response), response.length);
+        let streamed = route.streamed || fields::is_streamed(&response);
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = status;
         *answer.headers_mut() = fields::of_response(response);
         let spills = self.all.spills.clone();
         let relay = Relay::new(connection, self);
+        let is_head = head.method == Method::HEAD;
         match status {
-            _ if head.method == Method::HEAD => relay.finish(),
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => relay.finish(),
-            // It has none either (RFC 9110 §15.3.6), whatever it says.
-            StatusCode::RESET_CONTENT => {
-                answer.headers_mut().remove(header::CONTENT_LENGTH);
+            StatusCode::NO_CONTENT => relay.finish(),
+            // They say how long the content of another response is, if the application does (RFC 9110 §8.6).
+            status if is_head || status == StatusCode::NOT_MODIFIED => {
                 relay.finish();
+                *answer.body_mut() = Body::unknown();
+                if let Some(length) = length {
+                    answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+                }
             }
-            _ if streamed => *answer.body_mut() = relay.stream(),
-            _ => *answer.body_mut() = relay.buffer(route.answer, spills, client.address).await?,
+            // It has none either (RFC 9110 §15.3.6), whatever it says.
+            StatusCode::RESET_CONTENT => relay.finish(),
+            _ => {
+                *answer.body_mut() = match streamed {
+                    true => relay.stream(),
+                    false => relay.buffer(route.answer, spills, client.address).await?,
+                };
+                if let Some(length) = length {
+                    answer.body_mut().expect(length);
+                }
+            }
         }
+        answer.body_mut().make_own();
         Ok(Answered { response: answer, file })
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{Answer, Client, Phase, RequestBody, Switch, Worker, flags::RequestFlags, framing::frame, handler::Later};
 use crate::{
-    access::{Line, Passage},
+    access::Line,
     activity::{Account, Activity, ContentState},
     body::Body,
     semantics::limits,
@@ -116,7 +116,7 @@ impl Exchanges {
         Later::new(async move {
             let mut response = response.await;
             account.wait_for_server(false);
-            if let Some(passage) = response.extensions_mut().remove::<Passage>() {
+            if let Some(passage) = response.body_mut().passage() {
                 account.passed(passage);
             }
             if let Some(switch) = response.extensions_mut().remove::<Switch>() {

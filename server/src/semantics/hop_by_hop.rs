@@ -10,3 +10,18 @@ pub(crate) const FIELDS: [HeaderName; 5] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
+
+/// Whether a field is one of these.
+pub(crate) fn is_one(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_these_fields_is_one() {
+        assert!(FIELDS.iter().all(is_one) && !is_one(&header::CONTENT_LENGTH));
+    }
+}

@@ -128,7 +128,7 @@ impl AppConnection {
                 return Poll::Ready(Ok(head));
             }
             if let Some(hints) = hints.filter(|_| head.status == StatusCode::EARLY_HINTS) {
-                hints.give(fields::of_informational(*head));
+                hints.give(fields::of_response(*head));
             }
         }
     }

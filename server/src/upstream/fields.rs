@@ -15,10 +15,10 @@ const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 spothost");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 spothost");
 
 /// Names a file that is to be sent instead, as Apache, lighttpd and Rack know it.
-pub(super) const X_SENDFILE: HeaderName = HeaderName::from_static("x-sendfile");
+const X_SENDFILE: &str = "x-sendfile";
 /// The same, as nginx knows it.
-pub(super) const X_ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const X_ACCEL_REDIRECT: &str = "x-accel-redirect";
+const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 /// RFC 8470 §5.1.
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
@@ -164,7 +164,7 @@ pub(super) fn ends_here(name: &HeaderName) -> bool {
     is_for_this_server(text)
         || ENDING_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
         || text.bytes().any(|byte| matches!(byte, b'_' | b'.'))
-        || hop_by_hop::FIELDS.contains(name)
+        || hop_by_hop::is_one(name)
 }
 
 /// Whether no visitor says a field of this name to an application.
@@ -222,14 +222,20 @@ pub(super) fn is_early(fields: &HeaderMap) -> bool {
     fields.contains_key(EARLY_DATA)
 }
 
-/// Takes out of a response what its `Connection` names and what is for this server; adds this server to those it came by.
+/// Whether a field of a response, by its name, is for this server alone.
+pub(super) fn is_instruction(name: &str) -> bool {
+    name.starts_with("x-accel-") || name == X_SENDFILE
+}
+
+/// The fields of a response without what its `Connection` names and what is for this server; this server is added to those it came by.
 pub(super) fn of_response(head: ResponseHead) -> HeaderMap {
     let mut fields = head.fields;
     for name in &head.options.names {
         fields.remove(name);
     }
-    let is_for_this_server = |name: &&HeaderName| name.as_str().starts_with("x-accel-") || **name == X_SENDFILE;
-    while let Some(name) = fields.keys().find(is_for_this_server).cloned() {
+    while head.instructs
+        && let Some(name) = fields.keys().find(|name| is_instruction(name.as_str())).cloned()
+    {
         fields.remove(name);
     }
     fields.append(header::VIA, via(head.version));
@@ -245,18 +251,18 @@ pub(super) fn of_switch(head: ResponseHead) -> HeaderMap {
     fields
 }
 
-/// The same of an informational response, which has no content to be long.
-pub(super) fn of_informational(head: ResponseHead) -> HeaderMap {
-    let mut fields = of_response(head);
-    fields.remove(header::CONTENT_LENGTH);
-    fields
+/// The file that an application wants sent instead of the content of its response.
+pub(super) fn file(head: &ResponseHead) -> Option<HeaderValue> {
+    let named = [X_ACCEL_REDIRECT, X_SENDFILE].into_iter().find_map(|name| head.fields.get(name));
+    named.filter(|_| head.instructs).cloned()
 }
 
 /// Whether an application wants its response passed on as it comes: an event stream, or by nginx's field.
-pub(super) fn is_streamed(fields: &HeaderMap) -> bool {
-    let kind = fields.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+pub(super) fn is_streamed(head: &ResponseHead) -> bool {
+    let kind = head.fields.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
     let events = kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
-    events || fields.get(X_ACCEL_BUFFERING).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"no"))
+    let says_no = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"no");
+    events || (head.instructs && head.fields.get(X_ACCEL_BUFFERING).is_some_and(says_no))
 }
 
 /// What `Connection` says (RFC 9110 §7.6.1, RFC 9112 §9.3).
@@ -329,6 +335,14 @@ mod tests {
 
     fn passed(version: Version, target: &str, fields: &[(&str, &[u8])]) -> HeaderMap {
         written(&head(version, target, fields), CLIENT)
+    }
+
+    /// The head of a response with these lines.
+    fn response(lines: &str) -> ResponseHead {
+        let mut reader = ResponseReader::new();
+        reader.expect(false);
+        let mut bytes = bytes::Bytes::from(format!("HTTP/1.1 204 x\r\n{lines}\r\n"));
+        *reader.read_head(&mut bytes).unwrap().unwrap()
     }
 
     #[test]
@@ -404,12 +418,9 @@ mod tests {
         let passed = passed(Version::HTTP_11, "/", fields);
         assert!(!passed.contains_key("x-hop") && !passed.contains_key("x-other") && !passed.contains_key("connection"));
         assert_eq!(passed["x-kept"], "3");
-        let head = "HTTP/1.1 204 x\r\nConnection: X-Hop , close\r\nConnection: x-other\r\nX-Hop: 1\r\nX-Other: 2\r\nX-Kept: 3\r\n\
-                    Keep-Alive: timeout=5\r\nX-Accel-Expires: 0\r\nX-Accel-Expires: 1\r\nX-Sendfile: /etc/passwd\r\n\r\n";
-        let mut reader = ResponseReader::new();
-        reader.expect(false);
-        let head = reader.read_head(&mut bytes::Bytes::from_static(head.as_bytes())).unwrap().unwrap();
-        let response = of_response(*head);
+        let lines = "Connection: X-Hop , close\r\nConnection: x-other\r\nX-Hop: 1\r\nX-Other: 2\r\nX-Kept: 3\r\n\
+                    Keep-Alive: timeout=5\r\nX-Accel-Expires: 0\r\nX-Accel-Expires: 1\r\nX-Sendfile: /etc/passwd\r\n";
+        let response = of_response(response(lines));
         let left: Vec<_> = response.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(left, [("x-kept", "3"), ("via", "1.1 spothost")]);
     }
@@ -489,11 +500,7 @@ mod tests {
             ("x-accel-buffering", "no", true),
             ("x-accel-buffering", "yes", false),
         ] {
-            assert_eq!(
-                is_streamed(&head(Version::HTTP_11, "/", &[(name, value.as_bytes())]).headers),
-                streamed,
-                "{name}: {value}"
-            );
+            assert_eq!(is_streamed(&response(&format!("{name}: {value}\r\n"))), streamed, "{name}: {value}");
         }
     }
 }

@@ -59,7 +59,8 @@ impl Lines {
 /// A line that is folded (§5.2), a name that is no token or has white space behind it (§5.1), a value with control characters
 /// (RFC 9110 §5.5).
 pub(super) fn field(mut line: Bytes) -> Result<(HeaderName, HeaderValue), Malformed> {
-    let colon = memchr::memchr(b':', &line).ok_or(Malformed)?;
+    // Names are short.
+    let colon = line.iter().position(|byte| *byte == b':').ok_or(Malformed)?;
     let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| Malformed)?;
     line.advance(colon + 1);
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');

@@ -4,12 +4,12 @@
 //! ways is a fault, and with it the connection ends.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version};
 use hyper::body::Frame;
 
 use super::{
     chunked::ChunkedContent,
-    fields::ConnectionOptions,
+    fields::{ConnectionOptions, is_instruction},
     lines::{Lines, Malformed, field},
 };
 use crate::semantics::{field::Length, hop_by_hop};
@@ -21,8 +21,8 @@ const INFORMATIONAL: u8 = 10;
 /// What a status line begins with (RFC 9112 §4), but for the last digit of its version.
 const STATUS_LINE: &[u8] = b"HTTP/1.";
 
-/// The status and the fields of a response. `Connection`, and all that is about the connection alone, is not among the fields; but
-/// where the application switches to another protocol, they say to which.
+/// The status and the fields of a response. What is about the connection or the framing of the content is not among the fields; but where
+/// the application switches to another protocol, they say to which.
 #[derive(Debug)]
 pub(super) struct ResponseHead {
     /// HTTP/1.0 or HTTP/1.1.
@@ -30,10 +30,12 @@ pub(super) struct ResponseHead {
     /// 100 to 599.
     pub(super) status: StatusCode,
     pub(super) fields: HeaderMap,
-    /// The fields that `Connection` names among others: they go no further (RFC 9110 §7.6.1).
+    /// What `Connection` says: fields that it names go no further (RFC 9110 §7.6.1).
     pub(super) options: ConnectionOptions,
-    /// What `Content-Length` says.
-    length: Option<u64>,
+    /// What `Content-Length` says, in bytes. A response without content says it of another (RFC 9110 §8.6).
+    pub(super) length: Option<u64>,
+    /// Whether a field is for this server: how it passes the response on.
+    pub(super) instructs: bool,
     /// Whether `Transfer-Encoding` says `chunked`.
     chunked: bool,
     /// How many field lines have come.
@@ -264,6 +266,7 @@ impl ResponseHead {
             fields: HeaderMap::with_capacity(12),
             options: ConnectionOptions::default(),
             length: None,
+            instructs: false,
             chunked: false,
             lines: 0,
         })
@@ -276,20 +279,20 @@ impl ResponseHead {
             return Err(Malformed);
         }
         let (name, value) = field(line)?;
-        if name == header::CONTENT_LENGTH {
-            let length = Length::read(value.as_bytes()).ok_or(Malformed)?;
-            if self.length.replace(length).is_some() {
+        match name.as_str() {
+            "content-length" => {
+                let length = Length::read(value.as_bytes()).ok_or(Malformed)?;
+                return if self.length.replace(length).is_none() { Ok(()) } else { Err(Malformed) };
+            }
+            "transfer-encoding" if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") => {
                 return Err(Malformed);
             }
-        } else if name == header::TRANSFER_ENCODING {
-            if !value.as_bytes().eq_ignore_ascii_case(b"chunked") || self.chunked {
-                return Err(Malformed);
-            }
-            self.chunked = true;
-        } else if name == header::CONNECTION {
-            self.options.read(&value);
+            "transfer-encoding" => self.chunked = true,
+            "connection" => self.options.read(&value),
+            text if is_instruction(text) => self.instructs = true,
+            _ => {}
         }
-        if self.status == StatusCode::SWITCHING_PROTOCOLS || !hop_by_hop::FIELDS.contains(&name) {
+        if self.status == StatusCode::SWITCHING_PROTOCOLS || !hop_by_hop::is_one(&name) {
             self.fields.append(name, value);
         }
         Ok(())
@@ -402,8 +405,6 @@ mod tests {
             let seen = read(true, format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n")).unwrap();
             assert!(seen.over && seen.persistent, "{fields}");
         }
-        let seen = read(true, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").unwrap();
-        assert_eq!(seen.heads[0].1[header::CONTENT_LENGTH], "9");
     }
 
     #[test]

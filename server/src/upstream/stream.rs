@@ -2,12 +2,14 @@
 
 use std::{
     io::{self, IoSlice},
+    path::Path,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::BytesMut;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -21,7 +23,15 @@ const CROWDED: Duration = Duration::from_millis(5);
 
 /// A stream to an application on this machine.
 #[derive(Debug)]
-pub(super) enum AppStream {
+pub(super) struct AppStream {
+    socket: AppSocket,
+    /// Whether the kernel takes what is written first, without being asked whether it does: it has connected the socket at once, while the
+    /// runtime learns only when it waits next that the socket may be written to.
+    is_ready: bool,
+}
+
+#[derive(Debug)]
+enum AppSocket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -36,13 +46,13 @@ impl AppStream {
             ApplicationAddress::Tcp(addresses) => {
                 let stream = TcpStream::connect(&addresses[..]).await?;
                 stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
+                Ok(Self { socket: AppSocket::Tcp(stream), is_ready: false })
             }
             ApplicationAddress::Unix(path) => loop {
-                match UnixStream::connect(path).await {
+                match connect_unix(path) {
                     // Its queue is full: unlike TCP, Linux has nobody wait then (unix(7)).
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(CROWDED).await,
-                    connected => return Ok(Self::Unix(connected?)),
+                    connected => return Ok(Self { socket: AppSocket::Unix(connected?), is_ready: true }),
                 }
             },
         }
@@ -50,9 +60,9 @@ impl AppStream {
 
     /// As [`AsyncRead::poll_read`] has it.
     pub(super) fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        match &mut self.socket {
+            AppSocket::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            AppSocket::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 
@@ -62,9 +72,9 @@ impl AppStream {
         context: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(context),
-            Self::Unix(stream) => pin!(stream.read_buf(buffer)).poll(context),
+        match &mut self.socket {
+            AppSocket::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(context),
+            AppSocket::Unix(stream) => pin!(stream.read_buf(buffer)).poll(context),
         }
     }
 
@@ -74,17 +84,32 @@ impl AppStream {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, parts),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+        match &mut self.socket {
+            AppSocket::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            AppSocket::Unix(stream) => {
+                if std::mem::take(&mut self.is_ready)
+                    && let Ok(written) = rustix::io::writev(&*stream, parts)
+                {
+                    return Poll::Ready(Ok(written));
+                }
+                // What failed is found again, unless it is to be waited for.
+                Pin::new(stream).poll_write_vectored(context, parts)
+            }
         }
     }
 
     /// The stream, for a tunnel.
     pub(super) fn into_tunnel(self) -> Box<dyn TunnelStream> {
-        match self {
-            Self::Tcp(stream) => Box::new(stream),
-            Self::Unix(stream) => Box::new(stream),
+        match self.socket {
+            AppSocket::Tcp(stream) => Box::new(stream),
+            AppSocket::Unix(stream) => Box::new(stream),
         }
     }
+}
+
+/// A Unix socket that is connected to `path`.
+fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    UnixStream::from_std(socket.into())
 }

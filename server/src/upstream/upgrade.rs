@@ -73,7 +73,6 @@ impl Upstream {
         if extended {
             *answer.status_mut() = StatusCode::OK;
             answer.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
-            answer.headers_mut().remove(header::CONTENT_LENGTH);
         }
         let held: Box<dyn Any + Send + Sync> =
             Box::new((place, connection.take_under_way(), self.all.counters.opens_tunnel()));
