@@ -556,6 +556,23 @@ async fn what_may_not_be_repeated_is_sent_once_over_a_connection_just_made() {
 }
 
 #[tokio::test]
+async fn a_request_is_not_repeated_once_a_byte_of_its_response_has_come() {
+    let app = App::start(|asked, stream| {
+        if asked.target() == "/half" {
+            write(stream, "HTTP/1.1 200 OK\r\nContent-Le");
+        }
+        false
+    });
+    let server = behind(&app, "");
+    for (target, asked) in [("/half", 1), ("/none", 3)] {
+        let response = get(&server, target, &[]).await;
+        let said = response.field("proxy-status");
+        assert_eq!((response.status, said), (502, Some("spothost; error=connection_terminated")), "{target}");
+        assert_eq!(app.asked().len(), asked, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_loses_no_request() {
     let app = App::start(|asked, stream| {
         says(stream, "app");
