@@ -144,7 +144,12 @@ async fn instance(
 fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>, host: Option<Kept<Host>>) -> (Packages, Certificates) {
     let source = Source::new(config.package.clone(), aws.clone());
     let package_cache = folders.package_cache(&config.package);
-    let following = Following { look: config.look.package, skew: config.serve.skew, keys: config.package_keys.clone() };
+    let following = Following {
+        look: config.look.package,
+        skew: config.serve.skew,
+        keys: config.package_keys.clone(),
+        applications: config.serve.applications,
+    };
     let packages = Packages::new(source, package_cache, following, host.clone());
     let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), host);
     let vault = Vault::new(config.vault.clone(), aws.clone());

@@ -80,6 +80,8 @@ pub mod publish;
 pub mod run;
 // Which keepers a host has, and what flows between them.
 pub mod boot;
+// The process that a package brings: its program on disk.
+pub mod app;
 // The folders of a host on its disk.
 pub mod folders;
 // Publishers are told what this host serves.

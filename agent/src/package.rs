@@ -31,6 +31,7 @@ mod last_good;
 mod newest;
 mod pack;
 mod package_cache;
+pub(crate) mod program;
 mod refusals;
 mod source;
 mod tree;
@@ -40,7 +41,7 @@ pub use package_cache::PackageCache;
 pub use source::Source;
 
 use download::{DownloadProgress, note_of};
-use gate::Judged;
+use gate::{Demands, Judged};
 use newest::NewestPackage;
 pub(crate) use newest::{moved, newest};
 use refusals::Refusals;
@@ -90,6 +91,8 @@ pub struct Following {
     pub skew: Duration,
     /// Who may publish; everybody who can write the bucket, if it is empty.
     pub keys: Vec<PackageKey>,
+    /// Whether packages may be for an application, which runs here or beside. Where they may not, one that is is not taken.
+    pub applications: bool,
 }
 
 /// Keeper of the package.
@@ -284,9 +287,14 @@ impl Packages {
 
     async fn judged(&self, incoming: &std::path::Path, fetched: &Fetched) -> Result<Judged, Fault> {
         let (path, signature) = (incoming.to_owned(), fetched.signature.clone());
-        let keys = self.following.keys.clone();
-        let judged = blocking("judging the package", move || gate::judge(&path, signature.as_deref(), &keys)).await?;
+        let demands = self.demands();
+        let judged =
+            blocking("judging the package", move || gate::judge(&path, signature.as_deref(), &demands)).await?;
         judged.map_err(|error| Fault::retry("judging the package", error))
+    }
+
+    fn demands(&self) -> Demands {
+        Demands { keys: self.following.keys.clone(), applications: self.following.applications }
     }
 
     fn verdict_of(&self, fetched: &Fetched, judged: Judged) -> Verdict {
@@ -425,7 +433,15 @@ impl Keeper for Packages {
     }
 
     async fn remembered(&mut self) -> Option<Package> {
-        self.held = self.package_cache.last_good().await;
+        let remembered = self.package_cache.last_good().await;
+        // The host may have another configuration by now, or be of another machine.
+        self.held = remembered.filter(|package| match gate::of_host(&package.site, &self.demands()) {
+            Some(objection) => {
+                tracing::warn!(key = package.release.key, %objection, "the last good package is not served");
+                false
+            }
+            None => true,
+        });
         self.held.clone()
     }
 
@@ -593,7 +609,12 @@ mod tests {
         fn keeper(&self, path: &Path) -> Packages {
             let source = Source::new(PackagePlace::Disk(path.into()), watch::channel(None).1);
             let package_cache = PackageCache::new(self.folder.path().join("shelf"), path.display().to_string());
-            let following = Following { look: Duration::from_secs(1), skew: Duration::from_secs(60), keys: Vec::new() };
+            let following = Following {
+                look: Duration::from_secs(1),
+                skew: Duration::from_secs(60),
+                keys: Vec::new(),
+                applications: true,
+            };
             Packages::new(source, package_cache, following, None)
         }
     }

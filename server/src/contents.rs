@@ -18,7 +18,7 @@ impl Site {
         self.entries().iter().filter_map(|entry| {
             let path = self.name(entry).strip_prefix(TREE)?;
             let content = Content::of(self, entry);
-            Some(ProgramFile { path, length: entry.size, is_executable: entry.is_executable, content })
+            Some(ProgramFile { path, length: entry.size, crc: entry.crc, is_executable: entry.is_executable, content })
         })
     }
 }
@@ -30,6 +30,8 @@ pub struct ProgramFile<'a> {
     pub path: &'a str,
     /// Its length in bytes.
     pub length: u64,
+    /// CRC-32 of what it holds.
+    pub crc: u32,
     /// Whether its Unix mode lets somebody execute it, as far as the writer of the package knew one.
     pub is_executable: bool,
     /// What it holds.

@@ -31,6 +31,9 @@ pub struct Serve {
     /// The application that answers what no file does: `spothost up --app` names it, and no configuration can.
     #[serde(skip)]
     pub(crate) application: Option<ApplicationAddress>,
+    /// Whether packages may be for an application, be it that none is named: as for `spothost up`, and no configuration can.
+    #[serde(skip)]
+    pub(crate) applications: bool,
 }
 
 impl Default for Serve {
@@ -44,6 +47,7 @@ impl Default for Serve {
             trust: Vec::new(),
             plain: false,
             application: None,
+            applications: false,
         }
     }
 }
@@ -119,10 +123,10 @@ impl Serve {
         Serve { plain: true, ..self }
     }
 
-    /// The same, with an application behind it.
+    /// The same, for packages that are for an application, too, with that one behind it.
     #[must_use]
     pub fn with_application(self, application: Option<ApplicationAddress>) -> Serve {
-        Serve { application, ..self }
+        Serve { application, applications: true, ..self }
     }
 
     /// The same, behind these load balancers.

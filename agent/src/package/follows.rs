@@ -56,7 +56,7 @@ impl Followed {
         let place = S3Prefix { bucket: BUCKET.to_owned(), prefix: "www/".to_owned() };
         let source = Source::new(PackagePlace::Bucket(place), watch::channel(Some(self.bucket.aws().await)).1);
         let package_cache = PackageCache::new(self.package_cache(), "www".to_owned());
-        let following = Following { look, skew: Duration::from_secs(60), keys: Vec::new() };
+        let following = Following { look, skew: Duration::from_secs(60), keys: Vec::new(), applications: true };
         Packages::new(source, package_cache, following, None)
     }
 

@@ -4,6 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use spothost_server::{Objection, ObjectionCause, PackageLimits, Reason, Site};
 
+use super::program;
 use crate::documents::signature::{PackageKey, Unsigned, verify};
 
 /// The gate's judgement of a package.
@@ -19,20 +20,29 @@ pub(super) enum Judged {
     Unsigned(String),
 }
 
-/// Judges the package at `path`: its signature, its structure and the limits, every entry's CRC, and what its own
-/// `[gate]` names. Blocking.
+/// What a host demands of packages beside what they demand of themselves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Demands {
+    /// Who has to have signed them; nobody, if it is empty.
+    pub(super) keys: Vec<PackageKey>,
+    /// Whether they may be for an application.
+    pub(super) applications: bool,
+}
+
+/// Judges the package at `path`: its signature, its structure and the limits, every entry's CRC, its program, what its own
+/// `[gate]` names, and what the host has for it. Blocking.
 ///
 /// # Errors
 /// That the file cannot be read here, which is not the package's fault.
-pub(super) fn judge(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -> io::Result<Judged> {
+pub(super) fn judge(path: &Path, signature: Option<&str>, demands: &Demands) -> io::Result<Judged> {
     // What is not signed is not even looked into.
-    if !keys.is_empty()
-        && let Err(unsigned) = verify(path, signature, keys)?
+    if !demands.keys.is_empty()
+        && let Err(unsigned) = verify(path, signature, &demands.keys)?
     {
         return Ok(Judged::Unsigned(format!("the package is refused: {}", in_words(&unsigned))));
     }
     let site = match Site::open(path, &PackageLimits::default()) {
-        Ok(site) => site,
+        Ok(site) => Arc::new(site),
         Err(refused) => {
             return match refused.reason() {
                 Reason::Unreadable(said) => Err(io::Error::other(said.clone())),
@@ -43,14 +53,31 @@ pub(super) fn judge(path: &Path, signature: Option<&str>, keys: &[PackageKey]) -
     if let Err(refused) = site.verify() {
         return Ok(Judged::Bad(vec![refused.to_string()]));
     }
-    let (of_package, of_version): (Vec<_>, Vec<_>) =
-        Arc::new(site).gate().into_iter().partition(|objection| objection.cause == ObjectionCause::Package);
+    let mut objections = site.gate();
+    let of_program = program::faults(&site).into_iter();
+    objections.extend(of_program.map(|text| Objection { text, cause: ObjectionCause::Package }));
+    objections.extend(of_host(&site, demands));
+    let (of_package, of_host): (Vec<_>, Vec<_>) =
+        objections.into_iter().partition(|objection| objection.cause == ObjectionCause::Package);
     let texts = |objections: Vec<Objection>| objections.into_iter().map(|objection| objection.text).collect();
-    Ok(match (of_package.is_empty(), of_version.is_empty()) {
+    Ok(match (of_package.is_empty(), of_host.is_empty()) {
         (true, true) => Judged::Good,
-        (true, false) => Judged::NotHere(texts(of_version)),
+        (true, false) => Judged::NotHere(texts(of_host)),
         (false, _) => Judged::Bad(texts(of_package)),
     })
+}
+
+/// What this host lacks for the site; nothing of another host is said.
+pub(super) fn of_host(site: &Site, demands: &Demands) -> Option<Objection> {
+    let said = match site.is_for_an_application() && !demands.applications {
+        true => Some(
+            "this host runs no application, and the package is for one ([app] of its site.toml, or .app/Procfile): nothing of it is \
+             served here"
+                .to_owned(),
+        ),
+        false => program::machine_that_differs(site),
+    };
+    said.map(|text| Objection { text, cause: ObjectionCause::Host })
 }
 
 /// Why a package does not count as signed, with the key of the configuration that says who has to sign it.
@@ -120,7 +147,36 @@ mod tests {
     #[test]
     fn file_that_cannot_be_read_here_says_nothing_of_the_package() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        judge(&folder.path().join("gone.zip"), None, &[]).expect_err("it is not there");
+        judge(&folder.path().join("gone.zip"), None, &Demands::default()).expect_err("it is not there");
+    }
+
+    #[test]
+    fn package_for_an_application_is_taken_where_one_may_run_and_no_other_host_is_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = folder.path().join("site");
+        fs::create_dir_all(site.join(".app")).expect("made");
+        fs::write(site.join("index.html"), "home").expect("written");
+        let judged = |applications| {
+            let zip = folder.path().join("site.zip");
+            pack(&site, fs::File::create(&zip).expect("made")).expect("packed");
+            judge(&zip, None, &Demands { applications, ..Demands::default() }).expect("readable")
+        };
+        let is_refused_here =
+            |judged: &Judged| matches!(judged, Judged::NotHere(said) if said[0].contains("runs no application"));
+        for (file, text) in [("site.toml", "[app]\nroutes = ['/api/*']"), (".app/Procfile", "web: python3 x.py")] {
+            fs::write(site.join(file), text).expect("written");
+            assert_eq!(judged(true), Judged::Good, "{file}");
+            assert!(is_refused_here(&judged(false)), "{file}");
+            fs::remove_file(site.join(file)).expect("removed");
+        }
+        fs::write(site.join(".app/Procfile"), "web: ./server").expect("written");
+        let bad = |applications| matches!(judged(applications), Judged::Bad(said) if said.len() == 1 && said[0].contains(".app/server"));
+        assert!(bad(true) && bad(false), "what the package itself proves wrong is wrong everywhere");
+        fs::write(site.join(".app/server"), b"\xcf\xfa\xed\xfe\x07\x00\x00\x01\x03\x00\x00\x00\x02\x00\x00\x00")
+            .expect("written");
+        assert!(bad(true) && bad(false), "a program for macOS");
+        fs::write(site.join(".app/server"), "#!/bin/sh\n").expect("written");
+        assert_eq!(judged(true), Judged::Good);
     }
 
     #[test]
@@ -137,7 +193,10 @@ mod tests {
             fs::write(site.join("site.toml"), settings).expect("written");
             let zip = folder.path().join("site.zip");
             pack(&site, fs::File::create(&zip).expect("made")).expect("packed");
-            match (judge(&zip, None, &[]).expect("readable"), expected) {
+            match (
+                judge(&zip, None, &Demands { applications: true, ..Demands::default() }).expect("readable"),
+                expected,
+            ) {
                 (Judged::Good, Judged::Good) => {}
                 (Judged::NotHere(said), Judged::NotHere(expected)) | (Judged::Bad(said), Judged::Bad(expected)) => {
                     assert!(said.len() == 1 && said[0].contains(&expected[0]), "{settings}: {said:?}");
@@ -160,14 +219,14 @@ mod tests {
         for number in 0..1_000 {
             let bad = spoilt(&good, &mut random);
             fs::write(&path, &bad).expect("written");
-            match judge(&path, None, &[]).expect("readable") {
+            match judge(&path, None, &Demands::default()).expect("readable") {
                 // Only a field without effect was damaged: a time, a comment, the system that made it.
                 Judged::Good => assert_eq!(files(&bad), expected, "number {number}"),
                 Judged::Bad(_) | Judged::NotHere(_) | Judged::Unsigned(_) => refused += 1,
             }
         }
         fs::write(&path, &good).expect("written");
-        assert_eq!(judge(&path, None, &[]).ok(), Some(Judged::Good));
+        assert_eq!(judge(&path, None, &Demands::default()).ok(), Some(Judged::Good));
         assert!(refused > 700, "{refused} of 1,000 were refused");
     }
 }

@@ -19,6 +19,9 @@ pub enum ObjectionCause {
     /// The package says something that this version of the program does not know, such as a key of `site.toml`. Another version may
     /// know it, so that it holds for this host alone.
     Version,
+    /// The host lacks what the package needs, such as leave to run its process, or the machine that its program is built for. Other
+    /// hosts may have it.
+    Host,
 }
 
 impl Objection {
