@@ -1,5 +1,414 @@
-//! The process that a package brings.
+//! Keeper: the process that a package brings runs, and answers, before the package is served.
+//!
+//! It stands between the package and the listener. A package without a process passes at once, and so does the first one with a process:
+//! its files are served while that begins. Any other passes when its process is well, so that files and application change in one. The new process starts beside the old one, which gets no more requests from the
+//! switch on and ends after its last one; where memory does not allow two, requests wait while one follows the other at the same
+//! listener. A new process that is not well changes nothing: the old one goes on, or is started again.
+//!
+//! ```text
+//! package ──► unpacked (tree) ──► process begins (process) ──► it is well (health) ──► listener ──► the old one ends
+//! ```
 
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, time::Duration};
+
+use spothost_server::{ProcessPlan, SwapMode};
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    documents::layout,
+    fault::Fault,
+    folders::Folders,
+    keeper::{Judgement, Keeper, Kept, Pace},
+    package::Package,
+    place::Name,
+    status::Part,
+};
+
+mod endpoint;
+mod environment;
+mod health;
+mod memory;
+mod output;
+mod process;
 mod tree;
 
+pub(crate) use process::EXEC;
 pub use tree::{Trees, UnpackError, unpack_site};
+
+use endpoint::{Endpoint, ListenPlace};
+use environment::{ProcessFolders, environment, words};
+use process::{Launch, ProcessState, Supervised};
+
+/// How often it is looked how the process is doing, beside when something changes.
+const LOOK: Duration = Duration::from_secs(60);
+/// The pauses before a package whose process was not well is tried again.
+const AGAIN: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(3600)];
+/// How long requests under way may take, at most, while others wait for the process that follows at the same listener.
+const DRAINED_IN_PLACE: Duration = Duration::from_secs(10);
+/// How many of the last lines of a process a fault tells.
+const TOLD: usize = 10;
+
+/// Keeper of the process of the package.
+pub struct Applications {
+    name: Name,
+    /// Where programs are unpacked.
+    trees: PathBuf,
+    /// Where sockets and the homes of processes are; gone with the host.
+    runtime: PathBuf,
+    packages: Kept<Package>,
+    /// Whether the servers have drained.
+    drained: watch::Receiver<bool>,
+    held: Option<Package>,
+    running: Option<RunningApplication>,
+    failed: Option<FailedSwap>,
+    /// Processes that are about to end.
+    ending: JoinSet<()>,
+}
+
+/// The process of a package that is held.
+struct RunningApplication {
+    plan: ProcessPlan,
+    endpoint: Arc<Endpoint>,
+    launch: Launch,
+    supervised: Supervised,
+    /// When its first process began.
+    since: Instant,
+}
+
+/// A package whose process was not well.
+struct FailedSwap {
+    package: Package,
+    fault: Fault,
+    times: usize,
+    again: Instant,
+}
+
+/// A look at the process.
+pub enum ApplicationObservation {
+    /// There is no package.
+    Nothing,
+    /// The package is held; what its process lacks, if it lacks something.
+    Held(Package, Option<Fault>),
+    /// The package was tried, and is not tried again yet.
+    Failed(Fault),
+    /// Another package is to be held.
+    Behind(Package),
+}
+
+impl RunningApplication {
+    fn new(plan: ProcessPlan, endpoint: Arc<Endpoint>, launch: Launch, supervised: Supervised) -> RunningApplication {
+        RunningApplication { plan, endpoint, launch, supervised, since: Instant::now() }
+    }
+}
+
+impl Applications {
+    /// Keeps the process of what `packages` has, for the site of that name. It ends once the servers have `drained`.
+    pub fn new(name: Name, folders: &Folders, packages: Kept<Package>, drained: watch::Receiver<bool>) -> Applications {
+        Applications {
+            name,
+            trees: folders.state.join(layout::APPLICATION_FOLDER),
+            runtime: folders.runtime.join(layout::APPLICATION_FOLDER),
+            packages,
+            drained,
+            held: None,
+            running: None,
+            failed: None,
+            ending: JoinSet::new(),
+        }
+    }
+
+    fn holds(&self, package: &Package) -> bool {
+        let same = self.held.as_ref().is_some_and(|held| Arc::ptr_eq(&held.site, &package.site));
+        same && self.running.is_some() == package.site.process().is_some()
+    }
+
+    /// What the process lacks, if more than the time to begin.
+    fn lacking(&mut self) -> Option<Fault> {
+        let running = self.running.as_mut()?;
+        let may_begin = running.since.elapsed() <= running.plan.ready;
+        let state = running.supervised.look();
+        let said = match state {
+            ProcessState::Runs { .. } => return None,
+            ProcessState::Begins { ended: Some(why), .. } => format!("it has ended, and begins again: {why}"),
+            ProcessState::Begins { .. } if may_begin => return None,
+            ProcessState::Begins { said, .. } => said.unwrap_or_else(|| "it does not answer".to_owned()),
+            ProcessState::Ended { why, .. } => format!("it has ended: {why}"),
+            ProcessState::Over => "it was ended".to_owned(),
+        };
+        Some(unwell(&said, &running.supervised))
+    }
+
+    /// Serves `package` with its process, if it has one, or leaves all as it is.
+    async fn swap(&mut self, package: Package) -> Result<(), Fault> {
+        let Some(plan) = package.site.process().cloned() else {
+            self.succeed(package, None);
+            return Ok(());
+        };
+        let in_place = match (&self.running, plan.swap) {
+            (None, _) | (_, SwapMode::Beside) => false,
+            (Some(running), _) if running.plan.listen != plan.listen => false,
+            (Some(_), SwapMode::InPlace) => true,
+            (Some(running), SwapMode::Auto) => {
+                running.supervised.pid().is_some_and(|leader| !memory::allows_another(leader))
+            }
+        };
+        let tree = self.unpacked(&package).await?;
+        match in_place {
+            true => self.swap_in_place(package, plan, tree).await,
+            false => self.swap_beside(package, plan, tree).await,
+        }
+    }
+
+    async fn swap_beside(&mut self, package: Package, plan: ProcessPlan, tree: PathBuf) -> Result<(), Fault> {
+        let endpoint = Endpoint::in_folder(&self.folder()?, plan.listen);
+        let endpoint =
+            Arc::new(endpoint.map_err(|error| Fault::retry("making a listener for the application", error))?);
+        let launch = self.launch(&package, &plan, &tree, &endpoint.place)?;
+        let supervised = Supervised::start(launch.clone(), endpoint.clone());
+        // Where nothing is served before, files are served while the process begins, and requests to it wait.
+        if self.held.is_some() {
+            if let Err(said) = supervised.becomes_well(plan.ready).await {
+                let fault = unwell(&said, &supervised);
+                supervised.end().await;
+                return Err(fault);
+            }
+            supervised.settle();
+        }
+        self.succeed(package, Some(RunningApplication::new(plan, endpoint, launch, supervised)));
+        Ok(())
+    }
+
+    /// Requests wait from the end of the old process until the new one is well, or until the old one is again.
+    async fn swap_in_place(&mut self, package: Package, plan: ProcessPlan, tree: PathBuf) -> Result<(), Fault> {
+        let Some(old) = self.running.take() else { return Ok(()) };
+        let RunningApplication { plan: old_plan, endpoint, launch: old_launch, supervised, .. } = old;
+        let launch = match self.launch(&package, &plan, &tree, &endpoint.place) {
+            Ok(launch) => launch,
+            Err(fault) => {
+                self.running = Some(RunningApplication::new(old_plan, endpoint, old_launch, supervised));
+                return Err(fault);
+            }
+        };
+        supervised.hold();
+        let _ = timeout(old_plan.drain.min(DRAINED_IN_PLACE), endpoint.handle.idle()).await;
+        supervised.end().await;
+        let supervised = Supervised::start(launch.clone(), endpoint.clone());
+        if let Err(said) = supervised.becomes_well(plan.ready).await {
+            let fault = unwell(&said, &supervised);
+            supervised.end().await;
+            let supervised = Supervised::start(old_launch.clone(), endpoint.clone());
+            supervised.settle();
+            self.running = Some(RunningApplication::new(old_plan, endpoint, old_launch, supervised));
+            return Err(fault);
+        }
+        supervised.settle();
+        self.running = None;
+        self.succeed(package, Some(RunningApplication::new(plan, endpoint, launch, supervised)));
+        Ok(())
+    }
+
+    /// Holds `package` from now on. A process that ran before ends after its last request.
+    fn succeed(&mut self, package: Package, running: Option<RunningApplication>) {
+        let held = match &running {
+            Some(running) => package.with_application(running.endpoint.handle.application()),
+            None => package,
+        };
+        self.held = Some(held);
+        self.failed = None;
+        if let Some(old) = std::mem::replace(&mut self.running, running) {
+            self.ending.spawn(async move {
+                let _ = timeout(old.plan.drain, old.endpoint.handle.released()).await;
+                old.supervised.end().await;
+            });
+        }
+        while self.ending.try_join_next().is_some() {}
+    }
+
+    fn failed(&mut self, package: Package, fault: Fault) {
+        let times = self.failed.take().filter(|failed| failed.package == package).map_or(0, |failed| failed.times);
+        let pause = AGAIN.get(times).or(AGAIN.last()).copied().unwrap_or(LOOK);
+        self.failed = Some(FailedSwap { package, fault, times: times + 1, again: Instant::now() + pause });
+    }
+
+    /// The folder for sockets, which no other account may enter.
+    fn folder(&self) -> Result<PathBuf, Fault> {
+        let made = fs::create_dir_all(&self.runtime)
+            .and_then(|()| fs::set_permissions(&self.runtime, fs::Permissions::from_mode(0o700)));
+        made.map_err(|error| Fault::retry(format!("making {}", self.runtime.display()), error))?;
+        Ok(self.runtime.clone())
+    }
+
+    /// The folder with what the package has below `.app/`.
+    async fn unpacked(&self, package: &Package) -> Result<PathBuf, Fault> {
+        let (site, trees) = (package.site.clone(), self.trees.clone());
+        let before = self.held.as_ref().filter(|_| self.running.is_some()).map(|held| held.site.clone());
+        let unpack = move || {
+            // Asked for once more, so that it is not among those that are removed.
+            if let Some(before) = before {
+                unpack_site(&before, &trees)?;
+            }
+            unpack_site(&site, &trees)
+        };
+        let unpacked = spawn_blocking(unpack).await;
+        unpacked.unwrap_or_else(|panic| Err(Fault::retry("unpacking the application", panic)))
+    }
+
+    fn launch(
+        &self,
+        package: &Package,
+        plan: &ProcessPlan,
+        tree: &PathBuf,
+        place: &ListenPlace,
+    ) -> Result<Launch, Fault> {
+        let (home, temporary) = (self.runtime.join("home"), self.runtime.join("tmp"));
+        for folder in [&home, &temporary] {
+            let made = fs::create_dir_all(folder);
+            made.map_err(|error| Fault::retry(format!("making {}", folder.display()), error))?;
+        }
+        let folders = ProcessFolders { tree, home: &home, temporary: &temporary };
+        Ok(Launch {
+            words: words(plan, folders, place),
+            environment: environment(plan, folders, place, &self.name, version(package)),
+            folder: tree.clone(),
+            health: plan.health.clone(),
+            ready: plan.ready,
+            name: self.name.clone(),
+            grace: plan.grace,
+        })
+    }
+}
+
+/// The name of a version, as its process is told it.
+fn version(package: &Package) -> &str {
+    package.release.etag.trim_matches('"')
+}
+
+/// The fault of a process that is not well, with its last words.
+fn unwell(said: &str, supervised: &Supervised) -> Fault {
+    let lines = supervised.lines();
+    let last = lines[lines.len().saturating_sub(TOLD)..].join(" | ");
+    let said = if last.is_empty() { said.to_owned() } else { format!("{said}; its last lines: {last}") };
+    Fault::operator(
+        "running the application",
+        said,
+        "read its lines in the log, and mend the application or its settings",
+    )
+}
+
+impl Keeper for Applications {
+    type Observation = ApplicationObservation;
+    type Drift = Package;
+    type Held = Package;
+    const PART: Part = Part::Application;
+    const NEEDS: &'static [Part] = &[Part::Package];
+    // What a process does is seen where it runs.
+    const CHECKED: bool = false;
+    const DEPARTS_WITHIN: Duration = Duration::from_secs(600);
+
+    fn pace(&self) -> Pace {
+        // A process may take so long to begin, after another has taken so long to end.
+        let wanted = self.packages.borrow().clone();
+        let begins = wanted.and_then(|package| package.site.process().map(|plan| plan.ready));
+        let ends = self.running.as_ref().map(|running| running.plan.drain + running.plan.grace);
+        Pace {
+            look: LOOK,
+            observe: Duration::from_secs(5),
+            converge: Duration::from_secs(120) + begins.unwrap_or_default() + ends.unwrap_or_default() * 2,
+            longest_pause: Duration::from_secs(10),
+        }
+    }
+
+    async fn woken(&mut self) {
+        let running = self.running.as_mut();
+        let changes = async {
+            match running {
+                Some(running) => running.supervised.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let again = self.failed.as_ref().map(|failed| failed.again);
+        let again = async {
+            match again {
+                Some(again) => sleep_until(again).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.packages.changed() => {}
+            () = changes => {}
+            () = again => {}
+        }
+    }
+
+    async fn observe(&mut self) -> Result<ApplicationObservation, Fault> {
+        let Some(wanted) = self.packages.borrow_and_update().clone() else {
+            return Ok(ApplicationObservation::Nothing);
+        };
+        if wanted.site.process().is_none() && self.running.is_none() && !self.holds(&wanted) {
+            self.succeed(wanted.clone(), None);
+        }
+        if self.holds(&wanted)
+            && let Some(held) = self.held.clone()
+        {
+            return Ok(ApplicationObservation::Held(held, self.lacking()));
+        }
+        let tried = self.failed.as_ref().filter(|failed| failed.package == wanted && Instant::now() < failed.again);
+        Ok(match tried {
+            Some(failed) => ApplicationObservation::Failed(failed.fault.clone()),
+            None => ApplicationObservation::Behind(wanted),
+        })
+    }
+
+    fn judge(&self, seen: ApplicationObservation) -> Judgement<Package, Package> {
+        match seen {
+            ApplicationObservation::Nothing => Judgement::Waits("the package".to_owned()),
+            ApplicationObservation::Held(held, None) => Judgement::Kept(held),
+            ApplicationObservation::Held(held, Some(fault)) => Judgement::KeptDespite { held, fault },
+            ApplicationObservation::Failed(fault) => match self.held.clone() {
+                Some(held) => Judgement::KeptDespite { held, fault },
+                None => Judgement::Refused(fault),
+            },
+            ApplicationObservation::Behind(wanted) => {
+                Judgement::Drifted { drift: wanted, meanwhile: self.held.clone() }
+            }
+        }
+    }
+
+    async fn converge(&mut self, package: Package) -> Result<(), Fault> {
+        let swapped = self.swap(package.clone()).await;
+        if let Err(fault) = &swapped {
+            self.failed(package, fault.clone());
+        }
+        swapped
+    }
+
+    /// The process goes after the last request.
+    async fn depart(&mut self) -> Result<(), Fault> {
+        if self.drained.wait_for(|drained| *drained).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(running) = self.running.take() {
+            running.supervised.end().await;
+        }
+        while self.ending.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    fn holding(held: &Package) -> String {
+        match held.site.process() {
+            Some(plan) => plan.words.join(" "),
+            None => "the site brings no process".to_owned(),
+        }
+    }
+
+    fn drifting(package: &Package) -> String {
+        match package.site.process() {
+            Some(plan) => format!("starting {}", plan.words.join(" ")),
+            None => "serving a site that brings no process".to_owned(),
+        }
+    }
+}

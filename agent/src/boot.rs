@@ -9,6 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
+    app::Applications,
     aws::{Aws, Host, aws_session, metadata::Metadata},
     certificate::{Certificates, Certifier, Vault},
     claim::{NameService, Routing},
@@ -72,6 +73,8 @@ pub struct Decided {
     pub away: Option<watch::Receiver<bool>>,
     /// Whether a host that departs has handed over what it has to; none where it never has to.
     pub handed_over: Option<watch::Receiver<bool>>,
+    /// Whether the processes of a host that departs have ended; none where it runs none.
+    pub processes: Option<watch::Receiver<bool>>,
 }
 
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
@@ -79,7 +82,15 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let Wiring { config, folders, https, feeds, signals, departing, drained, status } = wiring;
     let (host, aws, interruption) = instance(config, signals, &departing, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
-    let packages = runner.keep(packages).await.held;
+    let mut packages = runner.keep(packages).await.held;
+    let mut processes = None;
+    // The application of somebody else takes the place of that of the package.
+    if config.serve.applications && config.serve.application.is_none() && feeds.is_some() {
+        let keeper = Applications::new(config.domain.clone(), folders, packages, drained.clone());
+        let kept = runner.keep(keeper).await;
+        processes = Some(kept.departed);
+        packages = kept.held;
+    }
     let certificates = runner.keep(certificates).await;
     if let Some(identity_cache) = folders.identity_cache(&config.vault) {
         runner.beside(identity_cache.follow(certificates.held.clone()));
@@ -116,7 +127,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     }
     let handed_over = succession.as_ref().map(|succession| succession.departed.clone());
     let standpoint = succession.map_or_else(|| watch::channel(None).1, |succession| succession.held);
-    Decided { aws, standpoint, away, handed_over }
+    Decided { aws, standpoint, away, handed_over, processes }
 }
 
 /// Who the host is, the AWS session, and whether EC2 or systemd wants the host gone; where nothing of AWS is used only signals do.

@@ -20,6 +20,7 @@ mod budget;
 mod check;
 mod diff;
 mod doctor;
+mod exec_application;
 mod hosts;
 mod init;
 mod manual;
@@ -109,6 +110,8 @@ enum Command {
     Upgrade(upgrade::UpgradeCommand),
     #[command(hide = true)]
     Manual(manual::ManualCommand),
+    #[command(hide = true, name = crate::app::EXEC)]
+    ExecApplication(exec_application::ExecApplicationCommand),
 }
 
 /// Parses the command line, carries it out, and says with which code the process ends.
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Prune(prune) => prune.carry_out(),
         Command::Upgrade(upgrade) => upgrade.carry_out(),
         Command::Manual(manual) => manual.carry_out(),
+        Command::ExecApplication(exec) => exec.carry_out(),
     };
     done.unwrap_or_else(|stop| {
         anstream::eprintln!("spothost: {}", stop.said);

@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
-use spothost_server::{LiveSite, PackageLimits, Site};
+use spothost_server::{LiveSite, OwnApplication, PackageLimits, Site};
 use tokio::time::Instant;
 
 use crate::{
@@ -73,6 +73,13 @@ impl Package {
         let site = Arc::new(site.published(release.published()));
         let live = Arc::new(LiveSite::new(site.clone()));
         Package { release, site, live, notes: Vec::new() }
+    }
+
+    /// The same, served with the application that it brings.
+    #[must_use]
+    pub(crate) fn with_application(self, application: OwnApplication) -> Package {
+        let live = Arc::new(LiveSite::with_application(self.site.clone(), application));
+        Package { live, ..self }
     }
 }
 

@@ -31,6 +31,9 @@ use serving::{bind, count, feeds, serve, show_something, tell_metrics};
 /// How long the end waits for records that a host takes with it.
 const TAKE_AWAY: Duration = Duration::from_secs(10);
 
+/// How long the end waits for the processes of packages: as long as a package may say, and a moment.
+const PROCESSES_END: Duration = Duration::from_secs(125);
+
 /// Why a host cannot be one at all; the only kind of failure that ends the process.
 #[derive(Debug)]
 pub struct Fatal(String);
@@ -113,6 +116,9 @@ pub async fn run(
     drained_by_now.send_replace(true);
     if let Some(mut away) = decided.away {
         let _ = timeout(TAKE_AWAY, away.wait_for(|away| *away)).await;
+    }
+    if let Some(mut processes) = decided.processes {
+        let _ = timeout(PROCESSES_END, processes.wait_for(|ended| *ended)).await;
     }
     if let Some(handed_over) = decided.handed_over {
         give_back(&going, handed_over).await;

@@ -33,6 +33,8 @@ pub enum Part {
     Host,
     /// The site that the bucket holds.
     Package,
+    /// The process of the package.
+    Application,
     /// The certificate and its vault.
     Certificate,
     /// What is said to visitors before there is a certificate.
@@ -61,6 +63,7 @@ impl fmt::Display for Part {
         f.pad(match self {
             Part::Host => "host",
             Part::Package => "package",
+            Part::Application => "application",
             Part::Certificate => "certificate",
             Part::Placeholder => "placeholder",
             Part::Listener => "listener",

@@ -11,7 +11,6 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -19,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use spothost_server::{ProgramFile, ProgramPlace, Site};
 use walkdir::WalkDir;
 
-use crate::{fault::Fault, package::program};
+use crate::{clock, fault::Fault, package::program};
 
 /// How the names of trees begin that are being made, and removed.
 const UNFINISHED: &str = ".new-";
@@ -28,6 +27,8 @@ const DISCARDED: &str = ".old-";
 const LOCK: &str = "lock";
 /// Where the kernel says which boot this is (`random(4)`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// How many trees stay.
+const KEPT: usize = 4;
 /// How many bytes are read and written at once.
 const PIECE: usize = 128 << 10;
 
@@ -101,7 +102,7 @@ impl Trees {
             fs::rename(&unfinished, &path)?;
         }
         // It was used last.
-        fs::File::open(&path)?.set_modified(SystemTime::now())?;
+        fs::File::open(&path)?.set_modified(clock::now().into())?;
         Ok(path)
     }
 
@@ -135,8 +136,8 @@ impl Trees {
     }
 }
 
-/// Unpacks the program of `site` below the folder `trees`, unless it is there already; where it lies. The tree that was asked for before
-/// stays, older ones are removed. Blocking.
+/// Unpacks the program of `site` below the folder `trees`, unless it is there already; where it lies. Those that were asked for last
+/// stay, as their processes may still end; older ones are removed. Blocking.
 ///
 /// # Errors
 /// What is wrong with the program, or what the file system says.
@@ -149,7 +150,7 @@ pub fn unpack_site(site: &Site, trees: &Path) -> Result<PathBuf, Fault> {
         }
         UnpackError::Disk(error) => Fault::retry(doing(), error),
     })?;
-    trees.keep_last(2).map_err(|error| Fault::retry(doing(), error))?;
+    trees.keep_last(KEPT).map_err(|error| Fault::retry(doing(), error))?;
     Ok(tree)
 }
 
@@ -462,7 +463,8 @@ mod tests {
         let far = format!("{}x", format!("{}/", "p".repeat(200)).repeat(6));
         let many: Vec<(String, u32, &[u8])> =
             (0..=program::MOST_FILES).map(|number| (number.to_string(), 0o644, &b""[..])).collect();
-        let table: Vec<(Vec<(String, u32, &[u8])>, &str)> = vec![
+        type Files<'a> = Vec<(String, u32, &'a [u8])>;
+        let table: Vec<(Files<'_>, &str)> = vec![
             (vec![("../out".into(), 0o644, b"x")], "climbs"),
             (vec![("a/../../out".into(), 0o644, b"x")], "climbs"),
             (vec![("/etc/x".into(), 0o644, b"x")], "empty segment"),

@@ -33,6 +33,8 @@ pub const FAILED_BOOTS: &str = "failed/";
 /// The machine that this program is built for, as programs are named after it.
 pub const MACHINE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
 
+/// The folder of what packages bring for their processes, in the state folder; that of their sockets, in the runtime folder.
+pub const APPLICATION_FOLDER: &str = "application";
 /// The folder of the last good package, in the state folder.
 pub const PACKAGE_FOLDER: &str = "package";
 /// The note of what it is, in that folder.

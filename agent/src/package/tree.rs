@@ -11,6 +11,9 @@ use std::{
 use spothost_server::{Hidden, PackageLimits};
 use walkdir::WalkDir;
 
+/// The folder of the program that a site brings: all of it belongs to the package, but for what tools keep beside a program.
+const PROGRAM: &str = ".app";
+const OF_TOOLS: &[&str] = &[".git", ".hg", ".svn", ".DS_Store"];
 /// The package's own settings, which visitors never see, and hosts need.
 const SETTINGS: &[&str] = &["_headers", "_redirects", "site.toml"];
 /// No longer `site.toml` is read, as by hosts.
@@ -174,13 +177,29 @@ impl Hides {
     }
 
     fn file(&self, inside: &Path) -> bool {
+        if inside.starts_with(PROGRAM) {
+            return is_of_tools(inside);
+        }
         let name = inside.to_string_lossy();
         !SETTINGS.contains(&&*name) && self.0.file(&name).is_some()
     }
 
     fn folder(&self, inside: &Path) -> bool {
+        if inside.starts_with(PROGRAM) {
+            return is_of_tools(inside);
+        }
         self.0.folder(&inside.to_string_lossy()).is_some()
     }
+}
+
+/// Whether a link of the site leads to the program, which visitors never see.
+fn shows_program(inside: &Path, real: &Path) -> bool {
+    real.starts_with(PROGRAM) && !inside.starts_with(PROGRAM)
+}
+
+/// Whether something in the folder of a program is of no use to it.
+fn is_of_tools(inside: &Path) -> bool {
+    OF_TOOLS.iter().any(|name| inside.file_name().is_some_and(|last| last == *name))
 }
 
 /// Why an entry is no part of the site whose folder really is `root`, if it is none.
@@ -193,7 +212,7 @@ fn unwanted(entry: &walkdir::DirEntry, inside: &Path, root: &Path, hidden: &Hide
     if entry.depth() > 0
         && let Ok(end) = fs::canonicalize(entry.path())
         && end != root.join(inside)
-        && end.strip_prefix(root).map_or(true, is_hidden)
+        && end.strip_prefix(root).map_or(true, |real| is_hidden(real) || shows_program(inside, real))
     {
         // Below a folder that a link leads to, a file is hidden where it really is.
         return Some(if entry.path_is_symlink() { ExclusionReason::Elsewhere(end) } else { ExclusionReason::Hidden });
@@ -315,6 +334,19 @@ mod tests {
             .collect();
         assert_eq!(hidden, [".npmrc", "drafts"]);
         assert_eq!(tree.left_out.len(), 3, "a link to a draft would publish it");
+    }
+
+    #[test]
+    fn program_that_the_site_brings_is_part_of_the_package_with_all_that_it_needs() {
+        let files =
+            [".app/Procfile", ".app/.config/x", ".app/lib/a.py", ".app/lib/.git/HEAD", ".app/.DS_Store", "a/.app/x"];
+        let (_folder, site) = folder(&files);
+        symlink("../.app/lib/a.py", site.join("a/copy.py")).expect("a link");
+        symlink("../secret.txt", site.join(".app/secret")).expect("a link");
+        let tree = Tree::read(&site);
+        assert_eq!(names(&tree), [".app/.config/x", ".app/Procfile", ".app/lib/a.py"]);
+        let out: Vec<_> = left_out(&tree).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(out, [".app/.DS_Store", ".app/lib/.git", ".app/secret", "a/.app", "a/copy.py"]);
     }
 
     #[test]

@@ -1,0 +1,32 @@
+// The same application for Node.js, which ends its last requests before it ends itself.
+const fs = require("fs");
+const http = require("http");
+
+const server = http.createServer((request, response) => {
+  const url = new URL(request.url, "http://localhost");
+  request.resume();
+  request.on("end", () => {
+    response.setHeader("X-Version", process.env.VERSION);
+    switch (url.pathname) {
+      case "/work":
+        fs.appendFileSync(process.env.NOTES, url.search.slice(1) + "\n");
+        setTimeout(() => response.end("did " + url.search.slice(1)), 20);
+        break;
+      case "/about":
+        response.end(JSON.stringify({
+          pid: process.pid, parent: process.ppid, folder: process.cwd(), version: process.env.VERSION,
+          environment: process.env,
+        }));
+        break;
+      case "/health":
+        response.statusCode = Number(process.env.HEALTH || "200");
+        response.end("health of " + process.env.VERSION);
+        break;
+      default:
+        response.statusCode = 404;
+        response.end("the application knows no " + url.pathname);
+    }
+  });
+});
+process.on("SIGTERM", () => server.close(() => process.exit(0)));
+server.listen(process.argv[2] ? Number(process.argv[2]) : { fd: 3 });

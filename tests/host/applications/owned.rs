@@ -1,0 +1,348 @@
+//! The application that a package brings: `spothost up` runs it, swaps it with the files, and ends it.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use http::{Method, Request};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use world::{Agent, Visitor, tools};
+
+use super::plain;
+use crate::{SOON, front, up::Laptop};
+
+/// A site with an application of its own, on a laptop.
+struct Owned {
+    laptop: Laptop,
+    server: Server,
+}
+
+/// What runs the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Gunicorn,
+    Uvicorn,
+    Node,
+}
+
+impl Server {
+    fn run(self) -> String {
+        let tool = |name: &str| tools::tool(&format!("apps/bin/{name}")).display().to_string();
+        match self {
+            Server::Gunicorn => {
+                format!("{} -m gunicorn app:application --workers 2 --log-level warning", tool("python"))
+            }
+            Server::Uvicorn => format!("{} -m uvicorn app:asgi --fd 3 --no-access-log", tool("python")),
+            Server::Node => format!("{} app.js", tool("node")),
+        }
+    }
+}
+
+impl Owned {
+    fn new(server: Server) -> Owned {
+        let laptop = Laptop::new();
+        let tree = laptop.site().join(".app");
+        fs::create_dir(&tree).expect("a folder");
+        let of = tools::repository().join("tests/applications/owned");
+        for file in ["app.py", "app.js"] {
+            fs::copy(of.join(file), tree.join(file)).expect("a file of the application");
+        }
+        Owned { laptop, server }
+    }
+
+    /// Publishes that version: its front page and its application, in one change.
+    fn publish(&self, version: &str, more: &str) {
+        self.publish_running(&self.server.run(), version, more);
+    }
+
+    fn publish_running(&self, run: &str, version: &str, more: &str) {
+        let notes = self.notes_file();
+        let settings = format!(
+            "[app]\nrun = '{run}'\nhealth = '/health'\n{more}\n[app.env]\nVERSION = '{version}'\nNOTES = '{}'\n",
+            notes.display()
+        );
+        fs::write(self.laptop.site().join("site.toml"), settings).expect("written");
+    }
+
+    fn notes_file(&self) -> PathBuf {
+        self.laptop.folder.path().join("notes")
+    }
+
+    /// What the application was sent, each as often as it was.
+    fn notes(&self) -> HashMap<String, usize> {
+        let mut notes = HashMap::new();
+        for line in fs::read_to_string(self.notes_file()).unwrap_or_default().lines() {
+            *notes.entry(line.to_owned()).or_default() += 1;
+        }
+        notes
+    }
+
+    async fn up(&self) -> (Agent, Visitor) {
+        let variables = [("CANARY", "of the agent".to_owned())];
+        let (agent, visitor, _) = self.laptop.up_with(&self.laptop.site(), &[], &variables).await;
+        (agent, visitor)
+    }
+
+    /// Starts with the first version, and waits until it answers.
+    async fn started(&self) -> (Agent, Visitor) {
+        self.publish("one", "");
+        let (mut agent, visitor) = self.up().await;
+        agent.wait_for("the application", SOON, async |_| version(&visitor).await.as_deref() == Some("one")).await;
+        (agent, visitor)
+    }
+}
+
+/// What the application tells of itself.
+async fn about(visitor: &Visitor) -> Option<serde_json::Value> {
+    let answer = visitor.send(plain(Method::GET, "/about"), true).await.ok()?;
+    serde_json::from_slice(answer.text().as_bytes()).ok()
+}
+
+async fn version(visitor: &Visitor) -> Option<String> {
+    Some(about(visitor).await?["version"].as_str()?.to_owned())
+}
+
+fn pid(about: &serde_json::Value, which: &str) -> Pid {
+    Pid::from_raw(i32::try_from(about[which].as_i64().expect("a process id")).expect("a process id"))
+}
+
+fn lives(pid: Pid) -> bool {
+    // One that is not waited for yet has ended all the same.
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    kill(pid, None) != Err(Errno::ESRCH) && !state.contains(") Z ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_runs_the_application_of_the_site_with_its_listener_and_nothing_of_its_own_environment() {
+    for server in [Server::Gunicorn, Server::Uvicorn, Server::Node] {
+        let owned = Owned::new(server);
+        let (agent, visitor) = owned.started().await;
+        assert!(front(&visitor).await.is_some_and(|page| page.contains("first")), "files come first");
+        let about = about(&visitor).await.expect("it answers");
+        let environment = &about["environment"];
+        assert_eq!(environment["CANARY"], serde_json::Value::Null, "{server:?}");
+        assert_eq!(environment["SPOTHOST_DOMAIN"], "localhost");
+        let listens = environment["LISTEN_PID"].as_str().map(str::to_owned);
+        let leader = if server == Server::Gunicorn { "parent" } else { "pid" };
+        // gunicorn takes these variables out of its workers' environment.
+        assert!(listens.is_none_or(|listens| listens == pid(&about, leader).to_string()), "{about}");
+        let folder = PathBuf::from(about["folder"].as_str().expect("a folder"));
+        assert!(folder.join("app.py").exists() && fs::write(folder.join("x"), "").is_err() != is_root(), "{about}");
+        for path in ["/.app/app.py", "/%2eapp/app.py", "/site.toml"] {
+            let answer = visitor.send(plain(Method::GET, path), true).await.expect("an answer");
+            assert_eq!((answer.status.as_u16(), answer.text().contains("import")), (404, false), "{path}");
+        }
+        let leader = pid(&about, leader);
+        assert_eq!(agent.stop().await, Some(0), "{server:?}");
+        assert!(!lives(leader) && !lives(pid(&about, "pid")), "{server:?}: it ends with the agent");
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+/// Visitors who ask all the time, each request under a number of its own, and what went wrong.
+struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    visitors: Vec<tokio::task::JoinHandle<(Vec<String>, Duration)>>,
+}
+
+impl Load {
+    fn start(visitor: &Visitor) -> Load {
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let visitors = (0..6)
+            .map(|number| {
+                let (visitor, stop, sent) = (visitor.clone(), stop.clone(), sent.clone());
+                tokio::spawn(async move {
+                    let (mut wrong, mut longest) = (Vec::new(), Duration::ZERO);
+                    let mut talk = visitor.talk(number % 2 == 0);
+                    while !stop.load(Relaxed) {
+                        let id = sent.fetch_add(1, Relaxed);
+                        let method = if id % 3 == 0 { Method::POST } else { Method::GET };
+                        let uri = format!("/work?{id}");
+                        let request = Request::builder().method(method).uri(uri).body(bytes::Bytes::new());
+                        let begun = Instant::now();
+                        match talk.send(request.expect("a request")).await {
+                            Ok(answer) if answer.status == 200 && answer.text() == format!("did {id}") => {}
+                            other => wrong.push(format!("{id}: {other:?}")),
+                        }
+                        longest = longest.max(begun.elapsed());
+                    }
+                    (wrong, longest)
+                })
+            })
+            .collect();
+        Load { stop, sent, visitors }
+    }
+
+    /// How many requests were sent, and the longest time that one took; none was lost or sent twice.
+    async fn end(self, owned: &Owned) -> (usize, Duration) {
+        self.stop.store(true, Relaxed);
+        let (mut wrong, mut longest) = (Vec::new(), Duration::ZERO);
+        for visitor in self.visitors {
+            let (of_visitor, time) = visitor.await.expect("no panic");
+            wrong.extend(of_visitor);
+            longest = longest.max(time);
+        }
+        assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), self.sent.load(Relaxed), &wrong[..wrong.len().min(5)]);
+        let (sent, notes) = (self.sent.load(Relaxed), owned.notes());
+        let twice: Vec<_> = (0..sent).filter(|id| notes.get(&id.to_string()) != Some(&1)).collect();
+        assert!(twice.is_empty(), "of {sent} requests these were not sent once: {twice:?}");
+        (sent, longest)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_version_takes_the_place_of_the_old_one_without_a_lost_request() {
+    for (server, swap) in [
+        (Server::Gunicorn, "beside"),
+        (Server::Gunicorn, "in-place"),
+        (Server::Uvicorn, "beside"),
+        (Server::Uvicorn, "in-place"),
+        (Server::Node, "in-place"),
+    ] {
+        let owned = Owned::new(server);
+        let (mut agent, visitor) = owned.started().await;
+        let first = pid(&about(&visitor).await.expect("it answers"), "pid");
+        let load = Load::start(&visitor);
+        for version_now in ["two", "three"] {
+            owned.publish(version_now, &format!("swap = '{swap}'"));
+            owned.laptop.write(version_now);
+            agent
+                .wait_for("the new version", SOON, async |_| version(&visitor).await.as_deref() == Some(version_now))
+                .await;
+            agent
+                .wait_for("its page", SOON, async |_| {
+                    front(&visitor).await.is_some_and(|page| page.contains(version_now))
+                })
+                .await;
+        }
+        let (sent, longest) = load.end(&owned).await;
+        println!("{server:?} {swap}: {sent} requests, the longest took {longest:?}");
+        assert!(sent > 50, "{sent} requests");
+        agent.wait_for("the end of the first", SOON, async |_| !lives(first)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn version_that_is_not_well_changes_nothing() {
+    for swap in ["beside", "in-place"] {
+        let owned = Owned::new(Server::Gunicorn);
+        let (mut agent, visitor) = owned.started().await;
+        let load = Load::start(&visitor);
+        let broken = [
+            ("surely_no_module", format!("{} -m surely_no_module", python())),
+            ("was not found", "surely-not-installed --port 1".to_owned()),
+        ];
+        for (why, run) in broken {
+            owned.publish_running(&run, "broken", &format!("swap = '{swap}'\nready = '5s'"));
+            agent
+                .wait_for("the fault", SOON, async |agent| {
+                    agent.part("application")["fault"]["said"].to_string().contains(why)
+                })
+                .await;
+            assert_eq!(version(&visitor).await.as_deref(), Some("one"), "{swap}, {why}");
+        }
+        owned.publish_unwell(swap);
+        agent
+            .wait_for("the fault", SOON, async |agent| {
+                let said = agent.part("application")["fault"]["said"].to_string();
+                said.contains("/health answers 500") && said.contains("health of unwell")
+            })
+            .await;
+        assert_eq!(version(&visitor).await.as_deref(), Some("one"), "{swap}");
+        load.end(&owned).await;
+        owned.publish("two", &format!("swap = '{swap}'"));
+        agent.wait_for("the next one", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
+    }
+}
+
+impl Owned {
+    /// Publishes a version whose health is bad.
+    fn publish_unwell(&self, swap: &str) {
+        self.publish("unwell", &format!("swap = '{swap}'\nready = '2s'"));
+        let file = self.laptop.site().join("site.toml");
+        let settings = fs::read_to_string(&file).expect("the settings");
+        fs::write(&file, format!("{settings}HEALTH = '500'\n")).expect("written");
+    }
+}
+
+fn python() -> String {
+    tools::tool("apps/bin/python").display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process_that_is_killed_is_started_again_while_requests_wait_and_files_are_served() {
+    let owned = Owned::new(Server::Node);
+    let (mut agent, visitor) = owned.started().await;
+    for round in 0..3 {
+        let before = pid(&about(&visitor).await.expect("it answers"), "pid");
+        kill(before, Signal::SIGKILL).expect("killed");
+        agent.wait_for("its end", SOON, async |_| !lives(before)).await;
+        assert!(front(&visitor).await.is_some(), "files are served meanwhile");
+        let answer = visitor.send(plain(Method::POST, &format!("/work?after-{round}")), true).await.expect("an answer");
+        assert_eq!(answer.status, 200, "round {round}: it waited: {answer:?}");
+        assert_ne!(pid(&about(&visitor).await.expect("it answers"), "pid"), before);
+    }
+    assert!((0..3).all(|round| owned.notes().get(&format!("after-{round}")) == Some(&1)), "{:?}", owned.notes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn application_does_not_outlive_an_agent_that_is_killed() {
+    let owned = Owned::new(Server::Gunicorn);
+    let (agent, visitor) = owned.started().await;
+    let about = about(&visitor).await.expect("it answers");
+    agent.kill().await;
+    let until = Instant::now() + SOON;
+    while lives(pid(&about, "pid")) || lives(pid(&about, "parent")) {
+        assert!(Instant::now() < until, "it lives on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_served_though_the_application_does_not_start_and_it_is_said_why() {
+    let owned = Owned::new(Server::Gunicorn);
+    owned.publish_running(&format!("{} -m surely_no_module", python()), "one", "ready = '20s'");
+    let (mut agent, visitor) = owned.up().await;
+    agent.wait_for("the files", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("first"))).await;
+    agent
+        .wait_for("why", SOON, async |agent| {
+            agent.part("application")["fault"]["said"].to_string().contains("surely_no_module")
+        })
+        .await;
+    // The mended one takes its place.
+    owned.publish("two", "");
+    agent.wait_for("the application", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn application_listens_at_a_port_or_at_a_socket_where_its_command_says_so() {
+    let table = [
+        ("port", format!("{} -m gunicorn app:application --bind 127.0.0.1:$PORT", python())),
+        ("socket", format!("{} -m gunicorn app:application --bind unix:$SOCKET", python())),
+        ("port", format!("{} app.js $PORT", tools::tool("apps/bin/node").display())),
+    ];
+    for (listen, run) in table {
+        let owned = Owned::new(Server::Gunicorn);
+        owned.publish_running(&run, "one", &format!("listen = '{listen}'"));
+        let (mut agent, visitor) = owned.up().await;
+        agent.wait_for("the application", SOON, async |_| version(&visitor).await.as_deref() == Some("one")).await;
+        owned.publish_running(&run, "two", &format!("listen = '{listen}'\nswap = 'in-place'"));
+        agent.wait_for("the next one", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
+        assert_eq!(about(&visitor).await.expect("it answers")["environment"]["LISTEN_FDS"], serde_json::Value::Null);
+    }
+}
