@@ -412,11 +412,11 @@ mod tests {
     fn process_that_is_killed_while_it_unpacks_leaves_nothing_that_is_used() {
         let folder = tempfile::tempdir().expect("a folder");
         let files: Vec<(String, u32, &[u8])> =
-            (0..2000).map(|number| (format!("d{}/f{number}", number % 50), 0o644, &b"some content"[..])).collect();
+            (0..1000).map(|number| (format!("d{}/f{number}", number % 50), 0o644, &b"some content"[..])).collect();
         let zip = package(&files);
         let packed = site(zip.try_clone().expect("a file")).expect("a package");
         let mut whole = 0;
-        for microseconds in [0, 500, 2_000, 8_000, 20_000, 40_000, 400_000] {
+        for microseconds in [0, 2_000, 10_000, 40_000] {
             let mut command = std::process::Command::new(std::env::current_exe().expect("this test"));
             command.args(["--exact", "app::tree::tests::unpacks_for_another_process", "--nocapture"]);
             command.env("SPOTHOST_TEST_TREES", folder.path()).stdin(zip.try_clone().expect("a file"));
@@ -433,14 +433,14 @@ mod tests {
             let path = trees.boot.join(name(&packed));
             if path.exists() {
                 whole += 1;
-                assert_eq!(found(&path).len(), 2000 + 50 + 1, "a tree that is there is whole");
+                assert_eq!(found(&path).len(), 1000 + 50 + 1, "a tree that is there is whole");
                 trees.keep_last(0).expect("removed");
             }
             let tree = trees.unpack(&packed).expect("unpacked");
-            assert_eq!(found(&tree).len(), 2000 + 50 + 1);
+            assert_eq!(found(&tree).len(), 1000 + 50 + 1);
             trees.keep_last(0).expect("removed");
         }
-        assert!(whole < 7, "none was killed while it unpacked");
+        assert!(whole < 4, "none was killed while it unpacked");
     }
 
     /// The process that is killed by the test above; on its own it has nothing to do.
@@ -458,7 +458,7 @@ mod tests {
     fn archive_that_is_hostile_writes_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let trees = Trees::open(&folder.path().join("trees")).expect("opened");
-        let deep = format!("{}x", "d/".repeat(program::DEEPEST));
+        let deep = format!("{}x", "d/".repeat(program::DEEPEST + 1));
         let long = "n".repeat(256);
         let far = format!("{}x", format!("{}/", "p".repeat(200)).repeat(6));
         let many: Vec<(String, u32, &[u8])> =

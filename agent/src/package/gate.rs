@@ -153,30 +153,41 @@ mod tests {
     #[test]
     fn package_for_an_application_is_taken_where_one_may_run_and_no_other_host_is_told() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let site = folder.path().join("site");
-        fs::create_dir_all(site.join(".app")).expect("made");
-        fs::write(site.join("index.html"), "home").expect("written");
-        let judged = |applications| {
-            let zip = folder.path().join("site.zip");
-            pack(&site, fs::File::create(&zip).expect("made")).expect("packed");
-            judge(&zip, None, &Demands { applications, ..Demands::default() }).expect("readable")
+        let judged = |applications, files: &[(&str, &[u8])]| {
+            let path = folder.path().join("site.zip");
+            let mut zip = zip::ZipWriter::new(fs::File::create(&path).expect("made"));
+            for (name, content) in [("index.html", &b"home"[..])].iter().chain(files) {
+                zip.start_file(*name, zip::write::SimpleFileOptions::default()).expect("started");
+                std::io::Write::write_all(&mut zip, content).expect("written");
+            }
+            zip.finish().expect("a zip");
+            judge(&path, None, &Demands { applications, ..Demands::default() }).expect("readable")
         };
-        let is_refused_here =
-            |judged: &Judged| matches!(judged, Judged::NotHere(said) if said[0].contains("runs no application"));
-        for (file, text) in [("site.toml", "[app]\nroutes = ['/api/*']"), (".app/Procfile", "web: python3 x.py")] {
-            fs::write(site.join(file), text).expect("written");
-            assert_eq!(judged(true), Judged::Good, "{file}");
-            assert!(is_refused_here(&judged(false)), "{file}");
-            fs::remove_file(site.join(file)).expect("removed");
+        let procfile = (".app/Procfile", &b"web: ./server"[..]);
+        for files in [
+            &[("site.toml", &b"[app]\nroutes = ['/api/*']"[..])][..],
+            &[(".app/Procfile", b"web: python3 x.py")],
+            &[procfile, (".app/server", b"#!/bin/sh\n")],
+        ] {
+            assert_eq!(judged(true, files), Judged::Good, "{files:?}");
+            let Judged::NotHere(said) = judged(false, files) else { panic!("{files:?}") };
+            assert!(said.len() == 1 && said[0].contains("this host runs no application"), "{said:?}");
         }
-        fs::write(site.join(".app/Procfile"), "web: ./server").expect("written");
-        let bad = |applications| matches!(judged(applications), Judged::Bad(said) if said.len() == 1 && said[0].contains(".app/server"));
-        assert!(bad(true) && bad(false), "what the package itself proves wrong is wrong everywhere");
-        fs::write(site.join(".app/server"), b"\xcf\xfa\xed\xfe\x07\x00\x00\x01\x03\x00\x00\x00\x02\x00\x00\x00")
-            .expect("written");
-        assert!(bad(true) && bad(false), "a program for macOS");
-        fs::write(site.join(".app/server"), "#!/bin/sh\n").expect("written");
-        assert_eq!(judged(true), Judged::Good);
+        // What the package itself proves wrong is wrong everywhere.
+        let for_macos = b"\xcf\xfa\xed\xfe\x07\x00\x00\x01\x03\x00\x00\x00\x02\x00\x00\x00";
+        for (files, reason) in [
+            (&[procfile][..], "the package has no file .app/server"),
+            (&[procfile, (".app/server", for_macos)], ".app/server is a program for macOS"),
+            (
+                &[procfile, (".app/server", b"x"), (".app/a", b"x"), (".app/a/b", b"x")],
+                ".app/a is a file and a folder at once",
+            ),
+        ] {
+            for applications in [true, false] {
+                let Judged::Bad(said) = judged(applications, files) else { panic!("{files:?}") };
+                assert!(said.len() == 1 && said[0].contains(reason), "{said:?}");
+            }
+        }
     }
 
     #[test]
