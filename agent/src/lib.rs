@@ -80,6 +80,8 @@ pub mod publish;
 pub mod run;
 // Which keepers a host has, and what flows between them.
 pub mod boot;
+// The process of the package runs and is well before the package is served.
+pub mod app;
 // The folders of a host on its disk.
 pub mod folders;
 // Publishers are told what this host serves.
@@ -90,8 +92,6 @@ pub mod succession;
 pub mod routing;
 // The fleet of this host: what it is to have, and whose turn it is to leave.
 pub mod fleet;
-// The process of the package runs and is well before the package is served.
-pub mod app;
 // The servers have site and certificate, and answer for the domain; before, they say what they wait for.
 pub mod listener;
 // A certificate is held, renewed, and stored before it is used.

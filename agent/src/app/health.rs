@@ -136,7 +136,7 @@ mod tests {
             assert!(asked.contains(field), "{field} in {asked}");
         }
         let (health, _) =
-            answered(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 31\r\n\r\nInvalid HTTP_HOST\nheader: \x1b[31mx\r\n")
+            answered(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 32\r\n\r\nInvalid HTTP_HOST\nheader: \x1b[31mx\r\n")
                 .await;
         let health = health.expect("an answer");
         assert!(!health.is_well());

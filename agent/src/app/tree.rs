@@ -364,8 +364,9 @@ mod tests {
         let unpacked = |content: &[u8]| {
             unpack_site(&site_of(&[("x", 0o644, content)]), &folder.path().join("trees")).expect("unpacked")
         };
-        let [one, two, three] = [b"1", b"2", b"3"].map(|content| unpacked(content));
-        assert_eq!([&one, &two, &three].map(|tree| tree.exists()), [false, true, true]);
+        let versions: Vec<_> = (0..KEPT + 2).map(|number| unpacked(number.to_string().as_bytes())).collect();
+        let gone = versions.iter().filter(|tree| !tree.exists()).count();
+        assert_eq!((gone, versions[0].exists(), versions[1].exists()), (2, false, false));
         let file = folder.path().join("file");
         fs::write(&file, "x").expect("written");
         let fault = unpack_site(&site_of(&[("x", 0o644, b"1")]), &file.join("trees")).expect_err("no folder");

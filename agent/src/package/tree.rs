@@ -339,14 +339,14 @@ mod tests {
     #[test]
     fn program_that_the_site_brings_is_part_of_the_package_with_all_that_it_needs() {
         let files =
-            [".app/Procfile", ".app/.config/x", ".app/lib/a.py", ".app/lib/.git/HEAD", ".app/.DS_Store", "a/.app/x"];
+            [".app/Procfile", ".app/.config/x", ".app/lib/a.py", ".app/lib/.git/HEAD", ".app/.DS_Store", "a/x.html"];
         let (_folder, site) = folder(&files);
         symlink("../.app/lib/a.py", site.join("a/copy.py")).expect("a link");
         symlink("../secret.txt", site.join(".app/secret")).expect("a link");
         let tree = Tree::read(&site);
-        assert_eq!(names(&tree), [".app/.config/x", ".app/Procfile", ".app/lib/a.py"]);
+        assert_eq!(names(&tree), [".app/.config/x", ".app/Procfile", ".app/lib/a.py", "a/x.html"]);
         let out: Vec<_> = left_out(&tree).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(out, [".app/.DS_Store", ".app/lib/.git", ".app/secret", "a/.app", "a/copy.py"]);
+        assert_eq!(out, [".app/.DS_Store", ".app/lib/.git", ".app/secret", "a/copy.py"]);
     }
 
     #[test]

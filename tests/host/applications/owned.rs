@@ -249,17 +249,13 @@ async fn version_that_is_not_well_changes_nothing() {
         ];
         for (why, run) in broken {
             owned.publish_running(&run, "broken", &format!("swap = '{swap}'\nready = '5s'"));
-            agent
-                .wait_for("the fault", SOON, async |agent| {
-                    agent.part("application")["fault"]["said"].to_string().contains(why)
-                })
-                .await;
+            agent.wait_for("the fault", SOON, async |agent| agent.log().contains(why)).await;
             assert_eq!(version(&visitor).await.as_deref(), Some("one"), "{swap}, {why}");
         }
         owned.publish_unwell(swap);
         agent
             .wait_for("the fault", SOON, async |agent| {
-                let said = agent.part("application")["fault"]["said"].to_string();
+                let said = agent.log();
                 said.contains("/health answers 500") && said.contains("health of unwell")
             })
             .await;
@@ -319,11 +315,7 @@ async fn files_are_served_though_the_application_does_not_start_and_it_is_said_w
     owned.publish_running(&format!("{} -m surely_no_module", python()), "one", "ready = '20s'");
     let (mut agent, visitor) = owned.up().await;
     agent.wait_for("the files", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("first"))).await;
-    agent
-        .wait_for("why", SOON, async |agent| {
-            agent.part("application")["fault"]["said"].to_string().contains("surely_no_module")
-        })
-        .await;
+    agent.wait_for("why", SOON, async |agent| agent.log().contains("No module named surely_no_module")).await;
     // The mended one takes its place.
     owned.publish("two", "");
     agent.wait_for("the application", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
