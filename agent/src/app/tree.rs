@@ -268,7 +268,7 @@ impl std::error::Error for UnpackError {}
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, time::Instant};
+    use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _};
 
     use spothost_server::{PackageLimits, Refused};
     use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -565,17 +565,14 @@ mod tests {
     }
 
     #[test]
-    fn program_of_the_size_of_django_is_unpacked_in_seconds() {
+    fn program_of_the_size_of_django_is_unpacked() {
         let folder = tempfile::tempdir().expect("a folder");
         let trees = Trees::open(folder.path()).expect("opened");
         let text: Vec<u8> = (0..10_900u32).map(|n| b' ' + (n.wrapping_mul(2_654_435_761) >> 27) as u8).collect();
         let files: Vec<(String, u32, &[u8])> =
             (0..4_681).map(|number| (format!("lib/p{}/m{number}.py", number % 300), 0o644, &text[..])).collect();
         let site = site_of(&files);
-        let begun = Instant::now();
-        trees.unpack(&site).expect("unpacked");
-        let took = begun.elapsed();
-        println!("4,681 files of {} MB in {took:?}", 4_681 * text.len() / 1_000_000);
-        assert!(took.as_secs() < 20, "{took:?}");
+        let tree = trees.unpack(&site).expect("unpacked");
+        assert_eq!(found(&tree).into_iter().filter(|(_, (_, content))| content.is_some()).count(), files.len());
     }
 }
