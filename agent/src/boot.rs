@@ -122,7 +122,8 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     }
     let away = names.as_ref().map(|names| names.departed.clone());
     if let (PackagePlace::Bucket(place), Some(host)) = (&config.package, host) {
-        let sources = presence::PresenceSources { host, packages, answering, names, status };
+        let applications = config.serve.applications;
+        let sources = presence::PresenceSources { host, packages, answering, names, status, applications };
         runner.keep(Presence::new(sources, place.clone(), aws.clone())).await;
     }
     let handed_over = succession.as_ref().map(|succession| succession.departed.clone());

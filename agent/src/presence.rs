@@ -42,6 +42,8 @@ pub struct PresenceSources {
     pub names: Option<Yield<Routing>>,
     /// How it is.
     pub status: watch::Receiver<Status>,
+    /// Whether it takes packages that are for an application.
+    pub applications: bool,
 }
 
 /// Keeper of the host's document.
@@ -215,6 +217,7 @@ impl PresenceSources {
         HostDocument {
             address: host.public().map(|address| address.to_string()),
             program: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            applications: Some(self.applications),
             ..HostDocument::of(host.instance, role, clock::now())
         }
     }
@@ -230,7 +233,7 @@ impl PresenceSources {
 
     /// Resolves when something has changed that the account is made from; never, where nothing can any more.
     async fn changed(&mut self, aws: &mut Kept<Aws>) {
-        let PresenceSources { host, packages, answering, names, status: _ } = self;
+        let PresenceSources { host, packages, answering, names, status: _, applications: _ } = self;
         let names = async {
             match names {
                 Some(names) => names.changed().await,
@@ -360,6 +363,6 @@ mod tests {
     fn sources(names: Option<Yield<Routing>>) -> PresenceSources {
         let (host, packages) = (watch::channel(None).1, watch::channel(None).1);
         let status = Board::new("www.example.org").watch();
-        PresenceSources { host, packages, answering: watch::channel(None).1, names, status }
+        PresenceSources { host, packages, answering: watch::channel(None).1, names, status, applications: false }
     }
 }

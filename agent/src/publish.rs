@@ -15,12 +15,14 @@ mod cache;
 mod catalogue;
 mod delivery;
 mod difference;
+mod doubts;
 mod entry;
 mod folder;
 mod links;
 mod pointer;
 mod problem;
 mod progress;
+mod readiness;
 mod signature;
 mod single_entry;
 mod unpack;
@@ -34,5 +36,6 @@ pub use self::{
     entry::Effort,
     folder::LONGEST_FILE,
     problem::{Problem, Weight},
+    readiness::unready_for_applications,
     signature::Signer,
 };

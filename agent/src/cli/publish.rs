@@ -23,7 +23,10 @@ use crate::{
     clock,
     documents::layout,
     place::PackagePlace,
-    publish::{BuildOptions, BuiltPackage, Delivered, Delivery, Effort, LONGEST_FILE, Problem, Signer, Weight},
+    publish::{
+        BuildOptions, BuiltPackage, Delivered, Delivery, Effort, LONGEST_FILE, Problem, Signer, Weight,
+        unready_for_applications,
+    },
 };
 
 /// How many doubtful things are told; a site can have thousands of them.
@@ -177,6 +180,9 @@ impl PublishCommand {
         begun: OffsetDateTime,
     ) -> Result<ExitCode, Stop> {
         let publisher_bucket = self.target.published().publisher_bucket().await?;
+        if built.is_for_an_application {
+            warn_of_hosts(&publisher_bucket).await;
+        }
         let delivery = Delivery::begin(&publisher_bucket, begun).await?;
         let delivered = delivery.publish(built, signer).await?;
         ended(&publisher_bucket, &delivered, &self.waiting, self.json).await
@@ -261,6 +267,18 @@ pub(super) async fn ended(
         anstream::println!("{told}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names the hosts that would not take a package that is for an application.
+async fn warn_of_hosts(publisher_bucket: &PublisherBucket) {
+    match unready_for_applications(publisher_bucket).await {
+        Ok(hosts) => {
+            for host in hosts {
+                anstream::eprintln!("warning: {host}");
+            }
+        }
+        Err(fault) => anstream::eprintln!("warning: whether the hosts run applications is not known: {fault}"),
+    }
 }
 
 fn copied(from: &Path, to: &Path) -> Result<(), Stop> {

@@ -35,6 +35,9 @@ pub struct HostDocument {
     /// Version of the program that it runs.
     #[serde(default, deserialize_with = "lenient")]
     pub program: Option<String>,
+    /// Whether it takes packages that are for an application; none where it is of a version that refuses them for all hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub applications: Option<bool>,
     /// Its status when this was written, as `spothost status --json` tells it there, with texts cut short; none of earlier
     /// versions. Not read here: it is the board's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +72,7 @@ impl HostDocument {
             since,
             address: None,
             program: None,
+            applications: None,
             status: None,
         }
     }

@@ -173,6 +173,33 @@ async fn every_package_that_was_served_is_called_good_however_soon_a_bad_one_fol
 }
 
 #[tokio::test(start_paused = true)]
+async fn package_that_only_other_hosts_may_take_leaves_no_verdict_and_the_site_before_stays() {
+    let followed = Followed::new();
+    let (good, later) = (version(1), with_settings("[app]\nof_a_later_version = true\n"));
+    followed.bucket.put(LATEST, good.clone(), 1);
+    let mut running = followed.run().await;
+    let first = running.next().await;
+    let fetched = || followed.bucket.calls("GET www/site-latest").len();
+    let before = fetched();
+    followed.bucket.put(LATEST, later.clone(), 1);
+    sleep(Duration::from_secs(60) * DAY).await;
+    assert!(fetched() - before <= 2, "{} times in a day", fetched() - before);
+    assert_eq!([&good, &later].map(|body| verdict_on(&followed.bucket, body)), [Some(VerdictOutcome::Good), None]);
+    assert!(running.kept.borrow().as_ref() == Some(&first) && followed.on_disk() == good);
+    assert_eq!(running.phase(), PartPhase::Degraded, "it is told here");
+}
+
+/// A package with that `site.toml`.
+fn with_settings(settings: &str) -> Bytes {
+    let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in [("index.html", "home"), ("site.toml", settings)] {
+        zip.start_file(name, SimpleFileOptions::default()).expect("begun");
+        zip.write_all(text.as_bytes()).expect("written");
+    }
+    zip.finish().expect("a zip").into_inner().into()
+}
+
+#[tokio::test(start_paused = true)]
 async fn verdict_that_is_due_while_the_store_is_down_wakes_the_keeper_once() {
     let followed = Followed::new();
     followed.bucket.put(LATEST, version(1), 1);

@@ -69,14 +69,12 @@ pub(super) fn judge(path: &Path, signature: Option<&str>, demands: &Demands) -> 
 
 /// What this host lacks for the site; nothing of another host is said.
 pub(super) fn of_host(site: &Site, demands: &Demands) -> Option<Objection> {
-    let said = match site.is_for_an_application() && !demands.applications {
-        true => Some(
-            "this host runs no application, and the package is for one ([app] of its site.toml, or .app/Procfile): nothing of it is \
-             served here"
-                .to_owned(),
-        ),
-        false => program::machine_that_differs(site),
+    let needs = || {
+        "this host runs no application, and the package is for one ([app] of its site.toml, or .app/Procfile): nothing of it is served here"
+            .to_owned()
     };
+    let is_too_much = site.is_for_an_application() && !demands.applications;
+    let said = if is_too_much { Some(needs()) } else { program::machine_that_differs(site) };
     said.map(|text| Objection { text, cause: ObjectionCause::Host })
 }
 

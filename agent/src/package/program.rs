@@ -59,13 +59,15 @@ pub(super) fn machine_that_differs(site: &Site) -> Option<String> {
 /// Faults of the tree itself.
 fn faults_of_names(site: &Site) -> Vec<String> {
     let mut faults = Vec::new();
-    let (mut bytes, mut files, mut folders) = (0_u64, HashSet::new(), HashSet::new());
+    let mut bytes = 0_u64;
+    let mut files = HashSet::new();
+    let mut folders = HashSet::new();
     for file in site.program() {
         let ProgramFile { path, length, .. } = file;
         bytes = bytes.saturating_add(length);
         let too_long = |name: &str| name.len() > LONGEST_NAME;
-        let (deep, longest) = (path.matches('/').count(), path.split('/').any(too_long));
-        if longest {
+        let deep = path.matches('/').count();
+        if path.split('/').any(too_long) {
             faults.push(format!(".app/{path} has a name longer than {LONGEST_NAME} bytes: shorten it"));
         } else if path.len() > LONGEST_PATH {
             faults.push(format!(".app/{path} is longer than {LONGEST_PATH} bytes: shorten it"));

@@ -25,6 +25,9 @@ pub(super) fn write(entries: &[PackageEntry], file: &fs::File, date: Option<Offs
         add(&mut zip, entry).map_err(|error| io::Error::other(format!("{}: {error}", entry.name)))?;
     }
     zip.finish().map_err(io::Error::other)?.flush()?;
+    if entries.iter().any(|entry| entry.is_executable) {
+        set_modes(file, entries)?;
+    }
     match date {
         Some(date) => set_dates(file, dos_time(date)?),
         None => Ok(()),
@@ -52,6 +55,20 @@ fn set_dates(file: &fs::File, at: DateTime) -> io::Result<()> {
     let [low, high] = at.timepart().to_le_bytes();
     let [lower, higher] = at.datepart().to_le_bytes();
     places.iter().try_for_each(|place| file.write_all_at(&[low, high, lower, higher], *place))
+}
+
+/// Says of the entries that may be executed that they may: what was compressed before was kept without a mode of its own. They come in
+/// the order of `entries`.
+fn set_modes(file: &fs::File, entries: &[PackageEntry]) -> io::Result<()> {
+    /// Where the external attributes stand in a header of the central directory (APPNOTE §4.3.12); their upper half is the Unix mode.
+    const IN_CENTRAL: u64 = 38;
+    let attributes = (0o100_755_u32 << 16).to_le_bytes();
+    let mut zip = ZipArchive::new(BufReader::new(file.try_clone()?)).map_err(io::Error::other)?;
+    for index in entries.iter().enumerate().filter(|(_, entry)| entry.is_executable).map(|(index, _)| index) {
+        let at = zip.by_index_raw(index).map_err(io::Error::other)?.central_header_start() + IN_CENTRAL;
+        file.write_all_at(&attributes, at)?;
+    }
+    Ok(())
 }
 
 fn add(zip: &mut ZipWriter<BufWriter<&fs::File>>, entry: &PackageEntry) -> io::Result<()> {

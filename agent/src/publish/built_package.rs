@@ -17,13 +17,14 @@ use time::OffsetDateTime;
 use super::{
     Problem, Signer, archive,
     cache::Cache,
+    doubts,
     entry::{Effort, PackageEntry, Packer, hash_of},
     folder::{Folder, SiteFile},
     links,
     progress::ByteProgress,
     unpack::unpack,
 };
-use crate::{documents::Version, fault::Fault};
+use crate::{documents::Version, fault::Fault, package::program};
 
 /// The longest package, in bytes: S3 copies no longer object in one step
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>), and the pointer is such a copy.
@@ -55,6 +56,8 @@ pub struct BuiltPackage {
     pub length: u64,
     /// SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
+    /// Whether it is for an application.
+    pub is_for_an_application: bool,
     /// What it is made of.
     pub stats: BuildStats,
 }
@@ -109,7 +112,8 @@ impl BuildOptions {
         let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(path)?;
         archive::write(&entries, &file, self.date)?;
         cache.sweep();
-        problems.extend(self.judge(path, &folder.files));
+        let (is_for_an_application, judged) = self.judge(path, &folder.files);
+        problems.extend(judged);
         let length = fs::metadata(path)?.len();
         if length > LONGEST_PACKAGE {
             let said = format!(
@@ -118,7 +122,8 @@ impl BuildOptions {
             problems.push(Problem::stops("the package", said));
         }
         problems.sort();
-        let built = BuiltPackage { path: path.to_owned(), length, sha256: hash_of(path)?, stats: made };
+        let sha256 = hash_of(path)?;
+        let built = BuiltPackage { path: path.to_owned(), length, sha256, is_for_an_application, stats: made };
         Ok((Some(built), problems))
     }
 
@@ -161,12 +166,12 @@ impl BuildOptions {
         (entries, made)
     }
 
-    /// What a host would say of the package, and where its pages lead to nothing.
-    fn judge(&self, path: &Path, files: &[SiteFile]) -> Vec<Problem> {
+    /// Whether the package is for an application, what a host would say of it, and where its pages lead to nothing.
+    fn judge(&self, path: &Path, files: &[SiteFile]) -> (bool, Vec<Problem>) {
         let opened = Site::open(path, &PackageLimits::default()).and_then(|site| site.verify().map(|()| site));
         let site = match opened {
             Ok(site) => Arc::new(site),
-            Err(refused) => return vec![Problem::refused(&refused)],
+            Err(refused) => return (false, vec![Problem::refused(&refused)]),
         };
         // Rules for another host are no fault of the site's; those for its own name need no word.
         let own = |host: &String| self.domain.as_ref() == Some(host);
@@ -176,7 +181,14 @@ impl BuildOptions {
         });
         // What hosts hold against a package before it goes live.
         let gate = site.gate().into_iter().map(|said| Problem::stops("the gate", said));
-        notes.chain(gate).chain(links::dead(&site, files, self.domain.as_deref())).collect()
+        let program = program::faults(&site).into_iter().map(|said| Problem::stops("the program", said));
+        let problems = notes
+            .chain(gate)
+            .chain(program)
+            .chain(doubts::of_program(&site))
+            .chain(links::dead(&site, files, self.domain.as_deref()))
+            .collect();
+        (site.is_for_an_application(), problems)
     }
 }
 
@@ -307,6 +319,68 @@ mod tests {
         let (from_folder, from_zip) = (made(&site), made(&packed));
         assert_eq!(from_folder.sha256, from_zip.sha256);
         assert_eq!(from_zip.stats.hidden, [".DS_Store", "__MACOSX"]);
+    }
+
+    #[test]
+    fn program_is_packed_with_its_modes_and_without_what_visitors_load() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = folder.path().join("site");
+        let page = text("<a href=/nowhere>");
+        written(
+            &site,
+            &[
+                ("index.html", b"home"),
+                ("site.toml", b"[app]\nrun = './server'\n"),
+                (".app/server", &text("server")),
+                (".app/Server", b"S"),
+                (".app/templates/x.html", &page),
+                (".app/tool", b"t"),
+            ],
+        );
+        for name in [".app/server", ".app/tool"] {
+            fs::set_permissions(site.join(name), fs::Permissions::from_mode(0o755)).expect("changed");
+        }
+        let made = |from: &Path, to: &str| {
+            let to = folder.path().join(to);
+            let (built, problems) = build_options(from, &folder.path().join("cache")).make(&to).expect("made");
+            assert_eq!(problems, []);
+            (built.expect("a package"), to)
+        };
+        let (built, path) = made(&site, "made.zip");
+        assert_eq!((built.stats.beside, built.stats.hidden.len()), (0, 0));
+        let opened = Site::open(&path, &PackageLimits::default()).expect("a package");
+        let program: Vec<_> = opened.program().map(|file| (file.path, file.is_executable)).collect();
+        let expected = [("Server", false), ("server", true), ("templates/x.html", false), ("tool", true)];
+        assert_eq!((program, opened.files()), (expected.to_vec(), 1));
+        assert_eq!(made(&path, "again.zip").0.sha256, built.sha256, "a zip makes what its folder makes");
+    }
+
+    #[test]
+    fn program_that_no_host_would_run_is_not_published() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (number, (files, said)) in [
+            (&[("site.toml", &b"[app]\nrun = 'bin/none'\n"[..])][..], "has no file .app/bin/none"),
+            (&[("site.toml", b"[app]\nlater = 1\n")], "unknown field `later`"),
+            (
+                &[
+                    (".app/Procfile", b"web: ./x"),
+                    (".app/x", b"\xcf\xfa\xed\xfe\x07\x00\x00\x01\x03\x00\x00\x00\x02\x00\x00\x00"),
+                ],
+                "for macOS",
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let site = folder.path().join(number.to_string());
+            written(&site, &[("index.html", b"home")]);
+            written(&site, files);
+            let (_, problems) =
+                build_options(&site, &folder.path().join("cache")).make(&folder.path().join("x.zip")).expect("made");
+            let stops: Vec<_> = problems.iter().filter(|problem| problem.weight == Weight::Stops).collect();
+            assert!(stops.len() == 1 && stops[0].said.contains(said), "{said}: {problems:?}");
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) struct PackageEntry {
     pub(super) storage: EntryStorage,
     /// Whether it is another coding of a file rather than a file.
     pub(super) beside: bool,
+    /// Whether it is of the package's program, and may be executed.
+    pub(super) is_executable: bool,
 }
 
 /// Where the bytes of an entry are.
@@ -101,13 +103,11 @@ impl Packer<'_> {
             return Ok((vec![as_it_is(file)], making.known));
         };
         let length = content.len() as u64;
-        let mut entries = vec![PackageEntry {
-            name: file.name.clone(),
-            length,
-            packed,
-            storage: EntryStorage::Zipped(path),
-            beside: false,
-        }];
+        let mut entries = vec![PackageEntry { length, packed, storage: EntryStorage::Zipped(path), ..as_it_is(file) }];
+        // No visitor loads it.
+        if file.is_of_the_program() {
+            return Ok((entries, making.known));
+        }
         let known = self.beside(file, &content, packed, &mut making, &mut entries)?;
         Ok((entries, known))
     }
@@ -153,6 +153,7 @@ impl Packer<'_> {
                     packed,
                     storage: EntryStorage::Zipped(path),
                     beside: true,
+                    is_executable: false,
                 });
             }
         }
@@ -229,7 +230,8 @@ pub(super) fn hash_of(path: &Path) -> io::Result<String> {
 
 fn as_it_is(file: &SiteFile) -> PackageEntry {
     let (name, storage) = (file.name.clone(), EntryStorage::File(file.path.clone()));
-    PackageEntry { name, length: file.length, packed: file.length, storage, beside: false }
+    let (length, is_executable) = (file.length, file.is_executable);
+    PackageEntry { name, length, packed: length, storage, beside: false, is_executable }
 }
 
 /// Whether what visitors load of a content of that length is enough shorter once it is deflated.

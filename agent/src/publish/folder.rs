@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +17,9 @@ pub const LONGEST_FILE: u64 = 1 << 30;
 /// The longest path of a request that hosts take by default (`[limits] target`), in bytes.
 const LONGEST_TARGET: usize = 8192;
 
+/// Where the package's program lies.
+const PROGRAM: &str = ".app/";
+
 /// One file of the site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SiteFile {
@@ -25,6 +29,15 @@ pub(super) struct SiteFile {
     pub(super) path: PathBuf,
     /// Its length in bytes.
     pub(super) length: u64,
+    /// Whether it is of the package's program, and may be executed.
+    pub(super) is_executable: bool,
+}
+
+impl SiteFile {
+    /// Whether it is of the package's program, which visitors never see.
+    pub(super) fn is_of_the_program(&self) -> bool {
+        self.name.starts_with(PROGRAM)
+    }
 }
 
 /// The files of a folder in the order of their names, and their problems.
@@ -84,7 +97,7 @@ impl Folder {
     /// half of it.
     fn find_collisions(&mut self) {
         let mut folded: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for file in &self.files {
+        for file in self.files.iter().filter(|file| !file.is_of_the_program()) {
             folded.entry(file.name.to_lowercase()).or_default().push(&file.name);
         }
         let collisions = folded.values().filter(|names| names.len() > 1);
@@ -114,7 +127,8 @@ fn file(leaf: &TreeFile, longest_file: u64) -> Result<SiteFile, Problem> {
         let said = format!("has {length} bytes; more than {longest_file} are not published (--max-file)");
         return Err(Problem::stops(name, said));
     }
-    Ok(SiteFile { name: name.to_owned(), path: leaf.path.clone(), length })
+    let is_executable = name.starts_with(PROGRAM) && leaf.about.permissions().mode() & 0o111 != 0;
+    Ok(SiteFile { name: name.to_owned(), path: leaf.path.clone(), length, is_executable })
 }
 
 /// Whether a browser can ask for a file of that name.
@@ -136,11 +150,7 @@ fn shown(folder: &Path, path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::{
-        ffi::OsStringExt as _,
-        fs::{PermissionsExt as _, symlink},
-        net::UnixListener,
-    };
+    use std::os::unix::{ffi::OsStringExt as _, fs::symlink, net::UnixListener};
 
     use super::*;
     use crate::publish::Weight;

@@ -49,7 +49,8 @@ enum DeadLinkReason {
 /// What leads nowhere in the pages among `files`: a problem for each target, and one for all links that only the addresses of
 /// their pages break; `site` is the package made of them.
 pub(super) fn dead(site: &Site, files: &[SiteFile], domain: Option<&str>) -> Vec<Problem> {
-    let pages = files.par_iter().filter(|file| is_page(&file.name) && file.length <= LONGEST_PAGE);
+    let is_read = |file: &&SiteFile| is_page(&file.name) && file.length <= LONGEST_PAGE && !file.is_of_the_program();
+    let pages = files.par_iter().filter(is_read);
     let found: Vec<_> = pages.flat_map_iter(|page| dead_of(site, page, domain)).collect();
     let mut by_target: BTreeMap<(&DeadLinkReason, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut displaced = Vec::new();
@@ -224,7 +225,7 @@ mod tests {
             fs::write(&path, content).expect("written");
             zip.start_file(*name, zip::write::SimpleFileOptions::default()).expect("started");
             zip.write_all(content.as_bytes()).expect("written");
-            SiteFile { name: (*name).to_owned(), path, length: content.len() as u64 }
+            SiteFile { name: (*name).to_owned(), path, length: content.len() as u64, is_executable: false }
         };
         let files: Vec<_> = contents.iter().map(write).collect();
         let zip = zip.finish().expect("a zip").into_inner();

@@ -3,7 +3,7 @@
 //! It is not uploaded as it is: people expect of `publish site.zip` the checks, the encodings and the version of the same files in a
 //! folder, and that is the same package, byte by byte.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
 use spothost_server::{PackageLimits, Reason, Site};
 use tempfile::TempDir;
@@ -45,6 +45,10 @@ pub(super) fn unpack(path: &Path) -> io::Result<Option<Result<TempDir, Problem>>
             Ok(mut file) => io::copy(&mut content, &mut file)?,
             Err(error) => return Ok(Some(Err(both(name, &error)?))),
         };
+    }
+    for file in site.program().filter(|file| file.is_executable) {
+        let path = folder.path().join(".app").join(file.path);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
     Ok(Some(Ok(folder)))
 }

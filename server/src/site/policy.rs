@@ -174,7 +174,8 @@ impl Policy {
     fn read_application(&mut self, table: toml::Table, notes: &mut Vec<Note>) -> ProcessSettings {
         let known = [application::KEYS, process::KEYS].concat();
         let mut faults = Vec::new();
-        let (mut of_routes, mut of_process) = (toml::Table::new(), toml::Table::new());
+        let mut of_routes = toml::Table::new();
+        let mut of_process = toml::Table::new();
         for (key, value) in table {
             if application::KEYS.contains(&key.as_str()) {
                 of_routes.insert(key, value);

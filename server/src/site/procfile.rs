@@ -21,8 +21,9 @@ impl Procfile {
     /// Reads the file. What is not used of it is noted.
     pub(super) fn parse(text: &str, notes: &mut Vec<Note>) -> Self {
         let mut procfile = Self::default();
-        for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            let (number, line) = (number + 1, line.trim());
+        for (before, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let number = before + 1;
+            let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }

@@ -36,8 +36,10 @@ pub(super) fn read(site: &mut Site) {
     let procfile = read(procfile::FILE);
     // A gate nobody can read lets nothing pass.
     let closed = |file| notes.iter().find(|note| note.file == file).map(|note| Objection::package(note.to_string()));
-    let (closed, without_process) = (closed("site.toml"), closed(procfile::FILE));
-    let (redirects, fields) = (Redirects::parse(&redirects, &mut notes), Fields::parse(&fields, &mut notes));
+    let without_process = closed(procfile::FILE);
+    let closed = closed("site.toml");
+    let redirects = Redirects::parse(&redirects, &mut notes);
+    let fields = Fields::parse(&fields, &mut notes);
     let (mut policy, process) = Policy::parse(&policy, &mut notes);
     policy.gate.faults.extend(closed);
     policy.refusals.extend(without_process);
