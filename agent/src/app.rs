@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     documents::layout,
-    fault::Fault,
+    fault::{Cure, Fault},
     folders::Folders,
     keeper::{Judgement, Keeper, Kept, Pace},
     package::Package,
@@ -49,6 +49,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const AGAIN: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(3600)];
 /// How long requests under way may take, at most, while others wait for the process that follows at the same listener.
 const DRAINED_IN_PLACE: Duration = Duration::from_secs(10);
+/// The servers need a moment until they serve what is held.
+const LEAST_DRAIN: Duration = Duration::from_secs(1);
 /// How many of the last lines of a process a fault tells.
 const TOLD: usize = 10;
 
@@ -134,7 +136,7 @@ impl Applications {
         let said = match state {
             ProcessState::Runs { .. } => return None,
             ProcessState::Begins { ended: Some(why), .. } => format!("it has ended, and begins again: {why}"),
-            ProcessState::Begins { .. } if may_begin => return None,
+            ProcessState::Begins { unwell: false, .. } if may_begin => return None,
             ProcessState::Begins { said, .. } => said.unwrap_or_else(|| "it does not answer".to_owned()),
             ProcessState::Ended { why, .. } => format!("it has ended: {why}"),
             ProcessState::Over => "it was ended".to_owned(),
@@ -221,7 +223,13 @@ impl Applications {
         self.failed = None;
         if let Some(old) = std::mem::replace(&mut self.running, running) {
             self.ending.spawn(async move {
-                let _ = timeout(old.plan.drain, old.endpoint.handle.released()).await;
+                let handle = &old.endpoint.handle;
+                // WebSockets stay open beyond the last request.
+                let gone = async {
+                    handle.released().await;
+                    handle.idle().await;
+                };
+                let _ = timeout(old.plan.drain.max(LEAST_DRAIN), gone).await;
                 old.supervised.end().await;
             });
         }
@@ -312,7 +320,7 @@ impl Keeper for Applications {
     fn pace(&self) -> Pace {
         // A process may take so long to begin, after another has taken so long to end.
         let wanted = self.packages.borrow().clone();
-        let begins = wanted.and_then(|package| package.site.process().map(|plan| plan.ready));
+        let begins = wanted.and_then(|package| package.site.process().map(|plan| plan.ready + plan.grace));
         let ends = self.running.as_ref().map(|running| running.plan.drain + running.plan.grace);
         Pace {
             look: LOOK,
@@ -380,7 +388,10 @@ impl Keeper for Applications {
 
     async fn converge(&mut self, package: Package) -> Result<(), Fault> {
         let swapped = self.swap(package.clone()).await;
-        if let Err(fault) = &swapped {
+        // What time cures, such as a disk that is full, is tried again soon.
+        if let Err(fault) = &swapped
+            && fault.cure == Cure::Operator
+        {
             self.failed(package, fault.clone());
         }
         swapped

@@ -109,8 +109,10 @@ impl Told {
     /// The parameters of one element (RFC 7239 §4).
     fn of_element(element: &str) -> Self {
         let mut told = Self::default();
-        for pair in outside_quotes(element, ';') {
-            let Some((name, value)) = pair.split_once('=') else { continue };
+        for pair in outside_quotes(element.as_bytes(), b';', true) {
+            let Some((name, value)) = std::str::from_utf8(pair).ok().and_then(|pair| pair.split_once('=')) else {
+                continue;
+            };
             let value = value.trim().trim_matches('"');
             match name.trim().to_ascii_lowercase().as_str() {
                 "for" => told.address = address(value),
@@ -147,21 +149,47 @@ impl Told {
 
 /// The elements of a field that is a list, in their order, those of its repetitions too (RFC 9110 §5.3).
 fn list<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
-    // What is no text has nobody's address.
-    let lines = fields.get_all(name).iter().map(|line| line.to_str().unwrap_or("?"));
-    lines.flat_map(|line| outside_quotes(line, ',')).map(str::trim).filter(|element| !element.is_empty()).collect()
+    let mut elements = Vec::new();
+    for line in fields.get_all(name) {
+        let line = line.as_bytes();
+        let mut end = Quotes::default();
+        for byte in line {
+            end.pass(*byte);
+        }
+        // Only Forwarded has quoted strings. One that is not closed was begun by the visitor: what the proxy has added stands apart.
+        let heeds = *name == header::FORWARDED && !end.quoted;
+        // What is no text has no address, and stands for itself alone.
+        let parts = outside_quotes(line, b',', heeds).map(|part| std::str::from_utf8(part).unwrap_or("?").trim());
+        elements.extend(parts.filter(|element| !element.is_empty()));
+    }
+    elements
 }
 
-/// The parts between these separators, those within quoted strings (RFC 9110 §5.6.4) left out.
-fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let (mut quoted, mut escaped) = (false, false);
-    text.split(move |character| {
-        let escapes = quoted && !escaped && character == '\\';
-        if character == '"' && !escaped {
-            quoted = !quoted;
+/// Where a text is, with regard to its quoted strings (RFC 9110 §5.6.4).
+#[derive(Clone, Copy, Debug, Default)]
+struct Quotes {
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    /// Goes beyond that byte; whether it lies outside of them.
+    fn pass(&mut self, byte: u8) -> bool {
+        let escapes = self.quoted && !self.escaped && byte == b'\\';
+        if byte == b'"' && !self.escaped {
+            self.quoted = !self.quoted;
         }
-        escaped = escapes;
-        character == separator && !quoted
+        self.escaped = escapes;
+        !self.quoted
+    }
+}
+
+/// The parts between these separators; those within quoted strings are none, where these are heeded.
+fn outside_quotes(text: &[u8], separator: u8, heeds: bool) -> impl Iterator<Item = &[u8]> {
+    let mut quotes = Quotes::default();
+    text.split(move |byte| {
+        let outside = quotes.pass(*byte);
+        *byte == separator && (outside || !heeds)
     })
 }
 
@@ -226,6 +254,9 @@ mod tests {
             ("10.0.0.1", "::ffff:203.0.113.9", Some("203.0.113.9")),
             ("10.0.0.1", "203.0.113.9, unknown, 10.0.0.2", Some("10.0.0.2")),
             ("10.0.0.1", "203.0.113.9, nonsense", None),
+            // It has no quoted strings: a visitor's quotation mark swallows nothing.
+            ("10.0.0.1", "\", 203.0.113.9", Some("203.0.113.9")),
+            ("10.0.0.1", "198.51.100.7 \"x, 203.0.113.9, 10.0.0.2", Some("203.0.113.9")),
             ("10.0.0.1", "", None),
         ] {
             let told = told(peer, &[("x-forwarded-for", said)]).unwrap();
@@ -234,6 +265,10 @@ mod tests {
         for peer in ["203.0.113.1", "192.0.2.2", "::1", "2001:db8:2::5"] {
             assert_eq!(told(peer, &[("x-forwarded-for", "198.51.100.7")]), None, "{peer} is not trusted");
         }
+        let mut octets = HeaderMap::new();
+        octets.append(X_FORWARDED_FOR, HeaderValue::from_bytes(b"\xe9, 203.0.113.9").unwrap());
+        let told_by_octets = Told::by(&trusted(), "10.0.0.1".parse().unwrap(), &octets).unwrap();
+        assert_eq!(told_by_octets.address, Some("203.0.113.9".parse().unwrap()));
         let lines =
             [("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-for", "10.0.0.2")];
         assert_eq!(told("10.0.0.1", &lines).unwrap().address, Some("203.0.113.9".parse().unwrap()));
@@ -292,8 +327,16 @@ mod tests {
             ),
             ("for=203.0.113.9;host=\"a,b;for=198.51.100.7\"", Some("203.0.113.9"), None, Some("a,b;for=198.51.100.7")),
             ("for=203.0.113.9, for=_hidden", None, None, None),
-            // A visitor's quotation mark swallows what the proxy adds: nobody is believed.
-            ("for=\"203.0.113.9, for=198.51.100.7", None, None, None),
+            // A visitor's quotation mark swallows nothing of the proxy's.
+            ("for=\"198.51.100.7, for=203.0.113.9", Some("203.0.113.9"), None, None),
+            (
+                "for=198.51.100.7;proto=https;host=x;y=\", for=203.0.113.9;proto=http",
+                Some("203.0.113.9"),
+                Some(false),
+                None,
+            ),
+            ("x=\", for=\"[2001:db8::9]:80\";proto=http", Some("2001:db8::9"), Some(false), None),
+            ("x=\"\\, for=\"[2001:db8::9]:80\";proto=http", Some("2001:db8::9"), Some(false), None),
         ] {
             let told = told("10.0.0.1", &[("forwarded", said)]).unwrap();
             assert_eq!(told.address, address.map(|address| address.parse().unwrap()), "{said}");

@@ -67,10 +67,7 @@ impl Endpoint {
         match &self.place {
             ListenPlace::Passed { listener, .. } => listener.try_clone().map(|listener| Some(listener.into())),
             ListenPlace::Port(_) => Ok(None),
-            ListenPlace::Socket(path) => match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(None),
-            },
+            ListenPlace::Socket(path) => removed(path).map(|()| None),
         }
     }
 }
@@ -95,10 +92,20 @@ impl Drop for Endpoint {
 /// A listener with a longer queue than the standard library gives it.
 fn listen_at(path: &Path) -> io::Result<UnixListener> {
     let address = SocketAddrUnix::new(checked(path.to_owned())?)?;
+    // An agent that was killed leaves its sockets behind, and the next one counts anew.
+    removed(path)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Removes what lies there, if anything does.
+fn removed(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn checked(path: PathBuf) -> io::Result<PathBuf> {
@@ -125,6 +132,16 @@ mod tests {
         let waiting: Vec<_> = (0..200).map(|_| UnixStream::connect(&path).expect("the queue is longer")).collect();
         drop((endpoint, waiting));
         assert!(UnixStream::connect(&path).is_err() && !path.exists());
+    }
+
+    #[test]
+    fn listener_of_an_agent_that_was_killed_makes_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("0.sock");
+        drop(UnixListener::bind(&path).expect("what a killed agent leaves"));
+        let listener = listen_at(&path).expect("there is room");
+        UnixStream::connect(&path).expect("it listens");
+        drop(listener);
     }
 
     #[test]

@@ -61,8 +61,9 @@ pub(super) struct Launch {
 /// How a process is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ProcessState {
-    /// It was started; with the last answer that was none of a process that is well, and why it has ended before.
-    Begins { pid: u32, said: Option<String>, ended: Option<String> },
+    /// It was started; with what was said last to the question whether it is well, whether that was an answer of its own, and why it has
+    /// ended before.
+    Begins { pid: u32, said: Option<String>, unwell: bool, ended: Option<String> },
     /// It answers.
     Runs { pid: u32 },
     /// It has ended by itself, or could not be started, so many times in a row, and is started again at that time.
@@ -93,7 +94,7 @@ struct Group {
 impl Supervised {
     /// Starts a process that listens at `endpoint`, whose handle says whether it runs.
     pub(super) fn start(launch: Launch, endpoint: Arc<Endpoint>) -> Self {
-        let (states, state) = watch::channel(ProcessState::Begins { pid: 0, said: None, ended: None });
+        let (states, state) = watch::channel(ProcessState::Begins { pid: 0, said: None, unwell: false, ended: None });
         let (end, ending) = watch::channel(false);
         let (strict, is_strict) = watch::channel(true);
         let output = Output::default();
@@ -187,6 +188,7 @@ struct Supervising {
 impl Supervising {
     async fn run(mut self) {
         let mut times = 0;
+        let mut ran = false;
         loop {
             let begun = Instant::now();
             let mut ran_well = false;
@@ -196,8 +198,9 @@ impl Supervising {
                     let pid = group.pid();
                     let ended = tokio::select! {
                         ended = group.child.wait() => Some(ended),
-                        () = self.serves(pid) => None,
+                        () = self.serves(pid, !ran) => None,
                     };
+                    ran |= self.endpoint.handle.is_up();
                     self.endpoint.handle.set_up(false);
                     match ended {
                         // What it has left behind is not left running.
@@ -226,27 +229,37 @@ impl Supervising {
     }
 
     /// Says that the process runs as soon as it answers; resolves once it is to end.
-    async fn serves(&mut self, pid: u32) {
+    ///
+    /// Whether it is well decides about its `first` time alone: a site whose database is away is not helped by a process that gets no
+    /// requests.
+    async fn serves(&mut self, pid: u32, first: bool) {
         let ended = match &*self.states.borrow() {
             ProcessState::Ended { why, .. } => Some(why.clone()),
             _ => None,
         };
-        self.states.send_replace(ProcessState::Begins { pid, said: None, ended: ended.clone() });
+        self.states.send_replace(ProcessState::Begins { pid, said: None, unwell: false, ended: ended.clone() });
         let Self { launch, endpoint, states, is_strict, ending, .. } = self;
         let (address, ready) = (endpoint.place.address(), Instant::now() + launch.ready + BEYOND_READY);
         let answers = async {
             loop {
-                let strict = *is_strict.borrow() && Instant::now() < ready;
-                let said = match health::ask(&address, &launch.health, &launch.name).await {
-                    Ok(health) if health.is_well() || !strict => return,
-                    Ok(Health { status, says }) => format!("{} answers {status}: {says}", launch.health),
-                    Err(said) => said,
+                let strict = first && *is_strict.borrow() && Instant::now() < ready;
+                let (said, unwell) = match health::ask(&address, &launch.health, &launch.name).await {
+                    Ok(health) if health.is_well() => return,
+                    Ok(Health { status, says }) if !strict => {
+                        tracing::warn!(
+                            "the application gets requests, though {} answers {status}: {says}",
+                            launch.health
+                        );
+                        return;
+                    }
+                    Ok(Health { status, says }) => (format!("{} answers {status}: {says}", launch.health), true),
+                    Err(said) => (said, false),
                 };
-                let now = ProcessState::Begins { pid, said: Some(said), ended: ended.clone() };
+                // The keeper is told that it is unwell, and hears the last answer when it looks.
                 states.send_if_modified(|state| {
-                    let other = *state != now;
-                    *state = now;
-                    other
+                    let is_news = unwell && matches!(state, ProcessState::Begins { unwell: false, .. });
+                    *state = ProcessState::Begins { pid, said: Some(said), unwell, ended: ended.clone() };
+                    is_news
                 });
                 sleep(ASKED).await;
             }

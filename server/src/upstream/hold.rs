@@ -99,16 +99,17 @@ impl Hold {
 
     /// Whether the application takes connections again, looked at for a moment.
     async fn is_back(&self) -> bool {
-        match &self.own {
-            Some(own) => timeout(LOOK, own.comes_up()).await.is_ok(),
-            None => {
-                let opened = AppConnection::open(&self.address).await;
-                if opened.is_err() {
-                    sleep(LOOK).await;
-                }
-                opened.is_ok()
-            }
+        if let Some(own) = &self.own
+            && timeout(LOOK, own.comes_up()).await.is_err()
+        {
+            return false;
         }
+        // One that runs may have closed its listener all the same.
+        let opened = AppConnection::open(&self.address).await;
+        if opened.is_err() {
+            sleep(LOOK).await;
+        }
+        opened.is_ok()
     }
 }
 

@@ -9,6 +9,10 @@ use std::{
 };
 
 use bytes::BytesMut;
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
@@ -66,7 +70,17 @@ impl AppStream {
         }
     }
 
-    /// The same behind what lies in `buffer`; how many bytes were read.
+    /// Whether neither bytes nor the end have come, as the kernel says.
+    pub(super) fn is_silent(&self) -> bool {
+        let (mut byte, flags) = ([0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let peeked = match &self.socket {
+            AppSocket::Tcp(stream) => recv(stream, &mut byte[..], flags),
+            AppSocket::Unix(stream) => recv(stream, &mut byte[..], flags),
+        };
+        matches!(peeked, Err(Errno::AGAIN))
+    }
+
+    /// The same as [`poll_read`](Self::poll_read), behind what lies in `buffer`; how many bytes were read.
     pub(super) fn poll_read_buf(
         &mut self,
         context: &mut Context<'_>,

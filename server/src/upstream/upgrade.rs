@@ -62,6 +62,7 @@ impl Upstream {
             return Err(Failure::BadUpgrade);
         }
         if response.status != StatusCode::SWITCHING_PROTOCOLS {
+            connection.keep(place);
             return self.receive(head, connection, *response, client, route).await;
         }
         if !websocket::is_accepted(&key, &response.fields) {
