@@ -5,7 +5,7 @@
 //! under way finish on the old one. As nothing is ever written and only names of the zip's own directory are looked up, there
 //! is no path outside to be led to.
 //!
-//! It serves `GET` and `HEAD` of files, over TLS for one domain, and passes what no file answers to one [`Application`] on this
+//! It serves `GET` and `HEAD` of files, over TLS for one domain, and passes what no file answers to one [application](ApplicationAddress) on this
 //! machine, if there is one. It never runs anything, lists folders, writes, compresses while serving, or sends what neither the
 //! package nor the application holds.
 //!
