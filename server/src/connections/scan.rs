@@ -9,6 +9,7 @@
 //! takes more.
 
 use crate::semantics::{
+    chunk_size::ChunkSize,
     field::{Length, is_token},
     target,
 };
@@ -30,8 +31,7 @@ pub(crate) struct Scan {
     coded: bool,
     /// How much of the content, or of the chunk, is still to come.
     left: u64,
-    /// Digits of the chunk's size.
-    digits: u8,
+    chunk: ChunkSize,
     /// Whether the field lines are trailers.
     trailers: bool,
 }
@@ -66,12 +66,8 @@ enum Position {
     EndLf,
     /// Inside content of a length that was announced.
     Content,
-    /// Inside the size of a chunk (RFC 9112 §7.1).
+    /// Inside the line with the size of a chunk.
     Size,
-    /// Behind it, before an extension.
-    SizeBlank,
-    Extension,
-    SizeLf,
     Chunk,
     ChunkCr,
     ChunkLf,
@@ -98,8 +94,6 @@ const LENGTH: &[u8] = b"content-length";
 const CODING: &[u8] = b"transfer-encoding";
 const VERSION: &[u8] = b"HTTP/1.1";
 const CHUNKED: &[u8] = b"chunked";
-/// Digits of a chunk's size: no chunk is larger than 2^60 bytes.
-const SIZE_DIGITS: u8 = 15;
 
 impl Scan {
     pub(crate) fn new(target_limit: usize) -> Self {
@@ -114,7 +108,7 @@ impl Scan {
             length: None,
             coded: false,
             left: 0,
-            digits: 0,
+            chunk: ChunkSize::default(),
             trailers: false,
         }
     }
@@ -133,14 +127,7 @@ impl Scan {
     fn inside_content(&self) -> bool {
         let content = matches!(
             self.place,
-            Position::Content
-                | Position::Size
-                | Position::SizeBlank
-                | Position::Extension
-                | Position::SizeLf
-                | Position::Chunk
-                | Position::ChunkCr
-                | Position::ChunkLf
+            Position::Content | Position::Size | Position::Chunk | Position::ChunkCr | Position::ChunkLf
         );
         content || (self.trailers && !self.between_requests() && !self.is_faulty())
     }
@@ -242,13 +229,7 @@ impl Scan {
             (Position::Value, b'\r') => self.end_value()?,
             (Position::Value, b'\t' | 0x20..=0x7e | 0x80..) => self.watch(byte)?,
             (Position::EndLf, b'\n') => self.end()?,
-            (Position::Size, byte) if byte.is_ascii_hexdigit() => self.lengthen_chunk(byte)?,
-            (Position::Size | Position::SizeBlank, b' ' | b'\t') if self.digits > 0 => Position::SizeBlank,
-            (Position::Size | Position::SizeBlank, b';') if self.digits > 0 => Position::Extension,
-            (Position::Size, b'\r') if self.digits > 0 => Position::SizeLf,
-            (Position::Extension, b'\r') => Position::SizeLf,
-            (Position::Extension, b'\t' | 0x20..=0x7e | 0x80..) => Position::Extension,
-            (Position::SizeLf, b'\n') => self.begin_chunk(),
+            (Position::Size, byte) => self.read_size(byte)?,
             (Position::ChunkCr, b'\r') => Position::ChunkLf,
             (Position::ChunkLf, b'\n') => self.begin_size(),
             _ => return None,
@@ -343,24 +324,18 @@ impl Scan {
     }
 
     fn begin_size(&mut self) -> Position {
-        self.left = 0;
-        self.digits = 0;
+        self.chunk = ChunkSize::default();
         Position::Size
     }
 
-    fn lengthen_chunk(&mut self, byte: u8) -> Option<Position> {
-        if self.digits == SIZE_DIGITS {
-            return None;
-        }
-        self.digits += 1;
-        self.left = self.left * 16 + u64::from((byte as char).to_digit(16)?);
-        Some(Position::Size)
-    }
-
     /// The last chunk is empty, and trailers follow it (RFC 9112 §7.1.2).
-    fn begin_chunk(&mut self) -> Position {
+    fn read_size(&mut self, byte: u8) -> Option<Position> {
+        if !self.chunk.push(byte)? {
+            return Some(Position::Size);
+        }
+        self.left = self.chunk.size();
         self.trailers = self.left == 0;
-        if self.trailers { Position::Field } else { Position::Chunk }
+        Some(if self.trailers { Position::Field } else { Position::Chunk })
     }
 }
 

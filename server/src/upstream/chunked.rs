@@ -4,9 +4,8 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, header};
 
 use super::lines::{Lines, Malformed, field};
+use crate::semantics::chunk_size::ChunkSize;
 
-/// Digits of a chunk's size: no chunk is larger than 2^60 bytes.
-const DIGITS: u8 = 15;
 /// The most bytes of all extensions of a response together: nobody reads them.
 const EXTENSIONS: usize = 16 * 1024;
 /// The most trailers.
@@ -16,10 +15,9 @@ const TRAILERS: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct ChunkedContent {
     place: Place,
-    /// The size of the chunk, as far as it was read, and then how much of the chunk is still to come.
+    size: ChunkSize,
+    /// How much of the chunk is still to come.
     left: u64,
-    /// Digits of that size.
-    digits: u8,
     /// Bytes of all extensions so far.
     extensions: usize,
     lines: Lines,
@@ -29,13 +27,9 @@ pub(super) struct ChunkedContent {
 /// What the next byte is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
-    /// A digit of a chunk's size, or what ends it.
+    /// Of the line with a chunk's size.
     #[default]
     Size,
-    /// Behind white space, where an extension must follow.
-    SizeBlank,
-    Extension,
-    SizeLf,
     Data,
     DataCr,
     DataLf,
@@ -85,40 +79,22 @@ impl ChunkedContent {
     }
 
     fn step(&mut self, byte: u8) -> Result<Place, Malformed> {
-        let place = match (self.place, byte) {
-            (Place::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.lengthen(byte)?,
-            (Place::Size | Place::SizeBlank, b' ' | b'\t') if self.digits > 0 => Place::SizeBlank,
-            (Place::Size | Place::SizeBlank, b';') if self.digits > 0 => Place::Extension,
-            (Place::Size, b'\r') if self.digits > 0 => Place::SizeLf,
-            (Place::Extension, b'\r') => Place::SizeLf,
-            (Place::Extension, b'\t' | 0x20..=0x7e | 0x80..) => Place::Extension,
-            (Place::SizeLf, b'\n') => self.begin_data(),
-            (Place::DataCr, b'\r') => Place::DataLf,
-            (Place::DataLf, b'\n') => Place::Size,
-            _ => return Err(Malformed),
-        };
-        if matches!(place, Place::Extension | Place::SizeBlank) {
-            self.extensions += 1;
-            if self.extensions > EXTENSIONS {
-                return Err(Malformed);
-            }
+        match (self.place, byte) {
+            (Place::Size, byte) => self.read_size(byte),
+            (Place::DataCr, b'\r') => Ok(Place::DataLf),
+            (Place::DataLf, b'\n') => Ok(Place::Size),
+            _ => Err(Malformed),
         }
-        Ok(place)
-    }
-
-    fn lengthen(&mut self, digit: u8) -> Result<Place, Malformed> {
-        if self.digits == DIGITS {
-            return Err(Malformed);
-        }
-        self.digits += 1;
-        self.left = self.left * 16 + u64::from(char::from(digit).to_digit(16).ok_or(Malformed)?);
-        Ok(Place::Size)
     }
 
     /// The last chunk is empty, and trailers follow it (RFC 9112 §7.1.2).
-    fn begin_data(&mut self) -> Place {
-        self.digits = 0;
-        if self.left == 0 { Place::Trailers } else { Place::Data }
+    fn read_size(&mut self, byte: u8) -> Result<Place, Malformed> {
+        if self.size.push(byte).ok_or(Malformed)? {
+            self.left = std::mem::take(&mut self.size).size();
+            return Ok(if self.left == 0 { Place::Trailers } else { Place::Data });
+        }
+        self.extensions += usize::from(self.size.is_extended());
+        if self.extensions > EXTENSIONS { Err(Malformed) } else { Ok(Place::Size) }
     }
 
     /// Trailers end with an empty line. None says how long the content is (RFC 9110 §6.5.1).
