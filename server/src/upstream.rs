@@ -27,7 +27,7 @@ mod spill;
 mod stream;
 mod upgrade;
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Body as _;
@@ -207,7 +207,7 @@ impl Upstream {
     /// A connection that waits, or a new one.
     async fn connection(&self, client: Client, passage: &mut Passage) -> Result<Box<AppConnection>, Failure> {
         if let Some(begun) = self.hold.begin()
-            && let Some(mut connection) = poll_fn(|context| Poll::Ready(self.pool.take(context))).await
+            && let Some(mut connection) = self.pool.take()
         {
             connection.begin(begun);
             return Ok(connection);

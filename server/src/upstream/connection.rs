@@ -250,10 +250,8 @@ impl AppConnection {
     }
 
     /// Whether nothing came between two requests: neither bytes, of which no response could begin, nor its end.
-    pub(super) fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
-        let mut byte = [0];
-        // The runtime learns what has come only when it waits next, so the kernel is asked as well.
-        self.stream.poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending() && self.stream.is_silent()
+    pub(super) fn is_silent(&self) -> bool {
+        self.stream.is_silent()
     }
 
     /// The stream, and what was read of it beyond the head, of an application that has switched to another protocol.

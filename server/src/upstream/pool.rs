@@ -4,7 +4,6 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    task::Context,
     time::Duration,
 };
 
@@ -42,11 +41,11 @@ impl Pool {
     }
 
     /// A connection that waits, and is open as far as is known.
-    pub(super) fn take(&self, context: &mut Context<'_>) -> Option<Box<AppConnection>> {
+    pub(super) fn take(&self) -> Option<Box<AppConnection>> {
         loop {
             let next = WAITING.with_borrow_mut(|waiting| waiting.get_mut(&self.0)?.connections.pop());
-            let (since, mut connection) = next?;
-            if since.elapsed() < IDLE && connection.is_silent(context) {
+            let (since, connection) = next?;
+            if since.elapsed() < IDLE && connection.is_silent() {
                 return Some(connection);
             }
         }
