@@ -44,6 +44,11 @@ impl Files {
         Self { names, inflating, settings, live, upstreams, foreign }
     }
 
+    /// Whether what no file answers is for an application, be it that there is none here.
+    fn has_application(&self, site: Option<&Arc<Site>>) -> bool {
+        self.foreign.is_some() || site.is_some_and(|site| site.is_for_an_application())
+    }
+
     /// The application of what is served now, if it has one here.
     fn upstream(&self, live: Option<&LiveSite>) -> Option<Arc<Upstream>> {
         self.foreign.clone().or_else(|| live?.upstream(&self.upstreams))
@@ -101,10 +106,11 @@ fn send(asked: &Asked<'_>, head: &Parts, answered: Answered, send_file: bool) ->
 
 impl Handler for Files {
     fn handle(&self, request: &mut Request<RequestBody>, client: Client) -> Answer {
-        let live = self.live.borrow().clone();
+        let live = self.live.borrow();
         let site = live.as_ref().map(|live| live.site.clone());
-        // Whether what no file answers is for an application, be it that there is none here.
-        let has_application = self.foreign.is_some() || site.as_ref().is_some_and(|site| site.is_for_an_application());
+        // The files alone want no more than that.
+        let application = self.has_application(site.as_ref()).then(|| live.clone());
+        drop(live);
         let asked = Asked {
             names: &self.names,
             settings: &self.settings,
@@ -112,7 +118,9 @@ impl Handler for Files {
             inflating: InflateShare { places: &self.inflating, client: client.address },
             secure: client.secure,
         };
-        if has_application && let Some(answer) = self.pass(&asked, live.as_deref(), request, client) {
+        if let Some(live) = application
+            && let Some(answer) = self.pass(&asked, live.as_deref(), request, client)
+        {
             return answer;
         }
         // Where it will lie: a response is large, and each move of it is as much work as a field.
@@ -128,10 +136,9 @@ impl Handler for Files {
     }
 
     fn takes_websockets(&self) -> bool {
-        match self.live.borrow().as_ref().map(|live| &live.site) {
-            Some(site) => (self.foreign.is_some() || site.is_for_an_application()) && site.takes_websockets(),
-            None => self.foreign.is_some(),
-        }
+        let live = self.live.borrow();
+        let site = live.as_ref().map(|live| &live.site);
+        self.has_application(site) && site.is_none_or(|site| site.takes_websockets())
     }
 
     fn refuse(&self, status: StatusCode, _: &Request<RequestBody>, client: Client) -> Response<Body> {
