@@ -172,13 +172,12 @@ impl Applications {
         let launch = self.launch(&package, &plan, &tree, &endpoint.place)?;
         let supervised = Supervised::start(launch.clone(), endpoint.clone());
         // Where nothing is served before, files are served while the process begins, and requests to it wait.
-        if self.held.is_some() {
-            if let Err(said) = supervised.becomes_well(plan.ready).await {
-                let fault = unwell(&said, &supervised);
-                supervised.end().await;
-                return Err(fault);
-            }
-            supervised.settle();
+        if self.held.is_some()
+            && let Err(said) = supervised.becomes_well(plan.ready).await
+        {
+            let fault = unwell(&said, &supervised);
+            supervised.end().await;
+            return Err(fault);
         }
         self.succeed(package, Some(RunningApplication::new(plan, endpoint, launch, supervised)));
         Ok(())
@@ -195,20 +194,18 @@ impl Applications {
                 return Err(fault);
             }
         };
-        supervised.hold();
+        endpoint.handle.set_up(false);
         let _ = timeout(old_plan.drain.min(DRAINED_IN_PLACE), endpoint.handle.idle()).await;
         supervised.end().await;
         let supervised = Supervised::start(launch.clone(), endpoint.clone());
         if let Err(said) = supervised.becomes_well(plan.ready).await {
             let fault = unwell(&said, &supervised);
             supervised.end().await;
+            let old_launch = Launch { ready: None, ..old_launch };
             let supervised = Supervised::start(old_launch.clone(), endpoint.clone());
-            supervised.settle();
             self.running = Some(RunningApplication::new(old_plan, endpoint, old_launch, supervised));
             return Err(fault);
         }
-        supervised.settle();
-        self.running = None;
         self.succeed(package, Some(RunningApplication::new(plan, endpoint, launch, supervised)));
         Ok(())
     }
@@ -283,7 +280,7 @@ impl Applications {
             environment: environment(plan, folders, place, &self.name, version(package)),
             folder: tree.clone(),
             health: plan.health.clone(),
-            ready: plan.ready,
+            ready: Some(plan.ready),
             name: self.name.clone(),
             grace: plan.grace,
         })

@@ -52,8 +52,9 @@ pub(super) struct Launch {
     /// What is asked whether it is well, and by which name.
     pub(super) health: String,
     pub(super) name: Name,
-    /// How long it may take until it is well. Then it has only to answer, as after a switch.
-    pub(super) ready: Duration,
+    /// How long it may take until it is well for the first time; none where it has only to answer. Whether it is well decides about a switch
+    /// and nothing else: a site whose database is away is not helped by a process that gets no requests.
+    pub(super) ready: Option<Duration>,
     /// How long it has from SIGTERM to SIGKILL.
     pub(super) grace: Duration,
 }
@@ -77,10 +78,7 @@ pub(super) enum ProcessState {
 pub(super) struct Supervised {
     state: watch::Receiver<ProcessState>,
     output: Output,
-    /// Whether it has to be well before it is said to run, or only to answer.
-    strict: watch::Sender<bool>,
     end: watch::Sender<bool>,
-    endpoint: Arc<Endpoint>,
     task: JoinHandle<()>,
 }
 
@@ -96,11 +94,9 @@ impl Supervised {
     pub(super) fn start(launch: Launch, endpoint: Arc<Endpoint>) -> Self {
         let (states, state) = watch::channel(ProcessState::Begins { pid: 0, said: None, unwell: false, ended: None });
         let (end, ending) = watch::channel(false);
-        let (strict, is_strict) = watch::channel(true);
         let output = Output::default();
-        let (of_task, lines) = (endpoint.clone(), output.clone());
-        let supervising = Supervising { launch, endpoint: of_task, states, output: lines, is_strict, ending };
-        Self { state, output, strict, end, endpoint, task: tokio::spawn(supervising.run()) }
+        let supervising = Supervising { launch, endpoint, states, output: output.clone(), ending };
+        Self { state, output, end, task: tokio::spawn(supervising.run()) }
     }
 
     /// How it is doing now.
@@ -150,17 +146,6 @@ impl Supervised {
         }
     }
 
-    /// From now on it has only to answer to be said to run: whether it is well decides about a switch and nothing else, as a site whose
-    /// database is away is not helped by a process that gets no requests.
-    pub(super) fn settle(&self) {
-        self.strict.send_replace(false);
-    }
-
-    /// It gets no more requests: they wait.
-    pub(super) fn hold(&self) {
-        self.endpoint.handle.set_up(false);
-    }
-
     /// Ends it: SIGTERM, and SIGKILL for what is left after its grace.
     pub(super) async fn end(mut self) {
         self.end.send_replace(true);
@@ -181,7 +166,6 @@ struct Supervising {
     endpoint: Arc<Endpoint>,
     states: watch::Sender<ProcessState>,
     output: Output,
-    is_strict: watch::Receiver<bool>,
     ending: watch::Receiver<bool>,
 }
 
@@ -195,12 +179,14 @@ impl Supervising {
             let why = match self.spawn() {
                 Err(error) => format!("it cannot be started: {error}"),
                 Ok(mut group) => {
+                    // One that has run has only to answer.
+                    let ready = self.launch.ready.filter(|_| !ran);
                     let pid = group.pid();
                     let ended = tokio::select! {
                         ended = group.child.wait() => Some(ended),
-                        () = self.serves(pid, !ran) => None,
+                        () = self.serves(pid, ready) => None,
                     };
-                    ran |= self.endpoint.handle.is_up();
+                    ran |= matches!(*self.states.borrow(), ProcessState::Runs { .. });
                     self.endpoint.handle.set_up(false);
                     match ended {
                         // What it has left behind is not left running.
@@ -228,21 +214,19 @@ impl Supervising {
         self.states.send_replace(ProcessState::Over);
     }
 
-    /// Says that the process runs as soon as it answers; resolves once it is to end.
-    ///
-    /// Whether it is well decides about its `first` time alone: a site whose database is away is not helped by a process that gets no
-    /// requests.
-    async fn serves(&mut self, pid: u32, first: bool) {
+    /// Says that the process runs as soon as it is well, or `ready` is over and it answers; resolves once it is to end.
+    async fn serves(&mut self, pid: u32, ready: Option<Duration>) {
         let ended = match &*self.states.borrow() {
             ProcessState::Ended { why, .. } => Some(why.clone()),
             _ => None,
         };
         self.states.send_replace(ProcessState::Begins { pid, said: None, unwell: false, ended: ended.clone() });
-        let Self { launch, endpoint, states, is_strict, ending, .. } = self;
-        let (address, ready) = (endpoint.place.address(), Instant::now() + launch.ready + BEYOND_READY);
+        let Self { launch, endpoint, states, ending, .. } = self;
+        let (address, strict_until) =
+            (endpoint.place.address(), ready.map(|ready| Instant::now() + ready + BEYOND_READY));
         let answers = async {
             loop {
-                let strict = first && *is_strict.borrow() && Instant::now() < ready;
+                let strict = strict_until.is_some_and(|until| Instant::now() < until);
                 let (said, unwell) = match health::ask(&address, &launch.health, &launch.name).await {
                     Ok(health) if health.is_well() => return,
                     Ok(Health { status, says }) if !strict => {
