@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Buf as _, Bytes};
 
-use crate::site::{Entry, Inflate, Method, Site, TREE};
+use crate::site::{Entry, Inflate, Method, PROGRAM_FOLDER, Site};
 
 impl Site {
     /// Every file of the package with its content, also those that visitors may not see, in the order in which the package names
@@ -16,7 +16,7 @@ impl Site {
     /// Every file of the program that the package brings, in the order in which the package names them: what lies below `.app/`.
     pub fn program(&self) -> impl Iterator<Item = ProgramFile<'_>> {
         self.entries().iter().filter_map(|entry| {
-            let path = self.name(entry).strip_prefix(TREE)?;
+            let path = self.name(entry).strip_prefix(PROGRAM_FOLDER)?;
             let content = Content::of(self, entry);
             Some(ProgramFile { path, length: entry.size, crc: entry.crc, is_executable: entry.is_executable, content })
         })

@@ -46,7 +46,6 @@ pub(crate) use self::{
     name::normalise,
     place::Place,
     policy::{Policy, Slash},
-    process::TREE,
     redirects::{Among, Redirects, Target},
     rules::Rules,
 };
@@ -55,7 +54,7 @@ pub use self::{
     limits::PackageLimits,
     note::Note,
     objection::{Objection, ObjectionCause},
-    process::{ListenMode, ProcessPlan, ProgramPlace, SwapMode},
+    process::{ListenMode, PROGRAM_FOLDER, ProcessPlan, ProgramPlace, SwapMode},
     refused::{Reason, Refused},
 };
 

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::SystemTime,
 };
@@ -33,7 +32,7 @@ pub(super) fn pack(folder: &Path, file: fs::File) -> io::Result<()> {
         let name = name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, unnamed()))?;
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
-            .unix_permissions(if leaf.about.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 })
+            .unix_permissions(if leaf.is_executable() { 0o755 } else { 0o644 })
             .large_file(leaf.about.len() >= u64::from(u32::MAX))
             .last_modified_time(dos_time(leaf.about.modified()?));
         zip.start_file(name, options).map_err(io::Error::other)?;

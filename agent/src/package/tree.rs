@@ -5,14 +5,14 @@
 
 use std::{
     fmt, fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use spothost_server::{Hidden, PackageLimits};
+use spothost_server::{Hidden, PROGRAM_FOLDER, PackageLimits};
 use walkdir::WalkDir;
 
-/// The folder of the program that a site brings: all of it belongs to the package, but for what tools keep beside a program.
-const PROGRAM: &str = ".app";
+/// What tools keep beside a program that a site brings: all else of its folder belongs to the package.
 const OF_TOOLS: &[&str] = &[".git", ".hg", ".svn", ".DS_Store"];
 /// The package's own settings, which visitors never see, and hosts need.
 const SETTINGS: &[&str] = &["_headers", "_redirects", "site.toml"];
@@ -44,6 +44,13 @@ pub(crate) struct TreeFile {
     pub(crate) path: PathBuf,
     /// What the file system says of it, or of the file that a link leads to.
     pub(crate) about: fs::Metadata,
+}
+
+impl TreeFile {
+    /// Whether anybody may execute it.
+    pub(crate) fn is_executable(&self) -> bool {
+        self.about.permissions().mode() & 0o111 != 0
+    }
 }
 
 /// Something in a folder that is no part of the site.
@@ -177,7 +184,7 @@ impl Hides {
     }
 
     fn file(&self, inside: &Path) -> bool {
-        if inside.starts_with(PROGRAM) {
+        if inside.starts_with(PROGRAM_FOLDER) {
             return is_of_tools(inside);
         }
         let name = inside.to_string_lossy();
@@ -185,7 +192,7 @@ impl Hides {
     }
 
     fn folder(&self, inside: &Path) -> bool {
-        if inside.starts_with(PROGRAM) {
+        if inside.starts_with(PROGRAM_FOLDER) {
             return is_of_tools(inside);
         }
         self.0.folder(&inside.to_string_lossy()).is_some()
@@ -194,7 +201,7 @@ impl Hides {
 
 /// Whether a link of the site leads to the program, which visitors never see.
 fn shows_program(inside: &Path, real: &Path) -> bool {
-    real.starts_with(PROGRAM) && !inside.starts_with(PROGRAM)
+    real.starts_with(PROGRAM_FOLDER) && !inside.starts_with(PROGRAM_FOLDER)
 }
 
 /// Whether something in the folder of a program is of no use to it.

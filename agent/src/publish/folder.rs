@@ -3,11 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use spothost_server::{PackageLimits, Site};
+use spothost_server::{PROGRAM_FOLDER, PackageLimits, Site};
 
 use super::Problem;
 use crate::package::{ExclusionReason, LeftOut, TOO_MANY, Tree, TreeFile};
@@ -16,9 +15,6 @@ use crate::package::{ExclusionReason, LeftOut, TOO_MANY, Tree, TreeFile};
 pub const LONGEST_FILE: u64 = 1 << 30;
 /// The longest path of a request that hosts take by default (`[limits] target`), in bytes.
 const LONGEST_TARGET: usize = 8192;
-
-/// Where the package's program lies.
-const PROGRAM: &str = ".app/";
 
 /// One file of the site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +32,7 @@ pub(super) struct SiteFile {
 impl SiteFile {
     /// Whether it is of the package's program, which visitors never see.
     pub(super) fn is_of_the_program(&self) -> bool {
-        self.name.starts_with(PROGRAM)
+        self.name.starts_with(PROGRAM_FOLDER)
     }
 }
 
@@ -127,7 +123,7 @@ fn file(leaf: &TreeFile, longest_file: u64) -> Result<SiteFile, Problem> {
         let said = format!("has {length} bytes; more than {longest_file} are not published (--max-file)");
         return Err(Problem::stops(name, said));
     }
-    let is_executable = name.starts_with(PROGRAM) && leaf.about.permissions().mode() & 0o111 != 0;
+    let is_executable = name.starts_with(PROGRAM_FOLDER) && leaf.is_executable();
     Ok(SiteFile { name: name.to_owned(), path: leaf.path.clone(), length, is_executable })
 }
 
@@ -150,7 +146,11 @@ fn shown(folder: &Path, path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::{ffi::OsStringExt as _, fs::symlink, net::UnixListener};
+    use std::os::unix::{
+        ffi::OsStringExt as _,
+        fs::{PermissionsExt as _, symlink},
+        net::UnixListener,
+    };
 
     use super::*;
     use crate::publish::Weight;

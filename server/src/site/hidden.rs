@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::process::TREE;
+use super::process::PROGRAM_FOLDER;
 
 /// How many patterns a package may have of each kind.
 const MOST: usize = 100;
@@ -213,7 +213,7 @@ impl Hidden {
 /// it is sent.
 pub(super) fn is_of_the_program(name: &str) -> bool {
     let first = name.split('/').next().unwrap_or_default();
-    first.eq_ignore_ascii_case(TREE.trim_end_matches('/'))
+    first.eq_ignore_ascii_case(PROGRAM_FOLDER.trim_end_matches('/'))
 }
 
 /// Why a name is one that tools leave, by the list.

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use super::{name, objection::Objection};
 
 /// The folder of the package that holds the program and what it needs, with its slash.
-pub(crate) const TREE: &str = ".app/";
+pub const PROGRAM_FOLDER: &str = ".app/";
 
 /// The keys of `[app]` that are about the process.
 pub(super) const KEYS: &[&str] = &["run", "listen", "health", "ready", "swap", "drain", "grace", "env"];
@@ -363,15 +363,18 @@ fn program(word: &str, holds: impl Fn(&str) -> bool) -> Result<ProgramPlace, Str
         return Ok(ProgramPlace::Host(word.to_owned()));
     }
     if !word.contains('/') {
-        let is_ours = holds(&format!("{TREE}{word}"));
+        let is_ours = holds(&format!("{PROGRAM_FOLDER}{word}"));
         return Ok(if is_ours { ProgramPlace::Package(word.to_owned()) } else { ProgramPlace::Path(word.to_owned()) });
     }
-    let outside = |_| format!("names the program {word:?}, which leads out of {TREE}: name a file below that folder");
+    let outside =
+        |_| format!("names the program {word:?}, which leads out of {PROGRAM_FOLDER}: name a file below that folder");
     let inside = name::normalise(word).map_err(outside)?.text;
-    if holds(&format!("{TREE}{inside}")) {
+    if holds(&format!("{PROGRAM_FOLDER}{inside}")) {
         return Ok(ProgramPlace::Package(inside));
     }
-    Err(format!("names the program {word:?}, and the package has no file {TREE}{inside}: add it, or correct the name"))
+    Err(format!(
+        "names the program {word:?}, and the package has no file {PROGRAM_FOLDER}{inside}: add it, or correct the name"
+    ))
 }
 
 #[cfg(test)]
@@ -381,7 +384,7 @@ mod tests {
 
     /// The plan of that table, and of the Procfile's `web`, in a package with these files below `.app/`.
     fn plan(table: &str, web: Option<&str>, files: &[&str]) -> Result<Option<ProcessPlan>, Vec<Objection>> {
-        let holds = |name: &str| files.iter().any(|file| name == format!("{TREE}{file}"));
+        let holds = |name: &str| files.iter().any(|file| name == format!("{PROGRAM_FOLDER}{file}"));
         ProcessSettings::parse(table.parse().unwrap())?.plan(web, holds)
     }
 

@@ -3,7 +3,7 @@
 use super::{
     Fields, Inflate, Method, Note, Policy, Redirects, Site,
     objection::Objection,
-    process::TREE,
+    process::PROGRAM_FOLDER,
     procfile::{self, Procfile},
 };
 
@@ -75,7 +75,7 @@ impl Site {
 
     /// Whether it has a program.
     fn has_tree(&self) -> bool {
-        self.entries.iter().any(|entry| self.name(entry).starts_with(TREE))
+        self.entries.iter().any(|entry| self.name(entry).starts_with(PROGRAM_FOLDER))
     }
 
     /// The text of a file that is a setting, before any file is hidden; empty if there is none.
