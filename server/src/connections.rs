@@ -74,6 +74,8 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     /// Connections that are open.
     pub(crate) connections: Arc<Quota>,
+    /// Bytes of content over HTTP/2 that may lie unread beyond what may on each connection.
+    pub(crate) unread: Arc<Quota>,
     pub(crate) log: Option<Log>,
     pub(crate) phase: watch::Receiver<Phase>,
 }

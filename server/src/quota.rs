@@ -82,6 +82,59 @@ impl Held {
     pub(crate) fn join(&mut self, mut more: Self) {
         self.many += std::mem::take(&mut more.many);
     }
+
+    /// Gives back all but so many, of which one at least.
+    fn keep(&mut self, many: usize) {
+        let rest = self.many.saturating_sub(many);
+        if rest > 0 {
+            self.many -= rest;
+            drop(Self { quota: self.quota.clone(), client: self.client, many: rest });
+        }
+    }
+}
+
+/// What one of a client's connections holds of a quota: more at one time than at another.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    quota: Arc<Quota>,
+    client: IpAddr,
+    held: Option<Held>,
+}
+
+impl Reservation {
+    /// Nothing yet.
+    pub(crate) fn new(quota: Arc<Quota>, client: IpAddr) -> Self {
+        Self { quota, client, held: None }
+    }
+
+    /// Nothing, of a quota that there is for it alone.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn alone() -> Self {
+        Self::new(Quota::new(usize::MAX, usize::MAX), Ipv6Addr::LOCALHOST.into())
+    }
+
+    /// How many it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.many)
+    }
+
+    /// Takes so many more, or none at a bound: whether it did.
+    pub(crate) fn add(&mut self, many: usize) -> bool {
+        let Some(more) = self.quota.take_many(self.client, many) else { return false };
+        match &mut self.held {
+            Some(held) => held.join(more),
+            none => *none = Some(more),
+        }
+        true
+    }
+
+    /// Gives back all but so many.
+    pub(crate) fn keep(&mut self, many: usize) {
+        match &mut self.held {
+            Some(held) if many > 0 => held.keep(many),
+            held => *held = None,
+        }
+    }
 }
 
 impl Drop for Held {
@@ -123,6 +176,24 @@ mod tests {
         drop(held);
         assert!(quota.take_many(address(1), 6).is_some());
         drop(other);
+        assert!(quota.is_unused());
+    }
+
+    #[test]
+    fn a_reservation_grows_and_shrinks_within_the_bounds() {
+        let (quota, address) = (Quota::new(10, 6), |last| IpAddr::from([192, 0, 2, last]));
+        let [mut one, mut same, mut other] = [1, 1, 2].map(|last| Reservation::new(quota.clone(), address(last)));
+        assert!(one.add(4) && !same.add(3) && one.add(1) && other.add(5));
+        assert_eq!([one.held(), same.held(), other.held()], [5, 0, 5]);
+        assert!(!one.add(1), "all are at their bound");
+        one.keep(9);
+        one.keep(2);
+        assert_eq!(one.held(), 2);
+        assert!(same.add(3) && !same.add(2), "the address has room for one");
+        one.keep(0);
+        other.keep(0);
+        assert!(!quota.is_unused() && same.add(3));
+        drop(same);
         assert!(quota.is_unused());
     }
 

@@ -69,6 +69,7 @@ impl Running {
         let worker = Worker {
             tls: tls::configuration(identity).map_err(ServeError::Tls)?,
             connections: Quota::new(settings.bounds.connections, settings.bounds.connections_per_address),
+            unread: Quota::new(settings.bounds.unread, settings.bounds.unread_per_address),
             log,
             settings,
             handler,

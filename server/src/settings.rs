@@ -89,6 +89,11 @@ pub struct Bounds {
     pub inflated: usize,
     /// The same of one IPv4 address or IPv6 /64.
     pub inflated_per_address: usize,
+    /// Bytes of content that clients of HTTP/2 may send ahead of the handlers that read it, beyond 512 KiB of each connection: as much as
+    /// fast uploads over a long way need, 4 MiB each. At the bound uploads go on with windows of 64 KiB (RFC 9113 §6.9).
+    pub unread: usize,
+    /// The same of one IPv4 address or IPv6 /64.
+    pub unread_per_address: usize,
     /// Bytes of a response a client must take within [`Patience::write`], or of content that it must send within
     /// [`Patience::content`].
     pub progress: u64,
@@ -149,6 +154,8 @@ impl Default for Bounds {
             errors: 1_024,
             inflated: 96,
             inflated_per_address: 72,
+            unread: 64 << 20,
+            unread_per_address: 8 << 20,
             progress: 16 * 1024,
         }
     }

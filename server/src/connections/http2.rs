@@ -6,7 +6,7 @@
 //! lies in the package; a connection that waits holds its socket, its TLS session, and what the client's fields were.
 //!
 //! [`protocol`] is what is known of a connection, [`receiving`] what each frame does to it, [`hpack`] what field blocks say,
-//! [`request`] what makes a request, [`sending`] how responses share the connection. This file lets them take turns.
+//! [`request`] what makes a request, [`receive_window`] how much a client may send ahead, [`sending`] how responses share the connection. This file lets them take turns.
 
 use std::{
     cell::RefCell,
@@ -26,6 +26,7 @@ use super::{
     session::Session,
     share::{self, Share},
 };
+use crate::quota::Reservation;
 
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -34,6 +35,7 @@ mod hpack;
 mod inbox;
 mod priority;
 mod protocol;
+mod receive_window;
 mod receiving;
 mod request;
 mod sending;
@@ -80,7 +82,8 @@ impl Connection {
         let mut session = session.unbounded();
         let mut settings = Vec::new();
         let opens = exchanges.worker.handler.takes_websockets();
-        let protocol = Protocol::new(&exchanges.worker.settings, opens, &mut settings);
+        let reservation = Reservation::new(exchanges.worker.unread.clone(), exchanges.client.address);
+        let protocol = Protocol::new(&exchanges.worker.settings, opens, reservation, &mut settings);
         session.seal(&[IoSlice::new(&settings)])?;
         let share = Share::encrypted();
         Ok(Self { session, protocol, exchanges, share, stage: Stage::Open, farewell: Farewell::default(), waits: None })
@@ -188,6 +191,7 @@ impl Connection {
 
     /// Comes again when enough was read of requests whose responses are sent, and when streams that ended leave room for others.
     fn wait_for_content(&mut self, context: &mut Context<'_>) {
+        self.protocol.give_back_room();
         let waited = self.protocol.let_go().is_some_and(|until| self.poll_until(context, until).is_ready());
         if waited || self.protocol.can_make_room() {
             context.waker().wake_by_ref();

@@ -25,8 +25,8 @@ use tokio_rustls::client::TlsStream;
 use crate::{
     client::{handshake, plain, tls},
     frames::{
-        DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PADDED, RST_STREAM, WINDOW_UPDATE, connect, frame, literal,
-        next, status,
+        ACK, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PADDED, PING, RST_STREAM, WINDOW_UPDATE, connect, frame,
+        literal, next, status,
     },
     handler::{PIECE, Works},
     server::{DOMAIN, Server},
@@ -296,6 +296,37 @@ async fn a_handler_that_does_not_read_holds_its_client_back_and_no_other_stream(
         let answer = String::from_utf8(data_on(&mut client, stream).await).unwrap();
         assert!(answer.starts_with("65535 "), "{answer}");
     }
+}
+
+/// An upload over a long way would wait for a round trip behind each 64 KiB. Here the PING that measures one is answered behind all
+/// that may be sent.
+#[tokio::test]
+async fn a_window_grows_while_a_handler_takes_what_comes() {
+    let works = Works::new();
+    let server = Server::handled_by(works.clone(), |_| {});
+    let mut client = connect(&server).await;
+    client.write_all(&post(1, "/reads", &[])).await.unwrap();
+    let (mut room, mut of_stream, mut sent, mut largest) = (65_535, 65_535, 0, 0);
+    while largest < 1 << 20 {
+        while room.min(of_stream) > 0 {
+            let length = room.min(of_stream).min(16_384);
+            client.write_all(&frame(DATA, 0, 1, &vec![7; length])).await.unwrap();
+            (room, of_stream, sent) = (room - length, of_stream - length, sent + length);
+        }
+        let told = next(&mut client).await;
+        match (told.kind, told.stream) {
+            (WINDOW_UPDATE, stream) => {
+                let more = u32::from_be_bytes(told.payload.try_into().unwrap()) as usize;
+                *if stream == 0 { &mut room } else { &mut of_stream } += more;
+                largest = largest.max(if stream == 0 { 0 } else { more });
+            }
+            (PING, 0) => client.write_all(&frame(PING, ACK, 0, &told.payload)).await.unwrap(),
+            _ => assert!(told.stream == 0, "{told:?}"),
+        }
+    }
+    client.write_all(&frame(DATA, END_STREAM, 1, b"")).await.unwrap();
+    let answer = String::from_utf8(data_on(&mut client, 1).await).unwrap();
+    assert!(answer.starts_with(&format!("{sent} ")), "{answer}");
 }
 
 /// Waits for more room on the connection; notes what streams got until then.

@@ -10,7 +10,7 @@ use super::{
     hpack::{Decoder, Encoder, Field, RefusedBlock, Sink},
     protocol::{PREFACE, Protocol},
 };
-use crate::{body::Body, settings::Settings};
+use crate::{body::Body, quota::Reservation, settings::Settings};
 
 /// The frames behind the preface: what comes of them does not depend on how they are cut, and is well formed; no client has
 /// more sent than it has room for.
@@ -44,7 +44,7 @@ pub(crate) fn frames(data: &[u8]) {
 /// A connection that has received `data` in pieces of `size`, what it has said, and why it ended.
 fn received(data: &[u8], size: usize) -> (Protocol, Vec<u8>, Option<ErrorCode>) {
     let mut said = Vec::new();
-    let mut protocol = Protocol::new(&Settings::default(), false, &mut said);
+    let mut protocol = Protocol::new(&Settings::default(), false, Reservation::alone(), &mut said);
     protocol.receive(PREFACE, &mut said).expect("the preface is one");
     for piece in data.chunks(size) {
         if let Err(code) = protocol.receive(piece, &mut said) {

@@ -1,6 +1,7 @@
 //! The content of one request on its way from its connection to the handler that reads it.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -12,14 +13,20 @@ use hyper::body::Frame;
 
 use crate::{activity::Activity, connections::awaited::AwaitedContent};
 
+/// How much is given to a handler at once: what has left the window may lie in memory for as long as the handler works at it.
+const PIECE: usize = 64 * 1024;
+
 /// What came and was not read: never more than the stream's window. The handler may read it in a task of its own.
 #[derive(Debug, Default)]
 pub(super) struct Inbox(Mutex<InboxState>);
 
 #[derive(Debug, Default)]
 struct InboxState {
-    /// In one buffer, however small the frames were.
+    /// What came last, in one buffer, however small the frames were.
     unread: BytesMut,
+    /// What came before that, and how many bytes all of it are.
+    before: VecDeque<Bytes>,
+    bytes: usize,
     trailers: Option<HeaderMap>,
     end: ContentEnd,
     /// How much the request says is still to be read.
@@ -72,7 +79,7 @@ impl Inbox {
         }
         if !content.is_empty() {
             state.expects = false;
-            state.unread.extend_from_slice(content);
+            state.push(content);
             state.wake_reader();
         }
         true
@@ -99,7 +106,7 @@ impl Inbox {
 
     /// How much of it is unread.
     pub(super) fn unread(&self) -> usize {
-        self.state().unread.len()
+        self.state().bytes
     }
 
     /// Looks what has become of it; the task comes again when more has.
@@ -108,11 +115,27 @@ impl Inbox {
         if !state.connection.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.connection = Some(context.waker().clone());
         }
-        Look { unread: state.unread.len(), dropped: state.dropped, asks: std::mem::take(&mut state.asks) }
+        Look { unread: state.bytes, dropped: state.dropped, asks: std::mem::take(&mut state.asks) }
     }
 }
 
 impl InboxState {
+    fn push(&mut self, content: &[u8]) {
+        if !self.unread.is_empty() && self.unread.len() + content.len() > PIECE {
+            self.before.push_back(std::mem::take(&mut self.unread).freeze());
+        }
+        self.unread.extend_from_slice(content);
+        self.bytes += content.len();
+    }
+
+    /// The next piece, if anything is unread.
+    fn pop(&mut self) -> Option<Bytes> {
+        // All of it: what is split off keeps the rest of its memory.
+        let piece = self.before.pop_front().unwrap_or_else(|| std::mem::take(&mut self.unread).freeze());
+        self.bytes -= piece.len();
+        (!piece.is_empty()).then_some(piece)
+    }
+
     fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -143,12 +166,10 @@ impl RequestContent {
         self.awaited.is_patient();
     }
 
-    /// All that came and was not read, then the trailers.
+    /// What came and was not read, then the trailers.
     pub(in crate::connections) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let mut state = self.inbox.state();
-        if !state.unread.is_empty() {
-            // All of it: what is split off keeps the rest of its memory.
-            let content = std::mem::take(&mut state.unread).freeze();
+        if let Some(content) = state.pop() {
             state.left = state.left.map(|left| left.saturating_sub(content.len() as u64));
             // The client may be told of more room.
             state.wake_connection();
@@ -182,7 +203,7 @@ impl RequestContent {
     pub(in crate::connections) fn is_over(&self) -> bool {
         let state = self.inbox.state();
         let whole = state.end == ContentEnd::Whole && state.trailers.is_none();
-        state.unread.is_empty() && (whole || state.end == ContentEnd::Told)
+        state.bytes == 0 && (whole || state.end == ContentEnd::Told)
     }
 
     /// How much is still to be read, if the request says so.
@@ -195,7 +216,9 @@ impl Drop for RequestContent {
     fn drop(&mut self) {
         let mut state = self.inbox.state();
         state.dropped = true;
+        state.before = VecDeque::new();
         state.unread = BytesMut::new();
+        state.bytes = 0;
         state.trailers = None;
         state.wake_connection();
     }

@@ -10,10 +10,11 @@ use super::{
     frame::{self, ErrorCode, FrameHead, HEAD, LONGEST, flag, kind, setting},
     hpack::{Decoder, Encoder, RefusedBlock},
     priority::Priority,
-    stream::{ROOM, Stream},
+    receive_window::ConnectionWindow,
+    stream::Stream,
     window::{Overflow, Window},
 };
-use crate::settings::Settings;
+use crate::{quota::Reservation, settings::Settings};
 
 /// What a client begins with (§3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -48,8 +49,8 @@ pub(super) struct Protocol {
     /// What the client has room for on all streams, and at first on each.
     pub(super) window: Window,
     pub(super) initial: Window,
-    /// What the client may still send on all streams.
-    pub(super) room: u32,
+    /// What the client may send on all streams.
+    pub(super) receiving: ConnectionWindow,
     /// How much of the preface came, and whether SETTINGS did.
     prefaced: usize,
     begun: bool,
@@ -110,8 +111,9 @@ pub(super) enum Drain {
 }
 
 impl Protocol {
-    /// A connection's beginning, which is written to `out`. `opens`: WebSockets may be opened.
-    pub(super) fn new(settings: &Settings, opens: bool, out: &mut Vec<u8>) -> Self {
+    /// A connection's beginning, which is written to `out`. `opens`: WebSockets may be opened. Room for uploads is reserved in
+    /// `reservation`.
+    pub(super) fn new(settings: &Settings, opens: bool, reservation: Reservation, out: &mut Vec<u8>) -> Self {
         let bounds = &settings.bounds;
         let head = u32::try_from(bounds.head).unwrap_or(u32::MAX);
         let said = [
@@ -140,7 +142,7 @@ impl Protocol {
             last: 0,
             window: Window::new(),
             initial: Window::new(),
-            room: ROOM,
+            receiving: ConnectionWindow::new(reservation),
             prefaced: 0,
             begun: false,
             partial: Vec::new(),
@@ -290,6 +292,8 @@ impl Protocol {
     /// Ends the connection with an error of the client's (§5.4.1).
     pub(super) fn fail(&mut self, code: ErrorCode, out: &mut Vec<u8>) {
         self.streams.clear();
+        // Nothing follows it.
+        self.busy = false;
         frame::write_goaway(self.last, code, out);
     }
 
@@ -302,6 +306,7 @@ impl Protocol {
         assert!(self.block.as_ref().is_none_or(|block| block.bytes.len() <= 2 * self.bounds.head.max(LONGEST)));
         assert!(self.errors <= self.bounds.errors && self.resets <= self.bounds.resets);
         self.decoder.check();
+        self.receiving.check(self.unread());
     }
 
     /// Whether a request's head has begun, and not ended.
@@ -344,7 +349,7 @@ mod tests {
 
     fn connection(settings: &Settings) -> (Protocol, Vec<u8>) {
         let mut out = Vec::new();
-        let mut protocol = Protocol::new(settings, false, &mut out);
+        let mut protocol = Protocol::new(settings, false, Reservation::alone(), &mut out);
         let mut begin = PREFACE.to_vec();
         frame::write_settings(&[], &mut begin);
         protocol.receive(&begin, &mut out).unwrap();
@@ -371,7 +376,7 @@ mod tests {
         let mut said = Vec::new();
         for cut in 0..=bytes.len() {
             let mut out = Vec::new();
-            let mut protocol = Protocol::new(&Settings::default(), false, &mut out);
+            let mut protocol = Protocol::new(&Settings::default(), false, Reservation::alone(), &mut out);
             for piece in [&bytes[..cut], &bytes[cut..]] {
                 protocol.receive(piece, &mut out).unwrap();
                 protocol.check();

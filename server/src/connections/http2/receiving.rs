@@ -9,23 +9,23 @@ use super::{
     frame::{self, ErrorCode, FrameHead, LONGEST, flag, setting},
     priority::Priority,
     protocol::{CONTINUATIONS, DRAINING, Drain, HeadersFlags, OpenBlock, Protocol},
+    receive_window::{MEASURING, Unread},
     request::RequestFields,
-    stream::{self, ROOM, State, Stream, Upload},
+    stream::{self, State, Stream, Upload},
     window::Overflow,
 };
-
-/// How much content of all streams may be unread before the client gets no more room for any. It is more than a few streams can
-/// hold, so that an upload whose handler stalls stops no other.
-const MOST_UNREAD: usize = 512 * 1024;
 
 impl Protocol {
     pub(super) fn data(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         self.check_begun(head.stream)?;
         // Padding counts, and so does what comes for a stream that is gone (§6.9.1).
-        self.room = self.room.checked_sub(payload.len() as u32).ok_or(ErrorCode::FlowControl)?;
+        self.receiving.take(payload.len())?;
         // An empty frame takes no room, and is no reason to look at all streams.
         if !payload.is_empty() {
-            self.more_room(out);
+            self.busy = true;
+            if self.withholds_room() {
+                self.more_room(out);
+            }
         }
         let content = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?;
         let Some(at) = self.find(head.stream) else {
@@ -57,23 +57,41 @@ impl Protocol {
 
     /// Gives the client room on all streams again, unless too much of what it sent is unread.
     fn more_room(&mut self, out: &mut Vec<u8>) {
-        if self.can_make_room() {
-            frame::write_window_update(0, ROOM - self.room, out);
-            self.room = ROOM;
+        if self.receiving.may_have_more()
+            && let Some(more) = self.receiving.free(self.unread())
+        {
+            frame::write_window_update(0, more, out);
+            self.receiving.add(more);
         }
     }
 
-    /// Whether the client has little room on all streams, and is to be given more.
-    pub(super) fn can_make_room(&self) -> bool {
-        self.withholds_room() && {
-            let unread: usize = self.streams.iter().filter_map(|stream| Some(stream.inbox.as_ref()?.unread())).sum();
-            unread + ROOM as usize <= MOST_UNREAD
+    /// What all streams have not taken.
+    pub(super) fn unread(&self) -> Unread {
+        let mut unread = Unread::default();
+        for stream in &self.streams {
+            let bytes = stream.unread();
+            unread.bytes += bytes;
+            unread.reserved += stream.reserved(bytes);
         }
+        unread
+    }
+
+    /// Whether the client has little room on all streams, and can be given more.
+    pub(super) fn can_make_room(&self) -> bool {
+        self.withholds_room() && self.receiving.free(self.unread()).is_some()
     }
 
     /// Whether the client gets no more room on all streams than it has: how fast it sends is not its choice.
     pub(super) fn withholds_room(&self) -> bool {
-        self.room < ROOM / 2
+        self.receiving.is_narrow()
+    }
+
+    /// Gives back the room of streams that are over, which other connections may need.
+    pub(super) fn give_back_room(&mut self) {
+        if self.receiving.reserves() {
+            let unread = self.unread();
+            self.receiving.settle(unread);
+        }
     }
 
     /// Tells the client what has become of the content that it sends: how much room there is again, and whether it is to send it
@@ -82,6 +100,7 @@ impl Protocol {
         if !self.busy {
             return;
         }
+        self.measure(out);
         for stream in &mut self.streams {
             let Some(inbox) = &stream.inbox else { continue };
             let look = inbox.look(context);
@@ -102,6 +121,34 @@ impl Protocol {
             }
         }
         self.more_room(out);
+    }
+
+    /// Asks the client how long a round trip takes, if larger windows may be of use.
+    fn measure(&mut self, out: &mut Vec<u8>) {
+        if self.receiving.is_measuring() || !self.uploads().any(|content| content.wants_measure()) {
+            return;
+        }
+        frame::write_ping(0, MEASURING, out);
+        self.receiving.measure();
+        self.uploads().for_each(Upload::measure);
+    }
+
+    /// What still comes of requests.
+    fn uploads(&mut self) -> impl Iterator<Item = &mut Upload> {
+        self.streams.iter_mut().filter_map(|stream| stream.content.as_mut())
+    }
+
+    /// The client has answered.
+    fn measured(&mut self) {
+        if !self.receiving.has_measured() {
+            return;
+        }
+        for stream in &mut self.streams {
+            let unread = stream.unread();
+            if let Some(content) = &mut stream.content {
+                content.measured(unread, &mut self.receiving);
+            }
+        }
     }
 
     /// The content of the request at that place has come, with trailers or none; `None` if those are not to be had.
@@ -307,6 +354,8 @@ impl Protocol {
         let payload: [u8; 8] = payload.try_into().map_err(|_| ErrorCode::FrameSize)?;
         if !head.has(flag::ACK) {
             frame::write_ping(flag::ACK, payload, out);
+        } else if payload == MEASURING {
+            self.measured();
         } else if payload == DRAINING && self.drain == Drain::Told {
             self.drain = Drain::After(self.last);
             frame::write_goaway(self.last, ErrorCode::No, out);

@@ -333,12 +333,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::{super::protocol::PREFACE, *};
-    use crate::settings::Settings;
+    use crate::{quota::Reservation, settings::Settings};
 
     /// A connection that has asked for content of this length on each stream, 1, 3 and so on, as urgently as that says.
     fn asked(length: usize, priorities: &[&str]) -> Protocol {
         let mut out = Vec::new();
-        let mut protocol = Protocol::new(&Settings::default(), false, &mut out);
+        let mut protocol = Protocol::new(&Settings::default(), false, Reservation::alone(), &mut out);
         let mut bytes = PREFACE.to_vec();
         frame::write_settings(&[(frame::setting::INITIAL_WINDOW_SIZE, 1 << 30)], &mut bytes);
         frame::write_window_update(0, 1 << 30, &mut bytes);
@@ -440,7 +440,7 @@ mod tests {
         let mut out = Vec::new();
         let mut settings = Settings::default();
         settings.bounds.streams = 3;
-        let mut protocol = Protocol::new(&settings, false, &mut out);
+        let mut protocol = Protocol::new(&settings, false, Reservation::alone(), &mut out);
         let mut bytes = PREFACE.to_vec();
         frame::write_settings(&[], &mut bytes);
         for (stream, value) in [(7, &b"u=7"[..]), (3, b"u=1"), (3, b"u=2, i"), (5, b"u=6")] {

@@ -13,7 +13,15 @@ use bytes::Buf;
 use http::{HeaderMap, Response};
 use tokio::time::Instant;
 
-use super::{frame::ErrorCode, inbox::Inbox, priority::Priority, request::RequestHead, waits::Waits, window::Window};
+use super::{
+    frame::ErrorCode,
+    inbox::Inbox,
+    priority::Priority,
+    receive_window::{self, ConnectionWindow, StreamWindow},
+    request::RequestHead,
+    waits::Waits,
+    window::Window,
+};
 use crate::{
     activity::Account,
     body::{Body, Segments},
@@ -88,16 +96,13 @@ pub(super) struct Upload {
     came: u64,
     /// How much of that nobody wanted.
     scrapped: u64,
-    /// What the client may still send.
-    room: u32,
+    /// What the client may send.
+    window: StreamWindow,
     /// When what nobody wants is enough; none while the handler has the content.
     until: Option<Instant>,
     /// Whether it is one side of a tunnel, which ends with the other.
     tunnels: bool,
 }
-
-/// What the client may send before it is told of more room (§6.9.2).
-pub(super) const ROOM: u32 = 65_535;
 
 thread_local! {
     /// Room for the streams of a connection, which one that waits does not keep.
@@ -138,6 +143,20 @@ impl Stream {
         match mem::replace(&mut self.state, State::Over) {
             State::Asked(head) => Some(head),
             _ => None,
+        }
+    }
+
+    /// How much of its content is unread, in bytes.
+    pub(super) fn unread(&self) -> usize {
+        self.inbox.as_ref().map_or(0, |inbox| inbox.unread())
+    }
+
+    /// How many bytes beyond those of a first window may come to lie unread, where so many do: none, if nobody reads them.
+    pub(super) fn reserved(&self, unread: usize) -> usize {
+        match (&self.inbox, &self.content) {
+            (None, _) => 0,
+            (Some(_), None) => receive_window::beyond_first(unread),
+            (Some(_), Some(content)) => content.window.reserved(unread, content.to_come()),
         }
     }
 
@@ -233,7 +252,7 @@ impl std::fmt::Debug for PendingResponse {
 
 impl Upload {
     pub(super) fn new(announced: Option<u64>, until: Instant) -> Self {
-        Self { announced, came: 0, scrapped: 0, room: ROOM, until: Some(until), tunnels: false }
+        Self { announced, came: 0, scrapped: 0, window: StreamWindow::new(), until: Some(until), tunnels: false }
     }
 
     /// Takes `content`, which counts `length` with its padding.
@@ -245,9 +264,7 @@ impl Upload {
         if self.announced.is_some_and(|announced| self.came > announced) {
             return Err(ErrorCode::Protocol);
         }
-        let length = u32::try_from(length).unwrap_or(u32::MAX);
-        self.room = self.room.checked_sub(length).ok_or(ErrorCode::FlowControl)?;
-        Ok(())
+        self.window.take(length)
     }
 
     /// Whether it may end here.
@@ -262,12 +279,33 @@ impl Upload {
 
     /// How much more room the client is to be told of, where so much of what it sent is not read yet.
     pub(super) fn more_room(&mut self, unread: usize) -> Option<u32> {
-        let unread = u32::try_from(unread).unwrap_or(u32::MAX);
-        let more = ROOM.saturating_sub(self.room).saturating_sub(unread);
-        (more > ROOM / 2 && self.scrapped < MOST).then(|| {
-            self.room += more;
-            more
-        })
+        if self.scrapped < MOST { self.window.more(unread) } else { None }
+    }
+
+    /// How many bytes a larger window could be of use for: none of what nobody wants, nor of a tunnel, which passes back how slowly it
+    /// is read.
+    fn of_use(&self) -> u64 {
+        if self.scrapped > 0 || self.tunnels { 0 } else { self.to_come() }
+    }
+
+    /// How many bytes are still to come; the most that there can be, if that is not known.
+    fn to_come(&self) -> u64 {
+        self.announced.map_or(u64::MAX, |announced| announced.saturating_sub(self.came))
+    }
+
+    /// Whether it is worth measuring a round trip.
+    pub(super) fn wants_measure(&self) -> bool {
+        self.window.wants_measure(self.of_use())
+    }
+
+    /// A round trip begins that is measured.
+    pub(super) fn measure(&mut self) {
+        self.window.measure();
+    }
+
+    /// That round trip is over, and so much is not read yet. What is added to the window is reserved on the connection.
+    pub(super) fn measured(&mut self, unread: usize, connection: &mut ConnectionWindow) {
+        self.window.measured(unread, self.of_use(), connection);
     }
 
     /// Nobody wants what is still to come: it is waited for so long from now on, unless it is already. Says until when.
