@@ -26,11 +26,15 @@ main() {
     configuration >"$work/spothost.toml"
     service >"$work/spothost.service"
     socket >"$work/spothost.socket"
+    app_service >"$work/spothost-app@.service"
+    app_socket >"$work/spothost-app.socket"
 
     # Nothing is placed before everything is there and was checked.
     place spothost.toml 644 /etc/spothost/spothost.toml
     place spothost.service 644 /etc/systemd/system/spothost.service
     place spothost.socket 644 /etc/systemd/system/spothost.socket
+    place spothost-app@.service 644 /etc/systemd/system/spothost-app@.service
+    place spothost-app.socket 644 /etc/systemd/system/spothost-app.socket
     place spothost 755 /usr/local/bin/spothost
     start
     say "is done: spothost runs on $instance"
@@ -215,6 +219,18 @@ END_OF_FILE
 socket() {
     cat <<'END_OF_FILE'
 @SOCKET@
+END_OF_FILE
+}
+
+app_service() {
+    cat <<'END_OF_FILE'
+@APP_SERVICE@
+END_OF_FILE
+}
+
+app_socket() {
+    cat <<'END_OF_FILE'
+@APP_SOCKET@
 END_OF_FILE
 }
 

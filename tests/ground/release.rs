@@ -47,10 +47,22 @@ fn packages_have_a_page_for_every_command_and_completions_for_three_shells() {
 fn units_of_packages_are_understood_by_systemd_and_start_the_program_of_the_package() {
     let staged = staged();
     let stage = staged.path().join("stage");
-    let service = fs::read_to_string(stage.join("spothost.service")).expect("the unit");
-    assert!(service.contains("ExecStart=/usr/bin/spothost run ") && !service.contains("/usr/local/"), "{service}");
+    for (unit, starts) in [("spothost.service", "spothost run "), ("spothost-app@.service", "spothost app\n")] {
+        let unit = fs::read_to_string(stage.join(unit)).expect("the unit");
+        assert!(unit.contains(&format!("ExecStart=/usr/bin/{starts}")) && !unit.contains("/usr/local/"), "{unit}");
+    }
     let ran = verified_in_usr(&stage);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn packages_have_every_unit() {
+    let manifest = fs::read_to_string(repository().join("agent/Cargo.toml")).expect("the manifest");
+    for unit in names(&repository().join("systemd")) {
+        let of_deb = format!("\"usr/lib/systemd/system/{unit}\", \"644\"");
+        let of_rpm = format!("dest = \"/usr/lib/systemd/system/{unit}\"");
+        assert!(manifest.contains(&of_deb) && manifest.contains(&of_rpm), "a package lacks {unit}");
+    }
 }
 
 #[test]

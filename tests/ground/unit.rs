@@ -6,18 +6,27 @@ use tempfile::TempDir;
 
 use world::tools::{Ran, repository, run, tool};
 
-/// In the tenths that `--threshold` takes. The unit says why the rest cannot be had.
-const EXPOSURE: &str = "--threshold=11";
+/// Exposure in the tenths that `--threshold` takes. The units say why the rest cannot be had.
+const EXPOSURE: [(&str, u32); 2] = [("spothost.service", 11), ("spothost-app@.service", 20)];
 /// What belongs to a host.
-const UNITS: [&str; 4] = ["spothost.service", "spothost.socket", "spothost-upgrade.service", "spothost-upgrade.timer"];
+const UNITS: [&str; 6] = [
+    "spothost.service",
+    "spothost.socket",
+    "spothost-app.socket",
+    "spothost-app@.service",
+    "spothost-upgrade.service",
+    "spothost-upgrade.timer",
+];
 
 #[test]
-fn unit_leaves_little_exposed() {
-    let ran = run(Command::new(tool("ground/bin/systemd-analyze"))
-        .args(["security", "--offline=yes", "--no-pager", EXPOSURE])
-        .arg(repository().join("systemd/spothost.service")))
-    .succeeded();
-    assert!(ran.out.contains("Overall exposure level for spothost.service"), "{ran:#?}");
+fn units_leave_little_exposed() {
+    for (unit, tenths) in EXPOSURE {
+        let ran = run(Command::new(tool("ground/bin/systemd-analyze"))
+            .args(["security", "--offline=yes", "--no-pager", &format!("--threshold={tenths}")])
+            .arg(repository().join("systemd").join(unit)))
+        .succeeded();
+        assert!(ran.out.contains("Overall exposure level for spothost"), "{ran:#?}");
+    }
 }
 
 #[test]
@@ -35,8 +44,7 @@ fn verification_sees_a_misspelt_line() {
 
 #[test]
 fn unit_keeps_on_except_when_the_configuration_is_refused() {
-    let unit = fs::read_to_string(repository().join("systemd/spothost.service")).expect("the unit is there");
-    let has = |line: &str| unit.lines().any(|other| other == line);
+    let unit = text("spothost.service");
     for line in [
         "Type=notify",
         "Restart=always",
@@ -50,12 +58,15 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
         "MemoryMax=60%",
         "CapabilityBoundingSet=",
         "Requires=spothost.socket",
+        "Wants=spothost-app.socket",
         // These two belong together: with another mode systemd kills the agent that drains.
         "Environment=SPOTHOST_DRAIN=beside",
         "KillMode=process",
         "OOMPolicy=continue",
+        // A process of an application outlives the agent that asked for it.
+        "FileDescriptorStoreMax=64",
     ] {
-        assert!(has(line), "the unit has no line {line}");
+        assert!(unit.lines().any(|other| other == line), "the unit has no line {line}");
     }
     let waits = |line: &str| {
         let mut parts =
@@ -68,6 +79,47 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
     for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_EC2_METADATA_SERVICE_ENDPOINT"] {
         assert!(unset.contains(&name), "{name} reaches the agent");
     }
+}
+
+/// The socket lies where nobody but root looks, and the agent's unit has it and nothing beside it.
+#[test]
+fn agent_alone_reaches_the_runner() {
+    let socket = text("spothost-app.socket");
+    for line in ["ListenSequentialPacket=/run/spothost-app/runner.sock", "DirectoryMode=0700", "Accept=yes"] {
+        assert!(socket.lines().any(|other| other == line), "the socket has no line {line}");
+    }
+    // With `-`: a host whose socket is missing serves files.
+    let mounted = "BindPaths=-/run/spothost-app/runner.sock:/run/spothost-app.sock";
+    assert!(text("spothost.service").lines().any(|line| line == mounted));
+    assert!(!text("spothost.service").contains("SupplementaryGroups="), "a missing group keeps a unit from starting");
+}
+
+#[test]
+fn unit_of_an_application_is_walled_in_and_leaves_the_runner_its_means() {
+    let unit = text("spothost-app@.service");
+    let has = |line: &str| unit.lines().any(|other| other == line);
+    for line in [
+        "ExecStart=/usr/local/bin/spothost app",
+        "IPAddressDeny=169.254.169.254 fd00:ec2::254 169.254.170.2 169.254.170.23 fd00:ec2::23",
+        "Delegate=memory pids",
+        // The account would be that of all instances without the instance in it.
+        "User=spothost-%i",
+        "DynamicUser=yes",
+        // systemd would end the runner, which has to tell what the kernel killed.
+        "OOMPolicy=continue",
+        "KillMode=mixed",
+        "Before=spothost.service",
+    ] {
+        assert!(has(line), "the unit has no line {line}");
+    }
+    for line in ["ProtectControlGroups=yes", "MemoryDenyWriteExecute=yes", "NoExecPaths=", "Restart="] {
+        assert!(!unit.lines().any(|other| other.starts_with(line)), "the unit has a line {line}");
+    }
+}
+
+/// The text of a unit.
+fn text(name: &str) -> String {
+    fs::read_to_string(repository().join("systemd").join(name)).expect("the unit is there")
 }
 
 /// What systemd says of the units in `folder`, where packages put them and their program.
@@ -89,8 +141,8 @@ fn installed(edit: impl Fn(String) -> String) -> TempDir {
         fs::create_dir_all(root.path().join(folder)).expect("a folder is made");
     }
     for name in UNITS {
-        let unit = fs::read_to_string(repository().join("systemd").join(name)).expect("the unit is there");
-        fs::write(root.path().join("etc/systemd/system").join(name), edit(unit)).expect("the unit is written");
+        let unit = root.path().join("etc/systemd/system").join(name);
+        fs::write(unit, edit(text(name))).expect("the unit is written");
     }
     fs::create_dir_all(root.path().join("bin")).expect("a folder is made");
     fs::copy("/bin/sh", root.path().join("bin/sh")).expect("a shell is placed");

@@ -11,7 +11,7 @@ use world::{
 
 const BINARY: &str = "/usr/local/bin/spothost";
 const CONFIGURED: &str = "/etc/spothost/spothost.toml";
-const UNITS: [&str; 2] = ["spothost.service", "spothost.socket"];
+const UNITS: [&str; 4] = ["spothost.service", "spothost.socket", "spothost-app.socket", "spothost-app@.service"];
 /// Something that runs, answers `--version`, and is there on every Linux.
 const PROGRAM: &str = "/bin/true";
 
@@ -33,7 +33,7 @@ async fn host_gets_the_binary_the_configuration_and_the_unit() {
         let expected: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!((unit.mode, String::from_utf8_lossy(&unit.content).into_owned()), (0o644, expected), "{name}");
     }
-    assert_eq!(host.files().len(), 4, "{:?}", host.files().keys());
+    assert_eq!(host.files().len(), 6, "{:?}", host.files().keys());
     let told = ["daemon-reload", "enable spothost.socket spothost.service", "restart spothost.service spothost.socket"];
     assert_eq!(host.told_systemd(), told);
     assert!(host.console().contains("is done"), "{}", host.console());
