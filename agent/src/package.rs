@@ -28,6 +28,7 @@ mod download;
 mod follows;
 mod gate;
 mod last_good;
+pub(crate) mod native_target;
 mod newest;
 mod pack;
 mod package_cache;

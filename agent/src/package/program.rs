@@ -5,8 +5,9 @@ use std::{
     io::{self, Read as _},
 };
 
-use object::{Endianness, FileKind, elf, read::elf::FileHeader as _};
 use spothost_server::{Content, ProgramFile, ProgramPlace, Site};
+
+use super::native_target::{HEAD, Machine, NativeTarget};
 
 /// The most files of a program, and as many folders.
 pub(crate) const MOST_FILES: usize = 50_000;
@@ -20,17 +21,6 @@ const LONGEST_PATH: usize = 1024;
 pub(crate) const DEEPEST: usize = 32;
 /// How many faults are told.
 const MOST_TOLD: usize = 20;
-/// How many bytes of a file tell what it is.
-const HEAD: u64 = 512;
-
-/// A machine that hosts are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Machine {
-    /// 64-bit x86.
-    X86_64,
-    /// 64-bit ARM.
-    Aarch64,
-}
 
 /// What is wrong with the program of `site` on any host, one sentence each; nothing where it has none. Blocking: the head of the file
 /// that is run is read.
@@ -96,7 +86,7 @@ fn faults_of_names(site: &Site) -> Vec<String> {
 }
 
 /// The file of the program that is run, if the package holds it.
-fn runs(site: &Site) -> Option<ProgramFile<'_>> {
+pub(crate) fn runs(site: &Site) -> Option<ProgramFile<'_>> {
     let ProgramPlace::Package(path) = &site.process()?.program else { return None };
     site.program().find(|file| file.path == path)
 }
@@ -122,49 +112,25 @@ fn kind(file: ProgramFile<'_>) -> Result<Option<Machine>, String> {
         }
         return Ok(None);
     }
-    if head.starts_with(b"MZ") {
-        return no("is a program for Windows: build it for Linux".to_owned());
-    }
-    match FileKind::parse(&head[..]) {
-        Ok(FileKind::Elf64) => {}
-        Ok(FileKind::Elf32) => return no("is a 32-bit program: build it for 64 bits".to_owned()),
-        Ok(FileKind::MachO32 | FileKind::MachO64 | FileKind::MachOFat32 | FileKind::MachOFat64) => {
-            return no("is a program for macOS: build it for Linux".to_owned());
+    match NativeTarget::of(&head) {
+        Ok(Some(NativeTarget::Linux(machine))) => Ok(Some(machine)),
+        // Neither can be said of what is no native code: exec tells.
+        Ok(None) => Ok(None),
+        Ok(Some(NativeTarget::Windows)) => no("is a program for Windows: build it for Linux".to_owned()),
+        Ok(Some(NativeTarget::MacOs)) => no("is a program for macOS: build it for Linux".to_owned()),
+        Ok(Some(NativeTarget::Bits32)) => no("is a 32-bit program: build it for 64 bits".to_owned()),
+        Ok(Some(target @ NativeTarget::OtherMachine(_))) => {
+            no(format!("is built for {target}: build it for x86_64 or aarch64"))
         }
-        // Neither can be said of what is none of these: exec tells.
-        Ok(_) | Err(_) => return Ok(None),
-    }
-    let Ok(header) = elf::FileHeader64::<Endianness>::parse(&head[..]) else {
-        return no("is damaged: its ELF header is cut short".to_owned());
-    };
-    let endian = match header.endian() {
-        Ok(endian) => endian,
-        Err(error) => return no(format!("is damaged: {error}")),
-    };
-    match header.e_machine.get(endian) {
-        elf::EM_X86_64 => Ok(Some(Machine::X86_64)),
-        elf::EM_AARCH64 => Ok(Some(Machine::Aarch64)),
-        other => no(format!("is built for another machine (ELF e_machine {other}): build it for x86_64 or aarch64")),
+        Err(error) => no(format!("is damaged: {error}")),
     }
 }
 
-fn head(content: Content) -> io::Result<Vec<u8>> {
+/// The first [`HEAD`] bytes of a file, or all that it has.
+pub(crate) fn head(content: Content) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     content.take(HEAD).read_to_end(&mut head)?;
     Ok(head)
-}
-
-impl Machine {
-    fn name(self) -> &'static str {
-        match self {
-            Machine::X86_64 => "x86_64",
-            Machine::Aarch64 => "aarch64",
-        }
-    }
-
-    fn is_this(self) -> bool {
-        self.name() == std::env::consts::ARCH
-    }
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ impl BuildOptions {
         let problems = notes
             .chain(gate)
             .chain(program)
-            .chain(doubts::of_program(&site))
+            .chain(doubts::of_program(&site, files))
             .chain(links::dead(&site, files, self.domain.as_deref()))
             .collect();
         (site.is_for_an_application(), problems)

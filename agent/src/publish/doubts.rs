@@ -1,20 +1,31 @@
 //! What a program below `.app/` is better without, or with: it is published all the same.
 
-use std::{collections::HashSet, io::Read as _};
+use std::{fs, io::Read as _};
 
-use spothost_server::{ProgramFile, ProgramPlace, Site};
+use spothost_server::{PROGRAM_FOLDER, ProgramFile, ProgramPlace, Site};
 
-use super::Problem;
+use super::{Problem, folder::SiteFile};
+use crate::package::{
+    native_target::{Machine, NativeTarget},
+    program,
+};
+
+mod native_code;
+mod python;
+mod shared_objects;
+
+use native_code::NativeCode;
+use python::Interpreter;
+use shared_objects::{ExtensionModule, Loader, SharedObject, is_shared_object};
 
 /// How many bytes of a file are searched for a key.
 const SEARCHED: u64 = 16 << 10;
 /// How many files of a kind are named.
 const MOST_NAMED: usize = 10;
-/// From how many modules on it matters how Python finds their byte-code.
-const MANY_MODULES: usize = 50;
 
-/// What somebody should know of the program of `site`; nothing where it has none. Blocking: parts of it are read.
-pub(super) fn of_program(site: &Site) -> Vec<Problem> {
+/// What is doubtful of the program of `site`, which is made of `files`, and what the program could not load; nothing where it has none.
+/// Blocking: parts of it are read.
+pub(super) fn of_program(site: &Site, files: &[SiteFile]) -> Vec<Problem> {
     let named = site.program().filter_map(|file| {
         let path = file.path;
         let said = doubt(file)?;
@@ -22,7 +33,11 @@ pub(super) fn of_program(site: &Site) -> Vec<Problem> {
     });
     let mut problems: Vec<Problem> = named.take(MOST_NAMED).collect();
     problems.extend(not_executable(site));
-    problems.extend(without_byte_code(site));
+    let interpreter = Interpreter::of(site);
+    problems.extend(python::doubts(site, interpreter.as_ref()));
+    let objects = shared_objects(site, files);
+    let loader = Loader { interpreter: interpreter.as_ref(), machine: machine(site, &objects) };
+    problems.extend(loader.judge(&objects));
     problems
 }
 
@@ -47,7 +62,7 @@ fn holds_key(file: ProgramFile<'_>) -> bool {
         && text.windows(16).any(|part| part == b"PRIVATE KEY-----")
 }
 
-/// The program that is run and that nobody may execute.
+/// The program that is run, where its file may not be executed.
 fn not_executable(site: &Site) -> Option<Problem> {
     let ProgramPlace::Package(path) = &site.process()?.program else { return None };
     let file = site.program().find(|file| file.path == path)?;
@@ -55,52 +70,42 @@ fn not_executable(site: &Site) -> Option<Problem> {
     (!file.is_executable).then(|| Problem::doubtful(format!(".app/{path}"), said))
 }
 
-/// Modules of Python that would be compiled at each start, as their byte-code is missing or not used: the tree is read-only, and no time
-/// of a file in it is that of its source.
-fn without_byte_code(site: &Site) -> Option<Problem> {
-    let mut modules = Vec::new();
-    let mut compiled = HashSet::new();
-    for file in site.program() {
-        if let Some(module) = file.path.strip_suffix(".py") {
-            modules.push(module.to_owned());
-        } else if let Some(source) = source_of(file.path)
-            && is_unchecked(file)
-        {
-            compiled.insert(source);
+/// The shared objects below `.app/`, and the file that is run.
+fn shared_objects<'a>(site: &Site, files: &'a [SiteFile]) -> Vec<SharedObject<'a>> {
+    let run = program::runs(site).map(|file| file.path);
+    let objects = files.iter().filter_map(|file| {
+        let path = file.name.strip_prefix(PROGRAM_FOLDER)?;
+        if !is_shared_object(path) && run != Some(path) {
+            return None;
         }
-    }
-    let without = modules.iter().filter(|module| !compiled.contains(*module)).count();
-    let said = format!(
-        "{without} of {} modules of Python are compiled anew at each start: python3 -m compileall -q --invalidation-mode unchecked-hash \
-         .app, with the Python that runs them",
-        modules.len()
-    );
-    (modules.len() >= MANY_MODULES && 2 * without > modules.len()).then(|| Problem::doubtful(".app/", said))
+        let code = NativeCode::read(fs::File::open(&file.path).ok()?)?;
+        Some(SharedObject { path, code, module: ExtensionModule::of(path) })
+    });
+    objects.take(program::MOST_FILES).collect()
 }
 
-/// The module, without its extension, of byte-code at `a/__pycache__/b.cpython-311.pyc` (PEP 3147).
-fn source_of(path: &str) -> Option<String> {
-    let (folder, file) = path.rsplit_once('/')?;
-    let module = file.strip_suffix(".pyc")?.split('.').next()?;
-    let folder = folder.strip_suffix("__pycache__")?;
-    Some(format!("{folder}{module}"))
-}
-
-/// Whether byte-code is used without a look at its source: bit 0 of its flags and not bit 1 (PEP 552).
-fn is_unchecked(file: ProgramFile<'_>) -> bool {
-    let mut head = [0; 8];
-    let mut content = file.content;
-    content.read_exact(&mut head).is_ok() && u32::from_le_bytes([head[4], head[5], head[6], head[7]]) == 0b01
+/// The machine that the file is built for that is run, if the package has it.
+fn machine(site: &Site, objects: &[SharedObject<'_>]) -> Option<Machine> {
+    let run = program::runs(site)?.path;
+    let program = objects.iter().find(|object| object.path == run)?;
+    if let NativeTarget::Linux(machine) = program.code.target { Some(machine) } else { None }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Write as _};
+    use std::{
+        io::{Cursor, Write as _},
+        os::unix::fs::PermissionsExt as _,
+    };
 
     use spothost_server::PackageLimits;
     use zip::{ZipWriter, write::SimpleFileOptions};
 
-    use super::*;
+    use super::{
+        native_code::made::{AARCH64, X86_64, shared_object},
+        *,
+    };
+    use crate::publish::{BuildOptions, Effort, LONGEST_FILE, Weight};
 
     fn doubts(files: &[(&str, u32, &[u8])]) -> Vec<String> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
@@ -110,7 +115,7 @@ mod tests {
         }
         let bytes = zip.finish().expect("a zip").into_inner();
         let site = Site::from_bytes(bytes.into(), &PackageLimits::default()).expect("a package");
-        of_program(&site).iter().map(ToString::to_string).collect()
+        of_program(&site, &[]).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -137,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn program_that_nobody_may_execute_is_told() {
+    fn program_without_the_executable_bit_is_told() {
         let with = |mode| doubts(&[(".app/Procfile", 0o644, b"web: ./server"), (".app/server", mode, b"x")]);
         assert!(with(0o644)[0].starts_with(".app/server: is not executable"));
         assert_eq!(with(0o755), Vec::<String>::new());
@@ -163,6 +168,68 @@ mod tests {
             let told = doubts(&files);
             assert_eq!(told.len(), usize::from(said.is_some()), "{flags:?}: {told:?}");
             assert!(said.is_none_or(|said| told[0].contains(said)), "{flags:?}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn files_of_the_folder_are_held_against_the_program() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let asks_for = |version| shared_object(X86_64, &["GLIBC_2.17", version]);
+        let module = "lib/a.cpython-312-x86_64-linux-gnu.so";
+        let of_another_version = "is built for CPython 3.12, and the program is run by CPython 3.11: ";
+        let interpreter = ("python/bin/python3.12", shared_object(X86_64, &[]));
+        for (number, (run, files, expected)) in [
+            ("python3.12 -m x", vec![(module, asks_for("GLIBC_2.34"))], None),
+            (
+                "python3.11 -m x",
+                vec![(module, asks_for("GLIBC_2.34"))],
+                Some((Weight::Wrong, module, of_another_version)),
+            ),
+            (
+                "python3.12 -m x",
+                vec![(module, asks_for("GLIBC_2.38"))],
+                Some((Weight::Doubtful, module, "asks for glibc 2.38, ")),
+            ),
+            (
+                "./server",
+                vec![("server", asks_for("GLIBC_2.38"))],
+                Some((Weight::Doubtful, "server", "asks for glibc 2.38, ")),
+            ),
+            ("./server", vec![("server", asks_for("GLIBC_2.34"))], None),
+            (
+                "./python/bin/python3.12 -m x",
+                vec![interpreter, ("lib/a.abi3.so", shared_object(AARCH64, &[]))],
+                Some((Weight::Wrong, "lib/a.abi3.so", "is built for aarch64, and the program for x86_64: ")),
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let site = folder.path().join(number.to_string());
+            let program = site.join(".app");
+            fs::create_dir_all(&program).expect("made");
+            fs::write(site.join("index.html"), "home").expect("written");
+            fs::write(program.join("Procfile"), format!("web: {run}")).expect("written");
+            for (name, content) in &files {
+                let path = program.join(name);
+                fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+                fs::write(&path, content).expect("written");
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("changed");
+            }
+            let build_options = BuildOptions {
+                site,
+                effort: Effort::USUAL,
+                longest_file: LONGEST_FILE,
+                cache: Some(folder.path().join("cache")),
+                domain: None,
+                date: None,
+            };
+            let (built, problems) = build_options.make(&folder.path().join("site.zip")).expect("made");
+            assert!(built.is_some(), "{problems:?}");
+            assert_eq!(problems.len(), usize::from(expected.is_some()), "{run}: {problems:?}");
+            let Some((weight, about, said)) = expected else { continue };
+            assert_eq!((problems[0].weight, problems[0].about.as_str()), (weight, &*format!(".app/{about}")));
+            assert!(problems[0].said.starts_with(said), "{problems:?}");
         }
     }
 }
