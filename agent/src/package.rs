@@ -97,9 +97,10 @@ pub struct Following {
     pub look: Duration,
     /// For how long fingerprinted files of the version before stay reachable.
     pub skew: Duration,
-    /// Who may publish; everybody who can write the bucket, if it is empty.
+    /// The keys of which one has to sign a package; if there are none, no signature is asked for.
     pub keys: Vec<PackageKey>,
-    /// Whether packages may be for an application, which runs here or beside. Where they may not, one that is is not taken.
+    /// Whether this host takes packages that are for an application, be it a process of its own or one that runs beside. If not, it
+    /// declines such a package.
     pub applications: bool,
 }
 

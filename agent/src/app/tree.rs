@@ -23,7 +23,7 @@ use crate::{clock, fault::Fault, package::program};
 /// How the names of trees begin that are being made, and removed.
 const UNFINISHED: &str = ".new-";
 const DISCARDED: &str = ".old-";
-/// The lock of the folder: whoever makes or removes a tree has it.
+/// The lock of the folder: a process holds it while it makes or removes a tree.
 const LOCK: &str = "lock";
 /// Where the kernel says which boot this is (`random(4)`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
