@@ -24,6 +24,7 @@ mod crowd;
 mod disk;
 pub mod drill;
 mod elastic_ip;
+pub mod emulated;
 mod fleet;
 mod gateway;
 mod imds;
