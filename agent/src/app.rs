@@ -9,9 +9,18 @@
 //! package ──► unpacked (tree) ──► process begins (process) ──► it is well (health) ──► listener ──► the old one ends
 //! ```
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use spothost_server::{ProcessPlan, SwapMode};
+use spothost_server::{ListenMode, ProcessPlan, SwapMode};
 use tokio::{
     sync::watch,
     task::{JoinSet, spawn_blocking},
@@ -19,29 +28,30 @@ use tokio::{
 };
 
 use crate::{
+    config::App,
     documents::layout,
     fault::{Cure, Fault},
     folders::Folders,
     keeper::{Judgement, Keeper, Kept, Pace},
+    listener::StoredApplications,
     package::Package,
     place::Name,
-    status::Part,
+    process::{output::Output, unpack_site, wire::ProcessFolders},
+    status::{Part, systemd},
 };
 
 mod endpoint;
 mod environment;
 mod health;
-mod memory;
-mod output;
-mod process;
-mod tree;
+mod launcher;
+mod once;
+mod supervised;
 
-pub(crate) use process::EXEC;
-pub use tree::{Trees, UnpackError, unpack_site};
+pub use once::run_once;
 
-use endpoint::{Endpoint, ListenPlace};
-use environment::{ProcessFolders, environment, words};
-use process::{Launch, ProcessState, Supervised};
+use endpoint::Endpoint;
+use launcher::{Found, Launcher, RunnerPlace, Running};
+use supervised::{Launch, ProcessState, Supervised};
 
 /// How often it is looked how the process is doing, beside when something changes.
 const LOOK: Duration = Duration::from_secs(60);
@@ -61,20 +71,27 @@ pub struct Applications {
     trees: PathBuf,
     /// Where sockets and the homes of processes are; gone with the host.
     runtime: PathBuf,
+    /// How the host runs applications; none where they are children of this program.
+    app: Option<App>,
     packages: Kept<Package>,
     /// Whether the servers have drained.
     drained: watch::Receiver<bool>,
+    /// Whether this program leaves its processes to others.
+    left: Arc<AtomicBool>,
     held: Option<Package>,
     running: Option<RunningApplication>,
     failed: Option<FailedSwap>,
     /// Processes that are about to end.
     ending: JoinSet<()>,
+    /// Those of a program before this one.
+    stored: Option<StoredApplications>,
 }
 
 /// The process of a package that is held.
 struct RunningApplication {
     plan: ProcessPlan,
     endpoint: Arc<Endpoint>,
+    launcher: Arc<Launcher>,
     launch: Launch,
     supervised: Supervised,
     /// When its first process began.
@@ -102,16 +119,41 @@ pub enum ApplicationObservation {
 }
 
 impl RunningApplication {
-    fn new(plan: ProcessPlan, endpoint: Arc<Endpoint>, launch: Launch, supervised: Supervised) -> RunningApplication {
-        RunningApplication { plan, endpoint, launch, supervised, since: Instant::now() }
+    /// Starts the process of that plan at `endpoint`.
+    fn start(launch: Launch, launcher: Arc<Launcher>, endpoint: Arc<Endpoint>) -> RunningApplication {
+        let supervised = Supervised::start(launch.clone(), launcher.clone(), endpoint.clone());
+        let plan = launch.plan.clone();
+        RunningApplication { plan, endpoint, launcher, launch, supervised, since: Instant::now() }
+    }
+
+    /// The same of a process that runs.
+    fn adopted(
+        launch: Launch,
+        launcher: Arc<Launcher>,
+        endpoint: Arc<Endpoint>,
+        output: Output,
+        running: Running,
+    ) -> RunningApplication {
+        let supervised = Supervised::adopted(launch.clone(), launcher.clone(), endpoint.clone(), output, running);
+        let plan = launch.plan.clone();
+        RunningApplication { plan, endpoint, launcher, launch, supervised, since: Instant::now() }
     }
 }
 
 impl Applications {
-    /// Keeps the process of what `packages` has, for the site of that name. It ends once the servers have `drained`.
-    pub fn new(name: Name, folders: &Folders, packages: Kept<Package>, drained: watch::Receiver<bool>) -> Applications {
+    /// Keeps the process of what `packages` has, for the site of that name, as `app` says, or as a child of this program. It ends
+    /// once the servers have `drained`.
+    pub fn new(
+        name: Name,
+        app: Option<App>,
+        folders: &Folders,
+        packages: Kept<Package>,
+        drained: watch::Receiver<bool>,
+    ) -> Applications {
         Applications {
             name,
+            app,
+            left: Arc::default(),
             trees: folders.state.join(layout::APPLICATION_FOLDER),
             runtime: folders.runtime.join(layout::APPLICATION_FOLDER),
             packages,
@@ -120,7 +162,14 @@ impl Applications {
             running: None,
             failed: None,
             ending: JoinSet::new(),
+            stored: None,
         }
+    }
+
+    /// The same, with applications that a program before this one has started: the one that is wanted goes on, the others end.
+    #[must_use]
+    pub fn adopting(self, stored: StoredApplications) -> Applications {
+        Applications { stored: Some(stored), ..self }
     }
 
     fn holds(&self, package: &Package) -> bool {
@@ -150,63 +199,126 @@ impl Applications {
             self.succeed(package, None);
             return Ok(());
         };
+        if self.app.is_some() && plan.listen == ListenMode::Socket {
+            return Err(Fault::operator(
+                "running the application",
+                "on a host it cannot make its socket itself, as it has folders of its own",
+                "write `listen = \"fd\"` or `listen = \"port\"` into [app] of site.toml",
+            ));
+        }
+        if let Some(stored) = self.stored.take()
+            && let Some(running) = self.adopt(stored, &package, &plan).await
+        {
+            self.succeed(package, Some(running));
+            return Ok(());
+        }
+        self.restore().await?;
         let in_place = match (&self.running, plan.swap) {
             (None, _) | (_, SwapMode::Beside) => false,
             (Some(running), _) if running.plan.listen != plan.listen => false,
             (Some(_), SwapMode::InPlace) => true,
-            (Some(running), SwapMode::Auto) => {
-                running.supervised.pid().is_some_and(|leader| !memory::allows_another(leader))
-            }
+            (Some(running), SwapMode::Auto) => match running.supervised.pid() {
+                Some(leader) => !running.launcher.allows_another(leader).await,
+                None => false,
+            },
         };
-        let tree = self.unpacked(&package).await?;
-        match in_place {
-            true => self.swap_in_place(package, plan, tree).await,
-            false => self.swap_beside(package, plan, tree).await,
+        let launcher = self.launcher(&package).await?;
+        let launch = self.launch(&package, plan);
+        if in_place {
+            self.swap_in_place(package, launch, launcher).await
+        } else {
+            self.swap_beside(package, launch, launcher).await
         }
     }
 
-    async fn swap_beside(&mut self, package: Package, plan: ProcessPlan, tree: PathBuf) -> Result<(), Fault> {
-        let endpoint = Endpoint::in_folder(&self.folder()?, plan.listen);
-        let endpoint =
-            Arc::new(endpoint.map_err(|error| Fault::retry("making a listener for the application", error))?);
-        let launch = self.launch(&package, &plan, &tree, &endpoint.place)?;
-        let supervised = Supervised::start(launch.clone(), endpoint.clone());
+    /// The process of that package, if it is among those that a program before this one has started. All others end.
+    async fn adopt(
+        &self,
+        stored: StoredApplications,
+        package: &Package,
+        plan: &ProcessPlan,
+    ) -> Option<RunningApplication> {
+        let StoredApplications { connections, mut listeners } = stored;
+        let app = self.app.as_ref()?;
+        let mut adopted = None;
+        for connection in connections {
+            let Some(found) = Found::at(connection).await else { continue };
+            let command = &found.process.command;
+            let at_path = |listener: &UnixListener| {
+                endpoint::path_of(listener).is_some_and(|path| path == Path::new(&command.listens))
+            };
+            let place = match listeners.iter().position(|(_, listener)| at_path(listener)) {
+                Some(index) => Ok(listeners.swap_remove(index)),
+                None => command.listens.parse::<u16>().map_or_else(|_| Err(0), Err),
+            };
+            let launch = self.launch(package, plan.clone());
+            match Endpoint::adopted(place, self.left.clone()) {
+                Ok(endpoint)
+                    if adopted.is_none() && launch.command(found.folders(), Some(&endpoint.place)) == *command =>
+                {
+                    let Ok(file) = package.site.package_file() else { continue };
+                    tracing::info!("the application goes on (process {})", found.process.pid);
+                    let output = Output::new(|_| ());
+                    let (launcher, running) = found.adopted(app.place(), file, self.left.clone(), &output);
+                    let endpoint = Arc::new(endpoint);
+                    adopted = Some(RunningApplication::adopted(launch, launcher, endpoint, output, running));
+                }
+                _ => found.end(),
+            }
+        }
+        // They have no process.
+        for (name, listener) in listeners {
+            systemd::forget(&name);
+            drop(listener);
+        }
+        endpoint::remove_deserted(&self.runtime);
+        adopted
+    }
+
+    /// Starts the process of the held package again, if a swap that was cut off has left it without one.
+    async fn restore(&mut self) -> Result<(), Fault> {
+        let Some(held) = self.held.clone().filter(|_| self.running.is_none()) else { return Ok(()) };
+        let Some(plan) = held.site.process().cloned() else { return Ok(()) };
+        let launcher = self.launcher(&held).await?;
+        let endpoint = self.endpoint(plan.listen)?;
+        let launch = Launch { ready: None, ..self.launch(&held, plan) };
+        self.succeed(held, Some(RunningApplication::start(launch, launcher, endpoint)));
+        Ok(())
+    }
+
+    async fn swap_beside(&mut self, package: Package, launch: Launch, launcher: Arc<Launcher>) -> Result<(), Fault> {
+        let endpoint = self.endpoint(launch.plan.listen)?;
+        let ready = launch.plan.ready;
+        let running = RunningApplication::start(launch, launcher, endpoint);
         // Where nothing is served before, files are served while the process begins, and requests to it wait.
         if self.held.is_some()
-            && let Err(said) = supervised.becomes_well(plan.ready).await
+            && let Err(said) = running.supervised.becomes_well(ready).await
         {
-            let fault = unwell(&said, &supervised);
-            supervised.end().await;
+            let fault = unwell(&said, &running.supervised);
+            running.supervised.end().await;
             return Err(fault);
         }
-        self.succeed(package, Some(RunningApplication::new(plan, endpoint, launch, supervised)));
+        self.succeed(package, Some(running));
         Ok(())
     }
 
     /// Requests wait from the end of the old process until the new one is well, or until the old one is again.
-    async fn swap_in_place(&mut self, package: Package, plan: ProcessPlan, tree: PathBuf) -> Result<(), Fault> {
+    async fn swap_in_place(&mut self, package: Package, launch: Launch, launcher: Arc<Launcher>) -> Result<(), Fault> {
         let Some(old) = self.running.take() else { return Ok(()) };
-        let RunningApplication { plan: old_plan, endpoint, launch: old_launch, supervised, .. } = old;
-        let launch = match self.launch(&package, &plan, &tree, &endpoint.place) {
-            Ok(launch) => launch,
-            Err(fault) => {
-                self.running = Some(RunningApplication::new(old_plan, endpoint, old_launch, supervised));
-                return Err(fault);
-            }
-        };
+        let endpoint = old.endpoint.clone();
         endpoint.handle.set_up(false);
-        let _ = timeout(old_plan.drain.min(DRAINED_IN_PLACE), endpoint.handle.idle()).await;
-        supervised.end().await;
-        let supervised = Supervised::start(launch.clone(), endpoint.clone());
-        if let Err(said) = supervised.becomes_well(plan.ready).await {
-            let fault = unwell(&said, &supervised);
-            supervised.end().await;
-            let old_launch = Launch { ready: None, ..old_launch };
-            let supervised = Supervised::start(old_launch.clone(), endpoint.clone());
-            self.running = Some(RunningApplication::new(old_plan, endpoint, old_launch, supervised));
+        let _ = timeout(old.plan.drain.min(DRAINED_IN_PLACE), endpoint.handle.idle()).await;
+        old.supervised.end().await;
+        let ready = launch.plan.ready;
+        let running = RunningApplication::start(launch, launcher, endpoint.clone());
+        if let Err(said) = running.supervised.becomes_well(ready).await {
+            let fault = unwell(&said, &running.supervised);
+            running.supervised.end().await;
+            let launch = Launch { ready: None, ..old.launch };
+            self.running = Some(RunningApplication::start(launch, old.launcher, endpoint));
             return Err(fault);
         }
-        self.succeed(package, Some(RunningApplication::new(plan, endpoint, launch, supervised)));
+        self.succeed(package, Some(running));
         Ok(())
     }
 
@@ -247,6 +359,29 @@ impl Applications {
         Ok(self.runtime.clone())
     }
 
+    /// A place to listen at.
+    fn endpoint(&self, mode: ListenMode) -> Result<Arc<Endpoint>, Fault> {
+        let endpoint = Endpoint::in_folder(&self.folder()?, mode);
+        let endpoint = endpoint.map_err(|error| Fault::retry("making a listener for the application", error))?;
+        // A process at a runner may outlive this program.
+        let endpoint = if self.app.is_some() { endpoint.kept(self.left.clone()) } else { endpoint };
+        Ok(Arc::new(endpoint))
+    }
+
+    /// Who starts the process of `package`; its program is unpacked.
+    async fn launcher(&self, package: &Package) -> Result<Arc<Launcher>, Fault> {
+        let launcher = match &self.app {
+            Some(app) => {
+                let file = package.site.package_file();
+                let file = file.map_err(|error| Fault::retry("passing the package on to the runner", error))?;
+                Launcher::runner(app.place(), file, self.left.clone())
+            }
+            None => Launcher::Child(self.folders(&self.unpacked(package).await?)?),
+        };
+        launcher.prepared().await?;
+        Ok(Arc::new(launcher))
+    }
+
     /// The folder with what the package has below `.app/`.
     async fn unpacked(&self, package: &Package) -> Result<PathBuf, Fault> {
         let (site, trees) = (package.site.clone(), self.trees.clone());
@@ -262,28 +397,36 @@ impl Applications {
         unpacked.unwrap_or_else(|panic| Err(Fault::retry("unpacking the application", panic)))
     }
 
-    fn launch(
-        &self,
-        package: &Package,
-        plan: &ProcessPlan,
-        tree: &PathBuf,
-        place: &ListenPlace,
-    ) -> Result<Launch, Fault> {
+    /// The folders of a process that is a child of this program.
+    fn folders(&self, tree: &Path) -> Result<ProcessFolders, Fault> {
         let (home, temporary) = (self.runtime.join("home"), self.runtime.join("tmp"));
         for folder in [&home, &temporary] {
             let made = fs::create_dir_all(folder);
             made.map_err(|error| Fault::retry(format!("making {}", folder.display()), error))?;
         }
-        let folders = ProcessFolders { tree, home: &home, temporary: &temporary };
-        Ok(Launch {
-            words: words(plan, folders, place),
-            environment: environment(plan, folders, place, &self.name, version(package)),
-            folder: tree.clone(),
-            health: plan.health.clone(),
-            ready: Some(plan.ready),
+        let text = |path: &Path| {
+            let said =
+                || Fault::operator(path.display().to_string(), "its name is not UTF-8", "choose another --state-dir");
+            path.to_str().map(str::to_owned).ok_or_else(said)
+        };
+        Ok(ProcessFolders { tree: text(tree)?, home: text(&home)?, temporary: text(&temporary)? })
+    }
+
+    fn launch(&self, package: &Package, plan: ProcessPlan) -> Launch {
+        Launch {
             name: self.name.clone(),
-            grace: plan.grace,
-        })
+            version: version(package).to_owned(),
+            processes: self.app.as_ref().map_or(1, |app| app.processes),
+            ready: Some(plan.ready),
+            plan,
+        }
+    }
+}
+
+impl App {
+    /// Where runners are reached.
+    fn place(&self) -> RunnerPlace {
+        RunnerPlace { socket: self.socket.clone(), memory: self.memory }
     }
 }
 
@@ -394,8 +537,13 @@ impl Keeper for Applications {
         swapped
     }
 
-    /// The process goes after the last request.
+    /// The process goes after the last request. One at a runner goes with this program's connection to it, which is closed when the
+    /// program ends: until then it may answer what is under way beside a successor.
     async fn depart(&mut self) -> Result<(), Fault> {
+        if self.app.is_some() {
+            self.left.store(true, SeqCst);
+            return Ok(());
+        }
         if self.drained.wait_for(|drained| *drained).await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -19,7 +19,7 @@ use crate::{
     folders::Folders,
     host::Facts,
     keeper::{Keeper, Kept, Yield},
-    listener::{Feeds, Listener, Placeholder},
+    listener::{Feeds, Listener, Placeholder, StoredApplications},
     package::{Following, Packages, Source},
     place::PackagePlace,
     presence::{self, Presence},
@@ -51,6 +51,8 @@ pub struct Wiring<'a> {
     pub folders: &'a Folders,
     /// Where its servers listen.
     pub https: SocketAddr,
+    /// The applications that a process before this one has started, and that go on.
+    pub applications: StoredApplications,
     /// What they are fed with; none where another process runs them.
     pub feeds: Option<Feeds>,
     /// The signals that end it; none where another process hears them.
@@ -79,14 +81,15 @@ pub struct Decided {
 
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
 pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
-    let Wiring { config, folders, https, feeds, signals, departing, drained, status } = wiring;
+    let Wiring { config, folders, https, applications, feeds, signals, departing, drained, status } = wiring;
     let (host, aws, interruption) = instance(config, signals, &departing, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let mut packages = runner.keep(packages).await.held;
     let mut processes = None;
     // The application of somebody else takes the place of that of the package.
     if config.serve.applications && config.serve.application.is_none() && feeds.is_some() {
-        let keeper = Applications::new(config.domain.clone(), folders, packages, drained.clone());
+        let keeper = Applications::new(config.domain.clone(), config.app.clone(), folders, packages, drained.clone())
+            .adopting(applications);
         let kept = runner.keep(keeper).await;
         processes = Some(kept.departed);
         packages = kept.held;

@@ -16,6 +16,7 @@ use crate::{
     folders::Folders,
 };
 
+mod app;
 mod budget;
 mod check;
 mod diff;
@@ -108,9 +109,10 @@ enum Command {
     Diff(diff::DiffCommand),
     Prune(prune::PruneCommand),
     Upgrade(upgrade::UpgradeCommand),
+    App(app::AppCommand),
     #[command(hide = true)]
     Manual(manual::ManualCommand),
-    #[command(hide = true, name = crate::app::EXEC)]
+    #[command(hide = true, name = crate::process::child::EXEC)]
     ExecApplication(exec_application::ExecApplicationCommand),
 }
 
@@ -135,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Diff(diff) => diff.carry_out(),
         Command::Prune(prune) => prune.carry_out(),
         Command::Upgrade(upgrade) => upgrade.carry_out(),
+        Command::App(app) => app.carry_out(),
         Command::Manual(manual) => manual.carry_out(),
         Command::ExecApplication(exec) => exec.carry_out(),
     };

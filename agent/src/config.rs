@@ -12,12 +12,14 @@ use crate::{
     place::{Name, PackagePlace, VaultPlace},
 };
 
+mod app;
 mod authority;
 mod routing_mode;
 mod serve;
 mod succession;
 mod upgrade;
 
+pub use app::{App, MemoryLimit};
 pub use authority::{Authority, Ca, Eab};
 pub use routing_mode::RoutingMode;
 pub use serve::{Limits, Serve};
@@ -54,6 +56,8 @@ pub struct Config {
     pub look: Look,
     /// How the site is served.
     pub serve: Serve,
+    /// How the applications of packages are run; without it they are not.
+    pub app: Option<App>,
     /// What a client may cost.
     pub limits: Limits,
     /// How people are led to the hosts.
@@ -182,6 +186,7 @@ struct File {
     look: WrittenLook,
     #[serde(default)]
     serve: Serve,
+    app: Option<App>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -261,7 +266,8 @@ impl File {
                 address: self.look.address.map_or(Ok(default.address), checked_look)?,
                 departure: self.look.departure.map_or(Ok(default.departure), checked_look)?,
             },
-            serve: self.serve,
+            serve: if self.app.is_some() { self.serve.with_application(None) } else { self.serve },
+            app: self.app,
             limits: self.limits,
             leading,
             adopt: self.dns.adopt,

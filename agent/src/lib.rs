@@ -8,7 +8,7 @@
 //!                 IMDS                  S3       Secrets Manager, ACME CA        Route 53, S3, EC2
 //!                  │                    │                 │                            │
 //!    host ◄────────┤                 package         certificate ──► placeholder ──────┤ "it says that it waits"
-//!    (once)        │                    └──── listener ───┘                            │
+//!    (once)        │                    └ app ─ listener ─┘                             │
 //!                  │                             │ "it answers, seen from outside"     │
 //!                  │                             ├────────────────────────────► routing ◄── claim
 //!    departure ◄───┘                             │                                 │  ▲
@@ -82,6 +82,8 @@ pub mod run;
 pub mod boot;
 // The process of the package runs and is well before the package is served.
 pub mod app;
+// The processes of packages: unpacked, started, watched and ended, here or by a runner.
+pub mod process;
 // The folders of a host on its disk.
 pub mod folders;
 // Publishers are told what this host serves.
@@ -121,6 +123,8 @@ pub mod aws;
 pub mod documents;
 // Names of sites, folders of buckets, secrets, regions.
 pub mod place;
+// File descriptors that travel with messages over Unix sockets.
+pub mod passing;
 // A file that is replaced as a whole.
 pub mod atomic_file;
 // Command lines that people are told to run.

@@ -28,7 +28,7 @@ use crate::{
 mod inherited;
 mod placeholder;
 
-pub use inherited::inherited;
+pub use inherited::{APPLICATION_CONNECTION, APPLICATION_LISTENER, Inherited, StoredApplications};
 pub(crate) use placeholder::says_so;
 pub use placeholder::{Placeholder, PlaceholderState};
 

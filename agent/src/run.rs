@@ -1,6 +1,6 @@
 //! A host while it runs: it takes its ports, serves as its keepers decide, and ends.
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use spothost_server::{Drained, Listen};
 use tokio::{
@@ -15,6 +15,7 @@ use crate::{
     departure::{Departing, Signals, supervisor},
     folders::Folders,
     keeper::{Keeper, Kept, Yield, keep, yields},
+    listener::Inherited,
     status::{self, Board, Shutdown, systemd},
 };
 
@@ -46,7 +47,7 @@ impl std::fmt::Display for Fatal {
 
 impl std::error::Error for Fatal {}
 
-/// Runs the host until it departs. It answers to `also` too, and uses the `inherited` listeners; `listening` is called
+/// Runs the host until it departs. It answers to `also` too, and uses the `inherited` sockets; `listening` is called
 /// once it has its ports. Where it may drain `beside` a successor it returns without having drained.
 ///
 /// # Errors
@@ -55,13 +56,13 @@ pub async fn run(
     config: &Config,
     folders: &Folders,
     also: Vec<String>,
-    inherited: Vec<TcpListener>,
+    inherited: Inherited,
     board: Board,
     beside: bool,
     listening: impl FnOnce(),
 ) -> Result<Departed, Fatal> {
     let signals = Signals::catch().map_err(|error| Fatal(format!("catching signals: {error}")))?;
-    let bound = bind(config, inherited)?;
+    let bound = bind(config, inherited.visitors)?;
     let listen = Listen { http: bound.http(), https: bound.https() };
     let remembered = Remembered::of(config, folders).await;
     let (feeds, fed) = feeds(config, remembered)?;
@@ -76,6 +77,7 @@ pub async fn run(
             config,
             folders,
             https: listen.https,
+            applications: inherited.applications,
             feeds: Some(feeds),
             signals: Some(signals),
             departing,

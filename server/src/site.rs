@@ -30,7 +30,11 @@ mod refused;
 mod rules;
 mod verify;
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -142,6 +146,19 @@ impl Site {
     /// [`Refused`] names the first entry that does not hold.
     pub fn verify(&self) -> Result<(), Refused> {
         verify::verify(self)
+    }
+
+    /// The package, as a file. Blocking where the package lies in memory, as it is written to a file without a name then.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn package_file(&self) -> io::Result<File> {
+        if let Some(file) = &self.file {
+            return file.try_clone();
+        }
+        let mut file = tempfile::tempfile()?;
+        file.write_all(&self.zip)?;
+        Ok(file)
     }
 
     /// How many files visitors can reach.

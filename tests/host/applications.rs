@@ -8,6 +8,7 @@ use crate::{SOON, front, up::Laptop};
 mod browser;
 mod clients;
 mod frameworks;
+mod hosted;
 mod owned;
 mod raw;
 mod recorded;

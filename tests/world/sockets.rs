@@ -2,10 +2,12 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, Mutex},
 };
 
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 use tokio::process::Command;
 
@@ -16,7 +18,13 @@ const BACKLOG: i32 = 4096;
 
 /// The sockets of one unit. Who connects while no agent runs waits in their queues.
 #[derive(Debug)]
-pub struct Sockets(Vec<TcpListener>);
+pub struct Sockets {
+    listeners: Vec<TcpListener>,
+    stored: Stored,
+}
+
+/// What agents have stored, under which name (`FileDescriptorStoreMax=`, systemd.service(5)).
+pub(crate) type Stored = Arc<Mutex<Vec<(String, OwnedFd)>>>;
 
 impl Sockets {
     /// Listens on these addresses, in this order.
@@ -31,7 +39,12 @@ impl Sockets {
             socket.listen(BACKLOG)?;
             Ok::<_, std::io::Error>(socket.into())
         };
-        Sockets(addresses.iter().map(|address| listen(address).expect("a free port")).collect())
+        let listeners = addresses.iter().map(|address| listen(address).expect("a free port")).collect();
+        Sockets { listeners, stored: Stored::default() }
+    }
+
+    pub(crate) fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     /// `program` with the sockets and the variables that tell of them. The process id in `LISTEN_PID` is known only in
@@ -41,12 +54,23 @@ impl Sockets {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
         shell.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        shell.env("LISTEN_FDS", self.0.len().to_string());
-        let passed = (FIRST..).zip(&self.0).map(|(child_fd, listener)| {
-            let parent_fd = OwnedFd::from(listener.try_clone().expect("a descriptor is free"));
-            FdMapping { parent_fd, child_fd }
-        });
+        let mut stored = self.stored.lock().expect("nobody panics");
+        // systemd closes what has been closed at the other end.
+        stored.retain(|(_, descriptor)| !is_hung_up(descriptor));
+        let listeners =
+            self.listeners.iter().map(|listener| ("visitors", OwnedFd::from(listener.try_clone().expect("a copy"))));
+        let kept = stored.iter().map(|(name, descriptor)| (name.as_str(), descriptor.try_clone().expect("a copy")));
+        let (names, descriptors): (Vec<_>, Vec<_>) = listeners.chain(kept).unzip();
+        shell.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        let passed = (FIRST..).zip(descriptors).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd });
         shell.fd_mappings(passed.collect()).expect("each descriptor is passed once");
         shell
     }
+}
+
+fn is_hung_up(descriptor: &OwnedFd) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(descriptor.as_fd(), PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).expect("it can be asked");
+    polled[0].revents().contains(PollFlags::HUP)
 }

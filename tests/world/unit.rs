@@ -1,14 +1,18 @@
 //! A unit as systemd runs it, where the agent may drain beside its successor.
 
 use std::{
-    os::unix::net::UnixDatagram,
+    io::IoSliceMut,
+    mem::MaybeUninit,
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
-use crate::Sockets;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use crate::{Sockets, sockets::Stored};
 
 /// After a unit is gone its socket is read for that long at most.
 const OUTLIVES: Duration = Duration::from_millis(500);
@@ -31,14 +35,14 @@ impl Unit {
         let socket = UnixDatagram::bind(notify).expect("a socket on its disk");
         socket.set_read_timeout(Some(OUTLIVES)).expect("a time");
         let told = Arc::<Mutex<Vec<String>>>::default();
-        let tells = Arc::downgrade(&told);
+        let (tells, stored) = (Arc::downgrade(&told), sockets.stored().clone());
         // Whoever tells is held up while nobody listens.
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Some(told) = tells.upgrade() {
-                let Ok(length) = socket.recv(&mut buffer) else { continue };
-                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let Some((text, descriptors)) = receive(&socket, &mut buffer) else { continue };
                 told.lock().expect("nobody panics").extend(text.lines().map(str::to_owned));
+                store(&stored, &text, descriptors);
             }
         });
         Unit { sockets, path: notify.to_owned(), told }
@@ -53,5 +57,30 @@ impl Unit {
     /// What it was told so far, message by message.
     pub fn told(&self) -> Vec<String> {
         self.told.lock().expect("nobody panics").clone()
+    }
+}
+
+/// The next message, and the descriptors that came with it.
+fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> Option<(String, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC).ok()?;
+    let descriptors = ancillary.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(passed) => passed.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let descriptors = descriptors.collect();
+    Some((String::from_utf8_lossy(&buffer[..received.bytes]).into_owned(), descriptors))
+}
+
+/// Keeps descriptors, or forgets them, as the message says (`sd_notify(3)`).
+fn store(stored: &Stored, text: &str, descriptors: Vec<OwnedFd>) {
+    let name = text.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or("stored");
+    let mut stored = stored.lock().expect("nobody panics");
+    if text.lines().any(|line| line == "FDSTORE=1") {
+        stored.extend(descriptors.into_iter().map(|descriptor| (name.to_owned(), descriptor)));
+    }
+    if text.lines().any(|line| line == "FDSTOREREMOVE=1") {
+        stored.retain(|(of, _)| of != name);
     }
 }

@@ -4,27 +4,43 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd as _, OwnedFd},
         unix::{ffi::OsStrExt as _, net::UnixListener},
     },
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
 };
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with},
+};
 use spothost_server::{ApplicationAddress, ApplicationHandle, ListenMode};
 
+use crate::{listener::APPLICATION_LISTENER, status::systemd};
+
+/// How the names of sockets end.
+const SOCKET: &str = "sock";
 /// How many connections wait for the process. The kernel may allow fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 1024;
 /// The longest path of a Unix socket (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-/// A place to listen at. A socket is removed with it.
+/// A place to listen at. A socket is removed with it, unless its process goes on without this program.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) place: ListenPlace,
     /// What the server is told of the process.
     pub(super) handle: ApplicationHandle,
+    /// The name under which systemd keeps the listener, and whether the process goes on without this program; nothing for a process
+    /// that ends with it.
+    kept: Option<(String, Arc<AtomicBool>)>,
 }
 
 /// How a process gets to its place.
@@ -45,7 +61,8 @@ impl Endpoint {
     /// What the operating system says of the socket, or that its path is too long for one.
     pub(super) fn in_folder(folder: &Path, mode: ListenMode) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let path = folder.join(format!("{}.sock", NEXT.fetch_add(1, Relaxed)));
+        // Processes of an agent before this one may listen in the same folder.
+        let path = folder.join(format!("{}-{}.{SOCKET}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
         let place = match mode {
             ListenMode::Fd => ListenPlace::Passed { listener: listen_at(&path)?, path },
             ListenMode::Socket => ListenPlace::Socket(checked(path)?),
@@ -56,7 +73,35 @@ impl Endpoint {
             }
         };
         let handle = ApplicationHandle::new(place.address());
-        Ok(Self { place, handle })
+        Ok(Self { place, handle, kept: None })
+    }
+
+    /// The place of a process that was started by a program before this one, and goes on: its listener and the name under which systemd
+    /// keeps that, or its port.
+    ///
+    /// # Errors
+    /// When the listener has no path.
+    pub(super) fn adopted(place: Result<(String, UnixListener), u16>, left: Arc<AtomicBool>) -> io::Result<Self> {
+        let (place, kept) = match place {
+            Err(port) => (ListenPlace::Port(port), None),
+            Ok((name, listener)) => {
+                let path = path_of(&listener).ok_or_else(|| io::Error::other("a listener without a path"))?;
+                (ListenPlace::Passed { listener, path }, Some((name, left)))
+            }
+        };
+        let handle = ApplicationHandle::new(place.address());
+        Ok(Self { place, handle, kept })
+    }
+
+    /// The same place, whose listener systemd keeps for the next process of this unit. Once `left` is set, its process goes on.
+    pub(super) fn kept(mut self, left: Arc<AtomicBool>) -> Self {
+        if let ListenPlace::Passed { listener, path } = &self.place {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = format!("{APPLICATION_LISTENER}{stem}");
+            systemd::store(&name, listener.as_fd());
+            self.kept = Some((name, left));
+        }
+        self
     }
 
     /// Makes room for another process: one that was killed leaves its socket behind.
@@ -73,6 +118,14 @@ impl Endpoint {
 }
 
 impl ListenPlace {
+    /// By which the agent knows it: the path of a socket, or a port.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Passed { path, .. } | Self::Socket(path) => path.display().to_string(),
+            Self::Port(port) => port.to_string(),
+        }
+    }
+
     pub(super) fn address(&self) -> ApplicationAddress {
         match self {
             Self::Passed { path, .. } | Self::Socket(path) => ApplicationAddress::Unix(path.clone()),
@@ -81,8 +134,37 @@ impl ListenPlace {
     }
 }
 
+/// The path that a listener has.
+pub(super) fn path_of(listener: &UnixListener) -> Option<PathBuf> {
+    listener.local_addr().ok()?.as_pathname().map(Path::to_owned)
+}
+
+/// Removes the sockets in `folder` at which nothing listens: those of programs that were killed.
+pub(super) fn remove_deserted(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|end| end == SOCKET) && is_deserted(&path) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+fn is_deserted(path: &Path) -> bool {
+    let connected = SocketAddrUnix::new(path).and_then(|address| {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        connect(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?, &address)
+    });
+    connected == Err(Errno::CONNREFUSED)
+}
+
 impl Drop for Endpoint {
     fn drop(&mut self) {
+        if let Some((name, left)) = &self.kept {
+            if left.load(SeqCst) {
+                return;
+            }
+            systemd::forget(name);
+        }
         if let ListenPlace::Passed { path, .. } | ListenPlace::Socket(path) = &self.place {
             let _ = fs::remove_file(path);
         }

@@ -15,6 +15,7 @@ use crate::{
     fault::Fault,
     folders::Folders,
     keeper::{Judgement, Keeper, Kept, Yield, yields},
+    listener::StoredApplications,
     place::PackagePlace,
     status::{Board, Part},
 };
@@ -68,6 +69,7 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
     let wiring = Wiring {
         config,
         folders,
+        applications: StoredApplications::default(),
         https: config.listen.https,
         feeds: None,
         signals: None,

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     departure::supervisor::{self, Supervised},
     folders::Folders,
-    listener::inherited,
+    listener::Inherited,
     run::{self, Departed, Undrained},
     status::Board,
 };
@@ -73,7 +73,7 @@ pub(super) fn host(
     let supervised = Supervised::here();
     let supervised = supervised.map_err(|error| Stop::new(CANNOT_RUN, format!("being supervised: {error}")))?;
     let alone = alone(&folders.state)?;
-    let inherited = inherited();
+    let inherited = Inherited::take();
     let inherited =
         inherited.map_err(|error| Stop::new(CANNOT_RUN, format!("taking what LISTEN_FDS passes on: {error}")))?;
     let runtime = runtime()?;

@@ -101,7 +101,8 @@ fn show(status: &Status, running: &str) {
     }
 }
 
-fn show_troubles(part: &PartStatus) {
+/// Shows the fault and the notes of a part, if it has any.
+pub(super) fn show_troubles(part: &PartStatus) {
     if let Some(fault) = &part.fault {
         let over = if fault.tries == 0 { "over: " } else { "" };
         let tries = if fault.tries > 1 { format!(" ({} tries)", fault.tries) } else { String::new() };

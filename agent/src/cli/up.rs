@@ -128,6 +128,7 @@ impl UpCommand {
                 .over_plain_http()
                 .with_application(self.app.clone())
                 .behind(self.trust_proxy.clone()),
+            app: None,
             limits: Limits::default(),
             adopt: false,
             on_departure: OnDeparture::default(),

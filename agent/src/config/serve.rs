@@ -31,8 +31,8 @@ pub struct Serve {
     /// The application that answers what no file does: `spothost up --app` names it, and no configuration can.
     #[serde(skip)]
     pub(crate) application: Option<ApplicationAddress>,
-    /// Whether the host takes packages that are for an application, also where `application` names none. `spothost up` sets it; no
-    /// configuration can.
+    /// Whether the host takes packages that are for an application, also where `application` names none: where the configuration has
+    /// `[app]`, and for `spothost up`.
     #[serde(skip)]
     pub(crate) applications: bool,
 }

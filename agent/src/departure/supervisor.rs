@@ -38,7 +38,10 @@
 use std::{
     env, fs,
     io::{self, ErrorKind},
-    os::unix::net::UnixDatagram,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixDatagram,
+    },
     path::{Path, PathBuf},
     process::{ExitCode, ExitStatus},
     thread,
@@ -47,9 +50,13 @@ use std::{
 
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
 use sd_notify::NotifyState;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::Interest,
+    process::{Child, Command},
+};
 
 use super::Signals;
+use crate::passing;
 
 /// How the unit asks for a drain beside the successor.
 const DRAIN: &str = "SPOTHOST_DRAIN";
@@ -100,14 +107,15 @@ pub async fn supervise(runtime: &Path) -> io::Result<ExitCode> {
 }
 
 async fn follow(agent: &mut Child, messages: &Messages, mut signals: Signals) -> io::Result<ExitCode> {
-    let mut buffer = [0; LONGEST];
     loop {
         tokio::select! {
             biased;
-            message = messages.socket.recv(&mut buffer) => match std::str::from_utf8(&buffer[..message?]) {
-                Ok(text) if text.trim() == RELEASED => return Ok(ExitCode::SUCCESS),
-                Ok(text) => relay(text.trim_end()),
-                Err(_) => {}
+            message = messages.next() => {
+                let (text, descriptors) = message?;
+                if text.trim() == RELEASED {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                relay(text.trim_end(), &descriptors);
             },
             ended = agent.wait() => return Ok(ends_like(ended?)),
             _ = signals.next() => pass_on(agent),
@@ -129,6 +137,23 @@ impl Messages {
         Ok(Messages { socket: tokio::net::UnixDatagram::bind(cleared(&path)?)?, path })
     }
 
+    /// The next one, and the descriptors that are to be kept; this process keeps none of them.
+    async fn next(&self) -> io::Result<(String, Vec<OwnedFd>)> {
+        let mut room = [0; LONGEST];
+        loop {
+            match self.socket.async_io(Interest::READABLE, || passing::receive(self.socket.as_fd(), &mut room)).await {
+                Ok((length, descriptors)) => {
+                    if let Ok(text) = str::from_utf8(&room[..length]) {
+                        return Ok((text.to_owned(), descriptors));
+                    }
+                }
+                // Longer than systemd would take it.
+                Err(error) if error.kind() == ErrorKind::InvalidData => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn start(&self) -> io::Result<Child> {
         let mut agent = Command::new(env::current_exe()?);
         // The listeners and the watchdog's time are the child's now, whatever process they were meant for.
@@ -144,8 +169,14 @@ impl Drop for Messages {
     }
 }
 
-fn relay(text: &str) {
-    if let Err(error) = sd_notify::notify(&[NotifyState::Custom(text)]) {
+fn relay(text: &str, descriptors: &[OwnedFd]) {
+    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    let told = if descriptors.is_empty() {
+        sd_notify::notify(&[NotifyState::Custom(text)])
+    } else {
+        sd_notify::notify_with_fds(&[NotifyState::Custom(text)], &descriptors)
+    };
+    if let Err(error) = told {
         tracing::debug!(%error, "systemd was not told");
     }
 }

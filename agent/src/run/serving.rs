@@ -135,6 +135,7 @@ pub(super) fn serve(config: &Config, also: Vec<String>, bound: Bound, fed: Fed) 
         plain: config.serve.plain,
         access: config.serve.access(),
         application: config.serve.application.clone(),
+        application_bounds: config.app.as_ref().map(crate::config::App::bounds).unwrap_or_default(),
         trusted_proxies: config.serve.trust.clone(),
         patience: config.limits.patience(),
         bounds: within_descriptors(config.limits.bounds(), descriptors()),

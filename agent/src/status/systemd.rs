@@ -2,7 +2,7 @@
 //!
 //! The protocol is `sd_notify(3)`; outside systemd there is no `NOTIFY_SOCKET` and nothing is said.
 
-use std::time::Duration;
+use std::{os::fd::BorrowedFd, time::Duration};
 
 use sd_notify::NotifyState;
 
@@ -11,6 +11,20 @@ use super::{Board, HostPhase};
 /// Says READY: the listeners answer, be it with 503, so a slow S3 never makes systemd end a booting host.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
+}
+
+/// Asks systemd to keep `descriptor` under `name` until it is closed at its other end or removed: the next process of this unit, be this
+/// one killed or restarted, inherits it beside its sockets (`FileDescriptorStoreMax=`, systemd.service(5)).
+pub fn store(name: &str, descriptor: BorrowedFd<'_>) {
+    let states = [NotifyState::FdStore, NotifyState::FdName(name)];
+    if let Err(error) = sd_notify::notify_with_fds(&states, &[descriptor]) {
+        tracing::debug!(%error, name, "systemd was not asked to keep a descriptor");
+    }
+}
+
+/// Lets systemd forget the descriptors of that name.
+pub fn forget(name: &str) {
+    tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
 }
 
 /// Passes the status line and the end on to systemd, and strokes the watchdog at half its time.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -30,14 +30,14 @@ struct Owned {
 
 /// What runs the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Server {
+pub(super) enum Server {
     Gunicorn,
     Uvicorn,
     Node,
 }
 
 impl Server {
-    fn run(self) -> String {
+    pub(super) fn run(self) -> String {
         let tool = |name: &str| tools::tool(&format!("apps/bin/{name}")).display().to_string();
         match self {
             Server::Gunicorn => {
@@ -81,11 +81,7 @@ impl Owned {
 
     /// What the application was sent, each as often as it was.
     fn notes(&self) -> HashMap<String, usize> {
-        let mut notes = HashMap::new();
-        for line in fs::read_to_string(self.notes_file()).unwrap_or_default().lines() {
-            *notes.entry(line.to_owned()).or_default() += 1;
-        }
-        notes
+        notes(&self.notes_file())
     }
 
     async fn up(&self) -> (Agent, Visitor) {
@@ -103,21 +99,30 @@ impl Owned {
     }
 }
 
+/// What an application has noted in that file, each line as often as it was.
+fn notes(file: &Path) -> HashMap<String, usize> {
+    let mut notes = HashMap::new();
+    for line in fs::read_to_string(file).unwrap_or_default().lines() {
+        *notes.entry(line.to_owned()).or_default() += 1;
+    }
+    notes
+}
+
 /// What the application tells of itself.
-async fn about(visitor: &Visitor) -> Option<serde_json::Value> {
+pub(super) async fn about(visitor: &Visitor) -> Option<serde_json::Value> {
     let answer = visitor.send(plain(Method::GET, "/about"), true).await.ok()?;
     serde_json::from_slice(answer.text().as_bytes()).ok()
 }
 
-async fn version(visitor: &Visitor) -> Option<String> {
+pub(super) async fn version(visitor: &Visitor) -> Option<String> {
     Some(about(visitor).await?["version"].as_str()?.to_owned())
 }
 
-fn pid(about: &serde_json::Value, which: &str) -> Pid {
+pub(super) fn pid(about: &serde_json::Value, which: &str) -> Pid {
     Pid::from_raw(i32::try_from(about[which].as_i64().expect("a process id")).expect("a process id"))
 }
 
-fn lives(pid: Pid) -> bool {
+pub(super) fn lives(pid: Pid) -> bool {
     // One that is not waited for yet has ended all the same.
     let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     kill(pid, None) != Err(Errno::ESRCH) && !state.contains(") Z ")
@@ -154,14 +159,14 @@ fn is_root() -> bool {
 }
 
 /// Visitors who ask all the time, each request under a number of its own, and what went wrong.
-struct Load {
+pub(super) struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     visitors: Vec<tokio::task::JoinHandle<(Vec<String>, Duration)>>,
 }
 
 impl Load {
-    fn start(visitor: &Visitor) -> Load {
+    pub(super) fn start(visitor: &Visitor) -> Load {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let visitors = (0..6)
             .map(|number| {
@@ -189,7 +194,7 @@ impl Load {
     }
 
     /// How many requests were sent, and the longest time that one took; none was lost or sent twice.
-    async fn end(self, owned: &Owned) -> (usize, Duration) {
+    pub(super) async fn end(self, noted: &Path) -> (usize, Duration) {
         self.stop.store(true, Relaxed);
         let (mut wrong, mut longest) = (Vec::new(), Duration::ZERO);
         for visitor in self.visitors {
@@ -198,7 +203,7 @@ impl Load {
             longest = longest.max(time);
         }
         assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), self.sent.load(Relaxed), &wrong[..wrong.len().min(5)]);
-        let (sent, notes) = (self.sent.load(Relaxed), owned.notes());
+        let (sent, notes) = (self.sent.load(Relaxed), notes(noted));
         let twice: Vec<_> = (0..sent).filter(|id| notes.get(&id.to_string()) != Some(&1)).collect();
         assert!(twice.is_empty(), "of {sent} requests these were not sent once: {twice:?}");
         (sent, longest)
@@ -230,7 +235,7 @@ async fn new_version_takes_the_place_of_the_old_one_without_a_lost_request() {
                 })
                 .await;
         }
-        let (sent, longest) = load.end(&owned).await;
+        let (sent, longest) = load.end(&owned.notes_file()).await;
         println!("{server:?} {swap}: {sent} requests, the longest took {longest:?}");
         assert!(sent > 50, "{sent} requests");
         agent.wait_for("the end of the first", SOON, async |_| !lives(first)).await;
@@ -260,7 +265,7 @@ async fn version_that_is_not_well_changes_nothing() {
             })
             .await;
         assert_eq!(version(&visitor).await.as_deref(), Some("one"), "{swap}");
-        load.end(&owned).await;
+        load.end(&owned.notes_file()).await;
         owned.publish("two", &format!("swap = '{swap}'"));
         agent.wait_for("the next one", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
     }

@@ -1,16 +1,26 @@
-//! How much memory a process takes, and how much there is.
+//! How much memory a process takes, how much it may take, and how much there is.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+use crate::config::MemoryLimit;
+
 /// What a second process may take more than the first does now: it begins, and the first may grow meanwhile.
 const MARGIN: u64 = 64 << 20;
 
+/// The limit in bytes, on this machine; none where its memory is not known.
+pub(crate) fn bytes(limit: MemoryLimit) -> Option<u64> {
+    match limit {
+        MemoryLimit::Bytes(bytes) => Some(bytes),
+        MemoryLimit::Percent(percent) => total(Path::new("/proc/meminfo")).map(|all| all / 100 * u64::from(percent)),
+    }
+}
+
 /// Whether another process like the one that leads this group can run beside it. What cannot be known is taken for enough: a machine
 /// without these files has no bound that is known.
-pub(super) fn allows_another(leader: u32) -> bool {
+pub(crate) fn allows_another(leader: u32) -> bool {
     let Some(available) = available(Path::new("/proc/meminfo")) else { return true };
     let taken = group(Path::new("/proc"), leader);
     available >= (taken + taken / 2).saturating_add(MARGIN)
@@ -19,6 +29,11 @@ pub(super) fn allows_another(leader: u32) -> bool {
 /// Bytes that processes may take without any being killed, as the kernel estimates it (`MemAvailable`, proc_meminfo(5)).
 fn available(meminfo: &Path) -> Option<u64> {
     kibibytes(&fs::read_to_string(meminfo).ok()?, "MemAvailable:")
+}
+
+/// Bytes of memory that the machine has (`MemTotal`).
+fn total(meminfo: &Path) -> Option<u64> {
+    kibibytes(&fs::read_to_string(meminfo).ok()?, "MemTotal:")
 }
 
 /// Bytes of memory that the processes of a group have, where each has its share of the pages that several have (`Pss`,
@@ -61,6 +76,13 @@ mod tests {
         fs::create_dir(folder.path().join("self")).expect("made");
         assert_eq!(group(folder.path(), 7), 120 * 1024);
         assert_eq!(group(folder.path(), 1), 0);
+    }
+
+    #[test]
+    fn share_of_the_memory_is_a_part_of_it() {
+        let (all, half) = (total(Path::new("/proc/meminfo")), bytes(MemoryLimit::Percent(50)));
+        assert!(half.zip(all).is_some_and(|(half, all)| half > all / 3 && half < all / 3 * 2), "{half:?} of {all:?}");
+        assert_eq!(bytes(MemoryLimit::Bytes(7)), Some(7));
     }
 
     #[test]

@@ -1,34 +1,28 @@
 //! The process of a package: started, started again when it ends by itself, and ended as a whole.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fmt, io,
-    os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
-    process::{ExitStatus, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use command_fds::{CommandFdExt as _, FdMapping};
-use rustix::process::{Pid, Signal, kill_process_group};
+use spothost_server::ProcessPlan;
 use tokio::{
-    process::{Child, Command},
     sync::watch,
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, ListenPlace},
+    environment::{environment, words},
     health::{self, Health},
-    output::Output,
+    launcher::{Launcher, Running},
 };
-use crate::place::Name;
-
-/// The hidden command of this program that becomes the program of a package.
-pub(crate) const EXEC: &str = "exec-application";
+use crate::{
+    fault::Fault,
+    place::Name,
+    process::{
+        output::Output,
+        wire::{ProcessCommand, ProcessFolders},
+    },
+};
 
 /// The first pause before a process that has ended by itself is started again, and the longest; it doubles from one to the other.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -40,23 +34,32 @@ const BEYOND_READY: Duration = Duration::from_secs(1);
 /// How often a process that begins is asked whether it is well.
 const ASKED: Duration = Duration::from_millis(50);
 
-/// All that a process is started with.
+/// All that a process is started with, but for the folders that it has where it runs.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
-    /// The program and its arguments.
-    pub(super) words: Vec<OsString>,
-    /// All of its environment, but for its listener.
-    pub(super) environment: BTreeMap<String, OsString>,
-    /// Its working folder.
-    pub(super) folder: PathBuf,
-    /// What is asked whether it is well, and by which name.
-    pub(super) health: String,
+    /// What the package says of it.
+    pub(super) plan: ProcessPlan,
+    /// The name by which it is asked whether it is well.
     pub(super) name: Name,
+    /// Its version, as it is told that.
+    pub(super) version: String,
+    /// How many processes of itself it is told to start.
+    pub(super) processes: u32,
     /// How long it may take until it is well for the first time; none where it has only to answer. Whether it is well decides about a switch
     /// and nothing else: a site whose database is away is not helped by a process that gets no requests.
     pub(super) ready: Option<Duration>,
-    /// How long it has from SIGTERM to SIGKILL.
-    pub(super) grace: Duration,
+}
+
+impl Launch {
+    /// The command of the process, where it has those folders and listens at that place, or at none.
+    pub(super) fn command(&self, folders: &ProcessFolders, place: Option<&ListenPlace>) -> ProcessCommand {
+        ProcessCommand {
+            words: words(&self.plan, folders, place),
+            environment: environment(self, folders, place),
+            folder: folders.tree.clone().into(),
+            listens: place.map(ListenPlace::name).unwrap_or_default(),
+        }
+    }
 }
 
 /// How a process is doing.
@@ -82,21 +85,35 @@ pub(super) struct Supervised {
     task: JoinHandle<()>,
 }
 
-/// A process and all that it has started, as one group.
-#[derive(Debug)]
-struct Group {
-    child: Child,
-    id: Option<Pid>,
-}
-
 impl Supervised {
-    /// Starts a process that listens at `endpoint`, whose handle says whether it runs.
-    pub(super) fn start(launch: Launch, endpoint: Arc<Endpoint>) -> Self {
+    /// Lets `launcher` start a process that listens at `endpoint`, whose handle says whether it runs.
+    pub(super) fn start(launch: Launch, launcher: Arc<Launcher>, endpoint: Arc<Endpoint>) -> Self {
+        let output = output(&launcher);
+        Self::beginning(launch, launcher, endpoint, output, None)
+    }
+
+    /// The same of a process that `launcher` has started before, and that runs.
+    pub(super) fn adopted(
+        launch: Launch,
+        launcher: Arc<Launcher>,
+        endpoint: Arc<Endpoint>,
+        output: Output,
+        running: Running,
+    ) -> Self {
+        Self::beginning(launch, launcher, endpoint, output, Some(running))
+    }
+
+    fn beginning(
+        launch: Launch,
+        launcher: Arc<Launcher>,
+        endpoint: Arc<Endpoint>,
+        output: Output,
+        running: Option<Running>,
+    ) -> Self {
         let (states, state) = watch::channel(ProcessState::Begins { pid: 0, said: None, unwell: false, ended: None });
         let (end, ending) = watch::channel(false);
-        let output = Output::default();
-        let supervising = Supervising { launch, endpoint, states, output: output.clone(), ending };
-        Self { state, output, end, task: tokio::spawn(supervising.run()) }
+        let supervising = Supervising { launch, launcher, endpoint, states, output: output.clone(), ending };
+        Self { state, output, end, task: tokio::spawn(supervising.run(running)) }
     }
 
     /// How it is doing now.
@@ -163,6 +180,7 @@ impl Drop for Supervised {
 /// What keeps a process running.
 struct Supervising {
     launch: Launch,
+    launcher: Arc<Launcher>,
     endpoint: Arc<Endpoint>,
     states: watch::Sender<ProcessState>,
     output: Output,
@@ -170,36 +188,35 @@ struct Supervising {
 }
 
 impl Supervising {
-    async fn run(mut self) {
+    async fn run(mut self, mut adopted: Option<Running>) {
         let mut times = 0;
-        let mut ran = false;
+        let mut ran = adopted.is_some();
         loop {
             let begun = Instant::now();
             let mut ran_well = false;
-            let why = match self.spawn() {
-                Err(error) => format!("it cannot be started: {error}"),
-                Ok(mut group) => {
+            let begun_now = match adopted.take() {
+                Some(running) => Ok(running),
+                None => self.begin().await,
+            };
+            let why = match begun_now {
+                Err(fault) => format!("it cannot be started: {fault}"),
+                Ok(mut running) => {
                     // One that has run has only to answer.
                     let ready = self.launch.ready.filter(|_| !ran);
-                    let pid = group.pid();
+                    let pid = running.pid();
                     let ended = tokio::select! {
-                        ended = group.child.wait() => Some(ended),
+                        how = running.ended() => Some(how),
                         () = self.serves(pid, ready) => None,
                     };
                     ran |= matches!(*self.states.borrow(), ProcessState::Runs { .. });
                     self.endpoint.handle.set_up(false);
-                    match ended {
-                        // What it has left behind is not left running.
-                        Some(ended) => {
-                            group.kill();
-                            ran_well = begun.elapsed() >= RAN_WELL;
-                            ended.map_or_else(|error| error.to_string(), describe)
-                        }
-                        None => {
-                            group.end(self.launch.grace).await;
-                            break;
-                        }
-                    }
+                    let Some(how) = ended else {
+                        let how = running.end(self.launch.plan.grace).await;
+                        tracing::info!("the application was ended: {}", how.why);
+                        break;
+                    };
+                    ran_well = begun.elapsed() >= RAN_WELL;
+                    how.why
                 }
             };
             times = if ran_well { 1 } else { times + 1 };
@@ -227,16 +244,16 @@ impl Supervising {
         let answers = async {
             loop {
                 let strict = strict_until.is_some_and(|until| Instant::now() < until);
-                let (said, unwell) = match health::ask(&address, &launch.health, &launch.name).await {
+                let (said, unwell) = match health::ask(&address, &launch.plan.health, &launch.name).await {
                     Ok(health) if health.is_well() => return,
                     Ok(Health { status, says }) if !strict => {
                         tracing::warn!(
                             "the application gets requests, though {} answers {status}: {says}",
-                            launch.health
+                            launch.plan.health
                         );
                         return;
                     }
-                    Ok(Health { status, says }) => (format!("{} answers {status}: {says}", launch.health), true),
+                    Ok(Health { status, says }) => (format!("{} answers {status}: {says}", launch.plan.health), true),
                     Err(said) => (said, false),
                 };
                 // The keeper is told that it is unwell, and hears the last answer when it looks.
@@ -257,57 +274,21 @@ impl Supervising {
         is_to_end(ending).await;
     }
 
-    fn spawn(&self) -> io::Result<Group> {
-        // The program has to know its own process id, which only itself can: this program becomes it.
-        let mut command = std::process::Command::new("/proc/self/exe");
-        command.arg(EXEC).arg("--").args(&self.launch.words);
-        command.env_clear().envs(&self.launch.environment).current_dir(&self.launch.folder);
-        if let Some(listener) = self.endpoint.for_a_process()? {
-            command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");
-            let mapped = vec![FdMapping { parent_fd: listener, child_fd: 3 }];
-            command.fd_mappings(mapped).map_err(|error| io::Error::other(error.to_string()))?;
-        }
-        let mut command = Command::from(command);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = command.spawn()?;
-        if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(self.output.clone().take(stdout));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(self.output.clone().take(stderr));
-        }
-        let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Group { child, id })
+    async fn begin(&self) -> Result<Running, Fault> {
+        let Self { launch, launcher, endpoint, .. } = self;
+        let folders = launcher.prepared().await?;
+        let command = launch.command(&folders, Some(&endpoint.place));
+        let listener = endpoint.for_a_process();
+        let listener = listener.map_err(|error| Fault::retry("passing the application its listener", error))?;
+        launcher.start(&command, listener, &self.output).await
     }
 }
 
-impl Group {
-    fn pid(&self) -> u32 {
-        self.child.id().unwrap_or(0)
-    }
-
-    fn signal(&self, signal: Signal) {
-        // One that has no process any more has nothing to be told.
-        let _ = self.id.map(|id| kill_process_group(id, signal));
-    }
-
-    fn kill(&self) {
-        self.signal(Signal::KILL);
-    }
-
-    async fn end(mut self, grace: Duration) {
-        self.signal(Signal::TERM);
-        if timeout(grace, self.child.wait()).await.is_err() {
-            tracing::warn!("the application does not end within {} s of SIGTERM, and is killed", grace.as_secs());
-        }
-        self.kill();
-        let _ = self.child.wait().await;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.kill();
+/// The last lines of a process. Those of a child go to the log of this program; those of a runner are in the log of its unit.
+fn output(launcher: &Launcher) -> Output {
+    match launcher {
+        Launcher::Child(_) => Output::new(|line| tracing::info!("app | {line}")),
+        Launcher::Runner(_) => Output::new(|_| ()),
     }
 }
 
@@ -321,29 +302,6 @@ fn pause(times: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << times.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
 }
 
-/// How a process has ended.
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(127), _) => "its program was not found (exit code 127)".to_owned(),
-        (Some(126), _) => "its program cannot be executed (exit code 126)".to_owned(),
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("signal {}", SignalName(signal)),
-        (None, None) => status.to_string(),
-    }
-}
-
-/// A signal, by its name where people know it by that.
-struct SignalName(i32);
-
-impl fmt::Display for SignalName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Signal::from_named_raw(self.0) {
-            Some(signal) => write!(f, "{signal:?}"),
-            None => write!(f, "{}", self.0),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,13 +311,5 @@ mod tests {
         let pauses: Vec<u64> = (1..10).map(|times| pause(times).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
-    }
-
-    #[test]
-    fn end_of_a_process_is_told_in_words() {
-        let told = |raw| describe(ExitStatus::from_raw(raw));
-        assert_eq!(told(3 << 8), "exit code 3");
-        assert_eq!(told(127 << 8), "its program was not found (exit code 127)");
-        assert!(told(9).starts_with("signal ") && told(9).contains("KILL"), "{}", told(9));
     }
 }

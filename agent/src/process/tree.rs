@@ -231,7 +231,7 @@ fn write_file(
 }
 
 /// Removes what lies at `path`, whatever its modes; nothing may be there.
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     let about = match fs::symlink_metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

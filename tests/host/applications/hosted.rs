@@ -1,0 +1,242 @@
+//! The application that a package brings, on a host: a runner of its own starts it behind a wall, and ends with the connection.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use http::Method;
+use nix::sys::signal::{Signal, kill};
+use toml::{Table, Value};
+use world::{Agent, Instance, Runners, Site, Visitor, tools};
+
+use super::{
+    owned::{Load, Server, about, lives, pid, version},
+    plain,
+};
+use crate::{SOON, front};
+
+/// An instance whose configuration has `[app]`, beside runners.
+struct Hosted {
+    instance: Instance,
+    visitor: Visitor,
+    runners: Runners,
+    server: Server,
+}
+
+impl Hosted {
+    async fn new(server: Server, start: fn(&std::path::Path) -> Runners) -> Hosted {
+        let mut instance = Instance::new().await;
+        let visitor = instance.visitor();
+        let socket = instance.config_path().with_file_name("runner.sock");
+        let runners = start(&socket);
+        let mut app = Table::new();
+        app.insert("runner".to_owned(), Value::String(socket.display().to_string()));
+        app.insert("processes".to_owned(), Value::Integer(2));
+        instance.configuration.insert("app".to_owned(), Value::Table(app));
+        Hosted { instance, visitor, runners, server }
+    }
+
+    fn notes_file(&self) -> PathBuf {
+        self.instance.config_path().with_file_name("notes")
+    }
+
+    async fn publish(&self, version: &str, more: &str) {
+        self.publish_running(&self.server.run(), version, more).await;
+    }
+
+    async fn publish_running(&self, run: &str, version: &str, more: &str) {
+        let settings = format!(
+            "[app]\nrun = '{run}'\nhealth = '/health'\n{more}\n[app.env]\nVERSION = '{version}'\nNOTES = '{}'\n",
+            self.notes_file().display()
+        );
+        let of = tools::repository().join("tests/applications/owned");
+        let site = ["app.py", "app.js"].into_iter().fold(Site::titled(version), |site, file| {
+            site.with(&format!(".app/{file}"), fs::read(of.join(file)).expect("a file of the application"))
+        });
+        self.instance.account.put("site-latest.zip", site.with("site.toml", settings).zip()).await;
+    }
+
+    async fn answers(&self, agent: &mut Agent, expected: &str) {
+        let answers = async |_: &Agent| version(&self.visitor).await.as_deref() == Some(expected);
+        agent.wait_for(&format!("the application {expected}"), SOON, answers).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_runs_the_application_behind_a_wall_and_swaps_it_without_a_lost_request() {
+    for (server, swap) in [(Server::Gunicorn, "beside"), (Server::Gunicorn, "in-place"), (Server::Node, "auto")] {
+        let hosted = Hosted::new(server, Runners::start).await;
+        hosted.publish("one", "").await;
+        let mut agent = hosted.instance.start();
+        hosted.answers(&mut agent, "one").await;
+        let about = about(&hosted.visitor).await.expect("it answers");
+        assert_eq!(about["environment"]["WEB_CONCURRENCY"], "2", "{about}");
+        assert_eq!(about["environment"]["SPOTHOST_DOMAIN"], hosted.instance.account.domain(), "{about}");
+        assert_eq!(about["environment"]["AWS_ACCESS_KEY_ID"], serde_json::Value::Null, "{about}");
+        let folder = PathBuf::from(about["folder"].as_str().expect("a folder"));
+        assert!(folder.starts_with("/var/tmp"), "on disk: {}", folder.display());
+        let first = pid(&about, "pid");
+
+        let load = Load::start(&hosted.visitor);
+        for next in ["two", "three"] {
+            hosted.publish(next, &format!("swap = '{swap}'")).await;
+            hosted.answers(&mut agent, next).await;
+            agent
+                .wait_for("its page", SOON, async |_| {
+                    front(&hosted.visitor).await.is_some_and(|page| page.contains(next))
+                })
+                .await;
+        }
+        let (sent, longest) = load.end(&hosted.notes_file()).await;
+        println!("{server:?} {swap}: {sent} requests, the longest took {longest:?}");
+        assert!(sent > 50, "{sent} requests");
+        agent.wait_for("the end of the first", SOON, async |_| !lives(first)).await;
+        agent.wait_for("the end of its runner", SOON, async |_| hosted.runners.running() == 1).await;
+        agent.wait_for("its folder to go", SOON, async |_| !folder.exists()).await;
+
+        let last = pid(&super::owned::about(&hosted.visitor).await.expect("it answers"), "pid");
+        agent.stop().await;
+        let until = Instant::now() + SOON;
+        while lives(last) || hosted.runners.running() > 0 {
+            assert!(Instant::now() < until, "it outlives the agent");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn application_that_is_killed_and_one_whose_runner_is_killed_come_back_while_requests_wait() {
+    let hosted = Hosted::new(Server::Node, Runners::start).await;
+    hosted.publish("one", "").await;
+    let mut agent = hosted.instance.start();
+    hosted.answers(&mut agent, "one").await;
+    for (round, what) in ["application", "runner"].into_iter().enumerate() {
+        let before = pid(&about(&hosted.visitor).await.expect("it answers"), "pid");
+        if what == "runner" {
+            assert_eq!(hosted.runners.kill(), 1);
+        } else {
+            kill(before, Signal::SIGKILL).expect("killed");
+        }
+        agent.wait_for("its end", SOON, async |_| !lives(before)).await;
+        assert!(front(&hosted.visitor).await.is_some(), "files are served meanwhile");
+        let answer = hosted.visitor.send(plain(Method::POST, &format!("/work?after-{round}")), true).await;
+        assert_eq!(answer.expect("an answer").status, 200, "{what}: it waited");
+        assert_ne!(pid(&about(&hosted.visitor).await.expect("it answers"), "pid"), before, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn application_is_not_begun_where_the_metadata_can_be_reached_and_the_status_says_so() {
+    let hosted = Hosted::new(Server::Node, Runners::start_unwalled).await;
+    hosted.publish("one", "").await;
+    let mut agent = hosted.instance.start();
+    agent
+        .wait_for("the files", SOON, async |_| front(&hosted.visitor).await.is_some_and(|page| page.contains("one")))
+        .await;
+    agent
+        .wait_for("why", SOON, async |agent| {
+            let said = agent.part("application").to_string();
+            said.contains("could reach 169.254.169.254") && said.contains("spothost-app@.service")
+        })
+        .await;
+    assert!(!hosted.notes_file().exists() && version(&hosted.visitor).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_without_runners_serves_the_files_and_says_which_units_are_missing() {
+    let hosted = Hosted::new(Server::Node, Runners::start).await;
+    let Hosted { mut instance, visitor, .. } = hosted;
+    let none = instance.config_path().with_file_name("none.sock").display().to_string();
+    instance.configuration["app"]["runner"] = Value::String(none);
+    let site = Site::titled("files").with(".app/app.py", "").with("site.toml", "[app]\nrun = 'python3 app.py'\n");
+    let etag = instance.account.put("site-latest.zip", site.zip()).await;
+    let mut agent = instance.start();
+    let says = async |agent: &Agent| agent.part("application").to_string().contains("spothost-app.socket");
+    agent.wait_for("what is missing", SOON, says).await;
+    // Its files are not served without it: what it answers is a part of the site.
+    let verdict = instance.account.verdict(&etag).await;
+    assert!(
+        verdict.as_ref().is_none_or(|verdict| verdict["outcome"] != "refused"),
+        "no verdict for others: {verdict:?}"
+    );
+    assert!(front(&visitor).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operator_runs_a_command_beside_the_application_and_sees_how_it_does() {
+    let hosted = Hosted::new(Server::Node, Runners::start).await;
+    hosted.publish("one", "").await;
+    let mut agent = hosted.instance.start();
+    hosted.answers(&mut agent, "one").await;
+    agent.wait_for_phase("application", "kept", SOON).await;
+    let shown = hosted.instance.command(&["app", "status"]).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.contains("application") && shown.stdout.contains("app.js"), "{}", shown.stdout);
+
+    let folder = about(&hosted.visitor).await.expect("it answers")["folder"].as_str().map(PathBuf::from);
+    let config = hosted.instance.config_path().display().to_string();
+    let script = "test -f app.js && echo \"$VERSION in $PWD for $SPOTHOST_DOMAIN\" && echo wrong >&2; exit 3";
+    let ran = hosted.instance.command(&["app", "run", "--config", &config, "--", "sh", "-c", script]).await;
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let said = format!("for {}\n", hosted.instance.account.domain());
+    assert!(ran.stdout.starts_with("one in /var/tmp/") && ran.stdout.ends_with(&said), "{}", ran.stdout);
+    assert_eq!(ran.stderr.trim(), "wrong");
+    let beside = ran.stdout.split(' ').nth(2).map(PathBuf::from);
+    assert!(beside.is_some() && beside != folder, "in folders of its own: {ran:?}");
+    let missing = hosted.instance.command(&["app", "run", "--config", &config, "--", "surely-not-installed"]).await;
+    assert_eq!(missing.code, Some(127), "{missing:?}");
+    assert_eq!(version(&hosted.visitor).await.as_deref(), Some("one"), "the application goes on");
+}
+
+/// In the small what systemd does with what an agent stores: its next process has it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn application_does_not_notice_that_its_agent_is_killed_or_restarted() {
+    for server in [Server::Gunicorn, Server::Node] {
+        let hosted = Hosted::new(server, Runners::start).await;
+        hosted.publish("one", "").await;
+        let unit = hosted.instance.unit();
+        let mut agent = hosted.instance.start_in(&unit);
+        hosted.answers(&mut agent, "one").await;
+        // What it tells first it stores first.
+        agent.wait_until_serving(SOON).await;
+        let before = pid(&about(&hosted.visitor).await.expect("it answers"), "parent");
+        for restarts in [false, true] {
+            if restarts {
+                agent.stop().await;
+            } else {
+                agent.kill().await;
+            }
+            agent = hosted.instance.start_in(&unit);
+            hosted.answers(&mut agent, "one").await;
+            let now = about(&hosted.visitor).await.expect("it answers");
+            assert_eq!(pid(&now, "parent"), before, "{server:?}, restarts: {restarts}: {}", agent.log());
+            assert_eq!(hosted.runners.running(), 1);
+            // The next agent ends it, and starts it again, as the one before would have.
+            let answer = hosted.visitor.send(plain(Method::POST, &format!("/work?{restarts}")), true).await;
+            assert_eq!(answer.expect("an answer").status, 200);
+        }
+        hosted.publish("two", "swap = 'in-place'").await;
+        hosted.answers(&mut agent, "two").await;
+        agent.wait_for("the end of the first", SOON, async |_| !lives(before)).await;
+        agent.wait_for("the end of its runner", SOON, async |_| hosted.runners.running() == 1).await;
+
+        // Another version while there is no agent: the one that runs ends, and the new one follows.
+        let second = pid(&about(&hosted.visitor).await.expect("it answers"), "parent");
+        agent.kill().await;
+        hosted.publish("three", "").await;
+        agent = hosted.instance.start_in(&unit);
+        hosted.answers(&mut agent, "three").await;
+        agent.wait_for("the end of the second", SOON, async |_| !lives(second)).await;
+        agent.wait_for("the end of its runner", SOON, async |_| hosted.runners.running() == 1).await;
+        agent.stop().await;
+        assert_eq!(hosted.runners.running(), 1, "it goes on while its unit lives");
+        drop(unit);
+        let until = Instant::now() + SOON;
+        while hosted.runners.running() > 0 {
+            assert!(Instant::now() < until, "it outlives its unit");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
