@@ -109,6 +109,7 @@ fn unit_of_an_application_is_walled_in_and_leaves_the_runner_its_means() {
         "OOMPolicy=continue",
         "KillMode=mixed",
         "Before=spothost.service",
+        "SyslogLevelPrefix=no",
     ] {
         assert!(has(line), "the unit has no line {line}");
     }
