@@ -184,7 +184,10 @@ impl Upstream {
         loop {
             let mut connection = match may_repeat && passage.retries == 0 {
                 true => self.connection(client, passage).await?,
-                false => self.connect(client, passage).await?,
+                false => {
+                    self.pool.make_way();
+                    self.connect(client, passage).await?
+                }
             };
             let asked = Instant::now();
             let failure = match connection.ask(request, asked, patience, hints).await {
