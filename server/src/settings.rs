@@ -90,7 +90,7 @@ pub struct Bounds {
     /// The same of one IPv4 address or IPv6 /64.
     pub inflated_per_address: usize,
     /// Bytes of content that clients of HTTP/2 may send ahead of the handlers that read it, beyond 512 KiB of each connection: as much as
-    /// fast uploads over a long way need, 4 MiB each. At the bound uploads go on with windows of 64 KiB (RFC 9113 §6.9).
+    /// fast uploads over a long way need, 6 MiB each. At the bound uploads go on with windows of 64 KiB (RFC 9113 §6.9).
     pub unread: usize,
     /// The same of one IPv4 address or IPv6 /64.
     pub unread_per_address: usize,
@@ -155,7 +155,7 @@ impl Default for Bounds {
             inflated: 96,
             inflated_per_address: 72,
             unread: 64 << 20,
-            unread_per_address: 8 << 20,
+            unread_per_address: 12 << 20,
             progress: 16 * 1024,
         }
     }

@@ -125,7 +125,7 @@ impl Protocol {
 
     /// Asks the client how long a round trip takes, if larger windows may be of use.
     fn measure(&mut self, out: &mut Vec<u8>) {
-        if self.receiving.is_measuring() || !self.uploads().any(|content| content.wants_measure()) {
+        if self.receiving.is_measuring() || !self.streams.iter().any(Stream::wants_measure) {
             return;
         }
         frame::write_ping(0, MEASURING, out);

@@ -160,6 +160,11 @@ impl Stream {
         }
     }
 
+    /// Whether it is worth measuring a round trip for content that comes and is read.
+    pub(super) fn wants_measure(&self) -> bool {
+        self.inbox.is_some() && self.content.as_ref().is_some_and(Upload::wants_measure)
+    }
+
     /// Whether nothing more is waited for of the request.
     pub(super) fn is_read(&self) -> bool {
         self.content.as_ref().is_none_or(Upload::is_enough)
@@ -293,8 +298,7 @@ impl Upload {
         self.announced.map_or(u64::MAX, |announced| announced.saturating_sub(self.came))
     }
 
-    /// Whether it is worth measuring a round trip.
-    pub(super) fn wants_measure(&self) -> bool {
+    fn wants_measure(&self) -> bool {
         self.window.wants_measure(self.of_use())
     }
 
@@ -316,5 +320,24 @@ impl Upload {
     /// Whether enough was read of it.
     fn is_enough(&self) -> bool {
         self.tunnels || self.scrapped >= MOST || self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_larger_window_is_for_a_tunnel_or_for_what_nobody_wants() {
+        let upload = || {
+            let mut upload = Upload::new(None, Instant::now());
+            upload.take(20_000, 20_000).unwrap();
+            upload
+        };
+        assert!(upload().wants_measure());
+        let tunnel = Upload { tunnels: true, ..upload() };
+        let mut unwanted = upload();
+        unwanted.scrap(1);
+        assert!(!tunnel.wants_measure() && !unwanted.wants_measure());
     }
 }
