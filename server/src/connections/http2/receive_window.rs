@@ -33,14 +33,16 @@ pub(super) struct StreamWindow {
     left: u32,
     /// That, and what it has sent and the handler has not taken.
     size: u32,
-    /// What has come since the last PING, and what the client could send then.
+    /// What the client could still send when it was told of more, or could have been.
+    had: u32,
+    /// What has come since the last PING, and what the client could send then without hearing of more.
     came: u32,
     could: u32,
 }
 
 impl StreamWindow {
     pub(super) fn new() -> Self {
-        Self { left: INITIAL, size: INITIAL, came: 0, could: INITIAL }
+        Self { left: INITIAL, size: INITIAL, had: INITIAL, came: 0, could: INITIAL }
     }
 
     /// Takes a frame of so many bytes.
@@ -57,6 +59,7 @@ impl StreamWindow {
     pub(super) fn more(&mut self, unread: usize) -> Option<u32> {
         let unread = u32::try_from(unread).unwrap_or(u32::MAX);
         let more = self.size.saturating_sub(self.left).saturating_sub(unread);
+        self.had = self.left;
         (more > self.size / 4).then(|| {
             self.left += more;
             more
@@ -75,14 +78,19 @@ impl StreamWindow {
     /// A round trip begins.
     pub(super) fn measure(&mut self) {
         self.came = 0;
-        self.could = self.left;
+        self.could = self.had;
     }
 
     /// The round trip is over, and `unread` bytes are not taken: the window grows if it is short, and there is room on the connection.
     pub(super) fn measured(&mut self, unread: usize, to_come: u64, connection: &mut ConnectionWindow) {
         let taken = (self.came as usize).saturating_sub(unread);
+        // A client that has little left has sent much in a moment: it waits for the whole round trip.
+        let is_used_up = self.could < self.size / 4 && unread <= self.size as usize / 4;
         let larger = LARGEST.min(self.size * GROWTH);
-        if taken > self.could as usize / 2 && self.may_grow(to_come) && connection.reserve(larger - self.size) {
+        if (is_used_up || taken > self.could as usize / 2)
+            && self.may_grow(to_come)
+            && connection.reserve(larger - self.size)
+        {
             self.size = larger;
         }
     }
@@ -382,6 +390,18 @@ mod tests {
             "in first windows: most of what was taken is room again"
         );
         assert_eq!(way.held(), (LARGEST - INITIAL) as usize);
+    }
+
+    /// However much comes in one turn.
+    #[test]
+    fn a_window_grows_alike_whether_its_content_comes_at_once_or_in_pieces() {
+        for in_a_turn in [1, 2, 4, 100, usize::MAX] {
+            let mut way = LongWay::new(&quota());
+            way.in_a_turn = in_a_turn;
+            way.post(1, None);
+            let sent: Vec<usize> = (0..8).map(|_| way.round(&[1], usize::MAX)[&1]).collect();
+            assert!(sent[7] > 3 * MEBIBYTE, "{in_a_turn}: {sent:?}");
+        }
     }
 
     #[test]

@@ -100,7 +100,6 @@ impl Protocol {
         if !self.busy {
             return;
         }
-        self.measure(out);
         for stream in &mut self.streams {
             let Some(inbox) = &stream.inbox else { continue };
             let look = inbox.look(context);
@@ -121,6 +120,7 @@ impl Protocol {
             }
         }
         self.more_room(out);
+        self.measure(out);
     }
 
     /// Asks the client how long a round trip takes, if larger windows may be of use.
