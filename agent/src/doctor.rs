@@ -26,6 +26,7 @@ use crate::{
     folders::Folders,
 };
 
+mod application;
 mod authority;
 mod caa;
 mod clock;
@@ -169,6 +170,7 @@ impl Case<'_> {
             delegation::examined(self).boxed_local(),
             rights::examined(self).boxed_local(),
             package::examined(self).boxed_local(),
+            application::examined(self).boxed_local(),
             ports::examined(self).boxed_local(),
         ];
         join_all(all).await.concat()

@@ -90,6 +90,7 @@ impl Answers {
             self.zone
         );
         text += &self.more();
+        text += "\n# Hosts with this section run the programs that packages bring in .app/:\n# [app]\n";
         text
     }
 
@@ -200,6 +201,9 @@ mod tests {
                 matches!(&config.package, PackagePlace::Bucket(at) if at.bucket == answers.bucket && at.prefix == "www/")
             );
             assert_eq!((config.zone.as_ref(), &config.contact), (Some(&answers.zone), &answers.contact));
+            assert_eq!(config.app, None, "no program runs before a person wants that");
+            std::fs::write(&path, answers.configuration().replace("# [app]", "[app]")).expect("written");
+            assert!(Config::load(&path).expect("valid").app.is_some());
         }
     }
 

@@ -30,6 +30,8 @@ pub enum Subject {
     Vault,
     /// What is published.
     Package,
+    /// The application that packages bring.
+    Application,
     /// The records of the names, and the claim to them.
     Records,
     /// Instance metadata and tags.
