@@ -414,6 +414,7 @@ impl Applications {
 
     fn launch(&self, package: &Package, plan: ProcessPlan) -> Launch {
         Launch {
+            checks: package.site.application_checks().into(),
             name: self.name.clone(),
             version: version(package).to_owned(),
             processes: self.app.as_ref().map_or(1, |app| app.processes),

@@ -78,6 +78,9 @@ pub struct Listener {
     certificates: Kept<Certificate>,
     host: Option<Kept<Host>>,
     fed: (Option<Package>, Option<Certificate>),
+    /// Whether the site has answered before. Until then the host does not, while the application of its package is down: the names
+    /// move only to a host whose application answers. They do not leave one whose application ends later.
+    has_answered: bool,
 }
 
 /// One look at this host's own answer.
@@ -104,7 +107,7 @@ impl Listener {
         certificates: Kept<Certificate>,
         host: Option<Kept<Host>>,
     ) -> Listener {
-        Listener { domain, https, feeds, packages, certificates, host, fed: (None, None) }
+        Listener { domain, https, feeds, packages, certificates, host, fed: (None, None), has_answered: false }
     }
 
     fn wanted(&self) -> (Option<Package>, Option<Certificate>) {
@@ -171,9 +174,17 @@ impl Keeper for Listener {
                 None => std::future::pending().await,
             }
         };
+        let awaited = self.fed.0.as_ref().filter(|package| package.live.awaits_application()).map(|of| of.live.clone());
+        let application = async {
+            match awaited {
+                Some(live) => live.application_is_up().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.packages.changed() => {}
             _ = self.certificates.changed() => {}
+            () = application => {}
             () = host => {}
         }
     }
@@ -189,7 +200,14 @@ impl Keeper for Listener {
             (None, None) => ListenerObservation::Incomplete("the package and the certificate"),
             (None, Some(_)) => ListenerObservation::Incomplete("the package"),
             (Some(_), None) => ListenerObservation::Incomplete("the certificate"),
-            (Some(package), Some(certificate)) => ListenerObservation::Asked(self.ask(package, certificate).await),
+            (Some(package), Some(_)) if !self.has_answered && package.live.awaits_application() => {
+                ListenerObservation::Incomplete("the application")
+            }
+            (Some(package), Some(certificate)) => {
+                let asked = self.ask(package, certificate).await;
+                self.has_answered |= asked.is_ok();
+                ListenerObservation::Asked(asked)
+            }
         })
     }
 

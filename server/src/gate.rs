@@ -30,14 +30,19 @@ impl Site {
     /// not understood, at most twenty; nothing when the site may go live. Blocking.
     pub fn gate(self: &Arc<Self>) -> Vec<Objection> {
         let gate = &self.rules().policy.gate;
-        let settings = Settings::default();
-        let (names, places) = (settings.names(443), Inflaters::new(&settings.bounds));
-        let visitor = Visitor { site: self, names, places, settings };
+        let visitor = Visitor::of(self);
         let faults = gate.faults.iter().map(|fault| fault.clone().of("[gate] is not understood"));
         let checks = gate.checks.iter().filter_map(|check| visitor.check(check));
         let answers = visitor.index(gate).into_iter().chain(checks).map(Objection::package);
         let refusals = self.rules().policy.refusals.iter().cloned();
         faults.chain(refusals).chain(answers).take(MOST_TOLD).collect()
+    }
+
+    /// What `[gate]` says of targets that the application answers, which [`gate`](Self::gate) cannot ask.
+    pub fn application_checks(self: &Arc<Self>) -> Vec<Check> {
+        let visitor = Visitor::of(self);
+        let checks = self.rules().policy.gate.checks.iter();
+        checks.filter(|check| visitor.is_the_applications(&check.target)).cloned().collect()
     }
 }
 
@@ -83,7 +88,13 @@ struct Visitor<'a> {
     settings: Settings,
 }
 
-impl Visitor<'_> {
+impl<'a> Visitor<'a> {
+    fn of(site: &'a Arc<Site>) -> Self {
+        let settings = Settings::default();
+        let (names, places) = (settings.names(443), Inflaters::new(&settings.bounds));
+        Visitor { site, names, places, settings }
+    }
+
     fn index(&self, gate: &Gate) -> Option<String> {
         if !gate.index || gate.checks.iter().any(|check| check.target == "/") || self.is_the_applications("/") {
             return None;
@@ -108,21 +119,12 @@ impl Visitor<'_> {
 
     fn answers(&self, check: &Check) -> Result<(), String> {
         let answer = self.ask_page(check).ok_or("is no target of a request")?;
-        if answer.status() != check.status {
-            return Err(format!("answers {}, not {}", answer.status().as_u16(), check.status.as_u16()));
+        check.fits(answer.status(), answer.headers())?;
+        if check.contains.is_none() {
+            return Ok(());
         }
-        for (name, wanted) in &check.header {
-            let mut values = answer.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
-            if !values.any(|value| value.contains(wanted.as_str())) {
-                return Err(format!("has no field {name} that contains {wanted:?}"));
-            }
-        }
-        let Some(wanted) = &check.contains else { return Ok(()) };
         let content = content(answer).map_err(|error| format!("has content that cannot be read: {error}"))?;
-        match memchr::memmem::find(&content, wanted.as_bytes()) {
-            Some(_) => Ok(()),
-            None => Err(format!("does not contain {wanted:?}")),
-        }
+        check.is_contained(&content)
     }
 
     /// The answer to a check. `/docs` may stand for the page at `/docs/`, and `/about/` for the one at `/about`: whoever asks

@@ -116,8 +116,8 @@ pub use self::{
     running::{Drained, Running, ServeError},
     settings::{Bounds, Patience, Settings},
     site::{
-        Hidden, ListenMode, Note, Objection, ObjectionCause, PROGRAM_FOLDER, PackageLimits, ProcessPlan, ProgramPlace,
-        Reason, Refused, Site, SwapMode,
+        Check, Hidden, ListenMode, Note, Objection, ObjectionCause, PROGRAM_FOLDER, PackageLimits, ProcessPlan,
+        ProgramPlace, Reason, Refused, Site, SwapMode,
     },
     trusted_proxy::{BadTrustedProxy, TrustedProxy},
 };

@@ -28,6 +28,18 @@ impl LiveSite {
         Self { application: Some(application), ..Self::new(site) }
     }
 
+    /// Whether requests wait for the application of the package, which is down.
+    pub fn awaits_application(&self) -> bool {
+        self.application.as_ref().is_some_and(|application| !application.is_up())
+    }
+
+    /// Resolves once the application of the package is up; at once where it brings none.
+    pub async fn application_is_up(&self) {
+        if let Some(application) = &self.application {
+            application.comes_up().await;
+        }
+    }
+
     /// The connections to the application of the package, if it brings one.
     pub(crate) fn upstream(&self, upstreams: &Arc<Upstreams>) -> Option<Arc<Upstream>> {
         let application = self.application.as_ref()?;

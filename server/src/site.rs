@@ -45,7 +45,7 @@ pub(crate) use self::{
     entity_tag::EntityTag,
     entry::{Coding, Entry, Method},
     fields::Fields,
-    gate::{Check, Gate},
+    gate::Gate,
     inflate::{Damaged, Inflate, PIECE},
     name::normalise,
     place::Place,
@@ -54,6 +54,7 @@ pub(crate) use self::{
     rules::Rules,
 };
 pub use self::{
+    gate::Check,
     hidden::Hidden,
     limits::PackageLimits,
     note::Note,

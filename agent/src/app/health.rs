@@ -2,15 +2,16 @@
 
 use std::{pin::pin, time::Duration};
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use bytes::BytesMut;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::{
-    Request, StatusCode,
+    HeaderMap, Request, StatusCode,
     body::Bytes,
     client::conn::http1,
     header::{HOST, HeaderName, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use spothost_server::ApplicationAddress;
+use spothost_server::{ApplicationAddress, Check};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -23,6 +24,8 @@ use crate::place::Name;
 const ANSWERS: Duration = Duration::from_secs(5);
 /// How much of an answer people are told.
 const TOLD: usize = 500;
+/// How much of an answer is searched for a text.
+const SEARCHED: usize = 1 << 20;
 
 /// An answer to the question whether a process is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +47,40 @@ impl Health {
 /// # Errors
 /// Why there is no answer, in words.
 pub(super) async fn ask(address: &ApplicationAddress, path: &str, name: &Name) -> Result<Health, String> {
+    let answer = answer(address, path, name, TOLD).await?;
+    Ok(Health { status: answer.status, says: line(&answer.content) })
+}
+
+/// Asks for the target of that check likewise.
+///
+/// # Errors
+/// What is wrong with the answer, in a sentence.
+pub(super) async fn holds(address: &ApplicationAddress, check: &Check, name: &Name) -> Result<(), String> {
+    let answer = answer(address, &check.target, name, SEARCHED).await;
+    let held = answer.and_then(|answer| {
+        check.fits(answer.status, &answer.headers)?;
+        check.is_contained(&answer.content)
+    });
+    held.map_err(|said| format!("[gate] {:?} {said}", check.target))
+}
+
+/// An answer of a process.
+struct ProcessAnswer {
+    status: StatusCode,
+    headers: HeaderMap,
+    /// The first bytes of it.
+    content: Bytes,
+}
+
+/// Asks for `path`; at most so many bytes of the content are read.
+async fn answer(address: &ApplicationAddress, path: &str, name: &Name, most: usize) -> Result<ProcessAnswer, String> {
     let asked = async {
         match address {
             ApplicationAddress::Unix(socket) => {
-                over(UnixStream::connect(socket).await.map_err(said)?, path, name).await
+                over(UnixStream::connect(socket).await.map_err(said)?, path, name, most).await
             }
             ApplicationAddress::Tcp(addresses) => {
-                over(TcpStream::connect(&addresses[..]).await.map_err(said)?, path, name).await
+                over(TcpStream::connect(&addresses[..]).await.map_err(said)?, path, name, most).await
             }
         }
     };
@@ -64,7 +94,8 @@ async fn over(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     path: &str,
     name: &Name,
-) -> Result<Health, String> {
+    most: usize,
+) -> Result<ProcessAnswer, String> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(said)?;
     let asking = async {
         let request = Request::get(path)
@@ -76,10 +107,17 @@ async fn over(
             .body(Empty::<Bytes>::new())
             .map_err(said)?;
         let response = sender.send_request(request).await.map_err(said)?;
-        let status = response.status();
-        // More than that is not read, and no process is unwell for it.
-        let content = Limited::new(response.into_body(), TOLD).collect().await.map(|content| content.to_bytes());
-        Ok(Health { status, says: line(&content.unwrap_or_default()) })
+        let (head, mut body) = response.into_parts();
+        let mut content = BytesMut::new();
+        // More than that is not read, and no process is unwell for what comes after it.
+        while content.len() < most
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            if let Some(data) = frame.data_ref() {
+                content.extend_from_slice(&data[..data.len().min(most - content.len())]);
+            }
+        }
+        Ok(ProcessAnswer { status: head.status, headers: head.headers, content: content.freeze() })
     };
     let mut asking = pin!(asking);
     tokio::select! {

@@ -31,6 +31,7 @@ pub async fn run_once(config: &Config, folders: &Folders, words: Vec<String>) ->
     let launcher = Arc::new(Launcher::runner(RunnerPlace { socket, memory: app.memory }, file, Arc::default()));
     let prepared = launcher.prepared().await?;
     let launch = Launch {
+        checks: Arc::default(),
         name: config.domain.clone(),
         version: version(&package).to_owned(),
         processes: app.processes,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use spothost_server::ProcessPlan;
+use spothost_server::{ApplicationAddress, Check, ProcessPlan};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -39,6 +39,8 @@ const ASKED: Duration = Duration::from_millis(50);
 pub(super) struct Launch {
     /// What the package says of it.
     pub(super) plan: ProcessPlan,
+    /// What `[gate]` of the package says of its answers.
+    pub(super) checks: Arc<[Check]>,
     /// The name by which it is asked whether it is well.
     pub(super) name: Name,
     /// Its version, as it is told that.
@@ -59,6 +61,14 @@ impl Launch {
             folder: folders.tree.clone().into(),
             listens: place.map(ListenPlace::name).unwrap_or_default(),
         }
+    }
+
+    /// Whether it answers as `[gate]` says, where that is asked for.
+    async fn passes(&self, address: &ApplicationAddress, strict: bool) -> Result<(), String> {
+        for check in self.checks.iter().filter(|_| strict) {
+            health::holds(address, check, &self.name).await?;
+        }
+        Ok(())
     }
 }
 
@@ -245,7 +255,10 @@ impl Supervising {
             loop {
                 let strict = strict_until.is_some_and(|until| Instant::now() < until);
                 let (said, unwell) = match health::ask(&address, &launch.plan.health, &launch.name).await {
-                    Ok(health) if health.is_well() => return,
+                    Ok(health) if health.is_well() => match launch.passes(&address, strict).await {
+                        Ok(()) => return,
+                        Err(said) => (said, true),
+                    },
                     Ok(Health { status, says }) if !strict => {
                         tracing::warn!(
                             "the application gets requests, though {} answers {status}: {says}",

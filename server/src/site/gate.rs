@@ -13,7 +13,8 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
+use memchr::memmem;
 use serde::Deserialize;
 
 use super::objection::Objection;
@@ -33,15 +34,44 @@ pub(crate) struct Gate {
 }
 
 /// How one target has to answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Check {
-    /// Path and query.
-    pub(crate) target: String,
-    pub(crate) status: StatusCode,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Path and query; begins with `/`.
+    pub target: String,
+    /// The status.
+    pub status: StatusCode,
     /// Fields, and what each of them has to contain.
-    pub(crate) header: Vec<(HeaderName, String)>,
+    pub header: Vec<(HeaderName, String)>,
     /// What the content has to contain.
-    pub(crate) contains: Option<String>,
+    pub contains: Option<String>,
+}
+
+impl Check {
+    /// Holds an answer against the status and the fields.
+    ///
+    /// # Errors
+    /// The part of a sentence about what is wrong, which the target begins.
+    pub fn fits(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), String> {
+        if status != self.status {
+            return Err(format!("answers {}, not {}", status.as_u16(), self.status.as_u16()));
+        }
+        for (name, wanted) in &self.header {
+            let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            if !values.any(|value| value.contains(wanted.as_str())) {
+                return Err(format!("has no field {name} that contains {wanted:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the content of an answer against what it has to contain.
+    ///
+    /// # Errors
+    /// As [`fits`](Self::fits).
+    pub fn is_contained(&self, content: &[u8]) -> Result<(), String> {
+        let missing = self.contains.as_ref().filter(|wanted| memmem::find(content, wanted.as_bytes()).is_none());
+        missing.map_or(Ok(()), |wanted| Err(format!("does not contain {wanted:?}")))
+    }
 }
 
 /// The keys of a check.

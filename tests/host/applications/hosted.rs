@@ -79,6 +79,9 @@ async fn host_runs_the_application_behind_a_wall_and_swaps_it_without_a_lost_req
         assert!(folder.starts_with("/var/tmp"), "on disk: {}", folder.display());
         let first = pid(&about, "pid");
 
+        agent.wait_until_serving(SOON).await;
+        assert!(hosted.instance.is_led_to().await);
+
         let load = Load::start(&hosted.visitor);
         for next in ["two", "three"] {
             hosted.publish(next, &format!("swap = '{swap}'")).await;
@@ -142,6 +145,9 @@ async fn application_is_not_begun_where_the_metadata_can_be_reached_and_the_stat
         })
         .await;
     assert!(!hosted.notes_file().exists() && version(&hosted.visitor).await.is_none());
+    let waits = agent.part("listener")["waits_for"].clone();
+    assert_eq!(waits, "the application");
+    assert!(!hosted.instance.is_led_to().await, "the names move only to a host whose application answers");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -265,13 +265,27 @@ async fn version_that_is_not_well_changes_nothing() {
             })
             .await;
         assert_eq!(version(&visitor).await.as_deref(), Some("one"), "{swap}");
+        owned.publish_gated("broken gate", swap, "'/missing' = 200\n");
+        agent
+            .wait_for("the fault", SOON, async |agent| agent.log().contains("[gate] \"/missing\" answers 404, not 200"))
+            .await;
+        assert_eq!(version(&visitor).await.as_deref(), Some("one"), "{swap}");
         load.end(&owned.notes_file()).await;
-        owned.publish("two", &format!("swap = '{swap}'"));
+        let gate = "'/about' = { header = { content-type = 'text/plain' }, contains = 'two' }\n'/health' = 200\n";
+        owned.publish_gated("two", swap, gate);
         agent.wait_for("the next one", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
     }
 }
 
 impl Owned {
+    /// Publishes a version with that gate.
+    fn publish_gated(&self, version: &str, swap: &str, gate: &str) {
+        self.publish(version, &format!("swap = '{swap}'\nready = '2s'"));
+        let file = self.laptop.site().join("site.toml");
+        let settings = fs::read_to_string(&file).expect("the settings");
+        fs::write(&file, format!("{settings}[gate]\n{gate}")).expect("written");
+    }
+
     /// Publishes a version whose health is bad.
     fn publish_unwell(&self, swap: &str) {
         self.publish("unwell", &format!("swap = '{swap}'\nready = '2s'"));
