@@ -11,7 +11,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -33,13 +33,13 @@ use crate::{
     fault::{Cure, Fault},
     folders::Folders,
     keeper::{Judgement, Keeper, Kept, Pace},
-    listener::StoredApplications,
     package::Package,
     place::Name,
     process::{output::Output, unpack_site, wire::ProcessFolders},
-    status::{Part, systemd},
+    status::Part,
 };
 
+mod adoption;
 mod endpoint;
 mod environment;
 mod health;
@@ -47,22 +47,24 @@ mod launcher;
 mod once;
 mod supervised;
 
+pub use adoption::Adoption;
 pub use once::run_once;
 
 use endpoint::Endpoint;
-use launcher::{Found, Launcher, RunnerPlace, Running};
-use supervised::{Launch, ProcessState, Supervised};
+use launcher::{Launcher, RunnerPlace, Running};
+use supervised::{DRAINED, Launch, ProcessState, Supervised};
 
 /// How often it is looked how the process is doing, beside when something changes.
 const LOOK: Duration = Duration::from_secs(60);
 /// The pauses before a package whose process was not well is tried again.
 const AGAIN: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(3600)];
-/// How long requests under way may take, at most, while others wait for the process that follows at the same listener.
-const DRAINED_IN_PLACE: Duration = Duration::from_secs(10);
 /// The servers need a moment until they serve what is held.
 const LEAST_DRAIN: Duration = Duration::from_secs(1);
 /// How many of the last lines of a process a fault tells.
 const TOLD: usize = 10;
+
+/// Whether a program leaves its processes to others: they go on when it ends its part.
+type Left = Arc<AtomicBool>;
 
 /// Keeper of the process of the package.
 pub struct Applications {
@@ -77,14 +79,12 @@ pub struct Applications {
     /// Whether the servers have drained.
     drained: watch::Receiver<bool>,
     /// Whether this program leaves its processes to others.
-    left: Arc<AtomicBool>,
+    left: Left,
     held: Option<Package>,
     running: Option<RunningApplication>,
     failed: Option<FailedSwap>,
     /// Processes that are about to end.
     ending: JoinSet<()>,
-    /// Those of a program before this one.
-    stored: Option<StoredApplications>,
 }
 
 /// The process of a package that is held.
@@ -155,21 +155,22 @@ impl Applications {
             app,
             left: Arc::default(),
             trees: folders.state.join(layout::APPLICATION_FOLDER),
-            runtime: folders.runtime.join(layout::APPLICATION_FOLDER),
+            runtime: application_folder(folders),
             packages,
             drained,
             held: None,
             running: None,
             failed: None,
             ending: JoinSet::new(),
-            stored: None,
         }
     }
 
-    /// The same, with applications that a program before this one has started: the one that is wanted goes on, the others end.
+    /// The same, with what goes on of a program before this one.
     #[must_use]
-    pub fn adopting(self, stored: StoredApplications) -> Applications {
-        Applications { stored: Some(stored), ..self }
+    pub fn adopting(self, adoption: Adoption) -> Applications {
+        let Adoption { adopted, left } = adoption;
+        let (held, running) = adopted.unzip();
+        Applications { held, running, left, ..self }
     }
 
     fn holds(&self, package: &Package) -> bool {
@@ -206,10 +207,12 @@ impl Applications {
                 "write `listen = \"fd\"` or `listen = \"port\"` into [app] of site.toml",
             ));
         }
-        if let Some(stored) = self.stored.take()
-            && let Some(running) = self.adopt(stored, &package, &plan).await
+        // Its process runs already: a program before this one has started it.
+        if self.running.as_ref().is_some_and(|running| running.plan == plan)
+            && self.held.as_ref().is_some_and(|held| held.release.is(&package.release))
         {
-            self.succeed(package, Some(running));
+            let running = self.running.take();
+            self.succeed(package, running);
             return Ok(());
         }
         self.restore().await?;
@@ -223,6 +226,10 @@ impl Applications {
             },
         };
         let launcher = self.launcher(&package).await?;
+        // Where nothing is served before, the files are, whatever keeps the program from being unpacked.
+        if self.held.is_some() {
+            launcher.prepared().await?;
+        }
         let launch = self.launch(&package, plan);
         if in_place {
             self.swap_in_place(package, launch, launcher).await
@@ -231,55 +238,12 @@ impl Applications {
         }
     }
 
-    /// The process of that package, if it is among those that a program before this one has started. All others end.
-    async fn adopt(
-        &self,
-        stored: StoredApplications,
-        package: &Package,
-        plan: &ProcessPlan,
-    ) -> Option<RunningApplication> {
-        let StoredApplications { connections, mut listeners } = stored;
-        let app = self.app.as_ref()?;
-        let mut adopted = None;
-        for connection in connections {
-            let Some(found) = Found::at(connection).await else { continue };
-            let command = &found.process.command;
-            let at_path = |listener: &UnixListener| {
-                endpoint::path_of(listener).is_some_and(|path| path == Path::new(&command.listens))
-            };
-            let place = match listeners.iter().position(|(_, listener)| at_path(listener)) {
-                Some(index) => Ok(listeners.swap_remove(index)),
-                None => command.listens.parse::<u16>().map_or_else(|_| Err(0), Err),
-            };
-            let launch = self.launch(package, plan.clone());
-            match Endpoint::adopted(place, self.left.clone()) {
-                Ok(endpoint)
-                    if adopted.is_none() && launch.command(found.folders(), Some(&endpoint.place)) == *command =>
-                {
-                    let Ok(file) = package.site.package_file() else { continue };
-                    tracing::info!("the application goes on (process {})", found.process.pid);
-                    let output = Output::new(|_| ());
-                    let (launcher, running) = found.adopted(app.place(), file, self.left.clone(), &output);
-                    let endpoint = Arc::new(endpoint);
-                    adopted = Some(RunningApplication::adopted(launch, launcher, endpoint, output, running));
-                }
-                _ => found.end(),
-            }
-        }
-        // They have no process.
-        for (name, listener) in listeners {
-            systemd::forget(&name);
-            drop(listener);
-        }
-        endpoint::remove_deserted(&self.runtime);
-        adopted
-    }
-
     /// Starts the process of the held package again, if a swap that was cut off has left it without one.
     async fn restore(&mut self) -> Result<(), Fault> {
         let Some(held) = self.held.clone().filter(|_| self.running.is_none()) else { return Ok(()) };
         let Some(plan) = held.site.process().cloned() else { return Ok(()) };
         let launcher = self.launcher(&held).await?;
+        launcher.prepared().await?;
         let endpoint = self.endpoint(plan.listen)?;
         let launch = Launch { ready: None, ..self.launch(&held, plan) };
         self.succeed(held, Some(RunningApplication::start(launch, launcher, endpoint)));
@@ -307,7 +271,7 @@ impl Applications {
         let Some(old) = self.running.take() else { return Ok(()) };
         let endpoint = old.endpoint.clone();
         endpoint.handle.set_up(false);
-        let _ = timeout(old.plan.drain.min(DRAINED_IN_PLACE), endpoint.handle.idle()).await;
+        let _ = timeout(old.plan.drain.min(DRAINED), endpoint.handle.idle()).await;
         old.supervised.end().await;
         let ready = launch.plan.ready;
         let running = RunningApplication::start(launch, launcher, endpoint.clone());
@@ -378,7 +342,6 @@ impl Applications {
             }
             None => Launcher::Child(self.folders(&self.unpacked(package).await?)?),
         };
-        launcher.prepared().await?;
         Ok(Arc::new(launcher))
     }
 
@@ -413,15 +376,25 @@ impl Applications {
     }
 
     fn launch(&self, package: &Package, plan: ProcessPlan) -> Launch {
-        Launch {
-            checks: package.site.application_checks().into(),
-            name: self.name.clone(),
-            version: version(package).to_owned(),
-            processes: self.app.as_ref().map_or(1, |app| app.processes),
-            ready: Some(plan.ready),
-            plan,
-        }
+        launch_of(&self.name, self.app.as_ref(), package, plan)
     }
+}
+
+/// How the process of `package` is started.
+fn launch_of(name: &Name, app: Option<&App>, package: &Package, plan: ProcessPlan) -> Launch {
+    Launch {
+        checks: package.site.application_checks().into(),
+        name: name.clone(),
+        version: version(package).to_owned(),
+        processes: app.map_or(1, |app| app.processes),
+        ready: Some(plan.ready),
+        plan,
+    }
+}
+
+/// The folder for the sockets of processes.
+fn application_folder(folders: &Folders) -> PathBuf {
+    folders.runtime.join(layout::APPLICATION_FOLDER)
 }
 
 impl App {
@@ -494,6 +467,8 @@ impl Keeper for Applications {
     }
 
     async fn observe(&mut self) -> Result<ApplicationObservation, Fault> {
+        // A departure that was called off.
+        self.left.store(false, SeqCst);
         let Some(wanted) = self.packages.borrow_and_update().clone() else {
             return Ok(ApplicationObservation::Nothing);
         };

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    app::Applications,
+    app::{Adoption, Applications},
     aws::{Aws, Host, aws_session, metadata::Metadata},
     certificate::{Certificates, Certifier, Vault},
     claim::{NameService, Routing},
@@ -19,7 +19,7 @@ use crate::{
     folders::Folders,
     host::Facts,
     keeper::{Keeper, Kept, Yield},
-    listener::{Feeds, Listener, Placeholder, StoredApplications},
+    listener::{Feeds, Listener, Placeholder},
     package::{Following, Packages, Source},
     place::PackagePlace,
     presence::{self, Presence},
@@ -52,7 +52,7 @@ pub struct Wiring<'a> {
     /// Where its servers listen.
     pub https: SocketAddr,
     /// The applications that a process before this one has started, and that go on.
-    pub applications: StoredApplications,
+    pub adoption: Adoption,
     /// What they are fed with; none where another process runs them.
     pub feeds: Option<Feeds>,
     /// The signals that end it; none where another process hears them.
@@ -81,7 +81,7 @@ pub struct Decided {
 
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
 pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
-    let Wiring { config, folders, https, applications, feeds, signals, departing, drained, status } = wiring;
+    let Wiring { config, folders, https, adoption, feeds, signals, departing, drained, status } = wiring;
     let (host, aws, interruption) = instance(config, signals, &departing, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let mut packages = runner.keep(packages).await.held;
@@ -89,7 +89,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     // The application of somebody else takes the place of that of the package.
     if config.serve.applications && config.serve.application.is_none() && feeds.is_some() {
         let keeper = Applications::new(config.domain.clone(), config.app.clone(), folders, packages, drained.clone())
-            .adopting(applications);
+            .adopting(adoption);
         let kept = runner.keep(keeper).await;
         processes = Some(kept.departed);
         packages = kept.held;

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use crate::{
+    app::Adoption,
     boot::{self, Runner, Wiring},
     clock,
     config::Config,
@@ -65,7 +66,8 @@ pub async fn run(
     let bound = bind(config, inherited.visitors)?;
     let listen = Listen { http: bound.http(), https: bound.https() };
     let remembered = Remembered::of(config, folders).await;
-    let (feeds, fed) = feeds(config, remembered)?;
+    let adoption = Adoption::of(config, folders, inherited.applications, remembered.package.as_ref()).await;
+    let (feeds, fed) = feeds(config, remembered, &adoption)?;
 
     let departing = Departing::new(board.clone());
     let departs = departing.watch();
@@ -77,7 +79,7 @@ pub async fn run(
             config,
             folders,
             https: listen.https,
-            applications: inherited.applications,
+            adoption,
             feeds: Some(feeds),
             signals: Some(signals),
             departing,

@@ -31,6 +31,18 @@ impl Runners {
     /// # Panics
     /// When it cannot listen there.
     pub fn start(path: &Path) -> Runners {
+        // As a filter does, the kernel refuses what is sent, and does not merely know no way.
+        Runners::start_with(
+            path,
+            "ip route add prohibit default && ip -6 route add prohibit default && exec \"$0\" app",
+        )
+    }
+
+    /// The same in a network where there is no way to the metadata, and nothing that forbids one.
+    ///
+    /// # Panics
+    /// When it cannot listen there.
+    pub fn start_unconnected(path: &Path) -> Runners {
         Runners::start_with(path, "exec \"$0\" app")
     }
 

@@ -8,12 +8,9 @@ use std::{
         unix::{ffi::OsStrExt as _, net::UnixListener},
     },
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{Relaxed, SeqCst},
-        },
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Relaxed, SeqCst},
     },
 };
 
@@ -23,6 +20,7 @@ use rustix::{
 };
 use spothost_server::{ApplicationAddress, ApplicationHandle, ListenMode};
 
+use super::Left;
 use crate::{listener::APPLICATION_LISTENER, status::systemd};
 
 /// How the names of sockets end.
@@ -40,7 +38,7 @@ pub(super) struct Endpoint {
     pub(super) handle: ApplicationHandle,
     /// The name under which systemd keeps the listener, and whether the process goes on without this program; nothing for a process
     /// that ends with it.
-    kept: Option<(String, Arc<AtomicBool>)>,
+    kept: Option<(String, Left)>,
 }
 
 /// How a process gets to its place.
@@ -81,7 +79,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// When the listener has no path.
-    pub(super) fn adopted(place: Result<(String, UnixListener), u16>, left: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(super) fn adopted(place: Result<(String, UnixListener), u16>, left: Left) -> io::Result<Self> {
         let (place, kept) = match place {
             Err(port) => (ListenPlace::Port(port), None),
             Ok((name, listener)) => {
@@ -94,7 +92,7 @@ impl Endpoint {
     }
 
     /// The same place, whose listener systemd keeps for the next process of this unit. Once `left` is set, its process goes on.
-    pub(super) fn kept(mut self, left: Arc<AtomicBool>) -> Self {
+    pub(super) fn kept(mut self, left: Left) -> Self {
         if let ListenPlace::Passed { listener, path } = &self.place {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             let name = format!("{APPLICATION_LISTENER}{stem}");

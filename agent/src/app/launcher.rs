@@ -6,10 +6,7 @@ use std::{
     io::{self, ErrorKind},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
@@ -18,6 +15,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::Left;
 use crate::{
     config::MemoryLimit,
     fault::Fault,
@@ -34,6 +32,8 @@ use crate::{
 
 /// How long a runner may take to unpack a program.
 const UNPACKS: Duration = Duration::from_secs(120);
+/// How long one of before may take to say what runs: visitors wait meanwhile.
+const KNOWS: Duration = Duration::from_secs(2);
 /// How long it may take to answer otherwise.
 const ANSWERS: Duration = Duration::from_secs(10);
 
@@ -55,7 +55,7 @@ pub(super) struct Runner {
     /// The last answer to whether there is memory for another process.
     allows_another: watch::Sender<Option<bool>>,
     /// Whether its process is to go on when this program ends its part.
-    left: Arc<AtomicBool>,
+    left: Left,
 }
 
 /// Where runners are reached, and what their processes may take.
@@ -72,13 +72,14 @@ pub(super) struct RunnerPlace {
 struct Connection {
     channel: Arc<Channel>,
     folders: ProcessFolders,
-    left: Arc<AtomicBool>,
+    left: Left,
 }
 
-/// A process that a program before this one has started, and its runner.
+/// A process that a program before this one has started, and its runner. Dropping it ends both.
 #[derive(Debug)]
 pub(super) struct Found {
-    channel: Channel,
+    /// Taken where the process goes on.
+    channel: Option<Channel>,
     folders: ProcessFolders,
     /// What runs.
     pub(super) process: RunningProcess,
@@ -102,11 +103,15 @@ pub(super) struct RemoteProcess {
     output: Output,
     pid: u32,
     ended: bool,
+    /// Whether systemd stops its unit: it runs until it is ended.
+    stopping: bool,
+    /// Whether it was asked to end.
+    ending: bool,
 }
 
 impl Launcher {
     /// A runner at that place for the package that `file` is. Once `left` is set, its process outlives its supervision.
-    pub(super) fn runner(place: RunnerPlace, package: File, left: Arc<AtomicBool>) -> Launcher {
+    pub(super) fn runner(place: RunnerPlace, package: File, left: Left) -> Launcher {
         Launcher::Runner(Runner {
             place,
             package,
@@ -159,7 +164,15 @@ impl Launcher {
         match started {
             Ok(pid) => {
                 let (launcher, output) = (self.clone(), output.clone());
-                Ok(Running::Remote(RemoteProcess { launcher, channel, output, pid, ended: false }))
+                Ok(Running::Remote(RemoteProcess {
+                    launcher,
+                    channel,
+                    output,
+                    pid,
+                    ended: false,
+                    stopping: false,
+                    ending: false,
+                }))
             }
             Err(fault) => {
                 // Whatever it does now, it is not what was asked for.
@@ -181,7 +194,15 @@ impl Launcher {
         let descriptors = [input.as_fd(), output.as_fd(), error.as_fd()];
         let lines = Output::new(|_| ());
         let pid = started(&channel, &Order::Run(command.clone()), &descriptors, &lines).await?;
-        let mut process = RemoteProcess { launcher: self.clone(), channel, output: lines, pid, ended: false };
+        let mut process = RemoteProcess {
+            launcher: self.clone(),
+            channel,
+            output: lines,
+            pid,
+            ended: false,
+            stopping: false,
+            ending: false,
+        };
         Ok(process.ended().await)
     }
 
@@ -264,9 +285,10 @@ impl Found {
                 }
             }
         };
-        match timeout(ANSWERS, asked).await.ok().flatten() {
-            Some((folders, process)) => Some(Found { channel, folders, process, lines }),
+        match timeout(KNOWS, asked).await.ok().flatten() {
+            Some((folders, process)) => Some(Found { channel: Some(channel), folders, process, lines }),
             None => {
+                tracing::warn!("a runner of before runs no application that is known, and ends");
                 channel.end();
                 None
             }
@@ -278,22 +300,17 @@ impl Found {
         &self.folders
     }
 
-    /// Ends the connection, and with it the process.
-    pub(super) fn end(self) {
-        self.channel.end();
-    }
-
     /// The process, with the launcher that starts it again; its last lines go to `output`.
     pub(super) fn adopted(
-        self,
+        mut self,
         place: RunnerPlace,
         package: File,
-        left: Arc<AtomicBool>,
+        left: Left,
         output: &Output,
-    ) -> (Arc<Launcher>, Running) {
-        output.keep(self.lines);
-        let channel = Arc::new(self.channel);
-        let connection = Connection { channel: channel.clone(), folders: self.folders, left: left.clone() };
+    ) -> Option<(Arc<Launcher>, Running)> {
+        output.keep(std::mem::take(&mut self.lines));
+        let channel = Arc::new(self.channel.take()?);
+        let connection = Connection { channel: channel.clone(), folders: self.folders.clone(), left: left.clone() };
         let runner = Runner {
             place,
             package,
@@ -303,8 +320,24 @@ impl Found {
         };
         let launcher = Arc::new(Launcher::Runner(runner));
         let (output, pid) = (output.clone(), self.process.pid);
-        let process = RemoteProcess { launcher: launcher.clone(), channel, output, pid, ended: false };
-        (launcher, Running::Remote(process))
+        let process = RemoteProcess {
+            launcher: launcher.clone(),
+            channel,
+            output,
+            pid,
+            ended: false,
+            stopping: false,
+            ending: false,
+        };
+        Some((launcher, Running::Remote(process)))
+    }
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        if let Some(channel) = &self.channel {
+            channel.end();
+        }
     }
 }
 
@@ -344,7 +377,12 @@ impl Running {
         }
     }
 
-    /// Resolves once it has ended by itself; how.
+    /// Whether it still runs, though [`ended`](Self::ended) has resolved: it is to be ended once no request is under way.
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self, Running::Remote(remote) if remote.stopping)
+    }
+
+    /// Resolves once it has ended by itself, or is to end; why.
     pub(super) async fn ended(&mut self) -> HowEnded {
         match self {
             Running::Child(child) => child.ended().await,
@@ -376,6 +414,12 @@ impl RemoteProcess {
                         }
                         continue;
                     }
+                    // Asked for the end, it waits for that.
+                    Report::Stopping if self.ending => continue,
+                    Report::Stopping => {
+                        self.stopping = true;
+                        return HowEnded::said("its unit was stopped");
+                    }
                     Report::Ended(how) => {
                         self.ended = true;
                         return how;
@@ -391,8 +435,9 @@ impl RemoteProcess {
     }
 
     async fn end(mut self, grace: Duration) -> HowEnded {
+        self.ending = true;
         let asked = async {
-            match self.channel.send(&Order::end(grace), &[]).await {
+            match self.channel.send(&Order::End, &[]).await {
                 Ok(()) => self.ended().await,
                 Err(error) => HowEnded::said(format!("its runner was lost: {error}")),
             }

@@ -7,7 +7,12 @@ use super::{
     supervised::Launch,
     version,
 };
-use crate::{config::Config, fault::Fault, folders::Folders, process::wire::HowEnded};
+use crate::{
+    config::{App, Config},
+    fault::Fault,
+    folders::Folders,
+    process::wire::HowEnded,
+};
 
 /// Where the socket of the runners lies outside of the agent's unit, which has it at another place.
 const OUTSIDE: &str = "/run/spothost-app/runner.sock";
@@ -26,7 +31,8 @@ pub async fn run_once(config: &Config, folders: &Folders, words: Vec<String>) ->
     let Some(plan) = package.site.process().cloned() else {
         return Err(Fault::operator(DOING, "the package brings no application", "publish one that does"));
     };
-    let socket = if Path::new(OUTSIDE).exists() { OUTSIDE.into() } else { app.socket };
+    let is_usual = app.socket == App::default().socket;
+    let socket = if is_usual && Path::new(OUTSIDE).exists() { OUTSIDE.into() } else { app.socket };
     let file = package.site.package_file().map_err(|error| Fault::retry(DOING, error))?;
     let launcher = Arc::new(Launcher::runner(RunnerPlace { socket, memory: app.memory }, file, Arc::default()));
     let prepared = launcher.prepared().await?;

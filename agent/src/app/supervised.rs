@@ -31,6 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const RAN_WELL: Duration = Duration::from_secs(60);
 /// So much later it is enough that it answers: who waits for it to be well has given up by then.
 const BEYOND_READY: Duration = Duration::from_secs(1);
+/// How long requests under way may take, at most, while others wait for a process that follows at the same listener.
+pub(super) const DRAINED: Duration = Duration::from_secs(10);
 /// How often a process that begins is asked whether it is well.
 const ASKED: Duration = Duration::from_millis(50);
 
@@ -60,6 +62,8 @@ impl Launch {
             environment: environment(self, folders, place),
             folder: folders.tree.clone().into(),
             listens: place.map(ListenPlace::name).unwrap_or_default(),
+            // A part of a second is a whole one.
+            grace: self.plan.grace.as_secs() + u64::from(self.plan.grace.subsec_nanos() > 0),
         }
     }
 
@@ -225,6 +229,10 @@ impl Supervising {
                         tracing::info!("the application was ended: {}", how.why);
                         break;
                     };
+                    if running.is_stopping() {
+                        let _ = timeout(self.launch.plan.drain.min(DRAINED), self.endpoint.handle.idle()).await;
+                        running.end(self.launch.plan.grace).await;
+                    }
                     ran_well = begun.elapsed() >= RAN_WELL;
                     how.why
                 }

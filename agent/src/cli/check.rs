@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::{Configured, HostFolders as KeptIn, Log, Stop, runtime, table};
 use crate::{
+    app::Adoption,
     aws::Aws,
     boot::{self, Runner, Wiring},
     config::Config,
@@ -15,7 +16,6 @@ use crate::{
     fault::Fault,
     folders::Folders,
     keeper::{Judgement, Keeper, Kept, Yield, yields},
-    listener::StoredApplications,
     place::PackagePlace,
     status::{Board, Part},
 };
@@ -69,7 +69,7 @@ async fn look(config: &Config, folders: &Folders) -> Vec<Finding> {
     let wiring = Wiring {
         config,
         folders,
-        applications: StoredApplications::default(),
+        adoption: Adoption::default(),
         https: config.listen.https,
         feeds: None,
         signals: None,

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use super::Stop;
 use crate::process::{
     child::{NOT_BEGUN, NOT_EXECUTABLE, NOT_FOUND},
-    wall,
+    wall::Wall,
 };
 
 /// Become the program of a package: the agent and the runner call this, and nobody else has to.
@@ -52,9 +52,9 @@ impl ExecApplicationCommand {
             joined.map_err(|error| Stop::new(NOT_BEGUN, format!("joining {}: {error}", cgroup.display())))?;
         }
         if self.walled
-            && let Some(address) = wall::hole()
+            && let Some(fault) = Wall::tried().fault()
         {
-            return Err(Stop::new(NOT_BEGUN, wall::is_open(address)));
+            return Err(Stop::new(NOT_BEGUN, fault));
         }
         let mut command = Command::new(program);
         command.args(arguments);

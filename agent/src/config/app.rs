@@ -93,11 +93,11 @@ impl FromStr for MemoryLimit {
     fn from_str(text: &str) -> Result<MemoryLimit, String> {
         let said = || {
             format!(
-                "{text} is no share of the memory such as 55%, from 10% to 90%, nor a size such as 300 MiB of 32 MiB or more"
+                "{text} is no share of the memory such as 55%, from 10% to 75%, nor a size such as 300 MiB of 32 MiB or more"
             )
         };
         if let Some(percent) = text.strip_suffix('%') {
-            let percent = percent.trim().parse().ok().filter(|percent| (10..=90).contains(percent));
+            let percent = percent.trim().parse().ok().filter(|percent| (10..=75).contains(percent));
             return percent.map(MemoryLimit::Percent).ok_or_else(said);
         }
         let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -135,7 +135,7 @@ mod tests {
             ("300MiB", Some(MemoryLimit::Bytes(300 << 20))),
             ("2 GB", Some(MemoryLimit::Bytes(2_000_000_000))),
             ("9%", None),
-            ("91%", None),
+            ("76%", None),
             ("-5%", None),
             ("31 MiB", None),
             ("300", None),
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(app.bounds().queue_per_address, 10);
         assert_eq!(toml::from_str::<App>("").expect("valid"), App::default());
         for (text, says) in [
-            ("memory = \"95%\"", "from 10% to 90%"),
+            ("memory = \"95%\"", "from 10% to 75%"),
             ("processes = 0", "from 1 to 256"),
             ("hold = \"0s\"", "no time at all"),
             ("secrets = \"x\"", "unknown field"),

@@ -41,6 +41,8 @@ impl Cgroup {
         let process = own.join(PROCESS);
         make(&process)?;
         write(&process.join("memory.max"), &memory.to_string())?;
+        // Where there is swap, an application that thrashes takes the disk from all others. Kernels without it have no such file.
+        let _ = write(&process.join("memory.swap.max"), "0");
         // All of it or nothing: half an application answers worse than none, which is started again.
         write(&process.join("memory.oom.group"), "1")?;
         Ok(Cgroup(process))

@@ -62,6 +62,18 @@ impl Channel {
         self.0.async_io(Interest::WRITABLE, send).await
     }
 
+    /// Sends a message that may be lost: it is, where the other end does not read.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) fn send_lossy<T: Serialize>(&self, message: &T) -> io::Result<()> {
+        let text = serde_json::to_vec(message)?;
+        match passing::send(self.0.as_fd(), &text, &[]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            sent => sent,
+        }
+    }
+
     /// The next message; none once the other end is closed.
     ///
     /// # Errors

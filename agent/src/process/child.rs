@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::{
     process::Command,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
@@ -57,6 +57,8 @@ pub(crate) struct Child {
     /// How many of it the kernel had killed for memory before.
     killed_before: u64,
     output: JoinSet<()>,
+    /// How it ended, and until when its last lines are waited for.
+    exited: Option<(HowEnded, Instant)>,
 }
 
 impl Child {
@@ -109,7 +111,7 @@ impl Child {
         };
         let group = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let killed_before = cgroup.map_or(0, Cgroup::killed_for_memory);
-        Ok(Child { process, group, cgroup: cgroup.cloned(), killed_before, output: reading })
+        Ok(Child { process, group, cgroup: cgroup.cloned(), killed_before, output: reading, exited: None })
     }
 
     /// The process id of its first process; 0 once that has ended.
@@ -117,17 +119,22 @@ impl Child {
         self.process.id().unwrap_or(0)
     }
 
-    /// Resolves once its first process has ended by itself, and all that it has left behind is killed; how it ended.
+    /// Resolves once its first process has ended by itself, and all that it has left behind is killed; how it ended. It may be asked
+    /// again where it was not waited for.
     pub(crate) async fn ended(&mut self) -> HowEnded {
-        let ended = self.process.wait().await;
-        self.kill_all();
-        self.last_lines().await;
-        let mut how = told(ended);
-        let killed = self.cgroup.as_ref().map_or(0, Cgroup::killed_for_memory);
-        if killed > self.killed_before {
-            how.why = format!("it took more memory than it may, and was killed: {}", how.why);
+        if self.exited.is_none() {
+            let ended = self.process.wait().await;
+            self.kill_all();
+            let mut how = told(ended);
+            let killed = self.cgroup.as_ref().map_or(0, Cgroup::killed_for_memory);
+            if killed > self.killed_before {
+                how.why = format!("it took more memory than it may, and was killed: {}", how.why);
+            }
+            self.exited = Some((how, Instant::now() + LAST_LINES));
         }
-        how
+        let until = self.exited.as_ref().map_or_else(Instant::now, |(_, until)| *until);
+        self.last_lines(until).await;
+        self.exited.as_ref().map_or_else(|| HowEnded::said("it has ended"), |(how, _)| how.clone())
     }
 
     /// Ends it: SIGTERM to all of it, and SIGKILL to what is left after its grace.
@@ -142,7 +149,7 @@ impl Child {
         };
         let ended = timeout(grace, gone).await;
         self.kill_all();
-        self.last_lines().await;
+        self.last_lines(Instant::now() + LAST_LINES).await;
         match ended {
             Ok(ended) => told(ended),
             Err(_) => {
@@ -177,10 +184,10 @@ impl Child {
     }
 
     /// Waits until what it has written is read, so that its last words are there to be told.
-    async fn last_lines(&mut self) {
+    async fn last_lines(&mut self, until: Instant) {
         let read = async { while self.output.join_next().await.is_some() {} };
         // Another process may have its pipes: one that left its group.
-        let _ = timeout(LAST_LINES, read).await;
+        let _ = timeout_at(until, read).await;
     }
 }
 

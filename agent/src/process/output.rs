@@ -55,11 +55,12 @@ impl Output {
         (lines.many, lines.last.iter().skip(lines.last.len() - new).cloned().collect())
     }
 
-    /// Keeps lines that were bounded elsewhere.
+    /// Takes lines that came from elsewhere.
     pub(crate) fn keep(&self, lines: Vec<String>) {
-        lines.iter().for_each(|line| (self.log)(line));
-        let mut kept = self.locked();
-        lines.into_iter().for_each(|line| kept.keep(line));
+        for line in lines {
+            let line = line.as_bytes();
+            self.put(&line[..line.len().min(LONGEST)]);
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Lines> {

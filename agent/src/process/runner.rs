@@ -6,17 +6,18 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
     os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use spothost_server::{PackageLimits, Site};
 use tempfile::TempDir;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     memory,
     output::Output,
     tree::{self, Trees, UnpackError},
-    wall,
+    wall::Wall,
     wire::{HowEnded, Order, ProcessCommand, ProcessFolders, Report, RunningProcess, VERSION},
 };
 use crate::config::MemoryLimit;
@@ -35,8 +36,10 @@ use crate::config::MemoryLimit;
 const FOLDER: &str = "/var/tmp";
 /// How often the agent is told what the process has written.
 const TELLS: Duration = Duration::from_millis(100);
-/// How long a process has to end when the connection has ended.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long the agent has to read what it is told.
+const READS: Duration = Duration::from_secs(10);
+/// How long the agent has, when the unit is stopped, to let requests under way end and to say that the process is to end.
+const DRAINS: Duration = Duration::from_secs(15);
 
 /// One connection, and what came of its orders.
 struct Runner {
@@ -47,6 +50,8 @@ struct Runner {
     prepared: Option<Prepared>,
     child: Option<(Child, ProcessCommand)>,
     stops: Signal,
+    /// Until when the agent has to end the process of a unit that is stopped.
+    stopped: Option<Instant>,
 }
 
 /// The folders of the process.
@@ -73,13 +78,22 @@ enum Event {
 /// # Errors
 /// What the operating system says of the connection, or that it was no agent's.
 pub(crate) async fn serve(connection: OwnedFd) -> io::Result<()> {
+    // The application has the same account: it is not to read or write the memory of this process (PR_SET_DUMPABLE(2const)).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let output = Output::new(to_the_journal);
     let channel = Channel::new(connection)?;
-    let mut runner =
-        Runner { channel, output, told: 0, prepared: None, child: None, stops: signal(SignalKind::terminate())? };
+    let mut runner = Runner {
+        channel,
+        output,
+        told: 0,
+        prepared: None,
+        child: None,
+        stops: signal(SignalKind::terminate())?,
+        stopped: None,
+    };
     let served = runner.serve().await;
-    if let Some((child, _)) = runner.child.take() {
-        child.end(GRACE).await;
+    if let Some((child, command)) = runner.child.take() {
+        child.end(Duration::from_secs(command.grace)).await;
     }
     served
 }
@@ -94,10 +108,12 @@ impl Runner {
         loop {
             let tells = Instant::now() + TELLS;
             let event = {
-                let Runner { channel, child, stops, .. } = &mut *self;
+                let Runner { channel, child, stops, stopped, .. } = &mut *self;
+                let overdue = stopped.unwrap_or(tells);
                 tokio::select! {
                     biased;
-                    _ = stops.recv() => Event::Stopped,
+                    _ = stops.recv(), if stopped.is_none() => Event::Stopped,
+                    () = sleep_until(overdue), if stopped.is_some() => return Ok(()),
                     ordered = channel.receive() => Event::Ordered(ordered),
                     how = ended(child) => Event::Ended(how),
                     () = sleep_until(tells), if child.is_some() => Event::Tells,
@@ -106,28 +122,37 @@ impl Runner {
             match event {
                 Event::Ordered(ordered) => match ordered? {
                     Some(Received { message, descriptors }) => {
+                        let ends = self.stopped.is_some() && message == Order::End;
                         if let Some(report) = self.carry_out(message, descriptors).await? {
                             self.tell(&report).await?;
+                        }
+                        if ends {
+                            return Ok(());
                         }
                     }
                     None => return Ok(()),
                 },
-                Event::Stopped => return Ok(()),
+                Event::Stopped if self.child.is_none() => return Ok(()),
+                Event::Stopped => {
+                    self.stopped = Some(Instant::now() + DRAINS);
+                    self.tell(&Report::Stopping).await?;
+                }
                 Event::Ended(how) => {
                     self.child = None;
-                    self.tell_lines().await?;
+                    self.tell_lines()?;
                     self.tell(&Report::Ended(how)).await?;
                 }
-                Event::Tells => self.tell_lines().await?,
+                Event::Tells => self.tell_lines()?,
             }
         }
     }
 
     async fn tell(&self, report: &Report) -> io::Result<()> {
-        self.channel.send(report, &[]).await
+        let told = timeout(READS, self.channel.send(report, &[])).await;
+        told.unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "the agent does not read")))
     }
 
-    async fn tell_lines(&mut self) -> io::Result<()> {
+    fn tell_lines(&mut self) -> io::Result<()> {
         let (many, mut lines) = self.output.since(self.told);
         self.told = many;
         // The last lines fit into a message.
@@ -139,7 +164,7 @@ impl Runner {
         });
         let from = lines.len() - fitting.count();
         lines.drain(..from);
-        if lines.is_empty() { Ok(()) } else { self.tell(&Report::Wrote { lines }).await }
+        if lines.is_empty() { Ok(()) } else { self.channel.send_lossy(&Report::Wrote { lines }) }
     }
 
     async fn carry_out(&mut self, order: Order, mut descriptors: Vec<OwnedFd>) -> io::Result<Option<Report>> {
@@ -153,10 +178,10 @@ impl Runner {
                 Ok(passed) => self.start(command, Streams::Passed(passed)),
                 Err(_) => failed("starting a command", "it needs three descriptors"),
             },
-            Order::End { grace } => {
-                let Some((child, _)) = self.child.take() else { return Ok(None) };
-                let how = child.end(Duration::from_secs(grace)).await;
-                self.tell_lines().await?;
+            Order::End => {
+                let Some((child, command)) = self.child.take() else { return Ok(None) };
+                let how = child.end(Duration::from_secs(command.grace)).await;
+                self.tell_lines()?;
                 Report::Ended(how)
             }
             Order::Measure => {
@@ -178,8 +203,8 @@ impl Runner {
         let Some(prepared) = self.prepared.as_ref().filter(|_| self.child.is_none()) else {
             return failed("starting a process", "there is no program, or its process runs");
         };
-        if let Some(address) = wall::hole() {
-            return open(wall::is_open(address));
+        if let Some(fault) = Wall::tried().fault() {
+            return open(fault);
         }
         match Child::start(&command, streams, prepared.cgroup.as_ref(), true) {
             Ok(child) => {

@@ -25,14 +25,50 @@ pub(crate) const FORBIDDEN: [IpAddr; 5] = [
 /// The port of all of them.
 const PORT: u16 = 80;
 
-/// The first address that this process can send to; none while the wall stands.
-pub(crate) fn hole() -> Option<IpAddr> {
-    FORBIDDEN.into_iter().find(|address| !is_out_of_reach(&reach(*address)))
+/// How the wall stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wall {
+    /// A filter refuses what is sent there.
+    Stands,
+    /// This address can be sent to.
+    Open(IpAddr),
+    /// No address can be sent to, and no filter says so: a way there may appear later.
+    Unproven,
 }
 
-/// The sentence about a wall that does not stand.
-pub(crate) fn is_open(address: IpAddr) -> String {
-    format!("the application could reach {address}, where the credentials of the instance are")
+impl Wall {
+    /// Tries all addresses.
+    pub(crate) fn tried() -> Wall {
+        Wall::of(FORBIDDEN.into_iter().map(|address| (address, reach(address))))
+    }
+
+    fn of(reached: impl Iterator<Item = (IpAddr, io::Result<()>)>) -> Wall {
+        let mut wall = Wall::Unproven;
+        for (address, reached) in reached {
+            match reached {
+                // One filter serves both families, while there may be a way to the addresses of one alone.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => wall = Wall::Stands,
+                Err(error) if has_no_way(&error) => {}
+                // Everything else, such as a lack of descriptors, proves nothing.
+                _ => return Wall::Open(address),
+            }
+        }
+        wall
+    }
+
+    /// Why no process begins; nothing while the wall stands.
+    pub(crate) fn fault(self) -> Option<String> {
+        match self {
+            Wall::Stands => None,
+            Wall::Open(address) => Some(format!(
+                "the application could reach {address}, where the credentials of the instance are"
+            )),
+            Wall::Unproven => Some(
+                "there is no way to the metadata of the instance, and no filter that keeps the application from one that appears later"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 /// Sends a datagram.
@@ -44,14 +80,10 @@ fn reach(address: IpAddr) -> io::Result<()> {
     UdpSocket::bind((from, 0))?.send_to(&[0], SocketAddr::new(address, PORT)).map(drop)
 }
 
-/// Whether that is how the kernel refuses: a filter (`EPERM`, `EACCES`), or no way there at all. Everything else, such as a lack of
-/// descriptors, proves nothing.
-fn is_out_of_reach(reached: &io::Result<()>) -> bool {
-    let Err(error) = reached else { return false };
+/// Whether there is no way to an address: no route, or no address of its family on this machine.
+fn has_no_way(error: &io::Error) -> bool {
     let no_way = [ErrorKind::NetworkUnreachable, ErrorKind::HostUnreachable, ErrorKind::AddrNotAvailable];
-    error.kind() == ErrorKind::PermissionDenied
-        || no_way.contains(&error.kind())
-        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+    no_way.contains(&error.kind()) || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
 #[cfg(test)]
@@ -59,27 +91,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refusal_of_the_kernel_is_a_wall() {
+    fn wall_stands_where_a_filter_refuses_and_nothing_passes() {
         let failed = |errno: Errno| Err(io::Error::from(errno));
+        let (one, other) = (FORBIDDEN[0], FORBIDDEN[3]);
         let table = [
-            (Ok(()), false),
-            (failed(Errno::PERM), true),
-            (failed(Errno::ACCESS), true),
-            (failed(Errno::NETUNREACH), true),
-            (failed(Errno::HOSTUNREACH), true),
-            (failed(Errno::ADDRNOTAVAIL), true),
-            (failed(Errno::AFNOSUPPORT), true),
-            (failed(Errno::MFILE), false),
-            (failed(Errno::NOBUFS), false),
-            (failed(Errno::CONNREFUSED), false),
+            (failed(Errno::PERM), failed(Errno::PERM), Wall::Stands),
+            (failed(Errno::ACCESS), failed(Errno::NETUNREACH), Wall::Stands),
+            (failed(Errno::PERM), failed(Errno::ADDRNOTAVAIL), Wall::Stands),
+            (failed(Errno::PERM), failed(Errno::AFNOSUPPORT), Wall::Stands),
+            (failed(Errno::NETUNREACH), failed(Errno::HOSTUNREACH), Wall::Unproven),
+            (failed(Errno::PERM), Ok(()), Wall::Open(other)),
+            (Ok(()), failed(Errno::PERM), Wall::Open(one)),
+            (failed(Errno::MFILE), failed(Errno::PERM), Wall::Open(one)),
+            (failed(Errno::NOBUFS), failed(Errno::PERM), Wall::Open(one)),
+            (failed(Errno::CONNREFUSED), failed(Errno::PERM), Wall::Open(one)),
         ];
-        for (reached, walled) in table {
-            assert_eq!(is_out_of_reach(&reached), walled, "{reached:?}");
+        for (first, second, wall) in table {
+            let said = format!("{first:?}, {second:?}");
+            assert_eq!(Wall::of([(one, first), (other, second)].into_iter()), wall, "{said}");
         }
     }
 
     #[test]
     fn address_that_can_be_sent_to_is_in_reach() {
-        assert!(!is_out_of_reach(&reach(Ipv4Addr::LOCALHOST.into())));
+        assert!(reach(Ipv4Addr::LOCALHOST.into()).is_ok());
     }
 }

@@ -4,7 +4,7 @@
 //! as a file descriptor (`SCM_RIGHTS`, unix(7)). Both are the same program, but after an upgrade an agent may meet a runner that was
 //! started before: [`Order::Prepare`] says which wire is spoken, and a runner refuses another.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +31,8 @@ pub(crate) enum Order {
     /// Start a process that is no application: it gets the three descriptors that are passed as its standard input, output and error.
     /// Answered as [`Order::Start`].
     Run(ProcessCommand),
-    /// End the process: SIGTERM, and SIGKILL for all that is left after so many seconds. Answered with [`Report::Ended`].
-    End {
-        /// Seconds.
-        grace: u64,
-    },
+    /// End the process: SIGTERM, and SIGKILL for all that is left after its grace. Answered with [`Report::Ended`].
+    End,
     /// Say how much memory the process takes. Answered with [`Report::Memory`].
     Measure,
     /// Say what runs: the agent is another than the one that started it. Answered with [`Report::Runs`].
@@ -65,6 +62,8 @@ pub(crate) enum Report {
         /// Its process id, as the runner sees it.
         pid: u32,
     },
+    /// systemd stops the unit: the agent says when the process is to end, or the runner ends it after a while.
+    Stopping,
     /// The process has ended, by itself or as it was asked to.
     Ended(HowEnded),
     /// Lines that the process wrote, the oldest first: the last ones, where there were many.
@@ -107,7 +106,7 @@ pub(crate) struct RunningProcess {
 }
 
 /// A command and what it is started with; all of its environment but for its listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProcessCommand {
     /// The program and its arguments.
@@ -118,6 +117,8 @@ pub(crate) struct ProcessCommand {
     pub(crate) folder: PathBuf,
     /// Where it listens, for the agent to know it by: the path of a socket, or a port.
     pub(crate) listens: String,
+    /// Seconds that it has from SIGTERM to SIGKILL.
+    pub(crate) grace: u64,
 }
 
 /// The folders of a process.
@@ -139,10 +140,18 @@ impl HowEnded {
     }
 }
 
-impl Order {
-    /// To end it within `grace`; a part of a second is a whole one.
-    pub(crate) fn end(grace: Duration) -> Order {
-        Order::End { grace: grace.as_secs() + u64::from(grace.subsec_nanos() > 0) }
+impl fmt::Debug for ProcessCommand {
+    /// Without the values of its environment, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { words, environment, folder, listens, grace } = self;
+        let names: Vec<_> = environment.keys().collect();
+        f.debug_struct("ProcessCommand")
+            .field("words", words)
+            .field("environment", &names)
+            .field("folder", folder)
+            .field("listens", listens)
+            .field("grace", grace)
+            .finish()
     }
 }
 
@@ -157,11 +166,12 @@ mod tests {
             environment: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
             folder: "/var/tmp/x".into(),
             listens: "/run/spothost/app/1-0.sock".into(),
+            grace: 10,
         };
         let orders = [
             Order::Prepare { version: VERSION, memory: MemoryLimit::Percent(55) },
-            Order::Start(command),
-            Order::end(Duration::from_millis(1500)),
+            Order::Start(command.clone()),
+            Order::End,
             Order::Measure,
             Order::Look,
         ];
@@ -169,10 +179,9 @@ mod tests {
             let text = serde_json::to_string(&order).expect("JSON");
             assert_eq!(serde_json::from_str::<Order>(&text).expect("an order"), order, "{text}");
         }
-        assert_eq!(Order::end(Duration::from_millis(1500)), Order::End { grace: 2 });
-        for wrong in
-            ["", "{}", "[]", "null", r#"{"order":"end"}"#, r#"{"order":"start","words":[]}"#, r#"{"order":"dance"}"#]
-        {
+        let told = format!("{command:?}");
+        assert!(told.contains("PATH") && !told.contains("/usr/bin"), "{told}");
+        for wrong in ["", "{}", "[]", "null", r#"{"order":"start","words":[]}"#, r#"{"order":"dance"}"#] {
             assert!(serde_json::from_str::<Order>(wrong).is_err(), "{wrong}");
         }
     }

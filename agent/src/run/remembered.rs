@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use spothost_server::{Identity, LiveSite};
+use spothost_server::Identity;
 use tokio::time::timeout;
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     clock,
     config::Config,
     folders::Folders,
+    package::Package,
     place::VaultPlace,
 };
 
@@ -19,7 +20,7 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// What the process before this one served, so that those who wait since it ended are served too, and not sent away
 /// with 503.
 pub(super) struct Remembered {
-    pub(super) site: Option<Arc<LiveSite>>,
+    pub(super) package: Option<Package>,
     pub(super) identity: Option<Arc<Identity>>,
 }
 
@@ -29,10 +30,7 @@ impl Remembered {
         let certificate = async { timeout(REMEMBERED, certificate_at_hand(config, folders)).await.unwrap_or_default() };
         let (package, certificate) = tokio::join!(timeout(REMEMBERED, package), certificate);
         let package = package.unwrap_or_default();
-        Remembered {
-            site: package.map(|package| package.live),
-            identity: certificate.map(|certificate| certificate.identity),
-        }
+        Remembered { package, identity: certificate.map(|certificate| certificate.identity) }
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{Fatal, remembered::Remembered};
 use crate::{
+    app::Adoption,
     certificate::self_signed,
     config::{Authority, Config},
     listener::Feeds,
@@ -66,8 +67,8 @@ pub(super) struct Fed {
 }
 
 /// Feeds the servers with the remembered package and certificate. Without a certificate they begin with one that this host makes itself, unless the
-/// CA is here, too, and makes a better one as fast.
-pub(super) fn feeds(config: &Config, remembered: Remembered) -> Result<(Feeds, Fed), Fatal> {
+/// CA is here, too, and makes a better one as fast. The application of the package is served with it, if it goes on.
+pub(super) fn feeds(config: &Config, remembered: Remembered, adoption: &Adoption) -> Result<(Feeds, Fed), Fatal> {
     // What waits for its certificate says so, whatever site it has.
     let certified = remembered.identity.is_some();
     let shown = match remembered.identity {
@@ -75,7 +76,7 @@ pub(super) fn feeds(config: &Config, remembered: Remembered) -> Result<(Feeds, F
         None if config.authority == Authority::Internal => None,
         None => Some(placeholder(config)?),
     };
-    let (site, sites) = watch::channel(remembered.site.filter(|_| certified));
+    let (site, sites) = watch::channel(remembered.package.filter(|_| certified).map(|package| adoption.live(&package)));
     let (identity, identities) = watch::channel(shown);
     Ok((Feeds { site, identity }, Fed { sites, identities }))
 }

@@ -245,19 +245,13 @@ impl Reporter {
     pub fn failed(&self, fault: &Fault, tries: u32, pause: Duration) {
         let (part, seconds) = (self.part, pause.as_secs_f32());
         let next = format!("{seconds:.1}s");
-        // A fault that stays is said ever more rarely.
-        match (fault.cure, tries) {
-            (_, 4..) if !tries.is_power_of_two() => {}
-            (Cure::Operator, _) => {
-                tracing::error!(%fault, tries, next, "{part}: a person is needed")
-            }
-            (_, 1..=3) => tracing::info!(%fault, tries, next, "{part} failed"),
-            _ => tracing::warn!(%fault, tries, next, "{part} failed"),
-        }
         let phase = |part: &PartStatus| {
             if part.holds.is_some() { PartPhase::Degraded } else { PartPhase::Failing }
         };
+        let mut is_another = false;
         self.change(|part, boot, at| {
+            is_another =
+                part.fault.as_ref().is_none_or(|last| (&last.doing, &last.said) != (&fault.doing, &fault.said));
             begin_span(boot, part, at, Spent::Pausing, fault.to_string());
             part.phase = phase(part);
             part.doing = None;
@@ -272,6 +266,18 @@ impl Reporter {
                 tries,
             });
         });
+        // A fault that stays is said ever more rarely; another one for a person is said at once.
+        match (fault.cure, tries) {
+            (Cure::Operator, _) if is_another => {
+                tracing::error!(%fault, tries, next, "{part}: a person is needed")
+            }
+            (_, 4..) if !tries.is_power_of_two() => {}
+            (Cure::Operator, _) => {
+                tracing::error!(%fault, tries, next, "{part}: a person is needed")
+            }
+            (_, 1..=3) => tracing::info!(%fault, tries, next, "{part} failed"),
+            _ => tracing::warn!(%fault, tries, next, "{part} failed"),
+        }
     }
 
     fn settle(&self, phase: PartPhase, next: Duration, change: impl FnOnce(&mut PartStatus)) {

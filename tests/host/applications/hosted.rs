@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use http::Method;
 use nix::sys::signal::{Signal, kill};
+use time::OffsetDateTime;
 use toml::{Table, Value};
 use world::{Agent, Instance, Runners, Site, Visitor, tools};
 
@@ -16,6 +17,9 @@ use super::{
     plain,
 };
 use crate::{SOON, front};
+
+/// How runners are started for the connections to a socket.
+type Start = fn(&Path) -> Runners;
 
 /// An instance whose configuration has `[app]`, beside runners.
 struct Hosted {
@@ -26,8 +30,11 @@ struct Hosted {
 }
 
 impl Hosted {
-    async fn new(server: Server, start: fn(&std::path::Path) -> Runners) -> Hosted {
-        let mut instance = Instance::new().await;
+    async fn new(server: Server, start: Start) -> Hosted {
+        Hosted::on(Instance::new().await, server, start)
+    }
+
+    fn on(mut instance: Instance, server: Server, start: Start) -> Hosted {
         let visitor = instance.visitor();
         let socket = instance.config_path().with_file_name("runner.sock");
         let runners = start(&socket);
@@ -131,43 +138,51 @@ async fn application_that_is_killed_and_one_whose_runner_is_killed_come_back_whi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn application_is_not_begun_where_the_metadata_can_be_reached_and_the_status_says_so() {
-    let hosted = Hosted::new(Server::Node, Runners::start_unwalled).await;
-    hosted.publish("one", "").await;
-    let mut agent = hosted.instance.start();
-    agent
-        .wait_for("the files", SOON, async |_| front(&hosted.visitor).await.is_some_and(|page| page.contains("one")))
-        .await;
-    agent
-        .wait_for("why", SOON, async |agent| {
-            let said = agent.part("application").to_string();
-            said.contains("could reach 169.254.169.254") && said.contains("spothost-app@.service")
-        })
-        .await;
-    assert!(!hosted.notes_file().exists() && version(&hosted.visitor).await.is_none());
-    let waits = agent.part("listener")["waits_for"].clone();
-    assert_eq!(waits, "the application");
-    assert!(!hosted.instance.is_led_to().await, "the names move only to a host whose application answers");
+async fn application_is_not_begun_without_a_wall_and_the_names_stay_at_a_host_whose_application_answers() {
+    let first = Hosted::new(Server::Node, Runners::start).await;
+    first.publish("one", "").await;
+    let mut agent = first.instance.start();
+    first.answers(&mut agent, "one").await;
+    agent.wait_until_serving(SOON).await;
+    let walls: [(Start, _); 2] = [
+        (Runners::start_unwalled, "could reach 169.254.169.254"),
+        (Runners::start_unconnected, "no filter that keeps the application"),
+    ];
+    for (round, (start, why)) in walls.into_iter().enumerate() {
+        let mut instance = Instance::launch(&first.instance.account).await;
+        instance.configuration.insert("acme".to_owned(), first.instance.configuration["acme"].clone());
+        let later = Duration::from_secs(60 * (round as u64 + 1));
+        instance.imds.set_launched(OffsetDateTime::now_utc() + later);
+        let second = Hosted::on(instance, Server::Node, start);
+        let mut agent = second.instance.start();
+        let files = async |_: &Agent| front(&second.visitor).await.is_some_and(|page| page.contains("one"));
+        agent.wait_for("the files", SOON, files).await;
+        agent
+            .wait_for("why", SOON, async |agent| {
+                let said = agent.part("application").to_string();
+                said.contains(why) && said.contains("spothost-app@.service")
+            })
+            .await;
+        assert!(version(&second.visitor).await.is_none());
+        let waits = async |agent: &Agent| agent.part("listener")["waits_for"] == "the application";
+        agent.wait_for("the listener to wait for the application", SOON, waits).await;
+        assert!(first.instance.is_led_to().await && !second.instance.is_led_to().await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_without_runners_serves_the_files_and_says_which_units_are_missing() {
-    let hosted = Hosted::new(Server::Node, Runners::start).await;
-    let Hosted { mut instance, visitor, .. } = hosted;
-    let none = instance.config_path().with_file_name("none.sock").display().to_string();
-    instance.configuration["app"]["runner"] = Value::String(none);
-    let site = Site::titled("files").with(".app/app.py", "").with("site.toml", "[app]\nrun = 'python3 app.py'\n");
-    let etag = instance.account.put("site-latest.zip", site.zip()).await;
-    let mut agent = instance.start();
+    let mut hosted = Hosted::new(Server::Node, Runners::start).await;
+    let none = hosted.instance.config_path().with_file_name("none.sock").display().to_string();
+    hosted.instance.configuration["app"]["runner"] = Value::String(none);
+    hosted.publish("one", "").await;
+    let mut agent = hosted.instance.start();
     let says = async |agent: &Agent| agent.part("application").to_string().contains("spothost-app.socket");
     agent.wait_for("what is missing", SOON, says).await;
-    // Its files are not served without it: what it answers is a part of the site.
-    let verdict = instance.account.verdict(&etag).await;
-    assert!(
-        verdict.as_ref().is_none_or(|verdict| verdict["outcome"] != "refused"),
-        "no verdict for others: {verdict:?}"
-    );
-    assert!(front(&visitor).await.is_none());
+    let files = async |_: &Agent| front(&hosted.visitor).await.is_some_and(|page| page.contains("one"));
+    agent.wait_for("the files", SOON, files).await;
+    let waits = async |agent: &Agent| agent.part("listener")["waits_for"] == "the application";
+    agent.wait_for("the listener to wait for the application", SOON, waits).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,13 +230,13 @@ async fn application_does_not_notice_that_its_agent_is_killed_or_restarted() {
                 agent.kill().await;
             }
             agent = hosted.instance.start_in(&unit);
+            // Whoever waits in the queue of the socket is answered by the application at once.
+            let first = hosted.visitor.send(plain(Method::POST, "/work?first"), true).await.expect("an answer");
+            assert_eq!(first.status, 200, "{server:?}, restarts: {restarts}: {first:?}");
             hosted.answers(&mut agent, "one").await;
             let now = about(&hosted.visitor).await.expect("it answers");
             assert_eq!(pid(&now, "parent"), before, "{server:?}, restarts: {restarts}: {}", agent.log());
             assert_eq!(hosted.runners.running(), 1);
-            // The next agent ends it, and starts it again, as the one before would have.
-            let answer = hosted.visitor.send(plain(Method::POST, &format!("/work?{restarts}")), true).await;
-            assert_eq!(answer.expect("an answer").status, 200);
         }
         hosted.publish("two", "swap = 'in-place'").await;
         hosted.answers(&mut agent, "two").await;
@@ -238,11 +253,25 @@ async fn application_does_not_notice_that_its_agent_is_killed_or_restarted() {
         agent.wait_for("the end of its runner", SOON, async |_| hosted.runners.running() == 1).await;
         agent.stop().await;
         assert_eq!(hosted.runners.running(), 1, "it goes on while its unit lives");
-        drop(unit);
-        let until = Instant::now() + SOON;
-        while hosted.runners.running() > 0 {
-            assert!(Instant::now() < until, "it outlives its unit");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        if server == Server::Node {
+            drop(unit);
+        } else {
+            // A host that is to run no application any more ends the one that there is.
+            let mut hosted_no_more = hosted.instance;
+            hosted_no_more.configuration.remove("app");
+            let _agent = hosted_no_more.start_in(&unit);
+            ended(&hosted.runners).await;
+            continue;
         }
+        ended(&hosted.runners).await;
+    }
+}
+
+/// Waits until no runner is left.
+async fn ended(runners: &Runners) {
+    let until = Instant::now() + SOON;
+    while runners.running() > 0 {
+        assert!(Instant::now() < until, "it goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -280,7 +280,7 @@ async fn version_that_is_not_well_changes_nothing() {
 impl Owned {
     /// Publishes a version with that gate.
     fn publish_gated(&self, version: &str, swap: &str, gate: &str) {
-        self.publish(version, &format!("swap = '{swap}'\nready = '2s'"));
+        self.publish(version, &format!("swap = '{swap}'\nready = '6s'"));
         let file = self.laptop.site().join("site.toml");
         let settings = fs::read_to_string(&file).expect("the settings");
         fs::write(&file, format!("{settings}[gate]\n{gate}")).expect("written");
@@ -288,7 +288,7 @@ impl Owned {
 
     /// Publishes a version whose health is bad.
     fn publish_unwell(&self, swap: &str) {
-        self.publish("unwell", &format!("swap = '{swap}'\nready = '2s'"));
+        self.publish("unwell", &format!("swap = '{swap}'\nready = '6s'"));
         let file = self.laptop.site().join("site.toml");
         let settings = fs::read_to_string(&file).expect("the settings");
         fs::write(&file, format!("{settings}HEALTH = '500'\n")).expect("written");

@@ -1,0 +1,95 @@
+//! Applications that a program before this one has started, and that systemd has kept for this one: the one that is wanted goes on, the
+//! others end.
+
+use std::{os::unix::net::UnixListener, path::Path, sync::Arc};
+
+use futures_util::future::join_all;
+use spothost_server::LiveSite;
+
+use super::{
+    RunningApplication, application_folder,
+    endpoint::{self, Endpoint},
+    launch_of,
+    launcher::Found,
+};
+use crate::{
+    config::{App, Config},
+    folders::Folders,
+    listener::StoredApplications,
+    package::Package,
+    process::output::Output,
+    status::systemd,
+};
+
+/// What becomes of the applications of a program before this one.
+#[derive(Default)]
+pub struct Adoption {
+    /// The package whose process goes on, and that process.
+    pub(super) adopted: Option<(Package, RunningApplication)>,
+    /// Whether this program leaves its processes to others.
+    pub(super) left: super::Left,
+}
+
+impl Adoption {
+    /// Looks at all that was stored: the process of `package` goes on if it is what that host would start now, all others end.
+    pub async fn of(
+        config: &Config,
+        folders: &Folders,
+        stored: StoredApplications,
+        package: Option<&Package>,
+    ) -> Adoption {
+        let mut adoption = Adoption::default();
+        let StoredApplications { connections, mut listeners } = stored;
+        for found in join_all(connections.into_iter().map(Found::at)).await.into_iter().flatten() {
+            if adoption.adopted.is_none()
+                && let (Some(app), Some(package)) = (&config.app, package)
+            {
+                adoption.adopt(found, &mut listeners, config, app, package);
+            }
+        }
+        // They have no process.
+        for (name, listener) in listeners {
+            systemd::forget(&name);
+            drop(listener);
+        }
+        endpoint::remove_deserted(&application_folder(folders));
+        adoption
+    }
+
+    /// The package as it is served: with its application, if that goes on.
+    pub fn live(&self, package: &Package) -> Arc<LiveSite> {
+        self.adopted.as_ref().map_or_else(|| package.live.clone(), |(adopted, _)| adopted.live.clone())
+    }
+
+    fn adopt(
+        &mut self,
+        found: Found,
+        listeners: &mut Vec<(String, UnixListener)>,
+        config: &Config,
+        app: &App,
+        package: &Package,
+    ) {
+        let Some(plan) = package.site.process() else { return };
+        let Ok(file) = package.site.package_file() else { return };
+        let launch = launch_of(&config.domain, Some(app), package, plan.clone());
+        let listens = &found.process.command.listens;
+        let at_path = |(_, listener): &(String, UnixListener)| {
+            endpoint::path_of(listener).is_some_and(|path| path == Path::new(listens))
+        };
+        let place = match listeners.iter().position(at_path) {
+            Some(index) => Ok(listeners.swap_remove(index)),
+            None => Err(listens.parse::<u16>().unwrap_or_default()),
+        };
+        let Ok(endpoint) = Endpoint::adopted(place, self.left.clone()) else { return };
+        if launch.command(found.folders(), Some(&endpoint.place)) != found.process.command {
+            tracing::info!("the application that runs is of another version, and ends");
+            return;
+        }
+        tracing::info!("the application goes on (process {} of its runner)", found.process.pid);
+        let output = Output::new(|_| ());
+        let Some((launcher, running)) = found.adopted(app.place(), file, self.left.clone(), &output) else { return };
+        let running = RunningApplication::adopted(launch, launcher, Arc::new(endpoint), output, running);
+        let package = package.clone().with_application(running.endpoint.handle.application());
+        self.adopted = Some((package, running));
+    }
+}
