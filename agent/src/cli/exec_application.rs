@@ -18,7 +18,7 @@ use crate::process::{
     wall::Wall,
 };
 
-/// Become the program of a package: the agent and the runner call this, and nobody else has to.
+/// Become the program of a package. Only the agent and the runner call this.
 ///
 /// Only the process itself knows its process id, which `LISTEN_PID` has to name (sd_listen_fds(3)); a shell between would have another.
 #[derive(Args)]

@@ -23,7 +23,7 @@ pub(super) enum Judged {
 /// What a host demands of packages beside what they demand of themselves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Demands {
-    /// Who has to have signed them; nobody, if it is empty.
+    /// The keys of which one has to have signed a package; if there are none, no signature is asked for.
     pub(super) keys: Vec<PackageKey>,
     /// Whether they may be for an application.
     pub(super) applications: bool,

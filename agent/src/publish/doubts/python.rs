@@ -54,6 +54,14 @@ impl Interpreter {
         is_version.then(|| Interpreter { name: name.to_owned(), version: tag })
     }
 
+    /// The word that runs it on a host, where a plain `python` mostly is not.
+    fn command(interpreter: Option<&Interpreter>) -> &str {
+        match interpreter {
+            Some(Interpreter { name, .. }) if name != "python" => name,
+            Some(_) | None => "python3",
+        }
+    }
+
     /// The one command that installs the requirements below `.app/` for hosts of that machine.
     pub(super) fn installation(interpreter: Option<&Interpreter>, machine: Option<Machine>) -> String {
         let version = interpreter.and_then(|interpreter| interpreter.version.as_deref());
@@ -144,7 +152,7 @@ pub(super) fn doubts(site: &Site, interpreter: Option<&Interpreter>) -> Vec<Prob
 /// The script that `run` names, and that begins with a path of the machine that it was installed on.
 fn script_of_another_machine(site: &Site, interpreter: Option<&Interpreter>) -> Option<Problem> {
     let plan = site.process()?;
-    let python = interpreter.map_or("python3", |interpreter| &interpreter.name);
+    let python = Interpreter::command(interpreter);
     if let ProgramPlace::Path(name) = &plan.program
         && !site.program().any(|file| file.path.strip_prefix("bin/") == Some(name))
         && let Some(file) = site.program().find(|file| file.path.strip_prefix("lib/bin/") == Some(name))
@@ -223,7 +231,7 @@ fn without_byte_code(site: &Site, interpreter: Option<&Interpreter>) -> Option<P
         }
     }
     let without = modules.iter().filter(|module| !compiled.contains(*module)).count();
-    let python = interpreter.map_or("python3", |interpreter| &interpreter.name);
+    let python = Interpreter::command(interpreter);
     let said = format!(
         "{without} of {} modules of Python are compiled anew at each start: {python} -m compileall -q --invalidation-mode unchecked-hash \
          .app, with the Python that runs them",
@@ -370,6 +378,7 @@ mod tests {
             ),
             ("gunicorn app", &[("bin/gunicorn", of_ci)], Some("is run by /home/ci/venv/bin/python3.11, ")),
             ("bin/gunicorn app", &[("bin/gunicorn", long)], Some("is run by /home/ci/a b/bin/python, ")),
+            ("bin/gunicorn app", &[("bin/gunicorn", long)], Some("run = \"python3 -m gunicorn …\"")),
             ("./manage.py", &[("manage.py", of_ci)], Some("run = \"python3.11 manage.py …\"")),
             ("gunicorn app", &[("lib/bin/gunicorn", of_ci)], Some(".app/lib/bin/gunicorn: is not in PATH, ")),
             ("python3.11 -m gunicorn app", &[("lib/bin/gunicorn", of_ci)], None),

@@ -129,9 +129,12 @@ impl Loader<'_> {
         Some(Problem::wrong(first.about(), said))
     }
 
-    /// Modules for one version, where `run` leaves open which one a host has.
+    /// Modules for one version, where the host has the interpreter and `run` leaves open which one.
     fn unnamed_version(self, objects: &[SharedObject<'_>]) -> Option<Problem> {
         let Interpreter { name, version: None } = self.interpreter? else { return None };
+        if self.machine.is_some() {
+            return None;
+        }
         let module = objects.iter().find(|object| object.version().is_some())?;
         let version = dotted(module.version()?);
         let said = format!(
@@ -319,6 +322,8 @@ mod tests {
                 &[(doubtful, &["is built for CPython 3.11, and `run` names python3, ", "name python3.11"])],
             ),
             (python3, None, &[("lib/a.abi3.so", X86_64, 17)], &[]),
+            // An interpreter of the package.
+            (python3, x86_64, &[(a311, X86_64, 17)], &[]),
             (
                 python3,
                 None,
