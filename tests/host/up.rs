@@ -78,6 +78,11 @@ async fn up_serves_a_folder_follows_it_and_reuses_its_ca() {
     let plain = visitor.get_plain(laptop.http, "/").await.expect("an answer");
     assert_eq!((plain.status.as_u16(), plain.header("strict-transport-security")), (200, ""));
     assert!(plain.text().contains("first"), "{plain:?}");
+    // The command that it names works as it is printed: the program may be in no folder of PATH.
+    let line = agent.printed_line("what it does", SOON).await;
+    let status = line.trim().trim_start_matches("what it does");
+    let ran = Command::new("sh").args(["-c", status]).output().expect("a shell");
+    assert!(ran.status.success() && !ran.stdout.is_empty(), "{status}: {ran:?}");
     laptop.write("second");
     agent
         .wait_for("the change", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("second")))

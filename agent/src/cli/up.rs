@@ -1,7 +1,7 @@
 //! `spothost up`: the same keepers on local stores.
 
 use std::{
-    fs, io,
+    env, fs, io,
     net::SocketAddr,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -171,7 +171,8 @@ impl UpCommand {
     fn greet(&self, path: &Path, folders: &Folders, ca: &LocalCa, stores: &[Report]) {
         let plain = self.url("http", self.http, 80);
         let secure = self.url("https", self.https, 443);
-        let runtime = folders.runtime.display();
+        let program = program();
+        let runtime = word(&folders.runtime);
         let bold = anstyle::Style::new().bold();
         anstream::println!("{bold}{plain}{bold:#} serves {}", path.display());
         anstream::println!("  over HTTPS      {secure}");
@@ -182,12 +183,13 @@ impl UpCommand {
             for store in stores {
                 anstream::println!("  {store}");
             }
-            anstream::println!("  to undo that    spothost up --untrust{}", self.state_option());
+            anstream::println!("  to undo that    {program} up --untrust{}", self.state_option());
         } else {
             anstream::println!("  with curl       curl --cacert {} {secure}", ca.path().display());
             anstream::println!("  in a browser    add --trust, and the system and your browsers trust the local CA");
         }
-        anstream::println!("  what it does    spothost status --runtime-dir {runtime}");
+        anstream::println!("  to try          change a file: a second later it is live");
+        anstream::println!("  what it does    {program} status --runtime-dir {runtime}");
         anstream::println!("  to end it       Ctrl-C");
         // A browser that cannot be started is no reason not to serve.
         if self.open
@@ -245,6 +247,11 @@ fn own_folder(state: &Path, path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(own)
+}
+
+/// This program as it was called, for commands that people copy: after `cargo up` no folder of `PATH` has it.
+fn program() -> String {
+    env::args_os().next().map_or_else(|| "spothost".to_owned(), |program| word(Path::new(&program)))
 }
 
 #[cfg(test)]
