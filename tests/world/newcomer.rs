@@ -73,10 +73,10 @@ pub fn visitor(instance: &Instance) -> Visitor {
     Visitor::new(&instance.account.domain(), https, &World::shared().acme_issuer())
 }
 
-/// Waits until the site answers, and the name leads to it.
+/// Waits until the site answers, and the name leads to it: where the package brings an application, once that answers.
 pub async fn is_host(instance: &Instance, visitor: &Visitor, limit: Duration) {
     eventually("the site answers", limit, async || answers(visitor).await).await;
-    eventually("the domain leads there", Duration::from_secs(30), async || instance.is_led_to().await).await;
+    eventually("the domain leads there", limit, async || instance.is_led_to().await).await;
 }
 
 /// Whether the front page is served.
