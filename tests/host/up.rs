@@ -81,8 +81,12 @@ async fn up_serves_a_folder_follows_it_and_reuses_its_ca() {
     // The command that it names works as it is printed: the program may be in no folder of PATH.
     let line = agent.printed_line("what it does", SOON).await;
     let status = line.trim().trim_start_matches("what it does");
-    let ran = Command::new("sh").args(["-c", status]).output().expect("a shell");
-    assert!(ran.status.success() && !ran.stdout.is_empty(), "{status}: {ran:?}");
+    // It succeeds once the host has asked itself, too.
+    let succeeds = async |_: &Agent| {
+        let ran = Command::new("sh").args(["-c", status]).output().expect("a shell");
+        ran.status.success() && !ran.stdout.is_empty()
+    };
+    agent.wait_for(status, SOON, succeeds).await;
     laptop.write("second");
     agent
         .wait_for("the change", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("second")))
