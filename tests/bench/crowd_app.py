@@ -18,7 +18,6 @@ import re
 import statistics
 import tempfile
 import time
-import zipfile
 
 import servers
 
@@ -111,8 +110,7 @@ def main():
             work.chmod(0o755)
             servers.make_identity(work)
             (work / "app.py").write_text(APPLICATION)
-            with zipfile.ZipFile(work / "site.zip", "w") as package:
-                package.writestr("static.html", "a file\n")
+            servers.make_package(work)
             port, _ = servers.free_ports()
             command = [str(ARGUMENTS.python), "-m", "gunicorn", "--chdir", str(work), "--bind", f"127.0.0.1:{port}", "--workers", "2",
                        "--timeout", "300", "--backlog", "2048", "app:application"]  # fmt: skip

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 
 import servers
 
@@ -198,9 +197,7 @@ def main():
     with tempfile.TemporaryDirectory(dir="/var/tmp") as work:
         work = pathlib.Path(work)
         servers.make_identity(work)
-        with zipfile.ZipFile(work / "site.zip", "w") as package:
-            package.writestr("static.html", "a file\n")
-            package.writestr("site.toml", RULES)
+        servers.make_package(work, RULES)
         spill = work / "spill"
         spill.mkdir()
         app = multiprocessing.Process(target=application, args=(f"{work}/app.sock",), daemon=True)

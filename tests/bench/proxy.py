@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import zipfile
 
 import servers
 
@@ -111,8 +110,7 @@ def main():
         WORK = work = pathlib.Path(work)
         work.chmod(0o755)
         servers.make_identity(work)
-        with zipfile.ZipFile(work / "site.zip", "w") as package:
-            package.writestr("static.html", "a file\n")
+        servers.make_package(work)
         application, started = Application(work), []
         try:
             for name in [name for name in servers.PEERS if re.search(ARGUMENTS.servers, name)]:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TICK = os.sysconf("SC_CLK_TCK")
@@ -235,6 +236,14 @@ def make_identity(work):
          "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", work / "key.pem", "-out", work / "cert.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
+
+
+def make_package(work, rules=None):
+    """The package of a site with one file, and with these settings."""
+    with zipfile.ZipFile(work / "site.zip", "w") as package:
+        package.writestr("static.html", "a file\n")
+        if rules:
+            package.writestr("site.toml", rules)
 
 
 def run(command):

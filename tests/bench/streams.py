@@ -27,7 +27,6 @@ import statistics
 import sys
 import tempfile
 import time
-import zipfile
 
 import servers
 
@@ -357,8 +356,7 @@ def main():
         work = pathlib.Path(work)
         work.chmod(0o755)
         servers.make_identity(work)
-        with zipfile.ZipFile(work / "site.zip", "w") as package:
-            package.writestr("static.html", "a file\n")
+        servers.make_package(work)
         socket = f"{work}/app.sock"
         app = multiprocessing.Process(target=application, args=(socket, files), daemon=True)
         app.start()

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 
 import large
 import servers
@@ -109,9 +108,7 @@ def main():
         work = pathlib.Path(work)
         work.chmod(0o755)
         servers.make_identity(work)
-        with zipfile.ZipFile(work / "site.zip", "w") as package:
-            package.writestr("static.html", "a file\n")
-            package.writestr("site.toml", RULES)
+        servers.make_package(work, RULES)
         content = work / "content"
         content.write_bytes(os.urandom(ARGUMENTS.megabytes * 1_000_000))
         application = multiprocessing.Process(target=large.application, args=(str(work / "app.sock"),), daemon=True)
