@@ -267,11 +267,9 @@ impl Reporter {
             });
         });
         // A fault that stays is said ever more rarely; another one for a person is said at once.
+        let is_news = is_another && fault.cure == Cure::Operator;
         match (fault.cure, tries) {
-            (Cure::Operator, _) if is_another => {
-                tracing::error!(%fault, tries, next, "{part}: a person is needed")
-            }
-            (_, 4..) if !tries.is_power_of_two() => {}
+            (_, 4..) if !tries.is_power_of_two() && !is_news => {}
             (Cure::Operator, _) => {
                 tracing::error!(%fault, tries, next, "{part}: a person is needed")
             }
