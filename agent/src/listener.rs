@@ -28,6 +28,7 @@ use crate::{
 mod inherited;
 mod placeholder;
 
+pub(crate) use inherited::packets;
 pub use inherited::{APPLICATION_CONNECTION, APPLICATION_LISTENER, Inherited, StoredApplications};
 pub(crate) use placeholder::says_so;
 pub use placeholder::{Placeholder, PlaceholderState};

@@ -2,24 +2,22 @@
 
 use std::{
     ffi::OsString,
-    io,
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     process::{Command, ExitCode},
 };
 
 use clap::{Args, Subcommand};
 use listenfd::ListenFd;
-use rustix::net::{AddressFamily, SocketType};
 
 use super::{
-    BAD_CONFIGURATION, CANNOT_RUN, Configured, HostFolders, Log, NOT_AS_IT_SHOULD_BE, Runtime, Stop, first, runtime,
-    status, table,
+    BAD_CONFIGURATION, CANNOT_RUN, Configured, HostFolders, Log, NOT_AS_IT_SHOULD_BE, Runtime, Stop, runtime, status,
+    table,
 };
 use crate::{
     app::run_once,
-    documents::layout,
+    listener::packets,
     process::runner,
-    status::{Part, PartPhase, read},
+    status::{Part, PartPhase},
 };
 
 /// The units of all runners (systemd.unit(5)).
@@ -126,14 +124,7 @@ impl RunOnceCommand {
 
 /// Shows the application's part of the status.
 fn show(runtime: &Runtime) -> Result<ExitCode, Stop> {
-    let path = first(&runtime.runtime_dir).join(layout::STATUS);
-    let status = read(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Stop::new(
-            NOT_AS_IT_SHOULD_BE,
-            format!("no agent has run here: there is no {} (say --runtime-dir for another place)", path.display()),
-        ),
-        _ => Stop::new(NOT_AS_IT_SHOULD_BE, format!("{}: {error}", path.display())),
-    })?;
+    let status = status::of_this_host(runtime)?;
     let Some(part) = status.parts.into_iter().find(|part| part.part == Part::Application) else {
         return Err(Stop::new(NOT_AS_IT_SHOULD_BE, "this host runs no application: its configuration has no [app]"));
     };
@@ -150,7 +141,5 @@ fn connection() -> Result<OwnedFd, Stop> {
                     spothost-app.socket, and there is none";
         Stop::new(2, said)
     };
-    let family = i32::from(AddressFamily::UNIX.as_raw());
-    let kind = i32::try_from(SocketType::SEQPACKET.as_raw()).map_err(|_| none())?;
-    ListenFd::from_env().take_custom(0, family, kind, "connection of an agent").ok().flatten().ok_or_else(none)
+    packets(&mut ListenFd::from_env(), 0).ok().flatten().ok_or_else(none)
 }

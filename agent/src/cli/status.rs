@@ -46,14 +46,7 @@ impl StatusCommand {
         if self.published.is_named() {
             return Err(Stop::new(BAD_CONFIGURATION, "--at and --config name a bucket: say --all or --host, too"));
         }
-        let path = first(&self.runtime.runtime_dir).join(layout::STATUS);
-        let status = read(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                let path = path.display();
-                Stop::new(1, format!("no agent has run here: there is no {path} (say --runtime-dir for another place)"))
-            }
-            _ => Stop::new(1, format!("{}: {error}", path.display())),
-        })?;
+        let status = of_this_host(&self.runtime)?;
         if self.json {
             let text = serde_json::to_string_pretty(&status).map_err(|error| Stop::new(1, error))?;
             anstream::println!("{text}");
@@ -62,6 +55,18 @@ impl StatusCommand {
         }
         Ok(if status.phase == HostPhase::Serving { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
+}
+
+/// The status that the agent of this host has left last.
+pub(super) fn of_this_host(runtime: &Runtime) -> Result<Status, Stop> {
+    let path = first(&runtime.runtime_dir).join(layout::STATUS);
+    read(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            let path = path.display();
+            Stop::new(1, format!("no agent has run here: there is no {path} (say --runtime-dir for another place)"))
+        }
+        _ => Stop::new(1, format!("{}: {error}", path.display())),
+    })
 }
 
 /// Shows a status, with the state of its process.

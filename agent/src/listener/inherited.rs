@@ -50,9 +50,7 @@ impl Inherited {
         for index in 0..passed.len() {
             let name = names.next().unwrap_or_default();
             if name == APPLICATION_CONNECTION {
-                let family = i32::from(AddressFamily::UNIX.as_raw());
-                let kind = i32::try_from(SocketType::SEQPACKET.as_raw()).map_err(io::Error::other)?;
-                inherited.applications.connections.extend(passed.take_custom(index, family, kind, name)?);
+                inherited.applications.connections.extend(packets(&mut passed, index)?);
             } else if name.starts_with(APPLICATION_LISTENER) {
                 let listener = passed.take_unix_listener(index)?;
                 inherited.applications.listeners.extend(listener.map(|listener| (name.to_owned(), listener)));
@@ -62,4 +60,14 @@ impl Inherited {
         }
         Ok(inherited)
     }
+}
+
+/// The connection between an agent and a runner that was passed as that descriptor, if one was.
+///
+/// # Errors
+/// When it is none: a Unix socket of packets (`SOCK_SEQPACKET`).
+pub(crate) fn packets(passed: &mut ListenFd, index: usize) -> io::Result<Option<OwnedFd>> {
+    let family = i32::from(AddressFamily::UNIX.as_raw());
+    let kind = i32::try_from(SocketType::SEQPACKET.as_raw()).map_err(io::Error::other)?;
+    passed.take_custom(index, family, kind, "connection of an agent and a runner")
 }
