@@ -51,7 +51,7 @@ pub use adoption::Adoption;
 pub use once::run_once;
 
 use endpoint::Endpoint;
-use launcher::{Launcher, RunnerPlace, Running};
+use launcher::{Launcher, Runner, RunnerPlace, Running};
 use supervised::{DRAINED, Launch, ProcessState, Supervised};
 
 /// How often it is looked how the process is doing, beside when something changes.
@@ -89,7 +89,6 @@ pub struct Applications {
 
 /// The process of a package that is held.
 struct RunningApplication {
-    plan: ProcessPlan,
     endpoint: Arc<Endpoint>,
     launcher: Arc<Launcher>,
     launch: Launch,
@@ -119,11 +118,10 @@ pub enum ApplicationObservation {
 }
 
 impl RunningApplication {
-    /// Starts the process of that plan at `endpoint`.
+    /// Starts its process at `endpoint`.
     fn start(launch: Launch, launcher: Arc<Launcher>, endpoint: Arc<Endpoint>) -> RunningApplication {
         let supervised = Supervised::start(launch.clone(), launcher.clone(), endpoint.clone());
-        let plan = launch.plan.clone();
-        RunningApplication { plan, endpoint, launcher, launch, supervised, since: Instant::now() }
+        RunningApplication { endpoint, launcher, launch, supervised, since: Instant::now() }
     }
 
     /// The same of a process that runs.
@@ -135,8 +133,11 @@ impl RunningApplication {
         running: Running,
     ) -> RunningApplication {
         let supervised = Supervised::adopted(launch.clone(), launcher.clone(), endpoint.clone(), output, running);
-        let plan = launch.plan.clone();
-        RunningApplication { plan, endpoint, launcher, launch, supervised, since: Instant::now() }
+        RunningApplication { endpoint, launcher, launch, supervised, since: Instant::now() }
+    }
+
+    fn plan(&self) -> &ProcessPlan {
+        &self.launch.plan
     }
 }
 
@@ -181,7 +182,7 @@ impl Applications {
     /// What the process lacks, if more than the time to begin.
     fn lacking(&mut self) -> Option<Fault> {
         let running = self.running.as_mut()?;
-        let may_begin = running.since.elapsed() <= running.plan.ready;
+        let may_begin = running.since.elapsed() <= running.plan().ready;
         let state = running.supervised.look();
         let said = match state {
             ProcessState::Runs { .. } => return None,
@@ -208,7 +209,7 @@ impl Applications {
             ));
         }
         // Its process runs already: a program before this one has started it.
-        if self.running.as_ref().is_some_and(|running| running.plan == plan)
+        if self.running.as_ref().is_some_and(|running| *running.plan() == plan)
             && self.held.as_ref().is_some_and(|held| held.release.is(&package.release))
         {
             let running = self.running.take();
@@ -218,7 +219,7 @@ impl Applications {
         self.restore().await?;
         let in_place = match (&self.running, plan.swap) {
             (None, _) | (_, SwapMode::Beside) => false,
-            (Some(running), _) if running.plan.listen != plan.listen => false,
+            (Some(running), _) if running.plan().listen != plan.listen => false,
             (Some(_), SwapMode::InPlace) => true,
             (Some(running), SwapMode::Auto) => match running.supervised.pid() {
                 Some(leader) => !running.launcher.allows_another(leader).await,
@@ -271,7 +272,7 @@ impl Applications {
         let Some(old) = self.running.take() else { return Ok(()) };
         let endpoint = old.endpoint.clone();
         endpoint.handle.set_up(false);
-        let _ = timeout(old.plan.drain.min(DRAINED), endpoint.handle.idle()).await;
+        let _ = timeout(old.plan().drain.min(DRAINED), endpoint.handle.idle()).await;
         old.supervised.end().await;
         let ready = launch.plan.ready;
         let running = RunningApplication::start(launch, launcher, endpoint.clone());
@@ -302,7 +303,7 @@ impl Applications {
                     handle.released().await;
                     handle.idle().await;
                 };
-                let _ = timeout(old.plan.drain.max(LEAST_DRAIN), gone).await;
+                let _ = timeout(old.plan().drain.max(LEAST_DRAIN), gone).await;
                 old.supervised.end().await;
             });
         }
@@ -338,7 +339,7 @@ impl Applications {
             Some(app) => {
                 let file = package.site.package_file();
                 let file = file.map_err(|error| Fault::retry("passing the package on to the runner", error))?;
-                Launcher::runner(app.place(), file, self.left.clone())
+                Launcher::Runner(Runner::new(app.place(), file, self.left.clone()))
             }
             None => Launcher::Child(self.folders(&self.unpacked(package).await?)?),
         };
@@ -435,7 +436,7 @@ impl Keeper for Applications {
         // A process may take so long to begin, after another has taken so long to end.
         let wanted = self.packages.borrow().clone();
         let begins = wanted.and_then(|package| package.site.process().map(|plan| plan.ready + plan.grace));
-        let ends = self.running.as_ref().map(|running| running.plan.drain + running.plan.grace);
+        let ends = self.running.as_ref().map(|running| running.plan().drain + running.plan().grace);
         Pace {
             look: LOOK,
             observe: Duration::from_secs(5),

@@ -88,7 +88,7 @@ impl Adoption {
         tracing::info!("the application goes on (process {} of its runner)", found.process.pid);
         let output = Output::new(|_| ());
         let Some((launcher, running)) = found.adopted(app.place(), file, self.left.clone(), &output) else { return };
-        let running = RunningApplication::adopted(launch, launcher, Arc::new(endpoint), output, running);
+        let running = RunningApplication::adopted(launch, Arc::new(launcher), Arc::new(endpoint), output, running);
         let package = package.clone().with_application(running.endpoint.handle.application());
         self.adopted = Some((package, running));
     }

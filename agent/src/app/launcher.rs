@@ -43,7 +43,7 @@ pub(super) enum Launcher {
     /// This program. The folders are made.
     Child(ProcessFolders),
     /// A runner.
-    Runner(Runner),
+    Runner(Arc<Runner>),
 }
 
 /// A runner for one version, and the connection that keeps it.
@@ -98,7 +98,7 @@ pub(super) enum Running {
 /// The process of a runner. Dropping it ends the connection, and with it the process.
 #[derive(Debug)]
 pub(super) struct RemoteProcess {
-    launcher: Arc<Launcher>,
+    runner: Arc<Runner>,
     channel: Arc<Channel>,
     output: Output,
     pid: u32,
@@ -110,17 +110,6 @@ pub(super) struct RemoteProcess {
 }
 
 impl Launcher {
-    /// A runner at that place for the package that `file` is. Once `left` is set, its process outlives its supervision.
-    pub(super) fn runner(place: RunnerPlace, package: File, left: Left) -> Launcher {
-        Launcher::Runner(Runner {
-            place,
-            package,
-            connection: Mutex::new(None),
-            allows_another: watch::Sender::new(None),
-            left,
-        })
-    }
-
     /// The folders of the processes, in which the program is unpacked.
     ///
     /// # Errors
@@ -128,13 +117,7 @@ impl Launcher {
     pub(super) async fn prepared(&self) -> Result<ProcessFolders, Fault> {
         match self {
             Launcher::Child(folders) => Ok(folders.clone()),
-            Launcher::Runner(runner) => {
-                let mut connection = runner.connection.lock().await;
-                if connection.is_none() {
-                    *connection = Some(runner.connect().await?);
-                }
-                connection.as_ref().map(|connection| connection.folders.clone()).ok_or_else(lost)
-            }
+            Launcher::Runner(runner) => runner.prepared().await,
         }
     }
 
@@ -143,79 +126,89 @@ impl Launcher {
     /// # Errors
     /// Why it was not started.
     pub(super) async fn start(
-        self: &Arc<Self>,
+        &self,
         command: &ProcessCommand,
         listener: Option<OwnedFd>,
         output: &Output,
     ) -> Result<Running, Fault> {
-        let runner = match &**self {
+        match self {
             Launcher::Child(_) => {
                 let streams = Streams::OfApplication { listener, output: output.clone() };
                 let child = Child::start(command, streams, None, false);
                 let child = child.map_err(|error| Fault::retry("starting the application", error))?;
-                return Ok(Running::Child(Box::new(child)));
+                Ok(Running::Child(Box::new(child)))
             }
-            Launcher::Runner(runner) => runner,
-        };
-        let channel = runner.connection.lock().await.as_ref().map(|connection| connection.channel.clone());
-        let channel = channel.ok_or_else(lost)?;
-        let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
-        let started = started(&channel, &Order::Start(command.clone()), &descriptors, output).await;
-        match started {
-            Ok(pid) => {
-                let (launcher, output) = (self.clone(), output.clone());
-                Ok(Running::Remote(RemoteProcess {
-                    launcher,
-                    channel,
-                    output,
-                    pid,
-                    ended: false,
-                    stopping: false,
-                    ending: false,
-                }))
-            }
-            Err(fault) => {
-                // Whatever it does now, it is not what was asked for.
-                *runner.connection.lock().await = None;
-                Err(fault)
+            Launcher::Runner(runner) => {
+                let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
+                let started = runner.start(&Order::Start(command.clone()), &descriptors, output).await;
+                if started.is_err() {
+                    // Whatever it does now, it is not what was asked for.
+                    *runner.connection.lock().await = None;
+                }
+                started.map(Running::Remote)
             }
         }
     }
 
-    /// Runs a command to its end at the runner, with the standard input, output and error of this process.
+    /// Whether another process like this one can run beside it.
+    pub(super) async fn allows_another(&self, leader: u32) -> bool {
+        match self {
+            Launcher::Child(_) => memory::allows_another(leader),
+            Launcher::Runner(runner) => runner.allows_another().await,
+        }
+    }
+}
+
+impl Runner {
+    /// A runner at that place for the package that `package` is. Once `left` is set, its process outlives its supervision.
+    pub(super) fn new(place: RunnerPlace, package: File, left: Left) -> Arc<Runner> {
+        Runner::connected(place, package, left, None)
+    }
+
+    fn connected(place: RunnerPlace, package: File, left: Left, connection: Option<Connection>) -> Arc<Runner> {
+        let (connection, allows_another) = (Mutex::new(connection), watch::Sender::new(None));
+        Arc::new(Runner { place, package, connection, allows_another, left })
+    }
+
+    /// The folders of its processes, in which the program is unpacked.
+    ///
+    /// # Errors
+    /// What keeps it from being reached, or from unpacking the program.
+    pub(super) async fn prepared(&self) -> Result<ProcessFolders, Fault> {
+        let mut connection = self.connection.lock().await;
+        if connection.is_none() {
+            *connection = Some(self.connect().await?);
+        }
+        connection.as_ref().map(|connection| connection.folders.clone()).ok_or_else(lost)
+    }
+
+    /// Runs a command to its end, with the standard input, output and error of this process.
     ///
     /// # Errors
     /// Why it was not run.
-    pub(super) async fn run(self: Arc<Self>, command: &ProcessCommand) -> Result<HowEnded, Fault> {
-        let Launcher::Runner(runner) = &*self else { return Err(lost()) };
-        let channel = runner.connection.lock().await.as_ref().map(|connection| connection.channel.clone());
-        let channel = channel.ok_or_else(lost)?;
+    pub(super) async fn run(self: &Arc<Self>, command: &ProcessCommand) -> Result<HowEnded, Fault> {
         let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
         let descriptors = [input.as_fd(), output.as_fd(), error.as_fd()];
         let lines = Output::new(|_| ());
-        let pid = started(&channel, &Order::Run(command.clone()), &descriptors, &lines).await?;
-        let mut process = RemoteProcess {
-            launcher: self.clone(),
-            channel,
-            output: lines,
-            pid,
-            ended: false,
-            stopping: false,
-            ending: false,
-        };
-        Ok(process.ended().await)
+        Ok(self.start(&Order::Run(command.clone()), &descriptors, &lines).await?.ended().await)
     }
 
-    /// Whether another process like this one can run beside it.
-    pub(super) async fn allows_another(&self, leader: u32) -> bool {
-        let runner = match self {
-            Launcher::Child(_) => return memory::allows_another(leader),
-            Launcher::Runner(runner) => runner,
-        };
-        let channel = runner.connection.lock().await.as_ref().map(|connection| connection.channel.clone());
-        let Some(channel) = channel else { return true };
-        runner.allows_another.send_replace(None);
-        let mut answered = runner.allows_another.subscribe();
+    /// Starts a process, as `order` says.
+    async fn start(
+        self: &Arc<Self>,
+        order: &Order,
+        descriptors: &[BorrowedFd<'_>],
+        output: &Output,
+    ) -> Result<RemoteProcess, Fault> {
+        let channel = self.channel().await.ok_or_else(lost)?;
+        let pid = started(&channel, order, descriptors, output).await?;
+        Ok(RemoteProcess::new(self.clone(), channel, output.clone(), pid))
+    }
+
+    async fn allows_another(&self) -> bool {
+        let Some(channel) = self.channel().await else { return true };
+        self.allows_another.send_replace(None);
+        let mut answered = self.allows_another.subscribe();
         let asked = async {
             channel.send(&Order::Measure, &[]).await.ok()?;
             // The one who waits for the end of the process reads what the runner says.
@@ -224,9 +217,11 @@ impl Launcher {
         // Where it is not known, one follows the other: that is slower, and safe.
         timeout(ANSWERS, asked).await.ok().flatten().unwrap_or(false)
     }
-}
 
-impl Runner {
+    async fn channel(&self) -> Option<Arc<Channel>> {
+        self.connection.lock().await.as_ref().map(|connection| connection.channel.clone())
+    }
+
     async fn connect(&self) -> Result<Connection, Fault> {
         let RunnerPlace { socket, memory } = &self.place;
         let doing = format!("starting a runner by {}", socket.display());
@@ -307,29 +302,13 @@ impl Found {
         package: File,
         left: Left,
         output: &Output,
-    ) -> Option<(Arc<Launcher>, Running)> {
+    ) -> Option<(Launcher, Running)> {
         output.keep(std::mem::take(&mut self.lines));
         let channel = Arc::new(self.channel.take()?);
         let connection = Connection { channel: channel.clone(), folders: self.folders.clone(), left: left.clone() };
-        let runner = Runner {
-            place,
-            package,
-            connection: Mutex::new(Some(connection)),
-            allows_another: watch::Sender::new(None),
-            left,
-        };
-        let launcher = Arc::new(Launcher::Runner(runner));
-        let (output, pid) = (output.clone(), self.process.pid);
-        let process = RemoteProcess {
-            launcher: launcher.clone(),
-            channel,
-            output,
-            pid,
-            ended: false,
-            stopping: false,
-            ending: false,
-        };
-        Some((launcher, Running::Remote(process)))
+        let runner = Runner::connected(place, package, left, Some(connection));
+        let process = RemoteProcess::new(runner.clone(), channel, output.clone(), self.process.pid);
+        Some((Launcher::Runner(runner), Running::Remote(process)))
     }
 }
 
@@ -400,6 +379,10 @@ impl Running {
 }
 
 impl RemoteProcess {
+    fn new(runner: Arc<Runner>, channel: Arc<Channel>, output: Output, pid: u32) -> RemoteProcess {
+        RemoteProcess { runner, channel, output, pid, ended: false, stopping: false, ending: false }
+    }
+
     async fn ended(&mut self) -> HowEnded {
         loop {
             let why = match self.channel.receive::<Report>().await {
@@ -409,9 +392,7 @@ impl RemoteProcess {
                         continue;
                     }
                     Report::Memory { allows_another } => {
-                        if let Launcher::Runner(runner) = &*self.launcher {
-                            runner.allows_another.send_replace(Some(allows_another));
-                        }
+                        self.runner.allows_another.send_replace(Some(allows_another));
                         continue;
                     }
                     // Asked for the end, it waits for that.
@@ -453,18 +434,15 @@ impl RemoteProcess {
     /// Ends the connection, and with it the runner.
     async fn close(&mut self) {
         self.ended = true;
-        if let Launcher::Runner(runner) = &*self.launcher {
-            *runner.connection.lock().await = None;
-        }
+        *self.runner.connection.lock().await = None;
     }
 }
 
 impl Drop for RemoteProcess {
     fn drop(&mut self) {
-        if let Launcher::Runner(runner) = &*self.launcher
-            && !self.ended
-            && !runner.left.load(SeqCst)
-            && let Ok(mut connection) = runner.connection.try_lock()
+        if !self.ended
+            && !self.runner.left.load(SeqCst)
+            && let Ok(mut connection) = self.runner.connection.try_lock()
         {
             *connection = None;
         }

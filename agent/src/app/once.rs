@@ -3,9 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    launcher::{Launcher, RunnerPlace},
-    supervised::Launch,
-    version,
+    launch_of,
+    launcher::{Runner, RunnerPlace},
 };
 use crate::{
     config::{App, Config},
@@ -31,20 +30,12 @@ pub async fn run_once(config: &Config, folders: &Folders, words: Vec<String>) ->
     let Some(plan) = package.site.process().cloned() else {
         return Err(Fault::operator(DOING, "the package brings no application", "publish one that does"));
     };
+    let launch = launch_of(&config.domain, Some(&app), &package, plan);
     let is_usual = app.socket == App::default().socket;
     let socket = if is_usual && Path::new(OUTSIDE).exists() { OUTSIDE.into() } else { app.socket };
     let file = package.site.package_file().map_err(|error| Fault::retry(DOING, error))?;
-    let launcher = Arc::new(Launcher::runner(RunnerPlace { socket, memory: app.memory }, file, Arc::default()));
-    let prepared = launcher.prepared().await?;
-    let launch = Launch {
-        checks: Arc::default(),
-        name: config.domain.clone(),
-        version: version(&package).to_owned(),
-        processes: app.processes,
-        ready: None,
-        plan,
-    };
-    let mut command = launch.command(&prepared, None);
+    let runner = Runner::new(RunnerPlace { socket, memory: app.memory }, file, Arc::default());
+    let mut command = launch.command(&runner.prepared().await?, None);
     command.words = words;
-    launcher.run(&command).await
+    runner.run(&command).await
 }

@@ -14,7 +14,6 @@ use std::{
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use spothost_server::{PackageLimits, Site};
-use tempfile::TempDir;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep_until, timeout},
@@ -62,7 +61,7 @@ struct Prepared {
 }
 
 /// A folder with read-only trees in it, removed with this.
-struct Folder(Option<TempDir>);
+struct Folder(PathBuf);
 
 /// What happens next.
 enum Event {
@@ -272,10 +271,11 @@ async fn ended(child: &mut Option<(Child, ProcessCommand)>) -> HowEnded {
 fn unpacked(package: OwnedFd, place: &Path) -> Result<(Folder, ProcessFolders), UnpackError> {
     let site = Site::from_file(fs::File::from(package), &PackageLimits::default())
         .map_err(|refused| UnpackError::Package(vec![refused.to_string()]))?;
-    let folder = Folder(Some(tempfile::Builder::new().prefix("spothost-app-").tempdir_in(place)?));
-    let tree = Trees::open(&folder.path().join("trees"))?.unpack(&site)?;
+    // Its trees are to be read-only, which the folders of that crate do not bear when they are removed.
+    let folder = Folder(tempfile::Builder::new().prefix("spothost-app-").tempdir_in(place)?.keep());
+    let tree = Trees::open(&folder.0.join("trees"))?.unpack(&site)?;
     let own = |name: &str| {
-        let path = folder.path().join(name);
+        let path = folder.0.join(name);
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok::<_, io::Error>(path)
     };
@@ -287,20 +287,10 @@ fn text(path: PathBuf) -> io::Result<String> {
     path.into_os_string().into_string().map_err(|path| io::Error::other(format!("{} is not UTF-8", path.display())))
 }
 
-impl Folder {
-    fn path(&self) -> &Path {
-        self.0.as_ref().map_or(Path::new("/nonexistent"), TempDir::path)
-    }
-}
-
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Some(folder) = self.0.take() {
-            // Its trees are read-only, which removing a folder does not bear.
-            let path = folder.keep();
-            if let Err(error) = tree::remove(&path) {
-                tracing::warn!(%error, path = %path.display(), "the folder of an application stays");
-            }
+        if let Err(error) = tree::remove(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "the folder of an application stays");
         }
     }
 }
