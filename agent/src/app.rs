@@ -139,6 +139,15 @@ impl RunningApplication {
     fn plan(&self) -> &ProcessPlan {
         &self.launch.plan
     }
+
+    /// Until when it may take to be well for the first time.
+    fn begins_until(&self) -> Instant {
+        self.since + self.plan().ready
+    }
+
+    fn may_begin(&self) -> bool {
+        Instant::now() <= self.begins_until()
+    }
 }
 
 impl Applications {
@@ -179,20 +188,31 @@ impl Applications {
         same && self.running.is_some() == package.site.process().is_some()
     }
 
-    /// What the process lacks, if more than the time to begin.
+    /// What the process lacks, if more than the time to begin. The package hears how its trial goes.
     fn lacking(&mut self) -> Option<Fault> {
         let running = self.running.as_mut()?;
-        let may_begin = running.since.elapsed() <= running.plan().ready;
+        let may_begin = running.may_begin();
         let state = running.supervised.look();
+        // One that was not even started says nothing of the package.
+        let was_tried = !may_begin && !matches!(state, ProcessState::Ended { started: false, .. } | ProcessState::Over);
         let said = match state {
-            ProcessState::Runs { .. } => return None,
+            ProcessState::Runs { well, .. } => {
+                if let Some(held) = self.held.as_ref().filter(|_| well) {
+                    held.trial.pass();
+                }
+                return None;
+            }
             ProcessState::Begins { ended: Some(why), .. } => format!("it has ended, and begins again: {why}"),
             ProcessState::Begins { unwell: false, .. } if may_begin => return None,
             ProcessState::Begins { said, .. } => said.unwrap_or_else(|| "it does not answer".to_owned()),
             ProcessState::Ended { why, .. } => format!("it has ended: {why}"),
             ProcessState::Over => "it was ended".to_owned(),
         };
-        Some(unwell(&said, &running.supervised))
+        let fault = unwell(&said, &running.supervised);
+        if let Some(held) = self.held.as_ref().filter(|_| was_tried) {
+            held.trial.fail(&fault.said);
+        }
+        Some(fault)
     }
 
     /// Serves `package` with its process, if it has one, or leaves all as it is.
@@ -446,6 +466,14 @@ impl Keeper for Applications {
     }
 
     async fn woken(&mut self) {
+        let begins_until =
+            self.running.as_ref().filter(|running| running.may_begin()).map(RunningApplication::begins_until);
+        let over = async {
+            match begins_until {
+                Some(until) => sleep_until(until + Duration::from_millis(1)).await,
+                None => std::future::pending().await,
+            }
+        };
         let running = self.running.as_mut();
         let changes = async {
             match running {
@@ -463,6 +491,7 @@ impl Keeper for Applications {
         tokio::select! {
             _ = self.packages.changed() => {}
             () = changes => {}
+            () = over => {}
             () = again => {}
         }
     }

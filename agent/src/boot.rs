@@ -86,8 +86,7 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let mut packages = runner.keep(packages).await.held;
     let mut processes = None;
-    // The application of somebody else takes the place of that of the package.
-    if config.serve.applications && config.serve.application.is_none() && feeds.is_some() {
+    if runs_processes(config) && feeds.is_some() {
         let keeper = Applications::new(config.domain.clone(), config.app.clone(), folders, packages, drained.clone())
             .adopting(adoption);
         let kept = runner.keep(keeper).await;
@@ -155,6 +154,11 @@ async fn instance(
     (Some(host), runner.found(aws).await, interruption)
 }
 
+/// Whether a host runs the processes that packages bring. The application of somebody else takes their place.
+fn runs_processes(config: &Config) -> bool {
+    config.serve.applications && config.serve.application.is_none()
+}
+
 /// The keepers that need nothing but an AWS session.
 fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>, host: Option<Kept<Host>>) -> (Packages, Certificates) {
     let source = Source::new(config.package.clone(), aws.clone());
@@ -164,6 +168,7 @@ fn stores(config: &Config, folders: &Folders, aws: &Kept<Aws>, host: Option<Kept
         skew: config.serve.skew,
         keys: config.package_keys.clone(),
         applications: config.serve.applications,
+        processes: runs_processes(config),
     };
     let packages = Packages::new(source, package_cache, following, host.clone());
     let certifier = Certifier::new(config, folders.local_ca.clone(), aws.clone(), host);

@@ -1,9 +1,13 @@
 //! Keeper: the site that the bucket holds is the site we have.
 //!
-//! A package is fetched beside the running site, held against what the store says of its bytes, judged, put on the shelf as
+//! A package is fetched beside the running site, held against what the store says of its bytes, judged, kept on disk as
 //! the last good one, and only then yielded. One that does not pass the gate changes nothing: what is held stays, and a
 //! verdict is left beside the package, so that no other host takes it either, until a person deletes it. A host that holds
 //! nothing takes the last good one instead. A fault on the way is never the package's: it is fetched again.
+//!
+//! A package that brings a process is on trial until that was well here: as long, the last good one stays on the disk beside it,
+//! for a program that is started again meanwhile, and nobody is told that the new one is good. A host that has no other, as one that was
+//! just launched, takes the newest that other hosts found good where the process of the newest of all is not well.
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
@@ -36,6 +40,7 @@ pub(crate) mod program;
 mod refusals;
 mod source;
 mod tree;
+mod trial;
 mod verdict;
 
 pub use package_cache::PackageCache;
@@ -48,6 +53,7 @@ pub(crate) use newest::{moved, newest};
 use refusals::Refusals;
 use source::Fetched;
 pub(crate) use tree::{ExclusionReason, LeftOut, TOO_MANY, Tree, TreeFile};
+use trial::{Trial, TrialOutcome};
 
 /// A new package is served for this long before it is called good.
 const SERVED_FIRST: Duration = Duration::from_secs(1);
@@ -65,6 +71,8 @@ pub struct Package {
     pub site: Arc<Site>,
     /// What is served: the files, and the application of the package where its process runs.
     pub live: Arc<LiveSite>,
+    /// Whether its process, if it brings one, was well here.
+    pub(crate) trial: Trial,
     /// What else a person should know.
     notes: Vec<String>,
 }
@@ -73,7 +81,8 @@ impl Package {
     fn of(release: Release, site: Site) -> Package {
         let site = Arc::new(site.published(release.published()));
         let live = Arc::new(LiveSite::new(site.clone()));
-        Package { release, site, live, notes: Vec::new() }
+        let trial = if site.process().is_some() { Trial::pending() } else { Trial::passed() };
+        Package { release, site, live, trial, notes: Vec::new() }
     }
 
     /// The same, served with the application that it brings.
@@ -102,6 +111,8 @@ pub struct Following {
     /// Whether this host takes packages that are for an application, be it a process of its own or one that runs beside. If not, it
     /// declines such a package.
     pub applications: bool,
+    /// Whether this host runs the processes that packages bring, and a package is on trial until its process was well.
+    pub processes: bool,
 }
 
 /// Keeper of the package.
@@ -111,6 +122,10 @@ pub struct Packages {
     following: Following,
     host: Option<Kept<Host>>,
     held: Option<Package>,
+    /// Whether what is held is not noted as the last good package yet.
+    unnoted: bool,
+    /// How the last look found the trial of what is held.
+    trial: Option<TrialOutcome>,
     /// The newest package that the last look found, and its verdict, if there is one.
     newest: Option<(Release, Option<Verdict>)>,
     refusals: Refusals,
@@ -183,10 +198,12 @@ pub struct PackageObservation {
     instead: Option<Release>,
 }
 
-/// A package to fetch, or a verdict to publish.
+/// A package to fetch or to keep, or a verdict to publish.
 pub enum PackageDrift {
     /// It is to be fetched, judged and served.
     Fetch(Release),
+    /// It has passed its trial, and is to be the last good one.
+    Keep(Release),
     /// Its verdict is to be published.
     Tell(Verdict),
 }
@@ -205,6 +222,8 @@ impl Packages {
             following,
             host,
             held: None,
+            unnoted: false,
+            trial: None,
             newest: None,
             refusals: Refusals::default(),
             pending_verdicts: PendingVerdicts::default(),
@@ -241,7 +260,7 @@ impl Packages {
     /// What is held is good, which every host should know, whatever the bucket shows by now: also what an earlier life of
     /// the process has found good and not come to tell.
     fn remember_to_tell(&mut self) {
-        let Some(held) = &self.held else { return };
+        let Some(held) = self.held.as_ref().filter(|held| held.trial.has_passed()) else { return };
         let is_judged = match &self.newest {
             Some((newest, verdict)) if held.release.is(newest) => verdict.is_some(),
             _ => self.source.has_verdict_on(&held.release),
@@ -344,17 +363,68 @@ impl Packages {
 
     /// Serves the package that lies in `incoming`.
     async fn take(&mut self, incoming: PathBuf, release: Release) -> Result<(), Fault> {
-        let path = self.package_cache.put(incoming, release.clone()).await?;
+        let path = self.package_cache.add(incoming, release.clone()).await?;
         let site = blocking("opening the package", move || Site::open(&path, &PackageLimits::default())).await?;
         let mut site = site.map_err(|reason| Fault::retry("opening the package", reason))?;
         if let Some(before) = &self.held {
             site = site.after(&before.site, self.following.skew);
         }
+        let package = self.on_trial(Package::of(release.clone(), site));
+        // One on trial is the last good one where there is no other: its files are better than nothing.
+        self.unnoted = !package.trial.has_passed() && self.package_cache.keeps_another(&release);
+        if !self.unnoted {
+            let noted = self.package_cache.note_last_good(release.clone()).await;
+            // What cannot be noted is not kept either: it would take the room that the next try needs.
+            noted.inspect_err(|_| self.package_cache.forget(&release))?;
+        }
         self.refusals.lift(&release);
-        self.held = Some(Package::of(release, site));
+        self.held = Some(package);
         self.source.fetched();
         self.remember_to_tell();
         Ok(())
+    }
+
+    /// The package, on trial if its process runs here.
+    fn on_trial(&self, package: Package) -> Package {
+        if !self.following.processes {
+            package.trial.pass();
+        }
+        package
+    }
+
+    /// The package that is held, where it has passed its trial and the disk does not say so yet.
+    fn to_be_noted(&self) -> Option<&Package> {
+        self.held.as_ref().filter(|held| self.unnoted && held.trial.has_passed())
+    }
+
+    /// What takes the place of the newest package, whose process is not well here, where no other serves visitors: the newest of those that
+    /// hosts have found good. One that was good itself somewhere is not given up for an older one: its process may lack something that
+    /// an older one would lack, too, such as its database.
+    async fn instead_of_failed(
+        &mut self,
+        newest: &Release,
+        verdict: Option<&Verdict>,
+        why: String,
+    ) -> Result<Option<Release>, Fault> {
+        if verdict.is_some_and(Verdict::is_good) || self.source.has_verdict_on(newest) {
+            return Ok(None);
+        }
+        let refused = Verdict::on(newest, VerdictOutcome::Refused, &self.judge_by(), clock::now(), &[why.clone()]);
+        let verdicts = self.refusals.verdicts().into_iter().chain([refused.clone()]).collect();
+        let instead = self.source.found_good(newest, verdicts).await?;
+        if let Some(instead) = &instead {
+            tracing::warn!(
+                key = newest.key,
+                etag = newest.etag,
+                why,
+                "an older version takes its place: {}",
+                instead.key
+            );
+            let remedy = "publish a version whose process starts (an older version, which was found good, is served)";
+            let fault = Fault::operator(format!("running the application of {}", newest.key), why, remedy);
+            self.refusals.add_failed(newest.clone(), fault, refused);
+        }
+        Ok(instead)
     }
 
     async fn refuse(&mut self, release: Release, verdict: Verdict) {
@@ -435,9 +505,16 @@ impl Keeper for Packages {
 
     async fn woken(&mut self) {
         self.pending_verdicts.runs = true;
+        let tried = async {
+            match (&self.held, &self.trial) {
+                (Some(held), Some(seen)) => held.trial.changed(seen).await,
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.source.woken() => {}
             () = self.pending_verdicts.rings() => {}
+            () = tried => {}
         }
     }
 
@@ -451,6 +528,7 @@ impl Keeper for Packages {
             }
             None => true,
         });
+        self.held = self.held.take().map(|package| self.on_trial(package));
         self.held.clone()
     }
 
@@ -482,11 +560,19 @@ impl Keeper for Packages {
             held.notes = left_out.to_vec();
         }
         self.remember_to_tell();
+        self.trial = self.held.as_ref().map(|held| held.trial.outcome());
         let Some((newest, verdict)) = self.newest.clone() else {
             return Ok(PackageObservation { none: None, instead: None });
         };
-        let wants = self.held.is_none() && self.condemned(&newest, verdict.as_ref()).is_some();
-        let instead = if wants { self.source.instead(&newest, self.refusals.verdicts()).await? } else { None };
+        let is_condemned = self.condemned(&newest, verdict.as_ref()).is_some();
+        let instead = match (&self.held, &self.trial) {
+            (None, _) if is_condemned => self.source.instead(&newest, self.refusals.verdicts()).await?,
+            (Some(held), Some(TrialOutcome::Failed(why))) if held.release.is(&newest) && !is_condemned => {
+                let why = why.clone();
+                self.instead_of_failed(&newest, verdict.as_ref(), why).await?
+            }
+            _ => None,
+        };
         Ok(PackageObservation { none: None, instead })
     }
 
@@ -495,6 +581,12 @@ impl Keeper for Packages {
             Some(held) => Judgement::KeptDespite { held, fault },
             None => Judgement::Refused(fault),
         };
+        if let Some(held) = self.to_be_noted() {
+            return Judgement::Drifted {
+                drift: PackageDrift::Keep(held.release.clone()),
+                meanwhile: Some(held.clone()),
+            };
+        }
         if let Some(verdict) = self.pending_verdicts.next() {
             return Judgement::Drifted { drift: PackageDrift::Tell(verdict.clone()), meanwhile: self.held.clone() };
         }
@@ -504,11 +596,13 @@ impl Keeper for Packages {
         let Some((newest, verdict)) = &self.newest else {
             return Judgement::Waits("a package".to_owned());
         };
-        if let Some(held) = self.held.as_ref().filter(|held| held.release.is(newest)) {
+        if let Some(held) = self.held.as_ref().filter(|held| held.release.is(newest) && seen.instead.is_none()) {
             return Judgement::Kept(held.clone());
         }
         match (self.condemned(newest, verdict.as_ref()), seen.instead) {
-            (Some(_), Some(instead)) => Judgement::Drifted { drift: PackageDrift::Fetch(instead), meanwhile: None },
+            (Some(_), Some(instead)) => {
+                Judgement::Drifted { drift: PackageDrift::Fetch(instead), meanwhile: self.held.clone() }
+            }
             (Some(fault), None) => despite(fault),
             (None, _) => {
                 Judgement::Drifted { drift: PackageDrift::Fetch(newest.clone()), meanwhile: self.held.clone() }
@@ -521,6 +615,11 @@ impl Keeper for Packages {
             // Where it is refused, the look that follows says so, and goes on at its usual pace: the next release may be
             // a good one.
             PackageDrift::Fetch(release) => self.fetch(&release).await?,
+            PackageDrift::Keep(release) => {
+                self.package_cache.note_last_good(release).await?;
+                self.unnoted = false;
+                self.remember_to_tell();
+            }
             PackageDrift::Tell(_) => {
                 // Each is told, or put off.
                 while let Some(verdict) = self.pending_verdicts.next().cloned() {
@@ -547,6 +646,7 @@ impl Keeper for Packages {
     fn drifting(drift: &PackageDrift) -> String {
         match drift {
             PackageDrift::Fetch(release) => format!("fetching {} of {}", release.key, moment(release.modified)),
+            PackageDrift::Keep(release) => format!("keeping {} as the last good package", release.key),
             PackageDrift::Tell(verdict) => format!("telling that {} is {}", verdict.key, verdict),
         }
     }
@@ -623,6 +723,7 @@ mod tests {
                 skew: Duration::from_secs(60),
                 keys: Vec::new(),
                 applications: true,
+                processes: true,
             };
             Packages::new(source, package_cache, following, None)
         }

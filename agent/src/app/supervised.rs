@@ -82,10 +82,10 @@ pub(super) enum ProcessState {
     /// It was started; with what was said last to the question whether it is well, whether that was an answer of its own, and why it has
     /// ended before.
     Begins { pid: u32, said: Option<String>, unwell: bool, ended: Option<String> },
-    /// It answers.
-    Runs { pid: u32 },
-    /// It has ended by itself, or could not be started, so many times in a row, and is started again at that time.
-    Ended { why: String, times: u32, again: Instant },
+    /// It answers; whether it was well, too, when it began to get requests.
+    Runs { pid: u32, well: bool },
+    /// It has ended by itself, or could not be started, and is started again at that time.
+    Ended { why: String, started: bool, again: Instant },
     /// It was ended.
     Over,
 }
@@ -150,7 +150,7 @@ impl Supervised {
     /// The process id of its first process, while it has one.
     pub(super) fn pid(&self) -> Option<u32> {
         match *self.state.borrow() {
-            ProcessState::Begins { pid, .. } | ProcessState::Runs { pid } if pid != 0 => Some(pid),
+            ProcessState::Begins { pid, .. } | ProcessState::Runs { pid, .. } if pid != 0 => Some(pid),
             _ => None,
         }
     }
@@ -212,6 +212,7 @@ impl Supervising {
                 Some(running) => Ok(running),
                 None => self.begin().await,
             };
+            let started = begun_now.is_ok();
             let why = match begun_now {
                 Err(fault) => format!("it cannot be started: {fault}"),
                 Ok(mut running) => {
@@ -240,7 +241,7 @@ impl Supervising {
             times = if ran_well { 1 } else { times + 1 };
             let again = Instant::now() + pause(times);
             tracing::warn!("the application has ended: {why}; it is started again in {} s", pause(times).as_secs());
-            self.states.send_replace(ProcessState::Ended { why, times, again });
+            self.states.send_replace(ProcessState::Ended { why, started, again });
             tokio::select! {
                 () = sleep_until(again) => {}
                 () = is_to_end(&mut self.ending) => break,
@@ -264,7 +265,7 @@ impl Supervising {
                 let strict = strict_until.is_some_and(|until| Instant::now() < until);
                 let (said, unwell) = match health::ask(&address, &launch.plan.health, &launch.name).await {
                     Ok(health) if health.is_well() => match launch.passes(&address, strict).await {
-                        Ok(()) => return,
+                        Ok(()) => return true,
                         Err(said) => (said, true),
                     },
                     Ok(Health { status, says }) if !strict => {
@@ -272,7 +273,7 @@ impl Supervising {
                             "the application gets requests, though {} answers {status}: {says}",
                             launch.plan.health
                         );
-                        return;
+                        return false;
                     }
                     Ok(Health { status, says }) => (format!("{} answers {status}: {says}", launch.plan.health), true),
                     Err(said) => (said, false),
@@ -286,12 +287,12 @@ impl Supervising {
                 sleep(ASKED).await;
             }
         };
-        tokio::select! {
-            () = answers => {}
+        let well = tokio::select! {
+            well = answers => well,
             () = is_to_end(ending) => return,
-        }
+        };
         endpoint.handle.set_up(true);
-        states.send_replace(ProcessState::Runs { pid });
+        states.send_replace(ProcessState::Runs { pid, well });
         is_to_end(ending).await;
     }
 

@@ -56,7 +56,8 @@ impl Followed {
         let place = S3Prefix { bucket: BUCKET.to_owned(), prefix: "www/".to_owned() };
         let source = Source::new(PackagePlace::Bucket(place), watch::channel(Some(self.bucket.aws().await)).1);
         let package_cache = PackageCache::new(self.package_cache(), "www".to_owned());
-        let following = Following { look, skew: Duration::from_secs(60), keys: Vec::new(), applications: true };
+        let following =
+            Following { look, skew: Duration::from_secs(60), keys: Vec::new(), applications: true, processes: true };
         Packages::new(source, package_cache, following, None)
     }
 
@@ -169,6 +170,130 @@ async fn every_package_that_was_served_is_called_good_however_soon_a_bad_one_fol
             );
             assert!(followed.on_disk() == good);
         }
+    }
+}
+
+/// A package with a process, whose files carry that version.
+fn with_process(number: usize) -> Bytes {
+    let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let program = SimpleFileOptions::default().unix_permissions(0o755);
+    for (name, text) in [("index.html", number.to_string()), (".app/server", "#!/bin/sh\n".to_owned())] {
+        zip.start_file(name, program).expect("begun");
+        zip.write_all(text.as_bytes()).expect("written");
+    }
+    zip.start_file("site.toml", program).expect("begun");
+    zip.write_all(b"[app]\nrun = './server'\n").expect("written");
+    zip.finish().expect("a zip").into_inner().into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn package_with_a_process_is_neither_good_nor_the_last_good_one_before_that_was_well() {
+    let followed = Followed::new();
+    let mut running = followed.run().await;
+    let bodies: Vec<_> = (0..4).map(with_process).collect();
+    let said = |number: usize| verdict_on(&followed.bucket, &bodies[number]);
+    // What a program that is started now would serve, and how many packages lie on the disk.
+    let kept = async || {
+        let cache = PackageCache::new(followed.package_cache(), "www".to_owned());
+        let remembered = cache.last_good().await.expect("a last good package");
+        let zips = std::fs::read_dir(followed.package_cache()).expect("a folder").count() - 1;
+        (remembered.release.etag, zips)
+    };
+    let published = |number: usize| followed.bucket.put(LATEST, bodies[number].clone(), number as i64);
+    let minutes = |minutes| sleep(Duration::from_secs(60) * minutes);
+
+    // The first one is kept at once, since there is nothing else to begin with.
+    published(0);
+    let first = running.next().await;
+    minutes(10).await;
+    assert_eq!((kept().await, said(0)), ((first.release.etag.clone(), 1), None));
+    first.trial.pass();
+    minutes(1).await;
+    assert_eq!(said(0), Some(VerdictOutcome::Good));
+
+    // Two whose processes are not well follow: the first one stays.
+    for number in [1, 2] {
+        published(number);
+        running.kept.changed().await.expect("it runs");
+        minutes(10).await;
+        assert_eq!((kept().await, said(number)), ((first.release.etag.clone(), 2), None));
+        assert!(
+            running.kept.borrow().as_ref().is_some_and(|held| held.release.modified.unix_timestamp() == number as i64)
+        );
+    }
+    // A program that is started now begins with the first one, and fetches the newest again.
+    let mut again = followed.run().await;
+    assert_eq!(again.next().await.release, first.release);
+    let newest = again.kept.wait_for(|held| held.as_ref().is_some_and(|held| held.release != first.release)).await;
+    let newest = newest.expect("it runs").clone().expect("a package");
+    drop(running);
+    newest.trial.pass();
+    minutes(1).await;
+    assert_eq!((kept().await, said(2), said(1)), ((newest.release.etag.clone(), 1), Some(VerdictOutcome::Good), None));
+
+    // Where a disk refuses the note, it is written later; the site is not touched meanwhile.
+    published(3);
+    again.kept.changed().await.expect("it runs");
+    let third = again.next().await;
+    let note = followed.package_cache().join(crate::documents::layout::LAST_GOOD);
+    let before = std::fs::read(&note).expect("a note");
+    std::fs::remove_file(&note).and_then(|()| std::fs::create_dir(&note)).expect("hindered");
+    third.trial.pass();
+    minutes(1).await;
+    assert_eq!(said(3), None, "what is told is kept");
+    std::fs::remove_dir(&note).and_then(|()| std::fs::write(&note, before)).expect("let go");
+    minutes(3).await;
+    assert_eq!((kept().await, said(3)), ((third.release.etag.clone(), 1), Some(VerdictOutcome::Good)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_host_takes_the_last_version_that_was_good_where_the_process_of_the_newest_is_not_well() {
+    let hour = Duration::from_secs(3600);
+    for was_good in [false, true] {
+        let before = Followed::new();
+        let bodies: Vec<_> = (0..2).map(with_process).collect();
+        for (number, body) in bodies.iter().enumerate() {
+            before.bucket.put(&format!("www/site-{number}.zip"), body.clone(), number as i64);
+        }
+        // An earlier host found the first one good, and perhaps the second one, too.
+        let earlier = before.run().await;
+        for (number, body) in bodies.iter().enumerate().take(1 + usize::from(was_good)) {
+            before.bucket.put(LATEST, body.clone(), number as i64);
+            sleep(Duration::from_secs(90)).await;
+            earlier.kept.borrow().as_ref().expect("a package").trial.pass();
+            sleep(Duration::from_secs(90)).await;
+            assert_eq!(verdict_on(&before.bucket, body), Some(VerdictOutcome::Good));
+        }
+        drop(earlier);
+        before.bucket.put(LATEST, bodies[1].clone(), 1);
+
+        let new = Followed { bucket: before.bucket.clone(), disk: tempfile::tempdir().expect("a temporary folder") };
+        let mut running = new.run().await;
+        let newest = running.next().await;
+        assert_eq!(newest.release.key, LATEST);
+        // As long as nothing is known nothing is changed.
+        sleep(hour).await;
+        assert!(running.kept.borrow_and_update().as_ref() == Some(&newest));
+        newest.trial.fail("it does not answer");
+        sleep(Duration::from_secs(60)).await;
+        let taken = running.kept.borrow_and_update().clone().expect("a package");
+        if was_good {
+            assert!(taken == newest, "what was good somewhere is not given up");
+            continue;
+        }
+        assert_eq!(taken.release.key, "www/site-0.zip");
+        let status = running.board.watch().borrow().parts[0].clone();
+        let fault = status.fault.expect("it is told");
+        assert!(fault.said.contains("it does not answer"), "{fault:?}");
+        assert_eq!(verdict_on(&new.bucket, &bodies[1]), None, "others try it themselves");
+        // It is tried again in an hour, beside the one that is well.
+        taken.trial.pass();
+        sleep(hour - Duration::from_secs(120)).await;
+        assert!(running.kept.borrow().as_ref() == Some(&taken));
+        sleep(Duration::from_secs(240)).await;
+        assert_eq!(running.kept.borrow().as_ref().map(|held| held.release.key.as_str()), Some(LATEST));
+        let cache = PackageCache::new(new.package_cache(), "www".to_owned());
+        assert_eq!(cache.last_good().await.map(|package| package.release), Some(taken.release));
     }
 }
 

@@ -142,6 +142,15 @@ mod tests {
         bad
     }
 
+    /// Whether the same bit of the same byte was flipped at two places: where these are the names of an entry in both of its headers,
+    /// it has another name for every reader.
+    fn is_renamed(good: &[u8], bad: &[u8]) -> bool {
+        let flipped: Vec<_> = good.iter().zip(bad).filter(|(good, bad)| good != bad).collect();
+        good.len() == bad.len()
+            && flipped.len() < 4
+            && flipped.iter().any(|one| flipped.iter().filter(|other| one == *other).count() > 1)
+    }
+
     #[test]
     fn file_that_cannot_be_read_here_says_nothing_of_the_package() {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -227,6 +236,9 @@ mod tests {
         let mut refused = 0;
         for number in 0..1_000 {
             let bad = spoilt(&good, &mut random);
+            if is_renamed(&good, &bad) {
+                continue;
+            }
             fs::write(&path, &bad).expect("written");
             match judge(&path, None, &Demands::default()).expect("readable") {
                 // Only a field without effect was damaged: a time, a comment, the system that made it.

@@ -10,18 +10,27 @@ pub(super) const MOST: usize = 64;
 ///
 /// `own` are the other packages in the folder, `before` the versions of the refused one's key, both in any order.
 pub(super) fn instead(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> Option<Release> {
+    found_good(own, before, verdicts).or_else(|| unrefused(own, before, verdicts).next())
+}
+
+/// The newest release that was found good, and that no host has refused.
+pub(super) fn found_good(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> Option<Release> {
+    let is_good = |release: &Release| verdicts.iter().any(|verdict| verdict.is_good() && verdict.is_about(release));
+    unrefused(own, before, verdicts).find(is_good)
+}
+
+/// The releases that no host has refused, in the order in which they are considered.
+fn unrefused(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> impl Iterator<Item = Release> {
     let newest_first = |releases: &[Release]| {
         let mut releases: Vec<_> = releases.to_vec();
         releases.sort_by(newer_first);
         releases.truncate(MOST);
         releases
     };
-    let candidates: Vec<_> = newest_first(own).into_iter().chain(newest_first(before)).collect();
-    let about = |release: &Release, says: fn(&Verdict) -> bool| {
-        verdicts.iter().any(|verdict| says(verdict) && verdict.is_about(release))
-    };
-    let allowed = || candidates.iter().filter(|release| !about(release, Verdict::refuses));
-    allowed().find(|release| about(release, Verdict::is_good)).or_else(|| allowed().next()).cloned()
+    let is_refused = |release: &Release| verdicts.iter().any(|verdict| verdict.refuses() && verdict.is_about(release));
+    let mut candidates: Vec<_> = newest_first(own).into_iter().chain(newest_first(before)).collect();
+    candidates.retain(|release| !is_refused(release));
+    candidates.into_iter()
 }
 
 /// The order of packages, the newest first: by when S3 has written them, which it tells to the second; those of one second
@@ -64,6 +73,9 @@ mod tests {
             let taken = instead(&own, &before, &verdicts);
             assert_eq!(taken.as_ref().map(|r| r.etag.as_str()), expected, "good {good:?}, refused {refused:?}");
         }
+        let verdict = Verdict::on(&own[0], VerdictOutcome::Good, "i-1", OffsetDateTime::UNIX_EPOCH, &[]);
+        assert_eq!(found_good(&own, &before, &[verdict]).map(|release| release.etag), Some("1".to_owned()));
+        assert_eq!(found_good(&own, &before, &[]), None, "nobody has said so");
         // A word of a later version says neither.
         let word = VerdictOutcome::Other("postponed".to_owned());
         let other = Verdict::on(&release("k", "1", 0), word, "i-1", OffsetDateTime::UNIX_EPOCH, &[]);

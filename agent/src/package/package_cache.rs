@@ -18,7 +18,7 @@ use crate::{
 /// Hexadecimal digits of a package's file name.
 const DIGITS: usize = 16;
 
-/// A folder with the last good package and its note.
+/// A folder with the last good package and its note, and beside them the package that is on trial, if there is one.
 ///
 /// A package is written beside, synced, renamed, and only then noted: whenever the process or the machine dies, the
 /// note names a whole package.
@@ -59,22 +59,51 @@ impl PackageCache {
         Ok(self.folder.join("incoming.zip"))
     }
 
-    /// Makes `incoming`, which is verified and synced, the last good package, and says where it lies now.
-    pub(super) async fn put(&self, incoming: PathBuf, release: Release) -> Result<PathBuf, Fault> {
+    /// Adds `incoming`, which is verified and synced, beside the last good package, and says where it lies now. Any other that was added
+    /// is removed.
+    pub(super) async fn add(&self, incoming: PathBuf, release: Release) -> Result<PathBuf, Fault> {
         let package_cache = self.clone();
-        let put = tokio::task::spawn_blocking(move || package_cache.write(&incoming, release)).await;
-        put.map_err(|error| Fault::retry("keeping the package", error))?.map_err(|error| self.fault(&error))
+        let added = tokio::task::spawn_blocking(move || package_cache.rename(&incoming, &release)).await;
+        added.map_err(|error| Fault::retry("keeping the package", error))?.map_err(|error| self.fault(&error))
     }
 
-    fn write(&self, incoming: &Path, release: Release) -> io::Result<PathBuf> {
-        let file = file_name(&release);
+    /// Makes `release`, which was added, the last good package, and removes the one before.
+    pub(super) async fn note_last_good(&self, release: Release) -> Result<(), Fault> {
+        let package_cache = self.clone();
+        let noted = tokio::task::spawn_blocking(move || package_cache.note_and_sweep(release)).await;
+        noted.map_err(|error| Fault::retry("keeping the package", error))?.map_err(|error| self.fault(&error))
+    }
+
+    /// Whether a last good package that is not `release` lies there, and can be opened.
+    pub(super) fn keeps_another(&self, release: &Release) -> bool {
+        matches!(self.note(), Ok(Some(note)) if self.is_source(&note.source) && is_file_name(&note.file)
+            && !note.release.is(release) && fs::metadata(self.folder.join(&note.file)).is_ok_and(|file| file.len() > 0))
+    }
+
+    /// Removes `release`, which was added, unless it is the last good package.
+    pub(super) fn forget(&self, release: &Release) {
+        let file = file_name(release);
+        if !matches!(self.note(), Ok(Some(note)) if note.file == file) {
+            let _ = fs::remove_file(self.folder.join(file));
+        }
+    }
+
+    fn rename(&self, incoming: &Path, release: &Release) -> io::Result<PathBuf> {
+        let file = file_name(release);
         let path = self.folder.join(&file);
         fs::rename(incoming, &path)?;
-        // What cannot be noted is not kept either: it would take the room that the next try needs.
-        self.write_note(&file, release).inspect_err(|_| drop(fs::remove_file(&path)))?;
         fs::File::open(&self.folder)?.sync_all()?;
-        self.sweep(&file);
+        let last_good = self.note().ok().flatten().map(|note| note.file);
+        self.sweep(&[Some(file.as_str()), last_good.as_deref()]);
         Ok(path)
+    }
+
+    fn note_and_sweep(&self, release: Release) -> io::Result<()> {
+        let file = file_name(&release);
+        self.write_note(&file, release)?;
+        fs::File::open(&self.folder)?.sync_all()?;
+        self.sweep(&[Some(&file)]);
+        Ok(())
     }
 
     fn write_note(&self, file: &str, release: Release) -> io::Result<()> {
@@ -82,18 +111,15 @@ impl PackageCache {
         AtomicFile::at(&self.folder.join(LAST_GOOD)).write(&note.text())
     }
 
-    /// Removes what is neither the last good package nor its note. A site that is still served from a removed file
-    /// keeps it open.
-    fn sweep(&self, file: &str) {
+    /// Removes all but `files` and the note. A site that is still served from a removed file keeps it open.
+    fn sweep(&self, files: &[Option<&str>]) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            if name != file
-                && name != LAST_GOOD
-                && let Err(error) = fs::remove_file(entry.path())
-            {
+            let stays = name == LAST_GOOD || files.iter().flatten().any(|file| name == *file);
+            if !stays && let Err(error) = fs::remove_file(entry.path()) {
                 tracing::warn!(path = %entry.path().display(), %error, "an old package stays on disk");
             }
         }
@@ -162,13 +188,44 @@ mod tests {
         path
     }
 
+    /// Adds a package and makes it the last good one, as for a package without a process.
+    async fn put(package_cache: &PackageCache, incoming: PathBuf, release: Release) -> Result<PathBuf, Fault> {
+        let path = package_cache.add(incoming, release.clone()).await?;
+        package_cache.note_last_good(release).await?;
+        Ok(path)
+    }
+
+    #[tokio::test]
+    async fn package_on_trial_lies_beside_the_last_good_one_until_it_takes_its_place() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let package_cache = PackageCache::new(folder.path().into(), "s3://b/p/".into());
+        let kept = async || package_cache.last_good().await.map(|package| package.release);
+        let files = || fs::read_dir(folder.path()).expect("readable").count();
+        assert!(!package_cache.keeps_another(&release("\"1\"")));
+        put(&package_cache, incoming(&package_cache, "1"), release("\"1\"")).await.expect("put");
+        assert!(package_cache.keeps_another(&release("\"2\"")) && !package_cache.keeps_another(&release("\"1\"")));
+        // Each one on trial takes the place of the one before it.
+        for etag in ["\"2\"", "\"3\""] {
+            package_cache.add(incoming(&package_cache, etag), release(etag)).await.expect("added");
+            assert_eq!((kept().await, files()), (Some(release("\"1\"")), 3));
+        }
+        // Back to the last good one, which lies there already.
+        package_cache.add(incoming(&package_cache, "1"), release("\"1\"")).await.expect("added");
+        assert_eq!((kept().await, files()), (Some(release("\"1\"")), 2));
+        package_cache.forget(&release("\"1\""));
+        assert_eq!((kept().await, files()), (Some(release("\"1\"")), 2));
+        package_cache.add(incoming(&package_cache, "4"), release("\"4\"")).await.expect("added");
+        package_cache.note_last_good(release("\"4\"")).await.expect("noted");
+        assert_eq!((kept().await, files()), (Some(release("\"4\"")), 2));
+    }
+
     #[tokio::test]
     async fn last_good_package_comes_back_and_the_one_before_it_is_removed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let package_cache = PackageCache::new(folder.path().join("package"), "s3://b/p/".into());
         assert!(package_cache.last_good().await.is_none());
         for etag in ["\"1\"", "\"2\""] {
-            let path = package_cache.put(incoming(&package_cache, etag), release(etag)).await.expect("put");
+            let path = put(&package_cache, incoming(&package_cache, etag), release(etag)).await.expect("put");
             assert!(path.exists());
         }
         let package = package_cache.last_good().await.expect("a package");
@@ -180,7 +237,7 @@ mod tests {
     async fn package_of_another_place_is_not_served() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let package_cache = PackageCache::new(folder.path().into(), "s3://b/p/".into());
-        package_cache.put(incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
+        put(&package_cache, incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
         for (source, served) in [("s3://b/q/", false), ("s3://b/p-staging/", false), ("s3://b/p", true)] {
             let other = PackageCache::new(folder.path().into(), source.into());
             assert_eq!(other.last_good().await.is_some(), served, "{source}");
@@ -207,7 +264,7 @@ mod tests {
 }"#;
         fs::write(folder.path().join(LAST_GOOD), note).expect("written");
         assert_eq!(package_cache.last_good().await.map(|package| package.release), Some(release("\"1\"")));
-        let path = package_cache.put(incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
+        let path = put(&package_cache, incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
         assert_eq!(path.file_name().and_then(|name| name.to_str()), Some("6e2a6028f69d2657.zip"));
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2, "the package and its note");
         assert!(package_cache.last_good().await.is_some());
@@ -218,7 +275,7 @@ mod tests {
         let above = tempfile::tempdir().expect("a temporary folder");
         let folder = above.path().join("package");
         let package_cache = PackageCache::new(folder.clone(), "s3://b/p/".into());
-        let path = package_cache.put(incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
+        let path = put(&package_cache, incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
         for (name, found) in [("0123456789abcdef.zip", true), ("../0123456789abcdef.zip", false), ("x.zip", false)] {
             fs::copy(&path, folder.join(name)).expect("copied");
             package_cache.write_note(name, release("\"1\"")).expect("noted");
@@ -230,7 +287,7 @@ mod tests {
     async fn shelf_that_was_damaged_is_empty_and_no_panic() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let package_cache = PackageCache::new(folder.path().into(), "s3://b/p/".into());
-        let path = package_cache.put(incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
+        let path = put(&package_cache, incoming(&package_cache, "x"), release("\"1\"")).await.expect("put");
         let whole = fs::read(&path).expect("readable");
         for damaged in [&b""[..], &whole[..whole.len() / 2], b"<html>"] {
             fs::write(&path, damaged).expect("written");

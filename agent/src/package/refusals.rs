@@ -13,6 +13,9 @@ use crate::{
 /// verdict lies beside it: that holds until a person lifts it.
 pub(super) const REFUSED_FOR: Duration = Duration::from_secs(300);
 
+/// A package whose process was not well is tried again after this time, where an older one has taken its place.
+const FAILED_FOR: Duration = Duration::from_secs(3600);
+
 /// How many refusals are remembered.
 const MOST: usize = 32;
 
@@ -32,6 +35,11 @@ impl Refusals {
     /// Remembers one, for [`REFUSED_FOR`].
     pub(super) fn add(&mut self, release: Release, fault: Fault, verdict: Verdict) {
         self.remember(release, fault, verdict, Some(Instant::now() + REFUSED_FOR));
+    }
+
+    /// Remembers one whose process was not well here, for [`FAILED_FOR`].
+    pub(super) fn add_failed(&mut self, release: Release, fault: Fault, verdict: Verdict) {
+        self.remember(release, fault, verdict, Some(Instant::now() + FAILED_FOR));
     }
 
     /// Remembers one whose reason is this host's version or configuration: neither changes as long as the process runs.

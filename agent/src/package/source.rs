@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{
     download::{DownloadProgress, download},
-    last_good::{self, instead},
+    last_good::{self, found_good, instead},
     newest::{NewestPackage, newest, none},
     pack::pack,
     tree::{ExclusionReason, LeftOut, Tree},
@@ -211,6 +211,17 @@ impl Source {
         }
     }
 
+    /// The newest package that hosts have found good, of those that neither a host nor `also` refuses; none where there are no verdicts.
+    pub(super) async fn found_good(&mut self, newest: &Release, also: Vec<Verdict>) -> Result<Option<Release>, Fault> {
+        match self {
+            Source::Bucket(from) => {
+                let (own, versions, verdicts) = from.candidates(newest, also).await?;
+                Ok(found_good(&own, &versions, &verdicts))
+            }
+            Source::Disk(_) => Ok(None),
+        }
+    }
+
     /// Where a verdict on `release` lies, or would; none where there are no verdicts.
     pub(super) fn verdict_key(&self, release: &Release) -> Option<String> {
         match self {
@@ -358,22 +369,30 @@ impl FromBucket {
     }
 
     async fn instead(&mut self, refused: &Release, also: Vec<Verdict>) -> Result<Option<Release>, Fault> {
+        let (own, versions, verdicts) = self.candidates(refused, also).await?;
+        Ok(instead(&own, &versions, &verdicts))
+    }
+
+    /// The packages under keys of their own, the versions of the newest one's key, and what hosts and `also` say of them all.
+    async fn candidates(
+        &mut self,
+        newest: &Release,
+        also: Vec<Verdict>,
+    ) -> Result<(Vec<Release>, Vec<Release>, Vec<Verdict>), Fault> {
         let listed = self.listing.as_ref().map(|listing| listing.verdicts.clone()).unwrap_or_default();
         let mut verdicts = self.read_verdicts(listed).await?;
         verdicts.extend(also);
-        let Some(listing) = &self.listing else { return Ok(None) };
+        let Some(listing) = &self.listing else { return Ok((Vec::new(), Vec::new(), verdicts)) };
         let own = listing.own.clone();
         // The bucket's own versions are asked for only where nothing else is known to be good.
-        let known_good =
-            |release: &Release| verdicts.iter().any(|verdict| verdict.is_good() && verdict.is_about(release));
-        if own.iter().any(known_good) {
-            return Ok(instead(&own, &[], &verdicts));
+        if found_good(&own, &[], &verdicts).is_some() {
+            return Ok((own, Vec::new(), verdicts));
         }
         let versions = match listing.versions.clone() {
             Some(versions) => versions,
-            None => self.versions(&refused.key).await?,
+            None => self.versions(&newest.key).await?,
         };
-        Ok(instead(&own, &versions, &verdicts))
+        Ok((own, versions, verdicts))
     }
 
     /// The versions of a key; none where they may not be listed.

@@ -49,11 +49,13 @@ impl Hosted {
         self.instance.config_path().with_file_name("notes")
     }
 
-    async fn publish(&self, version: &str, more: &str) {
-        self.publish_running(&self.server.run(), version, more).await;
+    /// Publishes that version of the site; its entity tag.
+    async fn publish(&self, version: &str, more: &str) -> String {
+        self.publish_running(&self.server.run(), version, more).await
     }
 
-    async fn publish_running(&self, run: &str, version: &str, more: &str) {
+    /// The same with another command. The package stays under a name of its own, too, as `spothost publish` leaves it.
+    async fn publish_running(&self, run: &str, version: &str, more: &str) -> String {
         let settings = format!(
             "[app]\nrun = '{run}'\nhealth = '/health'\n{more}\n[app.env]\nVERSION = '{version}'\nNOTES = '{}'\n",
             self.notes_file().display()
@@ -62,7 +64,9 @@ impl Hosted {
         let site = ["app.py", "app.js"].into_iter().fold(Site::titled(version), |site, file| {
             site.with(&format!(".app/{file}"), fs::read(of.join(file)).expect("a file of the application"))
         });
-        self.instance.account.put("site-latest.zip", site.with("site.toml", settings).zip()).await;
+        let zip = site.with("site.toml", settings).zip();
+        self.instance.account.put(&format!("site-{version}.zip"), zip.clone()).await;
+        self.instance.account.put("site-latest.zip", zip).await
     }
 
     async fn answers(&self, agent: &mut Agent, expected: &str) {
@@ -265,6 +269,50 @@ async fn application_does_not_notice_that_its_agent_is_killed_or_restarted() {
         }
         ended(&hosted.runners).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn version_whose_process_does_not_start_is_neither_kept_nor_good_and_a_new_host_takes_the_one_before() {
+    let hosted = Hosted::new(Server::Node, Runners::start).await;
+    let account = &hosted.instance.account;
+    let good = hosted.publish("one", "").await;
+    let unit = hosted.instance.unit();
+    let mut agent = hosted.instance.start_in(&unit);
+    hosted.answers(&mut agent, "one").await;
+    agent.wait_until_serving(SOON).await;
+    hosted.instance.wait_until_told(&mut agent, SOON).await;
+    assert_eq!(account.verdict(&good).await.expect("a verdict")["verdict"], "good");
+    let before = pid(&about(&hosted.visitor).await.expect("it answers"), "pid");
+
+    let run = format!("{} surely-no-file.js", tools::tool("apps/bin/python").display());
+    let broken = hosted.publish_running(&run, "broken", "ready = '3s'").await;
+    let failed = async |agent: &Agent| agent.part("application").to_string().contains("surely-no-file.js");
+    agent.wait_for("the fault", SOON, failed).await;
+    // An agent that is started again begins with the one that is well.
+    agent.kill().await;
+    agent = hosted.instance.start_in(&unit);
+    agent.wait_for("the fault again", SOON, failed).await;
+    assert_eq!(pid(&about(&hosted.visitor).await.expect("it answers"), "pid"), before, "{}", agent.log());
+    assert!(front(&hosted.visitor).await.is_some_and(|page| page.contains("one")));
+    assert_eq!(account.verdict(&broken).await, None);
+
+    // A new one has nothing to go on with: it serves the files, and then the version before, as a whole.
+    let mut instance = Instance::launch(account).await;
+    instance.configuration.insert("acme".to_owned(), hosted.instance.configuration["acme"].clone());
+    instance.imds.set_launched(OffsetDateTime::now_utc() + Duration::from_secs(60));
+    let second = Hosted::on(instance, Server::Node, Runners::start);
+    let mut next = second.instance.start();
+    second.answers(&mut next, "one").await;
+    assert!(front(&second.visitor).await.is_some_and(|page| page.contains("one")));
+    let told = async |agent: &Agent| {
+        let said = agent.part("package").to_string();
+        said.contains("surely-no-file.js") && said.contains("an older version")
+    };
+    next.wait_for("why it serves no newer one", SOON, told).await;
+    assert_eq!(account.verdict(&broken).await, None, "other hosts try it themselves");
+    // The next one that is well ends it.
+    second.publish("two", "").await;
+    second.answers(&mut next, "two").await;
 }
 
 /// Waits until no runner is left.
