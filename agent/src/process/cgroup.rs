@@ -34,6 +34,9 @@ impl Cgroup {
     }
 
     fn below(own: &Path, memory: u64) -> io::Result<Cgroup> {
+        // Beside the hierarchies of version 1 the unified one is mounted elsewhere, if at all, and there is a plain folder.
+        let controllers = own.join("cgroup.controllers");
+        fs::metadata(&controllers).map_err(|error| told(&controllers, error))?;
         let runner = own.join(RUNNER);
         make(&runner)?;
         write(&runner.join("cgroup.procs"), "0")?;
@@ -114,6 +117,10 @@ mod tests {
     fn group_that_is_not_delegated_is_an_error_with_its_path() {
         let folder = tempfile::tempdir().expect("a folder");
         let error = Cgroup::below(&folder.path().join("none"), 1).expect_err("there is none").to_string();
-        assert!(error.contains("none/runner"), "{error}");
+        assert!(error.contains("none/cgroup.controllers"), "{error}");
+        // Root could make all of it there: a process would be a member of nothing, and never be seen to end.
+        let error = Cgroup::below(folder.path(), 1).expect_err("it is no group").to_string();
+        assert!(error.contains("cgroup.controllers"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).map(Iterator::count).ok(), Some(0));
     }
 }
