@@ -47,6 +47,14 @@ impl Sockets {
         &self.stored
     }
 
+    /// The names of what is stored, and is still open at its other end.
+    pub(crate) fn kept(&self) -> Vec<String> {
+        let mut stored = self.stored.lock().expect("nobody panics");
+        // systemd closes what has been closed at the other end.
+        stored.retain(|(_, descriptor)| !is_hung_up(descriptor));
+        stored.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// `program` with the sockets and the variables that tell of them. The process id in `LISTEN_PID` is known only in
     /// the process itself, so a shell sets it and becomes the program.
     pub(crate) fn passed_to(&self, program: &Command) -> Command {
@@ -54,9 +62,8 @@ impl Sockets {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
         shell.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut stored = self.stored.lock().expect("nobody panics");
-        // systemd closes what has been closed at the other end.
-        stored.retain(|(_, descriptor)| !is_hung_up(descriptor));
+        self.kept();
+        let stored = self.stored.lock().expect("nobody panics");
         let listeners =
             self.listeners.iter().map(|listener| ("visitors", OwnedFd::from(listener.try_clone().expect("a copy"))));
         let kept = stored.iter().map(|(name, descriptor)| (name.as_str(), descriptor.try_clone().expect("a copy")));

@@ -54,6 +54,14 @@ impl Unit {
         [("NOTIFY_SOCKET".to_owned(), notify), ("SPOTHOST_DRAIN".to_owned(), "beside".to_owned())]
     }
 
+    /// Under which names it keeps descriptors for its next main process.
+    ///
+    /// # Panics
+    /// When its thread has.
+    pub fn stored(&self) -> Vec<String> {
+        self.sockets.kept()
+    }
+
     /// What it was told so far, message by message.
     pub fn told(&self) -> Vec<String> {
         self.told.lock().expect("nobody panics").clone()

@@ -28,5 +28,15 @@ const server = http.createServer((request, response) => {
     }
   });
 });
-process.on("SIGTERM", () => server.close(() => process.exit(0)));
-server.listen(process.argv[2] ? Number(process.argv[2]) : { fd: 3 });
+// When it began, listened, was to end, and ended, in milliseconds: what a swap takes at least.
+const now = () => performance.timeOrigin + performance.now();
+const note = (...words) => fs.appendFileSync(process.env.NOTES, words.join(" ") + "\n");
+process.on("SIGTERM", () => {
+  const told = now();
+  server.close(() => {
+    note("ends", process.env.VERSION, told, now());
+    process.exit(0);
+  });
+});
+const place = process.argv[2] ? Number(process.argv[2]) : { fd: 3 };
+server.listen(place, () => note("begins", process.env.VERSION, performance.timeOrigin, now()));

@@ -1,7 +1,6 @@
 //! The application that a package brings, on a host: a runner of its own starts it behind a wall, and ends with the connection.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -9,71 +8,18 @@ use std::{
 use http::Method;
 use nix::sys::signal::{Signal, kill};
 use time::OffsetDateTime;
-use toml::{Table, Value};
-use world::{Agent, Instance, Runners, Site, Visitor, tools};
-
-use super::{
-    owned::{Load, Server, about, lives, pid, version},
-    plain,
+use toml::Value;
+use world::{
+    Agent, Instance, Numbered, Runners,
+    hosted::{Hosted, Server, about, lives, pid, version},
+    tools,
 };
+
+use super::plain;
 use crate::{SOON, front};
 
 /// How runners are started for the connections to a socket.
 type Start = fn(&Path) -> Runners;
-
-/// An instance whose configuration has `[app]`, beside runners.
-struct Hosted {
-    instance: Instance,
-    visitor: Visitor,
-    runners: Runners,
-    server: Server,
-}
-
-impl Hosted {
-    async fn new(server: Server, start: Start) -> Hosted {
-        Hosted::on(Instance::new().await, server, start)
-    }
-
-    fn on(mut instance: Instance, server: Server, start: Start) -> Hosted {
-        let visitor = instance.visitor();
-        let socket = instance.config_path().with_file_name("runner.sock");
-        let runners = start(&socket);
-        let mut app = Table::new();
-        app.insert("runner".to_owned(), Value::String(socket.display().to_string()));
-        app.insert("processes".to_owned(), Value::Integer(2));
-        instance.configuration.insert("app".to_owned(), Value::Table(app));
-        Hosted { instance, visitor, runners, server }
-    }
-
-    fn notes_file(&self) -> PathBuf {
-        self.instance.config_path().with_file_name("notes")
-    }
-
-    /// Publishes that version of the site; its entity tag.
-    async fn publish(&self, version: &str, more: &str) -> String {
-        self.publish_running(&self.server.run(), version, more).await
-    }
-
-    /// The same with another command. The package stays under a name of its own, too, as `spothost publish` leaves it.
-    async fn publish_running(&self, run: &str, version: &str, more: &str) -> String {
-        let settings = format!(
-            "[app]\nrun = '{run}'\nhealth = '/health'\n{more}\n[app.env]\nVERSION = '{version}'\nNOTES = '{}'\n",
-            self.notes_file().display()
-        );
-        let of = tools::repository().join("tests/applications/owned");
-        let site = ["app.py", "app.js"].into_iter().fold(Site::titled(version), |site, file| {
-            site.with(&format!(".app/{file}"), fs::read(of.join(file)).expect("a file of the application"))
-        });
-        let zip = site.with("site.toml", settings).zip();
-        self.instance.account.put(&format!("site-{version}.zip"), zip.clone()).await;
-        self.instance.account.put("site-latest.zip", zip).await
-    }
-
-    async fn answers(&self, agent: &mut Agent, expected: &str) {
-        let answers = async |_: &Agent| version(&self.visitor).await.as_deref() == Some(expected);
-        agent.wait_for(&format!("the application {expected}"), SOON, answers).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_runs_the_application_behind_a_wall_and_swaps_it_without_a_lost_request() {
@@ -93,7 +39,7 @@ async fn host_runs_the_application_behind_a_wall_and_swaps_it_without_a_lost_req
         agent.wait_until_serving(SOON).await;
         assert!(hosted.instance.is_led_to().await);
 
-        let load = Load::start(&hosted.visitor);
+        let load = Numbered::start(&hosted.visitor, 6);
         for next in ["two", "three"] {
             hosted.publish(next, &format!("swap = '{swap}'")).await;
             hosted.answers(&mut agent, next).await;
@@ -103,14 +49,15 @@ async fn host_runs_the_application_behind_a_wall_and_swaps_it_without_a_lost_req
                 })
                 .await;
         }
-        let (sent, longest) = load.end(&hosted.notes_file()).await;
-        println!("{server:?} {swap}: {sent} requests, the longest took {longest:?}");
-        assert!(sent > 50, "{sent} requests");
+        agent.wait_for("requests", SOON, async |_| load.answered() > 50).await;
+        let seen = load.end().await;
+        seen.was_flawless(&hosted.notes_file());
+        println!("{server:?} {swap}: {} requests, the longest took {:?}", seen.sent, seen.longest);
         agent.wait_for("the end of the first", SOON, async |_| !lives(first)).await;
         agent.wait_for("the end of its runner", SOON, async |_| hosted.runners.running() == 1).await;
         agent.wait_for("its folder to go", SOON, async |_| !folder.exists()).await;
 
-        let last = pid(&super::owned::about(&hosted.visitor).await.expect("it answers"), "pid");
+        let last = pid(&world::hosted::about(&hosted.visitor).await.expect("it answers"), "pid");
         agent.stop().await;
         let until = Instant::now() + SOON;
         while lives(last) || hosted.runners.running() > 0 {

@@ -4,20 +4,16 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
     time::{Duration, Instant},
 };
 
-use http::{Method, Request};
-use nix::{
-    errno::Errno,
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use http::Method;
+use nix::sys::signal::{Signal, kill};
+use world::{
+    Agent, Numbered, Visitor,
+    hosted::{Server, about, lives, pid, version},
+    tools,
 };
-use world::{Agent, Visitor, tools};
 
 use super::plain;
 use crate::{SOON, front, up::Laptop};
@@ -26,27 +22,6 @@ use crate::{SOON, front, up::Laptop};
 struct Owned {
     laptop: Laptop,
     server: Server,
-}
-
-/// What runs the application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Server {
-    Gunicorn,
-    Uvicorn,
-    Node,
-}
-
-impl Server {
-    pub(super) fn run(self) -> String {
-        let tool = |name: &str| tools::tool(&format!("apps/bin/{name}")).display().to_string();
-        match self {
-            Server::Gunicorn => {
-                format!("{} -m gunicorn app:application --workers 2 --log-level warning", tool("python"))
-            }
-            Server::Uvicorn => format!("{} -m uvicorn app:asgi --fd 3 --no-access-log", tool("python")),
-            Server::Node => format!("{} app.js", tool("node")),
-        }
-    }
 }
 
 impl Owned {
@@ -108,26 +83,6 @@ fn notes(file: &Path) -> HashMap<String, usize> {
     notes
 }
 
-/// What the application tells of itself.
-pub(super) async fn about(visitor: &Visitor) -> Option<serde_json::Value> {
-    let answer = visitor.send(plain(Method::GET, "/about"), true).await.ok()?;
-    serde_json::from_slice(answer.text().as_bytes()).ok()
-}
-
-pub(super) async fn version(visitor: &Visitor) -> Option<String> {
-    Some(about(visitor).await?["version"].as_str()?.to_owned())
-}
-
-pub(super) fn pid(about: &serde_json::Value, which: &str) -> Pid {
-    Pid::from_raw(i32::try_from(about[which].as_i64().expect("a process id")).expect("a process id"))
-}
-
-pub(super) fn lives(pid: Pid) -> bool {
-    // One that is not waited for yet has ended all the same.
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    kill(pid, None) != Err(Errno::ESRCH) && !state.contains(") Z ")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_runs_the_application_of_the_site_with_its_listener_and_nothing_of_its_own_environment() {
     for server in [Server::Gunicorn, Server::Uvicorn, Server::Node] {
@@ -158,58 +113,6 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
-/// Visitors who ask all the time, each request under a number of its own, and what went wrong.
-pub(super) struct Load {
-    stop: Arc<AtomicBool>,
-    sent: Arc<AtomicUsize>,
-    visitors: Vec<tokio::task::JoinHandle<(Vec<String>, Duration)>>,
-}
-
-impl Load {
-    pub(super) fn start(visitor: &Visitor) -> Load {
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let visitors = (0..6)
-            .map(|number| {
-                let (visitor, stop, sent) = (visitor.clone(), stop.clone(), sent.clone());
-                tokio::spawn(async move {
-                    let (mut wrong, mut longest) = (Vec::new(), Duration::ZERO);
-                    let mut talk = visitor.talk(number % 2 == 0);
-                    while !stop.load(Relaxed) {
-                        let id = sent.fetch_add(1, Relaxed);
-                        let method = if id % 3 == 0 { Method::POST } else { Method::GET };
-                        let uri = format!("/work?{id}");
-                        let request = Request::builder().method(method).uri(uri).body(bytes::Bytes::new());
-                        let begun = Instant::now();
-                        match talk.send(request.expect("a request")).await {
-                            Ok(answer) if answer.status == 200 && answer.text() == format!("did {id}") => {}
-                            other => wrong.push(format!("{id}: {other:?}")),
-                        }
-                        longest = longest.max(begun.elapsed());
-                    }
-                    (wrong, longest)
-                })
-            })
-            .collect();
-        Load { stop, sent, visitors }
-    }
-
-    /// How many requests were sent, and the longest time that one took; none was lost or sent twice.
-    pub(super) async fn end(self, noted: &Path) -> (usize, Duration) {
-        self.stop.store(true, Relaxed);
-        let (mut wrong, mut longest) = (Vec::new(), Duration::ZERO);
-        for visitor in self.visitors {
-            let (of_visitor, time) = visitor.await.expect("no panic");
-            wrong.extend(of_visitor);
-            longest = longest.max(time);
-        }
-        assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), self.sent.load(Relaxed), &wrong[..wrong.len().min(5)]);
-        let (sent, notes) = (self.sent.load(Relaxed), notes(noted));
-        let twice: Vec<_> = (0..sent).filter(|id| notes.get(&id.to_string()) != Some(&1)).collect();
-        assert!(twice.is_empty(), "of {sent} requests these were not sent once: {twice:?}");
-        (sent, longest)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_version_takes_the_place_of_the_old_one_without_a_lost_request() {
     for (server, swap) in [
@@ -222,7 +125,7 @@ async fn new_version_takes_the_place_of_the_old_one_without_a_lost_request() {
         let owned = Owned::new(server);
         let (mut agent, visitor) = owned.started().await;
         let first = pid(&about(&visitor).await.expect("it answers"), "pid");
-        let load = Load::start(&visitor);
+        let load = Numbered::start(&visitor, 6);
         for version_now in ["two", "three"] {
             owned.publish(version_now, &format!("swap = '{swap}'"));
             owned.laptop.write(version_now);
@@ -235,9 +138,10 @@ async fn new_version_takes_the_place_of_the_old_one_without_a_lost_request() {
                 })
                 .await;
         }
-        let (sent, longest) = load.end(&owned.notes_file()).await;
-        println!("{server:?} {swap}: {sent} requests, the longest took {longest:?}");
-        assert!(sent > 50, "{sent} requests");
+        agent.wait_for("requests", SOON, async |_| load.answered() > 50).await;
+        let seen = load.end().await;
+        seen.was_flawless(&owned.notes_file());
+        println!("{server:?} {swap}: {} requests, the longest took {:?}", seen.sent, seen.longest);
         agent.wait_for("the end of the first", SOON, async |_| !lives(first)).await;
     }
 }
@@ -247,7 +151,7 @@ async fn version_that_is_not_well_changes_nothing() {
     for swap in ["beside", "in-place"] {
         let owned = Owned::new(Server::Gunicorn);
         let (mut agent, visitor) = owned.started().await;
-        let load = Load::start(&visitor);
+        let load = Numbered::start(&visitor, 6);
         let broken = [
             ("surely_no_module", format!("{} -m surely_no_module", python())),
             ("was not found", "surely-not-installed --port 1".to_owned()),
@@ -270,7 +174,7 @@ async fn version_that_is_not_well_changes_nothing() {
             .wait_for("the fault", SOON, async |agent| agent.log().contains("[gate] \"/missing\" answers 404, not 200"))
             .await;
         assert_eq!(version(&visitor).await.as_deref(), Some("one"), "{swap}");
-        load.end(&owned.notes_file()).await;
+        load.end().await.was_flawless(&owned.notes_file());
         let gate = "'/about' = { header = { content-type = 'text/plain' }, contains = 'two' }\n'/health' = 200\n";
         owned.publish_gated("two", swap, gate);
         agent.wait_for("the next one", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
