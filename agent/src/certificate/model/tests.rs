@@ -47,7 +47,12 @@ fn broken(policy: Policy, histories: u64) -> Option<(u64, History)> {
 #[test]
 fn rules_of_the_vault_hold_over_histories_that_are_drawn() {
     if let Some((seed, history)) = broken(Policy::Vault, from_environment("SPOTHOST_HISTORIES", HISTORIES)) {
-        panic!("SPOTHOST_SEED={seed} {:?}: {history:#?}", Setting::rough(Policy::Vault, seed));
+        let setting = Setting::rough(Policy::Vault, seed);
+        // Of a log often only the one or the other end is kept.
+        panic!(
+            "SPOTHOST_SEED={seed} {setting:?}: {history:#?}\nSPOTHOST_SEED={seed} {setting:?}: {:?}",
+            history.broken
+        );
     }
 }
 

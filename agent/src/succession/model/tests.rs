@@ -16,12 +16,26 @@ fn broken(seed: u64, flaw: Flaw, kind: Kind) -> Option<String> {
     })
 }
 
-/// Lets `history` happen; what is broken in it is told when it happens once more.
+/// Lets `history` happen; what is broken in it is told when it happens once more. The seed comes first and last, as of a log
+/// often only the one or the other end is kept.
 fn told(seed: u64, flaw: Flaw, kind: Kind, history: impl Fn(&mut World) -> Result<(), Broken>) -> Option<String> {
+    let _seed = Seed(seed);
     history(&mut World::new(seed, flaw, kind, false)).err()?;
     let mut world = World::new(seed, flaw, kind, true);
     let Err(Broken(what)) = history(&mut world) else { return Some(format!("SPOTHOST_SEED={seed} is not repeated")) };
-    Some(format!("SPOTHOST_SEED={seed}, at {}: {what}\n{}", world.now, world.told()))
+    let what = format!("SPOTHOST_SEED={seed}, at {}: {what}", world.now);
+    Some(format!("{what}\n{}\n{what}", world.told()))
+}
+
+/// Prints the seed of a history that panics.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("SPOTHOST_SEED={} has panicked", self.0);
+        }
+    }
 }
 
 fn number_from(variable: &str) -> Option<u64> {
@@ -107,7 +121,7 @@ fn host_that_is_killed_at_any_step_breaks_no_rule() {
     let histories = ((seeds.end - seeds.start) / 1000).max(1);
     for seed in seeds.start..seeds.start + histories {
         let mut whole = World::new(seed, Flaw::None, Kind::Quiet, false);
-        whole.run_until(1800).unwrap_or_else(|Broken(what)| panic!("{what}"));
+        whole.run_until(1800).unwrap_or_else(|Broken(what)| panic!("SPOTHOST_SEED={seed}: {what}"));
         let steps = whole.steps;
         assert!(steps > 100, "{steps} steps are no history");
         for step in 1..=steps * 2 {
