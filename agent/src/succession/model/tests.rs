@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{
-    Broken, END, Flaw, Kind, LONGEST_SPLIT, LOOK, NOTICE, SILENCE, Seconds,
+    Broken, CALM, END, Flaw, Kind, LONGEST_SPLIT, LOOK, NOTICE, SILENCE, Seconds,
     host::{Host, Life, OfPlace},
     world::World,
 };
@@ -325,6 +325,32 @@ fn host_that_is_stopped_while_it_leaves_does_not_go_by_what_it_saw_before() {
             world.check_the_end()
         }));
     }
+}
+
+/// A person may end a host in the moment in which another leaves upon a look that still counted it: the rule knows that moment.
+#[test]
+fn host_that_leaves_while_a_person_ends_a_mute_one_breaks_no_rule() {
+    for seed in seeds(300) {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
+            let fleet = &mut world.fleets[0];
+            (fleet.is_group, fleet.target, fleet.rest) = (true, 2, 2);
+            let moment = world.dice.u64(1..30);
+            world.run_until(CALM - moment)?;
+            // A release, whose host never speaks: the older one of the two leaves, while somebody mends what cannot mend itself.
+            world.fleets[0].target = 3;
+            launch_mute(world);
+            world.run_until(END)?;
+            world.check_the_end()
+        }));
+    }
+}
+
+/// Launches a host whose agent never starts.
+fn launch_mute(world: &mut World) -> u32 {
+    let number = world.launch(0);
+    let host = world.host(number);
+    (host.ready_at, host.mute) = (None, true);
+    number
 }
 
 #[test]

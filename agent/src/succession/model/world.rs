@@ -374,9 +374,15 @@ impl World {
         self.split = self.split.min(self.now);
         let now = self.now;
         let alone = [0, 1].map(|region| self.members(region) <= self.fleets[region].target);
+        let is_alone = |host: &Host| host.mute && alone[host.region];
+        let mute: Vec<u32> = self.living().filter(|number| is_alone(&self.hosts[number])).collect();
+        for number in mute {
+            self.say(|| format!("somebody ends i-{number:04}, which never spoke"));
+            self.kill(number);
+        }
         for host in self.hosts.values_mut().filter(|host| host.lives()) {
             (host.cut_off, host.slow, host.knows) = (false, 0, true);
-            host.life = if host.mute && alone[host.region] { Life::Dead } else { Life::Running };
+            host.life = Life::Running;
             host.ready_at = host.ready_at.or((!host.mute).then_some(now + 60));
             if host.leads.is_none() {
                 host.memory.begin_anew(now);
