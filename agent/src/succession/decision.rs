@@ -145,6 +145,7 @@ fn lingered(policy: &Succession, ttl: Duration) -> Duration {
 
 fn step(policy: &Succession, ttl: Duration, role: Role, inputs: &DecisionInputs) -> Option<FleetAction> {
     let fleet = inputs.fleet.filter(|fleet| fleet.settled)?;
+    let owed = if inputs.owes { give_back(&fleet) } else { None };
     match (role, inputs.names) {
         // An unknown routing is not the host's fault, and its successor would know no more.
         (Role::Failed, _) => {
@@ -156,7 +157,8 @@ fn step(policy: &Succession, ttl: Duration, role: Role, inputs: &DecisionInputs)
         {
             leave(&fleet)
         }
-        (Role::Booting | Role::Owner | Role::Standby, _) if inputs.owes => give_back(&fleet),
+        // A place that cannot be given back, as in a group, or is none any more, keeps the owner from nothing else.
+        (Role::Booting | Role::Owner | Role::Standby, _) if owed.is_some() => owed,
         (Role::Owner, _) if inputs.overdue => dismiss(&fleet),
         (Role::Owner, _) if inputs.recommended && policy.rebalance => (Some(fleet.target) == fleet.floor
             && fleet.members <= fleet.target)
@@ -298,12 +300,18 @@ mod tests {
     fn place_that_a_departing_host_asked_for_is_given_back_once() {
         let owing = |fleet| DecisionInputs { owes: true, fleet: Some(fleet), ..quiet() };
         let group = |members| FleetState { leaves_in_one: true, ..fleet(2, members) };
+        let at_rest = FleetState { leaves_in_one: true, ..fleet(1, 1) };
         let table = [
             (owing(fleet(2, 2)), Some(FleetAction::GiveBack { to: 1 })),
             (owing(fleet(1, 2)), None),
             (owing(fleet(1, 1)), None),
             (owing(group(2)), None),
             (owing(group(1)), None),
+            // Where it cannot be given back, the owner does what else there is to do.
+            (DecisionInputs { overdue: true, ..owing(fleet(2, 2)) }, Some(FleetAction::GiveBack { to: 1 })),
+            (DecisionInputs { overdue: true, ..owing(fleet(1, 2)) }, Some(FleetAction::Dismiss { to: None })),
+            (DecisionInputs { overdue: true, ..owing(group(2)) }, Some(FleetAction::Dismiss { to: None })),
+            (DecisionInputs { recommended: true, ..owing(at_rest) }, Some(FleetAction::AskEarly { to: 2 })),
         ];
         for (inputs, expected) in table {
             assert_eq!(decide(&policy(Then::Retire), TTL, &inputs).step, expected, "{inputs:?}");

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{
-    Broken, CALM, END, Flaw, Kind, LONGEST_SPLIT, LOOK, NOTICE, SILENCE, Seconds,
+    Broken, CALM, END, Flaw, GIVE_UP, Kind, LONGEST_SPLIT, LOOK, NOTICE, SILENCE, Seconds,
     host::{Host, Life, OfPlace},
     world::World,
 };
@@ -351,6 +351,29 @@ fn launch_mute(world: &mut World) -> u32 {
     let host = world.host(number);
     (host.ready_at, host.mute) = (None, true);
     number
+}
+
+/// In a group the host that goes gives its own place back. If it could not, the one that has followed owes a place for good.
+#[test]
+fn owner_of_a_group_that_owes_a_place_ends_a_host_that_never_answers() {
+    for seed in seeds(30) {
+        none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
+            world.fleets[0].is_group = true;
+            world.run_until(300)?;
+            let Some(first) = world.zone.owner() else { return Err(Broken("nobody owns the names".to_owned())) };
+            world.announce(first);
+            world.run_until(2100)?;
+            world.check_the_end()?;
+            world.fleets[0].target = 2;
+            let mute = launch_mute(world);
+            world.run_until(world.now + 2 * GIVE_UP + 600)?;
+            if world.hosts[&mute].lives() {
+                return Err(Broken(format!("the owner does not end i-{mute:04}, which has never answered")));
+            }
+            world.run_until(END)?;
+            world.check_the_end()
+        }));
+    }
 }
 
 #[test]
