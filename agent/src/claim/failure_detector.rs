@@ -19,7 +19,7 @@ pub(crate) const DOUBT: u32 = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailureDetector {
     of: Option<(String, u64)>,
-    /// The claimant that has been heard, in whatever epoch.
+    /// The claimant that has been heard, in whatever epoch since another had the names.
     heard: Option<String>,
     /// When each of its unanswered probes was sent.
     probes: Vec<Duration>,
@@ -30,9 +30,9 @@ impl FailureDetector {
     /// probe was sent, since a host may be stopped before it hears what came of it.
     pub fn asked(&mut self, claimant: &str, epoch: u64, answers: bool, at: Duration) {
         let of = Some((claimant.to_owned(), epoch));
-        if answers {
-            self.heard = Some(claimant.to_owned());
-        }
+        // A host that has the names again after another is to be heard anew: what was heard of it before says nothing of now.
+        self.heard =
+            if answers { Some(claimant.to_owned()) } else { self.heard.take().filter(|heard| heard == claimant) };
         if answers || self.of != of {
             *self = FailureDetector { of, heard: self.heard.take(), ..FailureDetector::default() };
         }
@@ -47,7 +47,7 @@ impl FailureDetector {
 
     /// How long a claimant may be silent before it is taken for dead, where it may be silent for `limit` if nothing speaks
     /// against that. Something does where it is `elsewhere`, in another region or account, and was never heard, or not since it
-    /// followed this host: whatever keeps the two from hearing each other is seen by no visitor. Would each take what it does
+    /// followed another: whatever keeps the two from hearing each other is seen by no visitor. Would each take what it does
     /// not hear for dead, the names would go to and fro between them.
     pub fn limit(&self, claimant: &str, limit: Duration, elsewhere: bool) -> Duration {
         let heard = self.heard.as_deref() == Some(claimant);
@@ -88,6 +88,9 @@ mod tests {
         silence.asked("b", 5, false, Duration::ZERO);
         assert_eq!(silence.limit("b", LIMIT, true), LIMIT, "it was heard");
         assert_eq!(silence.limit("c", LIMIT, true), LIMIT * DOUBT, "another was not");
+        silence.asked("c", 6, false, Duration::ZERO);
+        silence.asked("b", 7, false, Duration::ZERO);
+        assert_eq!(silence.limit("b", LIMIT, true), LIMIT * DOUBT, "it was not since it followed another");
     }
 
     #[test]

@@ -69,6 +69,15 @@ fn rules_hold_through_drawn_histories_of_two_regions() {
     none_is_broken(seeds(1000).find_map(|seed| broken(seed, Flaw::None, Kind::Regions)));
 }
 
+/// Seeds of histories of two regions that broke a rule once. In the first a host had the names again after another, amid a split,
+/// and a host of the other region took it for dead, since it had heard it before.
+#[test]
+fn histories_that_have_broken_a_rule_hold_it() {
+    for seed in [3_708_168_578_400_658_172] {
+        none_is_broken(broken(seed, Flaw::None, Kind::Regions));
+    }
+}
+
 #[test]
 fn hosts_of_two_regions_have_the_names_once_each_at_most() {
     for seed in seeds(300) {
