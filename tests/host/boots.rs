@@ -173,6 +173,25 @@ async fn order_leaves_other_challenges_alone_and_removes_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_answer_waits_for_no_call_that_it_does_not_need() {
+    let (instance, _) = published(&Site::titled("quick")).await;
+    instance.aws.add(Rule::new(Fault::Hold).on("ListResourceRecordSets").about("_acme-challenge"));
+    let mut agent = instance.start();
+    let reached = async || instance.acme.accepted("directory") == 1;
+    eventually("the CA is reached while the zone is looked at", SOON, reached).await;
+    instance.aws.lift();
+    eventually("the zone was seen", SOON, async || instance.acme.accepted("newNonce") == 1).await;
+    instance.aws.add(Rule::new(Fault::Hang).on("ChangeResourceRecordSets").about("challenge is over"));
+    agent.wait_until_serving(SOON).await;
+    // The CA says each of these once, and is not asked again.
+    let calls = instance.acme.calls();
+    let order: Vec<_> =
+        calls.iter().map(|call| call.operation.as_str()).take_while(|name| *name != "finalize").collect();
+    let asked = |name: &str| order.iter().filter(|asked| **asked == name).count();
+    assert_eq!([asked("directory"), asked("newNonce")], [1, 1], "{order:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn private_keys_are_in_the_vault_and_in_one_private_file_in_memory() {
     let (instance, _visitor, agent) = serving(&Site::titled("secret")).await;
     let secret = instance.account.secret().await.and_then(|secret| secret.current).expect("a secret");

@@ -45,28 +45,36 @@ impl Acme {
         Acme::new(ca, self.contact.clone())
     }
 
-    /// Reads the directory, and sees that the CA offers the profile.
+    /// A client for the CA, which has no connection yet.
+    pub(super) fn transport(&self) -> Result<Transport, Fault> {
+        Transport::new(self.ca.roots.as_deref())
+    }
+
+    /// Reads the directory, and sees that the CA offers the profile: the client that has read it.
     ///
     /// # Errors
     /// When the CA cannot be reached; a profile that it does not offer.
-    pub(super) async fn reach(&self) -> Result<(), Fault> {
-        let offered = Transport::new(self.ca.roots.as_deref())?.profiles(&self.ca.directory).await?;
-        let Some(wanted) = self.ca.profile.as_ref().filter(|wanted| !offered.contains(wanted)) else { return Ok(()) };
+    pub(super) async fn reach(&self) -> Result<Transport, Fault> {
+        let transport = self.transport()?;
+        let offered = transport.profiles(&self.ca.directory).await?;
+        let Some(wanted) = self.ca.profile.as_ref().filter(|wanted| !offered.contains(wanted)) else {
+            return Ok(transport);
+        };
         let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
         let said = format!("the CA offers {offered}");
         Err(Fault::operator(format!("choosing profile {wanted:?}"), said, "correct [acme] profile"))
     }
 
-    /// Opens the account that is kept, or makes a new one, which is handed out to be kept.
+    /// Opens the account that is kept, or makes a new one, which is handed out to be kept; over `transport`.
     ///
     /// # Errors
     /// What the CA refuses.
     pub(super) async fn open(
         &self,
+        transport: Transport,
         kept: Option<&Account>,
         aws: &Aws,
     ) -> Result<(AccountSession, Option<Account>), StepFailure> {
-        let transport = Transport::new(self.ca.roots.as_deref())?;
         let builder = || instant_acme::Account::builder_with_http(Box::new(transport.clone()));
         let directory = &self.ca.directory;
         if let Some(credentials) = kept.and_then(Account::credentials) {
@@ -102,7 +110,7 @@ impl Acme {
         let leaf =
             CertificateDer::from_pem_slice(issued.chain.as_bytes()).map_err(|error| Fault::retry(DOING, error))?;
         let id = CertificateIdentifier::try_from(&leaf).map_err(|error| Fault::retry(DOING, error))?;
-        let transport = Transport::new(self.ca.roots.as_deref())?;
+        let transport = self.transport()?;
         let builder = instant_acme::Account::builder_with_http(Box::new(transport.clone()));
         let account = builder.from_credentials(credentials).await;
         let account = account.map_err(|error| fault(DOING, &error, &transport))?;

@@ -2,13 +2,11 @@
 
 use std::{path::PathBuf, sync::Mutex};
 
-use tokio::time::Instant;
-
 use super::{
     Vault,
     acme::Acme,
     desired_certificate::{AcmeCa, DesiredCertificate},
-    issuance::Issuance,
+    issuance::{Issuance, Preparation},
 };
 use crate::{
     aws::{Aws, Host, lease::LeaseObject, zone::Zone},
@@ -34,8 +32,8 @@ pub struct ByAcme {
     lease: Option<S3Prefix>,
     pub(super) aws: Kept<Aws>,
     host: Option<Kept<Host>>,
-    /// When the zone was last seen to have room for all proofs.
-    prepared: Mutex<Option<Instant>>,
+    /// What was last seen of the zone.
+    prepared: Mutex<Preparation>,
 }
 
 impl Certifier {

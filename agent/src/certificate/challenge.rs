@@ -36,16 +36,24 @@ impl Proof {
 /// # Errors
 /// A name of another zone; a CNAME where a proof is to stand; what Route 53 refuses.
 pub(super) async fn can_be_published(zone: &Zone, names: &[Name]) -> Result<(), Fault> {
-    let apex = zone.apex().await?;
-    for host in names {
-        let Proof { name, .. } = Proof::new(host.as_str(), "");
-        let records = match is_in(&name, &apex.name) {
-            true => match zone.records(&name).await {
-                // This look spares an attempt, and an order is not given up for it where Route 53 is asked too often.
-                Err(fault) if matches!(fault.cure, Cure::Wait(_)) => Vec::new(),
-                read => read?,
-            },
-            false => Vec::new(),
+    let at = |host: &Name| Proof::new(host.as_str(), "").name;
+    let reading = async {
+        let mut read = Vec::new();
+        for host in names {
+            read.push(zone.records(&at(host)).await);
+        }
+        read
+    };
+    let (apex, read) = tokio::join!(Box::pin(zone.apex()), Box::pin(reading));
+    let apex = apex?;
+    for (host, read) in names.iter().zip(read) {
+        let name = at(host);
+        let records = match read {
+            // This look spares an attempt, and an order is not given up for it where Route 53 is asked too often.
+            Err(fault) if matches!(fault.cure, Cure::Wait(_)) => Vec::new(),
+            // A name of another zone is told of whatever came of reading it.
+            Err(_) if !is_in(&name, &apex.name) => Vec::new(),
+            read => read?,
         };
         provable(host, &name, &apex.name, &records)?;
     }
@@ -98,9 +106,11 @@ impl<'a> Challenges<'a> {
         }
     }
 
-    /// Removes the values again.
-    pub(super) async fn remove(&self) -> Result<(), Fault> {
-        self.change("spothost: challenge is over", without).await.map(|_| ())
+    /// Removes the values again. One that cannot be removed is of no use to anybody, and harms nobody.
+    pub(super) async fn remove(self) {
+        if let Err(fault) = self.change("spothost: challenge is over", without).await {
+            tracing::warn!(%fault, "challenge records stay behind");
+        }
     }
 
     /// Reads all names, plans with `plan`, and changes them in one batch; read again when another writer was faster.

@@ -518,10 +518,10 @@ impl<'a> World<'a> {
             step,
             IssuanceStep::Lease
                 | IssuanceStep::Read
-                | IssuanceStep::Prepare
+                | IssuanceStep::Prepare(_)
                 | IssuanceStep::Store(..)
                 | IssuanceStep::Confirm
-                | IssuanceStep::GiveBack
+                | IssuanceStep::GiveBack { .. }
         );
         if asks_ca && !self.ca.is_up() {
             return Err(down());
@@ -534,10 +534,10 @@ impl<'a> World<'a> {
             }
             IssuanceStep::Lease
             | IssuanceStep::Confirm
-            | IssuanceStep::Prepare
+            | IssuanceStep::Prepare(_)
             | IssuanceStep::Reach(_)
             | IssuanceStep::Probe(_) => {}
-            IssuanceStep::GiveBack => {
+            IssuanceStep::GiveBack { .. } => {
                 self.store.tell(host, self.hosts[host].wrote);
                 self.store.give_back(host);
             }

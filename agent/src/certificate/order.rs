@@ -64,8 +64,13 @@ impl AccountSession {
         }
     }
 
-    /// Proves the names of the order by records in `zone`, and takes the records away again.
-    pub(super) async fn prove(&self, order: &mut Order, zone: &Zone) -> Result<(), StepFailure> {
+    /// Proves the names of the order by records in `zone`. The records are left in `published`, for the caller to remove.
+    pub(super) async fn prove<'z>(
+        &self,
+        order: &mut Order,
+        zone: &'z Zone,
+        published: &mut Option<Challenges<'z>>,
+    ) -> Result<(), StepFailure> {
         let proofs = insist!(proofs(order).await);
         let proofs = proofs.map_err(|halt| self.halted("reading the authorizations of the order", halt))?;
         if proofs.is_empty() {
@@ -75,9 +80,7 @@ impl AccountSession {
         challenges.publish().await?;
         let proven = self.validate(order).await;
         // Whatever came of it, what we published is of no use any more.
-        if let Err(fault) = challenges.remove().await {
-            tracing::warn!(%fault, "challenge records stay behind");
-        }
+        *published = Some(challenges);
         proven
     }
 

@@ -1,7 +1,7 @@
 //! From a vault without a good certificate to one with, step by step: by any host, from wherever the one before was killed.
 //!
 //! The order of the steps is what keeps the promise that nothing is ordered twice and nothing is used that is not stored:
-//! lease, vault read again, zone looked at, CA reached, attempt stored, account stored, order made and stored with its key, proven,
+//! lease, vault read again, zone looked at and CA reached, attempt stored, account stored, order made and stored with its key, proven,
 //! finalized, fetched, stored, lease given back. Each is found done by the next host. A [`IssuanceRun`] says which step is next
 //! and takes its outcome; it does nothing by itself, so that the same code runs against the world
 //! (`issuance.rs`) and against a simulated one on virtual time (`model.rs`).
@@ -27,8 +27,8 @@ pub(super) enum IssuanceStep<'a> {
     Lease,
     /// Read the vault: [`StepOutcome::Read`].
     Read,
-    /// See that the names can be proven in the zone: [`StepOutcome::Done`].
-    Prepare,
+    /// See that the names can be proven in the zone, before that CA is reached: [`StepOutcome::Done`].
+    Prepare(&'a AcmeCa),
     /// Read the directory of the CA and see that it offers the profile: [`StepOutcome::Done`].
     Reach(&'a AcmeCa),
     /// Store the document if the vault still holds that version: [`StepOutcome::Stored`] or [`StepOutcome::Overtaken`].
@@ -49,8 +49,11 @@ pub(super) enum IssuanceStep<'a> {
     Finalize(&'a PendingOrder),
     /// Fetch it: [`StepOutcome::Fetched`].
     Fetch(&'a PendingOrder),
-    /// Give the lease back: [`StepOutcome::Done`], whatever came of it.
-    GiveBack,
+    /// Give the lease back, after a run that ended well or not: [`StepOutcome::Done`], whatever came of it.
+    GiveBack {
+        /// Whether it ended well, so that nothing follows that would ask for the lease again.
+        well: bool,
+    },
 }
 
 /// The outcome of a step.
@@ -194,7 +197,7 @@ impl<'a> IssuanceRun<'a> {
         Some(match &self.at {
             IssuanceState::Lease => IssuanceStep::Lease,
             IssuanceState::Read => IssuanceStep::Read,
-            IssuanceState::Prepare => IssuanceStep::Prepare,
+            IssuanceState::Prepare => IssuanceStep::Prepare(self.authority()),
             IssuanceState::Reach => IssuanceStep::Reach(self.authority()),
             IssuanceState::Store(_) => IssuanceStep::Store(&self.document, self.version.as_deref()),
             IssuanceState::Open => {
@@ -209,7 +212,7 @@ impl<'a> IssuanceRun<'a> {
             IssuanceState::Prove => IssuanceStep::Prove,
             IssuanceState::Finalize => IssuanceStep::Finalize(self.pending_order()?),
             IssuanceState::Fetch => IssuanceStep::Fetch(self.pending_order()?),
-            IssuanceState::GiveBack(_) => IssuanceStep::GiveBack,
+            IssuanceState::GiveBack(ended) => IssuanceStep::GiveBack { well: ended.is_ok() },
             IssuanceState::Over(_) => return None,
         })
     }

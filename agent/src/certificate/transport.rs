@@ -9,15 +9,15 @@ use std::{
     future::Future,
     path::Path,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use http_body_util::Limited;
+use http_body_util::{Full, Limited};
 use hyper::{
-    Request, StatusCode,
-    header::{RETRY_AFTER, USER_AGENT},
+    Method, Request, Response, StatusCode, Uri,
+    header::{HeaderValue, RETRY_AFTER, USER_AGENT},
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -35,6 +35,8 @@ use crate::{clock, fault::Fault};
 
 /// One request to a CA takes seconds at the most.
 const LONGEST_CALL: Duration = Duration::from_secs(20);
+/// The header that a nonce comes in (RFC 8555 §6.5.1).
+const NONCE: &str = "replay-nonce";
 /// A chain is a few kilobytes.
 const LARGEST_ANSWER: usize = 1 << 20;
 
@@ -47,11 +49,37 @@ pub(super) struct CaRefusal {
     pub(super) retry_after: Option<Duration>,
 }
 
-/// A client for one run of the protocol.
+/// A client for one run of the protocol. What it has read of the directory holds as long.
 #[derive(Clone)]
 pub(super) struct Transport {
     client: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
     refusal: Arc<Mutex<Option<CaRefusal>>>,
+    /// The answers that instant-acme asks for although the CA has given them.
+    known: Arc<Mutex<Known>>,
+}
+
+/// What the CA has said without being asked again.
+#[derive(Default)]
+struct Known {
+    /// The directory, under its URL.
+    directory: Option<(Uri, Bytes)>,
+    /// The nonce of the answer to the last POST, which none has spent since (RFC 8555 §6.5).
+    nonce: Option<HeaderValue>,
+}
+
+impl Known {
+    /// The answer to that request, if the CA has given it; a POST may spend the nonce.
+    fn answer(&mut self, method: &Method, url: &Uri) -> Option<Response<Full<Bytes>>> {
+        let nonce = self.nonce.take_if(|_| [Method::POST, Method::HEAD].contains(method));
+        if *method == Method::HEAD {
+            // instant-acme asks for nothing but nonces that way (RFC 8555 §7.2).
+            let mut answer = Response::new(Full::default());
+            answer.headers_mut().insert(NONCE, nonce?);
+            return Some(answer);
+        }
+        let (_, directory) = self.directory.as_ref().filter(|(known, _)| *method == Method::GET && known == url)?;
+        Some(Response::new(Full::new(directory.clone())))
+    }
 }
 
 impl Transport {
@@ -66,7 +94,7 @@ impl Transport {
         };
         let connector = connector.https_only().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Transport { client, refusal: Arc::default() })
+        Ok(Transport { client, refusal: Arc::default(), known: Arc::default() })
     }
 
     /// The profiles that the CA with that directory offers, by name.
@@ -85,6 +113,7 @@ impl Transport {
         let doing = format!("reading {directory}");
         let request = Request::get(directory).header(USER_AGENT, "spothost").body(BodyWrapper::default());
         let request = request.map_err(|error| Fault::operator(&doing, error, "correct [acme] directory"))?;
+        let url = request.uri().clone();
         let mut answer = self.request(request).await.map_err(|error| Fault::retry(&doing, error))?;
         let body = answer.body.into_bytes().await.map_err(|error| Fault::retry(&doing, error))?;
         if let Some(refusal) = self.refusal() {
@@ -97,11 +126,16 @@ impl Transport {
         let read = serde_json::from_slice::<Directory>(&body);
         let read =
             read.map_err(|_| Fault::operator(&doing, "it is no directory of ACME", "correct [acme] directory"))?;
+        self.known().directory = Some((url, body));
         Ok(DirectoryMetadata {
             profiles: read.meta.profiles.into_keys().collect(),
             caa_identities: read.meta.caa_identities,
             external_account_required: read.meta.external_account_required,
         })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last refusal since this was last asked.
@@ -153,12 +187,20 @@ impl HttpClient for Transport {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        if let Some(answer) = self.known().answer(request.method(), request.uri()) {
+            return Box::pin(async { Ok(BytesResponse::from(answer)) });
+        }
+        let (posts, known) = (*request.method() == Method::POST, self.known.clone());
         let (answer, refusal) = (self.client.request(request), self.refusal.clone());
         Box::pin(async move {
             let answer = match tokio::time::timeout(LONGEST_CALL, answer).await {
                 Ok(answer) => answer.map_err(|error| Error::Other(Box::new(Spelled::of(&error))))?,
                 Err(_) => return Err(Error::Str("an answer within 20 s")),
             };
+            if posts {
+                let nonce = answer.headers().get(NONCE).cloned();
+                known.lock().unwrap_or_else(PoisonError::into_inner).nonce = nonce;
+            }
             let status = answer.status();
             if status.is_client_error() || status.is_server_error() {
                 let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -222,6 +264,23 @@ fn trusting(path: &Path) -> Result<ClientConfig, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ca_is_asked_for_nothing_that_it_has_said() {
+        let directory: Uri = "https://ca.example/directory".parse().expect("a URL");
+        let nonces: Uri = "https://ca.example/nonce".parse().expect("a URL");
+        let mut known = Known::default();
+        assert!(known.answer(&Method::GET, &directory).is_none() && known.answer(&Method::HEAD, &nonces).is_none());
+        known.directory = Some((directory.clone(), Bytes::from_static(b"{}")));
+        known.nonce = Some(HeaderValue::from_static("n1"));
+        assert!(known.answer(&Method::GET, &directory).is_some() && known.answer(&Method::GET, &nonces).is_none());
+        let answer = known.answer(&Method::HEAD, &nonces).expect("a nonce");
+        assert_eq!(answer.headers().get(NONCE), Some(&HeaderValue::from_static("n1")));
+        assert!(known.answer(&Method::HEAD, &nonces).is_none(), "a nonce is good for one request");
+        known.nonce = Some(HeaderValue::from_static("n2"));
+        assert!(known.answer(&Method::POST, &directory).is_none());
+        assert!(known.answer(&Method::HEAD, &nonces).is_none(), "the POST may have spent it");
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
