@@ -15,7 +15,7 @@ use std::{
 };
 
 use time::OffsetDateTime;
-use world::{Account, Agent, Fault, Instance, Rule, Service, Site};
+use world::{Account, Agent, Call, Fault, Instance, Rule, Service, Site};
 
 /// What every call to IMDS, AWS and the CA takes longer.
 const ADDED: Duration = Duration::from_millis(20);
@@ -28,7 +28,10 @@ struct Boot {
     resident_kib: u64,
     /// Of which the process's own, rather than pages of the binary and the package.
     own_kib: u64,
+    /// The calls to AWS and the CA, one a line.
     calls: Vec<String>,
+    /// How many of them had ended when visitors were first answered.
+    before_answer: usize,
 }
 
 #[tokio::main]
@@ -63,8 +66,13 @@ async fn main() {
         let own = median(boots, |boot| u128::from(boot.own_kib)) as f64 / 1024.0;
         println!("{name:<24}{answer:>15} ms{accepted:>21} ms{resident:>11.1} MB{own:>9.1} MB");
     }
-    println!("\nthe calls of the last warm boot (begin and end in ms after the start of the process):");
-    warm.last().into_iter().flat_map(|boot| &boot.calls).for_each(|call| println!("  {call}"));
+    for (name, boots) in [("cold", &cold), ("warm", &warm)] {
+        let Some(Boot { calls, first_answer, before_answer, .. }) = boots.last() else { continue };
+        let first_answer = first_answer.as_millis();
+        println!("\nthe last {name} boot answered after {first_answer} ms and {before_answer} calls;");
+        println!("its calls, with begin and end in ms after the start of the process:");
+        calls.iter().for_each(|call| println!("  {call}"));
+    }
     if let Some(size) = fs::metadata(binary()).ok().map(|about| about.len()) {
         println!("\n{} has {:.1} MB", binary().display(), size as f64 / 1e6);
     }
@@ -87,13 +95,20 @@ async fn boot(instance: &Instance) -> Boot {
     let accepted = accepted(instance, &agent, begun).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (resident_kib, own_kib) = (agent.resident_kib(), own_kib(agent.pid()));
-    let calls = instance.aws.calls();
+    let mut calls = instance.aws.calls();
+    calls.extend(instance.acme.calls());
+    // The CA of a warm boot has been asked by another host before.
+    calls.retain(|call| call.started >= begun);
+    calls.sort_by_key(|call| call.started);
+    let before_answer = calls.iter().filter(|call| call.ended <= begun + first_answer).count();
     let since = |at: Instant| at.saturating_duration_since(begun).as_millis();
-    let calls =
-        calls.iter().map(|call| format!("{:>5} {:>5}  {}", since(call.started), since(call.ended), call.operation));
-    let calls = calls.collect();
+    let line = |call: &Call| {
+        let service = format!("{:?}", call.service);
+        format!("{:>5} {:>5}  {service:<16}{}", since(call.started), since(call.ended), call.operation)
+    };
+    let calls = calls.iter().map(line).collect();
     agent.stop().await;
-    Boot { first_answer, accepted, resident_kib, own_kib, calls }
+    Boot { first_answer, accepted, resident_kib, own_kib, calls, before_answer }
 }
 
 /// When the change of the address records was answered.
