@@ -65,7 +65,8 @@ pub async fn run(
     let signals = Signals::catch().map_err(|error| Fatal(format!("catching signals: {error}")))?;
     let bound = bind(config, inherited.visitors)?;
     let listen = Listen { http: bound.http(), https: bound.https() };
-    let remembered = Remembered::of(config, folders).await;
+    let a_process = !inherited.applications.connections.is_empty();
+    let remembered = Remembered::of(config, folders, a_process).await;
     let adoption = Adoption::of(config, folders, inherited.applications, remembered.package.as_ref()).await;
     let (feeds, fed) = feeds(config, remembered, &adoption)?;
 

@@ -41,6 +41,9 @@ impl Adoption {
         let mut adoption = Adoption::default();
         let StoredApplications { connections, mut listeners } = stored;
         for found in join_all(connections.into_iter().map(Found::at)).await.into_iter().flatten() {
+            if package.is_none() {
+                tracing::warn!("the application of before ends: the package that it is of could not be read in time");
+            }
             if adoption.adopted.is_none()
                 && let (Some(app), Some(package)) = (&config.app, package)
             {

@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a disk may take to say what was served before.
 const REMEMBERED: Duration = Duration::from_secs(1);
+/// The same where the process of a package goes on, and is ended if it is not known in time which package that is.
+const REMEMBERED_OF_A_PROCESS: Duration = Duration::from_secs(20);
 
 /// What the process before this one served, so that those who wait since it ended are served too, and not sent away
 /// with 503.
@@ -25,10 +27,12 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    pub(super) async fn of(config: &Config, folders: &Folders) -> Remembered {
+    /// Reads both; where `a_process` goes on, its package is waited for.
+    pub(super) async fn of(config: &Config, folders: &Folders, a_process: bool) -> Remembered {
+        let patience = if a_process { REMEMBERED_OF_A_PROCESS } else { REMEMBERED };
         let package = async { folders.package_cache(&config.package).last_good().await };
         let certificate = async { timeout(REMEMBERED, certificate_at_hand(config, folders)).await.unwrap_or_default() };
-        let (package, certificate) = tokio::join!(timeout(REMEMBERED, package), certificate);
+        let (package, certificate) = tokio::join!(timeout(patience, package), certificate);
         let package = package.unwrap_or_default();
         Remembered { package, identity: certificate.map(|certificate| certificate.identity) }
     }
