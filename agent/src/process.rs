@@ -25,6 +25,8 @@ pub(crate) mod wall;
 pub(crate) mod output;
 // How much memory a process takes, and how much there is.
 pub(crate) mod memory;
+// How much of the disk a process may take.
+mod disk;
 // Programs on disk.
 mod tree;
 

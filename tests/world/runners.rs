@@ -38,6 +38,16 @@ impl Runners {
         )
     }
 
+    /// The same with a disk of 64 MiB for their folders.
+    ///
+    /// # Panics
+    /// When it cannot listen there.
+    pub fn start_on_a_small_disk(path: &Path) -> Runners {
+        let script = "ip route add prohibit default && ip -6 route add prohibit default && \
+                      mount -t tmpfs -o size=64m,mode=1777 tmpfs /var/tmp && exec \"$0\" app";
+        Runners::start_with(path, script)
+    }
+
     /// The same in a network where there is no way to the metadata, and nothing that forbids one.
     ///
     /// # Panics
@@ -117,7 +127,7 @@ fn runner(connection: OwnedFd, script: &str) -> Child {
     if fs::metadata("/proc/self").is_ok_and(|own| own.uid() != 0) {
         command.arg("--map-root-user");
     }
-    command.args(["--net", "sh", "-c", script]).arg(binary()).env("LISTEN_FDS", "1");
+    command.args(["--net", "--mount", "sh", "-c", script]).arg(binary()).env("LISTEN_FDS", "1");
     let mapped = vec![FdMapping { parent_fd: connection, child_fd: 3 }];
     command.fd_mappings(mapped).expect("one descriptor");
     command.spawn().expect("unshare is there")

@@ -23,6 +23,7 @@ use super::{
     cgroup::Cgroup,
     channel::{Channel, Received},
     child::{Child, Streams},
+    disk::DiskBound,
     memory,
     output::Output,
     tree::{self, Trees, UnpackError},
@@ -33,7 +34,9 @@ use crate::config::MemoryLimit;
 
 /// Where the folder of a runner is made: on disk, while /tmp may be memory. In its unit nothing else is there (`PrivateTmp=`).
 const FOLDER: &str = "/var/tmp";
-/// How often the agent is told what the process has written.
+/// The folder in it where programs are unpacked.
+const TREES: &str = "trees";
+/// How often the agent is told what the process has written, and it is looked what that takes of the disk.
 const TELLS: Duration = Duration::from_millis(100);
 /// How long the agent has to read what it is told.
 const READS: Duration = Duration::from_secs(10);
@@ -48,6 +51,8 @@ struct Runner {
     told: usize,
     prepared: Option<Prepared>,
     child: Option<(Child, ProcessCommand)>,
+    /// What the process may take of the disk.
+    disk: Option<DiskBound>,
     stops: Signal,
     /// Until when the agent has to end the process of a unit that is stopped.
     stopped: Option<Instant>,
@@ -55,7 +60,7 @@ struct Runner {
 
 /// The folders of the process.
 struct Prepared {
-    _folder: Folder,
+    folder: Folder,
     folders: ProcessFolders,
     cgroup: Option<Cgroup>,
 }
@@ -87,6 +92,7 @@ pub(crate) async fn serve(connection: OwnedFd) -> io::Result<()> {
         told: 0,
         prepared: None,
         child: None,
+        disk: None,
         stops: signal(SignalKind::terminate())?,
         stopped: None,
     };
@@ -141,7 +147,10 @@ impl Runner {
                     self.tell_lines()?;
                     self.tell(&Report::Ended(how)).await?;
                 }
-                Event::Tells => self.tell_lines()?,
+                Event::Tells => {
+                    self.tell_lines()?;
+                    self.bound_disk().await?;
+                }
             }
         }
     }
@@ -164,6 +173,18 @@ impl Runner {
         let from = lines.len() - fitting.count();
         lines.drain(..from);
         if lines.is_empty() { Ok(()) } else { self.channel.send_lossy(&Report::Wrote { lines }) }
+    }
+
+    /// Ends a process that has taken more of the disk than it may, and removes what it has written.
+    async fn bound_disk(&mut self) -> io::Result<()> {
+        let Some(why) = self.disk.as_mut().and_then(DiskBound::exceeded) else { return Ok(()) };
+        let Some((child, _)) = self.child.take() else { return Ok(()) };
+        child.end(Duration::ZERO).await;
+        if let Some(disk) = self.disk.take() {
+            disk.empty();
+        }
+        self.tell_lines()?;
+        self.tell(&Report::Ended(HowEnded::said(why))).await
     }
 
     async fn carry_out(&mut self, order: Order, mut descriptors: Vec<OwnedFd>) -> io::Result<Option<Report>> {
@@ -209,6 +230,7 @@ impl Runner {
             Ok(child) => {
                 let pid = child.pid();
                 self.child = Some((child, command));
+                self.disk = Some(DiskBound::new(&prepared.folder.0, &prepared.folder.0.join(TREES)));
                 Report::Started { pid }
             }
             Err(error) => failed("starting the process", error),
@@ -235,7 +257,7 @@ impl Runner {
         };
         match unpacked(package, Path::new(FOLDER)) {
             Ok((folder, folders)) => {
-                self.prepared = Some(Prepared { _folder: folder, folders: folders.clone(), cgroup });
+                self.prepared = Some(Prepared { folder, folders: folders.clone(), cgroup });
                 Report::Prepared(folders)
             }
             Err(UnpackError::Package(reasons)) => Report::Refused { why: reasons.join("; ") },
@@ -273,7 +295,7 @@ fn unpacked(package: OwnedFd, place: &Path) -> Result<(Folder, ProcessFolders), 
         .map_err(|refused| UnpackError::Package(vec![refused.to_string()]))?;
     // Its trees are to be read-only, which the folders of that crate do not bear when they are removed.
     let folder = Folder(tempfile::Builder::new().prefix("spothost-app-").tempdir_in(place)?.keep());
-    let tree = Trees::open(&folder.0.join("trees"))?.unpack(&site)?;
+    let tree = Trees::open(&folder.0.join(TREES))?.unpack(&site)?;
     let own = |name: &str| {
         let path = folder.0.join(name);
         fs::DirBuilder::new().mode(0o700).create(&path)?;

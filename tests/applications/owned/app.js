@@ -18,6 +18,15 @@ const server = http.createServer((request, response) => {
           environment: process.env,
         }));
         break;
+      case "/fill": {
+        // Removed, and still open: no listing of a folder shows it.
+        const file = fs.openSync(process.env.TMPDIR + "/large", "w");
+        fs.unlinkSync(process.env.TMPDIR + "/large");
+        const mebibytes = Number(url.search.slice(1));
+        for (let written = 0; written < mebibytes; written += 1) fs.writeSync(file, Buffer.alloc(1 << 20));
+        response.end("wrote " + mebibytes);
+        break;
+      }
       case "/health":
         response.statusCode = Number(process.env.HEALTH || "200");
         response.end("health of " + process.env.VERSION);

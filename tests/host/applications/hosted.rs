@@ -89,6 +89,26 @@ async fn application_that_is_killed_and_one_whose_runner_is_killed_come_back_whi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn application_that_fills_its_disk_is_ended_and_told_apart_from_one_that_crashes() {
+    let hosted = Hosted::new(Server::Node, Runners::start_on_a_small_disk).await;
+    hosted.publish("one", "").await;
+    let mut agent = hosted.instance.start();
+    hosted.answers(&mut agent, "one").await;
+    let before = pid(&about(&hosted.visitor).await.expect("it answers"), "pid");
+    let little = hosted.visitor.send(plain(Method::POST, "/fill?8"), true).await.expect("an answer");
+    assert_eq!(little.text(), "wrote 8");
+    assert!(lives(before));
+    let _ = hosted.visitor.send(plain(Method::POST, "/fill?40"), true).await;
+    let says = async |agent: &Agent| agent.log().contains("it took more of the disk than it may");
+    agent.wait_for("why it ended", SOON, says).await;
+    hosted.answers(&mut agent, "one").await;
+    assert!(!lives(before), "another process, with room again");
+    assert_eq!(hosted.runners.running(), 1, "of the same runner");
+    let again = hosted.visitor.send(plain(Method::POST, "/fill?8"), true).await.expect("an answer");
+    assert_eq!(again.text(), "wrote 8");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn application_is_not_begun_without_a_wall_and_the_names_stay_at_a_host_whose_application_answers() {
     let first = Hosted::new(Server::Node, Runners::start).await;
     first.publish("one", "").await;
