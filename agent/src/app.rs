@@ -292,6 +292,7 @@ impl Applications {
         let Some(old) = self.running.take() else { return Ok(()) };
         let endpoint = old.endpoint.clone();
         endpoint.handle.set_up(false);
+        endpoint.handle.close_websockets();
         let _ = timeout(old.plan().drain.min(DRAINED), endpoint.handle.idle()).await;
         old.supervised.end().await;
         let ready = launch.plan.ready;
@@ -318,9 +319,10 @@ impl Applications {
         if let Some(old) = std::mem::replace(&mut self.running, running) {
             self.ending.spawn(async move {
                 let handle = &old.endpoint.handle;
-                // WebSockets stay open beyond the last request.
                 let gone = async {
                     handle.released().await;
+                    // Their clients come back, and find the new process.
+                    handle.close_websockets();
                     handle.idle().await;
                 };
                 let _ = timeout(old.plan().drain.max(LEAST_DRAIN), gone).await;

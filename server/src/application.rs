@@ -61,6 +61,8 @@ struct ApplicationState {
     under_way: AtomicUsize,
     /// Told whenever no request is under way.
     idle: Notify,
+    /// Changes when the WebSockets that are open then are to be closed.
+    parting: watch::Sender<()>,
 }
 
 /// A request that is under way at an application of a package; nothing where somebody else runs the application.
@@ -70,8 +72,12 @@ pub(crate) struct UnderWay(Option<Arc<ApplicationState>>);
 impl ApplicationHandle {
     /// An application that is down, and will listen at `address`.
     pub fn new(address: ApplicationAddress) -> Self {
-        let state =
-            ApplicationState { up: watch::Sender::new(false), under_way: AtomicUsize::new(0), idle: Notify::new() };
+        let state = ApplicationState {
+            up: watch::Sender::new(false),
+            under_way: AtomicUsize::new(0),
+            idle: Notify::new(),
+            parting: watch::Sender::new(()),
+        };
         Self { address, state: Arc::new(state) }
     }
 
@@ -103,6 +109,12 @@ impl ApplicationHandle {
         }
     }
 
+    /// Closes the WebSockets that are open, in good order: both sides are told by a Close frame that the server goes away (1001, RFC 6455
+    /// §7.4.1), behind the last whole frame, and have five seconds to close.
+    pub fn close_websockets(&self) {
+        self.state.parting.send_replace(());
+    }
+
     /// Resolves once no site is served with it.
     pub async fn released(&self) {
         self.state.up.closed().await;
@@ -121,6 +133,11 @@ impl OwnApplication {
     /// Whether it runs.
     pub(crate) fn is_up(&self) -> bool {
         *self.up.borrow()
+    }
+
+    /// Changes when the WebSockets that were asked for before are to be closed.
+    pub(crate) fn parting(&self) -> watch::Receiver<()> {
+        self.state.parting.subscribe()
     }
 
     /// Resolves once it runs; never, if it is not run any more.

@@ -47,10 +47,41 @@ pub(crate) struct Tunnel {
     pub(crate) held: Box<dyn Any + Send + Sync>,
     /// Where what the client sends is read, if that is not its connection: over HTTP/2 it is the content of its request.
     pub(crate) content: Option<RequestBody>,
+    /// Changes when the application that has opened it goes, though the server stays.
+    pub(crate) parting: Option<watch::Receiver<()>>,
+}
+
+/// When a tunnel is to be closed in good order.
+#[derive(Clone)]
+struct End {
+    /// The server closes.
+    phases: watch::Receiver<Phase>,
+    /// The application goes.
+    parting: Option<watch::Receiver<()>>,
+}
+
+impl End {
+    /// Waits until it is to be closed; false if the server was dropped instead.
+    async fn comes(&mut self) -> bool {
+        let Self { phases, parting } = self;
+        let parts = async {
+            let parted = match parting {
+                Some(parting) => parting.changed().await.is_ok(),
+                None => false,
+            };
+            if !parted {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            phase = phases.wait_for(|phase| *phase >= Phase::Closing) => phase.is_ok(),
+            () = parts => true,
+        }
+    }
 }
 
 impl Tunnel {
-    /// Ties both ends together, until either ends. When the server is to close, each side is told so by a Close frame of WebSocket
+    /// Ties both ends together, until either ends. When the server is to close, or the application goes, each side is told so by a Close frame of WebSocket
     /// (RFC 6455 §5.5.1) behind the last whole one.
     pub(super) async fn carry(
         self,
@@ -59,17 +90,18 @@ impl Tunnel {
         phases: watch::Receiver<Phase>,
     ) {
         let _held = self.held;
+        let end = End { phases, parting: self.parting };
         let quiet = Quiet::new();
         let (client_reads, client_writes) = split(client);
         let (app_reads, app_writes) = split(self.stream);
         let up = Direction { reads: client_reads, writes: app_writes, quiet: &quiet, close: Frames::close_masked() };
         let down = Direction { reads: app_reads, writes: client_writes, quiet: &quiet, close: Frames::close() };
-        let both = async { tokio::try_join!(up.carry(early, phases.clone()), down.carry(self.first, phases.clone())) };
+        let both = async { tokio::try_join!(up.carry(early, end.clone()), down.carry(self.first, end.clone())) };
         let closed = async {
-            let mut phases = phases.clone();
+            let mut end = end.clone();
             // A server that was dropped cuts everything.
-            if closes(&mut phases).await {
-                let _ = timeout(CLOSING, phases.wait_for(|phase| *phase >= Phase::Cutting)).await;
+            if end.comes().await {
+                let _ = timeout(CLOSING, end.phases.wait_for(|phase| *phase >= Phase::Cutting)).await;
             }
         };
         tokio::select! {
@@ -191,7 +223,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
     ///
     /// # Errors
     /// The reading side's: it is gone without an end, in both directions.
-    async fn carry(mut self, first: Bytes, mut phases: watch::Receiver<Phase>) -> io::Result<()> {
+    async fn carry(mut self, first: Bytes, mut end: End) -> io::Result<()> {
         let mut frames = Frames::default();
         if !first.is_empty() {
             frames.pass(&first);
@@ -203,7 +235,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
         loop {
             let read = tokio::select! {
                 biased;
-                true = closes(&mut phases), if !told && frames.are_whole() => {
+                true = end.comes(), if !told && frames.are_whole() => {
                     told = true;
                     let close = std::mem::take(&mut self.close);
                     if self.write(&close).await.is_err() {
@@ -243,11 +275,6 @@ fn poll_piece(reads: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>) -
     Poll::Ready(Ok(buffer.filled().to_vec()))
 }
 
-/// Waits until the server is to close; false if it was dropped instead.
-async fn closes(phases: &mut watch::Receiver<Phase>) -> bool {
-    phases.wait_for(|phase| *phase >= Phase::Closing).await.is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
@@ -264,6 +291,7 @@ mod tests {
                 idle: Duration::from_secs(60),
                 held: Box::new(()),
                 content: None,
+                parting: None,
             },
             app,
         )
@@ -349,6 +377,24 @@ mod tests {
         assert_eq!(read(&mut app, 3).await, b"i\x88\x82");
         drop((app, client));
         carried.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_application_that_goes_closes_both_sides_while_the_server_stays() {
+        let (tunnel, mut app) = tunnel();
+        let (part, parting) = watch::channel(());
+        let tunnel = Tunnel { first: Bytes::new(), parting: Some(parting), ..tunnel };
+        let (mut client, server) = duplex(1024);
+        let (_phase, phases) = watch::channel(Phase::Serving);
+        let (begun, carried) = (Instant::now(), tokio::spawn(tunnel.carry(server, Bytes::new(), phases)));
+        app.write_all(b"\x81\x01a").await.unwrap();
+        assert_eq!(read(&mut client, 3).await, b"\x81\x01a");
+        part.send_replace(());
+        assert_eq!(read(&mut client, 4).await, b"\x88\x02\x03\xe9");
+        assert_eq!(read(&mut app, 8).await[..2], [0x88, 0x82]);
+        // Neither side answers: they have had their time.
+        carried.await.unwrap();
+        assert_eq!(begun.elapsed(), CLOSING);
     }
 
     struct Reset;

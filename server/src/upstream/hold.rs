@@ -48,6 +48,11 @@ impl Hold {
         Arc::new(Self { address, own, longest, places, back: watch::Sender::new(0), looking: AtomicBool::new(false) })
     }
 
+    /// Changes when the WebSockets that were asked for before are to be closed; none where somebody else runs the application.
+    pub(super) fn parting(&self) -> Option<watch::Receiver<()>> {
+        self.own.as_ref().map(OwnApplication::parting)
+    }
+
     /// A request begins, unless the application is known to be down.
     pub(super) fn begin(&self) -> Option<UnderWay> {
         match &self.own {

@@ -51,6 +51,7 @@ impl Upstream {
         let extended = is_extended(head);
         let key = if extended { websocket::key() } else { key_of(head)? };
         let place = self.all.tunnels.take(client.address, 0).ok_or(Failure::Full)?;
+        let parting = self.hold.parting();
         let request = RequestWriter::opening(head, client, extended.then_some(&key));
         // One that was just made: the request must not be sent twice.
         let mut connection = self.connect(client, passage).await?;
@@ -78,8 +79,8 @@ impl Upstream {
         let held: Box<dyn Any + Send + Sync> =
             Box::new((place, connection.take_under_way(), self.all.counters.opens_tunnel()));
         let (stream, first) = connection.into_stream();
-        let tunnel =
-            Tunnel { stream, first, idle: self.all.bounds.tunnel_idle, held, content: extended.then_some(content) };
+        let (idle, content) = (self.all.bounds.tunnel_idle, extended.then_some(content));
+        let tunnel = Tunnel { stream, first, idle, held, content, parting };
         answer.extensions_mut().insert(Switch::to(tunnel));
         Ok(Answered { response: answer, file: None })
     }

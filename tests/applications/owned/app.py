@@ -41,6 +41,14 @@ def application(environ, start_response):
 
 async def asgi(scope, receive, send):
     """ASGI."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        note("accepted")
+        while (event := await receive())["type"] != "websocket.disconnect":
+            pass
+        note(f"closed with {event['code']}")
+        return
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     while (await receive()).get("more_body"):

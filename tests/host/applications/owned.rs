@@ -146,6 +146,31 @@ async fn new_version_takes_the_place_of_the_old_one_without_a_lost_request() {
     }
 }
 
+/// Its client comes back, and finds the new version (RFC 6455 §7.4.1: 1001, going away).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websocket_is_closed_in_good_order_when_its_version_goes() {
+    for swap in ["beside", "in-place"] {
+        let owned = Owned::new(Server::Uvicorn);
+        owned.publish("one", "websocket = true");
+        let (mut agent, visitor) = owned.up().await;
+        agent.wait_for("the application", SOON, async |_| version(&visitor).await.as_deref() == Some("one")).await;
+        let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13";
+        let key = "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==";
+        let opening = format!("GET /socket HTTP/1.1\r\nHost: localhost:8443\r\n{fields}\r\n{key}\r\n\r\n");
+        let socket = {
+            let visitor = visitor.clone();
+            tokio::spawn(async move { visitor.exchange(opening.as_bytes()).await })
+        };
+        agent.wait_for("the WebSocket", SOON, async |_| owned.notes().contains_key("accepted")).await;
+        owned.publish("two", &format!("websocket = true\nswap = '{swap}'"));
+        agent.wait_for("the next one", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
+        let seen = socket.await.expect("no panic").expect("the connection ends");
+        assert!(seen.starts_with(b"HTTP/1.1 101 "), "{swap}: {}", String::from_utf8_lossy(&seen));
+        assert!(seen.ends_with(&[0x88, 2, 0x03, 0xE9]), "{swap}: {:?}", String::from_utf8_lossy(&seen));
+        agent.wait_for("its end", SOON, async |_| owned.notes().contains_key("closed with 1001")).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn version_that_is_not_well_changes_nothing() {
     for swap in ["beside", "in-place"] {
