@@ -124,7 +124,7 @@ impl Shared {
         let mut talk = visitor.talk(h2);
         while !self.stop.load(Relaxed) {
             let number = self.next.fetch_add(1, Relaxed);
-            let idempotent = number % 3 != 0;
+            let idempotent = !number.is_multiple_of(3);
             let (method, content) = match idempotent {
                 true => (Method::GET, Bytes::new()),
                 false => (Method::POST, Bytes::from(format!("the content of {number}"))),
