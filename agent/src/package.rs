@@ -409,7 +409,8 @@ impl Packages {
         if verdict.is_some_and(Verdict::is_good) || self.source.has_verdict_on(newest) {
             return Ok(None);
         }
-        let refused = Verdict::on(newest, VerdictOutcome::Refused, &self.judge_by(), clock::now(), &[why.clone()]);
+        let refused =
+            Verdict::on(newest, VerdictOutcome::Refused, &self.judge_by(), clock::now(), std::slice::from_ref(&why));
         let verdicts = self.refusals.verdicts().into_iter().chain([refused.clone()]).collect();
         let instead = self.source.found_good(newest, verdicts).await?;
         if let Some(instead) = &instead {
