@@ -9,12 +9,15 @@ Takes a JSON list of steps from its input, and prints what each gave as a JSON l
 * {"run": EXPRESSION}: gives the expression's value in the page, its promise's if it is one.
 * {"choose": [SELECTOR, PATH]}: chooses a file in a form's field.
 * {"submit": EXPRESSION}: runs it, and waits until the page has loaded that it leads to; gives that page's text.
+* {"screen": [WIDTH, HEIGHT, SCHEME]}: a screen of that size in CSS pixels, of a person who prefers `light` or `dark`.
+* {"photograph": PATH}: writes what the screen shows as a PNG.
 
 Certificates are not verified: whom Chromium trusts is the subject of other tests. FOLDER takes Chromium's profile and log.
 ADDRESS is where `localhost` is taken to be.
 """
 
 import asyncio
+import base64
 import itertools
 import json
 import pathlib
@@ -26,7 +29,7 @@ FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-u
          "--remote-debugging-port=0", "--remote-allow-origins=*"]  # fmt: skip
 PROTOCOL = "performance.getEntriesByType('navigation')[0].nextHopProtocol"
 # Longer than all steps take that work, in seconds.
-PATIENCE = 60
+PATIENCE = 300
 
 
 class Page:
@@ -82,6 +85,16 @@ class Page:
             await self.run(value)
             await self.loaded()
             return await self.run("document.documentElement.innerText")
+        if name == "screen":
+            width, height, scheme = value
+            await self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+            features = [{"name": "prefers-color-scheme", "value": scheme}]
+            await self.call("Emulation.setEmulatedMedia", features=features)
+            return None
+        if name == "photograph":
+            picture = await self.call("Page.captureScreenshot", format="png")
+            pathlib.Path(value).write_bytes(base64.b64decode(picture["data"]))
+            return None
         raise ValueError(f"there is no step {name}")
 
 
