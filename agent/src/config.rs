@@ -17,6 +17,7 @@ mod authority;
 mod routing_mode;
 mod serve;
 mod succession;
+mod units;
 mod upgrade;
 
 pub use app::{App, MemoryLimit};
@@ -24,6 +25,7 @@ pub use authority::{Authority, Ca, Eab};
 pub use routing_mode::RoutingMode;
 pub use serve::{Limits, Serve};
 pub use succession::{Fleet, OnDeparture, Succession, Then};
+use units::{WrittenDuration, WrittenSeconds};
 pub use upgrade::Upgrade;
 
 /// A configuration larger than this is none.
@@ -214,7 +216,7 @@ enum OneOrSeveral {
 #[serde(deny_unknown_fields)]
 struct Dns {
     mode: Option<Spanned<routing_mode::Mode>>,
-    ttl: Option<Spanned<u32>>,
+    ttl: Option<Spanned<WrittenSeconds>>,
     #[serde(default)]
     adopt: bool,
     #[serde(default)]
@@ -224,9 +226,9 @@ struct Dns {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct WrittenLook {
-    package: Option<Spanned<String>>,
-    address: Option<Spanned<String>>,
-    departure: Option<Spanned<String>>,
+    package: Option<Spanned<WrittenDuration>>,
+    address: Option<Spanned<WrittenDuration>>,
+    departure: Option<Spanned<WrittenDuration>>,
 }
 
 type Wrong = (Option<Range<usize>>, String);
@@ -341,22 +343,19 @@ fn checked_contact(contact: Spanned<String>) -> Result<String, Wrong> {
     }
 }
 
-fn checked_ttl(ttl: Spanned<u32>) -> Result<u32, Wrong> {
-    match *ttl.get_ref() {
+fn checked_ttl(ttl: Spanned<WrittenSeconds>) -> Result<u32, Wrong> {
+    match ttl.get_ref().0 {
         seconds @ 1..=86_400 => Ok(seconds),
         other => Err((Some(ttl.span()), format!("a time to live of {other} s is not between 1 and 86400"))),
     }
 }
 
-fn checked_look(look: Spanned<String>) -> Result<Duration, Wrong> {
-    let span = look.span();
-    let look = look.into_inner();
-    let parsed =
-        humantime::parse_duration(&look).map_err(|error| (Some(span.clone()), format!("`{look}`: {error}")))?;
-    match parsed >= Duration::from_millis(100) && parsed <= Duration::from_secs(3600) {
-        true => Ok(parsed),
-        false => Err((Some(span), format!("`{look}` is not between 100ms and 1h"))),
+fn checked_look(look: Spanned<WrittenDuration>) -> Result<Duration, Wrong> {
+    let WrittenDuration(every) = *look.get_ref();
+    if every >= Duration::from_millis(100) && every <= Duration::from_secs(3600) {
+        return Ok(every);
     }
+    Err((Some(look.span()), format!("`{}` is not between 100ms and 1h", humantime::format_duration(every))))
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -464,6 +463,11 @@ mod tests {
             (with("[acme]\nstaging = \"http://a/\"\n"), 6, "nor an https:// URL"),
             (with("[dns]\nttl = 0\n"), 6, "not between 1 and 86400"),
             (with("[look]\npackage = \"soon\"\n"), 6, "`soon`"),
+            (with("[look]\npackage = 15\n"), 6, "expected a duration in quotes, such as \"15m\""),
+            (with("[succession]\nlinger = 15\n"), 6, "expected a duration in quotes, such as \"15m\""),
+            (with("[serve]\nhsts = 365\n"), 6, "expected a duration in quotes, such as \"15m\""),
+            (with("[dns]\nttl = \"60\"\n"), 6, "expected a number of seconds without quotes, such as 60"),
+            (with("[dns]\nttl = -1\n"), 6, "-1 is no number of seconds"),
             (with("[look]\naddress = \"1us\"\n"), 6, "not between"),
             (with("[listen]\nhttps = \"443\"\n"), 6, "invalid socket address"),
             (with("[surprise]\n"), 5, "unknown field `surprise`"),

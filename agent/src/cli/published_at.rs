@@ -74,7 +74,8 @@ impl PublishedAt {
         match self.place()?.0 {
             PackagePlace::Bucket(place) => Ok(place),
             PackagePlace::Disk(path) => {
-                let said = format!("{} keeps no releases: only a bucket does", path.display());
+                let said =
+                    format!("{} has no release history: use a place in a bucket, s3://bucket/folder/", path.display());
                 Err(Stop::new(BAD_CONFIGURATION, said))
             }
         }
@@ -89,6 +90,11 @@ pub(super) async fn aws_session() -> Result<crate::aws::Aws, Stop> {
         Some(region) => Some(region),
         None => metadata.host().await.ok().map(|host| host.region),
     };
-    let no_region = || Stop::new(BAD_CONFIGURATION, "no region is known: set AWS_REGION, best to that of the bucket");
+    let no_region = || {
+        Stop::new(
+            BAD_CONFIGURATION,
+            "no region is known: set AWS_REGION to the region of the site, or `region` in the profile",
+        )
+    };
     Ok(login.in_region(region.ok_or_else(no_region)?).await)
 }

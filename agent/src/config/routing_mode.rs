@@ -78,7 +78,7 @@ fn elastic_ip(allocation: &Spanned<String>, package: &PackagePlace) -> Result<Ro
     match package {
         PackagePlace::Bucket(bucket) => Ok(RoutingMode::ElasticIp(id.clone(), bucket.clone())),
         PackagePlace::Disk(_) => {
-            wrong("who may move the Elastic IP is claimed beside the packages: keep them in a bucket".to_owned())
+            wrong("hosts keep the claim to the Elastic IP beside the packages: keep these in a bucket".to_owned())
         }
     }
 }

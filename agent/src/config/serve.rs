@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use spothost_server::{Access, AccessFormat, AccessTo, ApplicationAddress, Bounds, Patience, TrustedProxy};
 
+use super::units::WrittenDuration;
+
 /// How the site is served.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,7 +21,7 @@ pub struct Serve {
     /// Loopback address at which the counters are told to Prometheus.
     #[serde(deserialize_with = "some_loopback")]
     pub metrics: Option<SocketAddr>,
-    /// For how long fingerprinted files of the version before stay reachable after a swap; zero: not at all.
+    /// For how long fingerprinted files of the previous version stay reachable after a swap; zero: not at all.
     #[serde(deserialize_with = "any_time")]
     pub skew: Duration,
     /// Load balancers in front of this host: networks such as `10.0.0.0/16`, or addresses. For whom they ask is what they say.
@@ -231,17 +233,15 @@ pub(super) fn count<'de, D: Deserializer<'de>, N: TryFrom<i64>>(from: D) -> Resu
 }
 
 fn any_time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))
+    WrittenDuration::deserialize(from).map(|WrittenDuration(duration)| duration)
 }
 
 pub(super) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let parsed = humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))?;
-    match parsed.is_zero() {
-        false => Ok(parsed),
-        true => Err(D::Error::custom(format!("`{text}` is no time at all"))),
+    let duration = any_time(from)?;
+    if duration.is_zero() {
+        return Err(D::Error::custom("zero is not allowed: a duration such as \"15m\""));
     }
+    Ok(duration)
 }
 
 fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
