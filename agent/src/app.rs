@@ -51,7 +51,7 @@ pub use adoption::Adoption;
 pub use once::run_once;
 
 use endpoint::Endpoint;
-use launcher::{Launcher, Runner, RunnerPlace, Running};
+use launcher::{Launcher, RunnerClient, RunnerPlace, Running};
 use supervised::{DRAINED, Launch, ProcessState, Supervised};
 
 /// How often it is looked how the process is doing, beside when something changes.
@@ -361,7 +361,7 @@ impl Applications {
             Some(app) => {
                 let file = package.site.package_file();
                 let file = file.map_err(|error| Fault::retry("passing the package on to the runner", error))?;
-                Launcher::Runner(Runner::new(app.place(), file, self.left.clone()))
+                Launcher::Runner(RunnerClient::new(app.place(), file, self.left.clone()))
             }
             None => Launcher::Child(self.folders(&self.unpacked(package).await?)?),
         };

@@ -1,7 +1,7 @@
 //! Which keepers a host has, and what flows between them.
 //!
 //! The order is possession: each keeper is built from what the ones before it yield. What does not need each other
-//! runs beside each other; only the address comes after everything. A keeper is put to work by a [`Runner`]: that of
+//! runs beside each other; only the address comes after everything. A keeper is put to work by a [`KeeperRunner`]: that of
 //! `spothost run` runs it for good, that of `spothost check` lets it look once.
 
 use std::{net::SocketAddr, time::Duration};
@@ -32,7 +32,7 @@ use crate::{
 const SPARE: Duration = Duration::from_secs(60);
 
 /// Puts keepers to work.
-pub trait Runner {
+pub trait KeeperRunner {
     /// Lets `keeper` work; what it yields.
     fn keep<K: Keeper>(&mut self, keeper: K) -> impl Future<Output = Yield<K::Held>>;
 
@@ -80,7 +80,7 @@ pub struct Decided {
 }
 
 /// Makes the keepers of a host, each from what the ones before it yield, and lets `runner` put them to work.
-pub async fn wire(wiring: Wiring<'_>, runner: &mut impl Runner) -> Decided {
+pub async fn wire(wiring: Wiring<'_>, runner: &mut impl KeeperRunner) -> Decided {
     let Wiring { config, folders, https, adoption, feeds, signals, departing, drained, status } = wiring;
     let (host, aws, interruption) = instance(config, signals, &departing, runner).await;
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
@@ -138,7 +138,7 @@ async fn instance(
     config: &Config,
     signals: Option<Signals>,
     departing: &Departing,
-    runner: &mut impl Runner,
+    runner: &mut impl KeeperRunner,
 ) -> (Option<Kept<Host>>, Kept<Aws>, Kept<Interruption>) {
     let look = config.look.departure;
     let departing = departing.clone();
@@ -181,7 +181,7 @@ async fn lead(
     config: &Config,
     name_service: NameService,
     sources: routing::RoutingSources,
-    runner: &mut impl Runner,
+    runner: &mut impl KeeperRunner,
 ) -> Yield<Routing> {
     match &config.leading {
         RoutingMode::ElasticIp(allocation, place) => {

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     app::Adoption,
-    boot::{self, Runner, Wiring},
+    boot::{self, KeeperRunner, Wiring},
     clock,
     config::Config,
     departure::{Departing, Signals, supervisor},
@@ -168,7 +168,7 @@ struct AtWork {
     departs: watch::Receiver<Option<Shutdown>>,
 }
 
-impl Runner for AtWork {
+impl KeeperRunner for AtWork {
     async fn keep<K: Keeper>(&mut self, keeper: K) -> Yield<K::Held> {
         let departs = if K::GOES_ON { watch::channel(None).1 } else { self.departs.clone() };
         let (to, kept) = yields();

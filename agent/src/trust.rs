@@ -17,33 +17,34 @@ mod tests;
 
 pub use change::{Obstacle, StoreChange};
 pub use machine::Machine;
-pub use report::Report;
+pub use report::StoreReport;
 
 use browser::browsers;
 use nss::Certutil;
 use system::SystemStore;
 
 /// Makes each store of `machine` trust the current certificate of `anchor`, and none that it has replaced.
-pub fn trust(machine: &Machine, anchor: &Anchor) -> Vec<Report> {
+pub fn trust(machine: &Machine, anchor: &Anchor) -> Vec<StoreReport> {
     let certutil = Certutil::on(machine);
-    let mut reports = vec![Report::new("system store", SystemStore::on(machine).and_then(|store| store.trust(anchor)))];
+    let mut reports =
+        vec![StoreReport::new("system store", SystemStore::on(machine).and_then(|store| store.trust(anchor)))];
     for browser in browsers(machine) {
         let changes = browser.databases.iter().map(|database| certutil.trust(database, anchor));
-        reports.push(Report::new(browser.name, greatest(changes)));
+        reports.push(StoreReport::new(browser.name, greatest(changes)));
     }
     reports
 }
 
 /// Takes every certificate of `anchors` out of each store of `machine`.
-pub fn distrust(machine: &Machine, anchors: &[Anchor]) -> Vec<Report> {
+pub fn distrust(machine: &Machine, anchors: &[Anchor]) -> Vec<StoreReport> {
     let certutil = Certutil::on(machine);
     let mut reports = Vec::new();
     if let Ok(store) = SystemStore::on(machine) {
-        reports.push(Report::new("system store", store.distrust(anchors)));
+        reports.push(StoreReport::new("system store", store.distrust(anchors)));
     }
     for browser in browsers(machine) {
         let changes = browser.databases.iter().map(|database| certutil.distrust(database, anchors));
-        reports.push(Report::new(browser.name, greatest(changes)));
+        reports.push(StoreReport::new(browser.name, greatest(changes)));
     }
     reports
 }

@@ -43,12 +43,12 @@ pub(super) enum Launcher {
     /// This program. The folders are made.
     Child(ProcessFolders),
     /// A runner.
-    Runner(Arc<Runner>),
+    Runner(Arc<RunnerClient>),
 }
 
 /// A runner for one version, and the connection that keeps it.
 #[derive(Debug)]
-pub(super) struct Runner {
+pub(super) struct RunnerClient {
     place: RunnerPlace,
     package: File,
     connection: Mutex<Option<Connection>>,
@@ -98,7 +98,7 @@ pub(super) enum Running {
 /// The process of a runner. Dropping it ends the connection, and with it the process.
 #[derive(Debug)]
 pub(super) struct RemoteProcess {
-    runner: Arc<Runner>,
+    runner: Arc<RunnerClient>,
     channel: Arc<Channel>,
     output: Output,
     pid: u32,
@@ -159,15 +159,15 @@ impl Launcher {
     }
 }
 
-impl Runner {
+impl RunnerClient {
     /// A runner at that place for the package that `package` is. Once `left` is set, its process outlives its supervision.
-    pub(super) fn new(place: RunnerPlace, package: File, left: Left) -> Arc<Runner> {
-        Runner::connected(place, package, left, None)
+    pub(super) fn new(place: RunnerPlace, package: File, left: Left) -> Arc<RunnerClient> {
+        RunnerClient::connected(place, package, left, None)
     }
 
-    fn connected(place: RunnerPlace, package: File, left: Left, connection: Option<Connection>) -> Arc<Runner> {
+    fn connected(place: RunnerPlace, package: File, left: Left, connection: Option<Connection>) -> Arc<RunnerClient> {
         let (connection, allows_another) = (Mutex::new(connection), watch::Sender::new(None));
-        Arc::new(Runner { place, package, connection, allows_another, left })
+        Arc::new(RunnerClient { place, package, connection, allows_another, left })
     }
 
     /// The folders of its processes, in which the program is unpacked.
@@ -283,7 +283,7 @@ impl Found {
         match timeout(KNOWS, asked).await.ok().flatten() {
             Some((folders, process)) => Some(Found { channel: Some(channel), folders, process, lines }),
             None => {
-                tracing::warn!("a runner of before runs no application that is known, and ends");
+                tracing::warn!("a runner of the previous agent runs no known application, and ends");
                 channel.end();
                 None
             }
@@ -306,7 +306,7 @@ impl Found {
         output.keep(std::mem::take(&mut self.lines));
         let channel = Arc::new(self.channel.take()?);
         let connection = Connection { channel: channel.clone(), folders: self.folders.clone(), left: left.clone() };
-        let runner = Runner::connected(place, package, left, Some(connection));
+        let runner = RunnerClient::connected(place, package, left, Some(connection));
         let process = RemoteProcess::new(runner.clone(), channel, output.clone(), self.process.pid);
         Some((Launcher::Runner(runner), Running::Remote(process)))
     }
@@ -337,7 +337,7 @@ async fn started(
                 Some(Report::Started { pid }) => return Ok(pid),
                 Some(Report::Wrote { lines }) => output.keep(lines),
                 Some(Report::Failed { why, cure }) => return Err(failed(DOING, why, cure)),
-                // Of the one before, or of a question that nobody waits for.
+                // Of the previous runner, or of a question whose asker has gone.
                 Some(Report::Ended(_) | Report::Memory { .. } | Report::Runs { .. }) => {}
                 Some(other) => return Err(Fault::retry(DOING, format!("the runner says {other:?}"))),
                 None => return Err(lost()),
@@ -379,7 +379,7 @@ impl Running {
 }
 
 impl RemoteProcess {
-    fn new(runner: Arc<Runner>, channel: Arc<Channel>, output: Output, pid: u32) -> RemoteProcess {
+    fn new(runner: Arc<RunnerClient>, channel: Arc<Channel>, output: Output, pid: u32) -> RemoteProcess {
         RemoteProcess { runner, channel, output, pid, ended: false, stopping: false, ending: false }
     }
 

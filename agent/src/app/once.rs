@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     launch_of,
-    launcher::{Runner, RunnerPlace},
+    launcher::{RunnerClient, RunnerPlace},
 };
 use crate::{
     config::{App, Config},
@@ -34,7 +34,7 @@ pub async fn run_once(config: &Config, folders: &Folders, words: Vec<String>) ->
     let is_usual = app.socket == App::default().socket;
     let socket = if is_usual && Path::new(OUTSIDE).exists() { OUTSIDE.into() } else { app.socket };
     let file = package.site.package_file().map_err(|error| Fault::retry(DOING, error))?;
-    let runner = Runner::new(RunnerPlace { socket, memory: app.memory }, file, Arc::default());
+    let runner = RunnerClient::new(RunnerPlace { socket, memory: app.memory }, file, Arc::default());
     let mut command = launch.command(&runner.prepared().await?, None);
     command.words = words;
     runner.run(&command).await

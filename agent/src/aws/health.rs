@@ -29,7 +29,7 @@ const THRESHOLD: i32 = 3;
 
 /// The endpoint that a health check asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct CheckedEndpoint {
     /// Instance id of the host.
     pub instance: String,
     /// Its address.
@@ -55,7 +55,7 @@ pub struct HealthChecks {
     client: Client,
 }
 
-impl Endpoint {
+impl CheckedEndpoint {
     /// References of checks of this endpoint, in the order in which they are used.
     fn reference(&self, number: u32) -> String {
         let family = if self.ip.is_ipv4() { 4 } else { 6 };
@@ -81,7 +81,7 @@ impl HealthChecks {
     ///
     /// # Errors
     /// What Route 53 refuses.
-    pub async fn make(&self, endpoint: &Endpoint) -> Result<String, Fault> {
+    pub async fn make(&self, endpoint: &CheckedEndpoint) -> Result<String, Fault> {
         let doing = format!("making a health check of {}", endpoint.ip);
         for number in 1..=MOST_REFERENCES {
             let config = config(endpoint).map_err(|error| Fault::retry(&doing, error))?;
@@ -89,7 +89,7 @@ impl HealthChecks {
             match request.health_check_config(config).send().await {
                 Ok(answer) => {
                     let id = answer.health_check().map(|check| check.id().to_owned());
-                    return id.ok_or_else(|| Fault::retry(doing, "Route 53 tells no id"));
+                    return id.ok_or_else(|| Fault::retry(doing, "Route 53 answered without an id"));
                 }
                 // It is of other settings, as of an address that the host had before, or was deleted.
                 Err(error) if code(&error) == Some("HealthCheckAlreadyExists") => {}
@@ -139,7 +139,7 @@ impl HealthChecks {
     }
 }
 
-fn config(endpoint: &Endpoint) -> Result<HealthCheckConfig, aws_sdk_route53::error::BuildError> {
+fn config(endpoint: &CheckedEndpoint) -> Result<HealthCheckConfig, aws_sdk_route53::error::BuildError> {
     let config = HealthCheckConfig::builder().r#type(HealthCheckType::Https).enable_sni(true);
     let config = config.ip_address(endpoint.ip.to_string()).port(endpoint.port.into()).resource_path("/");
     let config = config.fully_qualified_domain_name(&endpoint.domain);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn reference_says_whose_the_check_is_and_fits() {
-        let endpoint = Endpoint {
+        let endpoint = CheckedEndpoint {
             instance: "i-0123456789abcdef0".into(),
             ip: "2001:db8::1".parse().expect("an address"),
             port: 443,

@@ -45,7 +45,7 @@ pub(super) enum CertificatePlan {
     /// Nothing before that instant.
     Keep(OffsetDateTime),
     /// Order a certificate now.
-    Order(Order),
+    Order(PlannedOrder),
     /// Order one, but not before an instant.
     Wait {
         /// Why to order.
@@ -57,7 +57,7 @@ pub(super) enum CertificatePlan {
 
 /// An order of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct PlannedOrder {
     /// Why it is placed.
     pub why: String,
     /// From which CA, as its place in [`DesiredCertificate::authorities`].
@@ -138,7 +138,7 @@ pub(super) fn plan(
     let mut first = None;
     for authority in 0..wanted.authorities.len() {
         match order(wanted, document, holding, unreachable, (authority, now)) {
-            Ok(order) => return CertificatePlan::Order(Order { why, ..order }),
+            Ok(order) => return CertificatePlan::Order(PlannedOrder { why, ..order }),
             Err(not) => {
                 let turns = turns_away(wanted, document, holding, unreachable, &not, now);
                 let earlier = first.as_ref().is_none_or(|first: &NotBefore| not.until < first.until);
@@ -186,7 +186,7 @@ fn order(
     holding: &Holding,
     unreachable: &UnreachableCas,
     (index, now): (usize, OffsetDateTime),
-) -> Result<Order, NotBefore> {
+) -> Result<PlannedOrder, NotBefore> {
     let authority = &wanted.authorities[index];
     let directory = &authority.directory;
     let resumes = document.order.as_ref().is_some_and(|order| order.is_for(wanted, authority));
@@ -204,7 +204,7 @@ fn order(
     document.ledger.ready(directory, need, resumes, now)?;
     document.writable(if resumes { Purpose::Resume } else { Purpose::Order }, now)?;
     let probes = !resumes && authority.staging.is_some() && document.ledger.book(directory).failed_authorizations > 0;
-    Ok(Order { why: String::new(), authority: index, resumes, replaces, exempt, probes })
+    Ok(PlannedOrder { why: String::new(), authority: index, resumes, replaces, exempt, probes })
 }
 
 /// Whether the first CA, which is `not` to be asked yet, is to be passed over: it cannot serve before the emergency line.
@@ -268,7 +268,7 @@ mod tests {
         plan(&wanted(), document, holding, &UnreachableCas::default(), NOW)
     }
 
-    fn ordered(plan: CertificatePlan) -> Order {
+    fn ordered(plan: CertificatePlan) -> PlannedOrder {
         match plan {
             CertificatePlan::Order(order) => order,
             other => panic!("{other:?}"),

@@ -14,7 +14,7 @@ use super::{
     document::{Account, Issued, PendingOrder, VaultDocument},
     due::Urgency,
     ledger::Need,
-    plan::{CertificatePlan, Holding, Order, UnreachableCas, plan},
+    plan::{CertificatePlan, Holding, PlannedOrder, UnreachableCas, plan},
 };
 use crate::{
     clock::moment,
@@ -130,7 +130,7 @@ pub(super) struct IssuanceRun<'a> {
     version: Option<String>,
     document: VaultDocument,
     urgency: Urgency,
-    order: Order,
+    order: PlannedOrder,
     at: IssuanceState,
     leased: bool,
     alerts: bool,
@@ -176,8 +176,14 @@ pub(super) type Ended = Result<(Option<String>, VaultDocument), Fault>;
 impl<'a> IssuanceRun<'a> {
     /// A run that has not begun.
     pub(super) fn new(wanted: &'a DesiredCertificate, unreachable: UnreachableCas) -> IssuanceRun<'a> {
-        let order =
-            Order { why: String::new(), authority: 0, resumes: false, replaces: false, exempt: false, probes: false };
+        let order = PlannedOrder {
+            why: String::new(),
+            authority: 0,
+            resumes: false,
+            replaces: false,
+            exempt: false,
+            probes: false,
+        };
         IssuanceRun {
             wanted,
             unreachable,

@@ -10,7 +10,7 @@ use super::{Configured, HostFolders as KeptIn, Log, Stop, runtime, table};
 use crate::{
     app::Adoption,
     aws::Aws,
-    boot::{self, Runner, Wiring},
+    boot::{self, KeeperRunner, Wiring},
     config::Config,
     departure::Departing,
     fault::Fault,
@@ -89,7 +89,7 @@ struct CheckRunner {
     findings: Vec<Finding>,
 }
 
-impl Runner for CheckRunner {
+impl KeeperRunner for CheckRunner {
     async fn keep<K: Keeper>(&mut self, keeper: K) -> Yield<K::Held> {
         let (to, kept) = yields();
         if K::CHECKED
@@ -153,7 +153,7 @@ async fn observed<K: Keeper>(keeper: &mut K) -> Result<Judgement<K::Held, K::Dri
         (Ok(Ok(seen)), _) => Ok(keeper.judge(seen)),
         (_, Some(need)) => Ok(Judgement::Waits(need)),
         (Ok(Err(fault)), None) => Err(fault),
-        (Err(_), None) => Err(Fault::retry("looking", format!("no end after {} s", limit.as_secs()))),
+        (Err(_), None) => Err(Fault::retry("looking", format!("timed out after {} s", limit.as_secs()))),
     }
 }
 

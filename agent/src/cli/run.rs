@@ -13,7 +13,7 @@ use clap::Args;
 use super::{CANNOT_RUN, Configured, HostFolders, Log, Stop, TAKEN, runtime};
 use crate::{
     config::Config,
-    departure::supervisor::{self, Supervised},
+    departure::supervisor::{self, SupervisedAgent},
     folders::Folders,
     listener::Inherited,
     run::{self, Departed, Undrained},
@@ -70,7 +70,7 @@ pub(super) fn host(
         let made = fs::create_dir_all(folder);
         made.map_err(|error| Stop::new(CANNOT_RUN, format!("making {}: {error}", folder.display())))?;
     }
-    let supervised = Supervised::here();
+    let supervised = SupervisedAgent::here();
     let supervised = supervised.map_err(|error| Stop::new(CANNOT_RUN, format!("being supervised: {error}")))?;
     let alone = alone(&folders.state)?;
     let inherited = Inherited::take();
@@ -100,7 +100,7 @@ pub(super) fn host(
 /// Drains a former host, beside its successor where possible.
 fn drain(
     undrained: Undrained,
-    supervised: Option<Supervised>,
+    supervised: Option<SupervisedAgent>,
     alone: fs::File,
     folders: &Folders,
 ) -> Result<ExitCode, Stop> {

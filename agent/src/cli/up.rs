@@ -1,4 +1,4 @@
-//! `spothost up`: the same keepers on local stores.
+//! `spothost up`: serves a folder or zip from this machine, by the keepers of a host on local stores.
 
 use std::{
     env, fs, io,
@@ -22,7 +22,7 @@ use crate::{
     package::PackageCache,
     place::{Name, PackagePlace, VaultPlace},
     shell::word,
-    trust::{Machine, Report, distrust, trust},
+    trust::{Machine, StoreReport, distrust, trust},
 };
 
 /// How the folders of local CAs begin.
@@ -45,11 +45,11 @@ pub(super) struct UpCommand {
     /// The site: a folder, or a zip. Changes are swapped in as they are made.
     #[arg(required_unless_present = "untrust")]
     path: Option<PathBuf>,
-    /// Pass what no file answers to an application that runs on this machine: http://127.0.0.1:8000, or unix:/run/app.sock.
-    /// `[app]` of the site's site.toml says which paths are its own; all of them if nothing is said.
+    /// Pass requests that no file answers to an application on this machine: http://127.0.0.1:8000, or unix:/run/app.sock.
+    /// `[app] routes` in the site's site.toml limits this to some paths.
     #[arg(long, value_name = "ADDRESS")]
     app: Option<ApplicationAddress>,
-    /// Take the word of load balancers in this network for whom they ask, such as 10.0.0.0/16; may be given several times.
+    /// Believe what load balancers in this network say of their visitors, such as 10.0.0.0/16; may be given several times.
     #[arg(long, value_name = "NETWORK")]
     trust_proxy: Vec<TrustedProxy>,
     /// Where to listen for HTTPS.
@@ -168,7 +168,7 @@ impl UpCommand {
     }
 
     /// Where the site is, and what to try next; said once it is so, in ten lines at most.
-    fn greet(&self, path: &Path, folders: &Folders, ca: &LocalCa, stores: &[Report]) {
+    fn greet(&self, path: &Path, folders: &Folders, ca: &LocalCa, stores: &[StoreReport]) {
         let plain = self.url("http", self.http, 80);
         let secure = self.url("https", self.https, 443);
         let program = program();

@@ -177,14 +177,14 @@ fn relay(text: &str, descriptors: &[OwnedFd]) {
         sd_notify::notify_with_fds(&[NotifyState::Custom(text)], &descriptors)
     };
     if let Err(error) = told {
-        tracing::debug!(%error, "systemd was not told");
+        tracing::debug!(%error, "systemd could not be notified");
     }
 }
 
 fn pass_on(agent: &Child) {
     let pid = agent.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
-        tracing::warn!(%error, "the agent was not told to end");
+        tracing::warn!(%error, "the agent could not be signalled to end");
     }
 }
 
@@ -205,19 +205,19 @@ fn ends_like(ended: ExitStatus) -> ExitCode {
 
 /// An agent's right to go on beside a successor, once it is a host no more.
 #[derive(Debug)]
-pub struct Supervised(Pid);
+pub struct SupervisedAgent(Pid);
 
-impl Supervised {
+impl SupervisedAgent {
     /// That of this process, if it is supervised. From now on it is killed with its supervisor.
     ///
     /// # Errors
     /// When its supervisor has ended by now: another one may have been started, with an agent of its own.
-    pub fn here() -> io::Result<Option<Supervised>> {
+    pub fn here() -> io::Result<Option<SupervisedAgent>> {
         let Some(said) = env::var_os(SUPERVISOR) else { return Ok(None) };
         set_parent_process_death_signal(Some(Signal::KILL))?;
         let said = said.to_str().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
         match said.filter(|said| getppid() == Some(*said)) {
-            Some(supervisor) => Ok(Some(Supervised(supervisor))),
+            Some(supervisor) => Ok(Some(SupervisedAgent(supervisor))),
             None => Err(io::Error::other("the supervisor has ended")),
         }
     }

@@ -9,7 +9,7 @@ pub(crate) const HEAD: u64 = 512;
 
 /// A machine that hosts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Machine {
+pub(crate) enum Architecture {
     /// 64-bit x86.
     X86_64,
     /// 64-bit ARM.
@@ -20,7 +20,7 @@ pub(crate) enum Machine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NativeTarget {
     /// Linux of 64 bits, on that machine.
-    Linux(Machine),
+    Linux(Architecture),
     /// A system of 64 bits with ELF, on a machine that no host is: its `e_machine`.
     OtherMachine(u16),
     /// A system of 32 bits with ELF.
@@ -52,8 +52,8 @@ impl NativeTarget {
             elf::FileHeader64::<Endianness>::parse(head).map_err(|_| "its ELF header is cut short".to_owned())?;
         let endian = header.endian().map_err(|error| error.to_string())?;
         Ok(Some(match header.e_machine.get(endian) {
-            elf::EM_X86_64 => NativeTarget::Linux(Machine::X86_64),
-            elf::EM_AARCH64 => NativeTarget::Linux(Machine::Aarch64),
+            elf::EM_X86_64 => NativeTarget::Linux(Architecture::X86_64),
+            elf::EM_AARCH64 => NativeTarget::Linux(Architecture::Aarch64),
             other => NativeTarget::OtherMachine(other.0),
         }))
     }
@@ -71,12 +71,12 @@ impl fmt::Display for NativeTarget {
     }
 }
 
-impl Machine {
+impl Architecture {
     /// Its name, as `uname -m` prints it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Machine::X86_64 => "x86_64",
-            Machine::Aarch64 => "aarch64",
+            Architecture::X86_64 => "x86_64",
+            Architecture::Aarch64 => "aarch64",
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use spothost_server::{Content, ProgramFile, ProgramPlace, Site};
 
-use super::native_target::{HEAD, Machine, NativeTarget};
+use super::native_target::{Architecture, HEAD, NativeTarget};
 
 /// The most files of a program, and as many folders.
 pub(crate) const MOST_FILES: usize = 50_000;
@@ -95,7 +95,7 @@ pub(crate) fn runs(site: &Site) -> Option<ProgramFile<'_>> {
 ///
 /// # Errors
 /// Why no host can run it.
-fn kind(file: ProgramFile<'_>) -> Result<Option<Machine>, String> {
+fn kind(file: ProgramFile<'_>) -> Result<Option<Architecture>, String> {
     let path = file.path;
     let no = |said: String| Err(format!(".app/{path} {said}"));
     let head = match head(file.content) {

@@ -19,7 +19,7 @@ use super::{
     cache::Cache,
     doubts,
     entry::{Effort, PackageEntry, Packer, hash_of},
-    folder::{Folder, SiteFile},
+    folder::{SiteFile, SiteFolder},
     links,
     progress::ByteProgress,
     unpack::unpack,
@@ -102,7 +102,7 @@ impl BuildOptions {
             Some(Err(problem)) => return Ok((None, vec![problem])),
         };
         let site = unpacked.as_ref().map_or(&*self.site, |folder| folder.path());
-        let mut folder = Folder::read(site, self.longest_file);
+        let mut folder = SiteFolder::read(site, self.longest_file);
         let cache = Cache::open(self.cache.clone())?;
         let (entries, made) = self.pack(&mut folder, &cache);
         let mut problems = std::mem::take(&mut folder.problems);
@@ -128,7 +128,7 @@ impl BuildOptions {
     }
 
     /// Compresses all files on all cores. What fails is added to the folder's problems.
-    fn pack(&self, folder: &mut Folder, cache: &Cache) -> (Vec<PackageEntry>, BuildStats) {
+    fn pack(&self, folder: &mut SiteFolder, cache: &Cache) -> (Vec<PackageEntry>, BuildStats) {
         let bytes = folder.files.iter().map(|file| file.length).sum();
         let progress = ByteProgress::new("compressing", bytes);
         let names = folder.files.iter().map(|file| file.name.as_str()).collect();

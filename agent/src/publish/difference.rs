@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use serde::Serialize;
 use zip::ZipArchive;
 
-use super::folder::Folder;
+use super::folder::SiteFolder;
 
 /// The files of one side by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Side {
     /// # Errors
     /// A file that cannot be read.
     pub fn of_folder(folder: &Path) -> io::Result<Side> {
-        let read = Folder::read(folder, u64::MAX);
+        let read = SiteFolder::read(folder, u64::MAX);
         let files = read.files.into_iter().map(|file| {
             let mut crc = crc32fast::Hasher::new();
             let mut content = fs::File::open(&file.path)?;

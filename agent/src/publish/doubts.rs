@@ -6,7 +6,7 @@ use spothost_server::{PROGRAM_FOLDER, ProgramFile, ProgramPlace, Site};
 
 use super::{Problem, folder::SiteFile};
 use crate::package::{
-    native_target::{Machine, NativeTarget},
+    native_target::{Architecture, NativeTarget},
     program,
 };
 
@@ -45,7 +45,7 @@ pub(super) fn of_program(site: &Site, files: &[SiteFile]) -> Vec<Problem> {
 fn doubt(file: ProgramFile<'_>) -> Option<&'static str> {
     let name = file.path.rsplit('/').next().unwrap_or(file.path);
     if name == ".env" || (name.starts_with(".env.") && !name.ends_with(".example")) {
-        return Some("holds what is secret, mostly, and everybody who can read the bucket can read it: leave it out");
+        return Some("probably holds secrets, and everybody who can read the bucket can read them: leave it out");
     }
     if name.ends_with(".sqlite3") || name == "db.sqlite" {
         return Some("is a database, and read-only on hosts; each host would have its own: keep data elsewhere");
@@ -85,7 +85,7 @@ fn shared_objects<'a>(site: &Site, files: &'a [SiteFile]) -> Vec<SharedObject<'a
 }
 
 /// The machine that the file is built for that is run, if the package has it.
-fn machine(site: &Site, objects: &[SharedObject<'_>]) -> Option<Machine> {
+fn machine(site: &Site, objects: &[SharedObject<'_>]) -> Option<Architecture> {
     let run = program::runs(site)?.path;
     let program = objects.iter().find(|object| object.path == run)?;
     if let NativeTarget::Linux(machine) = program.code.target { Some(machine) } else { None }
@@ -122,7 +122,7 @@ mod tests {
     fn file_that_hardly_belongs_into_a_package_is_named() {
         let key = b"-----BEGIN PRIVATE KEY-----\nMC4C";
         for (name, content, said) in [
-            (".app/.env", &b"A=b"[..], Some(".app/.env: holds what is secret")),
+            (".app/.env", &b"A=b"[..], Some(".app/.env: probably holds secrets")),
             (".app/a/.env.production", b"A=b", Some(".app/a/.env.production: holds")),
             (".app/.env.example", b"A=b", None),
             (".app/db.sqlite3", b"SQLite", Some(".app/db.sqlite3: is a database")),

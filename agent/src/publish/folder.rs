@@ -38,17 +38,17 @@ impl SiteFile {
 
 /// The files of a folder in the order of their names, and their problems.
 #[derive(Debug, Default)]
-pub(super) struct Folder {
+pub(super) struct SiteFolder {
     pub(super) files: Vec<SiteFile>,
     /// What is left out because it is hidden: its paths below the folder.
     pub(super) hidden: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
 
-impl Folder {
+impl SiteFolder {
     /// Reads the names of everything in `folder`, but no content. No file may be longer than `longest_file` bytes.
-    pub(super) fn read(folder: &Path, longest_file: u64) -> Folder {
-        let mut found = Folder::default();
+    pub(super) fn read(folder: &Path, longest_file: u64) -> SiteFolder {
+        let mut found = SiteFolder::default();
         let tree = Tree::read(folder);
         for left_out in &tree.left_out {
             found.leave_out(left_out);
@@ -167,7 +167,7 @@ mod tests {
     fn files_come_in_the_order_of_their_names_and_what_is_hidden_is_left_out() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         written(folder.path(), &["b.html", "a/x.css", "a.html", ".git/HEAD", ".env", ".well-known/security.txt"]);
-        let read = Folder::read(folder.path(), LONGEST_FILE);
+        let read = SiteFolder::read(folder.path(), LONGEST_FILE);
         let names: Vec<_> = read.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, [".well-known/security.txt", "a.html", "a/x.css", "b.html"]);
         assert_eq!((read.hidden, read.problems), (vec![".env".to_owned(), ".git".to_owned()], vec![]));
@@ -184,7 +184,7 @@ mod tests {
         symlink(".", path.join("loop")).expect("a link");
         let _socket = UnixListener::bind(path.join("socket")).expect("a socket");
         fs::write(path.join("long.bin"), vec![0; 200]).expect("written");
-        let read = Folder::read(path, 100);
+        let read = SiteFolder::read(path, 100);
         let told: Vec<_> = read.problems.iter().map(|problem| (problem.weight, problem.to_string())).collect();
         for (weight, text) in [
             (Weight::Stops, "link.html: is a symbolic link to /etc/hostname, which is not part of the site: replace"),
@@ -206,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         written(folder.path(), &["index.html", "v2/a.html"]);
         symlink("v2", folder.path().join("latest")).expect("a link");
-        let read = Folder::read(folder.path(), LONGEST_FILE);
+        let read = SiteFolder::read(folder.path(), LONGEST_FILE);
         let names: Vec<_> = read.files.iter().map(|file| (file.name.as_str(), file.length)).collect();
         assert_eq!(names, [("index.html", 10), ("latest/a.html", 9), ("v2/a.html", 9)]);
         assert_eq!(read.problems, []);
@@ -215,16 +215,16 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told_and_a_folder_without_files_is_no_site() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let read = Folder::read(folder.path(), LONGEST_FILE);
+        let read = SiteFolder::read(folder.path(), LONGEST_FILE);
         assert!(read.problems[0].said.contains("no file"), "{:?}", read.problems);
-        let read = Folder::read(&folder.path().join("missing"), LONGEST_FILE);
+        let read = SiteFolder::read(&folder.path().join("missing"), LONGEST_FILE);
         assert!(read.problems[0].said.contains("cannot be read"), "{:?}", read.problems);
         written(folder.path(), &["secret.html"]);
         let secret = folder.path().join("secret.html");
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).expect("changed");
         // Root may read everything.
         let readable = fs::File::open(&secret).is_ok();
-        let read = Folder::read(folder.path(), LONGEST_FILE);
+        let read = SiteFolder::read(folder.path(), LONGEST_FILE);
         assert_eq!(read.problems.is_empty(), readable, "{:?}", read.problems);
     }
 }

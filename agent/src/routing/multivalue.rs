@@ -23,7 +23,7 @@ use crate::{
     aws::{
         Aws, Host, InstanceState,
         compute::IS_BUILT_IN,
-        health::{Endpoint, HealthChecks},
+        health::{CheckedEndpoint, HealthChecks},
         zone::{Changed, Many, MultivalueAnswer, RecordType, Records},
     },
     claim::{Claim, NameService, Routing, claim_name, is_alive, is_instance_id, records},
@@ -144,7 +144,8 @@ impl Multivalue {
     async fn make_checks(&mut self, checks: &HealthChecks, names: &NameService, host: &Host, lacking: Vec<IpAddr>) {
         let Some(domain) = names.names.first().map(ToString::to_string) else { return };
         for ip in lacking {
-            let endpoint = Endpoint { instance: host.instance.clone(), ip, port: names.port, domain: domain.clone() };
+            let endpoint =
+                CheckedEndpoint { instance: host.instance.clone(), ip, port: names.port, domain: domain.clone() };
             match checks.make(&endpoint).await {
                 Ok(id) => {
                     tracing::info!(%ip, id, "health check");

@@ -9,20 +9,20 @@ const COLUMN: usize = 16;
 
 /// The result for one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct StoreReport {
     /// The store, as people call it.
     pub store: &'static str,
     /// How it was changed, or why not.
     pub done: Result<StoreChange, Obstacle>,
 }
 
-impl Report {
-    pub(super) fn new(store: &'static str, done: Result<StoreChange, Obstacle>) -> Report {
-        Report { store, done }
+impl StoreReport {
+    pub(super) fn new(store: &'static str, done: Result<StoreChange, Obstacle>) -> StoreReport {
+        StoreReport { store, done }
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for StoreReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let store = self.store;
         write!(f, "{store:COLUMN$}")?;

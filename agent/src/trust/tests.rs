@@ -56,8 +56,8 @@ impl World {
         Anchor::of(&self.ca()).expect("readable")
     }
 
-    fn system(&self, done: Result<StoreChange, Obstacle>) -> Vec<Report> {
-        vec![Report::new("system store", done)]
+    fn system(&self, done: Result<StoreChange, Obstacle>) -> Vec<StoreReport> {
+        vec![StoreReport::new("system store", done)]
     }
 
     /// The names of the files in the store, sorted.
@@ -161,7 +161,7 @@ fn ca_of_before_goes_and_no_other_certificate_does() {
 fn store_that_cannot_be_changed_is_as_before_and_the_cure_is_said() {
     let world = World::new(DEBIAN);
     let anchor = world.anchor();
-    let says = |reports: Vec<Report>, parts: &[&str]| {
+    let says = |reports: Vec<StoreReport>, parts: &[&str]| {
         let said = reports[0].to_string();
         assert!(parts.iter().all(|part| said.contains(part)), "{said}");
     };
@@ -217,6 +217,6 @@ fn database_without_certutil_is_out_unless_the_name_of_a_local_ca_is_in_it() {
         ("…spothost local CA 0123abcd…", Err(Obstacle::new("certutil is not installed"))),
     ] {
         fs::write(profile.join("cert9.db"), content).expect("written");
-        assert_eq!(distrust(&world.machine, &anchors), [Report::new("Firefox", done)]);
+        assert_eq!(distrust(&world.machine, &anchors), [StoreReport::new("Firefox", done)]);
     }
 }

@@ -184,7 +184,7 @@ mod tests {
         made::{AARCH64, X86_64, shared_object},
         *,
     };
-    use crate::package::native_target::Machine;
+    use crate::package::native_target::Architecture;
 
     /// A file that counts what is read of it.
     struct Counted<'a, R> {
@@ -212,17 +212,20 @@ mod tests {
         for (file, expected) in [
             (
                 shared_object(X86_64, &["GLIBC_2.2.5", "GLIBC_2.38", "GLIBC_2.4"]),
-                Some((linux(Machine::X86_64), Some(38))),
+                Some((linux(Architecture::X86_64), Some(38))),
             ),
-            (shared_object(AARCH64, &["GLIBC_2.17"]), Some((linux(Machine::Aarch64), Some(17)))),
-            (shared_object(X86_64, &["GLIBC_ABI_DT_RELR", "GLIBC_2.34"]), Some((linux(Machine::X86_64), Some(36)))),
+            (shared_object(AARCH64, &["GLIBC_2.17"]), Some((linux(Architecture::Aarch64), Some(17)))),
+            (
+                shared_object(X86_64, &["GLIBC_ABI_DT_RELR", "GLIBC_2.34"]),
+                Some((linux(Architecture::X86_64), Some(36))),
+            ),
             (
                 shared_object(X86_64, &["GLIBC_PRIVATE", "CXXABI_1.3", "GLIBC_2.", "GLIBC_2.x"]),
-                Some((linux(Machine::X86_64), None)),
+                Some((linux(Architecture::X86_64), None)),
             ),
-            (shared_object(X86_64, &[]), Some((linux(Machine::X86_64), None))),
+            (shared_object(X86_64, &[]), Some((linux(Architecture::X86_64), None))),
             (shared_object(243, &["GLIBC_2.38"]), Some((NativeTarget::OtherMachine(243), None))),
-            (shared_object(X86_64, &["GLIBC_2.38"])[..100].to_vec(), Some((linux(Machine::X86_64), None))),
+            (shared_object(X86_64, &["GLIBC_2.38"])[..100].to_vec(), Some((linux(Architecture::X86_64), None))),
             (shared_object(X86_64, &["GLIBC_2.38"])[..40].to_vec(), None),
             (b"/* GNU ld script */ INPUT(libm.so.6)".to_vec(), None),
             (Vec::new(), None),
@@ -254,7 +257,7 @@ mod tests {
         file.set_len(1 << 30).expect("lengthened");
         let read = Cell::new(0);
         let code = NativeCode::read(Counted { file: &file, read: &read }).expect("native code");
-        assert_eq!((code.target, code.glibc), (NativeTarget::Linux(Machine::X86_64), None));
+        assert_eq!((code.target, code.glibc), (NativeTarget::Linux(Architecture::X86_64), None));
         assert!(read.get() <= MOST_READ, "{} bytes were read", read.get());
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io::Read as _};
 use spothost_server::{ProcessPlan, ProgramFile, ProgramPlace, Site};
 
 use crate::{
-    package::{native_target::Machine, program},
+    package::{native_target::Architecture, program},
     publish::Problem,
 };
 
@@ -63,10 +63,10 @@ impl Interpreter {
     }
 
     /// The one command that installs the requirements below `.app/` for hosts of that machine.
-    pub(super) fn installation(interpreter: Option<&Interpreter>, machine: Option<Machine>) -> String {
+    pub(super) fn installation(interpreter: Option<&Interpreter>, machine: Option<Architecture>) -> String {
         let version = interpreter.and_then(|interpreter| interpreter.version.as_deref());
         let version = version.map(|tag| format!(" --python-version {}", dotted(tag.trim_end_matches('t'))));
-        let machine = machine.unwrap_or(Machine::X86_64).name();
+        let machine = machine.unwrap_or(Architecture::X86_64).name();
         let version = version.unwrap_or_default();
         // Amazon Linux 2023 has glibc 2.34, Debian 12 has 2.36.
         format!(

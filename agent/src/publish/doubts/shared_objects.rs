@@ -7,7 +7,7 @@ use super::{
     python::{Interpreter, dotted},
 };
 use crate::{
-    package::native_target::{Machine, NativeTarget},
+    package::native_target::{Architecture, NativeTarget},
     publish::Problem,
 };
 
@@ -52,7 +52,7 @@ pub(super) struct Loader<'a> {
     /// The interpreter, where it is one of Python.
     pub(super) interpreter: Option<&'a Interpreter>,
     /// The machine that the program of the package is built for; none where the host has the program.
-    pub(super) machine: Option<Machine>,
+    pub(super) machine: Option<Architecture>,
 }
 
 /// Whether the file at that path below `.app/` is a shared object by its name.
@@ -146,7 +146,9 @@ impl Loader<'_> {
     /// What cannot be loaded on the machine of the program; where that is not known, on the one on which the most can be.
     fn of_another_machine(self, objects: &[&SharedObject<'_>]) -> Option<Problem> {
         let machine = self.machine.or_else(|| {
-            [Machine::X86_64, Machine::Aarch64].into_iter().min_by_key(|machine| not_on(objects, *machine).len())
+            [Architecture::X86_64, Architecture::Aarch64]
+                .into_iter()
+                .min_by_key(|machine| not_on(objects, *machine).len())
         })?;
         let not_loaded = not_on(objects, machine);
         let first = not_loaded.first()?;
@@ -236,7 +238,7 @@ fn not_for<'o, 'a>(objects: &'o [SharedObject<'a>], version: &str) -> Vec<&'o Sh
 }
 
 /// What cannot be loaded on that machine: modules that no file has for it, and each other object that is for another.
-fn not_on<'o, 'a>(objects: &[&'o SharedObject<'a>], machine: Machine) -> Vec<&'o SharedObject<'a>> {
+fn not_on<'o, 'a>(objects: &[&'o SharedObject<'a>], machine: Architecture) -> Vec<&'o SharedObject<'a>> {
     let mut loaded = BTreeMap::new();
     for object in objects {
         *loaded.entry(object.name()).or_insert(false) |= object.code.target == NativeTarget::Linux(machine);
@@ -256,8 +258,8 @@ fn and_more(objects: &[&SharedObject<'_>]) -> String {
 mod tests {
     use super::*;
 
-    const X86_64: NativeTarget = NativeTarget::Linux(Machine::X86_64);
-    const AARCH64: NativeTarget = NativeTarget::Linux(Machine::Aarch64);
+    const X86_64: NativeTarget = NativeTarget::Linux(Architecture::X86_64);
+    const AARCH64: NativeTarget = NativeTarget::Linux(Architecture::Aarch64);
 
     /// Paths, targets and versions of glibc.
     type Objects<'a> = &'a [(&'a str, NativeTarget, u16)];
@@ -265,7 +267,7 @@ mod tests {
     type Told<'a> = (&'a str, &'a [&'a str]);
 
     /// What is said of these objects.
-    fn said(run: Option<(&str, Option<&str>)>, machine: Option<Machine>, objects: Objects) -> Vec<Problem> {
+    fn said(run: Option<(&str, Option<&str>)>, machine: Option<Architecture>, objects: Objects) -> Vec<Problem> {
         let interpreter =
             run.map(|(name, version)| Interpreter { name: name.to_owned(), version: version.map(str::to_owned) });
         let objects: Vec<_> = objects
@@ -283,7 +285,7 @@ mod tests {
     fn shared_object_that_the_program_cannot_load_is_told_with_its_cure() {
         let python311 = Some(("python3.11", Some("311")));
         let python3 = Some(("python3", None));
-        let x86_64 = Some(Machine::X86_64);
+        let x86_64 = Some(Architecture::X86_64);
         let a311 = "lib/a.cpython-311-x86_64-linux-gnu.so";
         let a312 = "lib/a.cpython-312-x86_64-linux-gnu.so";
         let b311 = "lib/b.cpython-311-x86_64-linux-gnu.so";
@@ -345,7 +347,7 @@ mod tests {
                 &[(arm, AARCH64, 17)],
                 &[(wrong, &["is built for aarch64, and the program for x86_64: uv", "x86_64-manylinux_2_34"])],
             ),
-            (python311, Some(Machine::Aarch64), &[(arm, AARCH64, 17)], &[]),
+            (python311, Some(Architecture::Aarch64), &[(arm, AARCH64, 17)], &[]),
             (python311, None, &[(arm, AARCH64, 17)], &[]),
             (
                 python311,
@@ -364,7 +366,7 @@ mod tests {
             // For either machine there is a file, but for the version that is run there is none.
             (
                 python311,
-                Some(Machine::Aarch64),
+                Some(Architecture::Aarch64),
                 &[(a311, X86_64, 17), ("lib/a.cpython-312-aarch64-linux-gnu.so", AARCH64, 17)],
                 &[(wrong, &["is built for x86_64, and the program for aarch64: "])],
             ),
