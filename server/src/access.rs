@@ -59,12 +59,12 @@ pub(crate) struct Writing {
 
 #[derive(Debug)]
 struct Shared {
-    waiting: Mutex<Lines>,
+    waiting: Mutex<WaitingLines>,
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
+struct WaitingLines {
     lines: Vec<Line>,
     dropped: u64,
     /// The writer sleeps until it is woken, so that a line costs no system call while it does not.
@@ -133,7 +133,7 @@ impl Log {
         (std::mem::take(&mut waiting.lines), std::mem::take(&mut waiting.dropped), waiting.over)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lines> {
+    fn lock(&self) -> MutexGuard<'_, WaitingLines> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

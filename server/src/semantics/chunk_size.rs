@@ -3,17 +3,17 @@
 /// Digits of a size: no chunk is larger than 2^60 bytes.
 const DIGITS: u8 = 15;
 
-/// Such a line, read byte by byte: the size in hexadecimal digits, extensions that nobody reads, CR and LF.
+/// Such a line, read byte by byte: the size in hexadecimal digits, extensions, which are ignored, CR and LF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChunkSize {
-    place: Place,
+    place: ChunkSizeState,
     size: u64,
     digits: u8,
 }
 
 /// What the next byte is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum ChunkSizeState {
     /// A digit, or what ends them.
     #[default]
     Size,
@@ -28,13 +28,13 @@ impl ChunkSize {
     #[inline]
     pub(crate) fn push(&mut self, byte: u8) -> Option<bool> {
         self.place = match (self.place, byte) {
-            (Place::Size, byte) if byte.is_ascii_hexdigit() => self.lengthen(byte)?,
-            (Place::Size | Place::Blank, b' ' | b'\t') if self.digits > 0 => Place::Blank,
-            (Place::Size | Place::Blank, b';') if self.digits > 0 => Place::Extension,
-            (Place::Size, b'\r') if self.digits > 0 => Place::Lf,
-            (Place::Extension, b'\r') => Place::Lf,
-            (Place::Extension, b'\t' | 0x20..=0x7e | 0x80..) => Place::Extension,
-            (Place::Lf, b'\n') => return Some(true),
+            (ChunkSizeState::Size, byte) if byte.is_ascii_hexdigit() => self.lengthen(byte)?,
+            (ChunkSizeState::Size | ChunkSizeState::Blank, b' ' | b'\t') if self.digits > 0 => ChunkSizeState::Blank,
+            (ChunkSizeState::Size | ChunkSizeState::Blank, b';') if self.digits > 0 => ChunkSizeState::Extension,
+            (ChunkSizeState::Size, b'\r') if self.digits > 0 => ChunkSizeState::Lf,
+            (ChunkSizeState::Extension, b'\r') => ChunkSizeState::Lf,
+            (ChunkSizeState::Extension, b'\t' | 0x20..=0x7e | 0x80..) => ChunkSizeState::Extension,
+            (ChunkSizeState::Lf, b'\n') => return Some(true),
             _ => return None,
         };
         Some(false)
@@ -47,16 +47,16 @@ impl ChunkSize {
 
     /// Whether the last byte was of an extension, or of the white space before it.
     pub(crate) fn is_extended(&self) -> bool {
-        matches!(self.place, Place::Blank | Place::Extension)
+        matches!(self.place, ChunkSizeState::Blank | ChunkSizeState::Extension)
     }
 
-    fn lengthen(&mut self, digit: u8) -> Option<Place> {
+    fn lengthen(&mut self, digit: u8) -> Option<ChunkSizeState> {
         if self.digits == DIGITS {
             return None;
         }
         self.digits += 1;
         self.size = self.size * 16 + u64::from(char::from(digit).to_digit(16)?);
-        Some(Place::Size)
+        Some(ChunkSizeState::Size)
     }
 }
 

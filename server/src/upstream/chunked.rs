@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use super::lines::{Lines, Malformed, field};
 use crate::semantics::chunk_size::ChunkSize;
 
-/// The most bytes of all extensions of a response together: nobody reads them.
+/// The most bytes of all extensions of a response together: they are ignored.
 const EXTENSIONS: usize = 16 * 1024;
 /// The most trailers.
 const TRAILERS: usize = 256;
@@ -14,7 +14,7 @@ const TRAILERS: usize = 256;
 /// Content whose chunks are read one after the other.
 #[derive(Debug, Default)]
 pub(super) struct ChunkedContent {
-    place: Place,
+    place: ChunkedState,
     size: ChunkSize,
     /// How much of the chunk is still to come.
     left: u64,
@@ -26,7 +26,7 @@ pub(super) struct ChunkedContent {
 
 /// What the next byte is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum ChunkedState {
     /// Of the line with a chunk's size.
     #[default]
     Size,
@@ -45,17 +45,17 @@ impl ChunkedContent {
     /// Anything but chunks, trailers that frame a message, or more extensions or trailers than are read.
     pub(super) fn read(&mut self, bytes: &mut Bytes) -> Result<Bytes, Malformed> {
         let mut data = Bytes::new();
-        while self.place != Place::End && !bytes.is_empty() {
+        while self.place != ChunkedState::End && !bytes.is_empty() {
             match self.place {
-                Place::Data if !data.is_empty() => break,
-                Place::Data => {
+                ChunkedState::Data if !data.is_empty() => break,
+                ChunkedState::Data => {
                     data = bytes.split_to(usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len()));
                     self.left -= data.len() as u64;
                     if self.left == 0 {
-                        self.place = Place::DataCr;
+                        self.place = ChunkedState::DataCr;
                     }
                 }
-                Place::Trailers => {
+                ChunkedState::Trailers => {
                     let Some(line) = self.lines.next(bytes)? else { break };
                     self.read_trailer(line)?;
                 }
@@ -70,7 +70,7 @@ impl ChunkedContent {
 
     /// Whether all of it has come, and its trailers.
     pub(super) fn is_over(&self) -> bool {
-        self.place == Place::End
+        self.place == ChunkedState::End
     }
 
     /// What follows the content, once all of it has come.
@@ -78,29 +78,29 @@ impl ChunkedContent {
         self.trailers
     }
 
-    fn step(&mut self, byte: u8) -> Result<Place, Malformed> {
+    fn step(&mut self, byte: u8) -> Result<ChunkedState, Malformed> {
         match (self.place, byte) {
-            (Place::Size, byte) => self.read_size(byte),
-            (Place::DataCr, b'\r') => Ok(Place::DataLf),
-            (Place::DataLf, b'\n') => Ok(Place::Size),
+            (ChunkedState::Size, byte) => self.read_size(byte),
+            (ChunkedState::DataCr, b'\r') => Ok(ChunkedState::DataLf),
+            (ChunkedState::DataLf, b'\n') => Ok(ChunkedState::Size),
             _ => Err(Malformed),
         }
     }
 
     /// The last chunk is empty, and trailers follow it (RFC 9112 §7.1.2).
-    fn read_size(&mut self, byte: u8) -> Result<Place, Malformed> {
+    fn read_size(&mut self, byte: u8) -> Result<ChunkedState, Malformed> {
         if self.size.push(byte).ok_or(Malformed)? {
             self.left = std::mem::take(&mut self.size).size();
-            return Ok(if self.left == 0 { Place::Trailers } else { Place::Data });
+            return Ok(if self.left == 0 { ChunkedState::Trailers } else { ChunkedState::Data });
         }
         self.extensions += usize::from(self.size.is_extended());
-        if self.extensions > EXTENSIONS { Err(Malformed) } else { Ok(Place::Size) }
+        if self.extensions > EXTENSIONS { Err(Malformed) } else { Ok(ChunkedState::Size) }
     }
 
     /// Trailers end with an empty line. None says how long the content is (RFC 9110 §6.5.1).
     fn read_trailer(&mut self, line: Bytes) -> Result<(), Malformed> {
         if line.is_empty() {
-            self.place = Place::End;
+            self.place = ChunkedState::End;
             return Ok(());
         }
         let (name, value) = field(line)?;

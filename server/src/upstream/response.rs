@@ -45,7 +45,7 @@ pub(super) struct ResponseHead {
 /// Reads the responses of one connection, each after it was [expected](Self::expect).
 #[derive(Debug)]
 pub(super) struct ResponseReader {
-    place: Place,
+    place: ResponseState,
     /// Whether the request was HEAD: its response has no content whatever it says.
     to_head: bool,
     /// The head, as far as it has come.
@@ -59,7 +59,7 @@ pub(super) struct ResponseReader {
 
 /// What the next bytes are.
 #[derive(Debug)]
-enum Place {
+enum ResponseState {
     /// Nothing may come before the next request.
     Between,
     Head,
@@ -78,7 +78,7 @@ enum Place {
 impl ResponseReader {
     pub(super) fn new() -> Self {
         Self {
-            place: Place::Between,
+            place: ResponseState::Between,
             to_head: false,
             head: None,
             lines: Lines::default(),
@@ -90,7 +90,7 @@ impl ResponseReader {
     /// A request was sent, be it HEAD: its response may come.
     pub(super) fn expect(&mut self, to_head: bool) {
         if self.is_over() {
-            self.place = Place::Head;
+            self.place = ResponseState::Head;
         }
         self.to_head = to_head;
         self.informational = 0;
@@ -105,13 +105,13 @@ impl ResponseReader {
     pub(super) fn read_head(&mut self, bytes: &mut Bytes) -> Result<Option<Box<ResponseHead>>, Malformed> {
         let read = self.read_lines(bytes);
         if read.is_err() {
-            self.place = Place::Faulty;
+            self.place = ResponseState::Faulty;
         }
         read
     }
 
     fn read_lines(&mut self, bytes: &mut Bytes) -> Result<Option<Box<ResponseHead>>, Malformed> {
-        if !matches!(self.place, Place::Head) {
+        if !matches!(self.place, ResponseState::Head) {
             return Err(Malformed);
         }
         loop {
@@ -136,7 +136,7 @@ impl ResponseReader {
     }
 
     /// What follows a head (RFC 9112 §6.3).
-    fn place_behind(&mut self, head: &ResponseHead) -> Result<Place, Malformed> {
+    fn place_behind(&mut self, head: &ResponseHead) -> Result<ResponseState, Malformed> {
         if head.length.is_some() && head.chunked {
             return Err(Malformed);
         }
@@ -145,19 +145,19 @@ impl ResponseReader {
             _ => !head.options.close,
         };
         Ok(match (head.status.as_u16(), head.length, head.chunked) {
-            (101, ..) => Place::Switched,
+            (101, ..) => ResponseState::Switched,
             (100..200, ..) if self.informational == INFORMATIONAL => return Err(Malformed),
             (100..200, ..) => {
                 self.informational += 1;
-                Place::Head
+                ResponseState::Head
             }
-            (204 | 304, ..) => Place::Between,
-            _ if self.to_head => Place::Between,
+            (204 | 304, ..) => ResponseState::Between,
+            _ if self.to_head => ResponseState::Between,
             (_, None, true) if head.version == Version::HTTP_10 => return Err(Malformed),
-            (_, None, true) => Place::Chunked(Box::default()),
-            (_, Some(0), _) => Place::Between,
-            (_, Some(length), _) => Place::Content(length),
-            (_, None, false) => Place::UntilClose,
+            (_, None, true) => ResponseState::Chunked(Box::default()),
+            (_, Some(0), _) => ResponseState::Between,
+            (_, Some(length), _) => ResponseState::Content(length),
+            (_, None, false) => ResponseState::UntilClose,
         })
     }
 
@@ -168,51 +168,51 @@ impl ResponseReader {
     /// Content that is not framed as it must be. Each reading after it fails too.
     pub(super) fn read_content(&mut self, bytes: &mut Bytes) -> Result<Option<Frame<Bytes>>, Malformed> {
         let data = match &mut self.place {
-            Place::Between => return Ok(None),
-            Place::Content(left) => {
+            ResponseState::Between => return Ok(None),
+            ResponseState::Content(left) => {
                 let data = bytes.split_to(usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len()));
                 *left -= data.len() as u64;
                 if *left == 0 {
-                    self.place = Place::Between;
+                    self.place = ResponseState::Between;
                 }
                 data
             }
-            Place::UntilClose => std::mem::take(bytes),
-            Place::Chunked(chunked) => match chunked.read(bytes) {
+            ResponseState::UntilClose => std::mem::take(bytes),
+            ResponseState::Chunked(chunked) => match chunked.read(bytes) {
                 Ok(data) => {
                     self.end_chunks();
                     data
                 }
                 Err(fault) => {
-                    self.place = Place::Faulty;
+                    self.place = ResponseState::Faulty;
                     return Err(fault);
                 }
             },
-            Place::Trailers(_) => Bytes::new(),
-            Place::Head | Place::Switched | Place::Faulty => return Err(Malformed),
+            ResponseState::Trailers(_) => Bytes::new(),
+            ResponseState::Head | ResponseState::Switched | ResponseState::Faulty => return Err(Malformed),
         };
         if data.is_empty() { Ok(self.trailers()) } else { Ok(Some(Frame::data(data))) }
     }
 
     /// Goes on behind chunked content, if all of it has come.
     fn end_chunks(&mut self) {
-        if !matches!(&self.place, Place::Chunked(chunked) if chunked.is_over()) {
+        if !matches!(&self.place, ResponseState::Chunked(chunked) if chunked.is_over()) {
             return;
         }
-        if let Place::Chunked(chunked) = std::mem::replace(&mut self.place, Place::Between) {
+        if let ResponseState::Chunked(chunked) = std::mem::replace(&mut self.place, ResponseState::Between) {
             let trailers = chunked.into_trailers();
             if !trailers.is_empty() {
-                self.place = Place::Trailers(Box::new(trailers));
+                self.place = ResponseState::Trailers(Box::new(trailers));
             }
         }
     }
 
     fn trailers(&mut self) -> Option<Frame<Bytes>> {
-        if !matches!(self.place, Place::Trailers(_)) {
+        if !matches!(self.place, ResponseState::Trailers(_)) {
             return None;
         }
-        match std::mem::replace(&mut self.place, Place::Between) {
-            Place::Trailers(trailers) => Some(Frame::trailers(*trailers)),
+        match std::mem::replace(&mut self.place, ResponseState::Between) {
+            ResponseState::Trailers(trailers) => Some(Frame::trailers(*trailers)),
             _ => None,
         }
     }
@@ -220,15 +220,15 @@ impl ResponseReader {
     /// The connection has ended; whether the response is whole.
     pub(super) fn end(&mut self) -> bool {
         self.persistent = false;
-        if matches!(self.place, Place::UntilClose) {
-            self.place = Place::Between;
+        if matches!(self.place, ResponseState::UntilClose) {
+            self.place = ResponseState::Between;
         }
         self.is_over()
     }
 
     /// Whether a response has come to its end.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.place, Place::Between)
+        matches!(self.place, ResponseState::Between)
     }
 
     /// Whether another request may follow the response, once that is over.
@@ -239,8 +239,8 @@ impl ResponseReader {
     /// How many bytes of content are still to come, where their number was said.
     pub(super) fn left(&self) -> Option<u64> {
         match self.place {
-            Place::Content(left) => Some(left),
-            Place::Between => Some(0),
+            ResponseState::Content(left) => Some(left),
+            ResponseState::Between => Some(0),
             _ => None,
         }
     }
