@@ -44,7 +44,7 @@ impl Files {
         Self { names, inflating, settings, live, upstreams, foreign }
     }
 
-    /// Whether what no file answers is for an application, be it that there is none here.
+    /// Whether requests that no file answers are for an application, even where this host runs none.
     fn has_application(&self, site: Option<&Arc<Site>>) -> bool {
         self.foreign.is_some() || site.is_some_and(|site| site.is_for_an_application())
     }

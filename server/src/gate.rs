@@ -127,7 +127,7 @@ impl<'a> Visitor<'a> {
         check.is_contained(&content)
     }
 
-    /// The answer to a check. `/docs` may stand for the page at `/docs/`, and `/about/` for the one at `/about`: whoever asks
+    /// The answer to a check. `/docs` may stand for the page at `/docs/`, and `/about/` for the one at `/about`: a check that asks
     /// for the page is led there, unless the check is for the redirect itself.
     fn ask_page(&self, check: &Check) -> Option<Response<Body>> {
         let answer = self.ask(&check.target)?;

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 
 use crate::{body::Body, counters::Counters};
 
-/// Serves the counters at every path of `address`, until dropped. Only a loopback address is taken: what is counted here
-/// is nobody else's business.
+/// Serves the counters at every path of `address`, until dropped. Only a loopback address is taken, as the counters
+/// are for this machine alone.
 ///
 /// # Errors
 /// What the operating system says of the address, or that it is no loopback address.

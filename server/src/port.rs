@@ -30,7 +30,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Takes the port at `address`, which nobody else must have.
+    /// Takes the port at `address`, which no other process may have.
     pub(crate) fn take(address: SocketAddr) -> Result<Self, BindError> {
         let listener =
             refuse_taken(address).and_then(|()| listen(address)).map_err(|error| BindError::new(address, error))?;

@@ -1,4 +1,4 @@
-//! A bound for all clients together, and one for each, so that nobody can have everything.
+//! A bound for all clients together, and one for each, so that no client can have everything.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -150,7 +150,7 @@ impl Drop for Held {
     }
 }
 
-/// Whoever has one IPv6 address usually has the whole /64.
+/// A client that has one IPv6 address usually has the whole /64.
 pub(crate) fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -49,7 +49,7 @@ impl Site {
     }
 
     /// The address at which visitors get the file of this name: percent-encoded, with its first slash. From there a browser
-    /// resolves the relative links of a page. `None` for a file that nobody gets.
+    /// resolves the relative links of a page. `None` for a file that is never sent.
     ///
     /// With `slash = "auto"` (see `site.toml`) that is where the relative links of a page work: `/docs/` for
     /// `docs/index.html`, `/about` for `about.html`. With `add` and `strip` it may be another (`/docs`, `/about/`), and links

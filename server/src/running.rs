@@ -151,7 +151,7 @@ fn spawn(number: usize, worker: Worker, listeners: Listeners) -> Result<oneshot:
         .name(format!("serve-{number}"))
         .spawn(move || {
             let cut = runtime.block_on(run(worker, listeners));
-            // Nobody waits if the server was dropped without a drain.
+            // No task waits if the server was dropped without a drain.
             let _ = done.send(cut);
         })
         .map_err(ServeError::Thread)?;

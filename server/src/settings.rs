@@ -50,7 +50,7 @@ pub struct Patience {
     pub head: Duration,
     /// Between requests, on a connection that is kept open.
     pub idle: Duration,
-    /// Between requests, before an HTTP/1.1 connection's buffers are given back. It is not cut; nobody sees it but the memory.
+    /// Between requests, before an HTTP/1.1 connection's buffers are given back. It is not cut; only the memory shows it.
     pub rest: Duration,
     /// For taking the next [`Bounds::progress`] bytes of a response. What a handler takes to answer does not count.
     pub write: Duration,

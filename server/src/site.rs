@@ -86,7 +86,7 @@ pub struct Site {
     types: Vec<HeaderValue>,
     rules: Rules,
     notes: Vec<Note>,
-    /// When the package was published, in seconds since 1970; 0 where nobody has said so.
+    /// When the package was published, in seconds since 1970; 0 if unknown.
     published: u32,
     before: before::Before,
 }

@@ -31,7 +31,7 @@ impl FromStr for TrustedProxy {
         let bad = |why| BadTrustedProxy { text: text.to_owned(), why };
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match network.map_err(|_| bad("it is neither a network nor an address"))? {
-            network if network.prefix_len() == 0 => Err(bad("it has every visitor's word taken")),
+            network if network.prefix_len() == 0 => Err(bad("it would trust what every visitor says")),
             network => Ok(Self(network)),
         }
     }

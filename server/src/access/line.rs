@@ -31,7 +31,7 @@ pub(crate) struct Line {
     passage: Option<Passage>,
 }
 
-/// The status of a request whose client has left before there was a response, as nginx logs it. Nobody is sent it.
+/// The status of a request whose client has left before there was a response, as nginx logs it. No client is sent it.
 const LEFT: u16 = 499;
 
 #[derive(Serialize)]

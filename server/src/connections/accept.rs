@@ -49,7 +49,7 @@ async fn accept_until_closing(
 }
 
 /// Accepts what waits in the kernel's queue. New connections are kept out meanwhile, or the queue might never be seen empty;
-/// clients repeat an unanswered SYN, and find whoever listens then.
+/// clients repeat an unanswered SYN, and reach the process that listens then.
 async fn empty_queue(worker: &Arc<Worker>, listener: &TcpListener, secure: bool, connections: &mut JoinSet<u64>) {
     if let Err(error) = refuse_syn(listener) {
         tracing::debug!(%error, "new connections cannot be kept out while the queue is emptied");

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The most content of an HTTP/1 request that is read, so that its connection can go on: more than a form or an API call has.
-/// Whoever announces more is answered at once.
+/// A request that announces more is answered at once.
 const MOST_READ: u64 = 64 * 1024;
 
 /// Has the requests of one connection answered.
@@ -97,7 +97,7 @@ impl Exchanges {
         }
     }
 
-    /// The response as it is sent. Whoever breaks the rules of HTTP may not mean by its next bytes what they would be taken for
+    /// The response as it is sent. A client that breaks the rules of HTTP may not mean by its next bytes what they would be taken for
     /// (RFC 9112 §9.3, §11.2): the connection ends.
     fn respond(&self, begun: Exchange, response: &mut Response<Body>, content: ContentState) {
         let confused = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::URI_TOO_LONG);
@@ -188,7 +188,7 @@ impl Exchanges {
         Account::new(self.worker.counters.clone(), self.activity.clone(), line)
     }
 
-    /// Reads content that nobody wants, until enough of it came or it has not for long enough.
+    /// Reads content that the handler does not want, until enough of it came or none has come for long enough.
     async fn read(&self, content: RequestBody, expects: bool) -> ContentState {
         if expects || content.size_hint().lower() > MOST_READ {
             return ContentState::Unread;

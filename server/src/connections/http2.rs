@@ -93,12 +93,12 @@ impl Connection {
     pub(super) fn close(&mut self) {
         let mut out = Vec::new();
         self.protocol.drain(&mut out);
-        // Whoever is told of an error here finds it again when it sends.
+        // A caller that ignores an error here meets it again when it sends.
         let _ = self.session.seal(&[IoSlice::new(&out)]);
     }
 
     fn poll_turn(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
-        // What the client does not take holds up what it asks: nobody can have more written than is looked at in a turn.
+        // What the client does not take holds up its requests: no client can have more written than one turn looks at.
         ready!(self.poll_sent(context))?;
         if self.stage == Stage::Open
             && let Err(code) = self.receive(context, out)?

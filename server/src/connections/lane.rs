@@ -1,6 +1,6 @@
 //! Where connections wait that have written their share and have more to write.
 //!
-//! If each came again by itself, the thread's queue would hold all of them, and whoever asks for a page would wait at each
+//! If each came again by itself, the thread's queue would hold all of them, and a client that asks for a page would wait at each
 //! of his steps until all had written. From here a few come at a time, and between them the thread looks who else is there.
 
 use std::{
@@ -45,7 +45,7 @@ struct Waiting {
 }
 
 impl Lane {
-    /// Calls some of those who wait; `false` if nobody does.
+    /// Calls some of the waiting writers; `false` if none waits.
     fn call_some(&self) -> bool {
         let (mut left, mut called) = (AT_A_TIME, 0);
         while left > 0
@@ -77,7 +77,7 @@ pub(super) fn wait(task: &Waker, bytes: usize) -> Ticket {
     LANE.with(|lane| lane.wait(task.clone(), bytes))
 }
 
-/// Whether whoever has this place was called. Who comes for another reason has to wait all the same, or would have more than
+/// Whether the writer of this place was called. One that comes for another reason has to wait all the same, or would have more than
 /// one place.
 pub(super) fn was_called(ticket: Ticket) -> bool {
     LANE.with(|lane| lane.was_called(ticket))

@@ -15,7 +15,7 @@ use tokio::{
 use super::{Phase, guarded::Guarded, tcp::Tcp};
 
 /// Waits until the client says something, its patience is used up, or a drain comes that far that idle connections are
-/// closed. Whoever read the stream last was told that nothing is left, so no content waits in a TLS session.
+/// closed. The last read of the stream returned that nothing is left, so no content waits in a TLS session.
 pub(super) async fn park<S: Tcp>(stream: &Guarded<S>, phases: &mut watch::Receiver<Phase>, until: Instant) {
     tokio::select! {
         () = poll_fn(|context| stream.stream().poll_stirs(context)) => {}

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use super::Worker;
 use crate::{counters::Counters, quota::Held, trusted_proxy};
 
-/// How many connections beyond the bound for all may come from this machine: whoever asks it how it is doing must be heard
+/// How many connections beyond the bound for all may come from this machine: a probe of its health must be answered
 /// however many strangers there are.
 const RESERVE: usize = 16;
 

@@ -261,7 +261,7 @@ impl Scan {
     }
 
     /// A second length is refused even if it says the same (RFC 9112 §6.3 allows to), and so is a second coding. Among
-    /// trailers neither says anything of the content (RFC 9110 §6.5.1), and nobody has a reason to send it there.
+    /// trailers neither says anything of the content (RFC 9110 §6.5.1), and no client has a reason to send it there.
     fn begin_value(&mut self) -> Option<Position> {
         let name = self.name.get(..self.name_length).unwrap_or_default();
         self.value = match name {

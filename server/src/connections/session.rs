@@ -56,7 +56,7 @@ impl Session {
 
     /// What came and was not used yet.
     pub(super) fn received(&mut self) -> &[u8] {
-        // There is none, or the client is done, or was cut off: whoever waits for more is told.
+        // There is none, or the client is done, or was cut off: the reader that waits for more is woken.
         self.tls.reader().into_first_chunk().unwrap_or_default()
     }
 

@@ -48,7 +48,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// What came of looking for the next bytes to send.
 enum Step {
     Piece(Bytes),
-    /// Content that nobody asked for.
+    /// Content that no request asked for.
     Skipped,
     /// Nothing yet: others inflate.
     NoRoom,

@@ -7,10 +7,10 @@
 //! * What fits one piece needs no place at all: it is inflated when it can be sent, and nothing of it is kept. Only a client
 //!   that takes less than that at once, by a small window, needs one for the rest: else each octet that it lets through would
 //!   cost the piece again.
-//! * A place belongs to whoever moves bytes. One that gave no piece for [`IDLE`] is anybody's, and a client that has more places
-//!   than another gives one to that other at once. Whoever lost a place inflates again up to where it was, once it goes on.
+//! * A place belongs to the response that moves bytes. One that gave no piece for [`IDLE`] is free, and a client that has more places
+//!   than another gives one to that other at once. A response that lost its place inflates again up to where it was, once it goes on.
 //!
-//! So a client that opens streams and takes nothing keeps nobody from anything, with whatever windows it has.
+//! So a client that opens streams and takes nothing keeps no other client from a place, whatever windows it has.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ use crate::{
     site::{Damaged, Inflate, PIECE},
 };
 
-/// After how long without a piece a place is anybody's. Whoever takes less than a piece in that time is slow enough for its
+/// After how long without a piece a place is free for others. A client that takes less than a piece in that time is slow enough for its
 /// next piece to cost more.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -54,7 +54,7 @@ struct Granted {
     client: IpAddr,
     /// When it last gave a piece.
     moved: Instant,
-    /// None while its holder inflates: then nobody can take it away.
+    /// None while its holder inflates: then no other can take it away.
     begun: Option<Box<Inflating>>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) enum Room {
     Permit(Permit),
 }
 
-/// The place of one response, from the first piece on and for as long as nobody else needs it more.
+/// The place of one response, from the first piece on and for as long as no other needs it more.
 #[derive(Debug)]
 pub(crate) struct Permit {
     places: Arc<Inflaters>,
@@ -153,7 +153,7 @@ impl InflateShare<'_> {
     /// Where content of that size can be inflated. Nothing is taken before the first piece of it is.
     ///
     /// # Errors
-    /// [`Full`] where no place is to be had now.
+    /// [`Full`] where no place is free now.
     pub(crate) fn room(self, size: u64) -> Result<Room, Full> {
         let client = client(self.client);
         let place = Permit { places: self.places.clone(), client, number: None };
@@ -214,7 +214,7 @@ impl Permit {
         Ok(None)
     }
 
-    /// The same with what was begun, if a place is to be had now; else it is inflated again once one is.
+    /// The same with what was begun, if a place is free now; else it is inflated again once one is.
     fn keeping(mut self, begun: Inflating) -> Self {
         if self.take().is_ok() {
             self.leave(begun.into(), true);

@@ -49,7 +49,7 @@ pub(crate) fn redirect(status: StatusCode, location: String) -> Response<Body> {
 }
 
 /// A redirect that the package asks for, with the request's query unless the target has one of its own. Browsers keep a
-/// permanent redirect without end if nobody says how long it is good for (RFC 9110 §15.4.2), so that no later package could
+/// permanent redirect without end unless a field says how long it is good for (RFC 9110 §15.4.2), so that no later package could
 /// mend it: `caching` says so.
 pub(crate) fn moved(status: StatusCode, to: &str, uri: &Uri, caching: HeaderValue) -> Response<Body> {
     let mut response = redirect(status, with_query(to, uri));

@@ -74,7 +74,7 @@ impl<'a> Representation<'a> {
         }
     }
 
-    /// Whether a deflate stream, with what makes gzip of it, is shorter than the file: nobody is sent more bytes than it has.
+    /// Whether a deflate stream, with what makes gzip of it, is shorter than the file: no client is sent more bytes than the file has.
     fn is_smaller_as_gzip(entry: &Entry) -> bool {
         entry.packed.saturating_add(GZIP_FRAMING) < entry.size
     }

@@ -54,8 +54,8 @@ impl Names {
     ///
     /// # Errors
     /// 400 where HTTP demands it: `Host` missing, repeated, invalid, or contradicting the target (RFC 9112 §3.2, RFC 9113
-    /// §8.3.1); 421 for a scheme or a name that is not served here (RFC 9110 §15.5.20), and for whoever speaks HTTP/1.0 and
-    /// names nobody. That is so on both ports: somebody else's name that leads here by mistake, or a scanner with an
+    /// §8.3.1); 421 for a scheme or a name that is not served here (RFC 9110 §15.5.20), and for a client that speaks HTTP/1.0 and
+    /// names no host. That is so on both ports: somebody else's name that leads here by mistake, or a scanner with an
     /// address, is not sent on to the domain.
     pub(crate) fn of<B>(&self, request: &Request<B>) -> Result<Known, StatusCode> {
         if let Some(known) = self.plainly(request) {
@@ -171,7 +171,7 @@ impl<'a> HostPort<'a> {
 }
 
 /// Refuses a target that is for another protocol: what is no scheme is bad, and what is one is misdirected (RFC 9110 §7.4).
-/// The scheme is not compared with the port: whoever ends TLS before this server says `http` here, or `https` there.
+/// The scheme is not compared with the port: a proxy that ends TLS before this server says `http` here, or `https` there.
 fn check_scheme(uri: &Uri) -> Result<(), StatusCode> {
     match uri.scheme() {
         None => Ok(()),

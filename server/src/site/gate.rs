@@ -120,7 +120,7 @@ impl Gate {
     }
 
     /// The gate of a `site.toml` that cannot be read: closed, if it speaks of one at all, or of an application, or of files that
-    /// nobody may see.
+    /// no visitor may see.
     pub(crate) fn unreadable(text: &str, why: &Objection) -> Self {
         let begins = |line: &str| line.trim_start().trim_start_matches('[').trim_start().to_owned();
         let speaks =

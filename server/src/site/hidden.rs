@@ -12,7 +12,7 @@ const LONGEST: usize = 200;
 /// The package's own settings.
 const SETTINGS: &[&str] = &["_headers", "_redirects", "site.toml"];
 
-/// Names of files and folders that tools leave, and why nobody should see them. `*` stands for anything; case makes no
+/// Names of files and folders that tools leave, and why visitors should not see them. `*` stands for anything; case makes no
 /// difference. A folder hides what is in it.
 const LEFT: &[(&str, &str)] = &[
     // Version control and what surrounds it.

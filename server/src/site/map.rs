@@ -1,6 +1,6 @@
 //! The package's bytes, mapped.
 //!
-//! This is the one place of the crate that needs `unsafe`: a mapping is sound only as long as nobody changes the file
+//! This is the one place of the crate that needs `unsafe`: a mapping is sound only as long as no process changes the file
 //! underneath. A package is immutable by contract (see [`Site::open`](crate::Site::open)): it is replaced by renaming a new
 //! file over its name, which leaves the mapped one as it was, and never written in place.
 #![allow(unsafe_code)]

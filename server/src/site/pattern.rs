@@ -175,7 +175,7 @@ fn decode(text: &str) -> Result<String, &'static str> {
         });
         rest = if decoded.is_some() { &behind[2..] } else { behind };
     }
-    String::from_utf8(bytes).map_err(|_| "what is percent-encoded is not UTF-8")
+    String::from_utf8(bytes).map_err(|_| "the percent-encoded octets are not UTF-8")
 }
 
 /// The placeholder at this place, where `*` or `:` stands, and its length. A colon that begins none is text.

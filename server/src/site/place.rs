@@ -7,7 +7,7 @@ use std::fmt;
 pub(crate) struct Place<'a> {
     /// Whether it came over TLS.
     pub(crate) secure: bool,
-    /// The name it came to, in lower case and without a port; empty where nobody knows it.
+    /// The name it came to, in lower case and without a port; empty if unknown.
     pub(crate) host: &'a str,
     /// Whether this is where the site is: at its own name, over TLS. Requests to other names that it has, and those without
     /// TLS, are sent there.
@@ -63,7 +63,7 @@ impl ForHost {
         let host = without_port(host).to_ascii_lowercase();
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'*');
         if host.is_empty() || !host.bytes().all(is_allowed) {
-            return Err("what stands for the host is none; write one outside of ASCII in its form with xn--");
+            return Err("the target has no valid host; write one outside of ASCII in its form with xn--");
         }
         Ok((Some(Self { secure, host: host.into() }), if path.is_empty() { "/" } else { path }))
     }

@@ -133,7 +133,7 @@ impl Policy {
         let file: File = toml::from_str(text).unwrap_or_else(|error| {
             let line = error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             let why = unknown_key(text).unwrap_or_else(|| Objection::package(error.message()));
-            notes.push(Note::fault(FILE, line, format!("{why}; none of it is used")));
+            notes.push(Note::fault(FILE, line, format!("{why}; the whole file is ignored")));
             unreadable = Some(Gate::unreadable(text, &why));
             File::default()
         });
@@ -160,7 +160,7 @@ impl Policy {
         let mut gate = unreadable.unwrap_or_else(|| Gate::parse(&file.gate));
         let hidden = Hidden::parse(&file.hide, &file.show, |fault| {
             note(fault.clone());
-            // Whoever meant to hide something would not want it seen.
+            // An author who meant to hide something would not want it seen.
             gate.faults.push(Objection::package(fault));
         });
         let has_app = file.app.is_some();

@@ -34,7 +34,7 @@ pub(super) fn read(site: &mut Site) {
     };
     let (redirects, fields, policy) = (read("_redirects"), read("_headers"), read("site.toml"));
     let procfile = read(procfile::FILE);
-    // A gate nobody can read lets nothing pass.
+    // A gate that cannot be read lets nothing pass.
     let closed = |file| notes.iter().find(|note| note.file == file).map(|note| Objection::package(note.to_string()));
     let without_process = closed(procfile::FILE);
     let closed = closed("site.toml");
@@ -84,20 +84,20 @@ impl Site {
             return Ok(String::new());
         };
         if entry.size > LONGEST_SETTING {
-            return Err(format!("it is longer than {LONGEST_SETTING} bytes; none of it is used"));
+            return Err(format!("it is longer than {LONGEST_SETTING} bytes; the whole file is ignored"));
         }
-        let packed = self.packed(entry).ok_or("it cannot be read; none of it is used")?;
+        let packed = self.packed(entry).ok_or("it cannot be read; the whole file is ignored")?;
         let bytes = match entry.method {
             Method::Stored => packed.to_vec(),
             Method::Deflated => {
                 let mut inflate = Inflate::new(packed, entry.size);
                 let mut bytes = Vec::new();
                 while let Some(piece) = inflate.piece() {
-                    bytes.extend(piece.map_err(|_| "it does not inflate; none of it is used")?);
+                    bytes.extend(piece.map_err(|_| "it does not inflate; the whole file is ignored")?);
                 }
                 bytes
             }
         };
-        String::from_utf8(bytes).map_err(|_| "it is not UTF-8; none of it is used".into())
+        String::from_utf8(bytes).map_err(|_| "it is not UTF-8; the whole file is ignored".into())
     }
 }

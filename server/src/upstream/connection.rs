@@ -68,7 +68,7 @@ impl AppConnection {
     /// A new connection.
     ///
     /// # Errors
-    /// As [`Failure::to_connect`] says, [`Failure::ConnectTimeout`] where nobody accepts.
+    /// As [`Failure::to_connect`] says, [`Failure::ConnectTimeout`] where no process accepts.
     pub(super) async fn open(address: &ApplicationAddress) -> Result<Box<Self>, Failure> {
         let stream = timeout(CONNECT, AppStream::connect(address)).await.map_err(|_| Failure::ConnectTimeout)?;
         let stream = stream.map_err(|error| Failure::to_connect(address, &error))?;

@@ -118,7 +118,7 @@ impl Hold {
     }
 }
 
-/// Nothing looks any more, be it that the thread's tasks were dropped.
+/// Nothing looks any more, even if only the thread's tasks were dropped.
 struct Looks<'a>(&'a Hold);
 
 impl Drop for Looks<'_> {

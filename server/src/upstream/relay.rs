@@ -172,7 +172,7 @@ impl Relay {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         let next = ready!(connection.poll_content(context));
-        // Where its length was said, nobody asks for more after the last byte.
+        // Where its length was said, the connection asks for no more after the last byte.
         let is_over = connection.is_over();
         if let Some(Err(_)) = next {
             self.connection = None;
@@ -387,7 +387,7 @@ impl hyper::body::Body for Reader {
         }
     }
 
-    /// Whether it has ended where its length was said: nobody asks for more then.
+    /// Whether it has ended where its length was said: the connection asks for no more then.
     fn is_end_stream(&self) -> bool {
         let content = self.queue.content();
         let all = content.memory.is_empty() && content.read == content.written && self.reading.is_none();

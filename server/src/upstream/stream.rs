@@ -54,7 +54,7 @@ impl AppStream {
             }
             ApplicationAddress::Unix(path) => loop {
                 match connect_unix(path) {
-                    // Its queue is full: unlike TCP, Linux has nobody wait then (unix(7)).
+                    // Its queue is full: unlike TCP, Linux lets no client wait then (unix(7)).
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(CROWDED).await,
                     connected => return Ok(Self { socket: AppSocket::Unix(connected?), is_ready: true }),
                 }

@@ -517,7 +517,7 @@ async fn the_protocols_differ_only_where_they_say_so() {
         (get().field("x", "a\r\n b"), [Refused; 2]),
         // `Host` beside an authority that says the same (RFC 9113 §8.3.1); twice in HTTP/1.1.
         (get().field("host", DOMAIN), [Refused, SERVED]),
-        // What nobody has to obey.
+        // Fields that a server may ignore.
         (get().field("expect", "100-continue").field("content-length", "3").content("abc"), [SERVED; 2]),
         (get().field("expect", "something else"), [SERVED; 2]),
         (many(98), [SERVED; 2]),

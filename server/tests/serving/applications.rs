@@ -606,7 +606,7 @@ async fn an_application_that_is_late_is_waited_for_so_long_and_no_longer() {
     drop(told);
 }
 
-/// Settings with a port where nobody listens.
+/// Settings with a port at which no process listens.
 fn nobody(hold: Duration) -> (std::net::SocketAddr, impl FnOnce(&mut Settings)) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     (address, move |settings| {

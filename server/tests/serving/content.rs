@@ -1,4 +1,4 @@
-//! Content of HTTP/2 requests, which no page wants: it is read to its end within bounds, so that nobody takes the reset that
+//! Content of HTTP/2 requests, which no page wants: it is read to its end within bounds, so that no client takes the reset that
 //! follows an early response (RFC 9113 §8.1) for a failure, as curl 7.88 does.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! HTTP/2 floods (CVE-2023-44487, CVE-2024-27316, CVE-2025-8671, CVE-2019-9512 and others): whoever floods is let go or
+//! HTTP/2 floods (CVE-2023-44487, CVE-2024-27316, CVE-2025-8671, CVE-2019-9512 and others): a client that floods is let go or
 //! held back, and everybody else is served as before.
 
 use std::time::{Duration, Instant};

@@ -25,7 +25,7 @@ fn package_that_answers_as_it_says_passes() {
         "",
         "[gate]\n'/about' = 200",
         "[gate]\n'/' = { contains = 'Home' }\n'/about' = { status = 200, header = { content-type = 'text/html' } }",
-        // Whoever asks for a page is led to its address, and whoever asks for the redirect gets that.
+        // A check of a page is led to its address, and a check of the redirect gets that.
         "[gate]\n'/docs' = 200\n'/docs/' = 200\n'/docs?a=b' = { contains = 'Docs' }\n'/about/' = { contains = 'About us' }",
         "[gate]\n'/docs' = { status = 308, header = { location = '/docs/' } }",
         "[gate]\n'/old' = { status = 301, header = { location = '/about' } }\n'/nowhere' = 404",

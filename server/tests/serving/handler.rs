@@ -30,9 +30,9 @@ pub(crate) struct Works {
     /// Pieces that were given of endless streams, and bytes that were read.
     pub(crate) given: AtomicUsize,
     pub(crate) read: AtomicU64,
-    /// Lets go on whoever waits for it.
+    /// Lets the handler go on that waits for it.
     pub(crate) go_on: Notify,
-    /// Whoever must not read before may read.
+    /// The handler may read from now on.
     pub(crate) reads: watch::Sender<bool>,
     /// What is streamed at `/told`, and the errors that readers were told.
     pub(crate) told: Mutex<Option<mpsc::UnboundedReceiver<Result<Bytes, io::Error>>>>,

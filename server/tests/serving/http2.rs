@@ -492,7 +492,7 @@ async fn streams_beyond_the_bound_are_refused_and_those_below_go_on() {
     let first = next(&mut stream).await;
     assert!(first.payload.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 5]), "it is announced: {first:?}");
     assert!(first.payload.chunks(6).any(|setting| setting == [0, 9, 0, 0, 0, 1]), "RFC 9218 §2.1: {first:?}");
-    // Nobody can be done: no window has room.
+    // No response can be finished: no window has room.
     let mut bytes = setting(4, 0);
     (0..7).for_each(|number| bytes.extend(frame(HEADERS, WHOLE, 1 + 2 * number, &fields("/about"))));
     stream.write_all(&bytes).await.unwrap();

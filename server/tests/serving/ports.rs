@@ -63,7 +63,7 @@ fn a_lent_listener_is_used_for_its_port_and_the_other_port_is_taken() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = https.local_addr().unwrap();
     let mut lent = vec![elsewhere, https.try_clone().unwrap()];
-    // Whoever lends it may have bound it more widely.
+    // The process that lends it may have bound it more widely.
     let listen = Listen { http: any, https: ("127.0.0.2".parse::<std::net::IpAddr>().unwrap(), at.port()).into() };
     let bound = Bound::bind_or_use(&listen, &mut lent).unwrap();
     assert_eq!(bound.https(), at);

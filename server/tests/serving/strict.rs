@@ -170,7 +170,7 @@ async fn content_that_breaks_the_rules_is_the_last_that_is_read() {
     }
 }
 
-/// Nobody knows what its next bytes are meant to be (RFC 9112 §9.3).
+/// The meaning of its next bytes is unknown (RFC 9112 §9.3).
 #[tokio::test]
 async fn a_bad_host_or_target_ends_the_connection_and_a_stream_alone() {
     let server = Server::start();
@@ -317,7 +317,7 @@ async fn the_newest_inflated_response_is_refused_at_the_bound_and_coded_ones_are
     assert_eq!(get(&server, "/small.txt", &["Accept-Encoding: identity"]).await.text(), "small");
     let begun = Instant::now();
     let served = loop {
-        assert!(begun.elapsed() < Duration::from_secs(20), "whoever takes nothing keeps others out");
+        assert!(begun.elapsed() < Duration::from_secs(20), "a client that takes nothing keeps others out");
         let served = get(&server, "/zeros.bin", &["Accept-Encoding: identity", "Range: bytes=0-9"]).await;
         if served.status != 503 {
             break served;

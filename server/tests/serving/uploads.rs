@@ -166,7 +166,7 @@ async fn a_client_that_waits_to_be_asked_is_asked_when_the_handler_reads() {
         client.write_all(&post(stream, target, &expects)).await.unwrap();
         assert_eq!(status(&next_on(&mut client, stream).await), 200, "{target}");
     }
-    // Whoever sends it unasked is not asked any more.
+    // A client that sends it unasked is not asked any more.
     let unasked = [post(9, "/reads", &expects), frame(DATA, END_STREAM, 9, b"hello")].concat();
     client.write_all(&unasked).await.unwrap();
     assert_eq!(status(&next_on(&mut client, 9).await), 200);
@@ -567,7 +567,7 @@ async fn a_client_that_is_given_no_room_is_not_slow() {
     client.write_all(&frame(DATA, END_STREAM, stream, b"end")).await.unwrap();
     let answer = String::from_utf8(data_on(&mut client, stream).await).unwrap();
     assert!(answer.starts_with(&format!("{} ", room + 3)), "{answer}");
-    // Now that there is room, whoever sends nothing is slow.
+    // Now that there is room, a client that sends nothing is slow.
     works.until("it is cut", |_| server.running().counters().cut() == 1).await;
 }
 

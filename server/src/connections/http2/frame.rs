@@ -68,7 +68,7 @@ pub(super) struct FrameHead {
 }
 
 impl FrameHead {
-    /// The head that `bytes` begin with, if it is whole. The reserved bit is nobody's.
+    /// The head that `bytes` begin with, if it is whole. The reserved bit is ignored (§4.1).
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let [l0, l1, l2, kind, flags, s0, s1, s2, s3, ..] = *bytes else { return None };
         Some(Self {

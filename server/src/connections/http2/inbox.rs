@@ -71,7 +71,7 @@ impl Inbox {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes content; `false` if nobody reads it.
+    /// Takes content; `false` if no handler reads it.
     pub(super) fn push(&self, content: &[u8]) -> bool {
         let mut state = self.state();
         if state.dropped {

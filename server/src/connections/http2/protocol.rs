@@ -215,7 +215,7 @@ impl Protocol {
             kind::SETTINGS => self.settings(head, payload, out),
             kind::PUSH_PROMISE => Err(ErrorCode::Protocol),
             kind::PING => self.ping(head, payload, out),
-            // Whoever goes closes the connection when it has what it wants.
+            // A client that sends GOAWAY closes the connection once it has its responses.
             kind::GOAWAY if payload.len() < 8 => Err(ErrorCode::FrameSize),
             kind::WINDOW_UPDATE => self.window_update(head, payload, out),
             kind::CONTINUATION => self.continuation(head, payload, out),

@@ -257,7 +257,7 @@ impl Protocol {
         Ok(())
     }
 
-    /// The priorities of old, which nobody follows any more (§5.3.2). A stream that is idle cannot be reset (§6.4): the
+    /// The deprecated priorities, which are ignored (§5.3.2). A stream that is idle cannot be reset (§6.4): the
     /// connection ends for it.
     pub(super) fn priority(&mut self, head: FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         let code = match payload.len() {

@@ -46,7 +46,7 @@ pub(super) struct Stream {
     pub(super) state: State,
 }
 
-/// What nobody will send any more.
+/// The content that will not be sent any more.
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(inbox) = &self.inbox {
@@ -94,11 +94,11 @@ pub(super) struct Sending {
 pub(super) struct Upload {
     announced: Option<u64>,
     came: u64,
-    /// How much of that nobody wanted.
+    /// How much of that no handler wanted.
     scrapped: u64,
     /// What the client may send.
     window: StreamWindow,
-    /// When what nobody wants is enough; none while the handler has the content.
+    /// When the unwanted content is enough; none while the handler has the content.
     until: Option<Instant>,
     /// Whether it is one side of a tunnel, which ends with the other.
     tunnels: bool,
@@ -151,7 +151,7 @@ impl Stream {
         self.inbox.as_ref().map_or(0, |inbox| inbox.unread())
     }
 
-    /// How many bytes beyond those of a first window may come to lie unread, where so many do: none, if nobody reads them.
+    /// How many bytes beyond those of a first window may come to lie unread, where so many do: none, if no handler reads them.
     pub(super) fn reserved(&self, unread: usize) -> usize {
         match (&self.inbox, &self.content) {
             (None, _) => 0,
@@ -170,7 +170,7 @@ impl Stream {
         self.content.as_ref().is_none_or(Upload::is_enough)
     }
 
-    /// Once the response is sent, a handler may read on, but for no longer than `time`, as nobody else waits for it. Says until when.
+    /// Once the response is sent, a handler may read on, but for no longer than `time`, as only the handler still waits for it. Says until when.
     pub(super) fn let_go(&mut self, time: Duration) -> Option<Instant> {
         let State::Answered(answer) = &mut self.state else { return None };
         if !answer.is_sent() {
@@ -277,7 +277,7 @@ impl Upload {
         self.announced.is_none_or(|announced| announced == self.came)
     }
 
-    /// So many bytes of it came, and nobody wants them.
+    /// Counts that many bytes of content that no handler wants.
     pub(super) fn scrap(&mut self, content: usize) {
         self.scrapped += content as u64;
     }
@@ -287,7 +287,7 @@ impl Upload {
         if self.scrapped < MOST { self.window.more(unread) } else { None }
     }
 
-    /// How many bytes a larger window could be of use for: none of what nobody wants, nor of a tunnel, which passes back how slowly it
+    /// How many bytes a larger window could be of use for: none of unwanted content, nor of a tunnel, which passes back how slowly it
     /// is read.
     fn of_use(&self) -> u64 {
         if self.scrapped > 0 || self.tunnels { 0 } else { self.to_come() }
@@ -312,7 +312,7 @@ impl Upload {
         self.window.measured(unread, self.of_use(), connection);
     }
 
-    /// Nobody wants what is still to come: it is waited for so long from now on, unless it is already. Says until when.
+    /// The rest of the content is unwanted: it is waited for so long from now on, unless it is already. Says until when.
     pub(super) fn let_go(&mut self, time: Duration) -> Instant {
         *self.until.get_or_insert_with(|| Instant::now() + time)
     }
