@@ -225,7 +225,7 @@ impl Certificates {
             return None;
         }
         let said = tokio::time::timeout(ASKED_FOR, authority.window(document)).await;
-        let said = said.unwrap_or_else(|_| Err(Fault::retry("asking the CA when it would like to renew", "no answer")));
+        let said = said.unwrap_or_else(|_| Err(Fault::retry("asking the CA for its renewal window", "no answer")));
         match said {
             Ok(said) => {
                 let again = said.as_ref().map_or(ASKED_AGAIN.1, |(_, again)| *again);
@@ -234,7 +234,7 @@ impl Certificates {
             }
             Err(fault) => {
                 self.ask_at = Instant::now() + ASKED_IN_VAIN;
-                tracing::info!(%fault, "the CA does not say when it would like to renew");
+                tracing::info!(%fault, "the CA gives no renewal window");
                 None
             }
         }
@@ -446,7 +446,7 @@ impl Keeper for Certificates {
             CertificateDrift::Remember(seen) => {
                 let renewal = seen.reading.document.certificate.as_ref().and_then(|issued| issued.renewal.as_ref());
                 let end = renewal.map_or_else(String::new, |window| format!(" by {}", moment(window.end)));
-                format!("remembering that the CA would renew{end}")
+                format!("storing the renewal window of the CA{end}")
             }
         }
     }

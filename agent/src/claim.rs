@@ -69,7 +69,7 @@ pub struct Claim {
     pub target: Option<u32>,
     /// The same of the fleet of the last owner that was elsewhere.
     pub elsewhere: Option<(Location, u32)>,
-    /// The package that was served when the claim was written: the beginning of its entity tag.
+    /// The package that was served when the claim was written: the first characters of its ETag.
     pub package: Option<String>,
     /// Version of the program that wrote it.
     pub version: Option<String>,

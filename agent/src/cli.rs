@@ -51,7 +51,7 @@ const BAD_CONFIGURATION: u8 = 64;
 const TAKEN: u8 = 3;
 /// Exit code of a publisher that a newer one was faster than.
 const SUPERSEDED: u8 = 5;
-/// The hosts read or run something else than what is here.
+/// Exit code where configuration or program of the hosts differ from those here.
 const DIFFERS: u8 = 4;
 /// Exit code of a site that cannot be published as it is (`EX_DATAERR`).
 const BAD_SITE: u8 = 65;
@@ -73,7 +73,7 @@ Exit codes:
   1   something is wrong; the command says what
   2   wrong usage
   3   the instance is about to be taken
-  4   the hosts read or run something else than what is here
+  4   configuration or program of the hosts differ from those here
   5   a newer version was published meanwhile
   64  the configuration cannot be used
   65  the site has problems
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn long_help_of_a_command_is_shown() {
         for (name, shown) in [
-            ("doctor", "its role has to allow is tried, harmlessly"),
+            ("doctor", "the role has to allow, harmlessly"),
             ("doctor", "Exit codes: 0 nothing is wrong"),
             ("init", "Nothing is made at AWS"),
             ("policy", "customer-managed KMS key"),

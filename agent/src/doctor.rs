@@ -95,7 +95,7 @@ pub async fn examine(config: &Config, told: &DoctorOptions) -> Vec<Line> {
         Ok(found) => lines.extend(found),
         Err(_) => lines.push(Line::wrong(
             Subject::Credentials,
-            format!("no end of it after {} s", LONGEST.as_secs()),
+            format!("timed out after {} s", LONGEST.as_secs()),
             "run it again with its log: SPOTHOST_LOG=debug spothost doctor",
         )),
     }

@@ -317,6 +317,6 @@ fn no_bucket(doing: &str) -> Fault {
     Fault::operator(
         doing,
         "no bucket to keep the budget in",
-        "keep packages in a bucket: what is spent is counted beside them",
+        "keep packages in a bucket: hosts count the replacements beside them",
     )
 }

@@ -104,7 +104,7 @@ impl PartialEq for Package {
 pub struct Following {
     /// How often to look.
     pub look: Duration,
-    /// For how long fingerprinted files of the version before stay reachable.
+    /// For how long fingerprinted files of the previous version stay reachable.
     pub skew: Duration,
     /// The keys of which one has to sign a package; if there are none, no signature is asked for.
     pub keys: Vec<PackageKey>,
@@ -454,7 +454,7 @@ impl Packages {
     async fn tell(&mut self, verdict: Verdict) {
         match self.source.tell(&verdict).await {
             Ok(()) => {
-                tracing::info!(key = verdict.key, etag = verdict.etag, %verdict, "told");
+                tracing::info!(key = verdict.key, etag = verdict.etag, %verdict, "verdict published");
                 self.told(verdict);
             }
             Err(fault) if fault.cure == Cure::Operator => {
@@ -463,7 +463,7 @@ impl Packages {
                 self.pending_verdicts.done(&verdict.etag);
             }
             Err(fault) => {
-                tracing::info!(%fault, "a verdict is told later");
+                tracing::info!(%fault, "a verdict is published later");
                 self.pending_verdicts.later(verdict, Instant::now() + TELL_AGAIN);
             }
         }
@@ -648,7 +648,7 @@ impl Keeper for Packages {
         match drift {
             PackageDrift::Fetch(release) => format!("fetching {} of {}", release.key, moment(release.modified)),
             PackageDrift::Keep(release) => format!("keeping {} as the last good package", release.key),
-            PackageDrift::Tell(verdict) => format!("telling that {} is {}", verdict.key, verdict),
+            PackageDrift::Tell(verdict) => format!("publishing the verdict: {} is {}", verdict.key, verdict),
         }
     }
 

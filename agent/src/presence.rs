@@ -175,15 +175,15 @@ impl Keeper for Presence {
 
     fn holding(held: &PresenceReport) -> String {
         match held {
-            PresenceReport::Nothing => "nothing to tell yet".to_owned(),
-            PresenceReport::Serves(etag) => format!("publishers are told that it serves {}", etag.trim_matches('"')),
-            PresenceReport::Denied(_) => "publishers are not told what it serves".to_owned(),
+            PresenceReport::Nothing => "nothing to publish yet".to_owned(),
+            PresenceReport::Serves(etag) => format!("status published: it serves {}", etag.trim_matches('"')),
+            PresenceReport::Denied(_) => "status not published: publishers cannot see what it serves".to_owned(),
         }
     }
 
     fn drifting(document: &Box<HostDocument>) -> String {
         let version = document.version.as_deref().unwrap_or("none");
-        format!("telling publishers: {:?} of version {version}", document.role)
+        format!("publishing the status: {:?} of version {version}", document.role)
     }
 
     fn notes(held: &PresenceReport) -> Vec<String> {

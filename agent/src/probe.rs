@@ -174,7 +174,7 @@ async fn connect_to_itself(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// The fault of an address that nothing is heard from.
 fn silence(address: SocketAddr, said: &str) -> Fault {
-    Fault::retry(format!("asking {address}"), format!("nothing is heard: {said}")).because(Cause::Silence)
+    Fault::retry(format!("asking {address}"), format!("it does not answer: {said}")).because(Cause::Silence)
 }
 
 /// The fault of a host that turns a probe away: accepted, and closed before a word was said, as a server does that has as many

@@ -127,13 +127,13 @@ pub async fn upgrade(
     match installed.restarted().await {
         Ok(()) => Ok(UpgradeOutcome::Upgraded(version)),
         Err(why) => {
-            tracing::error!(%version, why, "going back to the version before");
+            tracing::error!(%version, why, "going back to the previous version");
             installed.go_back(&sha256).map_err(|error| installed.unusable(&doing, &error))?;
             match installed.restarted().await {
                 Ok(()) => Ok(UpgradeOutcome::WentBack(version, why)),
                 Err(still) => {
                     let said = format!(
-                        "{version} did not become ready ({why}), and the version before does not, either: {still}"
+                        "{version} did not become ready ({why}), and neither does the previous version: {still}"
                     );
                     Err(Fault::operator(&doing, said, format!("look at it: systemctl status {}", installed.unit)))
                 }

@@ -74,7 +74,8 @@ impl Instances {
     /// What EC2 refuses.
     pub async fn tags(&self, id: &str) -> Result<BTreeMap<String, String>, Fault> {
         let settings = self.compute.settings(id).await?;
-        let unknown = || Fault::retry(format!("asking EC2 for the tags of instance {id}"), "it does not know it yet");
+        let unknown =
+            || Fault::retry(format!("asking EC2 for the tags of instance {id}"), "EC2 does not know the instance yet");
         Ok(settings.ok_or_else(unknown)?.tags)
     }
 }

@@ -250,7 +250,7 @@ impl HttpClient for Memory {
     }
 }
 
-/// Credentials that nobody checks.
+/// Credentials that the test client accepts unchecked.
 #[derive(Debug)]
 struct Anybody;
 

@@ -21,7 +21,7 @@ pub enum PermissionOutcome {
 /// The outcome of a try, or why it is unknown.
 pub(super) type Tried = Result<PermissionOutcome, Fault>;
 
-/// Whatever is tried of it, it would do something.
+/// No request of it is harmless: each would change something.
 pub(super) const HARMFUL: PermissionOutcome = PermissionOutcome::Untried("no harmless request would show it");
 
 /// Allowed if AWS did it, or would have but for one of the `refused`.

@@ -103,7 +103,7 @@ impl Acme {
     /// # Errors
     /// When the CA cannot be asked, or answers what cannot be.
     pub(super) async fn window(&self, document: &VaultDocument) -> Result<Option<(Window, Duration)>, Fault> {
-        const DOING: &str = "asking the CA when it would like to renew";
+        const DOING: &str = "asking the CA for its renewal window";
         let certificate = document.certificate.as_ref().filter(|issued| issued.directory == self.ca.directory);
         let credentials = document.account(&self.ca.directory).and_then(Account::credentials);
         let (Some(issued), Some(credentials)) = (certificate, credentials) else { return Ok(None) };

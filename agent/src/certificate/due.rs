@@ -110,7 +110,7 @@ fn instant_in(window: &Window, dice: f64) -> OffsetDateTime {
 fn said_of(window: &Window, now: OffsetDateTime) -> String {
     let reason = window.explanation.as_ref().map_or(String::new(), |page| format!(", see {page}"));
     let whether = if now > window.end { "is over" } else { "has come" };
-    format!("the time at which the CA would renew it {whether}{reason}")
+    format!("the time at which the CA suggests to renew it {whether}{reason}")
 }
 
 /// How pressing an order is.

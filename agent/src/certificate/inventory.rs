@@ -159,13 +159,9 @@ pub async fn verify(vault: &Vault, names: Vec<Name>, certifier: &Certifier) -> R
 /// # Errors
 /// When there is no intact version before this one and has a certificate; what the vault refuses.
 pub async fn roll_back(vault: &Vault) -> Result<String, Fault> {
-    const DOING: &str = "going back to the version before";
+    const DOING: &str = "going back to the previous version";
     let none = || {
-        Fault::operator(
-            DOING,
-            "there is no intact version before this one",
-            "bring a certificate in: spothost vault import",
-        )
+        Fault::operator(DOING, "there is no intact previous version", "bring a certificate in: spothost vault import")
     };
     let before = vault.before().await.ok_or_else(none)?;
     let read = before.certificate.as_ref().ok_or_else(none)?.read();
@@ -191,7 +187,7 @@ pub async fn forget_order(vault: &Vault) -> Result<Option<String>, Fault> {
     Ok(Some(order.url))
 }
 
-/// Stores the chain and key in these PEM files, if they would do for `names`; until when they are valid.
+/// Stores the chain and key in these PEM files, if they are usable for `names`; until when they are valid.
 ///
 /// # Errors
 /// Files that cannot be read or do not belong to each other; names that are missing; what the vault refuses.

@@ -304,5 +304,5 @@ fn order<'s>(session: &'s mut IssuanceSession<'_>) -> Result<&'s mut Order, Step
 
 /// The steps come in an order in which this does not happen.
 fn none_at_hand(what: &str) -> StepFailure {
-    Fault::retry("having a certificate issued", format!("internal error: no {what} at hand")).into()
+    Fault::retry("having a certificate issued", format!("internal error: {what} is missing")).into()
 }

@@ -53,7 +53,7 @@ pub(super) struct Book {
     /// Authorizations that failed since the last that did not.
     #[serde(default, rename = "disproven")]
     pub failed_authorizations: u32,
-    /// Attempts that came to no end since the last that did: their hosts were killed.
+    /// Attempts without an outcome since the last that had one: their hosts were killed.
     #[serde(default)]
     unfinished: u32,
     /// When the last attempt was made or ended.
@@ -321,7 +321,7 @@ impl Book {
         NotBefore { until, why: format!("the CA asked to wait: {said}") }
     }
 
-    /// The pause after attempts that failed, or that came to no end because their hosts were killed.
+    /// The pause after attempts that failed, or that have no outcome because their hosts were killed.
     fn paused(&self, urgency: Urgency, now: OffsetDateTime) -> NotBefore {
         let ladder = if self.failed == 0 { Duration::ZERO } else { again(self.failed, urgency) };
         let killed = self.unfinished.saturating_sub(KILLED);

@@ -84,7 +84,7 @@ impl PeerMemory {
         match at.saturating_duration_since(self.looked) {
             age if age > STALE => Err(Fault::retry(
                 "moving the names",
-                format!("what was seen is {} s old: looking again", age.as_secs()),
+                format!("the last look is {} s old: looking again", age.as_secs()),
             )),
             _ => Ok(()),
         }

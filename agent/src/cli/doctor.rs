@@ -10,8 +10,8 @@ use crate::doctor::{self, DoctorOptions, Line, LineState, Subject};
 
 /// Check the site and everything it depends on, and print the fix for each problem.
 ///
-/// It looks from a host or from anywhere else, before the first launch and after, and changes nothing. On a host what its role has to allow is tried, harmlessly. Elsewhere the credentials at hand are used to look, and with
-/// --role IAM is asked what the role of the hosts may do: `spothost policy --for operator` prints the rights that this needs.
+/// It looks from a host or from anywhere else, before the first launch and after, and changes nothing. On a host it tries each right that the role has to allow, harmlessly. Elsewhere it looks with your credentials, and with
+/// --role it asks IAM what the role of the hosts may do: `spothost policy --for operator` prints the rights that this needs.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:

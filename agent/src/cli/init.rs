@@ -26,7 +26,7 @@ const ROOT: u32 = 8;
 
 /// Write the configuration of a new site and the parameters of its stack.
 ///
-/// It says what the site will cost and what comes next. What no flag says is found at AWS (zone, region, account) or asked for. Nothing is made at AWS.
+/// It says what the site will cost and what comes next. It finds missing values at AWS (zone, region, account), or asks for them. Nothing is made at AWS.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:
@@ -201,7 +201,7 @@ impl InitCommand {
 fn tell(answers: &Answers, region: &str, (configuration, parameters, program): (&Path, &Path, &Path)) {
     anstream::println!("written: {} and {}\n", configuration.display(), parameters.display());
     let items = bill::bill(&Instance::on_demand(answers.program.architecture), ROOT);
-    let mut table = super::table::headed(&["what it costs", "$ a month", "who says so"]);
+    let mut table = super::table::headed(&["what it costs", "$ a month", "source"]);
     for item in &items {
         table.add_row([item.what.clone(), format!("{:.2}", item.a_month), item.source.clone()]);
     }

@@ -35,11 +35,11 @@ const USER_DATA_LIMIT: usize = 16 << 10;
 
 /// Compare the configuration here with what the hosts read, and print the commands that bring it to them.
 ///
-/// Hosts read what the user data of their launch template wrote when they booted. Where anything differs, the parameters of the stack are written anew, or, without a stack, the data of the next version of the launch template. Nothing is changed at AWS.
+/// Hosts read what the user data of their launch template wrote when they booted. Where anything differs, it writes the parameters of the stack anew, or, without a stack, the data of the next version of the launch template. Nothing is changed at AWS.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:
-  0   hosts read and run what is here
+  0   configuration and program of the hosts are those here
   1   the hosts' configuration cannot be read, or not be changed to this one
   4   something differs: the commands are printed, and the file that they use is written
   64  the configuration, the program or the parameters cannot be used")]
@@ -316,7 +316,7 @@ impl PlanFindings {
             anstream::println!("{host} was started from another version or template, and uses its configuration");
         }
         if self.commands.is_empty() {
-            anstream::println!("nothing to do: hosts read and run what is here");
+            anstream::println!("nothing to do: configuration and program of the hosts are those here");
             return;
         }
         if let Some(path) = &self.written {

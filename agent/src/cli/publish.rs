@@ -38,7 +38,7 @@ const MOST_HIDDEN: usize = 5;
 /// Package a folder or a zip, and publish it to the hosts.
 ///
 /// A zip is unpacked and packed anew, so that it has the checks, the encodings and the version of the same files in a folder.
-/// Everything that is wrong with the site is told together, before anything is uploaded.
+/// All problems of the site are reported together, before anything is uploaded.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:
@@ -75,7 +75,7 @@ pub(super) struct PublishCommand {
     /// Make no .zst files.
     #[arg(long)]
     no_zstd: bool,
-    /// When all of it was last modified, which visitors are told: seconds since 1970, or 2026-11-21T12:00:00Z; without a value
+    /// Time that visitors see as Last-Modified: seconds since 1970, or 2026-11-21T12:00:00Z; without a value
     /// SOURCE_DATE_EPOCH, or else the time of the last commit. By default it is the time of the version.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
     source_date: Option<Option<SourceDate>>,

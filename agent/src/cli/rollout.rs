@@ -39,7 +39,7 @@ pub(super) struct RolloutCommand {
     /// Version of the program that the new host must run, such as 0.2.0.
     #[arg(long, value_name = "VERSION")]
     program: Option<String>,
-    /// Package that it must have served when it took over: the beginning of its entity tag.
+    /// Package that it must have served when it took over: its ETag, or the first characters.
     #[arg(long, value_name = "ETAG")]
     package: Option<String>,
     /// Time limit for the whole roll-out: a boot, and the time in which the old host serves late visitors.

@@ -141,7 +141,7 @@ fn show(inventory: &Inventory, json: bool) -> Result<(), Fault> {
     };
     row("version", inventory.version.clone().unwrap_or_else(|| "none: the vault is empty".to_owned()));
     row("certificate", inventory.certificate.as_ref().map_or_else(|| "none".to_owned(), words));
-    row("version before", inventory.before.as_ref().map_or_else(|| "none".to_owned(), words));
+    row("previous version", inventory.before.as_ref().map_or_else(|| "none".to_owned(), words));
     for account in &inventory.accounts {
         row("account", account.clone());
     }
@@ -168,7 +168,7 @@ fn words(shown: &CertificateSummary) -> String {
         words += &format!(", profile {profile}");
     }
     if let Some((start, end)) = &shown.renewal {
-        words += &format!("\nthe CA would renew it between {start} and {end}");
+        words += &format!("\nthe CA suggests to renew it between {start} and {end}");
     }
     words
 }

@@ -79,7 +79,7 @@ fn socket(found: io::Result<Metadata>) -> Line {
         }
         _ => Line::wrong(
             Subject::Application,
-            "spothost-app.socket does not listen: the agent can have no application started",
+            "spothost-app.socket does not listen: systemd cannot start an application for the agent",
             "sudo systemctl start spothost-app.socket && sudo systemctl restart spothost",
         ),
     }
@@ -161,9 +161,7 @@ fn state(part: &PartStatus) -> Option<Line> {
             format!("{}: {}", fault.doing, fault.said),
             fault.remedy.clone().unwrap_or_else(|| "spothost app log".to_owned()),
         )),
-        (_, PartPhase::Kept) => {
-            Some(Line::ok(Subject::Application, "the agent has the application of its package as it should be"))
-        }
+        (_, PartPhase::Kept) => Some(Line::ok(Subject::Application, "the application of the package runs and is well")),
         _ => None,
     }
 }

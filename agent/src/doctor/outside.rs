@@ -61,7 +61,7 @@ async fn visit(case: &Case<'_>, name: &Name, config: Arc<ClientConfig>) -> Vec<L
         Err(fault) => return vec![Line::fault(Subject::Outside, &fault)],
     };
     if addresses.is_empty() {
-        let said = format!("{name} has no address, as name servers tell it");
+        let said = format!("{name} has no address: the name servers give none");
         return vec![Line::wrong(Subject::Outside, said, "see what the zone holds and who holds it: spothost hosts")];
     }
     let port = case.config.listen.https.port();
@@ -83,7 +83,7 @@ async fn met(address: SocketAddr, name: &Name, config: Arc<ClientConfig>) -> Met
     let tls = match timeout(PATIENCE, TlsConnector::from(config).connect(server, stream)).await {
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => return Met::Distrusted(error.to_string()),
-        Err(_) => return Met::Distrusted(format!("no end of the TLS handshake within {} s", PATIENCE.as_secs())),
+        Err(_) => return Met::Distrusted(format!("the TLS handshake did not end within {} s", PATIENCE.as_secs())),
     };
     let leaf = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let until = leaf.and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
@@ -111,7 +111,7 @@ fn judged(name: &Name, ip: IpAddr, port: u16, met: &Met, now: OffsetDateTime) ->
         ),
         Met::Silence(why) => Line::wrong(
             Subject::Outside,
-            format!("{name} leads to {ip}, and nothing is heard at port {port}: {why}"),
+            format!("{name} leads to {ip}, and port {port} does not answer: {why}"),
             format!(
                 "let visitors in: aws ec2 authorize-security-group-ingress --group-id sg-… --protocol tcp --port {port} --cidr 0.0.0.0/0"
             ),

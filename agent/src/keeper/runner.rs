@@ -197,7 +197,7 @@ pub(crate) async fn within<T>(
 ) -> Result<T, Fault> {
     match timeout(limit, step).await {
         Ok(done) => done,
-        Err(_) => Err(Fault::retry(doing, format!("no end after {} s", limit.as_secs()))),
+        Err(_) => Err(Fault::retry(doing, format!("timed out after {} s", limit.as_secs()))),
     }
 }
 
@@ -211,7 +211,7 @@ async fn guarded<T>(step: impl Future<Output = Result<T, Fault>>) -> Result<T, F
 
 fn words_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without words")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
 }
 
 #[cfg(test)]
@@ -389,7 +389,7 @@ mod tests {
     async fn look_that_hangs_is_cut_reported_and_tried_again() {
         let running = Running::start(World { hangs: true, ..World::default() });
         let status = running.after(3).await;
-        assert_eq!(status.parts[0].fault.as_ref().map(|f| f.said.as_str()), Some("no end after 2 s"));
+        assert_eq!(status.parts[0].fault.as_ref().map(|f| f.said.as_str()), Some("timed out after 2 s"));
         running.world.lock().expect("unpoisoned").hangs = false;
         assert_eq!(running.after(10).await.parts[0].phase, PartPhase::Kept);
     }

@@ -1,4 +1,4 @@
-//! Fetching one release into a file: large ones in parts, several at once, each gone on with where it was cut, also by the
+//! Fetching one release into a file: large ones in parts, several at once, each resumed where it was cut, also by the
 //! next process.
 //!
 //! A partial file of an earlier try is not trusted: the whole file is held against the store's checksum and its

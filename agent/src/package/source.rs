@@ -422,7 +422,7 @@ impl FromBucket {
         let signature = if signed { self.signature(release, &about).await? } else { None };
         if signed && signature.is_none() && clock::now() - release.modified < SIGNATURE_COMES_WITHIN {
             let said = format!(
-                "there is none yet that may be read, neither in its metadata nor as {}",
+                "no signature can be read yet, neither in its metadata nor as {}",
                 layout::signature(&release.key)
             );
             return Err(Fault::retry(format!("looking for the signature of {}", release.key), said));

@@ -31,7 +31,7 @@ fn unready(hosts: &[Dated<HostDocument>]) -> Vec<String> {
         match applications {
             Some(true) => None,
             Some(false) => Some(format!(
-                "{instance} runs no application, as it said at {written}: it goes on to serve the version before"
+                "{instance} runs no application, as it said at {written}: it keeps serving the previous version"
             )),
             None => Some(format!(
                 "{instance} runs spothost {program}, as it said at {written}, which may not know all of [app] and refuse the package for \

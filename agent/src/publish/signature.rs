@@ -55,7 +55,7 @@ impl Signer {
         let secret = match holds(&text).map_err(fault)? {
             Holds::Plain(secret) => secret,
             Holds::Encrypted(boxed) => {
-                let missing = || ("it is encrypted, and no password is at hand".to_owned(), SET_PASSWORD);
+                let missing = || ("it is encrypted, and there is no password".to_owned(), SET_PASSWORD);
                 let password = password.ok_or_else(missing).map_err(fault)?;
                 let opened = boxed.into_secret_key(Some(password.to_string()));
                 opened.map_err(|error| fault((error.to_string(), SET_PASSWORD)))?
@@ -194,7 +194,7 @@ mod tests {
         damaged[70] ^= 1;
         let damaged = BASE64_STANDARD.encode(damaged);
         for (text, password, said, remedy) in [
-            (ENCRYPTED, None, "no password is at hand", "SPOTHOST_SIGN_PASSWORD"),
+            (ENCRYPTED, None, "there is no password", "SPOTHOST_SIGN_PASSWORD"),
             (&encrypted().0, Some("wrong"), "Wrong password", "SPOTHOST_SIGN_PASSWORD"),
             (PLAIN_PUBLIC, None, "a public key", "minisign -G"),
             (&damaged, None, "damaged", "backup"),

@@ -120,7 +120,7 @@ impl MovingElasticIp {
         let begun = Instant::now();
         while address.look().await?.to.as_deref() != Some(instance) {
             if begun.elapsed() > SETTLE {
-                return Err(Fault::retry(moved.why, "EC2 does not tell yet that the address has moved"));
+                return Err(Fault::retry(moved.why, "EC2 does not show yet that the address has moved"));
             }
             sleep(Duration::from_millis(500)).await;
         }

@@ -12,8 +12,8 @@
 //! | multivalue answers, where hosts hold such | those of hosts are kept and swept; those of people are left alone | likewise |
 //! | A, AAAA of a traffic policy | left alone: only the policy may change it | likewise |
 //! | CNAME, alias or not | left alone: an address cannot stand beside it (RFC 1034 §3.6.2) | likewise |
-//! | HTTPS that leads browsers elsewhere (RFC 9460), unclaimed | left alone, and so are the addresses | the addresses are led here, it is left alone and told |
-//! | the same, claimed | the addresses are led here, it is left alone and told | likewise |
+//! | HTTPS that leads browsers elsewhere (RFC 9460), unclaimed | left alone, and so are the addresses | the addresses are led here, it is left alone and reported |
+//! | the same, claimed | the addresses are led here, it is left alone and reported | likewise |
 //! | HTTPS that leads browsers to the name itself; SVCB, CAA, MX, TXT, NS … | none of ours | likewise |
 //! | at `_spothost.<domain>`: a CNAME; TXT that is an alias, routed, with several values or with others' | left alone, and nothing is claimed | likewise |
 //! | at `_spothost.<domain>`: addresses and other types | none of ours | likewise |

@@ -271,7 +271,7 @@ impl Reporter {
         match (fault.cure, tries) {
             (_, 4..) if !tries.is_power_of_two() && !is_news => {}
             (Cure::Operator, _) => {
-                tracing::error!(%fault, tries, next, "{part}: a person is needed")
+                tracing::error!(%fault, tries, next, "{part} needs your attention")
             }
             (_, 1..=3) => tracing::info!(%fault, tries, next, "{part} failed"),
             _ => tracing::warn!(%fault, tries, next, "{part} failed"),

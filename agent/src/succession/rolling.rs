@@ -14,7 +14,7 @@ pub struct RollingReplacement {
     pub old: BTreeSet<String>,
     /// Version of the program that the new ones are to run.
     pub program: Option<String>,
-    /// The package that they are to serve: the beginning of its entity tag.
+    /// The package that they are to serve: the first characters of its ETag.
     pub package: Option<String>,
     /// How many hosts the fleet has at rest.
     pub floor: u32,

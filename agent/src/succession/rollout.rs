@@ -11,7 +11,7 @@ pub struct Goal {
     pub old: Option<String>,
     /// Version of the program that the new host is to run.
     pub program: Option<String>,
-    /// The package that it is to serve: the beginning of its entity tag.
+    /// The package that it is to serve: the first characters of its ETag.
     pub package: Option<String>,
     /// How many hosts the fleet has at rest.
     pub floor: u32,

@@ -407,7 +407,7 @@ mod tests {
         }
         let mut next = |now| steps.next(&at(now, &mut memory, &watched));
         assert_eq!(next(25), Ok(Some(Request::End { replaced: false })));
-        assert_eq!(next(26).expect_err("too late").said, "what was seen in its favour is too old by now");
+        assert_eq!(next(26).expect_err("too late").said, "the look that allowed it is too old by now");
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Compute for Adapter {
         };
         let Some(address) = answer.addresses().first() else { return Ok(None) };
         let ip = address.public_ip().and_then(|ip| ip.parse().ok());
-        let ip = ip.ok_or_else(|| Fault::retry(doing, "EC2 tells no address of it"))?;
+        let ip = ip.ok_or_else(|| Fault::retry(doing, "EC2 names no address of it"))?;
         let named = |id: Option<&str>| id.filter(|id| !id.is_empty()).map(str::to_owned);
         let to = named(address.instance_id()).or_else(|| named(address.network_interface_id()));
         Ok(Some(Association { ip, to }))

@@ -264,7 +264,7 @@ fn leads_here() -> Fault {
 
 fn still_fresh(doing: &str, since: Since, now: Duration) -> Result<(), Fault> {
     if now.saturating_sub(since) > FRESH {
-        return Err(Fault::retry(doing, "what was seen in its favour is too old by now"));
+        return Err(Fault::retry(doing, "the look that allowed it is too old by now"));
     }
     Ok(())
 }
