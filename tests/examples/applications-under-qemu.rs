@@ -66,7 +66,7 @@ async fn main() {
     say(&suite, "it ends with the agent");
 }
 
-/// Its unit is its own, and it reaches neither the metadata nor credentials of containers; whoever is outside does.
+/// Its unit is its own, and it reaches neither the metadata nor credentials of containers; a process outside does.
 async fn is_walled(suite: &str, machine: &Emulated, instance: &Instance, visitor: &Visitor) {
     let process = process(visitor).await.expect("it tells of itself");
     let pid = &process["pid"];

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Without a folder the site is made from a seed: 1,000 files, 60 MB; `tests/setup/sites.sh` brings three real ones. 20 ms are
-//! added to every call, and the network is the loopback: what is sent is told too, for whoever knows the speed of his own. The
+//! added to every call, and the network is the loopback: the bytes sent are told too, for readers who know the speed of their own. The
 //! second time one page has changed. `--best` begins with nothing in its cache.
 
 use std::{

@@ -106,7 +106,7 @@ async fn upgrades(suite: &str, machine: &Emulated, instance: &Instance, keys: &K
         assert_ne!(machine.property("MainPID"), before, "{said}");
         machine.sh("spothost status").succeeded();
     }
-    say(suite, "a newer program was taken over the same sockets; one that cannot run was gone back from");
+    say(suite, "a newer program was taken over the same sockets; one that cannot run was rolled back");
 }
 
 async fn offer(instance: &Instance, keys: &KeyPair, program: &[u8]) {

@@ -78,7 +78,7 @@ async fn script_publishes_what_hosts_look_for() {
     .await
     .expect("it ran");
     assert_ne!(fs::metadata(&fetched).expect("it was fetched").permissions().mode() & 0o100, 0);
-    // Nobody serves it here, so the end is that of an owner who was not heard.
+    // No host serves it here, so the end is that of an owner that was not heard.
     assert_eq!(ran.code, Some(75), "{ran:#?}");
     assert!(publisher.latest().await.is_some());
     // What the calls need is held against the printed policy by the test of rights.

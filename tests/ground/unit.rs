@@ -81,7 +81,7 @@ fn unit_keeps_on_except_when_the_configuration_is_refused() {
     }
 }
 
-/// The socket lies where nobody but root looks, and the agent's unit has it and nothing beside it.
+/// The socket lies where only root looks, and the agent's unit has it and nothing beside it.
 #[test]
 fn agent_alone_reaches_the_runner() {
     let socket = text("spothost-app.socket");

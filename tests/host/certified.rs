@@ -66,7 +66,7 @@ async fn ca_that_is_down_is_not_missed_while_the_vault_has_a_certificate() {
     agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
     assert_eq!(first.acme.calls().len(), before, "the CA was asked before the site was there");
     agent.wait_until_serving(SOON).await;
-    // It is asked when it would like to renew, in vain, and nobody minds.
+    // The host asks it for its renewal window, in vain, and goes on.
     eventually("the CA is asked", SOON, async || first.acme.calls().len() > before).await;
     agent.wait_until_serving(SOON).await;
 }

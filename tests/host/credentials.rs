@@ -67,7 +67,7 @@ impl Person {
         format!("arn:aws:iam::{}:role/{name}", self.account().id)
     }
 
-    /// A program that prints the keys as `credential_process` is to; what it prints to standard error is nobody's affair.
+    /// A program that prints the keys as `credential_process` is to; what it prints to standard error is ignored.
     fn process(&self) -> String {
         let Account { access_key, secret_key, session_token, .. } = self.account();
         let keys = json!({

@@ -211,7 +211,7 @@ async fn good_verdict_is_told_though_a_bad_package_follows_within_a_second() {
     agent.wait_for("the bad one is refused", SOON, async |_| refused(&instance, &bad).await).await;
     let told = async |_: &Agent| account.verdict(&good).await.is_some_and(|verdict| verdict["verdict"] == "good");
     agent.wait_for("the good one is called good", SOON, told).await;
-    assert!(!agent.log().contains("a second look finds: telling"), "{}", agent.last_lines());
+    assert!(!agent.log().contains("a second look finds: publishing"), "{}", agent.last_lines());
     // A host that comes now takes what was served, and not the version before.
     let younger = instance.successor().await;
     let (mut successor, fresh) = (younger.start(), younger.visitor());

@@ -1,4 +1,4 @@
-//! A host that has to go says so, changes nothing more, and loses nobody's request.
+//! A host that has to go says so, changes nothing more, and loses no request.
 
 use std::time::Duration;
 

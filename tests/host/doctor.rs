@@ -60,7 +60,7 @@ async fn serving_host_is_well_and_being_looked_at_changes_nothing() {
     ] {
         assert!(told.iter().any(|line| line.0 == subject), "nothing about {subject}: {told:#?}");
     }
-    // Of no fleet, as this instance is, nobody replaces it.
+    // This instance is of no fleet, so no fleet replaces it.
     names(&ended, "warning", "instance", "of no fleet");
     assert_eq!((instance.account.objects().await, instance.account.records().await), before);
     assert_eq!(instance.account.secret().await.map(|secret| secret.versions.len()), secret);
@@ -303,7 +303,7 @@ async fn broken_hosts_are_named_each_by_the_right_line() {
     let ended = operator.doctor(&instance.configuration, &["--json"]).await;
     names(&ended, "wrong", "records", "does not answer");
     names(&ended, "warning", "records", "leads to 127.0.0.9");
-    names(&ended, "wrong", "outside", "nothing is heard");
+    names(&ended, "wrong", "outside", "does not answer");
     account.end(id).await;
     let ended = operator.doctor(&instance.configuration, &["--json"]).await;
     names(&ended, "wrong", "records", "is gone");

@@ -1,4 +1,4 @@
-//! A site answers from its package alone: whatever is asked of it, it asks nobody else, and least of all the metadata service
+//! A site answers from its package alone: whatever is asked of it, it asks no other server, and least of all the metadata service
 //! that has the keys of its host.
 
 use tokio::{
@@ -9,7 +9,7 @@ use world::{Instance, Site};
 
 use crate::{SOON, serving};
 
-/// What nobody but a forger asks for.
+/// Paths that only a forger asks for.
 const LOOT: &str = "/latest/meta-data/iam/loot";
 
 /// Sends a request to the plain port as it stands; the answer.

@@ -1,4 +1,4 @@
-//! What went wrong outside goes right again, and nobody has to do anything unless only a person can.
+//! A fault outside passes, and the host heals by itself unless only a person can mend it.
 
 use std::time::Duration;
 
@@ -228,7 +228,7 @@ async fn public_address_that_changes_is_followed() {
     let (instance, visitor, mut agent) = serving(&Site::titled("moved")).await;
     let other = world::own_address();
     instance.imds.set_public_ipv4(Some(other));
-    // The proof that the host answers falls back to where it listens: nobody reaches the new address here.
+    // The proof that the host answers falls back to where it listens: no client reaches the new address here.
     let domain = instance.account.domain();
     agent
         .wait_for("the record follows", Duration::from_secs(90), async |_| {

@@ -70,7 +70,7 @@ async fn every_host_that_is_ready_has_a_record_and_a_health_check_of_its_own() {
         assert_eq!((&check["FullyQualifiedDomainName"], &check["Port"]), (&domain.into(), &port.into()), "{check}");
         assert!(front(&instance.visitor()).await.is_some());
     }
-    // One certificate, and nobody leaves.
+    // One certificate, and no host leaves.
     assert_eq!(one.acme.accepted("newOrder"), 1);
     for agent in [&mut first_agent, &mut second_agent] {
         agent.wait_for("owner", SOON, async |agent| agent.status()["role"] == "owner").await;
@@ -217,7 +217,7 @@ async fn records_of_people_are_replaced_only_where_that_is_allowed() {
     agent.signal(Signal::SIGTERM);
     assert_eq!(agent.ended(SOON).await, Some(0));
     assert!(is_led_to(&one).await);
-    // Whoever comes next sweeps them, with their health check.
+    // The next host sweeps them, with their health check.
     one.account.end(one.imds.instance_id()).await;
     let next = another(&one).await;
     let mut agent = next.start();

@@ -68,7 +68,7 @@ async fn records_of_a_host_that_is_taken_are_removed_where_that_is_wanted() {
     instance.imds.announce("terminate", Duration::from_secs(24));
     let domain = instance.account.domain();
     eventually("nothing leads to it", SOON, async || instance.account.answers(&domain, "A").await.is_empty()).await;
-    // What whoever comes next has to know stays.
+    // The documents that the next host needs stay.
     assert!(claim(&instance.account).await.contains("departing"));
     assert_eq!(agent.ended(SOON).await, Some(3));
 }
@@ -96,7 +96,7 @@ async fn notice_is_carried_out_by_the_time_of_aws_whatever_the_clock_of_the_host
         let noticed = Instant::now();
         instance.imds.announce("terminate", Duration::from_secs(24));
         has_role(&mut agent, "departing").await;
-        // Until fifteen seconds before its end it accepts whoever comes.
+        // Until fifteen seconds before its end it accepts every client.
         tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!(visitor.get("/").await.map(|answer| answer.status.as_u16()), Ok(200), "{seconds} s");
         assert_eq!(agent.ended(SOON).await, Some(3), "{seconds} s");
@@ -210,7 +210,7 @@ async fn noticed_host_of_a_group_gives_its_own_place_back_in_the_end() {
     noted(&fleet).await;
     old.instance.imds.announce("terminate", Duration::from_secs(30));
     let new = fleet.owner_other_than(Some(&old), SOON).await;
-    // A group whose target is lowered ends a host of its own choice: nobody lowers it while both are there.
+    // A group whose target is lowered ends a host of its own choice: no host lowers it while both are there.
     assert_eq!(fleet.target().await, 2);
     fleet.at_rest(LONG).await;
     assert_eq!(fleet.owner().await.map(|left| left.id()), Some(new.id()));

@@ -129,7 +129,7 @@ async fn hosts_sit_out_a_route_53_that_is_dead() {
     assert_eq!(writes(), before, "there was nothing to write");
     assert!(second.is_led_to().await);
 
-    // Whoever dies meanwhile is followed as soon as Route 53 is back.
+    // A host that dies meanwhile is followed as soon as Route 53 is back.
     for host in [&first, &second] {
         host.aws.add(dead());
     }

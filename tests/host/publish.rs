@@ -1,4 +1,4 @@
-//! `spothost publish` and what goes with it: a folder becomes what hosts look for, whoever else publishes and whatever
+//! `spothost publish` and what goes with it: a folder becomes what hosts look for, with other publishers beside it and whatever
 //! S3 does meanwhile.
 
 use std::{fs, time::Duration};
@@ -69,7 +69,7 @@ async fn everything_that_is_wrong_with_a_site_is_told_before_anything_is_asked()
         assert!(ended.stderr.contains(told), "nothing about {told}:\n{}", ended.stderr);
     }
     assert!(publisher.aws.calls().is_empty());
-    // A link that leads nowhere is no obstacle, and what is hardly meant so is none for who says so.
+    // A link that leads nowhere is no obstacle, and --lenient publishes likely mistakes.
     for name in ["back\\slash.html", "link.html"] {
         fs::remove_file(publisher.folder().join(name)).expect("removed");
     }

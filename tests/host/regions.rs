@@ -1,4 +1,4 @@
-//! A bucket in another region than whoever asks it: S3 says where it is, and there it is asked from then on.
+//! A bucket in another region than its caller: S3 says where it is, and there it is asked from then on.
 
 use world::{Account, Instance, Publisher, Site};
 

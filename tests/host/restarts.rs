@@ -1,4 +1,4 @@
-//! An agent that ends and is started again on sockets that systemd holds: nobody is refused.
+//! An agent that ends and is started again on sockets that systemd holds: no client is refused.
 
 use std::time::Duration;
 

@@ -180,7 +180,7 @@ async fn host_that_ec2_does_not_know_or_calls_ended_keeps_the_names_as_long_as_i
     // As of one that was launched a moment ago.
     owner.account.forget(id).await;
     stays_with(&owner, &[&first]).await;
-    // EC2 ends it, and it is still there: whoever visits it is answered.
+    // EC2 ends it, and it is still there: it answers its visitors.
     owner.account.remember(id).await;
     owner.account.end(id).await;
     stays_with(&owner, &[&first]).await;

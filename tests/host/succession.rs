@@ -248,7 +248,7 @@ async fn release_that_begins_before_the_first_host_is_ready_is_not_taken_for_the
         calls.iter().filter(|call| call.operation == "DescribeSpotFleetRequests").count()
     };
     eventually("it has looked at it", SOON, async || looks(&first) > 0).await;
-    // The second one comes to nothing for now: whoever is ready first notes what it has seen.
+    // The second one comes to nothing for now: the host that is ready first notes what it has seen.
     fleet.prepare(|instance| instance.aws.add(Rule::new(Fault::refuse(503, "ServiceUnavailable"))));
     fleet.set_target(2).await;
     account.put("site-latest.zip", Site::titled("first").zip()).await;

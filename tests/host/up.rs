@@ -159,7 +159,7 @@ async fn up_puts_its_ca_into_the_stores_of_browsers_for_its_domain_alone_and_tak
     let other = CertificateParams::new(["other".to_owned()]).expect("a name").self_signed(&other).expect("signed");
     let others = laptop.folder.path().join("other.pem");
     fs::write(&others, other.pem()).expect("a file");
-    // Without its command on the PATH the store of the system is left alone, whoever runs this.
+    // Without its command on the PATH the store of the system is left alone, also when root runs this.
     let path = tools::tool("nss/bin").display().to_string();
     for _ in 0..2 {
         let mut agent = laptop.start(&laptop.site(), &["--trust"], &[("PATH", path.clone())]);
@@ -259,7 +259,7 @@ async fn up_tells_who_edits_the_site_of_settings_that_are_not_understood_and_of_
     // What is mended is no longer told, and what is new is told at once.
     put("_redirects", "/a /b\n/e /f 997\n");
     agent.wait_for_line("_redirects:2: ", SOON).await;
-    // Beside it the ports are taken: nothing is served, and nobody says so.
+    // Beside it the ports are taken: nothing is served, and no greeting is printed.
     let (https, http) = (laptop.https.to_string(), laptop.http.to_string());
     let site = laptop.site().display().to_string();
     let state = laptop.folder.path().join("other").display().to_string();

@@ -1,4 +1,4 @@
-//! A host without any certificate says what it waits for, and is led to only where nobody else is.
+//! A host without any certificate says what it waits for, and is led to only where no other host is.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ async fn claim(instance: &Instance) -> String {
     instance.account.answers(&format!("_spothost.{}", instance.account.domain()), "TXT").await.join("")
 }
 
-/// Whether port 80 says when to come back, and port 443 shows a certificate that nobody trusts.
+/// Whether port 80 says when to come back, and port 443 shows a certificate that no client trusts.
 async fn says_that_it_waits(instance: &Instance) -> bool {
     let plain = instance.visitor().get_plain(instance.http(), "/").await;
     let tls = instance.visitor().get("/").await;

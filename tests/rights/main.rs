@@ -1,5 +1,5 @@
 //! The policies that `spothost policy` prints, held against every call that the tests' hosts have made: nothing missing,
-//! nothing spare. And against calls that nobody made, which have to be denied.
+//! nothing spare. And against calls that no host made, which have to be denied.
 //!
 //! The calls are those of the last run of the tests `host` and `ground`, which `tests/run` has made just before.
 

@@ -26,7 +26,7 @@ pub fn own_address() -> IpAddr {
     .into()
 }
 
-/// Two ports of `address` that nobody listens on now.
+/// Two ports of `address` that are free now.
 ///
 /// # Panics
 /// When the address has no free ports.

@@ -172,9 +172,9 @@ impl Newcomers {
         let coming = tokio::spawn(async move {
             loop {
                 match visitor.get("/").await {
-                    Ok(page) if page.status == 200 => times.lock().expect("nobody panics").push(Instant::now()),
-                    Ok(page) => failures.lock().expect("nobody panics").push(page.status.to_string()),
-                    Err(error) => failures.lock().expect("nobody panics").push(error),
+                    Ok(page) if page.status == 200 => times.lock().expect("no holder panics").push(Instant::now()),
+                    Ok(page) => failures.lock().expect("no holder panics").push(page.status.to_string()),
+                    Err(error) => failures.lock().expect("no holder panics").push(error),
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -183,14 +183,14 @@ impl Newcomers {
     }
 
     fn answered(&self) -> Vec<Instant> {
-        self.answered.lock().expect("nobody panics").clone()
+        self.answered.lock().expect("no holder panics").clone()
     }
 
     /// When each was answered; `failures` are those who were not.
     async fn leave(self, failures: &mut Vec<String>) -> Vec<Instant> {
         self.coming.abort();
         let _ = self.coming.await;
-        failures.append(&mut self.failed.lock().expect("nobody panics"));
-        self.answered.lock().expect("nobody panics").clone()
+        failures.append(&mut self.failed.lock().expect("no holder panics"));
+        self.answered.lock().expect("no holder panics").clone()
     }
 }

@@ -1,4 +1,4 @@
-//! An Elastic IP: an address that is the instance's to which EC2 says that it leads, and nobody's else.
+//! An Elastic IP: an address that is the instance's to which EC2 says that it leads, and of no other.
 
 use std::{
     collections::HashMap,
@@ -77,7 +77,7 @@ impl ElasticIp {
         to.as_str().map(str::to_owned)
     }
 
-    /// Leads it to an instance, or to nobody, by hand.
+    /// Leads it to an instance, or to none, by hand.
     pub async fn associate(&self, instance: Option<&str>) {
         let query = [("allocation", &*self.id), ("instance", instance.unwrap_or_default())];
         self.account.ask("associate", &query, Bytes::new()).await;

@@ -9,7 +9,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A gateway before one instance; nobody gets through once it is dropped.
+/// A gateway before one instance; no byte gets through once it is dropped.
 #[derive(Debug)]
 pub struct Gateway {
     cut: watch::Sender<bool>,
@@ -17,7 +17,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Leads whoever connects to `public` on to `private`.
+    /// Leads connections to `public` on to `private`.
     ///
     /// # Panics
     /// When the public address is taken.
@@ -29,7 +29,7 @@ impl Gateway {
         Gateway { cut, _open: open }
     }
 
-    /// Cuts the instance off: no byte gets through any more, in connections there are and in new ones, and nobody says so.
+    /// Cuts the instance off: no byte gets through any more, in connections there are and in new ones, without a word.
     pub fn cut(&self) {
         self.cut.send_replace(true);
     }

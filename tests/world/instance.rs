@@ -166,7 +166,7 @@ impl Instance {
 
     /// Lets its clock be wrong by so many seconds, from its next start on.
     pub fn skew_clock(&mut self, seconds: i64) {
-        // Timers run by the monotonic clock, which nobody sets.
+        // Timers run by the monotonic clock, which cannot be set.
         let library = World::libfaketime().display().to_string();
         for (name, value) in [
             ("LD_PRELOAD", library),

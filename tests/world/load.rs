@@ -32,7 +32,7 @@ pub struct Tally {
     pub answered: u64,
     /// Requests that were sent over an accepted connection and not answered so.
     pub failed: u64,
-    /// Connections that were refused: nobody listened.
+    /// Connections that were refused: no process listened.
     pub refused: u64,
     /// Connections that had to be opened again, because the one before was ended.
     pub reopened: u64,
@@ -132,7 +132,7 @@ impl Shared {
     async fn open(&self, h2: bool) -> Option<Line> {
         let Ok(stream) = TcpStream::connect(self.visitor.address()).await else {
             self.tally.lock().expect("no visitor panics").refused += 1;
-            // Nobody listens: give whoever comes next the time to.
+            // No process listens: give the next one the time to.
             tokio::task::yield_now().await;
             return None;
         };

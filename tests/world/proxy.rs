@@ -135,7 +135,7 @@ struct State {
 #[derive(Clone, Debug, Default)]
 struct Judged {
     refusal: Option<Response<Bytes>>,
-    /// Whether S3 may tell that a key is not there; none where nobody was judged.
+    /// Whether S3 may tell that a key is not there; none where no caller was judged.
     lists: Option<bool>,
 }
 

@@ -38,7 +38,7 @@ impl Recorded {
             Mutex::new(File::create(path).expect("a file for what is recorded"))
         });
         let line = serde_json::to_string(self).expect("JSON");
-        writeln!(file.lock().expect("nobody panics while writing"), "{line}").expect("a line is written");
+        writeln!(file.lock().expect("no writer panics"), "{line}").expect("a line is written");
     }
 
     /// What the last run of the test binary of that name has recorded; none when there was no run.

@@ -60,7 +60,7 @@ pub(crate) enum Rights {
 pub(crate) struct Verdict {
     /// The need that nothing allows.
     pub(crate) denied: Option<Need>,
-    /// Whether the caller may be told that a key of S3 is not there; none where nobody was judged.
+    /// Whether the caller may be told that a key of S3 is not there; none where no caller was judged.
     pub(crate) lists: Option<bool>,
 }
 

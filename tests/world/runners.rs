@@ -74,7 +74,7 @@ impl Runners {
         thread::spawn(move || {
             while let Ok((connection, _)) = listener.accept() {
                 let Some(started) = runners.upgrade() else { break };
-                started.lock().expect("nobody panics").push(runner(connection.into(), script));
+                started.lock().expect("no holder panics").push(runner(connection.into(), script));
             }
         });
         Runners { path: path.to_owned(), started }
@@ -90,7 +90,7 @@ impl Runners {
     /// # Panics
     /// When it is not allowed to.
     pub fn kill(&self) -> usize {
-        let mut started = self.started.lock().expect("nobody panics");
+        let mut started = self.started.lock().expect("no holder panics");
         let mut killed = 0;
         for runner in started.iter_mut() {
             if runner.try_wait().expect("it is ours").is_none() {
@@ -107,7 +107,7 @@ impl Runners {
     /// # Panics
     /// When that cannot be asked.
     pub fn running(&self) -> usize {
-        let mut started = self.started.lock().expect("nobody panics");
+        let mut started = self.started.lock().expect("no holder panics");
         started.iter_mut().map(|runner| usize::from(runner.try_wait().expect("it is ours").is_none())).sum()
     }
 }

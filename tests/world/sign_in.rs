@@ -50,7 +50,7 @@ impl SignIn {
     /// # Panics
     /// Never, as long as no test panics while it asks.
     pub fn count(&self, path: &str) -> usize {
-        self.desk.calls.lock().expect("nobody panics").iter().filter(|call| *call == path).count()
+        self.desk.calls.lock().expect("no holder panics").iter().filter(|call| *call == path).count()
     }
 }
 
@@ -91,7 +91,7 @@ impl Handler for Desk {
         let (parts, body) = request.into_parts();
         let _ = body.collect().await;
         let path = parts.uri.path();
-        self.calls.lock().expect("nobody panics").push(path.to_owned());
+        self.calls.lock().expect("no holder panics").push(path.to_owned());
         let bearer = parts.headers.get("x-amz-sso_bearer_token").and_then(|value| value.to_str().ok());
         let (status, answer) = self.answer(path, bearer);
         let mut response = Response::builder().status(status).header("content-type", "application/json");

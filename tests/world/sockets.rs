@@ -49,7 +49,7 @@ impl Sockets {
 
     /// The names of what is stored, and is still open at its other end.
     pub(crate) fn kept(&self) -> Vec<String> {
-        let mut stored = self.stored.lock().expect("nobody panics");
+        let mut stored = self.stored.lock().expect("no holder panics");
         // systemd closes what has been closed at the other end.
         stored.retain(|(_, descriptor)| !is_hung_up(descriptor));
         stored.iter().map(|(name, _)| name.clone()).collect()
@@ -63,7 +63,7 @@ impl Sockets {
         shell.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
         shell.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         self.kept();
-        let stored = self.stored.lock().expect("nobody panics");
+        let stored = self.stored.lock().expect("no holder panics");
         let listeners =
             self.listeners.iter().map(|listener| ("visitors", OwnedFd::from(listener.try_clone().expect("a copy"))));
         let kept = stored.iter().map(|(name, descriptor)| (name.as_str(), descriptor.try_clone().expect("a copy")));

@@ -17,7 +17,7 @@ use crate::{Sockets, sockets::Stored};
 /// After a unit is gone its socket is read for that long at most.
 const OUTLIVES: Duration = Duration::from_millis(500);
 
-/// Its sockets, and what its main processes tell. It starts nothing by itself: whoever uses it does, once the main process has
+/// Its sockets, and what its main processes tell. It starts nothing by itself: its user does, once the main process has
 /// ended, as systemd does whatever other process of the unit there still is (`KillMode=process`).
 #[derive(Debug)]
 pub struct Unit {
@@ -36,12 +36,12 @@ impl Unit {
         socket.set_read_timeout(Some(OUTLIVES)).expect("a time");
         let told = Arc::<Mutex<Vec<String>>>::default();
         let (tells, stored) = (Arc::downgrade(&told), sockets.stored().clone());
-        // Whoever tells is held up while nobody listens.
+        // A process that writes is held up while none reads.
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Some(told) = tells.upgrade() {
                 let Some((text, descriptors)) = receive(&socket, &mut buffer) else { continue };
-                told.lock().expect("nobody panics").extend(text.lines().map(str::to_owned));
+                told.lock().expect("no holder panics").extend(text.lines().map(str::to_owned));
                 store(&stored, &text, descriptors);
             }
         });
@@ -64,7 +64,7 @@ impl Unit {
 
     /// What it was told so far, message by message.
     pub fn told(&self) -> Vec<String> {
-        self.told.lock().expect("nobody panics").clone()
+        self.told.lock().expect("no holder panics").clone()
     }
 }
 
@@ -84,7 +84,7 @@ fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> Option<(String, Vec<Owne
 /// Keeps descriptors, or forgets them, as the message says (`sd_notify(3)`).
 fn store(stored: &Stored, text: &str, descriptors: Vec<OwnedFd>) {
     let name = text.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or("stored");
-    let mut stored = stored.lock().expect("nobody panics");
+    let mut stored = stored.lock().expect("no holder panics");
     if text.lines().any(|line| line == "FDSTORE=1") {
         stored.extend(descriptors.into_iter().map(|descriptor| (name.to_owned(), descriptor)));
     }

@@ -201,7 +201,7 @@ async fn application_does_not_notice_that_its_agent_is_killed_or_restarted() {
                 agent.kill().await;
             }
             agent = hosted.instance.start_in(&unit);
-            // Whoever waits in the queue of the socket is answered by the application at once.
+            // The application answers the connections in the queue of the socket at once.
             let first = hosted.visitor.send(plain(Method::POST, "/work?first"), true).await.expect("an answer");
             assert_eq!(first.status, 200, "{server:?}, restarts: {restarts}: {first:?}");
             hosted.answers(&mut agent, "one").await;

@@ -70,7 +70,7 @@ const OURS: [&str; 11] = [
     "x-real-ip",
     "x-request-id",
 ];
-/// Octets of a path and of a query beyond letters and digits (RFC 3986 §3.3, §3.4); a query's may also be what nobody encodes.
+/// Octets of a path and of a query beyond letters and digits (RFC 3986 §3.3, §3.4); a query's may also be octets that clients leave as they are.
 const OF_A_PATH: &[u8] = b"-._~!$&'()*+,;=:@";
 const OF_A_QUERY: &[u8] = b"-._~!$&'()*+,;=:@/?[]";
 

@@ -28,7 +28,7 @@ REGIONS = (REGION, "eu-west-1")
 """Those of the world, the usual one first."""
 
 FORGOTTEN: set[str] = set()
-"""Instances that EC2 knows nothing of, whoever asks, though they are as they were."""
+"""Instances that EC2 knows nothing of, for every caller, though they are as they were."""
 
 MODIFYING = 0.2
 """Seconds for which a fleet is being modified."""

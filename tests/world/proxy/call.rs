@@ -73,7 +73,7 @@ pub struct Call {
 
 impl Call {
     pub(super) fn recognise(parts: &Parts, body: &Bytes, started: Instant) -> Call {
-        // The only call of AWS that nobody signs here: the token is what shows who asks.
+        // The only call of AWS without a signature: the token shows who asks.
         let by_token = || field(body, "Action").is_some_and(|action| action == "AssumeRoleWithWebIdentity");
         let service = match Service::recognise(parts) {
             Service::Acme if by_token() => Service::Sts,

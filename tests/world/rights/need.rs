@@ -42,7 +42,7 @@ impl Need {
     }
 
     /// What it takes to be told by S3 that a key of that bucket is not there: the right to list it. A read names no prefix, and
-    /// nobody has said whether S3 then takes the key for one: here it does not, which is the worse case.
+    /// no source says whether S3 then takes the key for one: here it does not, which is the worse case.
     pub(super) fn to_list(call: &Call) -> Option<Need> {
         let bucket = path_of(call).trim_start_matches('/').split(['/', '?']).next().unwrap_or_default().to_owned();
         let reads = matches!(call.operation.as_str(), "GetObject" | "HeadObject" | "CopyObject");
@@ -137,7 +137,7 @@ fn route53(call: &Call, path: &str, body: &str) -> Vec<Need> {
     ]
 }
 
-/// A secret that is there is judged by its ARN. By what one is judged that is not there nobody has said: the bare name, or a name
+/// A secret that is there is judged by its ARN. By what one is judged that is not there no source says: the bare name, or a name
 /// with any end; both are asked for.
 async fn secret(call: &Call, body: &str) -> Vec<Need> {
     let body = json(body);
