@@ -166,7 +166,7 @@ mod tests {
         for (text, says) in [
             ("memory = \"95%\"", "from 10% to 75%"),
             ("processes = 0", "from 1 to 256"),
-            ("hold = \"0s\"", "no time at all"),
+            ("hold = \"0s\"", "zero is not allowed"),
             ("secrets = \"x\"", "unknown field"),
         ] {
             let said = toml::from_str::<App>(text).expect_err(text).to_string();

@@ -313,7 +313,7 @@ mod tests {
             ("metrics = \"0.0.0.0:9180\"", "not a loopback address"),
             ("format = \"xml\"", "unknown variant"),
             ("hsts = \"soon\"", "`soon`"),
-            ("hsts = \"0s\"", "no time at all"),
+            ("hsts = \"0s\"", "zero is not allowed"),
             ("trust = [\"0.0.0.0/0\"]", "every visitor"),
             ("trust = [\"lb.internal\"]", "neither a network nor an address"),
             ("hosts = 1", "unknown field"),

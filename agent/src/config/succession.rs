@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_the_reason() {
         let table =
-            [("then = \"leave\"", "unknown variant"), ("linger = \"0s\"", "no time at all"), ("x = 1", "unknown")];
+            [("then = \"leave\"", "unknown variant"), ("linger = \"0s\"", "zero is not allowed"), ("x = 1", "unknown")];
         for (text, reason) in table {
             let said = toml::from_str::<Succession>(text).expect_err(text).to_string();
             assert!(said.contains(reason), "{said}");

@@ -123,7 +123,7 @@ mod tests {
         let key = b"-----BEGIN PRIVATE KEY-----\nMC4C";
         for (name, content, said) in [
             (".app/.env", &b"A=b"[..], Some(".app/.env: probably holds secrets")),
-            (".app/a/.env.production", b"A=b", Some(".app/a/.env.production: holds")),
+            (".app/a/.env.production", b"A=b", Some(".app/a/.env.production: probably holds secrets")),
             (".app/.env.example", b"A=b", None),
             (".app/db.sqlite3", b"SQLite", Some(".app/db.sqlite3: is a database")),
             (".app/tls/own.pem", key, Some(".app/tls/own.pem: is a private key")),
