@@ -10,6 +10,7 @@
 
 mod chunked;
 mod connection;
+mod connection_options;
 mod content;
 mod failure;
 mod fields;

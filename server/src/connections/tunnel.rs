@@ -53,14 +53,14 @@ pub(crate) struct Tunnel {
 
 /// When a tunnel is to be closed in good order.
 #[derive(Clone)]
-struct End {
+struct CloseSignal {
     /// The server closes.
     phases: watch::Receiver<Phase>,
     /// The application goes.
     parting: Option<watch::Receiver<()>>,
 }
 
-impl End {
+impl CloseSignal {
     /// Waits until it is to be closed; false if the server was dropped instead.
     async fn comes(&mut self) -> bool {
         let Self { phases, parting } = self;
@@ -90,7 +90,7 @@ impl Tunnel {
         phases: watch::Receiver<Phase>,
     ) {
         let _held = self.held;
-        let end = End { phases, parting: self.parting };
+        let end = CloseSignal { phases, parting: self.parting };
         let quiet = Quiet::new();
         let (client_reads, client_writes) = split(client);
         let (app_reads, app_writes) = split(self.stream);
@@ -223,7 +223,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Direction<'_, R, W> {
     ///
     /// # Errors
     /// The reading side's: it is gone without an end, in both directions.
-    async fn carry(mut self, first: Bytes, mut end: End) -> io::Result<()> {
+    async fn carry(mut self, first: Bytes, mut end: CloseSignal) -> io::Result<()> {
         let mut frames = Frames::default();
         if !first.is_empty() {
             frames.pass(&first);

@@ -5,7 +5,10 @@ use std::{cell::RefCell, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
-use super::response::ResponseHead;
+use super::{
+    connection_options::ConnectionOptions,
+    response::{ResponseHead, X_SENDFILE, is_instruction},
+};
 use crate::{connections::Client, semantics::hop_by_hop};
 
 /// This server's name among proxies (RFC 9110 §7.6.3).
@@ -14,9 +17,7 @@ const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 spothost");
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 spothost");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 spothost");
 
-/// Names a file that is to be sent instead, as Apache, lighttpd and Rack know it.
-const X_SENDFILE: &str = "x-sendfile";
-/// The same, as nginx knows it.
+/// Names a file that is to be sent instead, as nginx knows it.
 const X_ACCEL_REDIRECT: &str = "x-accel-redirect";
 const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 /// RFC 8470 §5.1.
@@ -222,11 +223,6 @@ pub(super) fn is_early(fields: &HeaderMap) -> bool {
     fields.contains_key(EARLY_DATA)
 }
 
-/// Whether a field of a response, by its name, is for this server alone.
-pub(super) fn is_instruction(name: &str) -> bool {
-    name.starts_with("x-accel-") || name == X_SENDFILE
-}
-
 /// The fields of a response without what its `Connection` names and what is for this server; this server is added to those it came by.
 pub(super) fn of_response(head: ResponseHead) -> HeaderMap {
     let mut fields = head.fields;
@@ -263,41 +259,6 @@ pub(super) fn is_streamed(head: &ResponseHead) -> bool {
     let events = kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
     let says_no = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"no");
     events || (head.instructs && head.fields.get(X_ACCEL_BUFFERING).is_some_and(says_no))
-}
-
-/// What `Connection` says (RFC 9110 §7.6.1, RFC 9112 §9.3).
-#[derive(Debug, Default)]
-pub(super) struct ConnectionOptions {
-    pub(super) close: bool,
-    pub(super) keep_alive: bool,
-    /// The fields that it names.
-    names: Vec<HeaderName>,
-}
-
-impl ConnectionOptions {
-    fn of(fields: &HeaderMap) -> Self {
-        let mut options = Self::default();
-        fields.get_all(header::CONNECTION).iter().for_each(|value| options.read(value));
-        options
-    }
-
-    /// Adds what one of its values says.
-    pub(super) fn read(&mut self, value: &HeaderValue) {
-        for option in value.as_bytes().split(|byte| *byte == b',') {
-            let option = option.trim_ascii();
-            if option.eq_ignore_ascii_case(b"close") {
-                self.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                self.keep_alive = true;
-            } else if let Ok(name) = HeaderName::from_bytes(option) {
-                self.names.push(name);
-            }
-        }
-    }
-
-    fn names(&self, name: &HeaderName) -> bool {
-        self.names.contains(name)
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use hyper::body::Frame;
 
 use super::{
     chunked::ChunkedContent,
-    fields::{ConnectionOptions, is_instruction},
+    connection_options::ConnectionOptions,
     lines::{Lines, Malformed, field},
 };
 use crate::semantics::{field::Length, hop_by_hop};
@@ -18,8 +18,15 @@ use crate::semantics::{field::Length, hop_by_hop};
 const FIELDS: usize = 256;
 /// The most heads of 1xx before a response.
 const INFORMATIONAL: u8 = 10;
+/// Names a file that is to be sent instead, as Apache, lighttpd and Rack know it.
+pub(super) const X_SENDFILE: &str = "x-sendfile";
 /// What a status line begins with (RFC 9112 §4), but for the last digit of its version.
 const STATUS_LINE: &[u8] = b"HTTP/1.";
+
+/// Whether a field of a response, by its name, is for this server alone.
+pub(super) fn is_instruction(name: &str) -> bool {
+    name.starts_with("x-accel-") || name == X_SENDFILE
+}
 
 /// The status and the fields of a response. What is about the connection or the framing of the content is not among the fields; but where
 /// the application switches to another protocol, they say to which.
