@@ -293,10 +293,7 @@ impl Certificates {
     /// may be luckier, but the instant itself is not missed by much.
     fn pause(&self, left: Duration) -> Duration {
         let look = if self.held { LOOK } else { LOOK_FOR_ONE };
-        match left <= NEARLY {
-            true => left.min(look.max(NEARLY)),
-            false => (left - NEARLY).min(look),
-        }
+        if left <= NEARLY { left.min(look.max(NEARLY)) } else { (left - NEARLY).min(look) }
     }
 
     /// A fault as the runner should take it: with a pause after which the vault is looked at again.

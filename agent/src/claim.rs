@@ -116,9 +116,10 @@ impl Claim {
 
     /// How many hosts the fleet `here` has at rest, as far as the claim tells: another fleet's number says nothing of it.
     pub fn target_in(&self, here: Option<&Location>) -> Option<u32> {
-        match self.may_be_in(here) {
-            true => self.target,
-            false => self.elsewhere.as_ref().filter(|(there, _)| Some(there) == here).map(|(_, target)| *target),
+        if self.may_be_in(here) {
+            self.target
+        } else {
+            self.elsewhere.as_ref().filter(|(there, _)| Some(there) == here).map(|(_, target)| *target)
         }
     }
 

@@ -323,9 +323,10 @@ fn checked_zone(zone: Spanned<String>) -> Result<String, Wrong> {
     let zone = zone.into_inner();
     let id = zone.trim_start_matches("/hostedzone/");
     let plausible = (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    match plausible {
-        true => Ok(id.to_owned()),
-        false => Err((Some(span), format!("`{zone}` is not the id of a hosted zone, such as Z0123456789ABC"))),
+    if plausible {
+        Ok(id.to_owned())
+    } else {
+        Err((Some(span), format!("`{zone}` is not the id of a hosted zone, such as Z0123456789ABC")))
     }
 }
 

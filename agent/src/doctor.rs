@@ -191,8 +191,9 @@ impl Case<'_> {
 
 /// ` --config FILE`, where that is not the default.
 fn configuration_flag(path: &Path) -> String {
-    match path == Path::new("/etc/spothost/spothost.toml") {
-        true => String::new(),
-        false => format!(" --config {}", path.display()),
+    if path == Path::new("/etc/spothost/spothost.toml") {
+        String::new()
+    } else {
+        format!(" --config {}", path.display())
     }
 }

@@ -188,9 +188,10 @@ impl TryFrom<String> for SecretId {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/_+=.@-".contains(&b);
         let is_name = |name: &str| (1..=512).contains(&name.len()) && name.bytes().all(allowed);
         if !id.0.starts_with("arn:") {
-            return match is_name(&id.0) {
-                true => Ok(id),
-                false => Err(format!("`{id}` is not the name of a secret: 1 to 512 letters, digits and /_+=.@-")),
+            return if is_name(&id.0) {
+                Ok(id)
+            } else {
+                Err(format!("`{id}` is not the name of a secret: 1 to 512 letters, digits and /_+=.@-"))
             };
         }
         let plausible = |arn: SecretArn<'_>| {
@@ -198,11 +199,10 @@ impl TryFrom<String> for SecretId {
             let account = arn.account.len() == 12 && arn.account.bytes().all(|b| b.is_ascii_digit());
             word(arn.partition) && word(arn.region) && account && is_name(arn.resource)
         };
-        match id.arn().is_some_and(plausible) {
-            true => Ok(id),
-            false => Err(format!(
-                "`{id}` is not the ARN of a secret: arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX"
-            )),
+        if id.arn().is_some_and(plausible) {
+            Ok(id)
+        } else {
+            Err(format!("`{id}` is not the ARN of a secret: arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX"))
         }
     }
 }
@@ -245,9 +245,10 @@ fn path_of(text: &str) -> Result<Option<PathBuf>, String> {
     if let Some(control) = path.chars().find(|character| character.is_control()) {
         return Err(format!("a control character (U+{:04X}) cannot stand in a path", u32::from(control)));
     }
-    match Path::new(path).is_absolute() {
-        true => Ok(Some(Path::new(path).components().collect())),
-        false => Err(format!("`{text}` has to name an absolute path: file:///…")),
+    if Path::new(path).is_absolute() {
+        Ok(Some(Path::new(path).components().collect()))
+    } else {
+        Err(format!("`{text}` has to name an absolute path: file:///…"))
     }
 }
 

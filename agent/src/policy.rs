@@ -363,10 +363,7 @@ impl ConfiguredSite<'_> {
     /// What hosts take turns by, and count with, where there is a succession.
     fn turns_in_the_fleet(&self) -> Vec<String> {
         let keys = [LEAVING.to_owned(), EARLY.to_owned(), format!("{}.json", every(REPLACEMENT))];
-        match self.follows() {
-            true => keys.iter().flat_map(|key| self.objects(key)).collect(),
-            false => Vec::new(),
-        }
+        if self.follows() { keys.iter().flat_map(|key| self.objects(key)).collect() } else { Vec::new() }
     }
 
     /// Fleets of that kind that the site may be of: the one that the configuration names, or any.
@@ -394,9 +391,10 @@ impl ConfiguredSite<'_> {
     /// Hosts that are ended by themselves: a group ends its own.
     fn hosts_to_end(&self) -> Vec<String> {
         let kinds = [FleetKind::Ec2Fleet, FleetKind::SpotFleet];
-        match kinds.into_iter().any(|kind| !self.fleets(kind).is_empty()) {
-            true => vec![self.arn("ec2", "instance/*")],
-            false => Vec::new(),
+        if kinds.into_iter().any(|kind| !self.fleets(kind).is_empty()) {
+            vec![self.arn("ec2", "instance/*")]
+        } else {
+            Vec::new()
         }
     }
 

@@ -87,20 +87,14 @@ pub async fn status(address: SocketAddr, domain: &Name, limit: Duration) -> Opti
 /// When nothing is heard ([`Cause::Silence`]); when another certificate is shown; when the answer is not one of a site.
 pub(crate) async fn probe(address: SocketAddr, domain: &Name, leaf: &[u8]) -> Result<(), Fault> {
     let status = asked(address, domain, Expected::Leaf(leaf.to_vec())).await?.status();
-    match is_of_a_site(status) {
-        true => Ok(()),
-        false => Err(Fault::retry(doing(address, domain), status)),
-    }
+    if is_of_a_site(status) { Ok(()) } else { Err(Fault::retry(doing(address, domain), status)) }
 }
 
 /// Asks the host at `address` for `/` of `domain`, whatever certificate it shows: whether it says when to come back
 /// (503 with `Retry-After`, RFC 9110 §15.6.4).
 pub(crate) async fn waits(address: SocketAddr, domain: &Name) -> Result<(), Fault> {
     let answer = asked(address, domain, Expected::Any).await?;
-    match says_when_to_come_back(&answer) {
-        true => Ok(()),
-        false => Err(Fault::retry(doing(address, domain), answer.status())),
-    }
+    if says_when_to_come_back(&answer) { Ok(()) } else { Err(Fault::retry(doing(address, domain), answer.status())) }
 }
 
 /// Asks the host at `address` for `/` of `domain` and expects any certificate of that name: what is heard from it. Hosts of a
@@ -146,10 +140,8 @@ async fn asked(address: SocketAddr, domain: &Name, expected: Expected) -> Result
     let stream = stream.map_err(|error| silence(address, &error.to_string()))?;
     let name = ServerName::try_from(domain.to_string()).map_err(|error| failed(error.to_string()))?;
     let tls = TlsConnector::from(expecting(expected)?).connect(name, stream).await;
-    let tls = tls.map_err(|error| match is_closed(&error) {
-        true => full(address, domain),
-        false => failed(format!("TLS: {error}")),
-    })?;
+    let tls =
+        tls.map_err(|error| if is_closed(&error) { full(address, domain) } else { failed(format!("TLS: {error}")) })?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(tls)).await.map_err(|error| failed(error.to_string()))?;
     let connection = tokio::spawn(connection);

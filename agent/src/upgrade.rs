@@ -153,9 +153,10 @@ async fn judge(
     signed.map_err(|unsigned| unsigned.to_string())?;
     // Nothing of it is executed before that.
     let (fresh, current) = (version(fresh).await?, version(&installed.program).await?);
-    match fresh > current {
-        true => Ok(fresh),
-        false => Err(format!("it is version {fresh}, and {current} runs: only a newer one is taken")),
+    if fresh > current {
+        Ok(fresh)
+    } else {
+        Err(format!("it is version {fresh}, and {current} runs: only a newer one is taken"))
     }
 }
 

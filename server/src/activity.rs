@@ -302,9 +302,10 @@ impl Activity {
 
 /// Counts one more or one less of those who wait.
 fn count(waiting: &AtomicU32, waits: bool) {
-    match waits {
-        true => waiting.fetch_add(1, Relaxed),
-        false => waiting.fetch_sub(1, Relaxed),
+    if waits {
+        waiting.fetch_add(1, Relaxed)
+    } else {
+        waiting.fetch_sub(1, Relaxed)
     };
 }
 

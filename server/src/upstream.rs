@@ -160,9 +160,10 @@ impl Upstream {
             return self.open_websocket(head, body, client, route, passage).await;
         }
         let place = self.all.requests.take(client.address, 0).ok_or(Failure::Full)?;
-        let content = match route.streamed {
-            true => UpstreamContent::stream(body, route.body)?,
-            false => UpstreamContent::read(body, route.body, &self.all.spills, client.address).await?,
+        let content = if route.streamed {
+            UpstreamContent::stream(body, route.body)?
+        } else {
+            UpstreamContent::read(body, route.body, &self.all.spills, client.address).await?
         };
         let may_repeat = head.method.is_idempotent() && !content.is_some();
         let request = RequestWriter::new(head, client, content.into_body(route.body));
@@ -183,12 +184,11 @@ impl Upstream {
         passage: &mut Passage,
     ) -> Result<(Box<AppConnection>, Box<ResponseHead>), Failure> {
         loop {
-            let mut connection = match may_repeat && passage.retries == 0 {
-                true => self.connection(client, passage).await?,
-                false => {
-                    self.pool.make_way();
-                    self.connect(client, passage).await?
-                }
+            let mut connection = if may_repeat && passage.retries == 0 {
+                self.connection(client, passage).await?
+            } else {
+                self.pool.make_way();
+                self.connect(client, passage).await?
             };
             let asked = Instant::now();
             let failure = match connection.ask(request, asked, patience, hints).await {
@@ -276,10 +276,8 @@ impl Upstream {
             // It has none either (RFC 9110 §15.3.6), whatever it says.
             StatusCode::RESET_CONTENT => relay.finish(),
             _ => {
-                *answer.body_mut() = match streamed {
-                    true => relay.stream(),
-                    false => relay.buffer(route.answer, spills, client.address).await?,
-                };
+                *answer.body_mut() =
+                    if streamed { relay.stream() } else { relay.buffer(route.answer, spills, client.address).await? };
                 if let Some(length) = length {
                     answer.body_mut().expect(length);
                 }

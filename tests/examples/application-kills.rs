@@ -150,10 +150,7 @@ async fn main() -> ExitCode {
     }
     // Connections of visitors come and go.
     let as_many = descriptors_now <= descriptors_at_first + 2 * visitors + 4;
-    match other_process == 0 && is_clean && as_before && as_many {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    if other_process == 0 && is_clean && as_before && as_many { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Says what became of the requests; whether none was lost but by a kill, and no POST came twice.

@@ -90,9 +90,10 @@ async fn main() -> ExitCode {
     one_left.await;
     println!("resident at the end: {} KiB, {} runner", agent.resident_kib(), hosted.runners.running());
     let flawless = seen.lost.is_empty() && counts.never.is_empty() && counts.more.is_empty();
-    match flawless && seen.sent >= requests && longer.len() == in_place.len() && at_most <= LONGER {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if flawless && seen.sent >= requests && longer.len() == in_place.len() && at_most <= LONGER {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -217,9 +217,10 @@ fn libraries() -> Libraries {
 fn collect(folder: &Path, below: &str, files: &mut Libraries) {
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
         let name = format!("{below}/{}", entry.file_name().to_string_lossy());
-        match entry.file_type().expect("its kind is known").is_dir() {
-            true => collect(&entry.path(), &name, files),
-            false => files.push((name, fs::read(entry.path()).expect("a file").into())),
+        if entry.file_type().expect("its kind is known").is_dir() {
+            collect(&entry.path(), &name, files)
+        } else {
+            files.push((name, fs::read(entry.path()).expect("a file").into()))
         }
     }
 }

@@ -71,9 +71,10 @@ async fn main() -> ExitCode {
     tally.failures.iter().for_each(|failure| println!("  {failure}"));
     let slower = swapping.percentile(0.99).as_secs_f64() / quiet.percentile(0.99).as_secs_f64();
     println!("p99 during swaps: {slower:.2} of quiet");
-    match tally.failed + tally.refused + tally.reopened == 0 && tally.answered >= requests {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if tally.failed + tally.refused + tally.reopened == 0 && tally.answered >= requests {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -125,9 +125,10 @@ impl Shared {
         while !self.stop.load(Relaxed) {
             let number = self.next.fetch_add(1, Relaxed);
             let idempotent = !number.is_multiple_of(3);
-            let (method, content) = match idempotent {
-                true => (Method::GET, Bytes::new()),
-                false => (Method::POST, Bytes::from(format!("the content of {number}"))),
+            let (method, content) = if idempotent {
+                (Method::GET, Bytes::new())
+            } else {
+                (Method::POST, Bytes::from(format!("the content of {number}")))
             };
             let request = Request::builder().method(method).uri(format!("/work?{number}")).body(content);
             let sent = Instant::now();

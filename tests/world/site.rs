@@ -40,12 +40,13 @@ impl Site {
         (0..number).fold(Site::titled(title), |site, index| {
             let (folder, random) = (index % 25, index % 10 == 0);
             let name = format!("part-{folder}/page-{index}.{}", if random { "bin" } else { "html" });
-            match random {
-                true => site.with(&name, noise(index as u64 + 1, 4096)),
-                false => site.with(
+            if random {
+                site.with(&name, noise(index as u64 + 1, 4096))
+            } else {
+                site.with(
                     &name,
                     format!("<!doctype html><title>{title}</title><p>Page {index} of {title}.\n").repeat(8),
-                ),
+                )
             }
         })
     }
@@ -128,9 +129,10 @@ impl Entry {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
         encoder.write_all(body).expect("memory takes everything");
         let deflated = encoder.finish().expect("memory takes everything");
-        match deflated.len() < body.len() {
-            true => Entry { data: deflated, method: 8, ..Entry::stored(name, body) },
-            false => Entry::stored(name, body),
+        if deflated.len() < body.len() {
+            Entry { data: deflated, method: 8, ..Entry::stored(name, body) }
+        } else {
+            Entry::stored(name, body)
         }
     }
 

@@ -247,9 +247,10 @@ impl Visitor {
         let name = ServerName::try_from(self.domain.clone()).map_err(|error| error.to_string())?;
         let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await;
         let stream = stream.map_err(|error| format!("TLS: {error}"))?;
-        match stream.get_ref().1.alpn_protocol() == Some(protocol) {
-            true => Ok(stream),
-            false => Err(format!("{} was not agreed on", String::from_utf8_lossy(protocol))),
+        if stream.get_ref().1.alpn_protocol() == Some(protocol) {
+            Ok(stream)
+        } else {
+            Err(format!("{} was not agreed on", String::from_utf8_lossy(protocol)))
         }
     }
 
@@ -325,10 +326,13 @@ impl Line {
         };
         match answer {
             Ok(answer) => Some(Line::receive(answer).await),
-            Err(mut error) => match error.take_message().is_some() || is_left_out(error.error()) {
-                true => None,
-                false => Some(Err(format!("no answer: {}", text(error.into_error())))),
-            },
+            Err(mut error) => {
+                if error.take_message().is_some() || is_left_out(error.error()) {
+                    None
+                } else {
+                    Some(Err(format!("no answer: {}", text(error.into_error()))))
+                }
+            }
         }
     }
 

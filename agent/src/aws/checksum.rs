@@ -61,9 +61,10 @@ impl Checksum {
         let plain = answer.server_side_encryption().is_none_or(|with| *with == ServerSideEncryption::Aes256)
             && answer.sse_customer_algorithm().is_none();
         let tag = answer.e_tag().unwrap_or_default().trim_matches('"').to_ascii_lowercase();
-        match plain && tag.len() == 32 && tag.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            true => Checksum(StoredChecksum::Tag(tag)),
-            false => Checksum(StoredChecksum::Nothing),
+        if plain && tag.len() == 32 && tag.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            Checksum(StoredChecksum::Tag(tag))
+        } else {
+            Checksum(StoredChecksum::Nothing)
         }
     }
 

@@ -52,9 +52,10 @@ impl ElasticIp {
 
     async fn associate(&self, instance: &str, dry: bool) -> Result<(), Fault> {
         let doing = format!("leading {} to {instance}", self.allocation);
-        match self.compute.associate(&self.allocation, instance, dry, &doing).await? {
-            true => Ok(()),
-            false => Err(missing(&doing)),
+        if self.compute.associate(&self.allocation, instance, dry, &doing).await? {
+            Ok(())
+        } else {
+            Err(missing(&doing))
         }
     }
 }

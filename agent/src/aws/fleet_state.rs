@@ -19,9 +19,10 @@ impl FleetState {
     /// Whether it can do with one host less, now. Leaving a group is not only being too many there: it takes the target along,
     /// which may have been lowered meanwhile, and would be below what the fleet has at rest.
     pub fn spares_one(&self) -> bool {
-        match self.leaves_in_one {
-            true => self.floor.is_some_and(|floor| self.target > floor && self.members > floor),
-            false => self.members > self.target,
+        if self.leaves_in_one {
+            self.floor.is_some_and(|floor| self.target > floor && self.members > floor)
+        } else {
+            self.members > self.target
         }
     }
 }

@@ -198,11 +198,8 @@ const NOTHING: PermissionOutcome = PermissionOutcome::Untried("there is nothing 
 fn nobodys_records(names: &[String]) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
     let mut batch = ChangeBatch::builder().comment("spothost doctor: refused, whatever the zone holds");
     for name in names {
-        let (kind, value) = match name.starts_with('_') {
-            true => (RrType::Txt, "\"spothost doctor\""),
-            // Of the addresses for documentation (RFC 5737).
-            false => (RrType::A, "192.0.2.0"),
-        };
+        let (kind, value) =
+            if name.starts_with('_') { (RrType::Txt, "\"spothost doctor\"") } else { (RrType::A, "192.0.2.0") };
         let set = ResourceRecordSet::builder().name(name).r#type(kind).ttl(i64::from(i32::MAX));
         let set = set.resource_records(ResourceRecord::builder().value(value).build()?).build()?;
         batch = batch.changes(Change::builder().action(ChangeAction::Delete).resource_record_set(set).build()?);

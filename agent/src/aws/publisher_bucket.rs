@@ -197,9 +197,10 @@ impl PublisherBucket {
                     let remedy = "another publisher has removed it: publish again";
                     return Err(Fault::operator(doing, format!("{} is gone", self.named(from)), remedy));
                 }
-                match denied && was.is_some() && self.look(to).await?.is_none() {
-                    true => Ok(Moved::NotAsSeen),
-                    false => Err(refused),
+                if denied && was.is_some() && self.look(to).await?.is_none() {
+                    Ok(Moved::NotAsSeen)
+                } else {
+                    Err(refused)
                 }
             }
         }

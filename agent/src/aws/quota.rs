@@ -65,8 +65,5 @@ fn refused(doing: &str, body: &[u8]) -> Fault {
     let code = code.rsplit('#').next().unwrap_or_default();
     let fault = refusal::refused(doing, "servicequotas:GetServiceQuota", code, &message);
     let remedy = "allow servicequotas:GetServiceQuota: spothost policy --for operator";
-    match DENIED.contains(&code) {
-        true => Fault { remedy: Some(remedy.to_owned()), ..fault },
-        false => fault,
-    }
+    if DENIED.contains(&code) { Fault { remedy: Some(remedy.to_owned()), ..fault } } else { fault }
 }

@@ -71,9 +71,10 @@ impl PublisherBucket {
         metadata: HashMap<String, String>,
         sent: &(impl Fn(u64) + Sync),
     ) -> Result<UploadOutcome, Fault> {
-        let written = match content.length < IN_PARTS_FROM {
-            true => self.in_one_piece(key, content, metadata).await?.then_some(content.length),
-            false => self.in_parts(key, content, metadata, sent).await?,
+        let written = if content.length < IN_PARTS_FROM {
+            self.in_one_piece(key, content, metadata).await?.then_some(content.length)
+        } else {
+            self.in_parts(key, content, metadata, sent).await?
         };
         match written {
             Some(bytes) if content.length < IN_PARTS_FROM => {

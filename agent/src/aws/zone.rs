@@ -237,9 +237,10 @@ impl Zone {
             Err(error) if code(&error) == Some("InvalidChangeBatch") => {
                 let said = error.as_service_error().map(ToString::to_string).unwrap_or_default();
                 let message = invalid_batch_words(&error).unwrap_or(said);
-                match differs(&message) {
-                    true => Ok(Changed::Differed(message)),
-                    false => Err(Fault::operator(doing, message, REFUSED_FOR_GOOD)),
+                if differs(&message) {
+                    Ok(Changed::Differed(message))
+                } else {
+                    Err(Fault::operator(doing, message, REFUSED_FOR_GOOD))
                 }
             }
             // 5 requests a second are shared by the whole account: what is throttled waits.

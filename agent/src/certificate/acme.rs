@@ -149,9 +149,10 @@ impl Acme {
             let other = refused.kind == FailureKind::Passing
                 && !matches!(kind_of(&error), "rateLimited" | "serverInternal" | "");
             let unsupported = matches!(error, Error::Unsupported(_));
-            match as_replacement && (other || unsupported) {
-                true => StepFailure { kind: FailureKind::NotAsReplacement, ..refused },
-                false => refused,
+            if as_replacement && (other || unsupported) {
+                StepFailure { kind: FailureKind::NotAsReplacement, ..refused }
+            } else {
+                refused
             }
         })?;
         tracing::info!(url = order.url(), as_replacement, "order made");

@@ -143,18 +143,16 @@ impl<'a> Challenges<'a> {
 fn with(now: Option<&Records>, name: &str, values: &[String]) -> Vec<RecordChange> {
     let there = now.map_or(&[][..], |set| &set.values);
     let missing: Vec<_> = values.iter().filter(|value| !there.contains(value)).cloned().collect();
-    match missing.is_empty() {
-        true => Vec::new(),
-        false => swapped(now, name, there.iter().cloned().chain(missing).collect()),
-    }
+    if missing.is_empty() { Vec::new() } else { swapped(now, name, there.iter().cloned().chain(missing).collect()) }
 }
 
 /// The steps that remove `values` from what stands at `name` now.
 fn without(now: Option<&Records>, name: &str, values: &[String]) -> Vec<RecordChange> {
     let there = now.map_or(&[][..], |set| &set.values);
-    match there.iter().any(|value| values.contains(value)) {
-        false => Vec::new(),
-        true => swapped(now, name, there.iter().filter(|value| !values.contains(value)).cloned().collect()),
+    if !there.iter().any(|value| values.contains(value)) {
+        Vec::new()
+    } else {
+        swapped(now, name, there.iter().filter(|value| !values.contains(value)).cloned().collect())
     }
 }
 

@@ -170,11 +170,10 @@ impl VaultDocument {
         let mut source = serde_json::Deserializer::from_str(text);
         let read = Fields(&mut fields).deserialize(&mut source).and_then(|()| source.end());
         let Some(format) = fields.get("format").and_then(Value::as_u64) else {
-            return match is_cut_off(text) {
-                true => Parsed::Damaged(VaultDocument::default(), "it is cut off".to_owned()),
-                false => {
-                    Parsed::Foreign(foreign(read.err().map_or_else(|| "it has no `format`".into(), |e| wordless(&e))))
-                }
+            return if is_cut_off(text) {
+                Parsed::Damaged(VaultDocument::default(), "it is cut off".to_owned())
+            } else {
+                Parsed::Foreign(foreign(read.err().map_or_else(|| "it has no `format`".into(), |e| wordless(&e))))
             };
         };
         if format > u64::from(FORMAT) {
@@ -184,10 +183,7 @@ impl VaultDocument {
         }
         let mut lost: Vec<String> = read.err().map(|error| wordless(&error)).into_iter().collect();
         let document = VaultDocument::salvaged(fields, &mut lost);
-        match lost.is_empty() {
-            true => Parsed::Whole(document),
-            false => Parsed::Damaged(document, lost.join("; ")),
-        }
+        if lost.is_empty() { Parsed::Whole(document) } else { Parsed::Damaged(document, lost.join("; ")) }
     }
 
     /// What of these fields can be read, each for itself; what is wrong with the others goes to `lost`.
@@ -213,9 +209,10 @@ impl VaultDocument {
     pub(super) fn text(&self) -> Result<Zeroizing<String>, Fault> {
         let text = serde_json::to_string(self).map(Zeroizing::new);
         let text = text.map_err(|error| Fault::retry("writing the vault", error))?;
-        match text.len() <= LARGEST {
-            true => Ok(text),
-            false => Err(Fault::operator("writing the vault", "the document outgrew 64 KiB", "name fewer aliases")),
+        if text.len() <= LARGEST {
+            Ok(text)
+        } else {
+            Err(Fault::operator("writing the vault", "the document outgrew 64 KiB", "name fewer aliases"))
         }
     }
 
@@ -239,11 +236,10 @@ impl VaultDocument {
             Purpose::Memo => TO_SPARE,
         };
         let until = self.versions.map_or(now, |bucket| bucket.holds(needed, VERSIONS, now));
-        match until > now {
-            true => {
-                Err(NotBefore { until, why: "the secret was written as often as Secrets Manager allows".to_owned() })
-            }
-            false => Ok(()),
+        if until > now {
+            Err(NotBefore { until, why: "the secret was written as often as Secrets Manager allows".to_owned() })
+        } else {
+            Ok(())
         }
     }
 

@@ -62,10 +62,7 @@ pub(super) const VERSIONS: Limit = Limit { tokens: 24, refill: Duration::minutes
 impl CaLimits {
     /// Those of the CA with that directory.
     pub(super) fn of(directory: &str) -> CaLimits {
-        match directory.starts_with("https://acme-staging") {
-            true => LETS_ENCRYPT_STAGING,
-            false => LETS_ENCRYPT,
-        }
+        if directory.starts_with("https://acme-staging") { LETS_ENCRYPT_STAGING } else { LETS_ENCRYPT }
     }
 }
 

@@ -490,12 +490,11 @@ impl<'a> World<'a> {
         let mut run = run;
         run.came(came, self.taken(host));
         self.hosts[host].run = Some(run);
-        let pause = match self.hits(self.setting.stalls) {
-            true => {
-                self.store.abandon(host, self.now);
-                self.seconds(5..120)
-            }
-            false => self.seconds(0..5),
+        let pause = if self.hits(self.setting.stalls) {
+            self.store.abandon(host, self.now);
+            self.seconds(5..120)
+        } else {
+            self.seconds(0..5)
         };
         self.at(self.now + pause, Event::Step(host));
     }

@@ -255,9 +255,10 @@ fn trusting(path: &Path) -> Result<ClientConfig, Fault> {
         let root = root.map_err(|error| unreadable(error.to_string()))?;
         roots.add(root).map_err(|error| unreadable(error.to_string()))?;
     }
-    match roots.is_empty() {
-        true => Err(unreadable("no certificate in it".to_owned())),
-        false => Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()),
+    if roots.is_empty() {
+        Err(unreadable("no certificate in it".to_owned()))
+    } else {
+        Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
     }
 }
 

@@ -117,9 +117,10 @@ impl PeerMemory {
         }
         self.put_aside |= self.held.is_some();
         self.asked_in = claim.asked_in(host.location().as_ref()).or(self.asked_in);
-        let takeover = match certified {
-            true => takeover(host, self.put_aside, Some(claim), Liveness::Lives),
-            false => takeover_without_certificate(host, Some(claim), Liveness::Lives),
+        let takeover = if certified {
+            takeover(host, self.put_aside, Some(claim), Liveness::Lives)
+        } else {
+            takeover_without_certificate(host, Some(claim), Liveness::Lives)
         };
         takeover == Takeover::StandAside
     }

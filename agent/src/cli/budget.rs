@@ -37,12 +37,11 @@ impl BudgetCommand {
             Budget::read(config.names(), &vault, &certifier).await.map_err(Stop::from)
         };
         let budget = runtime()?.block_on(read)?;
-        match self.json {
-            true => {
-                let text = serde_json::to_string_pretty(&budget).map_err(|error| Stop::new(1, error))?;
-                anstream::println!("{text}");
-            }
-            false => show(&budget),
+        if self.json {
+            let text = serde_json::to_string_pretty(&budget).map_err(|error| Stop::new(1, error))?;
+            anstream::println!("{text}");
+        } else {
+            show(&budget)
         }
         let free = budget.authorities.iter().all(|at| at.failed == 0);
         Ok(if free { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -60,12 +59,11 @@ fn show(budget: &Budget) {
         }
         limits(&at.limits);
     }
-    match budget.authorities.is_empty() {
-        true => anstream::println!("the local CA has no limits"),
-        false => {
-            anstream::println!("\nSecrets Manager");
-            limits(std::slice::from_ref(&budget.versions));
-        }
+    if budget.authorities.is_empty() {
+        anstream::println!("the local CA has no limits")
+    } else {
+        anstream::println!("\nSecrets Manager");
+        limits(std::slice::from_ref(&budget.versions));
     }
 }
 

@@ -66,13 +66,11 @@ impl DoctorCommand {
     }
 
     fn tell(&self, lines: &[Line]) -> Result<(), Stop> {
-        match self.json {
-            true => {
-                let text =
-                    serde_json::to_string_pretty(lines).map_err(|error| Stop::new(NOT_AS_IT_SHOULD_BE, error))?;
-                anstream::println!("{text}");
-            }
-            false => show(lines),
+        if self.json {
+            let text = serde_json::to_string_pretty(lines).map_err(|error| Stop::new(NOT_AS_IT_SHOULD_BE, error))?;
+            anstream::println!("{text}");
+        } else {
+            show(lines)
         }
         Ok(())
     }

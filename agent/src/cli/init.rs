@@ -162,9 +162,10 @@ impl InitCommand {
             [zone] => {
                 let prompt = format!("Hosted zone {} ({})", zone.id, zone.name);
                 let agreed = Confirm::new().with_prompt(prompt).default(true).interact();
-                match agreed.map_err(|error| Stop::new(CANNOT_RUN, error))? {
-                    true => Ok(zone.id.clone()),
-                    false => Err(Stop::new(super::NOT_AS_IT_SHOULD_BE, "name another: --zone ID")),
+                if agreed.map_err(|error| Stop::new(CANNOT_RUN, error))? {
+                    Ok(zone.id.clone())
+                } else {
+                    Err(Stop::new(super::NOT_AS_IT_SHOULD_BE, "name another: --zone ID"))
                 }
             }
             several => {

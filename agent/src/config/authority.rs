@@ -85,9 +85,10 @@ impl AcmeTable {
         let first = self.directory.as_ref().map_or(LETS_ENCRYPT, |directory| directory.get_ref());
         if first == "internal" {
             let bare = self.roots.is_none() && self.profile.is_none() && self.staging.is_none() && self.eab.is_none();
-            return match bare && self.fallback.is_none() {
-                true => Ok(Authority::Internal),
-                false => Err((span, "the local CA has neither `roots` nor `profile` nor anything else".to_owned())),
+            return if bare && self.fallback.is_none() {
+                Ok(Authority::Internal)
+            } else {
+                Err((span, "the local CA has neither `roots` nor `profile` nor anything else".to_owned()))
             };
         }
         let first = Ca {
@@ -143,9 +144,10 @@ impl WrittenEab {
 }
 
 fn url(url: String, span: Option<std::ops::Range<usize>>) -> Result<String, Wrong> {
-    match url.starts_with("https://") {
-        true => Ok(url),
-        false => Err((span, format!("`{url}` is neither \"internal\" nor an https:// URL (RFC 8555 §6.1)"))),
+    if url.starts_with("https://") {
+        Ok(url)
+    } else {
+        Err((span, format!("`{url}` is neither \"internal\" nor an https:// URL (RFC 8555 §6.1)")))
     }
 }
 

@@ -110,9 +110,10 @@ mod tests {
         let elastic = "[address]\nelastic_ip = \"eipalloc-0123456789abcdef0\"";
         for zone in [true, false] {
             let read = read(elastic, bucket, zone);
-            match IS_BUILT_IN {
-                true => assert!(matches!(&read, Ok(RoutingMode::ElasticIp(id, _)) if id.ends_with("def0")), "{read:?}"),
-                false => assert!(read.expect_err("it cannot").contains("without the feature `fleet`")),
+            if IS_BUILT_IN {
+                assert!(matches!(&read, Ok(RoutingMode::ElasticIp(id, _)) if id.ends_with("def0")), "{read:?}")
+            } else {
+                assert!(read.expect_err("it cannot").contains("without the feature `fleet`"))
             }
         }
     }

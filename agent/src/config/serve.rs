@@ -216,9 +216,10 @@ impl TryFrom<String> for AccessPlace {
             return Ok(AccessPlace(AccessTo::Stdout));
         }
         let path = PathBuf::from(&text);
-        match path.is_absolute() {
-            true => Ok(AccessPlace(AccessTo::File(path))),
-            false => Err(format!("`{text}` is neither \"stdout\" nor an absolute path")),
+        if path.is_absolute() {
+            Ok(AccessPlace(AccessTo::File(path)))
+        } else {
+            Err(format!("`{text}` is neither \"stdout\" nor an absolute path"))
         }
     }
 }
@@ -255,11 +256,12 @@ fn proxies<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TrustedProxy>, D::E
 
 fn some_loopback<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
     let address = SocketAddr::deserialize(from)?;
-    match address.ip().is_loopback() {
-        true => Ok(Some(address)),
-        false => Err(D::Error::custom(format!(
+    if address.ip().is_loopback() {
+        Ok(Some(address))
+    } else {
+        Err(D::Error::custom(format!(
             "{address} is not a loopback address: metrics are for this machine alone, at an address such as 127.0.0.1:9180"
-        ))),
+        )))
     }
 }
 

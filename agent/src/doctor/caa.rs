@@ -85,10 +85,7 @@ fn judged(
     }
     let refused: Vec<_> =
         deciding.iter().filter_map(|caa| permits(&caa.value, &about.caa_identities, accounts).err()).collect();
-    match refused.len() < deciding.len() {
-        true => Ok(()),
-        false => Err(refused.join("; ")),
-    }
+    if refused.len() < deciding.len() { Ok(()) } else { Err(refused.join("; ")) }
 }
 
 /// Whether that value of `issue` or `issuewild` lets one of these issuers issue (RFC 8659 §4.2, RFC 8657).

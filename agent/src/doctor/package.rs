@@ -17,13 +17,14 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
             }
         }
         (PackagePlace::Bucket(_), None) => Vec::new(),
-        (PackagePlace::Disk(path), _) => vec![match path.exists() {
-            true => Line::ok(Subject::Package, format!("{} is there", path.display())),
-            false => Line::wrong(
+        (PackagePlace::Disk(path), _) => vec![if path.exists() {
+            Line::ok(Subject::Package, format!("{} is there", path.display()))
+        } else {
+            Line::wrong(
                 Subject::Package,
                 format!("{} is not there", path.display()),
                 format!("spothost publish DIR --to file://{}", path.display()),
-            ),
+            )
         }],
     }
 }

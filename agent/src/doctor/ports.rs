@@ -42,10 +42,7 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
 
 /// An address of this machine that leads there; a socket for every address is for both families.
 fn near(address: SocketAddr) -> SocketAddr {
-    match address.ip().is_unspecified() {
-        true => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
-        false => address,
-    }
+    if address.ip().is_unspecified() { SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()) } else { address }
 }
 
 async fn at_https(address: SocketAddr, domain: &Name) -> PortOwner {

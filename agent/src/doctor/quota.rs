@@ -21,17 +21,16 @@ pub(super) async fn examined(case: &Case<'_>, claim: Option<&Claim>) -> Vec<Line
 /// While one host follows another, there is one more.
 fn judged(quota: u32, target: u32) -> Line {
     let needed = (target + 1).saturating_mul(PROCESSORS);
-    match quota >= needed {
-        true => {
-            Line::ok(Subject::Quota, format!("spot instances may have {quota} processors, and {needed} are enough"))
-        }
-        false => Line::wrong(
+    if quota >= needed {
+        Line::ok(Subject::Quota, format!("spot instances may have {quota} processors, and {needed} are enough"))
+    } else {
+        Line::wrong(
             Subject::Quota,
             format!("spot instances may have {quota} processors, and {} hosts with a successor take {needed}", target),
             format!(
                 "aws service-quotas request-service-quota-increase --service-code ec2 --quota-code L-34B43A08 --desired-value {needed}"
             ),
-        ),
+        )
     }
 }
 

@@ -45,10 +45,7 @@ async fn owner(case: &Case<'_>, name_service: &NameService, claim: &Claim) -> Ow
     if name_service.answers(claim).await {
         return Owner::Answers;
     }
-    match is_gone(case, claim).await {
-        true => Owner::Gone,
-        false => Owner::Silent,
-    }
+    if is_gone(case, claim).await { Owner::Gone } else { Owner::Silent }
 }
 
 async fn is_gone(case: &Case<'_>, claim: &Claim) -> bool {

@@ -132,12 +132,13 @@ async fn exchange(server: SocketAddr, name: &str, kind: QueryType, recurse: bool
     for _ in 0..TRIES {
         match timeout(PATIENCE, by_datagram(server, &question)).await {
             Ok(Ok(bytes)) => {
-                let bytes = match is_cut(&bytes) {
-                    true => timeout(PATIENCE, by_stream(server, &question))
+                let bytes = if is_cut(&bytes) {
+                    timeout(PATIENCE, by_stream(server, &question))
                         .await
                         .map_err(|_| failed(&"no answer over TCP"))?
-                        .map_err(|error| failed(&error))?,
-                    false => bytes,
+                        .map_err(|error| failed(&error))?
+                } else {
+                    bytes
                 };
                 return read(id, &bytes).map_err(|said| failed(&said));
             }

@@ -62,9 +62,10 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
         return lines;
     };
     let name = role.rsplit('/').next().unwrap_or(role);
-    let arn = match role.starts_with("arn:") {
-        true => role.clone(),
-        false => format!("arn:{}:iam::{}:role/{role}", place.partition(), place.account),
+    let arn = if role.starts_with("arn:") {
+        role.clone()
+    } else {
+        format!("arn:{}:iam::{}:role/{role}", place.partition(), place.account)
     };
     let asked = questions.into_iter().map(async |(sid, questions)| (sid, reckoned(aws, &arn, &questions).await));
     let found: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;

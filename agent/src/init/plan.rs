@@ -59,9 +59,12 @@ impl<'a> UserData<'a> {
         let text = format!("{before}{BEGIN}{configuration}{END}{after}");
         let Some((architecture, sha256, key)) = program else { return text };
         let begin = machine_of(architecture);
-        let lines = text.split('\n').map(|line| match line.trim_start().starts_with(begin) {
-            true => format!("        {begin} key='{key}' sha256='{sha256}' ;;"),
-            false => line.to_owned(),
+        let lines = text.split('\n').map(|line| {
+            if line.trim_start().starts_with(begin) {
+                format!("        {begin} key='{key}' sha256='{sha256}' ;;")
+            } else {
+                line.to_owned()
+            }
         });
         lines.collect::<Vec<_>>().join("\n")
     }

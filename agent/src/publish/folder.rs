@@ -131,9 +131,10 @@ fn file(leaf: &TreeFile, longest_file: u64) -> Result<SiteFile, Problem> {
 fn askable(name: &str) -> Result<(), String> {
     Site::may_hold(name, &PackageLimits::default()).map_err(|reason| reason.to_string())?;
     let target = 1 + name.bytes().map(|b| if b.is_ascii_alphanumeric() || b == b'/' { 1 } else { 3 }).sum::<usize>();
-    match target > LONGEST_TARGET {
-        true => Err(format!("has a name that takes {target} bytes of a URL; hosts take {LONGEST_TARGET}: rename it")),
-        false => Ok(()),
+    if target > LONGEST_TARGET {
+        Err(format!("has a name that takes {target} bytes of a URL; hosts take {LONGEST_TARGET}: rename it"))
+    } else {
+        Ok(())
     }
 }
 

@@ -236,9 +236,12 @@ trait Refusal: std::fmt::Display {
 impl Refusal for hyper::Error {
     /// hyper has answered by itself.
     fn status(&self) -> Option<StatusCode> {
-        self.is_parse().then(|| match self.is_parse_too_large() {
-            true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            false => StatusCode::BAD_REQUEST,
+        self.is_parse().then(|| {
+            if self.is_parse_too_large() {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            }
         })
     }
 }

@@ -127,10 +127,8 @@ impl Exchanges {
             }
             frame(begun.version, begun.is_head, &mut response);
             account.answered(response.status());
-            let content = match left.is_end_stream() {
-                true => self.activity.content(),
-                false => self.read(left, begun.expects).await,
-            };
+            let content =
+                if left.is_end_stream() { self.activity.content() } else { self.read(left, begun.expects).await };
             self.end(begun.version, account, false, content, &mut response);
             response
         })

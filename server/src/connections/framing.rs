@@ -63,10 +63,7 @@ fn adapt(is_head: bool, response: &mut Response<Body>) {
 fn said_length(headers: &HeaderMap) -> Result<Option<u64>, Contradiction> {
     let mut said = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = said.next() else { return Ok(None) };
-    match said.all(|other: &HeaderValue| other == first) {
-        true => Ok(Length::read(first.as_bytes())),
-        false => Err(Contradiction),
-    }
+    if said.all(|other: &HeaderValue| other == first) { Ok(Length::read(first.as_bytes())) } else { Err(Contradiction) }
 }
 
 fn fail(response: &mut Response<Body>, why: &str) {

@@ -259,9 +259,10 @@ impl<S: AsyncRead + AsyncWrite + Tcp + Unpin> AsyncWrite for Guarded<S> {
         let left = ready!(self.may_write(context));
         let offered = parts.iter().map(|part| part.len()).sum();
         let stream = Pin::new(&mut self.stream);
-        let written = match offered > left {
-            true => stream.poll_write_vectored(context, &share::first(parts, left)),
-            false => stream.poll_write_vectored(context, parts),
+        let written = if offered > left {
+            stream.poll_write_vectored(context, &share::first(parts, left))
+        } else {
+            stream.poll_write_vectored(context, parts)
         };
         self.wrote(written, offered)
     }

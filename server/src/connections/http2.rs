@@ -154,9 +154,10 @@ impl Connection {
             }
         }
         let activity = &self.exchanges.activity;
-        match self.protocol.is_amid_head() {
-            true => activity.head_incomplete(activity.requests() + 1),
-            false => activity.no_head(),
+        if self.protocol.is_amid_head() {
+            activity.head_incomplete(activity.requests() + 1)
+        } else {
+            activity.no_head()
         }
         Ok(Ok(()))
     }
@@ -210,10 +211,8 @@ impl Connection {
     fn poll_send(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<()>> {
         let mut more = self.protocol.has_to_send();
         loop {
-            let left = match more {
-                true => self.share.poll_left(context, self.exchanges.activity.turn()),
-                false => Poll::Ready(0),
-            };
+            let left =
+                if more { self.share.poll_left(context, self.exchanges.activity.turn()) } else { Poll::Ready(0) };
             let most = match left {
                 // What the kernel does not take now is better left where it lies.
                 Poll::Ready(left) if left > 0 && self.session.poll_room(context)?.is_ready() => left.min(BATCH),

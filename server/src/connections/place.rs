@@ -21,9 +21,10 @@ impl ConnectionPermit {
     pub(super) fn take(worker: &Worker, peer: IpAddr, local: Option<IpAddr>) -> Option<Self> {
         let counters = worker.counters.clone();
         let reserve = if is_this_machine(peer, local) { RESERVE } else { 0 };
-        let held = match trusted_proxy::holds(&worker.settings.trusted_proxies, peer) {
-            true => worker.connections.take_shared(peer),
-            false => worker.connections.take(peer, reserve),
+        let held = if trusted_proxy::holds(&worker.settings.trusted_proxies, peer) {
+            worker.connections.take_shared(peer)
+        } else {
+            worker.connections.take(peer, reserve)
         };
         let Some(held) = held else {
             counters.turn_away();

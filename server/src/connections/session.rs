@@ -88,10 +88,7 @@ impl Session {
             return Poll::Ready(Ok(()));
         }
         // Tokio knows only that it did so at the last write.
-        let ask = || match takes_more(&self.socket) {
-            true => Ok(()),
-            false => Err(io::ErrorKind::WouldBlock.into()),
-        };
+        let ask = || if takes_more(&self.socket) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
         ready!(poll_writable(&self.socket, context, ask))?;
         self.unasked = 0;
         Poll::Ready(Ok(()))

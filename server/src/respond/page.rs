@@ -47,10 +47,10 @@ pub(crate) fn known<'a>(site: &'a Site, path: &str, place: &Place<'_>) -> Option
     }
     if let Some(page) = clean(site, name) {
         let address = page.address(site.rules().policy.slash, name);
-        return Some(match address == name {
-            true => Page::File(page.entry),
-            // A name has no slash at its start, so this leads to no other host.
-            false => Page::Moved(StatusCode::PERMANENT_REDIRECT, format!("/{}", target::encode(&address))),
+        return Some(if address == name {
+            Page::File(page.entry)
+        } else {
+            Page::Moved(StatusCode::PERMANENT_REDIRECT, format!("/{}", target::encode(&address)))
         });
     }
     redirects.find(path, place, Among::All).map(|target| follow(site, path, target))

@@ -49,10 +49,7 @@ pub(crate) fn parse(headers: &HeaderMap, length: u64) -> Ranges {
     if overlap(&parts) {
         return Ranges::Whole;
     }
-    match parts.is_empty() {
-        true => Ranges::Unsatisfiable,
-        false => Ranges::Parts(parts),
-    }
+    if parts.is_empty() { Ranges::Unsatisfiable } else { Ranges::Parts(parts) }
 }
 
 /// What follows `bytes=`; the unit is case-insensitive (§14.1), and an empty set is malformed.

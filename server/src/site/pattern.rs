@@ -54,9 +54,10 @@ impl Pattern {
         }
         push_text(&mut pieces, &text[done..])?;
         let pattern = Self(pieces);
-        match pattern.has_dots() {
-            true => Err("no request has the segment '.' or '..'; browsers take them away"),
-            false => Ok(pattern),
+        if pattern.has_dots() {
+            Err("no request has the segment '.' or '..'; browsers take them away")
+        } else {
+            Ok(pattern)
         }
     }
 

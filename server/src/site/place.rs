@@ -30,11 +30,7 @@ impl Place<'_> {
             return false;
         }
         let host = name.to_ascii_lowercase();
-        match self.canonical {
-            // Wherever else the site has a name, a request is sent on to here.
-            true => (self.is_own)(&host),
-            false => host == self.host && (scheme == "https") == self.secure,
-        }
+        if self.canonical { (self.is_own)(&host) } else { host == self.host && (scheme == "https") == self.secure }
     }
 }
 

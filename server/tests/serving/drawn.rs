@@ -55,9 +55,8 @@ fn files(folder: &Path) -> Vec<u8> {
         ("404.html", b"no such page".to_vec()),
     ];
     files.iter().for_each(|(name, content)| fs::write(folder.join(name), content).unwrap());
-    let package = files.iter().fold(Package::new(), |package, (name, content)| match name.ends_with(".bin") {
-        true => package.stored(name, content),
-        false => package.deflated(name, content),
+    let package = files.iter().fold(Package::new(), |package, (name, content)| {
+        if name.ends_with(".bin") { package.stored(name, content) } else { package.deflated(name, content) }
     });
     package.deflated("index.html", "home").finish()
 }

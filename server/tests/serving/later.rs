@@ -224,9 +224,10 @@ async fn content_that_ends_with_the_connection_is_reset_where_it_is_not_whole() 
     let counters = server.running().counters();
     let told = async |secure: bool| {
         let tell = works.tells();
-        let client: Box<dyn Stream> = match secure {
-            false => Box::new(plain(&server).await.into_stream()),
-            true => Box::new(tls(&server).await.into_stream()),
+        let client: Box<dyn Stream> = if !secure {
+            Box::new(plain(&server).await.into_stream())
+        } else {
+            Box::new(tls(&server).await.into_stream())
         };
         let mut client = Client::of(client);
         client.write(REQUEST).await;
@@ -397,9 +398,10 @@ async fn a_handler_is_cancelled_when_its_client_leaves() {
     for (count, secure) in [(5, false), (6, true)] {
         let tell = works.tells();
         tell.send(Ok("begun".into())).unwrap();
-        match secure {
-            false => leaves_amid(plain(&server).await).await,
-            true => leaves_amid(tls(&server).await).await,
+        if !secure {
+            leaves_amid(plain(&server).await).await
+        } else {
+            leaves_amid(tls(&server).await).await
         }
         works.all_dropped(count).await;
     }
@@ -432,9 +434,10 @@ async fn a_handler_is_cancelled_when_its_client_leaves_behind_unread_bytes() {
         for secure in [false, true] {
             let begun = Instant::now();
             count += 1;
-            match secure {
-                false => leaves_behind(&works, count, sent, plain(&server).await).await,
-                true => leaves_behind(&works, count, sent, tls(&server).await).await,
+            if !secure {
+                leaves_behind(&works, count, sent, plain(&server).await).await
+            } else {
+                leaves_behind(&works, count, sent, tls(&server).await).await
             }
             works.all_dropped(count).await;
             assert!(begun.elapsed() < Duration::from_secs(10), "not when it is cut for another reason");

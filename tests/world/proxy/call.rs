@@ -187,10 +187,7 @@ fn kind(service: Service, operation: &str) -> Kind {
         Service::Acme => &["directory", "newNonce", "renewalInfo", "authorization", "order", "certificate"],
         _ => &["Get", "List", "Head", "Describe", "Test", "Simulate"],
     };
-    match reads.iter().any(|read| operation.starts_with(read)) {
-        true => Kind::Read,
-        false => Kind::Write,
-    }
+    if reads.iter().any(|read| operation.starts_with(read)) { Kind::Read } else { Kind::Write }
 }
 
 fn s3(parts: &Parts) -> String {

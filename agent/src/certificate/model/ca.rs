@@ -190,12 +190,13 @@ impl Ca {
         {
             *proven = Some(now);
         }
-        match well {
-            true => Ok(()),
-            false => Err(StepFailure {
+        if well {
+            Ok(())
+        } else {
+            Err(StepFailure {
                 fault: Fault::retry("proving", "dns: not there"),
                 kind: FailureKind::AuthorizationFailed,
-            }),
+            })
         }
     }
 

@@ -56,10 +56,7 @@ impl Store {
     /// than `patience`.
     pub(super) fn read_since(&self, written: u64, lag: Duration, patience: Duration, now: OffsetDateTime) -> Read {
         let late = self.read_late(lag, now);
-        match late.1.written < written && lag <= patience {
-            true => self.read(),
-            false => late,
-        }
+        if late.1.written < written && lag <= patience { self.read() } else { late }
     }
 
     /// The new version, if the current one is `was`.

@@ -37,12 +37,13 @@ impl World {
         if self.now < self.split + 60 + 3 * me.slowest && me.region != self.hosts[&other].region {
             return self.check_cause(number, other);
         }
-        match self.now.saturating_sub(self.hosts[&other].unwell) > 2 * LOOK + 3 * me.slowest + 10 {
-            true => Err(Broken(format!(
+        if self.now.saturating_sub(self.hosts[&other].unwell) > 2 * LOOK + 3 * me.slowest + 10 {
+            Err(Broken(format!(
                 "rule 2: {} takes the names from {}, which is well",
                 me.facts.instance, before.instance
-            ))),
-            false => Ok(()),
+            )))
+        } else {
+            Ok(())
         }
     }
 
@@ -86,9 +87,10 @@ impl World {
         let Some(owner) = owner.filter(|_| self.answers(number) && !replaced) else { return Ok(()) };
         // What serves is ended only where the owner answers, or did when it was asked.
         let host = &self.hosts[&owner];
-        match self.answers(owner) || host.lives() || host.died.is_some_and(|died| died + moment >= self.now) {
-            true => Ok(()),
-            false => broken("while nobody else answers"),
+        if self.answers(owner) || host.lives() || host.died.is_some_and(|died| died + moment >= self.now) {
+            Ok(())
+        } else {
+            broken("while nobody else answers")
         }
     }
 
@@ -177,9 +179,10 @@ impl World {
                 )));
             }
         }
-        match self.led_to().is_some_and(|led| self.answers(led)) {
-            true => Ok(()),
-            false => Err(Broken("rule 1: in the end the name does not lead to a host that is left".into())),
+        if self.led_to().is_some_and(|led| self.answers(led)) {
+            Ok(())
+        } else {
+            Err(Broken("rule 1: in the end the name does not lead to a host that is left".into()))
         }
     }
 }

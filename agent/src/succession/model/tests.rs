@@ -95,9 +95,10 @@ fn hosts_of_two_regions_have_the_names_once_each_at_most() {
             let (Some((owner, epoch)), Some((later, much_later))) = (before, owners(world)) else {
                 return Err(Broken("nobody has the names".to_owned()));
             };
-            match owner == later || (split && much_later == epoch + 1) {
-                true => Ok(()),
-                false => Err(Broken(format!("{owner} had them in epoch {epoch}, {later} in {much_later}"))),
+            if owner == later || (split && much_later == epoch + 1) {
+                Ok(())
+            } else {
+                Err(Broken(format!("{owner} had them in epoch {epoch}, {later} in {much_later}")))
             }
         }));
     }
@@ -206,9 +207,10 @@ fn resurrected_owner_steals_nothing_and_notices_within_a_minute() {
                 return Err(Broken(format!("{old} still believes to be the owner")));
             }
             world.run_until(world.now + 900)?;
-            match world.hosts[&old].writes == writes && world.zone.owner() != Some(old) {
-                true => Ok(()),
-                false => Err(Broken(format!("{old} took the names back"))),
+            if world.hosts[&old].writes == writes && world.zone.owner() != Some(old) {
+                Ok(())
+            } else {
+                Err(Broken(format!("{old} took the names back")))
             }
         }));
     }
@@ -227,9 +229,10 @@ fn lost_answers_leave_exactly_one_right_record() {
             let owner = &world.hosts[&newest].facts;
             let claims = world.zone.records.iter().filter(|set| set.name.starts_with("_spothost")).count();
             let right = world.zone.records.len() == 2 && claims == 1 && world.zone.led_to() == owner.ipv4;
-            match right && world.zone.owner() == Some(newest) {
-                true => Ok(()),
-                false => Err(Broken(format!("{:?}", world.zone.records))),
+            if right && world.zone.owner() == Some(newest) {
+                Ok(())
+            } else {
+                Err(Broken(format!("{:?}", world.zone.records)))
             }
         }));
     }
@@ -247,9 +250,10 @@ fn outage_of_an_hour_costs_no_move_of_the_names() {
             world.zone.down = world.now + hour;
             world.run_until(world.now + hour + 120)?;
             let lives = owner.is_some_and(|owner| world.hosts[&owner].life == Life::Running);
-            match lives && world.zone.owner() == owner && world.zone.moved == moved {
-                true => Ok(()),
-                false => Err(Broken("the names moved".to_owned())),
+            if lives && world.zone.owner() == owner && world.zone.moved == moved {
+                Ok(())
+            } else {
+                Err(Broken("the names moved".to_owned()))
             }
         }));
     }

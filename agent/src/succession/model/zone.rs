@@ -77,9 +77,10 @@ impl Zone {
             Ok(claim) => Claim { over: None, ..claim }.value(),
             Err(_) => value.clone(),
         };
-        match set.name == claim_name(&self.names[0]) {
-            true => Records { values: set.values.iter().map(forget).collect(), ..set },
-            false => set,
+        if set.name == claim_name(&self.names[0]) {
+            Records { values: set.values.iter().map(forget).collect(), ..set }
+        } else {
+            set
         }
     }
 

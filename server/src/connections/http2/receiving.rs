@@ -29,9 +29,10 @@ impl Protocol {
         }
         let content = frame::unpadded(head, payload).ok_or(ErrorCode::Protocol)?;
         let Some(at) = self.find(head.stream) else {
-            return match self.was_reset(head.stream) {
-                true => Ok(()),
-                false => self.reset(head.stream, ErrorCode::StreamClosed, out),
+            return if self.was_reset(head.stream) {
+                Ok(())
+            } else {
+                self.reset(head.stream, ErrorCode::StreamClosed, out)
             };
         };
         let stream = &mut self.streams[at];

@@ -183,10 +183,7 @@ fn announced(fields: &HeaderMap) -> Result<Option<u64>, MalformedRequest> {
 impl Sink for RequestFields {
     fn wants(&mut self, size: usize) -> Result<bool, RefusedBlock> {
         self.size += size;
-        match self.size > self.most.saturating_mul(BOMB) {
-            true => Err(RefusedBlock::Bomb),
-            false => Ok(self.size <= self.most),
-        }
+        if self.size > self.most.saturating_mul(BOMB) { Err(RefusedBlock::Bomb) } else { Ok(self.size <= self.most) }
     }
 
     fn take(&mut self, field: Field) {

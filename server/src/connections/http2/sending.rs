@@ -111,9 +111,10 @@ impl Protocol {
             if of_it.peek().is_none() {
                 continue;
             }
-            written += match of_it.any(|stream| stream.priority.incremental) {
-                true => self.send_in_turn(urgency, context, most - written, out, records)?,
-                false => self.send_in_order(urgency, context, most - written, out, records)?,
+            written += if of_it.any(|stream| stream.priority.incremental) {
+                self.send_in_turn(urgency, context, most - written, out, records)?
+            } else {
+                self.send_in_order(urgency, context, most - written, out, records)?
             };
         }
         self.streams.retain(|stream| !matches!(stream.state, State::Over));

@@ -127,10 +127,7 @@ impl Rest<'_> {
         let length = self.number(7)?;
         let (text, rest) = self.0.split_at_checked(length).ok_or(MalformedBlock)?;
         self.0 = rest;
-        Ok(match coded {
-            true => huffman::decode(text)?.into(),
-            false => Bytes::copy_from_slice(text),
-        })
+        Ok(if coded { huffman::decode(text)?.into() } else { Bytes::copy_from_slice(text) })
     }
 
     fn octet(&mut self) -> Result<u8, MalformedBlock> {
