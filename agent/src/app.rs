@@ -370,7 +370,8 @@ impl Applications {
 
     /// The folder with what the package has below `.app/`.
     async fn unpacked(&self, package: &Package) -> Result<PathBuf, Fault> {
-        let (site, trees) = (package.site.clone(), self.trees.clone());
+        let site = package.site.clone();
+        let trees = self.trees.clone();
         let before = self.held.as_ref().filter(|_| self.running.is_some()).map(|held| held.site.clone());
         let unpack = move || {
             // Asked for once more, so that it is not among those that are removed.
@@ -385,7 +386,8 @@ impl Applications {
 
     /// The folders of a process that is a child of this program.
     fn folders(&self, tree: &Path) -> Result<ProcessFolders, Fault> {
-        let (home, temporary) = (self.runtime.join("home"), self.runtime.join("tmp"));
+        let home = self.runtime.join("home");
+        let temporary = self.runtime.join("tmp");
         for folder in [&home, &temporary] {
             let made = fs::create_dir_all(folder);
             made.map_err(|error| Fault::retry(format!("making {}", folder.display()), error))?;

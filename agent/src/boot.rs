@@ -97,7 +97,8 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl KeeperRunner) -> Decided
     if let Some(identity_cache) = folders.identity_cache(&config.vault) {
         runner.beside(identity_cache.follow(certificates.held.clone()));
     }
-    let (domain, held) = (config.domain.clone(), certificates.held.clone());
+    let domain = config.domain.clone();
+    let held = certificates.held.clone();
     let listener = Listener::new(domain.clone(), https, feeds, packages.clone(), held, host.clone());
     let answering = runner.keep(listener).await.held;
 
@@ -118,7 +119,8 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl KeeperRunner) -> Decided
             departs: departing.watch(),
             drained,
         };
-        let keeper = SuccessionKeeper::new(pace(config), sources, departing, fleets);
+        let (policy, ttl) = pace(config);
+        let keeper = SuccessionKeeper::new(policy, ttl, config.look.address, sources, departing, fleets);
         succession = Some(runner.keep(if many { keeper.of_many() } else { keeper }).await);
         names = Some(leads);
     }
@@ -196,13 +198,14 @@ async fn lead(
     }
 }
 
-/// How hosts follow each other, the time to live by which visitors move on, and how often is looked.
-fn pace(config: &Config) -> (Policy, Duration, Duration) {
-    let (mut policy, mut ttl) = (config.succession.clone(), Duration::from_secs(config.ttl.into()));
+/// How hosts follow each other, and the time to live by which visitors move on.
+fn pace(config: &Config) -> (Policy, Duration) {
+    let mut policy = config.succession.clone();
+    let mut ttl = Duration::from_secs(config.ttl.into());
     if let RoutingMode::ElasticIp(..) = config.leading {
         // No visitor reaches a host that the address has left: it is a spare for a while.
         ttl = Duration::ZERO;
         policy.linger = policy.linger.min(SPARE);
     }
-    (policy, ttl, config.look.address)
+    (policy, ttl)
 }

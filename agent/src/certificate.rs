@@ -124,7 +124,9 @@ impl Issued {
     fn held(read: &Result<Certificate, String>) -> Holding {
         match read {
             Ok(certificate) => {
-                let (life, names, dice) = (certificate.life, certificate.names.clone(), certificate.dice());
+                let life = certificate.life;
+                let names = certificate.names.clone();
+                let dice = certificate.dice();
                 Holding::Leaf(LeafCertificate { life, names, dice })
             }
             Err(why) => Holding::Unusable(why.clone()),
@@ -458,8 +460,8 @@ fn notes(reading: &Reading, life: &Life, now: OffsetDateTime) -> Vec<String> {
     let mut notes: Vec<_> = reading.note.iter().cloned().collect();
     if !reading.off.is_zero() {
         let seconds = std::time::Duration::from_secs(reading.off.whole_seconds().unsigned_abs());
-        let (by, side) =
-            (humantime::format_duration(seconds), if reading.off.is_positive() { "behind" } else { "ahead" });
+        let by = humantime::format_duration(seconds);
+        let side = if reading.off.is_positive() { "behind" } else { "ahead" };
         let taken = now - reading.off;
         let looks = match () {
             () if taken >= life.not_after && now < life.not_after => ", by which the certificate would have expired",
@@ -554,7 +556,8 @@ mod tests {
 
     #[tokio::test]
     async fn order_that_failed_is_on_hold_while_the_vault_is_still_looked_at() {
-        let (place, other) = (Place::new(), Place::new());
+        let place = Place::new();
+        let other = Place::new();
         std::fs::write(place.folder.path().join("ca"), "in the way of the CA").expect("written");
         let mut certificates = place.keeper(&["a.example"]);
         let order = drift(&mut certificates).await;
@@ -604,7 +607,8 @@ mod tests {
 
     #[tokio::test]
     async fn two_hundred_damages_cost_an_order_each_at_the_most_and_what_was_damaged_is_kept() {
-        let (place, other) = (Place::new(), Place::new());
+        let place = Place::new();
+        let other = Place::new();
         for (place, name) in [(&place, "a.example"), (&other, "b.example")] {
             let mut certificates = place.keeper(&[name]);
             let order = drift(&mut certificates).await;
@@ -613,7 +617,9 @@ mod tests {
         let read = |place: &Place, name: &str| std::fs::read_to_string(place.folder.path().join(name)).ok();
         let good = read(&place, "identity.json").expect("there");
         let foreign = read(&other, "identity.json").expect("there");
-        let (mut kept, mut ordered, mut left) = (0, 0, 0);
+        let mut kept = 0;
+        let mut ordered = 0;
+        let mut left = 0;
         for number in 0..200 {
             let damaged = mutated(&good, &foreign, number);
             let path = place.folder.path().join("identity.json");

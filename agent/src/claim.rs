@@ -162,10 +162,19 @@ impl Claim {
         if words.next() != Some(("spothost", "1")) {
             return Err(not("it does not begin with spothost=1"));
         }
-        let (mut epoch, mut instance, mut launched) = (None, None, None);
-        let (mut at, mut departing, mut waiting, mut asked) = (None, false, false, false);
-        let (mut over, mut location, mut target, mut elsewhere) = (None, None, None, None);
-        let (mut package, mut version) = (None, None);
+        let mut epoch = None;
+        let mut instance = None;
+        let mut launched = None;
+        let mut at = None;
+        let mut departing = false;
+        let mut waiting = false;
+        let mut asked = false;
+        let mut over = None;
+        let mut location = None;
+        let mut target = None;
+        let mut elsewhere = None;
+        let mut package = None;
+        let mut version = None;
         for (key, word) in words {
             match key {
                 "epoch" => epoch = word.parse().ok(),
@@ -220,7 +229,8 @@ impl fmt::Display for Claim {
     /// One string of a TXT record holds it, whatever it says: where there is no room, less of the package is named, and the
     /// fleet elsewhere is left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (before, after) = (self.before().map_err(|_| fmt::Error)?, self.after());
+        let before = self.before().map_err(|_| fmt::Error)?;
+        let after = self.after();
         let also = self.elsewhere.as_ref().map(|(there, target)| format!(" also={there}:{target}")).unwrap_or_default();
         let room = LONGEST.saturating_sub(before.len() + after.len());
         let package = |length: usize| match &self.package {
@@ -351,7 +361,8 @@ mod tests {
 
     #[test]
     fn claim_of_another_region_or_account_says_nothing_of_the_fleet_here() {
-        let (here, there) = (location("eu-central-1"), location("us-east-1"));
+        let here = location("eu-central-1");
+        let there = location("us-east-1");
         let account = Location { account: "999999999999".to_owned(), ..here.clone() };
         let claimed = |location: Option<&Location>, elsewhere: Option<(Location, u32)>| Claim {
             location: location.cloned(),

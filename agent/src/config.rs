@@ -235,7 +235,8 @@ type Wrong = (Option<Range<usize>>, String);
 
 impl File {
     fn checked(self) -> Result<Config, Wrong> {
-        let (span, domain) = (self.domain.span(), self.domain.into_inner());
+        let span = self.domain.span();
+        let domain = self.domain.into_inner();
         if domain.is_wildcard() {
             return Err((
                 Some(span),

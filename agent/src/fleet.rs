@@ -275,7 +275,8 @@ impl FleetClient {
 
     /// The other hosts that it counts, with their public addresses.
     pub(crate) async fn others(&mut self) -> Result<Vec<(String, Option<IpAddr>)>, Fault> {
-        let (me, aws) = (self.instance()?, self.aws.borrow().clone().ok_or_else(no_fleet)?);
+        let me = self.instance()?;
+        let aws = self.aws.borrow().clone().ok_or_else(no_fleet)?;
         let mut members = self.fleet().await?.ok_or_else(no_fleet)?.members().await?;
         members.retain(|member| *member != me);
         // One that EC2 does not know yet cannot be asked, so nothing is said of it.

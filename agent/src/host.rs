@@ -98,7 +98,8 @@ mod tests {
             ipv6,
             tags: BTreeMap::new(),
         };
-        let (v4, v6) = (Ipv4Addr::new(192, 0, 2, 54), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+        let v4 = Ipv4Addr::new(192, 0, 2, 54);
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
         let table = [
             (None, None, None, "no public address yet"),
             (Some(v4), None, Some(IpAddr::V4(v4)), "192.0.2.54"),

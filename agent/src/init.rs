@@ -129,7 +129,8 @@ impl Answers {
         configuration: &Path,
         program: &Path,
     ) -> Vec<(&'static str, String)> {
-        let (configuration, program) = (configuration.display(), program.display());
+        let configuration = configuration.display();
+        let program = program.display();
         let mut commands = Vec::new();
         // A group makes its service-linked roles itself.
         let service = match self.fleet.as_str() {

@@ -314,7 +314,8 @@ impl Packages {
     }
 
     async fn judged(&self, incoming: &std::path::Path, fetched: &Fetched) -> Result<Judged, Fault> {
-        let (path, signature) = (incoming.to_owned(), fetched.signature.clone());
+        let path = incoming.to_owned();
+        let signature = fetched.signature.clone();
         let demands = self.demands();
         let judged =
             blocking("judging the package", move || gate::judge(&path, signature.as_deref(), &demands)).await?;
@@ -326,7 +327,9 @@ impl Packages {
     }
 
     fn verdict_of(&self, fetched: &Fetched, judged: Judged) -> Verdict {
-        let (release, by, at) = (&fetched.release, self.judge_by(), clock::now());
+        let release = &fetched.release;
+        let by = self.judge_by();
+        let at = clock::now();
         let refused = |reasons: &[String]| Verdict::on(release, VerdictOutcome::Refused, &by, at, reasons);
         match judged {
             Judged::Good => Verdict::on(release, VerdictOutcome::Good, &by, at, &[]),
@@ -637,7 +640,8 @@ impl Keeper for Packages {
     }
 
     fn holding(held: &Package) -> String {
-        let (release, files) = (&held.release, held.site.files());
+        let release = &held.release;
+        let files = held.site.files();
         let size = release.length as f64 / 1e6;
         let plural = if files == 1 { "" } else { "s" };
         let named = release.named.as_deref().map(|named| format!("{named}, ")).unwrap_or_default();

@@ -77,7 +77,8 @@ mod tests {
         let mut room = [0; 16];
         let (length, mut descriptors) = receive(other.as_fd(), &mut room).expect("a message");
         assert_eq!((&room[..length], descriptors.len()), (&b"with"[..], 1));
-        let (mut passed, mut text) = (File::from(descriptors.remove(0)), String::new());
+        let mut passed = File::from(descriptors.remove(0));
+        let mut text = String::new();
         passed.rewind().expect("a file");
         passed.read_to_string(&mut text).expect("readable");
         assert_eq!(text, "passed");

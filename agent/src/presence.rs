@@ -361,7 +361,8 @@ mod tests {
     }
 
     fn sources(names: Option<Yield<Routing>>) -> PresenceSources {
-        let (host, packages) = (watch::channel(None).1, watch::channel(None).1);
+        let host = watch::channel(None).1;
+        let packages = watch::channel(None).1;
         let status = Board::new("www.example.org").watch();
         PresenceSources { host, packages, answering: watch::channel(None).1, names, status, applications: false }
     }

@@ -98,7 +98,8 @@ pub async fn run(
     listening();
     let file = folders.status_file();
     let writer = tokio::spawn({
-        let (file, changes) = (file.clone(), board.watch());
+        let file = file.clone();
+        let changes = board.watch();
         async move { status::write_changes(&file, changes).await }
     });
     systemd::ready();

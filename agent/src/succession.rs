@@ -105,7 +105,9 @@ pub struct SuccessionKeeper {
 impl SuccessionKeeper {
     /// Keeps the place of a host whose records live for `ttl`, looking every `look`. One that has ended itself departs.
     pub fn new(
-        (policy, ttl, look): (Policy, Duration, Duration),
+        policy: Policy,
+        ttl: Duration,
+        look: Duration,
         sources: SuccessionSources,
         departing: Departing,
         fleet: FleetClient,

@@ -152,7 +152,8 @@ async fn judge(
     let signed = verify(fresh, signature, &offered.keys).map_err(|error| format!("it cannot be read: {error}"))?;
     signed.map_err(|unsigned| unsigned.to_string())?;
     // Nothing of it is executed before that.
-    let (fresh, current) = (version(fresh).await?, version(&installed.program).await?);
+    let fresh = version(fresh).await?;
+    let current = version(&installed.program).await?;
     if fresh > current {
         Ok(fresh)
     } else {

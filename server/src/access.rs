@@ -80,7 +80,8 @@ impl Log {
     pub(crate) fn start(access: &Access) -> io::Result<(Self, Writing)> {
         let log = Self(Arc::new(Shared { waiting: Mutex::default(), wake: Condvar::new() }));
         let mut out = Out::open(&access.to)?;
-        let (format, writer) = (access.format, log.clone());
+        let format = access.format;
+        let writer = log.clone();
         let thread = thread::Builder::new().name("access-log".into()).spawn(move || writer.write(format, &mut out))?;
         Ok((log.clone(), Writing { log, thread: Some(thread) }))
     }
@@ -201,7 +202,8 @@ mod tests {
     #[test]
     fn lines_are_written_in_their_order_also_across_a_rotation() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, old) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+        let path = folder.path().join("access.log");
+        let old = folder.path().join("access.log.1");
         let access = Access { format: AccessFormat::Combined, to: AccessTo::File(path.clone()) };
         let (log, writing) = Log::start(&access).unwrap();
         log.push(Line::example("/first"));

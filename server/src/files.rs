@@ -40,7 +40,8 @@ impl Files {
     ) -> Self {
         let upstreams = Upstreams::new(&settings, counters);
         let foreign = settings.application.clone().map(|address| upstreams.at(address));
-        let (names, inflating) = (Arc::new(settings.names(https)), Inflaters::new(&settings.bounds));
+        let names = Arc::new(settings.names(https));
+        let inflating = Inflaters::new(&settings.bounds);
         Self { names, inflating, settings, live, upstreams, foreign }
     }
 
@@ -71,7 +72,9 @@ impl Files {
         };
         let site = asked.site.clone()?;
         let (head, body) = std::mem::take(request).into_parts();
-        let (settings, names, inflating) = (self.settings.clone(), self.names.clone(), self.inflating.clone());
+        let settings = self.settings.clone();
+        let names = self.names.clone();
+        let inflating = self.inflating.clone();
         // Over HTTP/1.1 none is sent, as hyper's server sends no response before the last one.
         let hints = (head.version == Version::HTTP_2).then(EarlyHints::default);
         let given = hints.clone();

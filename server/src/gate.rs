@@ -91,7 +91,8 @@ struct Visitor<'a> {
 impl<'a> Visitor<'a> {
     fn of(site: &'a Arc<Site>) -> Self {
         let settings = Settings::default();
-        let (names, places) = (settings.names(443), Inflaters::new(&settings.bounds));
+        let names = settings.names(443);
+        let places = Inflaters::new(&settings.bounds);
         Visitor { site, names, places, settings }
     }
 
@@ -175,7 +176,8 @@ fn differ_by_a_slash(one: &str, other: &str) -> bool {
 
 /// The first bytes of the content. It never waits for anything but its turn.
 fn content(answer: Response<Body>) -> std::io::Result<Vec<u8>> {
-    let (mut body, mut content) = (answer.into_body(), Vec::new());
+    let mut body = answer.into_body();
+    let mut content = Vec::new();
     let mut context = Context::from_waker(Waker::noop());
     while content.len() < SEARCHED {
         let frame = match Pin::new(&mut body).poll_frame(&mut context) {

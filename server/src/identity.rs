@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn a_chain_with_anything_else_is_refused_with_the_reason() {
-        let ((chain, key), (_, other)) = (pair(), pair());
+        let (chain, key) = pair();
+        let (_, other) = pair();
         let refused = |chain: &str, key: &str| Identity::from_pem(chain, key).err().unwrap();
         assert!(matches!(refused(&chain, &other), BadIdentity::Mismatch(_)));
         assert_eq!(refused(&chain, "no key"), BadIdentity::Key);

@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn many_are_taken_at_once_or_none_and_given_back_together() {
-        let (quota, address) = (Quota::new(10, 6), |last| IpAddr::from([192, 0, 2, last]));
+        let quota = Quota::new(10, 6);
+        let address = |last| IpAddr::from([192, 0, 2, last]);
         let mut held = quota.take_many(address(1), 4).unwrap();
         assert!(quota.take_many(address(1), 3).is_none(), "the address has room for two");
         held.join(quota.take_many(address(1), 2).unwrap());
@@ -181,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_reservation_grows_and_shrinks_within_the_bounds() {
-        let (quota, address) = (Quota::new(10, 6), |last| IpAddr::from([192, 0, 2, last]));
+        let quota = Quota::new(10, 6);
+        let address = |last| IpAddr::from([192, 0, 2, last]);
         let [mut one, mut same, mut other] = [1, 1, 2].map(|last| Reservation::new(quota.clone(), address(last)));
         assert!(one.add(4) && !same.add(3) && one.add(1) && other.add(5));
         assert_eq!([one.held(), same.held(), other.held()], [5, 0, 5]);
@@ -199,7 +201,8 @@ mod tests {
 
     #[test]
     fn a_reserve_is_for_those_who_may_use_it() {
-        let (quota, address) = (Quota::new(1, 9), IpAddr::from([192, 0, 2, 1]));
+        let quota = Quota::new(1, 9);
+        let address = IpAddr::from([192, 0, 2, 1]);
         let _stranger = quota.take(address, 0).unwrap();
         let own: Vec<_> = (0..3).map_while(|_| quota.take(address, 2)).collect();
         assert_eq!((own.len(), quota.take(address, 0).is_none()), (2, true));
@@ -207,7 +210,8 @@ mod tests {
 
     #[test]
     fn an_address_that_many_share_may_have_all_there_is() {
-        let (quota, address) = (Quota::new(4, 2), IpAddr::from([192, 0, 2, 1]));
+        let quota = Quota::new(4, 2);
+        let address = IpAddr::from([192, 0, 2, 1]);
         let shared: Vec<_> = (0..9).map_while(|_| quota.take_shared(address)).collect();
         assert_eq!(shared.len(), 4);
         drop(shared);

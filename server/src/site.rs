@@ -249,7 +249,8 @@ impl Site {
 
     /// Where in the package's file these bytes lie, if they are a part of the mapping.
     pub(crate) fn position(&self, part: &[u8]) -> Option<(&File, u64)> {
-        let (map, part) = (self.zip.as_ptr_range(), part.as_ptr_range());
+        let map = self.zip.as_ptr_range();
+        let part = part.as_ptr_range();
         let inside = map.start <= part.start && part.end <= map.end;
         let offset = (part.start as usize).checked_sub(map.start as usize).filter(|_| inside)?;
         Some((self.file.as_ref()?, offset as u64))

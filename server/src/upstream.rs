@@ -90,7 +90,8 @@ impl Upstreams {
     /// As many requests at once as the settings allow connections of clients: each costs a descriptor too, and HTTP/2 must not buy more
     /// of them.
     pub(crate) fn new(settings: &Settings, counters: Arc<Counters>) -> Arc<Self> {
-        let (bounds, of_clients) = (settings.application_bounds.clone(), &settings.bounds);
+        let bounds = settings.application_bounds.clone();
+        let of_clients = &settings.bounds;
         Arc::new(Self {
             waiting: Quota::new(bounds.queue, bounds.queue_per_address),
             spills: Spills::new(bounds.spill.clone(), bounds.spilled, bounds.spilled_per_address),
@@ -255,7 +256,8 @@ impl Upstream {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::BadUpgrade);
         }
-        let (file, length) = (fields::file(&response), response.length);
+        let file = fields::file(&response);
+        let length = response.length;
         let streamed = route.streamed || fields::is_streamed(&response);
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = status;

@@ -63,7 +63,8 @@ struct Left {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (times, visitors) = (number("--times", 100), number("--visitors", 8));
+    let times = number("--times", 100);
+    let visitors = number("--visitors", 8);
     let server = match argument("--server").as_deref() {
         Some("gunicorn") => Server::Gunicorn,
         _ => Server::Node,
@@ -80,7 +81,8 @@ async fn main() -> ExitCode {
     let descriptors_at_first = descriptors(&agent);
 
     let load = Numbered::start(&hosted.visitor, visitors);
-    let (mut heals, mut other_process) = (Vec::new(), 0);
+    let mut heals = Vec::new();
+    let mut other_process = 0;
     for _ in 0..times {
         for killed in [Killed::Application, Killed::Agent, Killed::Runner, Killed::Agent] {
             goes_on(&load).await;

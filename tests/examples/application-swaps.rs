@@ -32,8 +32,9 @@ const LONGER: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (swaps, requests, visitors) =
-        (argument("--swaps", 100), argument("--requests", 1_000_000), argument("--visitors", 32));
+    let swaps = argument("--swaps", 100);
+    let requests = argument("--requests", 1_000_000);
+    let visitors = argument("--visitors", 32);
     println!("{swaps} swaps beside, {swaps} in place, {requests} requests, {visitors} visitors");
     let mut hosted = Hosted::new(Server::Node, Runners::start).await;
     hosted.instance.configuration.insert("look".to_owned(), toml::toml! { package = "200ms" }.into());
@@ -65,7 +66,8 @@ async fn main() -> ExitCode {
     show("in place", in_place.iter().map(|(_, longest)| *longest));
     let noted = own_times(&hosted.notes_file());
     let mut before = beside.last().map_or("first", |(version, _)| version);
-    let (mut own, mut longer) = (Vec::new(), Vec::new());
+    let mut own = Vec::new();
+    let mut longer = Vec::new();
     for (version, longest) in &in_place {
         if let (Some(ends), Some(begins)) =
             (noted.get(&format!("ends {before}")), noted.get(&format!("begins {version}")))

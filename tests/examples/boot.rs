@@ -38,7 +38,9 @@ struct Boot {
 async fn main() {
     let rounds = env::args().nth(1).and_then(|number| number.parse().ok()).unwrap_or(7_usize);
     println!("{rounds} instances each, {} ms added to every call, 600 files", ADDED.as_millis());
-    let (mut cold, mut warm, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+    let mut cold = Vec::new();
+    let mut warm = Vec::new();
+    let mut alone = Vec::new();
     for _ in 0..rounds {
         let account = Account::new().await;
         account.put("site-latest.zip", Site::of_files("boot", 600).zip()).await;
@@ -94,7 +96,8 @@ async fn boot(instance: &Instance) -> Boot {
     };
     let accepted = accepted(instance, &agent, begun).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let (resident_kib, own_kib) = (agent.resident_kib(), own_kib(agent.pid()));
+    let resident_kib = agent.resident_kib();
+    let own_kib = own_kib(agent.pid());
     let mut calls = instance.aws.calls();
     calls.extend(instance.acme.calls());
     // The CA of a warm boot has been asked by another host before.

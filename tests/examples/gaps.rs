@@ -65,7 +65,9 @@ impl Scene {
 
     async fn tell(self, name: &str) {
         let gap = |keeping| self.crowd.gap(keeping).as_secs_f64();
-        let (honest, stubborn, kept) = (gap(Keeping::Honest), gap(Keeping::Stubborn), gap(Keeping::Pool));
+        let honest = gap(Keeping::Honest);
+        let stubborn = gap(Keeping::Stubborn);
+        let kept = gap(Keeping::Pool);
         let tally = self.crowd.stop().await;
         println!("{name:44} {honest:>9.2} {stubborn:>9.2} {kept:>9.2} {:>7}", tally.failed);
     }

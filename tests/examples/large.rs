@@ -70,7 +70,10 @@ async fn whole(store: &Store, endpoint: SocketAddr, folder: &Path) {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let quiet = load.latencies();
     store.is_large.store(true, Ordering::Relaxed);
-    let (begun, mut fetched, mut most, mut said) = (Instant::now(), None, (0, 0, 0), String::new());
+    let begun = Instant::now();
+    let mut fetched = None;
+    let mut most = (0, 0, 0);
+    let mut said = String::new();
     while !visitor.get("/").await.is_ok_and(|answer| answer.text().contains("large")) {
         let now = memory(&agent);
         most = (most.0.max(now.0), most.1.max(now.1), most.2.max(now.2));
@@ -111,7 +114,8 @@ async fn whole(store: &Store, endpoint: SocketAddr, folder: &Path) {
 
 /// The agent is killed when half of it has come, and starts again.
 async fn killed_halfway(store: &Store, endpoint: SocketAddr, folder: &Path) {
-    let (folder, address) = (folder.join("killed"), own_address().to_string());
+    let folder = folder.join("killed");
+    let address = own_address().to_string();
     store.is_large.store(false, Ordering::Relaxed);
     let (mut agent, visitor) = start(endpoint, &folder, address.clone()).await;
     shown(&mut agent, &visitor, "small").await;
@@ -148,7 +152,9 @@ impl Store {
         }
         zip.finish()?.flush()?;
         let large = fs::File::open(path)?;
-        let (length, mut crc, mut at) = (large.metadata()?.len(), crc32fast::Hasher::new(), 0);
+        let length = large.metadata()?.len();
+        let mut crc = crc32fast::Hasher::new();
+        let mut at = 0;
         while at < length {
             let read = large.read_at(&mut noise, at)?;
             crc.update(&noise[..read]);

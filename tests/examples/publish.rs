@@ -78,7 +78,8 @@ impl Run {
     }
 
     fn tell(self, name: &str, package: &Path, aws: &FaultProxy) {
-        let (time, cpu) = (self.begun.elapsed().as_secs_f64(), cpu() - self.cpu);
+        let time = self.begun.elapsed().as_secs_f64();
+        let cpu = cpu() - self.cpu;
         let length = fs::metadata(package).map_or(0, |about| about.len());
         let calls = aws.calls().len() - self.calls;
         println!("{name:<44}{time:>7.2} s{cpu:>7.2} s{:>9.2} MB{calls:>8}", mb(length));
@@ -108,7 +109,8 @@ async fn by_zip(publisher: &Publisher, name: &str) -> PathBuf {
 async fn by_us(publisher: &Publisher, name: &str, further: &[&str]) -> PathBuf {
     let kept = publisher.home().join(if further.is_empty() { "by-us.zip" } else { "by-us-best.zip" });
     let measured = Run::begin(&publisher.aws);
-    let (folder, place) = (publisher.folder(), publisher.place());
+    let folder = publisher.folder();
+    let place = publisher.place();
     let mut publish = Command::new(world::binary());
     publish.arg("publish").arg(folder).args(["--to", &place, "--lenient", "--keep"]).arg(&kept).args(further);
     publish.envs(publisher.variables()).stderr(Stdio::null());
@@ -143,7 +145,9 @@ fn loaded(package: &Path) -> Loaded {
             continue;
         }
         let entry = zip.by_name(name).expect("an entry");
-        let (plain, packed, deflated) = (entry.size(), entry.compressed_size(), entry.compression());
+        let plain = entry.size();
+        let packed = entry.compressed_size();
+        let deflated = entry.compression();
         drop(entry);
         let gzip = if deflated == CompressionMethod::Deflated { packed + FRAME } else { plain };
         let mut beside = |end: &str| zip.by_name(&format!("{name}{end}")).ok().map(|entry| entry.size());
@@ -258,7 +262,8 @@ fn code(random: &mut Rng, words: &[String], length: usize, marks: [&str; 4]) -> 
     let mut text = String::new();
     while text.len() < length {
         let [begin, middle, end, next] = marks;
-        let (name, value) = (word(random, words), word(random, words));
+        let name = word(random, words);
+        let value = word(random, words);
         text += &format!("{begin}{name}({value}){middle}{}{end}{next}", random.u16(..));
     }
     text.into_bytes()

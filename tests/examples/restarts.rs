@@ -13,7 +13,10 @@ use world::drill::{Burdened, Drilled, Ending, burdened, drill};
 async fn main() {
     let given: Vec<usize> = std::env::args().skip(1).map(|number| number.parse().expect("a number")).collect();
     let given = |index: usize, default| given.get(index).copied().unwrap_or(default);
-    let (kills, stops, visitors, burdens) = (given(0, 100), given(1, 20), given(2, 16), given(3, 10));
+    let kills = given(0, 100);
+    let stops = given(1, 20);
+    let visitors = given(2, 16);
+    let burdens = given(3, 10);
     println!(
         "{:8} {:>5} {:>9} {:>8} {:>7} {:>10} {:>8} {:>8}",
         "", "times", "answered", "refused", "failed", "gap median", "longest", "changes"
@@ -50,7 +53,8 @@ fn show(name: &str, drilled: &Drilled) {
     let mut gaps = drilled.gaps.clone();
     gaps.sort();
     let ms = |gap: Option<&Duration>| format!("{:.1} ms", gap.map_or(0.0, |gap| gap.as_secs_f64() * 1e3));
-    let (median, longest) = (ms(gaps.get(gaps.len() / 2)), ms(gaps.last()));
+    let median = ms(gaps.get(gaps.len() / 2));
+    let longest = ms(gaps.last());
     let tally = &drilled.tally;
     println!(
         "{name:8} {:>5} {:>9} {:>8} {:>7} {median:>10} {longest:>8} {:>8}",

@@ -24,7 +24,8 @@ const SETTINGS: &str = "[dns]\nttl = 1\n[look]\naddress = \"300ms\"\n[succession
 
 #[tokio::main]
 async fn main() {
-    let (releases, requests) = (number("--releases").unwrap_or(10), number("--requests").unwrap_or(0));
+    let releases = number("--releases").unwrap_or(10);
+    let requests = number("--requests").unwrap_or(0);
     let site = Site::of_files("released", 60);
     let account = Account::new().await;
     account.put("site-latest.zip", site.zip()).await;

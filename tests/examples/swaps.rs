@@ -25,8 +25,9 @@ const FILES: usize = 24;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (swaps, requests, visitors) =
-        (argument("--swaps", 100), argument("--requests", 1_000_000), argument("--visitors", 8));
+    let swaps = argument("--swaps", 100);
+    let requests = argument("--requests", 1_000_000);
+    let visitors = argument("--visitors", 8);
     println!("{swaps} swaps, {requests} requests, {visitors} visitors, {FILES} files");
     let sites: Vec<_> = (0..=swaps).map(version).collect();
     let mut instance = Instance::new().await;
@@ -43,10 +44,12 @@ async fn main() -> ExitCode {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let quiet = load.latencies();
-    let (mut swapping, mut seen_after) = (quiet.since(&quiet), Vec::new());
+    let mut swapping = quiet.since(&quiet);
+    let mut seen_after = Vec::new();
     let share = (requests - requests / 5) / swaps.max(1);
     for (number, site) in sites.iter().enumerate().skip(1) {
-        let (before, put) = (load.latencies(), Instant::now());
+        let before = load.latencies();
+        let put = Instant::now();
         instance.account.put_with("site-latest.zip", site.zip(), &[]).await;
         until_seen(&visitor, number).await;
         seen_after.push(put.elapsed());

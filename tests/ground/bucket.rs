@@ -163,7 +163,8 @@ fn record(method: &str, path: &str, bucket: &str) {
     };
     let object = path.trim_start_matches('/').split('?').next().unwrap_or_default();
     let need = Need { action: action.to_owned(), resource: format!("arn:aws:s3:::{object}"), keys: BTreeMap::new() };
-    let (who, ground) = ("host".to_owned(), Some(bucket.to_owned()));
+    let who = "host".to_owned();
+    let ground = Some(bucket.to_owned());
     Recorded { configuration: CONFIGURATION.to_owned(), who, ground, needs: vec![need] }.write();
 }
 

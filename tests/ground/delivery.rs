@@ -63,7 +63,9 @@ async fn script_publishes_what_hosts_look_for() {
     publisher.account.put_at(&key, program).await;
     let fetched = publisher.home().join(".cache/spothost/program").join(&sum);
     let ran = tokio::task::spawn_blocking({
-        let (variables, place, folder) = (publisher.variables(), publisher.place(), publisher.folder());
+        let variables = publisher.variables();
+        let place = publisher.place();
+        let folder = publisher.folder();
         let from = format!("s3://{}/{key}", publisher.account.bucket);
         move || {
             let mut script = Command::new(ci("publish.sh"));

@@ -295,7 +295,8 @@ async fn host_comes_up_under_the_role_of_the_stack_whatever_its_aliases() {
     let mut hosts = Vec::new();
     for aliases in aliases {
         let mut instance = Instance::new().await;
-        let (account, aliases) = (instance.account.clone(), aliases(&instance.account.apex));
+        let account = instance.account.clone();
+        let aliases = aliases(&instance.account.apex);
         account.put("site-latest.zip", Site::titled("aliases").zip()).await;
         let named: Vec<toml::Value> = aliases.iter().map(|name| name.as_str().into()).collect();
         instance.configuration.insert("aliases".to_owned(), named.into());

@@ -195,7 +195,8 @@ fn policy() -> Value {
 /// The code blocks of launch-template/README.md of one language, one after the other.
 fn blocks(language: &str) -> String {
     let readme = fs::read_to_string(repository().join("launch-template/README.md")).expect("the README is there");
-    let (mut inside, mut text) = (false, String::new());
+    let mut inside = false;
+    let mut text = String::new();
     for line in readme.lines() {
         match line.trim_start().strip_prefix("```") {
             Some(fence) => inside = fence == language,

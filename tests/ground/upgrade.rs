@@ -133,7 +133,8 @@ async fn version_that_does_not_serve_is_gone_back_from_and_not_tried_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_not_what_it_says_is_refused_and_nothing_is_changed() {
     let machine = Machine::new().await;
-    let (fresh, other) = (program("0.2.0", true), program("0.3.0", true));
+    let fresh = program("0.2.0", true);
+    let other = program("0.3.0", true);
     let older = program("0.0.9", true);
     let table = [
         (&fresh, &other, &fresh, "its SHA-256 is"),

@@ -62,7 +62,8 @@ async fn second_run_changes_nothing() {
     let host = Host::new();
     let user_data = uploaded(&bucket).await;
     host.boot(&user_data, &bucket).succeeded();
-    let (before, asked) = (host.files(), bucket.requests().len());
+    let before = host.files();
+    let asked = bucket.requests().len();
     host.told_systemd();
 
     host.boot(&user_data, &bucket).succeeded();

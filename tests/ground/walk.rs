@@ -31,7 +31,8 @@ async fn from_a_domain_to_a_site_that_answers() {
     run(Command::new("strip").arg("-o").arg(&program).arg(binary())).succeeded();
 
     // 1. init
-    let (domain, dir) = (account.domain(), home.display().to_string());
+    let domain = account.domain();
+    let dir = home.display().to_string();
     let arguments = ["init", "--domain", &domain, "--bucket", &account.bucket, "--dir", &dir, "--program"];
     let arguments: Vec<_> = arguments.into_iter().chain([program.to_str().expect("UTF-8"), "--yes"]).collect();
     let told = succeeded(operator.run(&arguments).await);

@@ -55,7 +55,8 @@ async fn host_serves_a_large_site_with_a_certificate_of_the_ca() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn address_is_published_only_after_the_host_answers() {
     let instance = Instance::new().await;
-    let (domain, visitor) = (instance.account.domain(), instance.visitor());
+    let domain = instance.account.domain();
+    let visitor = instance.visitor();
     let mut agent = instance.start();
     agent.wait_for_phase("certificate", "kept", SOON).await;
     // Everything is there but a package: the host says so to visitors, and the name stays where it was.
@@ -112,7 +113,8 @@ async fn replacement_reuses_the_certificate_of_the_host_before_it() {
 async fn second_start_with_s3_down_serves_the_last_good_package() {
     let (instance, visitor, agent) = serving(&Site::titled("kept")).await;
     agent.kill().await;
-    let (orders, changes) = (instance.acme.accepted("newOrder"), instance.account.changes().await.len());
+    let orders = instance.acme.accepted("newOrder");
+    let changes = instance.account.changes().await.len();
 
     instance.aws.add(Rule::new(Fault::refuse(500, "InternalError")).of(Service::S3));
     let begun = Instant::now();
@@ -130,7 +132,8 @@ async fn second_start_with_s3_down_serves_the_last_good_package() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aliases_are_certified_published_and_redirected() {
     let (mut instance, visitor) = published(&Site::titled("named")).await;
-    let (domain, alias) = (instance.account.domain(), instance.account.apex.clone());
+    let domain = instance.account.domain();
+    let alias = instance.account.apex.clone();
     instance.configuration.insert("aliases".to_owned(), Value::Array(vec![Value::String(alias.clone())]));
     let mut agent = instance.start();
     agent.wait_until_serving(SOON).await;

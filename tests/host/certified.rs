@@ -35,7 +35,8 @@ async fn with(fault: Fault, operation: &'static str, times: u32, lasts: Duration
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_of_the_ca_that_passes_costs_seconds_and_no_second_certificate() {
     let nothing = Duration::ZERO;
-    let (hint, slow) = (Duration::from_secs(2), Duration::from_secs(3));
+    let hint = Duration::from_secs(2);
+    let slow = Duration::from_secs(3);
     let faults = [
         ("nonces refused", Fault::refuse(400, "badNonce"), "newOrder", 5, nothing),
         ("429 with a hint of 2 s", Fault::refuse_for(429, "rateLimited", 2), "newOrder", 1, hint),

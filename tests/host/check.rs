@@ -57,7 +57,8 @@ async fn status_tells_how_the_host_is_and_how_it_booted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_at_rest_writes_nothing() {
     let (instance, _visitor, mut agent) = serving(&Site::titled("quiet")).await;
-    let (writes, looks) = (instance.aws.writes().len(), instance.aws.calls().len());
+    let writes = instance.aws.writes().len();
+    let looks = instance.aws.calls().len();
     agent.wait_for("many more looks", SOON, async |_| instance.aws.calls().len() > looks + 12).await;
     assert_eq!(instance.aws.writes().len(), writes);
 }

@@ -145,7 +145,8 @@ async fn keys_and_roles_of_profiles_are_taken_as_every_aws_tool_takes_them() {
     person.base();
     let Account { access_key, secret_key, session_token, .. } = person.account().clone();
     let process = person.process();
-    let (first, second) = (person.role("first"), person.role("second"));
+    let first = person.role("first");
+    let second = person.role("second");
     person.config(&format!(
         "[profile base]\nregion = us-east-1\n\
          [profile role]\nregion = us-east-1\nrole_arn = {first}\nsource_profile = base\n\
@@ -250,12 +251,14 @@ async fn without_credentials_every_command_says_so_in_one_line() {
     let person = Person::new().await;
     let Account { bucket, zone, .. } = person.account().clone();
     person.write("site/index.html", "<!doctype html><title>t</title>");
-    let (domain, home) = (person.account().domain(), person.operator.home().display().to_string());
+    let domain = person.account().domain();
+    let home = person.operator.home().display().to_string();
     person.write(
         "spothost.toml",
         &format!("domain = \"{domain}\"\npackage = \"s3://{bucket}/www/\"\nvault = \"v\"\nzone = \"{zone}\"\n"),
     );
-    let (config, site) = (format!("{home}/spothost.toml"), format!("{home}/site"));
+    let config = format!("{home}/spothost.toml");
+    let site = format!("{home}/site");
     let commands: [&[&str]; 10] = [
         &["publish", &site, "--config", &config],
         &["releases", "--config", &config],

@@ -214,7 +214,8 @@ async fn good_verdict_is_told_though_a_bad_package_follows_within_a_second() {
     assert!(!agent.log().contains("a second look finds: publishing"), "{}", agent.last_lines());
     // A host that comes now takes what was served, and not the version before.
     let younger = instance.successor().await;
-    let (mut successor, fresh) = (younger.start(), younger.visitor());
+    let mut successor = younger.start();
+    let fresh = younger.visitor();
     successor.wait_for("the last good one", SOON, async |_| front(&fresh).await.is_some()).await;
     assert!(shows(&fresh, "second").await);
 }
@@ -351,7 +352,9 @@ async fn only_what_is_signed_goes_live_where_a_key_is_configured() {
     let coded = |text: String| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, text);
     let mut instance = Instance::new().await;
     instance.configuration.insert("package_key".to_owned(), toml::Value::String(pair.pk.to_base64()));
-    let (account, visitor, zip) = (instance.account.clone(), instance.visitor(), version("first", 1).zip());
+    let account = instance.account.clone();
+    let visitor = instance.visitor();
+    let zip = version("first", 1).zip();
     account.put_with("site-latest.zip", zip.clone(), &[("spothost-minisig", &coded(signature(&pair, &zip)))]).await;
     let mut agent = instance.start();
     agent.wait_until_serving(SOON).await;

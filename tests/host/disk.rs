@@ -96,7 +96,8 @@ async fn whichever_write_fails_the_site_stays_and_the_next_look_heals_it() {
 async fn agent_that_is_killed_on_a_disk_that_fails_from_some_write_on_starts_with_a_whole_site() {
     let mut trial = Trial::begin().await;
     let stride = if all() { 1 } else { 3 };
-    let (mut point, down) = (1, || Rule::new(Fault::Reset).of(Service::S3));
+    let mut point = 1;
+    let down = || Rule::new(Fault::Reset).of(Service::S3);
     loop {
         trial.disk.fail(point, FAULTS[(point / stride) as usize % FAULTS.len()], true);
         trial.publish().await;

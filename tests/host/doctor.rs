@@ -127,7 +127,8 @@ async fn what_is_refused_to_the_host_is_named_with_the_statement_that_is_missing
         let rule = Rule::new(Fault::denied()).on(operation);
         instance.aws.add(about.map_or_else(|| rule.clone(), |about| rule.clone().about(about)));
     }
-    let (objects, ended) = (instance.account.objects().await, on(&instance).await);
+    let objects = instance.account.objects().await;
+    let ended = on(&instance).await;
     let told = lines(&ended);
     for (_, _, sid, action) in table {
         let line = told.iter().find(|line| line.2.starts_with(sid)).expect(sid);
@@ -279,7 +280,8 @@ async fn seen(instance: &Instance, name: &str, value: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_hosts_are_named_each_by_the_right_line() {
     let (instance, _visitor, agent) = serving(&Site::titled("broken")).await;
-    let (account, id) = (&instance.account, instance.imds.instance_id());
+    let account = &instance.account;
+    let id = instance.imds.instance_id();
     account.set_up(id, &json!({ "HttpTokens": "optional", "HttpPutResponseHopLimit": 2 }), None).await;
     let ended = on(&instance).await;
     for said in ["without a token", "travels 2 hops", "no tag spothost:domain"] {

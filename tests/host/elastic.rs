@@ -245,7 +245,8 @@ async fn address_stays_with_a_host_that_answers_whatever_ec2_knows_of_it() {
     has_role(&mut owner, "owner").await;
     has_role(&mut spare, "superseded").await;
     old.account.forget(new.imds.instance_id()).await;
-    let (before, held) = (moves(&old), claim(&old.account).await);
+    let before = moves(&old);
+    let held = claim(&old.account).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!((moves(&old), claim(&old.account).await), (before, held), "{}", spare.last_lines());
     assert!(leads_to(&ip, &new).await && front(&visitor).await.is_some());

@@ -21,7 +21,8 @@ async fn host_takes_what_lies_in_its_folder_and_not_what_lies_beside_or_below_it
     for key in ["www-staging/site-latest.zip", "www/previews/pr-7/site-latest.zip", "wwwsite-latest.zip"] {
         account.put_at(key, Site::titled("another").zip()).await;
     }
-    let (mut agent, visitor) = (instance.start(), instance.visitor());
+    let mut agent = instance.start();
+    let visitor = instance.visitor();
     agent.wait_until_serving(SOON).await;
     let looks = instance.aws.count("HeadObject");
     agent.wait_for("some looks", SOON, async |_| instance.aws.count("HeadObject") > looks + 3).await;

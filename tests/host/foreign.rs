@@ -36,7 +36,8 @@ async fn make(account: &Account, name: &str, set: Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alias_at_the_name_is_left_alone_with_a_certificate_or_without_and_taken_over_where_that_is_allowed() {
     let (mut instance, _) = published(&Site::titled("alias")).await;
-    let (account, domain) = (instance.account.clone(), instance.account.domain());
+    let account = instance.account.clone();
+    let domain = instance.account.domain();
     for kind in ["A", "AAAA"] {
         account.alias(&domain, kind, "d1.cloudfront.net").await;
     }
@@ -70,7 +71,7 @@ async fn alias_at_the_name_is_left_alone_with_a_certificate_or_without_and_taken
 async fn record_sets_that_no_address_can_stand_beside_are_left_alone_whatever_is_allowed() {
     let routed = |more: Value| {
         let mut set = json!({ "Type": "A", "TTL": 60, "SetIdentifier": "blue", "ResourceRecords": [{ "Value": "198.51.100.1" }] });
-        let (set_fields, more) = (set.as_object_mut().expect("an object"), more);
+        let set_fields = set.as_object_mut().expect("an object");
         set_fields.extend(more.as_object().expect("an object").clone());
         set
     };

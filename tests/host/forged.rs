@@ -50,7 +50,8 @@ async fn requests_that_name_the_metadata_service_reach_nobody() {
             let answer = sent(&instance, &request).await;
             assert!(!answer.contains("AccessKeyId") && !answer.starts_with("HTTP/1.1 200"), "{request}{answer}");
         }
-        let (absolute, headers) = (format!("/{url}"), [("x-forwarded-host", metadata), ("x-original-url", LOOT)]);
+        let absolute = format!("/{url}");
+        let headers = [("x-forwarded-host", metadata), ("x-original-url", LOOT)];
         for path in ["/fetch", "/go", "/proxy/latest/meta-data/iam/loot", absolute.as_str(), LOOT] {
             for h2 in [false, true] {
                 let answer = visitor.ask(http::Method::GET, path, &headers, h2).await.expect("an answer");

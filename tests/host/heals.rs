@@ -144,7 +144,8 @@ async fn lost_answers_of_the_ca_cost_no_second_certificate() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn package_that_is_replaced_during_its_download_is_never_mixed() {
-    let (one, two) = (Site::of_files("one", 30), Site::of_files("two", 30));
+    let one = Site::of_files("one", 30);
+    let two = Site::of_files("two", 30);
     let (instance, visitor) = published(&one).await;
     instance.aws.add(Rule::new(Fault::Delay(Duration::from_millis(800))).on("GetObject").times(1));
     let mut agent = instance.start();

@@ -17,7 +17,8 @@ async fn operator() -> (Operator, PathBuf) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_site_has_a_configuration_parameters_a_bill_and_the_next_commands() {
     let (operator, folder) = operator().await;
-    let (domain, dir) = (operator.account.domain(), folder.display().to_string());
+    let domain = operator.account.domain();
+    let dir = folder.display().to_string();
     let arguments =
         ["init", "--domain", &domain, "--alias", &operator.account.apex, "--program", "/bin/true", "--dir", &dir];
     let ended = operator.run(&arguments).await;
@@ -52,7 +53,8 @@ async fn new_site_has_a_configuration_parameters_a_bill_and_the_next_commands() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_missing_or_wrong_is_said_and_nothing_is_written() {
     let (operator, folder) = operator().await;
-    let (domain, dir) = (operator.account.domain(), folder.display().to_string());
+    let domain = operator.account.domain();
+    let dir = folder.display().to_string();
     let table: [(&[&str], i32, &str); 5] = [
         (&["--program", "/bin/true"], 64, "--domain"),
         (&["--domain", &domain, "--program", "/etc/passwd"], 64, "not a Linux program"),

@@ -58,14 +58,16 @@ async fn two(site: &Site) -> (Instance, Agent, Instance, Agent) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_host_that_is_ready_has_a_record_and_a_health_check_of_its_own() {
     let (one, mut first_agent, other, mut second_agent) = two(&Site::titled("both")).await;
-    let (records, checks) = (records(&one.account).await, one.account.health_checks().await);
+    let records = records(&one.account).await;
+    let checks = one.account.health_checks().await;
     assert_eq!((records.len(), checks.len()), (2, 2), "{records:?} {checks:?}");
     for instance in [&one, &other] {
         let id = instance.imds.instance_id();
         let record = records.iter().find(|record| record.identifier.as_deref() == Some(id)).expect("its record");
         let check = checks.iter().find(|check| check["id"].as_str() == record.check.as_deref()).expect("its check");
         assert_eq!(check["IPAddress"], instance.address.to_string());
-        let (domain, port) = (instance.account.domain(), instance.https().port());
+        let domain = instance.account.domain();
+        let port = instance.https().port();
         assert_eq!((&check["Type"], &check["EnableSNI"]), (&"HTTPS".into(), &true.into()), "{check}");
         assert_eq!((&check["FullyQualifiedDomainName"], &check["Port"]), (&domain.into(), &port.into()), "{check}");
         assert!(front(&instance.visitor()).await.is_some());

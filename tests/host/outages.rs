@@ -76,7 +76,8 @@ async fn answers_that_are_lost_leave_exactly_one_right_record() {
             let records = instance.account.records();
             async move { records.await.into_iter().filter(|record| record.kind == kind).collect::<Vec<_>>() }
         };
-        let (addresses, claims) = (of_names("A").await, of_names("TXT").await);
+        let addresses = of_names("A").await;
+        let claims = of_names("TXT").await;
         let claims: Vec<_> = claims.iter().filter(|record| record.name.starts_with("_spothost")).collect();
         assert_eq!((addresses.len(), claims.len()), (1, 1), "time {time}: {addresses:?} {claims:?}");
         assert_eq!(addresses[0].values, [instance.address.to_string()], "time {time}");

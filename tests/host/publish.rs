@@ -189,7 +189,8 @@ async fn long_upload_that_was_cut_off_is_gone_on_with() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(there > 0 && sent > there, "{there} of {sent}");
     assert_eq!(elsewhere.aws.count("UploadPart"), 5 - there);
-    let (pointer, versions) = (elsewhere.pointer().await.expect("a pointer"), elsewhere.versions().await);
+    let pointer = elsewhere.pointer().await.expect("a pointer");
+    let versions = elsewhere.versions().await;
     assert_eq!((versions.len(), pointer.size > 36 << 20), (1, true));
 }
 
@@ -296,10 +297,12 @@ async fn signature_travels_beside_the_package_and_in_its_metadata() {
 async fn package_on_disk_is_signed_too() {
     let publisher = publisher().await;
     publisher.write(&Site::titled("signed"));
-    let (key, zip) = (publisher.home().join("key"), publisher.home().join("latest.zip"));
+    let key = publisher.home().join("key");
+    let zip = publisher.home().join("latest.zip");
     let pair = minisign::KeyPair::generate_unencrypted_keypair().expect("a key");
     fs::write(&key, pair.sk.to_box(None).expect("a key").into_string()).expect("written");
-    let (folder, place) = (publisher.folder().display().to_string(), format!("file://{}", zip.display()));
+    let folder = publisher.folder().display().to_string();
+    let place = format!("file://{}", zip.display());
     let ended = publisher.run(&["publish", &folder, "--to", &place, "--sign", &key.display().to_string()]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let text = fs::read_to_string(publisher.home().join("latest.zip.minisig")).expect("a signature beside it");
@@ -318,7 +321,8 @@ async fn zip_is_published_as_the_folder_that_it_was_made_of() {
     let of_folder = json(&publisher.publish(&["--json"]).await);
     let zip = publisher.home().join("site.zip");
     fs::write(&zip, site.with("latest/a.txt", "a".repeat(5_000)).with("__MACOSX/._a", "x").zip()).expect("written");
-    let (zip, place) = (zip.display().to_string(), publisher.place());
+    let zip = zip.display().to_string();
+    let place = publisher.place();
     let again = publisher.run(&["publish", &zip, "--to", &place, "--brotli", "4", "--json"]).await;
     assert_eq!(again.code, Some(0), "{again:?}");
     let again = json(&again);

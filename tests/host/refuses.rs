@@ -69,9 +69,12 @@ async fn broken_package_is_refused_with_its_reason_and_the_site_stays() {
     ];
     let mut etags = Vec::new();
     // Somebody asks all the while, and memory and disk are watched.
-    let (asked, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let failed = Arc::new(AtomicUsize::new(0));
     let asking = {
-        let (visitor, asked, failed) = (visitor.clone(), asked.clone(), failed.clone());
+        let visitor = visitor.clone();
+        let asked = asked.clone();
+        let failed = failed.clone();
         tokio::spawn(async move {
             loop {
                 let well = front(&visitor).await.is_some_and(|page| page.contains("good"));
@@ -81,7 +84,8 @@ async fn broken_package_is_refused_with_its_reason_and_the_site_stays() {
             }
         })
     };
-    let (before, shelf) = (agent.resident_kib(), instance.disk().join("state/package"));
+    let before = agent.resident_kib();
+    let shelf = instance.disk().join("state/package");
     let mut most = (before, size_of(&shelf));
     let largest = table.iter().map(|(_, package, _)| package.len() as u64).max().expect("some");
     for (what, package, words) in table {

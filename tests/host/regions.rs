@@ -15,7 +15,8 @@ async fn host_serves_from_a_bucket_of_another_region_and_its_check_says_where_th
         let instance = Instance::new().await;
         instance.account.put("site-latest.zip", Site::titled("far away").zip()).await;
         instance.account.move_bucket("eu-west-1", status).await;
-        let (mut agent, visitor) = (instance.start(), instance.visitor());
+        let mut agent = instance.start();
+        let visitor = instance.visitor();
         agent.wait_until_serving(SOON).await;
         instance.wait_until_told(&mut agent, SOON).await;
         assert!(front(&visitor).await.is_some_and(|page| page.contains("far away")));

@@ -39,8 +39,10 @@ fn newest(instances: &[Instance]) -> usize {
 
 /// Waits until nothing has moved for a while.
 async fn are_still(instances: &[Instance]) {
-    let (account, begun) = (&instances[0].account, Instant::now());
-    let (mut changes, mut since) = (0, Instant::now());
+    let account = &instances[0].account;
+    let begun = Instant::now();
+    let mut changes = 0;
+    let mut since = Instant::now();
     while since.elapsed() < STILL {
         let now = account.changes().await.len();
         if now != changes {
@@ -105,7 +107,8 @@ async fn spares_that_see_the_owner_die_at_once_agree_on_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn record_that_is_edited_beside_several_hosts_is_mended_by_its_owner_alone() {
     let (second, mut owner, first, spare) = owner_and_spare("then = \"stand-by\"\n").await;
-    let (domain, before) = (second.account.domain(), writes_of_names(&first));
+    let domain = second.account.domain();
+    let before = writes_of_names(&first);
     second.account.upsert(&domain, "A", 300, &[&first.address.to_string()]).await;
     owner.wait_for("it is mended", SOON, async |_| epoch(&second.account).await > 2).await;
     assert!(second.is_led_to().await);

@@ -58,7 +58,8 @@ impl Laptop {
     }
 
     fn start(&self, path: &Path, more: &[&str], variables: &[(&str, String)]) -> Agent {
-        let (https, http) = (self.https.to_string(), self.http.to_string());
+        let https = self.https.to_string();
+        let http = self.http.to_string();
         let mut arguments = vec!["up", path.to_str().expect("UTF-8"), "--https", &https, "--http", &http];
         arguments.extend(more);
         let mut environment = vec![("HOME".to_owned(), self.folder.path().join("home").display().to_string())];
@@ -91,7 +92,8 @@ async fn up_serves_a_folder_follows_it_and_reuses_its_ca() {
     agent
         .wait_for("the change", SOON, async |_| front(&visitor).await.is_some_and(|page| page.contains("second")))
         .await;
-    let (before, certificate) = (fs::read(&ca).expect("the CA"), visitor.get("/").await.expect("the page").certificate);
+    let before = fs::read(&ca).expect("the CA");
+    let certificate = visitor.get("/").await.expect("the page").certificate;
     assert_eq!(agent.stop().await, Some(0));
 
     let (mut agent, visitor, ca) = laptop.up(&laptop.site()).await;
@@ -114,7 +116,8 @@ async fn up_opens_the_first_page_in_the_browser_that_the_desktop_names() {
     use std::os::unix::fs::PermissionsExt;
 
     let laptop = Laptop::new();
-    let (programs, opened) = (laptop.folder.path().join("programs"), laptop.folder.path().join("opened"));
+    let programs = laptop.folder.path().join("programs");
+    let opened = laptop.folder.path().join("opened");
     fs::create_dir(&programs).expect("a folder");
     let browser = programs.join("xdg-open");
     fs::write(&browser, format!("#!/bin/sh\nprintf %s \"$1\" >'{}'\n", opened.display())).expect("a file");
@@ -213,7 +216,8 @@ async fn up_keeps_its_keys_from_others() {
     let laptop = Laptop::new();
     let (mut agent, visitor, _) = laptop.up(&laptop.site()).await;
     agent.wait_for("the site", SOON, async |_| front(&visitor).await.is_some()).await;
-    let (mut folders, mut keys) = (vec![laptop.folder.path().join("home")], 0);
+    let mut folders = vec![laptop.folder.path().join("home")];
+    let mut keys = 0;
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -260,7 +264,8 @@ async fn up_tells_who_edits_the_site_of_settings_that_are_not_understood_and_of_
     put("_redirects", "/a /b\n/e /f 997\n");
     agent.wait_for_line("_redirects:2: ", SOON).await;
     // Beside it the ports are taken: nothing is served, and no greeting is printed.
-    let (https, http) = (laptop.https.to_string(), laptop.http.to_string());
+    let https = laptop.https.to_string();
+    let http = laptop.http.to_string();
     let site = laptop.site().display().to_string();
     let state = laptop.folder.path().join("other").display().to_string();
     let arguments = ["up", &site, "--https", &https, "--http", &http, "--state-dir", &state];

@@ -321,8 +321,10 @@ async fn person_looks_into_the_vault_and_mends_it() {
     assert_eq!(run(&["vault", "verify"]).await.code, Some(1));
     assert_eq!(run(&["vault", "rollback"]).await.code, Some(1), "there is no certificate to go back to");
 
-    let (chain, key) = (instance.disk().join("chain.pem"), instance.disk().join("key.pem"));
-    let (chain, key) = (chain.to_str().expect("UTF-8"), key.to_str().expect("UTF-8"));
+    let chain = instance.disk().join("chain.pem");
+    let key = instance.disk().join("key.pem");
+    let chain = chain.to_str().expect("UTF-8");
+    let key = key.to_str().expect("UTF-8");
     let exported = run(&["vault", "export", chain, key]).await;
     assert_eq!(exported.code, Some(0), "{exported:?}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(key).expect("there").permissions());

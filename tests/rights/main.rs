@@ -60,7 +60,9 @@ async fn every_call_is_allowed_and_every_right_is_used() {
     for call in recorded() {
         asked.entry((call.configuration, call.who, call.ground)).or_default().extend(call.needs);
     }
-    let (mut missing, mut used, mut granted) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut missing = BTreeSet::new();
+    let mut used = BTreeSet::new();
+    let mut granted = BTreeSet::new();
     let mut refused = BTreeSet::new();
     for ((configuration, who, ground), needs) in asked {
         let bucket = ground.iter().flat_map(|bucket| ["--bucket", bucket]).collect::<Vec<_>>();

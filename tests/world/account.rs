@@ -124,7 +124,8 @@ impl Account {
 
     /// Puts an object with user metadata, and with the CRC-32 that S3 says of what is put through its own clients.
     pub async fn put_with(&self, name: &str, body: impl Into<Bytes>, metadata: &[(&str, &str)]) -> String {
-        let (key, body) = (format!("{}{name}", self.prefix()), body.into());
+        let key = format!("{}{name}", self.prefix());
+        let body = body.into();
         let metadata: std::collections::HashMap<_, _> = metadata.iter().copied().collect();
         let metadata = serde_json::to_string(&metadata).expect("JSON");
         let crc32 = BASE64_STANDARD.encode(crc32fast::hash(&body).to_be_bytes());
@@ -177,7 +178,8 @@ impl Account {
 
     /// Copies an object under the prefix.
     pub async fn copy(&self, from: &str, to: &str) {
-        let (from, to) = (format!("{}{from}", self.prefix()), format!("{}{to}", self.prefix()));
+        let from = format!("{}{from}", self.prefix());
+        let to = format!("{}{to}", self.prefix());
         self.ask("copy_object", &[("bucket", &self.bucket), ("key", &from), ("to", &to)], Bytes::new()).await;
     }
 
@@ -302,7 +304,8 @@ impl Account {
     pub(crate) async fn as_instance(&self, instance: &str) -> Account {
         let keys = self.ask("session", &[("instance", instance)], Bytes::new()).await;
         let key = |name: &str| keys[name].as_str().expect("a key").to_owned();
-        let (access_key, secret_key) = (key("access_key"), key("secret_key"));
+        let access_key = key("access_key");
+        let secret_key = key("secret_key");
         Account { access_key, secret_key, session_token: key("session_token"), ..self.clone() }
     }
 

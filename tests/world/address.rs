@@ -15,7 +15,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// After some 60,000 of them.
 pub fn own_address() -> IpAddr {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let (net, host) = (number / 250, number % 250 + 1);
+    let net = number / 250;
+    let host = number % 250 + 1;
     let process = process::id() % 200 + 20;
     Ipv4Addr::new(
         127,

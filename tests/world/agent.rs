@@ -46,7 +46,8 @@ impl Agent {
         folder: &Path,
     ) -> Agent {
         let file = |path: &Path| Stdio::from(File::options().create(true).append(true).open(path).expect("a file"));
-        let (log, output) = (folder.join("log"), folder.join("output"));
+        let log = folder.join("log");
+        let output = folder.join("output");
         let mut program = command::clean(environment);
         program.args(arguments);
         if let Some(sockets) = sockets {

@@ -93,7 +93,8 @@ pub(crate) async fn serve<H: Handler>(handler: Arc<H>, tls: Option<ServerConfig>
     let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (handler, tls) = (handler.clone(), tls.clone());
+            let handler = handler.clone();
+            let tls = tls.clone();
             tokio::spawn(async move {
                 // A connection that fails is the client's to notice.
                 let _ = one_connection(stream, handler, tls).await;
@@ -107,7 +108,8 @@ async fn one_connection<H: Handler>(stream: TcpStream, handler: Arc<H>, tls: Opt
     stream.set_nodelay(true)?;
     let handle = Arc::new(Socket::from(stream.as_fd().try_clone_to_owned()?));
     let service = service_fn(move |request| {
-        let (handler, handle) = (handler.clone(), handle.clone());
+        let handler = handler.clone();
+        let handle = handle.clone();
         async move { answered(handler.handle(request).await, &handle).await }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();

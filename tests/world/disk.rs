@@ -49,7 +49,8 @@ impl FaultyDisk {
         let library = tools().join("faulty-disk.so");
         assert!(library.exists(), "{} is missing: tests/run sets it up", library.display());
         let folder = TempDir::new().expect("a temporary folder");
-        let (state, control_path) = (folder.path().join("state"), folder.path().join("control"));
+        let state = folder.path().join("state");
+        let control_path = folder.path().join("control");
         std::fs::create_dir(&state).expect("a folder");
         let control = File::options().read(true).write(true).create_new(true).open(&control_path).expect("a file");
         control.set_len(at::END).expect("room for the numbers");

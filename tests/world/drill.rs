@@ -128,7 +128,8 @@ pub async fn burdened(times: usize) -> Burdened {
         let burden = Burden::lay(&visitor, "/large.bin").await;
         let newcomers = Newcomers::come(&visitor);
         eventually("new visitors are answered", SOON, async || newcomers.answered().len() > BESIDE).await;
-        let (told, was) = (Instant::now(), agent.serving_pid());
+        let told = Instant::now();
+        let was = agent.serving_pid();
         assert_eq!(agent.stop().await, Some(0), "its main process ends well");
         burdened.ends.push(told.elapsed());
         agent = instance.start_in(&unit);
@@ -167,8 +168,11 @@ struct Newcomers {
 
 impl Newcomers {
     fn come(visitor: &Visitor) -> Newcomers {
-        let (answered, failed) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
-        let (visitor, times, failures) = (visitor.clone(), answered.clone(), failed.clone());
+        let answered = Arc::<Mutex<Vec<_>>>::default();
+        let failed = Arc::<Mutex<Vec<_>>>::default();
+        let visitor = visitor.clone();
+        let times = answered.clone();
+        let failures = failed.clone();
         let coming = tokio::spawn(async move {
             loop {
                 match visitor.get("/").await {

@@ -46,7 +46,8 @@ impl ElasticIp {
     /// # Panics
     /// When its ports are taken.
     pub async fn allocate(instance: &Instance) -> ElasticIp {
-        let (account, ip) = (instance.account.clone(), address::own_address());
+        let account = instance.account.clone();
+        let ip = address::own_address();
         let id = account.ask("allocate", &[("ip", &ip.to_string())], Bytes::new()).await;
         let id = id.as_str().expect("an id").to_owned();
         let state: Arc<Mutex<State>> = Arc::default();

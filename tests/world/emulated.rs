@@ -228,7 +228,8 @@ fn world_files(files: &TempDir, instance: &Instance) -> PathBuf {
     let port = |url: &str| {
         url.split('/').nth(2).and_then(|authority| authority.rsplit(':').next()).expect("a port").to_owned()
     };
-    let (aws, acme) = (port(&instance.aws.endpoint()), port(&instance.acme.directory()));
+    let aws = port(&instance.aws.endpoint());
+    let acme = port(&instance.acme.directory());
     write(
         "prepare",
         &format!(

@@ -47,7 +47,8 @@ impl Instance {
 
     /// Launches the one that replaces this one: in the same account, with the same way to the CA, a minute younger.
     pub async fn successor(&self) -> Instance {
-        let (id, ports) = (self.account.launch().await, Some(self.ports()));
+        let id = self.account.launch().await;
+        let ports = Some(self.ports());
         let successor = Instance::before(&self.account, id, self.acme.clone(), ports).await;
         successor.imds.set_launched(self.imds.launched() + Duration::from_secs(60));
         successor
@@ -55,7 +56,8 @@ impl Instance {
 
     /// The same in another region, where there is nothing of the site but this: it has no vault there yet.
     pub async fn successor_in(&self, region: &str) -> Instance {
-        let (id, ports) = (self.account.launch_in(region).await, Some(self.ports()));
+        let id = self.account.launch_in(region).await;
+        let ports = Some(self.ports());
         let successor = Instance::before(&self.account, id, self.acme.clone(), ports).await;
         successor.imds.set_region(region);
         successor.imds.set_launched(self.imds.launched() + Duration::from_secs(60));

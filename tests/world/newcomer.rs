@@ -87,7 +87,8 @@ pub async fn answers(visitor: &Visitor) -> bool {
 /// After a kill at once, and after hanging when the watchdog has noticed; all times are multiplied by `slowness`.
 pub async fn comes_back(what: &str, machine: &impl Machine, visitor: &Visitor, slowness: u32) {
     for (signal, limit) in [("KILL", 5), ("STOP", 45)] {
-        let (before, began) = (machine.property("MainPID"), Instant::now());
+        let before = machine.property("MainPID");
+        let began = Instant::now();
         machine.sh(&format!("kill -{signal} {before}")).succeeded();
         let again = async || machine.property("MainPID") != before && answers(visitor).await;
         eventually("another process answers", Duration::from_secs(limit) * slowness, again).await;
@@ -100,7 +101,8 @@ pub async fn comes_back(what: &str, machine: &impl Machine, visitor: &Visitor, s
 pub async fn restarts_beside_readers(what: &str, machine: &impl Machine, visitor: &Visitor, slowness: u32) {
     for how in ["systemctl restart spothost", "kill $(systemctl show --property=MainPID --value spothost)"] {
         let burden = Burden::lay(visitor, "/large.bin").await;
-        let (before, began) = (machine.property("MainPID"), Instant::now());
+        let before = machine.property("MainPID");
+        let began = Instant::now();
         machine.sh(how).succeeded();
         let again = async || machine.property("MainPID") != before && answers(visitor).await;
         eventually("another process answers", Duration::from_secs(5) * slowness, again).await;

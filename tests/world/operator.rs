@@ -35,7 +35,8 @@ impl Operator {
         let text = toml::to_string(configuration).expect("TOML");
         fs::write(&path, &text).expect("a file");
         self.aws.record_for(&text);
-        let (path, resolver) = (path.display().to_string(), World::shared().dns().to_string());
+        let path = path.display().to_string();
+        let resolver = World::shared().dns().to_string();
         let mut arguments = vec!["doctor", "--config", &path, "--resolver", &resolver];
         arguments.extend(further);
         self.run(&arguments).await

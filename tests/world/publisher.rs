@@ -25,7 +25,8 @@ pub struct Publisher {
 impl Publisher {
     /// One who publishes to the bucket of that account.
     pub async fn of(account: &Account) -> Publisher {
-        let (home, aws) = (TempDir::new().expect("a temporary folder"), FaultProxy::start().await);
+        let home = TempDir::new().expect("a temporary folder");
+        let aws = FaultProxy::start().await;
         let place = format!("s3://{}/{}", account.bucket, account.prefix());
         aws.record_for(&format!(
             "domain = \"{}\"\npackage = \"{place}\"\nvault = \"unused\"\n[acme]\ndirectory = \"internal\"\n",

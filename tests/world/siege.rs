@@ -48,7 +48,8 @@ pub async fn besieged(long: Duration) -> Besieged {
 
     let mut besieged = Besieged::default();
     eventually("they have what there is", SOON, async || strangers.did().1 > CONNECTIONS).await;
-    let (begun, mut published) = (Instant::now(), false);
+    let begun = Instant::now();
+    let mut published = false;
     while begun.elapsed() < long || besieged.looks < LOOKS || strangers.did().0 < STREAMS {
         // What is looked for has to come within bounds, too.
         assert!(begun.elapsed() < long + 2 * SOON, "the strangers do too little: {:?}, {besieged:?}", strangers.did());

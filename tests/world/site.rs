@@ -38,7 +38,8 @@ impl Site {
     /// A site of `number` pages in folders, with some that do not compress, and a front page that says `title`.
     pub fn of_files(title: &str, number: usize) -> Site {
         (0..number).fold(Site::titled(title), |site, index| {
-            let (folder, random) = (index % 25, index % 10 == 0);
+            let folder = index % 25;
+            let random = index % 10 == 0;
             let name = format!("part-{folder}/page-{index}.{}", if random { "bin" } else { "html" });
             if random {
                 site.with(&name, noise(index as u64 + 1, 4096))
@@ -151,7 +152,9 @@ impl Entry {
     /// The fields that the local header and the directory share (APPNOTE 4.4).
     fn common(&self) -> Vec<u8> {
         // Bit 11: the name is UTF-8. 1 January 2026, midnight.
-        let (flags, time, date) = (0x0800_u16, 0_u16, (46 << 9 | 1 << 5 | 1_u16));
+        let flags = 0x0800_u16;
+        let time = 0_u16;
+        let date = 46 << 9 | 1 << 5 | 1_u16;
         let length = u32::try_from(self.data.len()).expect("below 4 GiB");
         let name = u16::try_from(self.name.len()).expect("a short name");
         let mut bytes = Vec::new();
@@ -172,7 +175,8 @@ impl Entry {
 /// # Panics
 /// Above 4 GiB or 65,535 entries.
 pub fn archive(entries: &[Entry]) -> Vec<u8> {
-    let (mut zip, mut directory) = (Vec::new(), Vec::new());
+    let mut zip = Vec::new();
+    let mut directory = Vec::new();
     for entry in entries {
         let offset = u32::try_from(zip.len()).expect("below 4 GiB");
         let common = entry.common();
@@ -189,7 +193,8 @@ pub fn archive(entries: &[Entry]) -> Vec<u8> {
         directory.extend(entry.name.as_bytes());
     }
     let count = u16::try_from(entries.len()).expect("at most 65,535 entries").to_le_bytes();
-    let (start, length) = (zip.len(), directory.len());
+    let start = zip.len();
+    let length = directory.len();
     zip.extend(directory);
     zip.extend(b"PK\x05\x06\0\0\0\0");
     zip.extend(count);

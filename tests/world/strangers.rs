@@ -41,7 +41,8 @@ impl Strangers {
     /// the visitor's address and say nothing, and come again whenever they are let go.
     pub fn come(visitor: &Visitor, path: &str, connections: usize) -> Strangers {
         let mut all = JoinSet::new();
-        let (streams, opened) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let streams = Arc::<AtomicUsize>::default();
+        let opened = Arc::<AtomicUsize>::default();
         for room in [0, 1] {
             all.spawn(inflating(Stranger::new(visitor), path.to_owned(), room, streams.clone()));
         }

@@ -35,7 +35,8 @@ impl Unit {
         let socket = UnixDatagram::bind(notify).expect("a socket on its disk");
         socket.set_read_timeout(Some(OUTLIVES)).expect("a time");
         let told = Arc::<Mutex<Vec<String>>>::default();
-        let (tells, stored) = (Arc::downgrade(&told), sockets.stored().clone());
+        let tells = Arc::downgrade(&told);
+        let stored = sockets.stored().clone();
         // A process that writes is held up while none reads.
         thread::spawn(move || {
             let mut buffer = [0; 4096];

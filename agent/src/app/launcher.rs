@@ -166,7 +166,8 @@ impl RunnerClient {
     }
 
     fn connected(place: RunnerPlace, package: File, left: Left, connection: Option<Connection>) -> Arc<RunnerClient> {
-        let (connection, allows_another) = (Mutex::new(connection), watch::Sender::new(None));
+        let connection = Mutex::new(connection);
+        let allows_another = watch::Sender::new(None);
         Arc::new(RunnerClient { place, package, connection, allows_another, left })
     }
 
@@ -187,7 +188,9 @@ impl RunnerClient {
     /// # Errors
     /// Why it was not run.
     pub(super) async fn run(self: &Arc<Self>, command: &ProcessCommand) -> Result<HowEnded, Fault> {
-        let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+        let input = io::stdin();
+        let output = io::stdout();
+        let error = io::stderr();
         let descriptors = [input.as_fd(), output.as_fd(), error.as_fd()];
         let lines = Output::new(|_| ());
         Ok(self.start(&Order::Run(command.clone()), &descriptors, &lines).await?.ended().await)

@@ -258,8 +258,8 @@ impl Supervising {
         };
         self.states.send_replace(ProcessState::Begins { pid, said: None, unwell: false, ended: ended.clone() });
         let Self { launch, endpoint, states, ending, .. } = self;
-        let (address, strict_until) =
-            (endpoint.place.address(), ready.map(|ready| Instant::now() + ready + BEYOND_READY));
+        let address = endpoint.place.address();
+        let strict_until = ready.map(|ready| Instant::now() + ready + BEYOND_READY);
         let answers = async {
             loop {
                 let strict = strict_until.is_some_and(|until| Instant::now() < until);

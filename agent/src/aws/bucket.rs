@@ -204,7 +204,8 @@ impl BucketClient {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let (doing, permission) = (self.fetching(release), "s3:GetObject and s3:GetObjectVersion");
+        let doing = self.fetching(release);
+        let permission = "s3:GetObject and s3:GetObjectVersion";
         // The answer to a HEAD carries no body and so no code.
         match (code(error), status(error)) {
             (Some("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion" | "NotFound"), _) | (None, Some(404 | 412)) => {

@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn refusal_that_lasts_is_told_as_one() {
-        let (hidden, denied) = (HiddenKeys::default(), Fault::operator("reading k", "AccessDenied: no", "allow it"));
+        let hidden = HiddenKeys::default();
+        let denied = Fault::operator("reading k", "AccessDenied: no", "allow it");
         assert_eq!(hidden.is_there("k"), None, "nothing was refused");
         for _ in 0..2 {
             let mut cures = Vec::new();

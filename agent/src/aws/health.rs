@@ -105,7 +105,8 @@ impl HealthChecks {
     /// What Route 53 refuses.
     pub async fn of(&self, domain: &str) -> Result<Vec<HealthCheck>, Fault> {
         let doing = "listing health checks";
-        let (mut checks, mut marker) = (Vec::new(), None);
+        let mut checks = Vec::new();
+        let mut marker = None;
         for _ in 0..MOST_PAGES {
             let answer = self.client.list_health_checks().set_marker(marker).max_items(100).send().await;
             let answer =

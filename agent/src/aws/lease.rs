@@ -205,7 +205,8 @@ impl LeaseObject {
         lease: Lease,
         was: Option<&str>,
     ) -> Result<LeaseVersion, SdkError<aws_sdk_s3::operation::put_object::PutObjectError>> {
-        let (number, done) = (lease.number, lease.done);
+        let number = lease.number;
+        let done = lease.done;
         let body = Lease { writing: chance::number(), ..lease }.text();
         let request = self.client.put_object().bucket(&self.bucket).key(&self.key).body(ByteStream::from(body));
         let request = match was {

@@ -191,7 +191,8 @@ impl Inner {
         }
         let mut text = "<ListBucketResult><IsTruncated>false</IsTruncated>".to_owned();
         for (key, object) in objects {
-            let (etag, size) = (object.etag.replace('"', "&quot;"), object.body.len());
+            let etag = object.etag.replace('"', "&quot;");
+            let size = object.body.len();
             let at = object.modified.format(&Rfc3339).expect("a time");
             let _ = write!(
                 text,

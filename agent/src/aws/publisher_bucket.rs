@@ -167,7 +167,8 @@ impl PublisherBucket {
     /// What S3 refuses; a source that is gone.
     pub async fn point(
         &self,
-        (from, etag): (&str, &str),
+        from: &str,
+        etag: &str,
         to: &str,
         was: Option<&str>,
         metadata: HashMap<String, String>,

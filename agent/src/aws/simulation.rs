@@ -81,7 +81,8 @@ fn evaluated(text: &str) -> Result<Vec<String>, String> {
     let mut seen = 0;
     visit(text, "EvaluationResults", |results| {
         while let Some(mut member) = results.next_tag() {
-            let (mut action, mut decision) = (String::new(), String::new());
+            let mut action = String::new();
+            let mut decision = String::new();
             while let Some(mut field) = member.next_tag() {
                 let wanted = match field.start_el().local() {
                     "EvalActionName" => &mut action,

@@ -165,7 +165,8 @@ impl PublisherBucket {
         sent: &(impl Fn(u64) + Sync),
     ) -> Result<(CompletedPart, u64), Fault> {
         let body = piece(content, number).await.map_err(|error| Fault::retry(self.writing(key), error))?;
-        let (length, sum) = (body.len() as u64, BASE64_STANDARD.encode(digest(&SHA256, &body)));
+        let length = body.len() as u64;
+        let sum = BASE64_STANDARD.encode(digest(&SHA256, &body));
         let number = i32::try_from(number).unwrap_or(i32::MAX);
         let completed = CompletedPart::builder().part_number(number).checksum_sha256(&sum);
         let known = there.iter().find(|part| {

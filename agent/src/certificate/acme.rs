@@ -35,7 +35,9 @@ pub(super) struct Acme {
 impl Acme {
     /// The CA that `ca` names; its account is for `contact`.
     pub(super) fn new(ca: Ca, contact: Option<String>) -> Acme {
-        let (directory, profile, staging) = (ca.directory.clone(), ca.profile.clone(), ca.staging.clone());
+        let directory = ca.directory.clone();
+        let profile = ca.profile.clone();
+        let staging = ca.staging.clone();
         Acme { authority: AcmeCa { directory, profile, staging }, ca, contact }
     }
 
@@ -116,7 +118,8 @@ impl Acme {
         let account = account.map_err(|error| fault(DOING, &error, &transport))?;
         match account.renewal_info(&id).await {
             Ok((said, again)) => {
-                let (start, end) = (said.suggested_window.start, said.suggested_window.end);
+                let start = said.suggested_window.start;
+                let end = said.suggested_window.end;
                 if end <= start {
                     return Err(Fault::retry(DOING, format!("a window that ends before it starts: {start} to {end}")));
                 }

@@ -68,8 +68,10 @@ impl Budget {
     /// # Errors
     /// When the vault cannot be read.
     pub async fn read(names: Vec<Name>, vault: &Vault, certifier: &Certifier) -> Result<Budget, Fault> {
-        let (wanted, reading) = (certifier.wanted(names), vault.read().await?);
-        let (document, now) = (reading.document, clock::now() + reading.off);
+        let wanted = certifier.wanted(names);
+        let reading = vault.read().await?;
+        let document = reading.document;
+        let now = clock::now() + reading.off;
         let holding = document.certificate.as_ref().map_or(Holding::Nothing, Issued::holding);
         let (plan, when) = match plan(&wanted, &document, &holding, &UnreachableCas::default(), now) {
             CertificatePlan::Keep(until) => (format!("keep the certificate until {}", moment(until)), Some(until)),

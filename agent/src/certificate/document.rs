@@ -390,7 +390,8 @@ impl Issued {
 
 /// Whether every part of a chain has its end: PEM readers pass over a last part that is cut off.
 pub(super) fn is_whole(chain: &str) -> bool {
-    let (begun, ended) = (chain.matches("-----BEGIN").count(), chain.matches("-----END CERTIFICATE-----").count());
+    let begun = chain.matches("-----BEGIN").count();
+    let ended = chain.matches("-----END CERTIFICATE-----").count();
     begun == ended
 }
 
@@ -509,7 +510,8 @@ mod tests {
 
     #[test]
     fn key_of_the_account_is_not_that_of_a_certificate() {
-        let (document, key) = (whole(&stored()), crate::certificate::key::new_key().expect("made"));
+        let document = whole(&stored());
+        let key = crate::certificate::key::new_key().expect("made");
         let account = serde_json::to_string(&document.accounts).expect("JSON");
         let body = key.lines().nth(1).expect("base64");
         assert!(!account.contains(body));
@@ -517,7 +519,8 @@ mod tests {
 
     #[test]
     fn certificate_that_cannot_be_used_says_why() {
-        let (one, other) = (issued(&["a.example"]), issued(&["a.example"]));
+        let one = issued(&["a.example"]);
+        let other = issued(&["a.example"]);
         let table = [
             (Issued { key: other.key.clone(), ..one.clone() }, "cannot be used with the private key"),
             (Issued { chain: String::new(), ..one.clone() }, "holds no certificate"),

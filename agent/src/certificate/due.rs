@@ -55,7 +55,8 @@ pub(super) enum Due {
 pub(super) fn due(
     now: OffsetDateTime,
     life: &Life,
-    (has, wanted): (&[Name], &[Name]),
+    has: &[Name],
+    wanted: &[Name],
     window: Option<&Window>,
     dice: f64,
 ) -> Due {
@@ -65,7 +66,8 @@ pub(super) fn due(
         return if wanted.first().is_some_and(|first| has.contains(first)) { Due::Soon(why) } else { Due::Now(why) };
     }
     let whole = life.not_after - life.not_before;
-    let (emergency, left) = (life.emergency(), life.not_after - now);
+    let emergency = life.emergency();
+    let left = life.not_after - now;
     if left <= Duration::ZERO {
         return Due::Soon(format!("the stored one expired on {}", life.not_after.date()));
     }
@@ -194,7 +196,7 @@ mod tests {
         ];
         for (whole, age, expected) in table {
             let life = Life { not_before: START, not_after: START + whole };
-            let judged = match due(START + age, &life, (&names("a.example"), &names("a.example")), None, 0.5) {
+            let judged = match due(START + age, &life, &names("a.example"), &names("a.example"), None, 0.5) {
                 Due::Not(_) => "not",
                 Due::Soon(_) => "soon",
                 Due::Now(_) => "now",
@@ -228,7 +230,7 @@ mod tests {
         ];
         for (window, day, dice, expected) in table {
             let names = names("a.example");
-            let judged = due(START + Duration::days(day), &life, (&names, &names), Some(&window), dice);
+            let judged = due(START + Duration::days(day), &life, &names, &names, Some(&window), dice);
             assert_eq!(matches!(judged, Due::Soon(_)), expected, "{window:?} on day {day} with {dice}: {judged:?}");
         }
     }
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn certificate_is_due_when_a_name_is_missing_and_not_when_it_has_more() {
         let life = Life { not_before: START, not_after: START + Duration::days(90) };
-        let judged = |has, wanted| due(START, &life, (&names(has), &names(wanted)), None, 0.5);
+        let judged = |has, wanted| due(START, &life, &names(has), &names(wanted), None, 0.5);
         assert_eq!(judged("a.example b.example", "b.example"), Due::Not(START + Duration::days(60)));
         assert_eq!(judged("a.example", "a.example b.example"), Due::Soon("the stored one is not for b.example".into()));
         assert_eq!(judged("b.example", "a.example b.example"), Due::Now("the stored one is not for a.example".into()));

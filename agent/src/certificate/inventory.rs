@@ -193,7 +193,8 @@ pub async fn forget_order(vault: &Vault) -> Result<Option<String>, Fault> {
 /// Files that cannot be read or do not belong to each other; names that are missing; what the vault refuses.
 pub async fn import(
     vault: &Vault,
-    (chain, key): (&Path, &Path),
+    chain: &Path,
+    key: &Path,
     names: Vec<Name>,
     certifier: &Certifier,
 ) -> Result<String, Fault> {
@@ -229,7 +230,7 @@ pub async fn import(
 ///
 /// # Errors
 /// When there is no certificate; what the file system says.
-pub async fn export(vault: &Vault, (chain, key): (&Path, &Path)) -> Result<(), Fault> {
+pub async fn export(vault: &Vault, chain: &Path, key: &Path) -> Result<(), Fault> {
     let doing = || format!("writing {} and {}", chain.display(), key.display());
     let issued = vault.read().await?.document.certificate;
     let issued = issued.ok_or_else(|| Fault::operator(doing(), "the vault holds none", "wait until one is there"))?;
@@ -276,7 +277,8 @@ mod tests {
         fn pair(&self, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
             let ca = LocalCa::open(&self.folder.path().join("ca")).expect("a CA");
             let issued = ca.issue(&names(name), OffsetDateTime::now_utc()).expect("issued");
-            let (chain, key) = (self.folder.path().join("chain.pem"), self.folder.path().join("key.pem"));
+            let chain = self.folder.path().join("chain.pem");
+            let key = self.folder.path().join("key.pem");
             fs::write(&chain, &issued.chain).expect("written");
             fs::write(&key, issued.key.as_bytes()).expect("written");
             (chain, key)
@@ -284,7 +286,7 @@ mod tests {
 
         async fn import(&self, name: &str) -> Result<String, Fault> {
             let (chain, key) = self.pair(name);
-            import(&self.vault, (&chain, &key), names("a.example"), &self.certifier).await
+            import(&self.vault, &chain, &key, names("a.example"), &self.certifier).await
         }
     }
 
@@ -305,8 +307,9 @@ mod tests {
         let shown = Inventory::read(&place.vault).await.expect("read");
         assert_eq!(shown.certificate.as_ref().expect("one").names, names("a.example"));
         assert!(!serde_json::to_string(&shown).expect("JSON").contains("PRIVATE KEY"));
-        let (chain, key) = (place.folder.path().join("out.pem"), place.folder.path().join("out.key"));
-        export(&place.vault, (&chain, &key)).await.expect("written");
+        let chain = place.folder.path().join("out.pem");
+        let key = place.folder.path().join("out.key");
+        export(&place.vault, &chain, &key).await.expect("written");
         assert_eq!(fs::read(chain).ok(), fs::read(place.folder.path().join("chain.pem")).ok());
         assert_eq!(fs::read(key).ok(), fs::read(place.folder.path().join("key.pem")).ok());
     }

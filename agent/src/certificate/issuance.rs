@@ -182,7 +182,8 @@ impl Issuance<'_> {
                 None => return Err(none_at_hand("lease")),
             },
             IssuanceStep::Place(authority, replaces) => {
-                let (acme, key) = (self.acme(&authority.directory)?, new_key()?);
+                let acme = self.acme(&authority.directory)?;
+                let key = new_key()?;
                 let order = acme.place(&account_session(session)?, &self.wanted.names, replaces).await?;
                 let url = order.url().to_owned();
                 session.order = Some(order);
@@ -277,7 +278,8 @@ async fn resume(pending: &PendingOrder, session: &mut IssuanceSession<'_>) -> Re
 /// Fetches the certificate, which has to be one.
 async fn fetch(pending: &PendingOrder, session: &mut IssuanceSession<'_>) -> Result<Issued, StepFailure> {
     let chain = account_session(session)?.certificate(order(session)?).await?;
-    let (directory, profile) = (pending.directory.clone(), pending.profile.clone());
+    let directory = pending.directory.clone();
+    let profile = pending.profile.clone();
     let issued = Issued { directory, profile, chain, key: pending.key.clone(), renewal: None };
     let read = issued.read();
     read.map_err(|why| Fault::retry("reading the certificate that the CA issued", why))?;

@@ -32,8 +32,10 @@ mod tests {
     #[test]
     fn request_carries_the_names_and_a_key_of_its_own() {
         let names = ["a.example".parse().expect("a name"), "b.example".parse().expect("a name")];
-        let (one, two) = (new_key().expect("made"), new_key().expect("made"));
-        let (first, second) = (request(&names, &one).expect("made"), request(&names, &two).expect("made"));
+        let one = new_key().expect("made");
+        let two = new_key().expect("made");
+        let first = request(&names, &one).expect("made");
+        let second = request(&names, &two).expect("made");
         assert!(*one != *two && first != second);
         for name in ["a.example", "b.example"] {
             assert!(first.windows(name.len()).any(|window| window == name.as_bytes()));

@@ -110,7 +110,9 @@ impl Held {
     fn start(object: LeaseObject, holder: &str, version: LeaseVersion) -> Held {
         let version = Arc::new(Mutex::new(Some(version)));
         let refreshing = tokio::spawn({
-            let (object, holder, version) = (object.clone(), holder.to_owned(), version.clone());
+            let object = object.clone();
+            let holder = holder.to_owned();
+            let version = version.clone();
             async move {
                 let mut pause = REFRESH;
                 loop {

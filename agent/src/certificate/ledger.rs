@@ -245,7 +245,8 @@ impl Ledger {
 
     /// The rest of every limit of that CA, for `names`.
     pub(super) fn left(&self, directory: &str, names: &[Name], now: OffsetDateTime) -> Vec<RemainingLimit> {
-        let (book, limits) = (self.book(directory), CaLimits::of(directory));
+        let book = self.book(directory);
+        let limits = CaLimits::of(directory);
         let bucket = |what, key: String, limit: Limit| {
             let bucket = book.bucket(&key, now);
             let left = bucket.left(limit, now);
@@ -508,7 +509,9 @@ mod tests {
     fn names_are_disproven_at_most_five_times_an_hour() {
         for urgency in [CAN_WAIT, EMERGENCY, Urgency::Without] {
             let names = names("a.example");
-            let (mut ledger, mut now, mut tries) = (Ledger::default(), NOW, Vec::new());
+            let mut ledger = Ledger::default();
+            let mut now = NOW;
+            let mut tries = Vec::new();
             while now < NOW + Duration::hours(12) {
                 match ledger.ready(CA, need(&names, urgency), false, now) {
                     Err(refused) => now = refused.until,

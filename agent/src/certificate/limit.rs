@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn versions_of_the_secret_stay_below_a_hundred_on_the_worst_day() {
-        let (mut bucket, mut written) = (TokenBucket::full(NOW), Vec::new());
+        let mut bucket = TokenBucket::full(NOW);
+        let mut written = Vec::new();
         for minute in 0..3 * 24 * 60 {
             let now = NOW + Duration::minutes(minute);
             while bucket.left(VERSIONS, now) > 0 {

@@ -265,7 +265,8 @@ impl<'a> World<'a> {
             }
             if self.hits(self.setting.outages) {
                 let longest = self.setting.life * 3_600 / 2;
-                let (at, length) = (self.dice.i64(0..86_400), self.dice.i64(60..longest));
+                let at = self.dice.i64(0..86_400);
+                let length = self.dice.i64(60..longest);
                 self.at(today + Duration::seconds(at), Event::Down(Duration::seconds(length)));
             }
             if self.hits(self.setting.ruins) {
@@ -336,7 +337,9 @@ impl<'a> World<'a> {
         if let Some(oldest) = host.checked_sub(self.overlap()) {
             self.end_of(oldest);
         }
-        let (off, unreachable, account) = (Duration::ZERO, UnreachableCas::default(), String::new());
+        let off = Duration::ZERO;
+        let unreachable = UnreachableCas::default();
+        let account = String::new();
         let ask_at = self.now + Duration::seconds(5);
         self.hosts.push(Host {
             alive: true,
@@ -555,7 +558,8 @@ impl<'a> World<'a> {
                 return self.open(host, &authority.directory, kept.map(|kept| kept.url().to_owned()));
             }
             IssuanceStep::Place(_, replaces) => {
-                let (account, names) = (self.hosts[host].account.clone(), self.wanted.names.clone());
+                let account = self.hosts[host].account.clone();
+                let names = self.wanted.names.clone();
                 let order = self.ca.new_order(&account, &names, replaces, self.now)?;
                 self.hosts[host].order = Some(order);
                 let key = format!("key {}", self.dice.u64(..)).into();

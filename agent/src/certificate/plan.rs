@@ -137,7 +137,7 @@ pub(super) fn plan(
     };
     let mut first = None;
     for authority in 0..wanted.authorities.len() {
-        match order(wanted, document, holding, unreachable, (authority, now)) {
+        match order(wanted, document, holding, unreachable, authority, now) {
             Ok(order) => return CertificatePlan::Order(PlannedOrder { why, ..order }),
             Err(not) => {
                 let turns = turns_away(wanted, document, holding, unreachable, &not, now);
@@ -170,7 +170,7 @@ pub(super) fn judged(
     let issued = document.certificate.as_ref();
     let from = issued.map_or("", |issued| issued.directory.as_str());
     let window = issued.and_then(|issued| issued.renewal.as_ref());
-    match due(now, &leaf.life, (&leaf.names, &wanted.names), window, leaf.dice) {
+    match due(now, &leaf.life, &leaf.names, &wanted.names, window, leaf.dice) {
         Due::Not(_) if !wanted.authorities.iter().any(|authority| authority.directory == from) => {
             let wanted = wanted.authorities.first().map_or("", |authority| authority.directory.as_str());
             Due::Soon(format!("the stored one is from {from}, not from {wanted}"))
@@ -185,7 +185,8 @@ fn order(
     document: &VaultDocument,
     holding: &Holding,
     unreachable: &UnreachableCas,
-    (index, now): (usize, OffsetDateTime),
+    index: usize,
+    now: OffsetDateTime,
 ) -> Result<PlannedOrder, NotBefore> {
     let authority = &wanted.authorities[index];
     let directory = &authority.directory;
@@ -361,8 +362,10 @@ mod tests {
     fn renewal_that_fails_for_thirty_days_is_tried_forty_times_and_hourly_at_the_end() {
         let (mut document, holding) = lived(60);
         let Holding::Leaf(leaf) = &holding else { panic!("one is held") };
-        let (emergency, end) = (leaf.life.emergency(), leaf.life.not_after);
-        let (mut now, mut tries) = (NOW, Vec::new());
+        let emergency = leaf.life.emergency();
+        let end = leaf.life.not_after;
+        let mut now = NOW;
+        let mut tries = Vec::new();
         while now < end {
             match plan(&wanted(), &document, &holding, &UnreachableCas::default(), now) {
                 CertificatePlan::Order(order) => {

@@ -190,8 +190,10 @@ impl HttpClient for Transport {
         if let Some(answer) = self.known().answer(request.method(), request.uri()) {
             return Box::pin(async { Ok(BytesResponse::from(answer)) });
         }
-        let (posts, known) = (*request.method() == Method::POST, self.known.clone());
-        let (answer, refusal) = (self.client.request(request), self.refusal.clone());
+        let posts = *request.method() == Method::POST;
+        let known = self.known.clone();
+        let answer = self.client.request(request);
+        let refusal = self.refusal.clone();
         Box::pin(async move {
             let answer = match tokio::time::timeout(LONGEST_CALL, answer).await {
                 Ok(answer) => answer.map_err(|error| Error::Other(Box::new(Spelled::of(&error))))?,

@@ -292,7 +292,8 @@ mod tests {
         let new = fs::read(&path).expect("there");
         // What a lagging read shows.
         fs::write(&path, &old).expect("written");
-        let (begun, read) = (Instant::now(), async { vault.read().await.map(|reading| reading.document.written) });
+        let begun = Instant::now();
+        let read = async { vault.read().await.map(|reading| reading.document.written) };
         let later = async {
             sleep(std::time::Duration::from_secs(3)).await;
             fs::write(&path, &new).expect("written");

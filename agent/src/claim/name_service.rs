@@ -44,7 +44,9 @@ pub struct NameService {
 impl NameService {
     /// The records of `config`'s names, where it names a zone or an Elastic IP.
     pub fn of(config: &Config) -> Option<NameService> {
-        let (names, port, leading) = (config.names(), config.listen.https.port(), config.leading.clone());
+        let names = config.names();
+        let port = config.listen.https.port();
+        let leading = config.leading.clone();
         if config.zone.is_none() && leading == RoutingMode::Records {
             return None;
         }

@@ -159,7 +159,8 @@ mod tests {
         let departing = |claim: Claim| Claim { departing: true, ..claim };
         let waiting = |claim: Claim| Claim { waiting: true, ..claim };
         let over = |claim: Claim, whom: &str| Claim { over: Some(whom.to_owned()), ..claim };
-        let (lives, gone) = (Liveness::Lives, Liveness::Gone);
+        let lives = Liveness::Lives;
+        let gone = Liveness::Gone;
         let table = [
             ("nobody claims", None, false, lives, Takeover::Take(TakeoverReason::Unclaimed)),
             ("mine", Some(claimed("i-me", 5)), false, lives, Takeover::Hold),
@@ -236,7 +237,8 @@ mod tests {
     fn host_without_certificate_takes_only_what_nobody_else_who_lives_has() {
         let departing = Claim { departing: true, ..claimed("i-a", 1) };
         let waiting = Claim { waiting: true, ..claimed("i-a", 1) };
-        let (lives, gone) = (Liveness::Lives, Liveness::Gone);
+        let lives = Liveness::Lives;
+        let gone = Liveness::Gone;
         let table = [
             ("nobody claims", None, lives, Takeover::Take(TakeoverReason::Unclaimed)),
             ("mine", Some(claimed("i-me", 5)), lives, Takeover::Hold),

@@ -132,6 +132,7 @@ fn summed(changes: &[FileChange], same: usize) -> String {
     let removed = changes.iter().filter(|change| change.after.is_none()).count();
     let changed = changes.len() - added - removed;
     let bytes = |side: fn(&FileChange) -> Option<u64>| HumanBytes(changes.iter().filter_map(side).sum());
-    let (before, after) = (bytes(|change| change.before), bytes(|change| change.after));
+    let before = bytes(|change| change.before);
+    let after = bytes(|change| change.after);
     format!("{added} added, {changed} changed, {removed} removed, {same} the same; {before} became {after}")
 }

@@ -72,7 +72,8 @@ pub(super) struct InitCommand {
 impl InitCommand {
     pub(super) fn carry_out(&self) -> Result<ExitCode, Stop> {
         self.log.start("error");
-        let (configuration, parameters) = (self.dir.join("spothost.toml"), self.dir.join("stack-parameters.json"));
+        let configuration = self.dir.join("spothost.toml");
+        let parameters = self.dir.join("stack-parameters.json");
         for path in [&configuration, &parameters] {
             if path.exists() && !self.force {
                 let said = format!("{} is there already: name another --dir, or say --force", path.display());
@@ -94,7 +95,7 @@ impl InitCommand {
             return Err(Stop::new(BAD_CONFIGURATION, error));
         }
         self.write(&parameters, &answers.parameters())?;
-        tell(&answers, &region, (&configuration, &parameters, &path));
+        tell(&answers, &region, &configuration, &parameters, &path);
         Ok(ExitCode::SUCCESS)
     }
 
@@ -199,7 +200,7 @@ impl InitCommand {
     }
 }
 
-fn tell(answers: &Answers, region: &str, (configuration, parameters, program): (&Path, &Path, &Path)) {
+fn tell(answers: &Answers, region: &str, configuration: &Path, parameters: &Path, program: &Path) {
     anstream::println!("written: {} and {}\n", configuration.display(), parameters.display());
     let items = bill::bill(&Instance::on_demand(answers.program.architecture), ROOT);
     let mut table = super::table::headed(&["what it costs", "$ a month", "source"]);

@@ -22,7 +22,8 @@ impl ManualCommand {
     }
 
     fn write(&self) -> std::io::Result<()> {
-        let (man, completions) = (self.dir.join("man"), self.dir.join("completions"));
+        let man = self.dir.join("man");
+        let completions = self.dir.join("completions");
         fs::create_dir_all(&man)?;
         fs::create_dir_all(&completions)?;
         clap_mangen::generate_to(Cli::command(), &man)?;

@@ -165,7 +165,7 @@ impl PlanCommand {
         }
         if !found.differences.is_empty() || new_program.is_some() {
             match &template.stack {
-                Some(stack) => self.by_stack(&mut found, stack, (&hosts, &here), &user_data, new_program)?,
+                Some(stack) => self.by_stack(&mut found, stack, &hosts, &here, &user_data, new_program)?,
                 None => self.by_hand(&mut found, template, version, &text, &user_data, new_program)?,
             }
         }
@@ -181,7 +181,8 @@ impl PlanCommand {
         &self,
         found: &mut PlanFindings,
         stack: &str,
-        (hosts, here): (&Table, &Table),
+        hosts: &Table,
+        here: &Table,
         user_data: &UserData<'_>,
         program: Option<&Program>,
     ) -> Result<(), Stop> {
@@ -303,7 +304,8 @@ impl PlanFindings {
         if !self.differences.is_empty() || self.program.is_some() {
             let mut rows = table::headed(&["key", "hosts read", "here"]);
             for one in &self.differences {
-                let (hosts, here) = (one.hosts.clone(), one.here.clone());
+                let hosts = one.hosts.clone();
+                let here = one.here.clone();
                 rows.add_row([one.key.clone(), hosts.unwrap_or_else(none), here.unwrap_or_else(none)]);
             }
             if let Some(program) = &self.program {

@@ -47,7 +47,8 @@ impl PolicyCommand {
             PackagePlace::Disk(_) => None,
         };
         let ground = self.bucket.clone().or(of_the_package);
-        let (region, account) = (self.region.clone(), self.account.clone());
+        let region = self.region.clone();
+        let account = self.account.clone();
         let place = ResourceLocation { region, account, ground, keys: self.key.clone(), fleet: self.fleet };
         let policy = Policy::new(&config, &place, self.who);
         if let Some(said) = policy.too_long(self.who) {

@@ -314,7 +314,8 @@ fn figures(built: &BuiltPackage) -> String {
 /// Every problem, the worst first.
 fn tell(problems: &[Problem]) {
     let (doubtful, others): (Vec<_>, Vec<_>) = problems.iter().partition(|problem| problem.weight == Weight::Doubtful);
-    let (red, yellow) = (anstyle::AnsiColor::Red.on_default(), anstyle::AnsiColor::Yellow.on_default());
+    let red = anstyle::AnsiColor::Red.on_default();
+    let yellow = anstyle::AnsiColor::Yellow.on_default();
     for problem in others {
         anstream::eprintln!("{red}problem{red:#} {problem}");
     }

@@ -85,7 +85,8 @@ impl RolloutCommand {
         if first.fleet.target <= goal.floor && first.fleet.members <= goal.floor {
             site.set_target(goal.floor + 1).await?;
         }
-        let (mut phases, mut raised) = (Phases::default(), false);
+        let mut phases = Phases::default();
+        let mut raised = false;
         loop {
             let sight = site.look().await?;
             raised |= sight.fleet.members > goal.floor;

@@ -12,7 +12,8 @@ use crate::{
 pub(super) fn parts(parts: &[PartStatus]) -> Table {
     let mut table = headed(&["part", "state", "holds", "since", "needs", "looks next"]);
     for part in parts {
-        let (holds, doing) = (part.holds.as_deref(), part.doing.as_deref());
+        let holds = part.holds.as_deref();
+        let doing = part.doing.as_deref();
         let holds = holds.map_or_else(
             || part.waits_for.as_ref().map_or("-".to_owned(), |need| format!("waits for {need}")),
             str::to_owned,

@@ -34,7 +34,8 @@ fn bar(spans: &[&Span], end: u64) -> String {
     let column = |at: u64| at.saturating_mul(WIDTH) / end.max(1);
     let mut bar = vec![' '; WIDTH as usize + 1];
     for span in spans {
-        let (from, to) = (column(span.from), column(span.to.unwrap_or(end)));
+        let from = column(span.from);
+        let to = column(span.to.unwrap_or(end));
         for place in bar.iter_mut().skip(from as usize).take((to - from) as usize + 1) {
             *place = sign(span.spent);
         }

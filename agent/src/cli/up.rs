@@ -262,7 +262,8 @@ mod tests {
     #[test]
     fn state_of_a_site_has_one_name_and_what_an_earlier_version_kept_of_it_gets_that() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (state, site) = (folder.path().join("spothost"), Path::new("/srv/www.example"));
+        let state = folder.path().join("spothost");
+        let site = Path::new("/srv/www.example");
         let own = own_folder(&state, site).expect("a name");
         assert_eq!(own, state.join("up-www-85409570"), "nothing is kept yet");
         for (name, of) in [("up-www-0123abcd", "/srv/other/www.example"), ("up-www-89abcdef", "/srv/www.example")] {

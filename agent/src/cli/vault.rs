@@ -105,11 +105,11 @@ impl VaultCommand {
                 None => anstream::println!("no order is under way"),
             },
             Verb::Import { chain, key } => {
-                let until = inventory::import(&vault, (chain, key), config.names(), &certifier).await?;
+                let until = inventory::import(&vault, chain, key, config.names(), &certifier).await?;
                 anstream::println!("stored; valid until {until}");
             }
             Verb::Export { chain, key } => {
-                inventory::export(&vault, (chain, key)).await?;
+                inventory::export(&vault, chain, key).await?;
                 anstream::println!("written: {} and {}", chain.display(), key.display());
             }
         }

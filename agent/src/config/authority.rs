@@ -113,7 +113,8 @@ impl AcmeTable {
 
 impl WrittenFallback {
     fn checked(self) -> Result<Ca, Wrong> {
-        let (span, directory) = (self.directory.span(), self.directory.into_inner());
+        let span = self.directory.span();
+        let directory = self.directory.into_inner();
         Ok(Ca {
             staging: staging(self.staging, &directory)?,
             directory: url(directory, Some(span))?,
@@ -126,7 +127,8 @@ impl WrittenFallback {
 
 impl WrittenEab {
     fn checked(self) -> Result<Eab, Wrong> {
-        let (span, kid) = (Some(self.kid.span()), self.kid.into_inner());
+        let span = Some(self.kid.span());
+        let kid = self.kid.into_inner();
         if let Some(key) = self.key {
             let said = "everybody on the host can read this file: put the key into a file of mode 0600 and name it in \
                         `key_file`, or into a secret and name it in `key_secret`";

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn one_way_to_lead_people_is_read() {
-        let (bucket, disk) = ("s3://sites/www/", "file:///srv/site");
+        let bucket = "s3://sites/www/";
+        let disk = "file:///srv/site";
         assert_eq!(read("", disk, false), Ok(RoutingMode::Records));
         assert_eq!(read("mode = \"simple\"", bucket, true), Ok(RoutingMode::Records));
         assert_eq!(read("mode = \"multivalue\"", bucket, true), Ok(RoutingMode::Multivalue));

@@ -184,7 +184,8 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        let (patience, bounds) = (Patience::default(), Bounds::default());
+        let patience = Patience::default();
+        let bounds = Bounds::default();
         Limits {
             connections: bounds.connections,
             connections_per_address: bounds.connections_per_address,
@@ -299,7 +300,8 @@ mod tests {
                     idle_time = \"4s\"\nrest_time = \"5s\"\nwrite_time = \"6s\"\ncontent_time = \"7s\"\n\
                     close_time = \"8s\"\n";
         let limits: Limits = toml::from_str(text).expect("valid");
-        let (bounds, patience) = (limits.bounds(), limits.patience());
+        let bounds = limits.bounds();
+        let patience = limits.patience();
         let counts = [bounds.connections, bounds.connections_per_address, bounds.head, bounds.fields, bounds.target];
         assert_eq!(counts, [1, 2, 3, 4, 5]);
         assert_eq!((bounds.streams, bounds.resets, bounds.errors, bounds.inflated), (6, 7, 8, 9));

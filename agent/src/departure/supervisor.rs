@@ -330,7 +330,8 @@ mod tests {
             draining.try_lock_shared().expect("shared by all who drain");
             Released { socket, path, _draining: draining }
         };
-        let (one, two) = (waiting("1"), waiting("2"));
+        let one = waiting("1");
+        let two = waiting("2");
         let dead = folder.path().join(format!("{WAITS}3"));
         drop(UnixDatagram::bind(&dead).expect("a socket"));
         let another = folder.path().join("notify");

@@ -14,7 +14,8 @@ pub(super) async fn examined(case: &Case<'_>) -> (Vec<(String, DirectoryMetadata
         return (Vec::new(), vec![Line::ok(Subject::Authority, "the local CA certifies, and needs no other service")]);
     };
     let answers = join_all(authorities.iter().map(about)).await;
-    let (mut found, mut lines) = (Vec::new(), Vec::new());
+    let mut found = Vec::new();
+    let mut lines = Vec::new();
     for ((ca, answer), first) in
         authorities.iter().zip(answers).zip(std::iter::once(true).chain(std::iter::repeat(false)))
     {

@@ -25,7 +25,7 @@ pub(super) async fn examined(
             Ok(relevant) => {
                 let judged = authorities.iter().map(|(directory, about)| {
                     let judged = judged(&name, relevant.as_ref(), about, accounts);
-                    line(&name, relevant.as_ref(), (directory, about), judged)
+                    line(&name, relevant.as_ref(), directory, about, judged)
                 });
                 lines.extend(judged);
             }
@@ -113,7 +113,8 @@ fn permits(value: &str, identities: &[String], accounts: &[String]) -> Result<()
 fn line(
     name: &Name,
     relevant: Option<&Relevant>,
-    (directory, about): (&str, &DirectoryMetadata),
+    directory: &str,
+    about: &DirectoryMetadata,
     judged: Result<(), String>,
 ) -> Line {
     match (judged, relevant) {

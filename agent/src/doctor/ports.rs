@@ -34,8 +34,10 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
     if !case.is_the_host() {
         return Vec::new();
     }
-    let (listen, domain) = (&case.config.listen, &case.config.domain);
-    let (http, https) = (near(listen.http), near(listen.https));
+    let listen = &case.config.listen;
+    let domain = &case.config.domain;
+    let http = near(listen.http);
+    let https = near(listen.https);
     let (by_http, by_https) = tokio::join!(at_http(http, domain), at_https(https, domain));
     vec![judged(listen.http.port(), by_http), judged(listen.https.port(), by_https)]
 }

@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn every_key_is_what_it_was_in_every_version_before() {
-        let (www, top) = (Layout::new("www/"), Layout::new(""));
+        let www = Layout::new("www/");
+        let top = Layout::new("");
         let table = [
             (www.pointer(), "www/site-latest.zip"),
             (www.version(&version()), "www/site-20261121T120000.123Z-0123456789ab.zip"),

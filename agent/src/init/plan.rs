@@ -88,7 +88,8 @@ pub struct Difference {
 
 /// What differs, by key.
 pub fn differences(hosts: &Table, here: &Table) -> Vec<Difference> {
-    let (hosts, here) = (leaves(hosts), leaves(here));
+    let hosts = leaves(hosts);
+    let here = leaves(here);
     let mut keys: Vec<&String> = hosts.iter().chain(&here).map(|(key, _)| key).collect();
     keys.sort();
     keys.dedup();

@@ -23,7 +23,8 @@ pub(super) fn check(incoming: &Path, length: u64) -> Result<(), Fault> {
         return Ok(());
     }
     // What is needed is rounded up and what is there down, so that the figures never seem to contradict the sentence.
-    let (needed, free) = (needed.div_ceil(1_000_000), free / 1_000_000);
+    let needed = needed.div_ceil(1_000_000);
+    let free = free / 1_000_000;
     let said = format!("the package needs {needed} MB, and {free} MB are free");
     let remedy = "free some, or give the host a larger disk: it holds the package that is served and the next one";
     let fault = Fault::retry(format!("keeping the package in {}", folder.display()), said);

@@ -65,7 +65,8 @@ impl DownloadProgress {
         let got = self.got.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let percent = got.saturating_mul(100) / release.length.max(1);
         if release.length > PART && self.said.swap(percent, Ordering::Relaxed) < percent {
-            let (key, mb) = (&release.key, |bytes: u64| bytes / 1_000_000);
+            let key = &release.key;
+            let mb = |bytes: u64| bytes / 1_000_000;
             let told = format!("fetching {key}: {} of {} MB, {percent} %", mb(got), mb(release.length));
             self.told.send_replace(Some(told));
         }
@@ -137,7 +138,8 @@ async fn fetch_part(
     incoming: &Path,
     progress: &DownloadProgress,
 ) -> Result<(), Unfetched> {
-    let (mut at, mut fruitless) = (part.start, 0);
+    let mut at = part.start;
+    let mut fruitless = 0;
     for _ in 0..MOST_CUTS {
         let before = at;
         let content = match bucket.part(release, at..part.end).await {

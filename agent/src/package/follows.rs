@@ -102,7 +102,8 @@ impl Running {
 
 /// A package of some parts, whose files carry that version.
 fn version(number: usize) -> Bytes {
-    let (mut zip, stored) = (ZipWriter::new(std::io::Cursor::new(Vec::new())), SimpleFileOptions::default());
+    let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default();
     let stored = stored.compression_method(zip::CompressionMethod::Stored).last_modified_time(zip::DateTime::default());
     for page in ["index.html", "about.html", "more.html"] {
         zip.start_file(page, stored).expect("begun");
@@ -153,7 +154,8 @@ async fn every_package_that_was_served_is_called_good_however_soon_a_bad_one_fol
         for hinders in [false, true] {
             let followed = Followed::new();
             let mut running = followed.run_looking(Duration::from_millis(500)).await;
-            let (good, bad) = (version(case), Bytes::from(format!("<html>no zip {case}</html>")));
+            let good = version(case);
+            let bad = Bytes::from(format!("<html>no zip {case}</html>"));
             followed.bucket.put(LATEST, good.clone(), 1);
             running.next().await;
             followed.bucket.set_down(hinders);
@@ -300,7 +302,8 @@ async fn new_host_takes_the_last_version_that_was_good_where_the_process_of_the_
 #[tokio::test(start_paused = true)]
 async fn package_that_only_other_hosts_may_take_leaves_no_verdict_and_the_site_before_stays() {
     let followed = Followed::new();
-    let (good, later) = (version(1), with_settings("[app]\nof_a_later_version = true\n"));
+    let good = version(1);
+    let later = with_settings("[app]\nof_a_later_version = true\n");
     followed.bucket.put(LATEST, good.clone(), 1);
     let mut running = followed.run().await;
     let first = running.next().await;
@@ -372,7 +375,8 @@ async fn package_that_appears_is_found_within_one_look() {
     for (number, absent) in [3, 200, 5_000].into_iter().enumerate() {
         sleep(Duration::from_millis(absent * 1_000 + 321)).await;
         assert_eq!(running.kept.borrow_and_update().is_some(), number > 0, "the last good one stays, if there is one");
-        let (key, appeared) = (format!("www/{number}-latest.zip"), Instant::now());
+        let key = format!("www/{number}-latest.zip");
+        let appeared = Instant::now();
         followed.bucket.put(&key, version(number), 10 + number as i64);
         running.kept.changed().await.expect("it runs");
         // Looks are spread by a fifth.
@@ -448,10 +452,12 @@ async fn object_that_is_replaced_during_its_download_is_never_mixed() {
     let seed = std::env::var("SPOTHOST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("SPOTHOST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let (followed, replaced) = (Followed::new(), Arc::new(AtomicUsize::new(0)));
+    let followed = Followed::new();
+    let replaced = Arc::new(AtomicUsize::new(0));
     let mut packages = followed.keeper().await;
     let mut published: HashMap<String, Bytes> = HashMap::new();
-    let (mut number, mut in_the_middle) = (0, 0);
+    let mut number = 0;
+    let mut in_the_middle = 0;
     for race in 0..races {
         let mut publish = |bucket: &Memory| {
             number += 1;
@@ -462,8 +468,10 @@ async fn object_that_is_replaced_during_its_download_is_never_mixed() {
         let first = publish(&followed.bucket);
         let second = publish(&Memory::default());
         // The call before which it is replaced: one of the look, the fetch of a part, or one after all of it.
-        let (left, at) = (Arc::new(AtomicUsize::new(random.usize(0..14))), number as i64);
-        let (body, count) = (second.clone(), replaced.clone());
+        let left = Arc::new(AtomicUsize::new(random.usize(0..14)));
+        let at = number as i64;
+        let body = second.clone();
+        let count = replaced.clone();
         followed.bucket.meanwhile(move |bucket, _| {
             let before = left.fetch_sub(1, Ordering::Relaxed);
             if before == 0 {
@@ -491,7 +499,7 @@ async fn object_that_is_replaced_during_its_download_is_never_mixed() {
         }
         let parts = first.len().div_ceil(16 << 10);
         let asked = followed.bucket.calls(&format!("GET {LATEST}")).len() - before;
-        in_the_middle += usize::from(asked % parts != 0);
+        in_the_middle += usize::from(!asked.is_multiple_of(parts));
         assert!(followed.on_disk() == second, "race {race}");
         assert!(packages.refusals.verdicts().is_empty(), "race {race}: nobody is blamed");
     }

@@ -115,7 +115,8 @@ mod tests {
         let mut archive = zip::ZipArchive::new(Cursor::new(zip)).ok()?;
         let mut files = BTreeMap::new();
         for index in 0..archive.len() {
-            let (mut file, mut content) = (archive.by_index(index).ok()?, Vec::new());
+            let mut file = archive.by_index(index).ok()?;
+            let mut content = Vec::new();
             file.read_to_end(&mut content).ok()?;
             files.insert(file.name().ok()?.into_owned(), content);
         }
@@ -130,7 +131,8 @@ mod tests {
             1 => bad.extend((0..random.usize(1..100)).map(|_| random.u8(..))),
             2 => bad = b"<!doctype html><title>503 Slow Down</title>\n".repeat(random.usize(0..40)),
             3 => {
-                let (from, length) = (random.usize(..good.len()), random.usize(1..300));
+                let from = random.usize(..good.len());
+                let length = random.usize(1..300);
                 bad.iter_mut().skip(from).take(length).for_each(|byte| *byte = 0);
             }
             _ => {
@@ -231,7 +233,8 @@ mod tests {
         println!("SPOTHOST_SEED={seed}");
         let mut random = fastrand::Rng::with_seed(seed);
         let good = package();
-        let (expected, folder) = (files(&good), tempfile::tempdir().expect("a temporary folder"));
+        let expected = files(&good);
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("incoming.zip");
         let mut refused = 0;
         for number in 0..1_000 {

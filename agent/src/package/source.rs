@@ -180,7 +180,9 @@ impl Source {
         match self {
             Source::Bucket(from) => from.fetch(release, incoming, signed, progress).await,
             Source::Disk(disk) => {
-                let (path, release, incoming) = (disk.path.clone(), release.clone(), incoming.to_owned());
+                let path = disk.path.clone();
+                let release = release.clone();
+                let incoming = incoming.to_owned();
                 let copy = tokio::task::spawn_blocking(move || {
                     let release = copy(&path, release, &incoming)?;
                     let signature = signature_beside(&path);
@@ -547,7 +549,8 @@ fn fingerprint(path: &Path) -> Result<(Release, Vec<String>), Fault> {
         return Err(unreadable(io::Error::new(error.kind(), format!("{}: {error}", path.display()))));
     }
     let mut state = Sha256::new();
-    let (mut length, mut newest) = (0, OffsetDateTime::UNIX_EPOCH);
+    let mut length = 0;
+    let mut newest = OffsetDateTime::UNIX_EPOCH;
     for leaf in &tree.files {
         let modified = OffsetDateTime::from(leaf.about.modified().map_err(unreadable)?);
         let path = leaf.path.as_os_str().as_bytes();

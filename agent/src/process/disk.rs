@@ -70,7 +70,8 @@ impl DiskBound {
             counted = true;
             let held = held(&place.folder, &self.program);
             (held > bound).then(|| {
-                let (held, bound) = (held >> 20, bound >> 20);
+                let held = held >> 20;
+                let bound = bound >> 20;
                 format!("it took more of the disk than it may ({held} MiB, of {bound} MiB), and was killed")
             })
         });
@@ -162,7 +163,8 @@ fn empty(folder: &Path, program: &Path) {
 fn is_private(mounts: &str, folder: &str) -> bool {
     mounts.lines().any(|line| {
         let mut fields = line.split(' ').skip(3);
-        let (root, point) = (fields.next(), fields.next());
+        let root = fields.next();
+        let point = fields.next();
         point == Some(folder) && root.is_some_and(|root| root.contains(PRIVATE))
     })
 }
@@ -183,7 +185,8 @@ mod tests {
     fn what_a_process_holds_is_counted_without_its_program_and_with_what_it_removed() {
         let own = tempfile::tempdir().expect("a folder");
         let folder = own.path();
-        let (program, home) = (folder.join("trees"), folder.join("home"));
+        let program = folder.join("trees");
+        let home = folder.join("home");
         fs::create_dir_all(program.join("lib")).expect("made");
         fs::create_dir_all(home.join("deep")).expect("made");
         fs::write(program.join("lib/large"), vec![1; 1 << 20]).expect("written");

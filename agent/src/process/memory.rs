@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn share_of_the_memory_is_a_part_of_it() {
-        let (all, half) = (total(Path::new("/proc/meminfo")), bytes(MemoryLimit::Percent(50)));
+        let all = total(Path::new("/proc/meminfo"));
+        let half = bytes(MemoryLimit::Percent(50));
         assert!(half.zip(all).is_some_and(|(half, all)| half > all / 3 && half < all / 3 * 2), "{half:?} of {all:?}");
         assert_eq!(bytes(MemoryLimit::Bytes(7)), Some(7));
     }

@@ -519,7 +519,8 @@ mod tests {
             "a", "b", "..", ".", "", "/", "\\", "~", "C:", "a\0", "\u{202e}", "é", "e\u{301}", "lock", ".new-", "-rf",
             " ", "x y", "\n",
         ];
-        let (mut unpacked, mut refused) = (0, 0);
+        let mut unpacked = 0;
+        let mut refused = 0;
         for number in 0..1_000 {
             let count = random.usize(1..4);
             let files: Vec<(String, u32, &[u8])> = (0..count)

@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn wall_stands_where_a_filter_refuses_and_nothing_passes() {
         let failed = |errno: Errno| Err(io::Error::from(errno));
-        let (one, other) = (FORBIDDEN[0], FORBIDDEN[3]);
+        let one = FORBIDDEN[0];
+        let other = FORBIDDEN[3];
         let table = [
             (failed(Errno::PERM), failed(Errno::PERM), Wall::Stands),
             (failed(Errno::ACCESS), failed(Errno::NETUNREACH), Wall::Stands),

@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn owner_s_word_counts_when_it_is_younger_than_the_pointer_and_a_refusal_always() {
-        let (before, after) = (MOVED - Duration::SECOND, MOVED + Duration::SECOND);
+        let before = MOVED - Duration::SECOND;
+        let after = MOVED + Duration::SECOND;
         let served = |by: &str| Some(Awaited::Served { by: by.into() });
         let refused = Some(Awaited::Refused { by: "i-1".into(), reasons: vec!["why".into()] });
         let dated = |document: Verdict| Dated { document, written: after };

@@ -145,7 +145,8 @@ impl BuildOptions {
                 entries
             })
         };
-        let (mut entries, mut problems) = (Vec::new(), Vec::new());
+        let mut entries = Vec::new();
+        let mut problems = Vec::new();
         // One by one, and not in pieces of the whole: neighbours are alike in length.
         for packed in order.par_iter().with_max_len(1).map(pack).collect::<Vec<_>>() {
             match packed {
@@ -316,7 +317,8 @@ mod tests {
             assert_eq!(problems, []);
             built.expect("a package")
         };
-        let (from_folder, from_zip) = (made(&site), made(&packed));
+        let from_folder = made(&site);
+        let from_zip = made(&packed);
         assert_eq!(from_folder.sha256, from_zip.sha256);
         assert_eq!(from_zip.stats.hidden, [".DS_Store", "__MACOSX"]);
     }

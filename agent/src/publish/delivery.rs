@@ -152,7 +152,8 @@ impl<'a> Delivery<'a> {
             return Ok((same(there, built, &key)?.etag, 0));
         }
         let content = UploadSource { path: &built.path, length: built.length, sha256: bytes_of(&built.sha256)? };
-        let (progress, sent) = (ByteProgress::new("uploading", built.length), AtomicU64::new(0));
+        let progress = ByteProgress::new("uploading", built.length);
+        let sent = AtomicU64::new(0);
         let count = |bytes| {
             progress.add(bytes);
             sent.fetch_add(bytes, Ordering::Relaxed);
@@ -171,7 +172,8 @@ impl<'a> Delivery<'a> {
 
     /// Makes the pointer a copy of the version's object, unless a younger decision was there first.
     async fn move_pointer(&self, etag: &str, label: Label, sent: u64, rivals: Vec<String>) -> Result<Delivered, Fault> {
-        let (from, to) = (self.keys.version(&label.version), self.keys.pointer());
+        let from = self.keys.version(&label.version);
+        let to = self.keys.pointer();
         for _ in 0..MOST_TRIES {
             let now = self.publisher_bucket.look(&to).await?;
             if let Some(now) = &now
@@ -185,7 +187,7 @@ impl<'a> Delivery<'a> {
                 });
             }
             let was = now.as_ref().map(|now| now.etag.as_str());
-            if let Moved::Here(etag) = self.publisher_bucket.point((&from, etag), &to, was, label.metadata()).await? {
+            if let Moved::Here(etag) = self.publisher_bucket.point(&from, etag, &to, was, label.metadata()).await? {
                 return Ok(Delivered::Live { label, etag, sent, rivals });
             }
             tokio::time::sleep(PAUSE).await;

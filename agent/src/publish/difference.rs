@@ -90,7 +90,8 @@ impl Side {
     pub fn changes(&self, after: &Side) -> Vec<FileChange> {
         let names: std::collections::BTreeSet<_> = self.0.keys().chain(after.0.keys()).collect();
         let change = |name: &String| {
-            let (old, new) = (self.0.get(name), after.0.get(name));
+            let old = self.0.get(name);
+            let new = after.0.get(name);
             let size = |is: Option<&FileFingerprint>| is.map(|is| is.size);
             (old != new).then(|| FileChange { name: name.clone(), before: size(old), after: size(new) })
         };
@@ -118,7 +119,8 @@ mod tests {
         let before =
             zip(&[("a.html", "one"), ("a.html.br", "x"), ("b.html", "two"), ("c.html", "same"), ("d.br", "own")]);
         let after = zip(&[("a.html", "ONE"), ("c.html", "same"), ("e.html", "new!"), ("d.br", "own")]);
-        let (before, after) = (Side::of_zip(before).expect("a side"), Side::of_zip(after).expect("a side"));
+        let before = Side::of_zip(before).expect("a side");
+        let after = Side::of_zip(after).expect("a side");
         let change = |name: &str, before, after| FileChange { name: name.into(), before, after };
         let expected =
             [change("a.html", Some(3), Some(3)), change("b.html", Some(3), None), change("e.html", None, Some(4))];

@@ -219,7 +219,9 @@ impl Making<'_> {
 
 /// The hash of a file, in hexadecimal digits.
 pub(super) fn hash_of(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash, mut piece) = (fs::File::open(path)?, Context::new(&SHA256), vec![0; 1 << 17]);
+    let mut file = fs::File::open(path)?;
+    let mut hash = Context::new(&SHA256);
+    let mut piece = vec![0; 1 << 17];
     loop {
         match file.read(&mut piece)? {
             0 => return Ok(hex::encode(hash.finish())),
@@ -229,8 +231,10 @@ pub(super) fn hash_of(path: &Path) -> io::Result<String> {
 }
 
 fn as_it_is(file: &SiteFile) -> PackageEntry {
-    let (name, storage) = (file.name.clone(), EntryStorage::File(file.path.clone()));
-    let (length, is_executable) = (file.length, file.is_executable);
+    let name = file.name.clone();
+    let storage = EntryStorage::File(file.path.clone());
+    let length = file.length;
+    let is_executable = file.is_executable;
     PackageEntry { name, length, packed: length, storage, beside: false, is_executable }
 }
 

@@ -89,7 +89,8 @@ fn displacement(displaced: &[&Dead<'_>]) -> Option<Problem> {
     let first = displaced.first()?;
     let DeadLinkReason::Address(address) = &first.why else { return None };
     let pages: BTreeSet<_> = displaced.iter().map(|dead| dead.page).collect();
-    let (links, of) = (displaced.len(), pages.len());
+    let links = displaced.len();
+    let of = pages.len();
     let [links_are, pages] =
         [(links, "link"), (of, "page")].map(|(n, word)| format!("{n} {word}{}", if n == 1 { "" } else { "s" }));
     let lead = if links == 1 { "leads" } else { "lead" };
@@ -116,7 +117,8 @@ fn dead_of<'a>(site: &Site, page: &'a SiteFile, domain: Option<&str>) -> Vec<Dea
     let everywhere =
         page.name.rsplit('/').next().filter(|name| *name == NOT_FOUND).map(|_| format!("{folder}{NOWHERE}"));
     let Some(here) = from(&address) else { return Vec::new() };
-    let (there, everywhere) = (from(&file), everywhere.and_then(|path| from(&path)));
+    let there = from(&file);
+    let everywhere = everywhere.and_then(|path| from(&path));
     let leads_nowhere_from =
         |base: &Option<Url>, link: &str| base.as_ref().is_some_and(|base| leads_nowhere(site, base, link, domain));
     let why = |link: &str| match leads_nowhere(site, &here, link, domain) {
@@ -140,7 +142,8 @@ fn links(content: &[u8]) -> (BTreeSet<String>, Option<String>) {
     let mut emitter = DefaultEmitter::default();
     // So that what looks like a tag in a script is none.
     emitter.naively_switch_states(true);
-    let (mut found, mut base) = (BTreeSet::new(), None);
+    let mut found = BTreeSet::new();
+    let mut base = None;
     for Ok(token) in Tokenizer::new_with_emitter(content, emitter) {
         let Token::StartTag(tag) = token else { continue };
         if tag.name.as_slice() == b"base" {

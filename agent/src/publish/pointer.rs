@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn pointer_moves_over_what_was_seen_and_over_older_decisions_only() {
-        let (ours, second) = (version("20261121T120010Z-aaaaaaaaaaaa"), time::Duration::SECOND);
+        let ours = version("20261121T120010Z-aaaaaaaaaaaa");
+        let second = time::Duration::SECOND;
         let older = object("\"1\"", Some(label(BEGUN - second)));
         let younger = object("\"2\"", Some(label(BEGUN + second)));
         let foreign = object("\"3\"", None);

@@ -42,7 +42,8 @@ impl ByteProgress {
         let Ok(mut last) = lines.try_lock() else { return };
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
-            let (done, total) = (HumanBytes(self.bar.position()), HumanBytes(self.total));
+            let done = HumanBytes(self.bar.position());
+            let total = HumanBytes(self.total);
             anstream::eprintln!("{}: {done} of {total}", self.doing);
         }
     }

@@ -97,7 +97,8 @@ impl MovingElasticIp {
     /// The claim first, by compare-and-swap, then the address: a host that has lost the claim never moves it. What is refused
     /// anyway is found before anything is claimed.
     async fn move_here(&self, aws: &Aws, instance: &str, moved: Move, read: Option<String>) -> Result<(), Fault> {
-        let (store, address) = (ClaimObject::new(aws, &self.place), self.address(aws));
+        let store = ClaimObject::new(aws, &self.place);
+        let address = self.address(aws);
         match &moved.claim {
             Some(next) => {
                 if moved.associate {
@@ -261,7 +262,8 @@ mod tests {
 
     #[test]
     fn records_are_judged_by_what_the_look_found_of_them_and_of_their_last_refusal() {
-        let (ip, me) = (Ipv4Addr::new(203, 0, 113, 9), host("i-me", 5));
+        let ip = Ipv4Addr::new(203, 0, 113, 9);
+        let me = host("i-me", 5);
         let names: Vec<Name> = vec!["www.example.org".parse().expect("a name")];
         let denied = Fault::operator("changing records", "AccessDenied", "allow it");
         let right = || Some(Ok(vec![Records::simple("www.example.org", RecordType::A, 60, vec![ip.to_string()])]));

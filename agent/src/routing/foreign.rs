@@ -116,7 +116,8 @@ pub(crate) fn refuse_what_is_somebody_elses(
     names: &[Name],
     seen: &[Records],
     ours: &[String],
-    (adopt, certified): (bool, bool),
+    adopt: bool,
+    certified: bool,
 ) -> Result<(), Fault> {
     let Some(set) = leads_elsewhere(names, seen, ours) else { return Ok(()) };
     let leads = format!("{} {}", set.name, told(set));
@@ -151,7 +152,8 @@ fn told(set: &Records) -> String {
 /// Whether an HTTPS record (RFC 9460 §2.1: priority, target, parameters) leaves browsers with the addresses of its name.
 fn https_leads_here(name: &str, value: &str, ours: &[String]) -> bool {
     let mut words = value.split_ascii_whitespace();
-    let (priority, target) = (words.next(), words.next());
+    let priority = words.next();
+    let target = words.next();
     let own = target.is_some_and(|target| target == "." || target.trim_end_matches('.').eq_ignore_ascii_case(name));
     let leaves = |parameter: &str| match parameter.split_once('=') {
         Some(("ipv4hint" | "ipv6hint", hints)) => hints.trim_matches('"').split(',').all(|hint| is_ours(hint, ours)),

@@ -341,7 +341,8 @@ impl Route for Multivalue {
             Err(fault) => (Gone::default(), Some(fault.while_doing("sweeping the records of hosts that are gone"))),
         };
         let orphans = self.orphans(&listed, host, &zone, &gone);
-        let (checks, refused) = (self.checks.clone(), self.refused.lasts().cloned());
+        let checks = self.checks.clone();
+        let refused = self.refused.lasts().cloned();
         Ok(AnswersFound { zone, gone: gone.gone, checks, refused, orphans, blind })
     }
 
@@ -426,7 +427,8 @@ mod tests {
         let names: Vec<Name> = vec!["www.example.org".parse().expect("a name")];
         let denied = Fault::operator("making a health check", "AccessDenied", "allow it");
         let deaf = Fault::retry("asking EC2", "no answer");
-        let (adding, deleting) = ("adding a health check of 192.0.2.7", "deleting health checks that nothing leads to");
+        let adding = "adding a health check of 192.0.2.7";
+        let deleting = "deleting health checks that nothing leads to";
         let table = [
             ("all is there", Some("c1"), None, None, None, Ok(None)),
             ("its own is lacking", None, None, None, None, Ok(Some(adding))),

@@ -129,7 +129,8 @@ async fn keeper() -> (Given, Arc<Mutex<World>>, Router<OnlyAClaim>) {
     given.aws.send_replace(Some(Memory::default().aws().await));
     given.host.send_replace(Some(host("i-me", 5)));
     given.answering.send_replace(Some(Answering::with("a")));
-    let (config, world) = (config(), Arc::new(Mutex::new(World::default())));
+    let config = config();
+    let world = Arc::new(Mutex::new(World::default()));
     let names = NameService::of(&config).expect("a zone");
     (given, world.clone(), Router::new(&config, names, OnlyAClaim(world), sources))
 }
@@ -188,7 +189,8 @@ async fn host_departs_by_its_route_once_it_is_known() {
 
 #[test]
 fn judgement_says_whose_the_names_are_while_they_are_moved() {
-    let (me, names) = (host("i-me", 5), Vec::new());
+    let me = host("i-me", 5);
+    let names = Vec::new();
     let wanted = plan::wanted(&me, &names);
     let older = || Some(Claim::of(&host("i-a", 1), 3));
     let younger = || Some(Claim::of(&host("i-z", 9), 3));

@@ -40,8 +40,10 @@ impl Remembered {
 
 /// The certificate that is as near as a file: in the vault, if that is one, else as the process before this one kept it.
 async fn certificate_at_hand(config: &Config, folders: &Folders) -> Option<Certificate> {
-    let (names, now) = (config.names(), clock::now());
-    let (identity_cache, vault) = (folders.identity_cache(&config.vault), config.vault.clone());
+    let names = config.names();
+    let now = clock::now();
+    let identity_cache = folders.identity_cache(&config.vault);
+    let vault = config.vault.clone();
     let read = move || match (identity_cache, vault) {
         (Some(identity_cache), _) => identity_cache.read(&names, now),
         (None, VaultPlace::Disk(path)) => IdentityCache::in_vault(&path, &names, now),

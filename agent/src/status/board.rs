@@ -243,7 +243,8 @@ impl Reporter {
 
     /// The round failed for the `tries`th time in a row; the part tries again after `pause`.
     pub fn failed(&self, fault: &Fault, tries: u32, pause: Duration) {
-        let (part, seconds) = (self.part, pause.as_secs_f32());
+        let part = self.part;
+        let seconds = pause.as_secs_f32();
         let next = format!("{seconds:.1}s");
         let phase = |part: &PartStatus| {
             if part.holds.is_some() { PartPhase::Degraded } else { PartPhase::Failing }
@@ -293,7 +294,8 @@ impl Reporter {
             let Some(part) = status.parts.iter_mut().find(|p| p.part == self.part) else {
                 return;
             };
-            let (was, held) = (part.phase, part.holds.clone());
+            let was = part.phase;
+            let held = part.holds.clone();
             change(part, &mut status.boot, at);
             if was != part.phase || held != part.holds {
                 let holds = part.holds.as_deref().unwrap_or("nothing");
@@ -441,7 +443,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn part_that_does_not_move_in_its_time_is_overdue_until_it_does() {
         let board = Board::new("www.example.org");
-        let (package, address) = (board.place(Part::Package, &[]), board.place(Part::Address, &[]));
+        let package = board.place(Part::Package, &[]);
+        let address = board.place(Part::Address, &[]);
         package.moves_within(NEXT);
         address.moves_within(Duration::from_secs(3600));
         tokio::time::advance(NEXT + GRACE).await;

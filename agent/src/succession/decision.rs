@@ -223,8 +223,10 @@ mod tests {
 
     #[test]
     fn role_and_manner_follow_from_where_the_names_lead_and_since_when() {
-        let (retire, stand_by) = (policy(Then::Retire), policy(Then::StandBy));
-        let (serve, linger) = (TrafficMode::Serve, TrafficMode::Linger);
+        let retire = policy(Then::Retire);
+        let stand_by = policy(Then::StandBy);
+        let serve = TrafficMode::Serve;
+        let linger = TrafficMode::Linger;
         let table = [
             ("names here", &retire, Names::Here, Role::Owner, serve),
             ("not looked yet", &retire, Names::Unknown, Role::Booting, serve),

@@ -84,7 +84,8 @@ mod tests {
             ),
         ];
         for (what, looks, expected) in table {
-            let (mut newcomers, mut now) = (Newcomers::default(), Duration::ZERO);
+            let mut newcomers = Newcomers::default();
+            let mut now = Duration::ZERO;
             for (at, answers) in looks {
                 now = Duration::from_secs(*at);
                 newcomers.seen(answers.map(|answers| ("i-new".to_owned(), answers)), now);

@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn phases_of_a_release_are_told_once_each() {
-        let (nothing, somebody, site) = (Heard::Nothing, Heard::Somebody, Heard::Site);
+        let nothing = Heard::Nothing;
+        let somebody = Heard::Somebody;
+        let site = Heard::Site;
         let table: [(Sight, &[(&str, Phase)]); 11] = [
             (sight("i-old", &[("i-old", site)]), &[("i-old", Phase::Owner)]),
             (sight("i-old", &[("i-old", site), ("i-new", nothing)]), &[("i-new", Phase::Starting)]),

@@ -185,8 +185,10 @@ mod tests {
 
     #[test]
     fn each_host_has_its_turn_and_enough_answer_throughout() {
-        let (a, b) = (member("i-a", 1, true), member("i-b", 2, true));
-        let (c, d) = (|ready| member("i-c", 3, ready), |ready| member("i-d", 4, ready));
+        let a = member("i-a", 1, true);
+        let b = member("i-b", 2, true);
+        let c = |ready| member("i-c", 3, ready);
+        let d = |ready| member("i-d", 4, ready);
         let end = |host: &str, replaced| ReplacementStep::End { host: host.into(), replaced };
         let boots = |host: &str| ReplacementStep::Wait(WaitReason::Boot(host.into()));
         let table = [
@@ -211,7 +213,9 @@ mod tests {
 
     #[test]
     fn host_that_is_not_what_was_wanted_ends_it_and_one_that_has_not_said_is_waited_for() {
-        let (a, b, c) = (member("i-a", 1, true), member("i-b", 2, true), member("i-c", 3, true));
+        let a = member("i-a", 1, true);
+        let b = member("i-b", 2, true);
+        let c = member("i-c", 3, true);
         let wants = |program: &str, package: &str| {
             let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
             RollingReplacement { program: some(program), package: some(package), ..replacement() }

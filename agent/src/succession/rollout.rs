@@ -81,7 +81,8 @@ impl Goal {
     fn differs(&self, claim: &Claim) -> Option<String> {
         let owner = &claim.instance;
         let compare = |what: &str, wanted: &Option<String>, is: &Option<String>| {
-            let (wanted, is) = (wanted.as_deref()?, is.as_deref().unwrap_or("not reported"));
+            let wanted = wanted.as_deref()?;
+            let is = is.as_deref().unwrap_or("not reported");
             (!is.starts_with(wanted)).then(|| format!("{owner} owns the names with the {what} {is}, not {wanted}"))
         };
         compare("program", &self.program, &claim.version).or_else(|| compare("package", &self.package, &claim.package))

@@ -379,7 +379,8 @@ mod tests {
     /// Names that it could not take for long, as while Route 53 is away, may lead to a host that is gone.
     #[test]
     fn host_that_could_not_take_the_names_asks_for_their_owner_if_it_answers_itself() {
-        let (answers, silent) = (watched(None), Watched { answers: false, ..watched(None) });
+        let answers = watched(None);
+        let silent = Watched { answers: false, ..watched(None) };
         let turn = || (Request::TakeTurn, RequestOutcome::Done);
         let next = |watched: &Watched, more: Vec<(Request, RequestOutcome)>| {
             walk(&mut Correcting::new(FleetAction::Leave), watched, [turn()].into_iter().chain(more).collect())

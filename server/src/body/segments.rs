@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn segments_are_read_alike_in_every_step() {
         for step in 1..=10 {
-            let (mut rest, mut seen) = (segments(), Vec::new());
+            let mut rest = segments();
+            let mut seen = Vec::new();
             while rest.has_remaining() {
                 let mut slices = [IoSlice::new(&[]); 8];
                 let used = rest.chunks_vectored(&mut slices);

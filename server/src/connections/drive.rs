@@ -88,8 +88,11 @@ async fn requests<S: AsyncRead + AsyncWrite + Tcp + Unpin>(
     stream: Guarded<S>,
     exchanges: Exchanges,
 ) -> Result<u64, Guarded<S>> {
-    let (worker, activity, flags) = (exchanges.worker.clone(), exchanges.activity.clone(), exchanges.flags.clone());
-    let (bounds, address) = (&worker.settings.bounds, exchanges.client.address);
+    let worker = exchanges.worker.clone();
+    let activity = exchanges.activity.clone();
+    let flags = exchanges.flags.clone();
+    let bounds = &worker.settings.bounds;
+    let address = exchanges.client.address;
     let mut builder = http1::Builder::new();
     if bounds.fields != HYPER_FIELDS {
         builder.max_headers(bounds.fields);
@@ -128,7 +131,8 @@ async fn requests<S: AsyncRead + AsyncWrite + Tcp + Unpin>(
 }
 
 async fn http2(worker: Arc<Worker>, session: Session, address: IpAddr) -> u64 {
-    let (activity, flags) = (Arc::new(Activity::new(&worker.settings.bounds)), Arc::default());
+    let activity = Arc::new(Activity::new(&worker.settings.bounds));
+    let flags = Arc::default();
     let client = Client { address, secure: true };
     let exchanges = Exchanges { worker: worker.clone(), activity: activity.clone(), flags, client };
     let mut connection = match http2::Connection::new(session, exchanges) {

@@ -117,7 +117,8 @@ mod tests {
     fn a_handlers_response_says_what_is_so_or_is_replaced() {
         let five = || Body::from(Bytes::from_static(b"hello"));
         let unknown = || Body::stream(Unknown);
-        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        let one = Version::HTTP_11;
+        let two = Version::HTTP_2;
         for (version, is_head, status, said, body, expected) in [
             // What hyper says by itself.
             (one, false, 200, &[][..], five(), (200, &[][..], Some(5))),

@@ -47,7 +47,8 @@ struct Waiting {
 impl Lane {
     /// Calls some of the waiting writers; `false` if none waits.
     fn call_some(&self) -> bool {
-        let (mut left, mut called) = (AT_A_TIME, 0);
+        let mut left = AT_A_TIME;
+        let mut called = 0;
         while left > 0
             && called < MOST_AT_A_TIME
             && let Some(next) = self.waiting.borrow_mut().pop_front()
@@ -126,7 +127,8 @@ mod tests {
     #[test]
     fn as_many_are_called_as_write_a_megabyte_but_no_crowd() {
         for (each, expected) in [(1, 32), (16 << 10, 32), (100 << 10, 11), (1 << 20, 1), (8 << 20, 1)] {
-            let (lane, calls) = (Lane::default(), Arc::new(Calls::default()));
+            let lane = Lane::default();
+            let calls = Arc::new(Calls::default());
             for _ in 0..1000 {
                 lane.wait(Waker::from(calls.clone()), each);
             }

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn whoever_had_its_share_waits_to_be_called_and_not_twice() {
-        let (context, mut one) = (Context::from_waker(Waker::noop()), Share::encrypted());
+        let context = Context::from_waker(Waker::noop());
+        let mut one = Share::encrypted();
         let Poll::Ready(left) = one.poll_left(&context, 1) else { panic!("nothing was written yet") };
         one.wrote(left, true);
         let waits = |one: &mut Share, turn| one.poll_left(&context, turn).is_pending().then_some(one.ticket).flatten();

@@ -328,7 +328,8 @@ mod tests {
         let (tunnel, mut app) = tunnel();
         let (mut client, server) = duplex(1024);
         let (_phase, phases) = watch::channel(Phase::Serving);
-        let (begun, carried) = (Instant::now(), tokio::spawn(tunnel.carry(server, Bytes::new(), phases)));
+        let begun = Instant::now();
+        let carried = tokio::spawn(tunnel.carry(server, Bytes::new(), phases));
         tokio::time::sleep(Duration::from_secs(50)).await;
         app.write_all(b"x").await.unwrap();
         assert_eq!(read(&mut client, 7).await, b"first x");
@@ -386,7 +387,8 @@ mod tests {
         let tunnel = Tunnel { first: Bytes::new(), parting: Some(parting), ..tunnel };
         let (mut client, server) = duplex(1024);
         let (_phase, phases) = watch::channel(Phase::Serving);
-        let (begun, carried) = (Instant::now(), tokio::spawn(tunnel.carry(server, Bytes::new(), phases)));
+        let begun = Instant::now();
+        let carried = tokio::spawn(tunnel.carry(server, Bytes::new(), phases));
         app.write_all(b"\x81\x01a").await.unwrap();
         assert_eq!(read(&mut client, 3).await, b"\x81\x01a");
         part.send_replace(());

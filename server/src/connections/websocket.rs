@@ -79,7 +79,8 @@ impl Frames {
 /// Lets bytes pass whole, and one by one.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn frames_of_websocket(data: &[u8]) {
-    let (mut whole, mut single) = (Frames::default(), Frames::default());
+    let mut whole = Frames::default();
+    let mut single = Frames::default();
     whole.pass(data);
     data.iter().for_each(|byte| single.pass(&[*byte]));
     assert_eq!((whole.are_whole(), whole.left, whole.have), (single.are_whole(), single.left, single.have));
@@ -159,7 +160,9 @@ mod tests {
         ];
         let all = frames.concat();
         for size in [1, 2, 3, 1000, all.len()] {
-            let (mut passed, mut at, mut ends) = (Frames::default(), 0, Vec::new());
+            let mut passed = Frames::default();
+            let mut at = 0;
+            let mut ends = Vec::new();
             for part in all.chunks(size) {
                 passed.pass(part);
                 at += part.len();

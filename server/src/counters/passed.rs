@@ -44,7 +44,8 @@ impl PassedCounters {
 
     /// The counts in the text format of Prometheus; nothing where nothing was passed.
     pub(super) fn prometheus(&self, text: &mut String) {
-        let (held, tunnels) = (self.held.load(Relaxed), self.tunnels.load(Relaxed));
+        let held = self.held.load(Relaxed);
+        let tunnels = self.tunnels.load(Relaxed);
         if self.responses.all() + held + tunnels == 0 {
             return;
         }
@@ -99,7 +100,8 @@ mod tests {
 
     #[test]
     fn what_was_passed_is_shown_once_there_is_any() {
-        let (counters, mut text) = (PassedCounters::default(), String::new());
+        let counters = PassedCounters::default();
+        let mut text = String::new();
         counters.prometheus(&mut text);
         assert_eq!(text, "");
         let answered = Passage { first_byte: Some(Duration::from_millis(1500)), retries: 1, ..Passage::default() };

@@ -58,7 +58,7 @@ enum Step {
 impl Inflated {
     /// Parts of what `packed` inflates to, `size` bytes in all, which must lie inside and behind each other, and what stands
     /// between them.
-    pub(crate) fn new((packed, size): (Bytes, u64), room: Room, runs: VecDeque<Run>) -> Self {
+    pub(crate) fn new(packed: Bytes, size: u64, room: Room, runs: VecDeque<Run>) -> Self {
         Self { packed, size, room, runs, waits: None }
     }
 
@@ -79,7 +79,7 @@ impl Inflated {
             }
             Some(Run::Part(part)) => part,
         };
-        let piece = match self.room.next((&self.packed, self.size), part, most) {
+        let piece = match self.room.next(&self.packed, self.size, part, most) {
             Ok(piece) => piece?,
             Err(Full) => return Ok(Step::NoRoom),
         };

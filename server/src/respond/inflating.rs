@@ -94,7 +94,8 @@ pub(crate) struct Inflating {
 impl Inflaters {
     /// As many as these bounds say.
     pub(crate) fn new(bounds: &Bounds) -> Arc<Self> {
-        let (most, most_of_client) = (bounds.inflated, bounds.inflated_per_address);
+        let most = bounds.inflated;
+        let most_of_client = bounds.inflated_per_address;
         Arc::new(Self { table: Mutex::default(), most, most_of_client })
     }
 
@@ -173,7 +174,8 @@ impl Room {
     /// In the outer result [`Full`], where there is no place now; in the inner one what is no deflate stream.
     pub(crate) fn next(
         &mut self,
-        (packed, size): (&Bytes, u64),
+        packed: &Bytes,
+        size: u64,
         part: &mut Range<u64>,
         most: usize,
     ) -> Result<Result<Bytes, Damaged>, Full> {
@@ -296,7 +298,7 @@ mod tests {
         fn take(&mut self, most: usize) -> Result<usize, Full> {
             let start = self.part.start;
             loop {
-                let next = self.room.next((&self.packed, SIZE), &mut self.part, most)?.unwrap();
+                let next = self.room.next(&self.packed, SIZE, &mut self.part, most)?.unwrap();
                 let expected = (start..).take(next.len()).map(|at| (at / 1000) as u8);
                 assert!(next.iter().copied().eq(expected), "at {start}");
                 if !next.is_empty() {
@@ -334,21 +336,24 @@ mod tests {
         let places = places(1, 1);
         let room =
             |client| InflateShare { places: &places, client: IpAddr::from([192, 0, 2, client]) }.room(small).unwrap();
-        let (mut whole, mut part) = (room(1), 0..small);
-        assert_eq!(whole.next((&packed, small), &mut part, PIECE).unwrap().unwrap().len(), PIECE);
+        let mut whole = room(1);
+        let mut part = 0..small;
+        assert_eq!(whole.next(&packed, small, &mut part, PIECE).unwrap().unwrap().len(), PIECE);
         assert_eq!(taken(&places), 0, "all of it was taken at once");
 
-        let (mut trickle, mut part) = (room(1), 0..small);
+        let mut trickle = room(1);
+        let mut part = 0..small;
         for at in 0..5 {
-            assert_eq!(trickle.next((&packed, small), &mut part, 1).unwrap().unwrap(), &[7][..], "at {at}");
+            assert_eq!(trickle.next(&packed, small, &mut part, 1).unwrap().unwrap(), &[7][..], "at {at}");
             assert_eq!(taken(&places), 1, "it is kept");
         }
         // Another begins without a place, and waits for one before it costs the piece again.
-        let (mut second, mut rest) = (room(2), 0..small);
-        assert_eq!(second.next((&packed, small), &mut rest, 1).unwrap().unwrap(), &[7][..]);
-        assert_eq!(second.next((&packed, small), &mut rest, 1), Err(Full));
+        let mut second = room(2);
+        let mut rest = 0..small;
+        assert_eq!(second.next(&packed, small, &mut rest, 1).unwrap().unwrap(), &[7][..]);
+        assert_eq!(second.next(&packed, small, &mut rest, 1), Err(Full));
         tokio::time::advance(IDLE).await;
-        assert_eq!(second.next((&packed, small), &mut rest, PIECE).unwrap().unwrap().len(), PIECE - 1);
+        assert_eq!(second.next(&packed, small, &mut rest, PIECE).unwrap().unwrap().len(), PIECE - 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -374,7 +379,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_moves_bytes_keeps_its_place_and_a_trickle_is_no_movement() {
         let places = places(2, 1);
-        let (mut reader, mut trickle) = (Response::of(&places, 1).unwrap(), Response::of(&places, 2).unwrap());
+        let mut reader = Response::of(&places, 1).unwrap();
+        let mut trickle = Response::of(&places, 2).unwrap();
         assert_eq!((reader.take(PIECE), trickle.take(1)), (Ok(PIECE), Ok(1)));
         for _ in 0..3 {
             tokio::time::advance(IDLE / 2).await;

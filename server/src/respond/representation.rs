@@ -165,7 +165,7 @@ impl<'a> Representation<'a> {
         match &self.source {
             Storage::Lying(segments) => Some(Body::many(runs.into_iter().map(|run| run.of(segments)).collect())),
             Storage::Deflated { packed, size } => {
-                let inflated = Inflated::new((packed.clone(), *size), inflating.room(*size).ok()?, runs);
+                let inflated = Inflated::new(packed.clone(), *size, inflating.room(*size).ok()?, runs);
                 let length = inflated.length();
                 Some(Body::sourced(inflated, Some(length)))
             }

@@ -21,7 +21,11 @@ impl Wanted {
         if fields.peek().is_none() {
             return Self::IDENTITY;
         }
-        let (mut brotli, mut zstandard, mut gzip, mut identity, mut any) = (None, None, None, None, None);
+        let mut brotli = None;
+        let mut zstandard = None;
+        let mut gzip = None;
+        let mut identity = None;
+        let mut any = None;
         let members = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(','));
         for (coding, weight) in members.filter_map(member) {
             let slot = match coding {

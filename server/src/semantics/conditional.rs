@@ -80,7 +80,8 @@ pub(crate) fn http_date(seconds: u64) -> Option<HeaderValue> {
         if *known == seconds {
             return Some(value.clone());
         }
-        let (time, now) = (UNIX_EPOCH + Duration::from_secs(seconds), clock::now());
+        let time = UNIX_EPOCH + Duration::from_secs(seconds);
+        let now = clock::now();
         let date = field::written(&HttpDate::from(time.min(now)))?;
         // One that is still to come is another one in a second.
         if time <= now {

@@ -19,7 +19,8 @@ pub(crate) struct ExtendedConnect;
 /// Whether a request's target has a form that its method may have (RFC 9112 §3.2): an authority with its port for CONNECT
 /// alone (RFC 9110 §9.3.6), `*` for OPTIONS alone, and a path for all others.
 pub(crate) fn has_its_form<B>(request: &Request<B>) -> bool {
-    let (method, uri) = (request.method(), request.uri());
+    let method = request.method();
+    let uri = request.uri();
     match uri.path_and_query() {
         None => method == Method::CONNECT && uri.port().is_some(),
         Some(_) if method == Method::CONNECT => false,

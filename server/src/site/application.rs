@@ -125,7 +125,8 @@ impl ApplicationRules {
         if !faults.is_empty() {
             return Err(faults.into_iter().map(Objection::package).collect());
         }
-        let (websocket, send_file) = (written.websocket, written.send_file);
+        let websocket = written.websocket;
+        let send_file = written.send_file;
         Ok(Self { routes, streamed: streamed.included, body, answer, websocket, send_file })
     }
 

@@ -91,8 +91,11 @@ pub(super) fn modified(header: &Header<'_>) -> u32 {
     {
         return u32::try_from(i32::from_le_bytes(*time)).unwrap_or(0);
     }
-    let (date, time) = (u32::from(header.date), u32::from(header.time));
-    let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
+    let date = u32::from(header.date);
+    let time = u32::from(header.time);
+    let year = 1980 + (date >> 9);
+    let month = date >> 5 & 15;
+    let day = date & 31;
     if !(1..=12).contains(&month) || day == 0 || (year, month, day) == (1980, 1, 1) {
         return 0;
     }

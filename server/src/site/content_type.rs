@@ -182,7 +182,8 @@ mod tests {
     fn types_are_those_of_the_registry() {
         // Registered for something else that hardly anybody has on a site, or as bytes of any kind; and what browsers insist on.
         let others = ["cjs", "cur", "deb", "dll", "exe", "ico", "iso", "mjs", "msi", "pls", "rs", "xml"];
-        let (mut seen, mut wrong) = (0, Vec::new());
+        let mut seen = 0;
+        let mut wrong = Vec::new();
         for line in include_str!("../../tests/names/types.txt").lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_ascii_whitespace();
             let extension = words.next().unwrap();

@@ -37,7 +37,8 @@ pub(super) struct Directory {
 pub(super) fn find(zip: &[u8]) -> Result<Directory, Refused> {
     let at = end_record(zip)?;
     let end = &zip[at..];
-    let (disk, directory_disk) = (u16_at(end, 4), u16_at(end, 6));
+    let disk = u16_at(end, 4);
+    let directory_disk = u16_at(end, 6);
     let small = Declared {
         here: u64::from(u16_at(end, 8)),
         entries: u64::from(u16_at(end, 10)),

@@ -149,7 +149,8 @@ impl<'a> Parts<'a> {
         let Some(at) = stem.rfind(['.', '-', '_']) else {
             return matches!(stem.len(), 16 | 20) && is_hexadecimal(stem) && changes(stem) >= 4;
         };
-        let (separator, word) = (stem.as_bytes()[at], &stem[at + 1..]);
+        let separator = stem.as_bytes()[at];
+        let word = &stem[at + 1..];
         let code = CODE.contains(&self.extension);
         if is_hexadecimal(word) && changes(word) >= 2 {
             // Content management systems name pictures so, and keep the name when the picture is replaced.

@@ -265,7 +265,9 @@ impl NamePattern {
 /// Whether a segment is as the pattern says, with one `*` at most, whatever the case.
 fn is_like(pattern: &str, segment: &str) -> bool {
     let Some((start, end)) = pattern.split_once('*') else { return pattern.eq_ignore_ascii_case(segment) };
-    let (start, end, segment) = (start.as_bytes(), end.as_bytes(), segment.as_bytes());
+    let start = start.as_bytes();
+    let end = end.as_bytes();
+    let segment = segment.as_bytes();
     segment.len() >= start.len() + end.len()
         && segment[..start.len()].eq_ignore_ascii_case(start)
         && segment[segment.len() - end.len()..].eq_ignore_ascii_case(end)

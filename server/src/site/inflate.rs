@@ -66,7 +66,8 @@ impl Inflate {
 
     fn fill(&mut self, piece: &mut Vec<u8>, want: usize) -> Result<(), Damaged> {
         while piece.len() < want {
-            let (consumed, produced) = (self.state.total_in(), piece.len());
+            let consumed = self.state.total_in();
+            let produced = piece.len();
             let rest = self.rest();
             let status = self.state.decompress_vec(&rest, piece, FlushDecompress::None).map_err(|_| Damaged)?;
             let stuck = self.state.total_in() == consumed && piece.len() == produced;

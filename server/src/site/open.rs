@@ -173,7 +173,8 @@ impl<'a> Opening<'a> {
     /// Indexes all files, refuses duplicates, and marries files to their codings.
     fn index(&mut self, hasher: &DefaultHashBuilder) -> Result<HashTable<u32>, Refused> {
         use std::hash::BuildHasher;
-        let (entries, names) = (&mut self.entries, &self.names);
+        let entries = &mut self.entries;
+        let names = &self.names;
         let mut all: HashTable<u32> = HashTable::with_capacity(entries.len());
         for index in 0..entries.len() {
             let name = &names[entries[index].name()];

@@ -254,7 +254,8 @@ fn time(key: &str, text: &str, longest: Duration) -> Result<Duration, Objection>
 
 fn variables(table: toml::Table, faults: &mut Vec<Objection>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
-    let (mut bytes, count) = (0, table.len());
+    let mut bytes = 0;
+    let count = table.len();
     for (name, value) in table {
         match variable(&name, value) {
             Ok(value) => {

@@ -138,7 +138,8 @@ impl Redirects {
     }
 
     fn insert(&mut self, pattern: Pattern, rule: Rule) -> Result<(), String> {
-        let (forced, for_host) = (rule.forced, rule.host.is_some());
+        let forced = rule.forced;
+        let for_host = rule.host.is_some();
         match pattern.literal() {
             Some(_) if self.plain.len() >= MOST_PLAIN => return Err(format!("there are more than {MOST_PLAIN} rules")),
             Some(path) => self.plain.entry(without_slash(path).into()).or_default().push(rule),

@@ -32,7 +32,9 @@ pub(super) fn read(site: &mut Site) {
             String::new()
         })
     };
-    let (redirects, fields, policy) = (read("_redirects"), read("_headers"), read("site.toml"));
+    let redirects = read("_redirects");
+    let fields = read("_headers");
+    let policy = read("site.toml");
     let procfile = read(procfile::FILE);
     // A gate that cannot be read lets nothing pass.
     let closed = |file| notes.iter().find(|note| note.file == file).map(|note| Objection::package(note.to_string()));

@@ -121,7 +121,9 @@ mod tests {
     /// the same.
     fn read(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>, bool)> {
         let found = [bytes.len(), 1, 3].map(|size| {
-            let (mut chunked, mut content, mut left) = (ChunkedContent::default(), Vec::new(), Vec::new());
+            let mut chunked = ChunkedContent::default();
+            let mut content = Vec::new();
+            let mut left = Vec::new();
             for part in bytes.chunks(size.max(1)) {
                 let mut part = Bytes::copy_from_slice(part);
                 while !part.is_empty() && !chunked.is_over() {

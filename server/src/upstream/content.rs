@@ -49,7 +49,9 @@ impl UpstreamContent {
             return Ok(Self::None);
         }
         check_announced(&body, most)?;
-        let (mut memory, mut file, mut came) = (BytesMut::new(), None, 0);
+        let mut memory = BytesMut::new();
+        let mut file = None;
+        let mut came = 0;
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
             let Ok(data) = frame.map_err(|_| Failure::Broken)?.into_data() else { continue };
             came += data.len() as u64;

@@ -77,7 +77,8 @@ mod tests {
     fn lines_end_by_cr_and_lf_however_they_are_cut() {
         let bytes = b"one\r\n\r\ntwo three\r\nfour";
         for size in [bytes.len(), 1, 2, 7] {
-            let (mut lines, mut found) = (Lines::default(), Vec::new());
+            let mut lines = Lines::default();
+            let mut found = Vec::new();
             for part in bytes.chunks(size) {
                 let mut part = Bytes::from_static(part);
                 while let Some(line) = lines.next(&mut part).unwrap() {

@@ -139,7 +139,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn as_many_wait_as_were_in_use_up_to_the_bound_and_no_longer_than_a_second() {
-        let (application, pool) = (Application::new(), Pool::new());
+        let application = Application::new();
+        let pool = Pool::new();
         let mut used = Vec::new();
         for _ in 0..MOST + 10 {
             used.push(application.connect().await);
@@ -154,8 +155,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_connection_takes_the_place_of_the_one_that_waits_longest() {
-        let (mut application, pool) = (Application::new(), Pool::new());
-        let (first, second) = (application.connect().await, application.connect().await);
+        let mut application = Application::new();
+        let pool = Pool::new();
+        let first = application.connect().await;
+        let second = application.connect().await;
         pool.leave(first);
         pool.leave(second);
         assert!(application.closed().is_empty() && application.closed().is_empty());

@@ -19,7 +19,8 @@ impl Seldom {
 
     /// Whether it is to be told now.
     pub(super) fn is_due(&self) -> bool {
-        let (mut last, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
         let due = last.is_none_or(|last| now.duration_since(last) >= PAUSE);
         if due {
             *last = Some(now);

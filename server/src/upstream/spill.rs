@@ -88,7 +88,8 @@ impl Spill {
         let length = bytes.len() as u64;
         let more = self.disk.take_many(self.client, bytes.len()).ok_or(io::ErrorKind::QuotaExceeded)?;
         self.take(more);
-        let (file, at) = (self.file.clone(), self.length());
+        let file = self.file.clone();
+        let at = self.length();
         let written = spawn_blocking(move || file.write_all_at(&bytes, at)).await.map_err(io::Error::other).flatten();
         if written.is_ok() {
             self.length.store(at + length, Relaxed);
@@ -106,7 +107,8 @@ impl Spill {
 
     /// Reads what lies there from `at` on, as much as is read at once.
     pub(crate) fn read(&self, at: u64) -> JoinHandle<io::Result<Bytes>> {
-        let (file, left) = (self.file.clone(), self.length().saturating_sub(at));
+        let file = self.file.clone();
+        let left = self.length().saturating_sub(at);
         spawn_blocking(move || {
             let mut bytes = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
             file.read_exact_at(&mut bytes, at)?;

@@ -72,7 +72,8 @@ impl AppStream {
 
     /// Whether neither bytes nor the end have come, as the kernel says: the runtime learns what has come only when it waits next.
     pub(super) fn is_silent(&self) -> bool {
-        let (mut byte, flags) = ([0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let mut byte = [0_u8; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let peeked = match &self.socket {
             AppSocket::Tcp(stream) => recv(stream, &mut byte[..], flags),
             AppSocket::Unix(stream) => recv(stream, &mut byte[..], flags),

@@ -79,7 +79,8 @@ impl Upstream {
         let held: Box<dyn Any + Send + Sync> =
             Box::new((place, connection.take_under_way(), self.all.counters.opens_tunnel()));
         let (stream, first) = connection.into_stream();
-        let (idle, content) = (self.all.bounds.tunnel_idle, extended.then_some(content));
+        let idle = self.all.bounds.tunnel_idle;
+        let content = extended.then_some(content);
         let tunnel = Tunnel { stream, first, idle, held, content, parting };
         answer.extensions_mut().insert(Switch::to(tunnel));
         Ok(Answered { response: answer, file: None })

@@ -52,7 +52,8 @@ impl Need {
 
 /// All that the call needs.
 pub(super) async fn needs(call: &Call) -> Vec<Need> {
-    let (path, body) = (path_of(call), call.target.split_once(' ').map_or("", |(_, body)| body));
+    let path = path_of(call);
+    let body = call.target.split_once(' ').map_or("", |(_, body)| body);
     match call.service {
         Service::S3 => s3(call, path),
         Service::Route53 => route53(call, path, body),
@@ -82,7 +83,8 @@ fn s3(call: &Call, target: &str) -> Vec<Need> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let path = decoded(path.trim_start_matches('/'));
     let name = path.split('/').next().unwrap_or_default();
-    let (object, bucket) = (format!("arn:aws:s3:::{path}"), format!("arn:aws:s3:::{name}"));
+    let object = format!("arn:aws:s3:::{path}");
+    let bucket = format!("arn:aws:s3:::{name}");
     let asked = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decoded);
     let on_object = |action: &str| Need::new(format!("s3:{action}"), &object);
     let listing = |action: &str| {

@@ -179,7 +179,8 @@ impl Compute for Adapter {
             let newest = versions.iter().max_by_key(|version| version.version_number());
             let default = versions.iter().find(|version| version.default_version() == Some(true));
             let (Some(newest), Some(default)) = (newest, default) else { continue };
-            let (latest, default) = (template_version(newest), template_version(default));
+            let latest = template_version(newest);
+            let default = template_version(default);
             let started = Vec::new();
             found.push(LaunchTemplate { id: id.to_owned(), stack, latest, default, started });
         }

@@ -22,7 +22,8 @@ impl Account {
 impl Issued {
     /// One of that CA.
     pub(in crate::certificate) fn sketched(directory: &str) -> Issued {
-        let (directory, chain) = (directory.to_owned(), String::new());
+        let directory = directory.to_owned();
+        let chain = String::new();
         Issued { directory, profile: None, chain, key: Zeroizing::default(), renewal: None }
     }
 }
@@ -31,7 +32,8 @@ impl Issued {
 impl PendingOrder {
     /// One at that CA for those names.
     pub(in crate::certificate) fn sketched(directory: &str, names: &[Name]) -> PendingOrder {
-        let (url, directory) = (format!("{directory}order/1"), directory.to_owned());
+        let url = format!("{directory}order/1");
+        let directory = directory.to_owned();
         let key = Zeroizing::default();
         PendingOrder { url, directory, profile: None, names: names.to_vec(), key, exempt: false }
     }

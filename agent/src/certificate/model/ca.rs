@@ -264,7 +264,8 @@ impl Ca {
         let life = self.life(issued).filter(|_| self.ari)?;
         let whole = life.not_after - life.not_before;
         let middle = if whole < Duration::days(10) { whole / 2 } else { whole * 2 / 3 };
-        let (start, end) = (life.not_before + middle - whole / 100, life.not_before + middle + whole / 100);
+        let start = life.not_before + middle - whole / 100;
+        let end = life.not_before + middle + whole / 100;
         Some(Window { start, end, explanation: None })
     }
 

@@ -41,7 +41,8 @@ impl RolloutCommand {
         let floor = site.floor.ok_or_else(|| Stop::new(BAD_CONFIGURATION, unknown))?;
         let mut display = Display::new(self.json);
         let replacement = self.replacement(floor, &look(site, config).await?);
-        let (mut phases, mut since) = (Phases::default(), (WaitReason::Rest, Instant::now()));
+        let mut phases = Phases::default();
+        let mut since = (WaitReason::Rest, Instant::now());
         loop {
             let seen = look(site, config).await?;
             let step = replacement.next(&seen.sight.fleet, &seen.members);
@@ -81,7 +82,8 @@ impl RolloutCommand {
     /// A fleet that has more hosts than at rest is in the middle of a roll-out: its youngest host need not be replaced. Nor
     /// need those that are what is wanted already.
     fn replacement(&self, floor: u32, seen: &FleetLook) -> RollingReplacement {
-        let (program, package) = (self.program.clone(), self.package.clone());
+        let program = self.program.clone();
+        let package = self.package.clone();
         let wanted = RollingReplacement { old: BTreeSet::new(), program, package, floor };
         let under_way = seen.sight.fleet.target > floor || seen.sight.fleet.members > floor;
         let age = |member: &&Member| (member.launched.is_none(), member.launched, member.id.clone());
@@ -112,7 +114,8 @@ async fn seen(site: &FleetSite, config: &Config) -> Result<FleetLook, Fault> {
     let fleet = site.fleet.state_of(&ids).await?;
     let led = led_to(&site.name_service, &site.aws).await?;
     let said = said(site, config).await?;
-    let (mut members, mut hosts) = (Vec::new(), Vec::new());
+    let mut members = Vec::new();
+    let mut hosts = Vec::new();
     for machine in Instances::new(&site.aws).listed(&ids).await? {
         let heard = match machine.address {
             Some(address) => site.name_service.heard_at(address).await,

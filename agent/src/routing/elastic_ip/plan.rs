@@ -93,7 +93,7 @@ pub(super) fn records(
     }
     let written = written?;
     if written.is_none() {
-        refuse_what_is_somebody_elses(wanted.names, seen, &records::addresses(wanted.host), (wanted.adopt, true))?;
+        refuse_what_is_somebody_elses(wanted.names, seen, &records::addresses(wanted.host), wanted.adopt, true)?;
     }
     let epoch = written.as_ref().map_or(0, |(claim, _)| claim.epoch) + 1;
     let next = Claim { epoch, ..claim.clone() };
@@ -131,9 +131,11 @@ mod tests {
 
     #[test]
     fn address_moves_by_the_rights_that_records_move_by() {
-        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        let me = seen_at(IP, &host("i-me", 5));
+        let names = names();
         let wanted = wanted(&me, &names);
-        let (lives, gone) = (Liveness::Lives, Liveness::Gone);
+        let lives = Liveness::Lives;
+        let gone = Liveness::Gone;
         let next = |epoch, over: Option<&str>| Claim { over: over.map(str::to_owned), ..Claim::of(&me, epoch) };
         // What: who claims, how it stands, where the address leads; the claim that is written, and whether it is moved.
         let table = [
@@ -159,7 +161,8 @@ mod tests {
 
     #[test]
     fn younger_host_keeps_the_address_wherever_it_leads() {
-        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        let me = seen_at(IP, &host("i-me", 5));
+        let names = names();
         for address in [led_to("i-z"), led_to("i-me"), led_to("")] {
             let planned = plan(&wanted(&me, &names), Some(&claimed("i-z", 9)), &address);
             assert!(matches!(planned, RoutingPlan::StandAside(_)), "{planned:?}");
@@ -168,7 +171,8 @@ mod tests {
 
     #[test]
     fn address_that_leads_to_somebody_unclaimed_is_taken_only_where_that_is_allowed() {
-        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        let me = seen_at(IP, &host("i-me", 5));
+        let names = names();
         let planned = |adopt, certified| {
             let wanted = DesiredRouting { adopt, certified, ..wanted(&me, &names) };
             plan(&wanted, None, &led_to("eni-0theirs"))
@@ -181,7 +185,8 @@ mod tests {
 
     #[test]
     fn host_without_certificate_takes_an_address_that_leads_nowhere_and_says_that_it_waits() {
-        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
+        let me = seen_at(IP, &host("i-me", 5));
+        let names = names();
         let uncertified = DesiredRouting { certified: false, ..wanted(&me, &names) };
         let RoutingPlan::Change(moved) = plan(&uncertified, None, &led_to("")) else { panic!("it is dark") };
         let claim = moved.claim.expect("a claim");
@@ -194,8 +199,10 @@ mod tests {
 
     #[test]
     fn records_lead_to_the_address_and_are_written_only_if_they_differ() {
-        let (me, names) = (seen_at(IP, &host("i-me", 5)), names());
-        let (wanted, mine) = (wanted(&me, &names), claimed("i-me", 5));
+        let me = seen_at(IP, &host("i-me", 5));
+        let names = names();
+        let wanted = wanted(&me, &names);
+        let mine = claimed("i-me", 5);
         let right = record("www.example.org", RecordType::A, "203.0.113.9");
         assert_eq!(records(&wanted, &mine, std::slice::from_ref(&right)), Ok(None), "they stay, whoever claims");
 

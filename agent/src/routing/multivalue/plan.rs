@@ -108,7 +108,7 @@ fn cleared(wanted: &DesiredRouting<'_>, seen: &Zoned, simple: &[&Records]) -> Re
         None => {
             let ours = records::addresses(wanted.host);
             // Route 53 deletes a simple set before an answer can stand there, be it one that leads here.
-            refuse_what_is_somebody_elses(wanted.names, &seen.others, &ours, (wanted.adopt, true))?;
+            refuse_what_is_somebody_elses(wanted.names, &seen.others, &ours, wanted.adopt, true)?;
             Vec::new()
         }
         Some((domain, (claim, written))) => match wanted.takeover(Some(&claim)) {
@@ -269,7 +269,8 @@ mod tests {
         let theirs = seen(Vec::new(), vec![simple("www.example.org", RecordType::A, &["198.51.100.1"])]);
         let RoutingPlan::Refuse(fault) = planned(&theirs, &[]) else { panic!("taken") };
         assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         let adopting = DesiredRouting { adopt: true, ..wanted(&me, &names) };
         let steps = steps(plan(&adopting, &checks(), &theirs, &[]));
         assert_eq!(steps[0], Many::Simple(RecordChange::Delete(theirs.others[0].clone())), "first, or it is refused");
@@ -334,7 +335,8 @@ mod tests {
             (cname, (true, true), false, "a CNAME to lb.example.net"),
             (https, (true, false), false, "leads to 0 cdn.example.net. for browsers"),
         ];
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         let by_hand = answer("example.org", "blue", "198.51.100.2");
         for (record, refused, deleted, reason) in table {
             for (adopt, refused) in [(false, refused.0), (true, refused.1)] {
@@ -373,7 +375,8 @@ mod tests {
 
     #[test]
     fn host_without_certificate_is_led_to_only_where_no_other_is() {
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         let uncertified = DesiredRouting { certified: false, ..wanted(&me, &names) };
         let planned = |seen: &Zoned, gone: &[String]| plan(&uncertified, &checks(), seen, gone);
         assert!(matches!(planned(&seen(Vec::new(), Vec::new()), &[]), RoutingPlan::Change(_)));

@@ -36,7 +36,7 @@ fn planned(wanted: &DesiredRouting<'_>, domain: &Name, seen: &[Records]) -> Resu
     let steps = record_steps(wanted, seen, claim.is_some())?;
     if takeover == Takeover::Take(TakeoverReason::Unclaimed) {
         let ours = addresses(wanted.host);
-        refuse_what_is_somebody_elses(wanted.names, seen, &ours, (wanted.adopt, wanted.certified))?;
+        refuse_what_is_somebody_elses(wanted.names, seen, &ours, wanted.adopt, wanted.certified)?;
     }
     if let (Takeover::Hold, Some(claim), true) = (takeover, &claim, steps.is_empty())
         && wanted.is_said_by(claim)
@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn younger_host_that_is_gone_is_succeeded_like_an_older_one() {
-        let (me, seen) = (host("i-me", 5), [claim("i-new", 9, 4)]);
+        let me = host("i-me", 5);
+        let seen = [claim("i-new", 9, 4)];
         let planned = plan(&DesiredRouting { claimant: Liveness::Gone, ..wanted(&me, &names()) }, &seen);
         let RoutingPlan::Change(change) = planned else { panic!("{planned:?}") };
         let over = Claim { over: Some("i-new".into()), ..Claim::of(&me, 5) };
@@ -161,7 +162,9 @@ mod tests {
 
     #[test]
     fn records_that_nobody_claims_are_adopted_only_where_that_is_allowed() {
-        let (me, names, theirs) = (host("i-me", 5), names(), both("198.51.100.1"));
+        let me = host("i-me", 5);
+        let names = names();
+        let theirs = both("198.51.100.1");
         let RoutingPlan::Refuse(fault) = planned(&me, &theirs) else { panic!("taken") };
         assert!(fault.said.contains("www.example.org leads to 198.51.100.1"), "{fault}");
         assert!(fault.remedy.as_ref().is_some_and(|remedy| remedy.contains("adopt = true")), "{fault}");
@@ -173,7 +176,8 @@ mod tests {
 
     #[test]
     fn host_without_certificate_claims_only_an_empty_place_and_says_that_it_waits() {
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         let planned = |adopt, seen: &[Records], claimant| {
             plan(&DesiredRouting { adopt, claimant, certified: false, ..wanted(&me, &names) }, seen)
         };
@@ -247,7 +251,8 @@ mod tests {
 
     #[test]
     fn records_of_a_departing_host_are_removed_only_as_it_made_them() {
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         let seen = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
         let change = removal(&me, &names, &seen).expect("a claim").expect("all of it is mine");
         let says = Claim { departing: true, ..Claim::of(&me, 5) };
@@ -265,7 +270,8 @@ mod tests {
 
     #[test]
     fn what_the_fleet_has_at_rest_is_noted_once_and_handed_on() {
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         let mine = [both("192.0.2.7"), vec![claim("i-me", 5, 4)]].concat();
         let knowing = DesiredRouting { target: Some(1), ..wanted(&me, &names) };
         let noted = set(
@@ -287,7 +293,8 @@ mod tests {
 
     #[test]
     fn what_a_fleet_elsewhere_has_at_rest_is_handed_on_and_not_taken_for_this_ones() {
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         let elsewhere = Host { region: "us-east-1".into(), ..host("i-other", 9) };
         let theirs = Claim { target: Some(2), ..Claim::of(&elsewhere, 4) };
         let theirs = set("_spothost.www.example.org", RecordType::Txt, &[&theirs.value()]);
@@ -464,7 +471,8 @@ mod tests {
             (https("1 . alpn=\"h2\""), [Beside; 6], ""),
             (set("example.org", RecordType::Txt, &["\"v=spf1 -all\""]), [Beside; 6], ""),
         ];
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         // The site's own name is never left out.
         let own = table.iter().map(|(record, expected, reason)| {
             let record = Records { name: "www.example.org".into(), ..record.clone() };
@@ -489,7 +497,8 @@ mod tests {
 
     #[test]
     fn host_that_departs_deletes_no_record_that_it_did_not_make() {
-        let (me, names) = (host("i-me", 5), names());
+        let me = host("i-me", 5);
+        let names = names();
         let mine = || set("www.example.org", RecordType::A, &["192.0.2.7"]);
         let changed = Records { check: Some("c1".into()), ..set("example.org", RecordType::A, &["192.0.2.7"]) };
         let seen = [mine(), changed, claim("i-me", 5, 4)];

@@ -40,7 +40,8 @@ impl World {
                     }
                 }
                 14 => {
-                    let (ahead, knows) = (self.dice.i64(-900..900), self.dice.bool());
+                    let ahead = self.dice.i64(-900..900);
+                    let knows = self.dice.bool();
                     let host = self.host(number);
                     (host.ahead, host.knows) = (ahead, knows);
                     self.say(|| format!("the clock of i-{number:04} is off by {ahead} s, known: {knows}"));
@@ -68,7 +69,8 @@ impl World {
         let location = self.living_in(region).next().and_then(|number| self.hosts[&number].facts.location());
         let claim = self.zone.claimed.as_ref();
         let noted = location.is_some() && claim.is_some_and(|claim| claim.target_in(location.as_ref()).is_some());
-        let (rest, members) = (self.fleets[region].rest, self.members(region));
+        let rest = self.fleets[region].rest;
+        let members = self.members(region);
         if noted && (self.fleets[region].target, members) == (rest, rest) {
             self.say(|| format!("a release in region {region}: the target is {}", rest + 1));
             self.fleets[region].target = rest + 1;

@@ -102,7 +102,7 @@ pub(super) struct Host {
 
 impl Host {
     /// A host that is launched now.
-    pub(super) fn new(number: u32, (now, clock): (Seconds, Instant), rules: Rules, ready_at: Option<Seconds>) -> Host {
+    pub(super) fn new(number: u32, now: Seconds, clock: Instant, rules: Rules, ready_at: Option<Seconds>) -> Host {
         let minute = i64::try_from(now / 60).expect("hours");
         let last = u8::try_from(number % 250 + 1).expect("a byte");
         let net = u8::try_from(number / 250).expect("few");

@@ -77,7 +77,9 @@ impl World {
         let read = seen.as_ref().map(|claim| self.as_read(claim));
         let lower = self.look_for_the_number_at_rest(number, read.as_ref());
         let (liveness, answers) = self.liveness(number, seen.as_ref(), answers);
-        let (names, flaw, seed) = (self.zone.names.clone(), self.flaw, self.seed);
+        let names = self.zone.names.clone();
+        let flaw = self.flaw;
+        let seed = self.seed;
         let host = self.host(number);
         let wanted = DesiredRouting {
             host: &host.facts,

@@ -129,7 +129,9 @@ impl World {
 
     /// Rule 2, second half: one look is a pause, and the steps of a look.
     fn check_beliefs(&mut self) -> Result<(), Broken> {
-        let (now, down, owner) = (self.now, self.zone.down, self.zone.owner());
+        let now = self.now;
+        let down = self.zone.down;
+        let owner = self.zone.owner();
         for (number, host) in &mut self.hosts {
             let blind = host.life != Life::Running || host.cut_off || host.departs.is_some() || now < down;
             if blind || !host.believes() || owner == Some(*number) {
@@ -147,7 +149,8 @@ impl World {
     /// Rule 5, where nothing is broken. A resolver that keeps an answer for longer than EC2 gives notice is out of reach.
     pub(super) fn visit(&mut self) -> Result<(), Broken> {
         for index in 0..self.visitors.len() {
-            let (keeps, kept) = (self.visitors[index].keeps, self.visitors[index].answer);
+            let keeps = self.visitors[index].keeps;
+            let kept = self.visitors[index].answer;
             let address = match kept {
                 Some((address, until)) if self.now < until => Some(address),
                 _ => self.zone.led_to(),
@@ -170,7 +173,8 @@ impl World {
     /// What has to be so at the end of a history.
     pub(super) fn check_the_end(&self) -> Result<(), Broken> {
         for (region, fleet) in self.fleets.iter().enumerate() {
-            let (target, members) = (fleet.target, self.members(region));
+            let target = fleet.target;
+            let members = self.members(region);
             // As long as EC2 recommends to move, a host asks for a successor each hour: a history may end amid a change of hosts.
             let changes = fleet.early.last().is_some_and(|asked| self.now < asked + CHANGES);
             if !changes && (target, members) != (fleet.rest, fleet.rest) {

@@ -154,7 +154,8 @@ fn rivals(world: &mut World) -> u32 {
 #[test]
 fn newest_of_several_hosts_at_once_gets_the_names_and_they_stay_there() {
     let seeds = seeds(1000);
-    let (many, most) = (seeds.end - seeds.start, Cell::new(0));
+    let many = seeds.end - seeds.start;
+    let most = Cell::new(0);
     for seed in seeds {
         none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
             let newest = rivals(world);
@@ -164,7 +165,8 @@ fn newest_of_several_hosts_at_once_gets_the_names_and_they_stay_there() {
             }
             let settled = world.now + 120 + 30 + 4 * 40;
             world.run_until(settled)?;
-            let (owner, moved) = (world.zone.owner(), world.zone.moved);
+            let owner = world.zone.owner();
+            let moved = world.zone.moved;
             if owner != Some(newest) {
                 return Err(Broken(format!("{owner:?} has the names, and {newest} is the newest")));
             }
@@ -197,7 +199,8 @@ fn resurrected_owner_steals_nothing_and_notices_within_a_minute() {
             world.stop_or_go_on(old);
             let stopped = world.dice.u64(SILENCE + 8 * LOOK + 60..900);
             world.run_until(world.now + stopped)?;
-            let (new, writes) = (world.zone.owner(), world.hosts[&old].writes);
+            let new = world.zone.owner();
+            let writes = world.hosts[&old].writes;
             if new == Some(old) || new.is_none() {
                 return Err(Broken(format!("{new:?} owns the names while {old} is stopped")));
             }
@@ -245,7 +248,8 @@ fn outage_of_an_hour_costs_no_move_of_the_names() {
         none_is_broken(told(seed, Flaw::None, Kind::Quiet, |world| {
             rivals(world);
             world.run_until(world.now + 400)?;
-            let (owner, moved) = (world.zone.owner(), world.zone.moved);
+            let owner = world.zone.owner();
+            let moved = world.zone.moved;
             let hour: Seconds = 3600;
             world.zone.down = world.now + hour;
             world.run_until(world.now + hour + 120)?;

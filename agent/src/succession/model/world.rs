@@ -62,9 +62,11 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, flaw: Flaw, kind: Kind, tells: bool) -> World {
         let mut dice = fastrand::Rng::with_seed(seed);
-        let (is_group, rebalances) = (dice.u8(..3) == 0, dice.bool());
+        let is_group = dice.u8(..3) == 0;
+        let rebalances = dice.bool();
         // The fleet of the other region has another number of hosts at rest, so that one is not taken for the other.
-        let (dice_of_other, other) = (dice.bool(), if kind == Kind::Regions { 2 } else { 0 });
+        let dice_of_other = dice.bool();
+        let other = if kind == Kind::Regions { 2 } else { 0 };
         let visitors = [TTL, TTL, STUBBORN, STUBBORN].map(|keeps| Visitor { keeps, answer: None });
         let mut world = World {
             seed,
@@ -118,7 +120,7 @@ impl World {
         let faulty = matches!(self.kind, Kind::Faults | Kind::Regions) && self.now < CALM;
         let longest = if self.kind == Kind::Releases { 8 } else { 120 };
         let ready_at = self.now + self.dice.u64(1..longest);
-        let mut host = Host::new(number, (self.now, self.clock()), self.rules(), Some(ready_at)).of(region);
+        let mut host = Host::new(number, self.now, self.clock(), self.rules(), Some(ready_at)).of(region);
         match if faulty { self.dice.u8(..24) } else { u8::MAX } {
             0 => (host.ready_at, host.mute) = (None, true),
             1 | 2 => host.ready_at = None,
@@ -217,7 +219,8 @@ impl World {
 
     /// EC2 tells a host that it is taken.
     pub(super) fn announce(&mut self, number: u32) {
-        let (now, seen) = (self.now, self.dice.u64(1..6));
+        let now = self.now;
+        let seen = self.dice.u64(1..6);
         self.say(|| format!("i-{number:04} is told that it is taken"));
         let host = self.host(number);
         host.taken = Some(now + NOTICE);
@@ -241,7 +244,9 @@ impl World {
             self.kill(number);
             return Ok(());
         }
-        let (now, slow, host) = (self.now, self.hosts[&number].slow, &self.hosts[&number]);
+        let now = self.now;
+        let slow = self.hosts[&number].slow;
+        let host = &self.hosts[&number];
         if host.taken.is_some() && host.departure.1 <= now {
             let pause = self.step_of_departure(number)?;
             self.host(number).departure.1 = now + pause + slow;

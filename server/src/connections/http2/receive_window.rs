@@ -307,7 +307,8 @@ mod tests {
             for frames in 1.. {
                 let before = bytes.len();
                 for (stream, sent) in &mut sent {
-                    let (room, left) = (self.rooms.get_mut(stream).unwrap(), self.left.get_mut(stream).unwrap());
+                    let room = self.rooms.get_mut(stream).unwrap();
+                    let left = self.left.get_mut(stream).unwrap();
                     let length = LONGEST.min(*room).min(self.room).min(*left).min(most - *sent);
                     if length > 0 {
                         *sent += length;
@@ -332,7 +333,8 @@ mod tests {
         /// The client hears what the server has said, and answers.
         fn hear(&mut self) {
             let said = std::mem::take(&mut self.said);
-            let (mut at, mut answers) = (0, Vec::new());
+            let mut at = 0;
+            let mut answers = Vec::new();
             for head in frame::heads(&said) {
                 let payload = &said[at + frame::HEAD..][..head.length];
                 at += frame::HEAD + head.length;

@@ -133,7 +133,8 @@ impl Protocol {
         out: &mut Vec<u8>,
         records: &mut impl Records,
     ) -> io::Result<usize> {
-        let (mut written, mut first) = (0, 0);
+        let mut written = 0;
+        let mut first = 0;
         while written < most
             && let Some(bytes) = self.first_turn(urgency, &mut first, context, most - written, out, records)?
         {
@@ -153,7 +154,8 @@ impl Protocol {
         records: &mut impl Records,
     ) -> io::Result<usize> {
         let turns = self.streams.len() + 1;
-        let (mut written, mut first) = (0, 0);
+        let mut written = 0;
+        let mut first = 0;
         // How many had nothing to write since one had.
         let mut without = 0;
         while without < turns && written < most {
@@ -289,7 +291,8 @@ impl Protocol {
         if !stream.is_read() {
             return false;
         }
-        let (id, unread) = (stream.id, stream.content.is_some());
+        let id = stream.id;
+        let unread = stream.content.is_some();
         let trailers = match &mut stream.state {
             State::Answered(answer) => answer.body.trailers(),
             _ => None,
@@ -360,7 +363,8 @@ mod tests {
 
     /// Streams and lengths of the frames with content that are sent, up to `most` bytes.
     fn sent(protocol: &mut Protocol, most: usize) -> Vec<(u32, usize)> {
-        let (mut out, mut sent) = (Vec::new(), Vec::new());
+        let mut out = Vec::new();
+        let mut sent = Vec::new();
         protocol.send(&mut Context::from_waker(Waker::noop()), most, &mut out, &mut sent).unwrap();
         sent.append(&mut out);
         let frames = frame::heads(&sent).inspect(|head| assert_eq!(head.kind, kind::DATA));
@@ -396,7 +400,8 @@ mod tests {
                 }
             }
             let shares = [1, 3, 5, 7, 9].map(|stream| sent_of[stream]);
-            let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+            let least = shares.iter().min().unwrap();
+            let most = shares.iter().max().unwrap();
             assert!(most - least < 2 * LONGEST && sent_of[11] == 0, "{batch}: {sent_of:?}");
         }
     }

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn windows_follow_the_setting_below_zero_and_never_above_the_most() {
-        let (mut initial, mut window) = (Window::new(), Window::new());
+        let mut initial = Window::new();
+        let mut window = Window::new();
         window.take(65_000);
         let by = initial.set(100).unwrap();
         window.change(by).unwrap();

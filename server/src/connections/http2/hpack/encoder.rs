@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn responses_are_decoded_as_they_were_whatever_the_size_of_the_table() {
-        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+        let mut encoder = Encoder::new();
+        let mut decoder = Decoder::new();
         for number in 0..3000 {
             match number % 500 {
                 100 => encoder.resize(100),
@@ -220,7 +221,9 @@ mod tests {
                 400 => encoder.resize(1 << 20),
                 _ => {}
             }
-            let (fields, mut block, mut taken) = (response(number), Vec::new(), Taken::default());
+            let fields = response(number);
+            let mut block = Vec::new();
+            let mut taken = Taken::default();
             encoder.begin(StatusCode::OK, &mut block);
             fields.iter().for_each(|(name, value)| encoder.field(name, value, &mut block));
             decoder.decode(&block, &mut taken).unwrap();
@@ -251,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_status_without_a_number_is_said() {
-        let (mut encoder, mut block) = (Encoder::new(), Vec::new());
+        let mut encoder = Encoder::new();
+        let mut block = Vec::new();
         encoder.begin(StatusCode::MISDIRECTED_REQUEST, &mut block);
         assert_eq!(block, b"\x08\x03421");
     }

@@ -48,7 +48,9 @@ struct Codes {
 impl Codes {
     const fn new() -> Self {
         let mut codes = Self { code: [0; 257], symbols: [0; 257], lengths: [(0, 0, 0); LONGEST + 1] };
-        let (mut next, mut used, mut length) = (0_u32, 0_u16, 1);
+        let mut next = 0_u32;
+        let mut used = 0_u16;
+        let mut length = 1;
         while length <= LONGEST {
             next <<= 1;
             codes.lengths[length] = (next, used, 0);
@@ -107,7 +109,8 @@ pub(super) fn decode(coded: &[u8]) -> Result<Vec<u8>, MalformedBlock> {
     let mut text = Vec::with_capacity(coded.len() * 8 / 5);
     let mut rest = coded.iter();
     // The next bits come first, and there are `held` of them.
-    let (mut window, mut held) = (0_u64, 0_u32);
+    let mut window = 0_u64;
+    let mut held = 0_u32;
     loop {
         while held <= 56
             && let Some(octet) = rest.next()
@@ -141,7 +144,8 @@ pub(super) fn coded_length(text: &[u8]) -> usize {
 
 /// Codes `text`.
 pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) {
-    let (mut window, mut held) = (0_u64, 0_u32);
+    let mut window = 0_u64;
+    let mut held = 0_u32;
     for octet in text {
         let length = u32::from(LENGTHS[usize::from(*octet)]);
         window = window << length | u64::from(CODES.code[usize::from(*octet)]);
