@@ -34,8 +34,9 @@ use crate::{
     folders::Folders,
     keeper::{Judgement, Keeper, Kept, Pace},
     package::Package,
-    place::Name,
+    place::{Name, SecretsPlace},
     process::{output::Output, unpack_site, wire::ProcessFolders},
+    secrets::SecretSet,
     status::Part,
 };
 
@@ -45,13 +46,16 @@ mod environment;
 mod health;
 mod launcher;
 mod once;
+mod secrets;
 mod supervised;
 
 pub use adoption::Adoption;
 pub use once::run_once;
+pub use secrets::{ReadSecrets, Secrets};
 
 use endpoint::Endpoint;
 use launcher::{Launcher, RunnerClient, RunnerPlace, Running};
+use secrets::{LaunchSecrets, Standing};
 use supervised::{DRAINED, Launch, ProcessState, Supervised};
 
 /// How often it is looked how the process is doing, beside when something changes.
@@ -60,6 +64,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const AGAIN: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(3600)];
 /// The servers need a moment until they serve what is held.
 const LEAST_DRAIN: Duration = Duration::from_secs(1);
+/// What a fault says was being done.
+const DOING: &str = "running the application";
 /// How many of the last lines of a process a fault tells.
 const TOLD: usize = 10;
 
@@ -76,6 +82,8 @@ pub struct Applications {
     /// How the host runs applications; none where they are children of this program.
     app: Option<App>,
     packages: Kept<Package>,
+    /// What packages need and do not have, and where it lies; none where the host says nowhere.
+    secrets: Option<(SecretsPlace, Kept<ReadSecrets>)>,
     /// Whether the servers have drained.
     drained: watch::Receiver<bool>,
     /// Whether this program leaves its processes to others.
@@ -167,12 +175,19 @@ impl Applications {
             trees: folders.state.join(layout::APPLICATION_FOLDER),
             runtime: application_folder(folders),
             packages,
+            secrets: None,
             drained,
             held: None,
             running: None,
             failed: None,
             ending: JoinSet::new(),
         }
+    }
+
+    /// The same, with what lies at `place` as it is read.
+    #[must_use]
+    pub fn with_secrets(self, place: SecretsPlace, secrets: Kept<ReadSecrets>) -> Applications {
+        Applications { secrets: Some((place, secrets)), ..self }
     }
 
     /// The same, with what goes on of a program before this one.
@@ -186,6 +201,50 @@ impl Applications {
     fn holds(&self, package: &Package) -> bool {
         let same = self.held.as_ref().is_some_and(|held| Arc::ptr_eq(&held.site, &package.site));
         same && self.running.is_some() == package.site.process().is_some()
+    }
+
+    /// The secrets that `plan` needs.
+    ///
+    /// # Errors
+    /// Which of them are missing, or not read yet.
+    fn needed(&self, plan: &ProcessPlan) -> Result<SecretSet, Fault> {
+        if plan.needs.is_empty() {
+            return Ok(SecretSet::default());
+        }
+        let Some((place, secrets)) = &self.secrets else { return Err(missing(None, plan.needs.iter())) };
+        match &*secrets.borrow() {
+            Some(read) => read.set.only(&plan.needs).map_err(|names| missing(Some(place), names.iter())),
+            None => {
+                Err(Fault::retry(DOING, format!("it waits for {}: {place} is not read yet", named(plan.needs.iter()))))
+            }
+        }
+    }
+
+    /// Compares the secrets of the process that runs, or is to, with those of now: whether it has others. One that waits for them gets them.
+    /// The fault that they are missing.
+    fn settle(&mut self) -> (bool, Option<Fault>) {
+        let Some(plan) = self.running.as_ref().map(|running| running.plan().clone()) else { return (false, None) };
+        let needed = self.needed(&plan);
+        let Some(running) = self.running.as_mut() else { return (false, None) };
+        let handle = &running.endpoint.handle;
+        match needed {
+            Ok(now) => {
+                let standing = running.launch.secrets.settle(&now);
+                handle.set_absent(false);
+                if standing == Standing::Waits {
+                    running.since = Instant::now();
+                }
+                (standing == Standing::Stale, None)
+            }
+            Err(fault) if running.launch.secrets.waits() => {
+                // Requests wait for what may be there in a moment.
+                let is_known = fault.cure == Cure::Operator;
+                handle.set_absent(is_known || !running.may_begin());
+                (false, Some(fault))
+            }
+            // One that runs goes on. That its secrets are not read is told where they are read.
+            Err(fault) => (false, Some(fault).filter(|fault| fault.cure == Cure::Operator)),
+        }
     }
 
     /// What the process lacks, if more than the time to begin. The package hears how its trial goes.
@@ -223,7 +282,7 @@ impl Applications {
         };
         if self.app.is_some() && plan.listen == ListenMode::Socket {
             return Err(Fault::operator(
-                "running the application",
+                DOING,
                 "on a host it cannot make its socket itself, as it has folders of its own",
                 "write `listen = \"fd\"` or `listen = \"port\"` into [app] of site.toml",
             ));
@@ -231,12 +290,19 @@ impl Applications {
         // Its process runs already: a program before this one has started it.
         if self.running.as_ref().is_some_and(|running| *running.plan() == plan)
             && self.held.as_ref().is_some_and(|held| held.release.is(&package.release))
+            && !self.settle().0
         {
             let running = self.running.take();
             self.succeed(package, running);
             return Ok(());
         }
         self.restore().await?;
+        let secrets = match self.needed(&plan) {
+            Ok(secrets) => LaunchSecrets::known(secrets),
+            // What runs is not given up for what cannot be started.
+            Err(fault) if self.held.is_some() => return Err(fault),
+            Err(_) => LaunchSecrets::to_come(),
+        };
         let in_place = match (&self.running, plan.swap) {
             (None, _) | (_, SwapMode::Beside) => false,
             (Some(running), _) if running.plan().listen != plan.listen => false,
@@ -251,7 +317,7 @@ impl Applications {
         if self.held.is_some() {
             launcher.prepared().await?;
         }
-        let launch = self.launch(&package, plan);
+        let launch = self.launch(&package, plan, secrets);
         if in_place {
             self.swap_in_place(package, launch, launcher).await
         } else {
@@ -266,7 +332,8 @@ impl Applications {
         let launcher = self.launcher(&held).await?;
         launcher.prepared().await?;
         let endpoint = self.endpoint(plan.listen)?;
-        let launch = Launch { ready: None, ..self.launch(&held, plan) };
+        let secrets = self.needed(&plan).map_or_else(|_| LaunchSecrets::to_come(), LaunchSecrets::known);
+        let launch = Launch { ready: None, ..self.launch(&held, plan, secrets) };
         self.succeed(held, Some(RunningApplication::start(launch, launcher, endpoint)));
         Ok(())
     }
@@ -400,14 +467,15 @@ impl Applications {
         Ok(ProcessFolders { tree: text(tree)?, home: text(&home)?, temporary: text(&temporary)? })
     }
 
-    fn launch(&self, package: &Package, plan: ProcessPlan) -> Launch {
-        launch_of(&self.name, self.app.as_ref(), package, plan)
+    fn launch(&self, package: &Package, plan: ProcessPlan, secrets: LaunchSecrets) -> Launch {
+        launch_of(&self.name, self.app.as_ref(), package, plan, secrets)
     }
 }
 
 /// How the process of `package` is started.
-fn launch_of(name: &Name, app: Option<&App>, package: &Package, plan: ProcessPlan) -> Launch {
+fn launch_of(name: &Name, app: Option<&App>, package: &Package, plan: ProcessPlan, secrets: LaunchSecrets) -> Launch {
     Launch {
+        secrets,
         checks: package.site.application_checks().into(),
         name: name.clone(),
         version: version(package).to_owned(),
@@ -434,16 +502,44 @@ fn version(package: &Package) -> &str {
     package.release.etag.trim_matches('"')
 }
 
+/// The fault of secrets that are needed, and that `place` does not have, or that have no place.
+fn missing<'a>(place: Option<&SecretsPlace>, names: impl Iterator<Item = &'a String> + Clone) -> Fault {
+    let said = format!("it waits for {}", named(names.clone()));
+    let first = names.clone().next().map_or("NAME", String::as_str);
+    let (why, cure) = match place {
+        None => (
+            "the configuration of this host names no secrets".to_owned(),
+            "write `secrets = \"NAME\"` into [app] of spothost.toml, NAME being a secret of Secrets Manager with a JSON object".to_owned(),
+        ),
+        Some(SecretsPlace::Secret(id)) => (
+            format!("secret {id} does not have it"),
+            format!(
+                "add it to the JSON object: aws secretsmanager put-secret-value --secret-id {id} --secret-string file://secrets.json; or \
+                 take it out of `needs` in site.toml"
+            ),
+        ),
+        Some(place @ SecretsPlace::Environment(_)) => (
+            format!("{place} does not have it"),
+            format!("start again as {first}=… spothost up PATH, or write {first}=… into a file and say --env-file FILE"),
+        ),
+    };
+    Fault::operator(DOING, format!("{said}: {why}"), cure)
+}
+
+fn named<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    match names.as_slice() {
+        [name] => format!("secret {name}"),
+        names => format!("secrets {}", names.join(", ")),
+    }
+}
+
 /// The fault of a process that is not well, with its last words.
 fn unwell(said: &str, supervised: &Supervised) -> Fault {
     let lines = supervised.lines();
     let last = lines[lines.len().saturating_sub(TOLD)..].join(" | ");
     let said = if last.is_empty() { said.to_owned() } else { format!("{said}; its last lines: {last}") };
-    Fault::operator(
-        "running the application",
-        said,
-        "read its lines in the log, and mend the application or its settings",
-    )
+    Fault::operator(DOING, said, "read its lines in the log, and mend the application or its settings")
 }
 
 impl Keeper for Applications {
@@ -485,6 +581,17 @@ impl Keeper for Applications {
                 None => std::future::pending().await,
             }
         };
+        let secrets = self.secrets.as_mut();
+        let read = async {
+            match secrets {
+                Some((_, secrets)) => {
+                    if secrets.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+                None => std::future::pending().await,
+            }
+        };
         let again = self.failed.as_ref().map(|failed| failed.again);
         let again = async {
             match again {
@@ -494,6 +601,8 @@ impl Keeper for Applications {
         };
         tokio::select! {
             _ = self.packages.changed() => {}
+            // What was not well for want of them may be now.
+            () = read => self.failed = None,
             () = changes => {}
             () = over => {}
             () = again => {}
@@ -509,10 +618,12 @@ impl Keeper for Applications {
         if wanted.site.process().is_none() && self.running.is_none() && !self.holds(&wanted) {
             self.succeed(wanted.clone(), None);
         }
+        let (is_stale, fault) = self.settle();
         if self.holds(&wanted)
+            && !is_stale
             && let Some(held) = self.held.clone()
         {
-            return Ok(ApplicationObservation::Held(held, self.lacking()));
+            return Ok(ApplicationObservation::Held(held, fault.or_else(|| self.lacking())));
         }
         let tried = self.failed.as_ref().filter(|failed| failed.package == wanted && Instant::now() < failed.again);
         Ok(match tried {

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    app::{Adoption, Applications},
+    app::{Adoption, Applications, Secrets},
     aws::{Aws, Host, aws_session, metadata::Metadata},
     certificate::{Certificates, Certifier, Vault},
     claim::{NameService, Routing},
@@ -86,9 +86,20 @@ pub async fn wire(wiring: Wiring<'_>, runner: &mut impl KeeperRunner) -> Decided
     let (packages, certificates) = stores(config, folders, &aws, host.clone());
     let mut packages = runner.keep(packages).await.held;
     let mut processes = None;
+    let mut secrets = None;
+    if runs_processes(config)
+        && let Some(place) = config.secrets()
+    {
+        let keeper = Secrets::new(place.clone(), aws.clone(), config.look.package);
+        secrets = Some((place.clone(), runner.keep(keeper).await.held));
+    }
     if runs_processes(config) && feeds.is_some() {
-        let keeper = Applications::new(config.domain.clone(), config.app.clone(), folders, packages, drained.clone())
-            .adopting(adoption);
+        let mut keeper =
+            Applications::new(config.domain.clone(), config.app.clone(), folders, packages, drained.clone())
+                .adopting(adoption);
+        if let Some((place, secrets)) = secrets {
+            keeper = keeper.with_secrets(place, secrets);
+        }
         let kept = runner.keep(keeper).await;
         processes = Some(kept.departed);
         packages = kept.held;

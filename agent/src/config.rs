@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::{
     documents::PackageKey,
-    place::{Name, PackagePlace, VaultPlace},
+    place::{Name, PackagePlace, SecretsPlace, VaultPlace},
 };
 
 mod app;
@@ -60,6 +60,8 @@ pub struct Config {
     pub serve: Serve,
     /// How the applications of packages are run; without it they are not.
     pub app: Option<App>,
+    /// Where an application that is a child of this program finds what it needs: that of `spothost up`.
+    pub developer: Option<SecretsPlace>,
     /// What a client may cost.
     pub limits: Limits,
     /// How people are led to the hosts.
@@ -135,6 +137,11 @@ impl Config {
         file.checked().map_err(|(span, said)| at(span, said))
     }
 
+    /// Where the values lie that packages need and do not have, if anywhere.
+    pub fn secrets(&self) -> Option<&SecretsPlace> {
+        self.app.as_ref().map_or(self.developer.as_ref(), |app| app.secrets.as_ref())
+    }
+
     /// All names, the canonical one first.
     pub fn names(&self) -> Vec<Name> {
         std::iter::once(&self.domain).chain(&self.aliases).cloned().collect()
@@ -144,6 +151,7 @@ impl Config {
     pub fn needs_aws(&self) -> bool {
         matches!(self.package, PackagePlace::Bucket(_))
             || matches!(self.vault, VaultPlace::Secret(_))
+            || matches!(self.secrets(), Some(SecretsPlace::Secret(_)))
             || self.zone.is_some()
             || self.leading != RoutingMode::Records
     }
@@ -271,6 +279,7 @@ impl File {
             },
             serve: if self.app.is_some() { self.serve.with_application(None) } else { self.serve },
             app: self.app,
+            developer: None,
             limits: self.limits,
             leading,
             adopt: self.dns.adopt,

@@ -123,6 +123,8 @@ pub mod aws;
 pub mod documents;
 // Names of sites, folders of buckets, secrets, regions.
 pub mod place;
+// Values that nothing shows.
+pub mod secrets;
 // File descriptors that travel with messages over Unix sockets.
 pub mod passing;
 // A file that is replaced as a whole.

@@ -85,6 +85,16 @@ pub enum VaultPlace {
     Disk(PathBuf),
 }
 
+/// Where the values lie that an application needs, and that its package does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum SecretsPlace {
+    /// The members of a JSON object in one secret of Secrets Manager.
+    Secret(SecretId),
+    /// The environment of this process, and what it lacks in a file with a `NAME=value` a line, if there is one.
+    Environment(Option<PathBuf>),
+}
+
 /// A secret of Secrets Manager, by its name or its ARN, as the configuration has it. Every call takes either
 /// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>, `SecretId`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +123,24 @@ impl TryFrom<String> for VaultPlace {
             return Ok(VaultPlace::Disk(path));
         }
         SecretId::try_from(text).map(VaultPlace::Secret)
+    }
+}
+
+impl TryFrom<String> for SecretsPlace {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SecretsPlace, String> {
+        SecretId::try_from(text).map(SecretsPlace::Secret)
+    }
+}
+
+impl fmt::Display for SecretsPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretsPlace::Secret(id) => write!(f, "secret {id}"),
+            SecretsPlace::Environment(None) => f.write_str("the environment"),
+            SecretsPlace::Environment(Some(file)) => write!(f, "the environment and {}", file.display()),
+        }
     }
 }
 

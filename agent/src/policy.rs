@@ -12,7 +12,7 @@ use crate::{
     aws::{partition::Partition, permission_probe::ANY, simulation::Question},
     config::{Authority, Config, RoutingMode, Upgrade},
     documents::layout::{EARLY, LEAVING, REPLACEMENT, claim_record},
-    place::{PackagePlace, S3Prefix, VaultPlace},
+    place::{PackagePlace, S3Prefix, SecretId, SecretsPlace, VaultPlace},
 };
 
 mod rights;
@@ -265,11 +265,21 @@ impl ConfiguredSite<'_> {
     /// there may be judged by the bare name, which is the ARN of none. An ARN is used as it is.
     fn arns_of(&self, secret: &VaultPlace) -> Vec<String> {
         match secret {
-            VaultPlace::Secret(id) => {
-                let ResourceLocation { region, account, .. } = self.place;
-                id.policy_resources(self.place.partition(), region, account)
-            }
+            VaultPlace::Secret(id) => self.arns_of_secret(id),
             VaultPlace::Disk(_) => Vec::new(),
+        }
+    }
+
+    fn arns_of_secret(&self, id: &SecretId) -> Vec<String> {
+        let ResourceLocation { region, account, .. } = self.place;
+        id.policy_resources(self.place.partition(), region, account)
+    }
+
+    /// The secret with what applications need.
+    fn secrets_of_the_application(&self) -> Vec<String> {
+        match self.config.secrets() {
+            Some(SecretsPlace::Secret(id)) => self.arns_of_secret(id),
+            Some(SecretsPlace::Environment(_)) | None => Vec::new(),
         }
     }
 

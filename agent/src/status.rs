@@ -33,6 +33,8 @@ pub enum Part {
     Host,
     /// The site that the bucket holds.
     Package,
+    /// What the process of a package needs and the package does not have.
+    Secrets,
     /// The process of the package.
     Application,
     /// The certificate and its vault.
@@ -54,7 +56,7 @@ pub enum Part {
 impl Part {
     /// Whether a host cannot serve at its names before this part holds something.
     fn serves(self) -> bool {
-        !matches!(self, Part::Placeholder | Part::Succession | Part::Presence | Part::Departure)
+        !matches!(self, Part::Secrets | Part::Placeholder | Part::Succession | Part::Presence | Part::Departure)
     }
 }
 
@@ -63,6 +65,7 @@ impl fmt::Display for Part {
         f.pad(match self {
             Part::Host => "host",
             Part::Package => "package",
+            Part::Secrets => "secrets",
             Part::Application => "application",
             Part::Certificate => "certificate",
             Part::Placeholder => "placeholder",

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -58,6 +58,8 @@ pub struct ApplicationHandle {
 #[derive(Debug)]
 struct ApplicationState {
     up: watch::Sender<bool>,
+    /// Whether no request waits for it while it is down.
+    absent: AtomicBool,
     under_way: AtomicUsize,
     /// Told whenever no request is under way.
     idle: Notify,
@@ -74,6 +76,7 @@ impl ApplicationHandle {
     pub fn new(address: ApplicationAddress) -> Self {
         let state = ApplicationState {
             up: watch::Sender::new(false),
+            absent: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
             idle: Notify::new(),
             parting: watch::Sender::new(()),
@@ -90,6 +93,11 @@ impl ApplicationHandle {
     /// a request that lies in the queue of a listener whose application is gone is neither sent nor unsent.
     pub fn set_up(&self, up: bool) {
         self.state.up.send_replace(up);
+    }
+
+    /// Says whether a person has to do something before it can run: until then, requests are answered with 503 at once.
+    pub fn set_absent(&self, absent: bool) {
+        self.state.absent.store(absent, SeqCst);
     }
 
     /// Whether it runs, as was said last.
@@ -133,6 +141,11 @@ impl OwnApplication {
     /// Whether it runs.
     pub(crate) fn is_up(&self) -> bool {
         *self.up.borrow()
+    }
+
+    /// Whether no request waits for it.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.state.absent.load(SeqCst)
     }
 
     /// Changes when the WebSockets that were asked for before are to be closed.

@@ -117,7 +117,7 @@ pub use self::{
     settings::{Bounds, Patience, Settings},
     site::{
         Check, Hidden, ListenMode, Note, Objection, ObjectionCause, PROGRAM_FOLDER, PackageLimits, ProcessPlan,
-        ProgramPlace, Reason, Refused, Site, SwapMode,
+        ProgramPlace, Reason, Refused, Site, SwapMode, secret_name,
     },
     trusted_proxy::{BadTrustedProxy, TrustedProxy},
 };

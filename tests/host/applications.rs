@@ -13,6 +13,7 @@ mod owned;
 mod raw;
 mod recorded;
 mod restarts;
+mod secrets;
 mod strict;
 mod websockets;
 

@@ -110,6 +110,9 @@ const NAMED: &str = "domain = \"www.example.org\"\npackage = \"s3://sites/www/\"
 const UPGRADES: &str = "domain = \"www.example.org\"\npackage = \"s3://sites/www/\"\nvault = \"www/identity\"\nzone = \"Z1\"\n\
      [upgrade]\nfrom = \"s3://programs/spothost/\"\nkey = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\n";
 
+const SECRETS: &str = "domain = \"www.example.org\"\npackage = \"s3://sites/www/\"\nvault = \"www/identity\"\nzone = \"Z1\"\n\
+     [app]\nsecrets = \"www/app\"\n";
+
 /// A question: action, resource, keys (`key=value`, several values of a key as several of them).
 type Question = (&'static str, &'static str, &'static [&'static str]);
 
@@ -195,6 +198,14 @@ const TABLE: &[(&str, &str, &[&str], Question, bool)] = &[
         ("servicequotas:GetServiceQuota", "arn:aws:servicequotas:eu-central-1:123456789012:ec2/L-34B43A08", &[]),
         true,
     ),
+    // The secret of the application is read, and no other one.
+    (SECRETS, "host", &[], ("secretsmanager:GetSecretValue", arn!(secret "www/app-AbCdEf"), &[]), true),
+    (SECRETS, "host", &[], ("secretsmanager:GetSecretValue", arn!(secret "www/app"), &[]), true),
+    (SECRETS, "host", &[], ("secretsmanager:GetSecretValue", arn!(secret "www/app-of-others-AbCdEf"), &[]), false),
+    (SECRETS, "host", &[], ("secretsmanager:PutSecretValue", arn!(secret "www/app-AbCdEf"), &[]), false),
+    (SECRETS, "operator", &[], ("secretsmanager:GetSecretValue", arn!(secret "www/app-AbCdEf"), &[]), false),
+    (SECRETS, "publisher", &[], ("secretsmanager:GetSecretValue", arn!(secret "www/app-AbCdEf"), &[]), false),
+    (CONFIGURATION, "host", &[], ("secretsmanager:GetSecretValue", arn!(secret "www/app-AbCdEf"), &[]), false),
     // A secret that is not there may be judged by its bare name.
     (CONFIGURATION, "host", &[], ("secretsmanager:GetSecretValue", arn!(secret "www/identity-AbCdEf"), &[]), true),
     (CONFIGURATION, "host", &[], ("secretsmanager:GetSecretValue", arn!(secret "www/identity"), &[]), true),

@@ -11,6 +11,7 @@ use super::{
     endpoint::{self, Endpoint},
     launch_of,
     launcher::Found,
+    secrets::LaunchSecrets,
 };
 use crate::{
     config::{App, Config},
@@ -66,7 +67,7 @@ impl Adoption {
 
     fn adopt(
         &mut self,
-        found: Found,
+        mut found: Found,
         listeners: &mut Vec<(String, UnixListener)>,
         config: &Config,
         app: &App,
@@ -74,7 +75,14 @@ impl Adoption {
     ) {
         let Some(plan) = package.site.process() else { return };
         let Ok(file) = package.site.package_file() else { return };
-        let launch = launch_of(&config.domain, Some(app), package, plan.clone());
+        // Whether they are those of now is seen once those are read.
+        let seal = found.process.command.seal.take();
+        if seal.is_some() == plan.needs.is_empty() {
+            tracing::info!("the application that runs was given other secrets than this package needs, and ends");
+            return;
+        }
+        let secrets = LaunchSecrets::sealed(seal);
+        let launch = launch_of(&config.domain, Some(app), package, plan.clone(), secrets);
         let listens = &found.process.command.listens;
         let at_path = |(_, listener): &(String, UnixListener)| {
             endpoint::path_of(listener).is_some_and(|path| path == Path::new(listens))

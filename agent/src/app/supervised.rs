@@ -14,6 +14,7 @@ use super::{
     environment::{environment, words},
     health::{self, Health},
     launcher::{Launcher, Running},
+    secrets::LaunchSecrets,
 };
 use crate::{
     fault::Fault,
@@ -22,6 +23,7 @@ use crate::{
         output::Output,
         wire::{ProcessCommand, ProcessFolders},
     },
+    secrets::SecretSet,
 };
 
 /// The first pause before a process that has ended by itself is started again, and the longest; it doubles from one to the other.
@@ -49,17 +51,21 @@ pub(super) struct Launch {
     pub(super) version: String,
     /// How many processes of itself it is told to start.
     pub(super) processes: u32,
+    /// What it gets of the secrets of the host.
+    pub(super) secrets: LaunchSecrets,
     /// How long it may take until it is well for the first time; none where it has only to answer. Whether it is well decides about a switch
     /// and nothing else: a site whose database is away is not helped by a process that gets no requests.
     pub(super) ready: Option<Duration>,
 }
 
 impl Launch {
-    /// The command of the process, where it has those folders and listens at that place, or at none.
+    /// The command of the process, without its secrets, where it has those folders and listens at that place, or at none.
     pub(super) fn command(&self, folders: &ProcessFolders, place: Option<&ListenPlace>) -> ProcessCommand {
         ProcessCommand {
             words: words(&self.plan, folders, place),
             environment: environment(self, folders, place),
+            secrets: SecretSet::default(),
+            seal: None,
             folder: folders.tree.clone().into(),
             listens: place.map(ListenPlace::name).unwrap_or_default(),
             // A part of a second is a whole one.
@@ -206,12 +212,18 @@ impl Supervising {
         let mut times = 0;
         let mut ran = adopted.is_some();
         loop {
-            let begun = Instant::now();
             let mut ran_well = false;
             let begun_now = match adopted.take() {
                 Some(running) => Ok(running),
-                None => self.begin().await,
+                None => {
+                    tokio::select! {
+                        () = self.launch.secrets.become_known() => {}
+                        () = is_to_end(&mut self.ending) => break,
+                    }
+                    self.begin().await
+                }
             };
+            let begun = Instant::now();
             let started = begun_now.is_ok();
             let why = match begun_now {
                 Err(fault) => format!("it cannot be started: {fault}"),
@@ -299,7 +311,8 @@ impl Supervising {
     async fn begin(&self) -> Result<Running, Fault> {
         let Self { launch, launcher, endpoint, .. } = self;
         let folders = launcher.prepared().await?;
-        let command = launch.command(&folders, Some(&endpoint.place));
+        let mut command = launch.command(&folders, Some(&endpoint.place));
+        launch.secrets.put_into(&mut command);
         let listener = endpoint.for_a_process();
         let listener = listener.map_err(|error| Fault::retry("passing the application its listener", error))?;
         launcher.start(&command, listener, &self.output).await

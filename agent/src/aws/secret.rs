@@ -90,6 +90,38 @@ impl Secret {
         self.staged(PREVIOUS).await
     }
 
+    /// The current value of a secret that is somebody else's to write.
+    ///
+    /// # Errors
+    /// What Secrets Manager refuses, or that there is no text in it; never the value.
+    pub async fn given(&self) -> Result<SecretValue, Fault> {
+        let doing = format!("reading secret {}", self.id);
+        let id = &self.id;
+        let request = self.client.get_secret_value().secret_id(id.as_str()).version_stage(CURRENT);
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == Some("ResourceNotFoundException") => {
+                let cure = format!(
+                    "make it: aws secretsmanager create-secret --name {id} --secret-string file://secrets.json, or correct [app] \
+                     secrets in the configuration"
+                );
+                return Err(Fault::operator(doing, "there is no such secret, or it has no value", cure));
+            }
+            Err(error) => return Err(self.refused(&doing, "secretsmanager:GetSecretValue", &error)),
+        };
+        let version = answer.version_id().unwrap_or_default().to_owned();
+        match answer.secret_string {
+            Some(text) => Ok(SecretValue { version, text: Zeroizing::new(text) }),
+            None => {
+                let cure = format!(
+                    "write a JSON object of names and texts: aws secretsmanager put-secret-value --secret-id {id} --secret-string \
+                     file://secrets.json"
+                );
+                Err(Fault::operator(doing, "it is binary, and no JSON object", cure))
+            }
+        }
+    }
+
     /// What the time is as AWS told it with its last answer, and what this host took it for then.
     pub fn told(&self) -> Option<(OffsetDateTime, OffsetDateTime)> {
         self.date.told()

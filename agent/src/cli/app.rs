@@ -10,12 +10,13 @@ use clap::{Args, Subcommand};
 use listenfd::ListenFd;
 
 use super::{
-    BAD_CONFIGURATION, CANNOT_RUN, Configured, HostFolders, Log, NOT_AS_IT_SHOULD_BE, Runtime, Stop, runtime, status,
-    table,
+    BAD_CONFIGURATION, CANNOT_RUN, Configured, HostFolders, Log, NOT_AS_IT_SHOULD_BE, Runtime, Stop,
+    published_at::aws_session, runtime, status, table,
 };
 use crate::{
     app::run_once,
     listener::packets,
+    place::SecretsPlace,
     process::runner,
     status::{Part, PartPhase},
 };
@@ -114,7 +115,14 @@ impl RunOnceCommand {
             let said = format!("{} has no [app]: this host runs no application", self.configured.path().display());
             return Err(Stop::new(BAD_CONFIGURATION, said));
         }
-        let ended = runtime()?.block_on(run_once(&config, &self.kept.folders(), self.words.clone()))?;
+        let run = async {
+            let aws = match config.secrets() {
+                Some(SecretsPlace::Secret(_)) => Some(aws_session().await?),
+                _ => None,
+            };
+            Ok::<_, Stop>(run_once(&config, &self.kept.folders(), aws.as_ref(), self.words.clone()).await?)
+        };
+        let ended = runtime()?.block_on(run)?;
         match ended.code {
             Some(code) => Ok(ExitCode::from(code)),
             None => Err(Stop::new(NOT_AS_IT_SHOULD_BE, ended.why)),

@@ -20,7 +20,7 @@ use crate::{
     documents::layout,
     folders::Folders,
     package::PackageCache,
-    place::{Name, PackagePlace, VaultPlace},
+    place::{Name, PackagePlace, SecretsPlace, VaultPlace},
     shell::word,
     trust::{Machine, StoreReport, distrust, trust},
 };
@@ -49,6 +49,9 @@ pub(super) struct UpCommand {
     /// `[app] routes` in the site's site.toml limits this to some paths.
     #[arg(long, value_name = "ADDRESS")]
     app: Option<ApplicationAddress>,
+    /// Take what the site `needs` and the environment does not have from this file, with NAME=value a line.
+    #[arg(long, value_name = "FILE", conflicts_with = "app")]
+    env_file: Option<PathBuf>,
     /// Believe what load balancers in this network say of their visitors, such as 10.0.0.0/16; may be given several times.
     #[arg(long, value_name = "NETWORK")]
     trust_proxy: Vec<TrustedProxy>,
@@ -71,7 +74,7 @@ pub(super) struct UpCommand {
     #[arg(long)]
     trust: bool,
     /// Take each local CA of the state folder out of these stores again, and end.
-    #[arg(long, conflicts_with_all = ["trust", "open", "path", "app"])]
+    #[arg(long, conflicts_with_all = ["trust", "open", "path", "app", "env_file"])]
     untrust: bool,
     #[command(flatten)]
     log: Log,
@@ -129,6 +132,7 @@ impl UpCommand {
                 .with_application(self.app.clone())
                 .behind(self.trust_proxy.clone()),
             app: None,
+            developer: Some(SecretsPlace::Environment(self.env_file.clone())),
             limits: Limits::default(),
             adopt: false,
             on_departure: OnDeparture::default(),

@@ -10,6 +10,8 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use spothost_server::ApplicationBounds;
 
+use crate::place::SecretsPlace;
+
 /// Where `spothost-app.socket` listens, as the agent's unit sees it.
 const RUNNER: &str = "/run/spothost-app.sock";
 /// Where content lies that is too much for memory: on disk, while /tmp may be memory (Amazon Linux 2023).
@@ -33,6 +35,8 @@ pub struct App {
     /// How many requests may wait so; the next one is answered with 503.
     #[serde(deserialize_with = "super::serve::count")]
     pub queue: usize,
+    /// Where the values lie that packages need and do not have.
+    pub secrets: Option<SecretsPlace>,
     /// The socket at which systemd starts a runner for each connection.
     #[serde(rename = "runner")]
     pub socket: PathBuf,
@@ -45,6 +49,7 @@ impl Default for App {
             processes: 1,
             hold: Duration::from_secs(30),
             queue: 1000,
+            secrets: None,
             socket: RUNNER.into(),
         }
     }
@@ -151,13 +156,14 @@ mod tests {
 
     #[test]
     fn section_is_read_and_what_is_not_named_has_its_default() {
-        let text = "memory = \"300 MiB\"\nprocesses = 2\nhold = \"5s\"\nqueue = 10\n";
+        let text = "memory = \"300 MiB\"\nprocesses = 2\nhold = \"5s\"\nqueue = 10\nsecrets = \"www/app\"\n";
         let app: App = toml::from_str(text).expect("valid");
         let expected = App {
             memory: MemoryLimit::Bytes(300 << 20),
             processes: 2,
             hold: Duration::from_secs(5),
             queue: 10,
+            secrets: Some(SecretsPlace::try_from("www/app".to_owned()).expect("a name")),
             ..App::default()
         };
         assert_eq!(app, expected);
@@ -167,7 +173,9 @@ mod tests {
             ("memory = \"95%\"", "from 10% to 75%"),
             ("processes = 0", "from 1 to 256"),
             ("hold = \"0s\"", "zero is not allowed"),
-            ("secrets = \"x\"", "unknown field"),
+            ("secrets = 1", "invalid type"),
+            ("secrets = \"a b\"", "`a b`"),
+            ("role = \"x\"", "unknown field"),
         ] {
             let said = toml::from_str::<App>(text).expect_err(text).to_string();
             assert!(said.contains(says), "{text}: {said}");

@@ -112,6 +112,13 @@ pub(super) const RIGHTS: &[RightRow] = &[
     },
     RightRow {
         who: Audience::Host,
+        sid: "ReadTheSecretsOfTheApplication",
+        actions: &["secretsmanager:GetSecretValue"],
+        on: |site| site.secrets_of_the_application(),
+        only: |_| None,
+    },
+    RightRow {
+        who: Audience::Host,
         sid: "UseTheKeys",
         actions: USES_KEYS,
         on: |site| site.place.keys.clone(),

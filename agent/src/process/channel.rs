@@ -9,12 +9,14 @@ use std::{
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown, socket_with};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream};
+use zeroize::Zeroizing;
 
 use crate::passing;
 
-/// The longest message, in bytes: a command has at most 4 KiB of words and 32 KiB of variables, and JSON may double them. It fits
-/// into the buffer of a socket (`net.core.wmem_default`).
-const LONGEST: usize = 96 << 10;
+/// The longest message, in bytes: a command has at most 4 KiB of words, 32 KiB of variables and 24 KiB of secrets, and JSON may double
+/// them. It fits into the buffer of a socket (`net.core.wmem_default`).
+const LONGEST: usize = 128 << 10;
+
 /// One end of a connection of type `SOCK_SEQPACKET`. Tokio knows it as a stream, of which it takes nothing but its readiness.
 #[derive(Debug)]
 pub(crate) struct Channel(UnixStream);
@@ -53,7 +55,8 @@ impl Channel {
     /// # Errors
     /// What the operating system says, or that the message is too long.
     pub(crate) async fn send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let text = serde_json::to_vec(message)?;
+        // It may have secrets.
+        let text = Zeroizing::new(serde_json::to_vec(message)?);
         if text.len() > LONGEST {
             let said = format!("a message of {} bytes is longer than {LONGEST}", text.len());
             return Err(io::Error::new(ErrorKind::InvalidInput, said));
@@ -79,7 +82,7 @@ impl Channel {
     /// # Errors
     /// What the operating system says, or that this is no message.
     pub(crate) async fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<Received<T>>> {
-        let mut text = vec![0; LONGEST];
+        let mut text = Zeroizing::new(vec![0; LONGEST]);
         let received = self.0.async_io(Interest::READABLE, || passing::receive(self.0.as_fd(), &mut text)).await;
         let (length, descriptors) = match received {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),

@@ -83,7 +83,7 @@ impl Child {
             command.arg("--walled");
         }
         command.arg("--").args(&of.words);
-        command.env_clear().envs(&of.environment).current_dir(&of.folder);
+        command.env_clear().envs(&of.environment).envs(of.secrets.expose()).current_dir(&of.folder);
         let mut reading = JoinSet::new();
         let process = match streams {
             Streams::OfApplication { listener, output } => {

@@ -30,7 +30,7 @@ use super::{
     wall::Wall,
     wire::{HowEnded, Order, ProcessCommand, ProcessFolders, Report, RunningProcess, VERSION},
 };
-use crate::config::MemoryLimit;
+use crate::{config::MemoryLimit, secrets::SecretSet};
 
 /// Where the folder of a runner is made: on disk, while /tmp may be memory. In its unit nothing else is there (`PrivateTmp=`).
 const FOLDER: &str = "/var/tmp";
@@ -219,7 +219,7 @@ impl Runner {
         }))
     }
 
-    fn start(&mut self, command: ProcessCommand, streams: Streams) -> Report {
+    fn start(&mut self, mut command: ProcessCommand, streams: Streams) -> Report {
         let Some(prepared) = self.prepared.as_ref().filter(|_| self.child.is_none()) else {
             return failed("starting a process", "there is no program, or its process runs");
         };
@@ -229,6 +229,8 @@ impl Runner {
         match Child::start(&command, streams, prepared.cgroup.as_ref(), true) {
             Ok(child) => {
                 let pid = child.pid();
+                // The process has them.
+                command.secrets = SecretSet::default();
                 self.child = Some((child, command));
                 self.disk = Some(DiskBound::new(&prepared.folder.0, &prepared.folder.0.join(TREES)));
                 Report::Started { pid }

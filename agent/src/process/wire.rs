@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::MemoryLimit;
+use crate::{
+    config::MemoryLimit,
+    secrets::{Seal, SecretSet},
+};
 
 /// The wire that this program speaks.
 pub(crate) const VERSION: u32 = 1;
@@ -111,8 +114,14 @@ pub(crate) struct RunningProcess {
 pub(crate) struct ProcessCommand {
     /// The program and its arguments.
     pub(crate) words: Vec<String>,
-    /// All variables of its environment.
+    /// All variables of its environment, but for its secrets.
     pub(crate) environment: BTreeMap<String, String>,
+    /// Further ones, which are forgotten once it has them.
+    #[serde(default, skip_serializing_if = "SecretSet::is_empty")]
+    pub(crate) secrets: SecretSet,
+    /// By which it is known which secrets it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seal: Option<Seal>,
     /// Its working folder.
     pub(crate) folder: PathBuf,
     /// Where it listens, for the agent to know it by: the path of a socket, or a port.
@@ -143,11 +152,12 @@ impl HowEnded {
 impl fmt::Debug for ProcessCommand {
     /// Without the values of its environment, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { words, environment, folder, listens, grace } = self;
+        let Self { words, environment, secrets, seal: _, folder, listens, grace } = self;
         let names: Vec<_> = environment.keys().collect();
         f.debug_struct("ProcessCommand")
             .field("words", words)
             .field("environment", &names)
+            .field("secrets", secrets)
             .field("folder", folder)
             .field("listens", listens)
             .field("grace", grace)
@@ -161,9 +171,12 @@ mod tests {
 
     #[test]
     fn messages_are_read_as_they_were_written_and_nothing_else_is() {
+        let secrets = SecretSet::parse(r#"{"KEY": "canary"}"#).expect("valid");
         let command = ProcessCommand {
             words: vec!["python3".into(), "-m".into(), "gunicorn".into()],
             environment: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
+            seal: secrets.sealed(),
+            secrets,
             folder: "/var/tmp/x".into(),
             listens: "/run/spothost/app/1-0.sock".into(),
             grace: 10,
@@ -181,6 +194,11 @@ mod tests {
         }
         let told = format!("{command:?}");
         assert!(told.contains("PATH") && !told.contains("/usr/bin"), "{told}");
+        assert!(told.contains("KEY") && !told.contains("canary"), "{told}");
+        // A runner of an earlier version knows neither.
+        let plain = ProcessCommand { secrets: SecretSet::default(), seal: None, ..command };
+        let text = serde_json::to_string(&plain).expect("JSON");
+        assert!(!text.contains("secrets") && !text.contains("seal"), "{text}");
         for wrong in ["", "{}", "[]", "null", r#"{"order":"start","words":[]}"#, r#"{"order":"dance"}"#] {
             assert!(serde_json::from_str::<Order>(wrong).is_err(), "{wrong}");
         }

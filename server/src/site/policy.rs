@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn what_this_version_does_not_know_is_no_fault_of_the_package() {
         for (text, cause) in [
-            ("[app]\nneeds = ['KEY']", ObjectionCause::Version),
+            ("[app]\nrequires = ['KEY']", ObjectionCause::Version),
             ("[app]\nswap = 'later'", ObjectionCause::Version),
             ("[app]\nroutes = ['api']", ObjectionCause::Package),
             ("[app]\nenv.PORT = '1'", ObjectionCause::Package),
@@ -305,7 +305,7 @@ mod tests {
             let refusals = refusals(text);
             assert!(refusals.len() == 1 && refusals[0].cause == cause, "{text}: {refusals:?}");
         }
-        let both = refusals("[app]\nneeds = []\nlater = 1\nbody = 'much'");
+        let both = refusals("[app]\nrequires = []\nlater = 1\nbody = 'much'");
         let causes: Vec<_> = both.iter().map(|objection| objection.cause).collect();
         assert_eq!(causes, [ObjectionCause::Version, ObjectionCause::Version, ObjectionCause::Package], "{both:?}");
         assert_eq!(refusals("[app]\nrun = 'x'\nroutes = ['/api/*']"), []);

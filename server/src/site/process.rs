@@ -9,6 +9,7 @@
 //! swap   = "auto"     # "beside": the next version starts beside it; "in-place": after it has ended
 //! drain  = "30s"      # how long requests under way may take when it is to go
 //! grace  = "10s"      # how long it has from SIGTERM to SIGKILL
+//! needs  = ["SECRET_KEY"]  # variables that it gets from the secrets of the host
 //!
 //! [app.env]
 //! DJANGO_SETTINGS_MODULE = "project.settings"
@@ -16,7 +17,10 @@
 //!
 //! Without `run`, the line `web:` of `.app/Procfile` is taken. What is not understood lets no package pass the gate.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use http::uri::PathAndQuery;
 use serde::Deserialize;
@@ -27,7 +31,7 @@ use super::{name, objection::Objection};
 pub const PROGRAM_FOLDER: &str = ".app/";
 
 /// The keys of `[app]` that are about the process.
-pub(super) const KEYS: &[&str] = &["run", "listen", "health", "ready", "swap", "drain", "grace", "env"];
+pub(super) const KEYS: &[&str] = &["run", "listen", "health", "ready", "swap", "drain", "grace", "needs", "env"];
 
 /// The longest command, in bytes.
 const LONGEST_RUN: usize = 4096;
@@ -58,6 +62,20 @@ const HOSTS_PREFIXES: &[(&str, &str)] = &[
     ("AWS_CONTAINER_", "the host passes the credentials"),
 ];
 
+/// Further variables that no secret of a host takes the place of, and why. A package may set them: its program could do so as well.
+const SECRETS_VARIABLES: &[(&str, &str)] = &[
+    ("PATH", "the host sets it"),
+    ("PYTHONPATH", "the host sets it"),
+    ("PYTHONUNBUFFERED", "the host sets it"),
+    ("FORWARDED_ALLOW_IPS", "the host sets it"),
+    ("LANG", "the host sets it"),
+    ("TZ", "the host sets it"),
+];
+/// Beginnings of such variables.
+const SECRETS_PREFIXES: &[(&str, &str)] = &[("LD_", "the dynamic linker obeys it")];
+/// The longest name of a secret, in bytes.
+const LONGEST_NEED: usize = 256;
+
 /// Words that only a shell understands.
 const OF_A_SHELL: &[&str] = &["&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1"];
 
@@ -84,6 +102,8 @@ pub struct ProcessPlan {
     pub grace: Duration,
     /// Variables of its environment, by their names; none that the host sets.
     pub env: BTreeMap<String, String>,
+    /// Variables that it gets from the secrets of the host, and without which it is not started; none of `env`.
+    pub needs: BTreeSet<String>,
 }
 
 /// Where a program lies. One that is written with a slash lies below `.app/`, or at an absolute path of the host. One that is written
@@ -134,6 +154,7 @@ struct ProcessTable {
     swap: Option<String>,
     drain: Option<String>,
     grace: Option<String>,
+    needs: Vec<String>,
     env: toml::Table,
 }
 
@@ -148,6 +169,7 @@ pub(crate) struct ProcessSettings {
     drain: Option<Duration>,
     grace: Option<Duration>,
     env: BTreeMap<String, String>,
+    needs: BTreeSet<String>,
 }
 
 impl ProcessSettings {
@@ -159,7 +181,9 @@ impl ProcessSettings {
         let written: ProcessTable =
             table.try_into().map_err(|error: toml::de::Error| vec![Objection::package(error.message())])?;
         let mut faults = Vec::new();
+        let needs = needs(written.needs, &written.env, &mut faults);
         let settings = Self {
+            needs,
             listen: written.listen.and_then(|word| noted(listen(&word), &mut faults)),
             health: written.health.and_then(|path| noted(health(path), &mut faults)),
             ready: written.ready.and_then(|text| noted(time("ready", &text, LONGEST_READY), &mut faults)),
@@ -202,6 +226,7 @@ impl ProcessSettings {
             drain: self.drain.unwrap_or(Duration::from_secs(30)),
             grace: self.grace.unwrap_or(Duration::from_secs(10)),
             env: self.env,
+            needs: self.needs,
         }))
     }
 }
@@ -274,15 +299,58 @@ fn variables(table: toml::Table, faults: &mut Vec<Objection>) -> BTreeMap<String
     env
 }
 
-fn variable(name: &str, value: toml::Value) -> Result<String, String> {
+/// The names of the secrets that are needed.
+fn needs(names: Vec<String>, env: &toml::Table, faults: &mut Vec<Objection>) -> BTreeSet<String> {
+    let count = names.len();
+    if count > MOST_VARIABLES {
+        faults.push(Objection::package(format!("needs has {count} names; {MOST_VARIABLES} are allowed")));
+        return BTreeSet::new();
+    }
+    for name in &names {
+        if let Err(why) = secret_name(name) {
+            faults.push(Objection::package(format!("needs {name:?} {why}")));
+        } else if env.contains_key(name) {
+            faults
+                .push(Objection::package(format!("needs {name:?} is set in [app.env], too: leave one of the two out")));
+        }
+    }
+    names.into_iter().collect()
+}
+
+/// Whether a secret of the host may become the variable of that name.
+///
+/// # Errors
+/// Why not, and what cures it, as the rest of a sentence that begins with the name.
+pub fn secret_name(name: &str) -> Result<(), String> {
+    if name.len() > LONGEST_NEED {
+        return Err(format!("is longer than {LONGEST_NEED} bytes: choose a shorter name"));
+    }
+    is_name(name)?;
+    match taken(name, &[HOSTS_VARIABLES, SECRETS_VARIABLES], &[HOSTS_PREFIXES, SECRETS_PREFIXES]) {
+        Some(why) => Err(format!("is no name for a secret: {why}; choose another")),
+        None => Ok(()),
+    }
+}
+
+fn is_name(name: &str) -> Result<(), String> {
     let mut characters = name.bytes();
     let begins = characters.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    if !begins || !characters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return Err("is no name of a variable: use letters, digits and _, and begin with no digit".to_owned());
+    if begins && characters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Ok(());
     }
-    let exactly = HOSTS_VARIABLES.iter().find(|(taken, _)| *taken == name);
-    let beginning = HOSTS_PREFIXES.iter().find(|(taken, _)| name.starts_with(taken));
-    if let Some((_, why)) = exactly.or(beginning) {
+    Err("is no name of a variable: use letters, digits and _, and begin with no digit".to_owned())
+}
+
+/// Why a name is not free, if one of these has it or begins it.
+fn taken(name: &str, names: &[&[(&str, &'static str)]], prefixes: &[&[(&str, &'static str)]]) -> Option<&'static str> {
+    let exactly = names.iter().copied().flatten().find(|(taken, _)| *taken == name);
+    let beginning = || prefixes.iter().copied().flatten().find(|(taken, _)| name.starts_with(taken));
+    exactly.or_else(beginning).map(|(_, why)| *why)
+}
+
+fn variable(name: &str, value: toml::Value) -> Result<String, String> {
+    is_name(name)?;
+    if let Some(why) = taken(name, &[HOSTS_VARIABLES], &[HOSTS_PREFIXES]) {
         return Err(format!("is not the package's to set: {why}; leave it out"));
     }
     match value {
@@ -404,10 +472,11 @@ mod tests {
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(10),
             env: BTreeMap::new(),
+            needs: BTreeSet::new(),
         };
         assert_eq!(plain, expected);
         let said = "run = './bin/server --port $PORT'\nlisten = 'port'\nhealth = '/health?deep=0'\nready = '5m'\n\
-                    swap = 'in-place'\ndrain = '1s'\ngrace = '500ms'\nenv = { A_1 = 'b=c', _x = '' }";
+                    swap = 'in-place'\ndrain = '1s'\ngrace = '500ms'\nneeds = ['SECRET_KEY', '_b', '_b']\nenv = { A_1 = 'b=c', _x = '' }";
         let said = plan(said, Some("other"), &["bin/server"]).unwrap().unwrap();
         let env = [("A_1", "b=c"), ("_x", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let expected = ProcessPlan {
@@ -420,6 +489,7 @@ mod tests {
             drain: Duration::from_secs(1),
             grace: Duration::from_millis(500),
             env: BTreeMap::from(env),
+            needs: ["SECRET_KEY", "_b"].map(str::to_owned).into(),
         };
         assert_eq!(said, expected);
     }
@@ -462,6 +532,8 @@ mod tests {
     fn table_that_is_not_understood_says_key_value_and_cure() {
         let long = format!("run = '{}'", "x".repeat(LONGEST_RUN + 1));
         let many: String = (0..=MOST_VARIABLES).map(|number| format!("env.V{number} = ''\n")).collect();
+        let needy: String = (0..=MOST_VARIABLES).map(|number| format!("'V{number}', ")).collect();
+        let needy = format!("needs = [{needy}]");
         let much = format!("env.A = '{}'", "x".repeat(MOST_BYTES_OF_VARIABLES));
         for (table, said) in [
             ("run = 1", "invalid type: integer"),
@@ -503,6 +575,15 @@ mod tests {
             ("env.WEB_CONCURRENCY = '9'", "`processes` of the host's own [app] sets it"),
             ("env.AWS_CONTAINER_CREDENTIALS_FULL_URI = 'x'", "is not the package's to set"),
             ("env.SPOTHOST_DOMAIN = 'x'", "is not the package's to set"),
+            ("needs = 'A'", "invalid type"),
+            ("needs = [1]", "invalid type"),
+            ("needs = ['A-B']", "needs \"A-B\" is no name of a variable"),
+            ("needs = ['']", "needs \"\" is no name of a variable"),
+            ("needs = ['PORT']", "needs \"PORT\" is no name for a secret: the host chooses the port; choose another"),
+            ("needs = ['PATH']", "needs \"PATH\" is no name for a secret"),
+            ("needs = ['LD_PRELOAD']", "the dynamic linker obeys it"),
+            ("needs = ['A']\nenv.A = 'x'", "needs \"A\" is set in [app.env], too"),
+            (&needy, "needs has 101 names; 100 are allowed"),
             (&many, "env has 101 variables"),
             (&much, "32768 bytes are allowed"),
         ] {

@@ -69,10 +69,14 @@ impl Hold {
     /// Waits until the application is back, which refuses connections now. The place is given up when this is dropped.
     ///
     /// # Errors
-    /// [`Failure::Full`] if too many wait, [`Failure::Held`] once `until` has passed, [`Failure::Refused`] if none may wait.
+    /// [`Failure::Full`] if too many wait, [`Failure::Held`] once `until` has passed or at once where the application is absent,
+    /// [`Failure::Refused`] if none may wait.
     pub(super) async fn wait(self: &Arc<Self>, client: IpAddr, until: Instant) -> Result<(), Failure> {
         if self.longest.is_zero() {
             return Err(Failure::Refused);
+        }
+        if self.own.as_ref().is_some_and(OwnApplication::is_absent) {
+            return Err(Failure::Held);
         }
         let _place = self.places.take(client, 0).ok_or(Failure::Full)?;
         let mut back = self.back.subscribe();
