@@ -51,7 +51,7 @@ mod supervised;
 
 pub use adoption::Adoption;
 pub use once::run_once;
-pub use secrets::{ReadSecrets, Secrets};
+pub use secrets::{ReadSecrets, Secrets, examined};
 
 use endpoint::Endpoint;
 use launcher::{Launcher, RunnerClient, RunnerPlace, Running};

@@ -290,6 +290,16 @@ impl Account {
         self.ask("schedule_deletion", &[("name", &self.vault())], Bytes::new()).await;
     }
 
+    /// Schedules another secret for deletion, by hand.
+    pub async fn schedule_deletion_of(&self, name: &str) {
+        self.ask("schedule_deletion", &[("name", name)], Bytes::new()).await;
+    }
+
+    /// Brings that back, by hand.
+    pub async fn restore(&self, name: &str) {
+        self.ask("restore_secret", &[("name", name)], Bytes::new()).await;
+    }
+
     /// Brings it back, by hand.
     pub async fn restore_secret(&self) {
         self.ask("restore_secret", &[("name", &self.vault())], Bytes::new()).await;

@@ -7,9 +7,10 @@ use std::{convert::Infallible, env, fs, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
+use super::missing;
 use crate::{
     aws::{Aws, secret::Secret},
-    fault::{Cure, Fault},
+    fault::{Cause, Cure, Fault},
     keeper::{Judgement, Keeper, Kept, Pace},
     place::SecretsPlace,
     process::wire::ProcessCommand,
@@ -84,8 +85,8 @@ impl Keeper for Secrets {
                 self.held = Some(read.clone());
                 Ok(Ok(read))
             }
-            // What a person mends in the value is found at the next look.
-            Err(fault) if fault.doing == reading(&self.place) && fault.cure == Cure::Operator => Ok(Err(fault)),
+            // What a person mends in the value is found at the next look. A right that lacks is there in a moment where the role is new.
+            Err(fault) if fault.cause == Cause::Other && fault.cure == Cure::Operator => Ok(Err(fault)),
             Err(fault) => Err(fault),
         }
     }
@@ -116,6 +117,20 @@ impl Keeper for Secrets {
     fn drifting(drift: &Infallible) -> String {
         match *drift {}
     }
+}
+
+/// Whether what lies at `place` can be read, and has what is needed: in words how many values it has.
+///
+/// # Errors
+/// Why not, with the cure.
+pub async fn examined(
+    place: &SecretsPlace,
+    aws: Option<&Aws>,
+    needs: &std::collections::BTreeSet<String>,
+) -> Result<String, Fault> {
+    let read = read(place, aws).await?;
+    read.set.only(needs).map_err(|names| missing(Some(place), names.iter()))?;
+    Ok(Secrets::holding(&read))
 }
 
 fn reading(place: &SecretsPlace) -> String {

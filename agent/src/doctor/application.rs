@@ -12,6 +12,7 @@ use spothost_server::ProgramPlace;
 
 use super::{Case, Line, Subject};
 use crate::{
+    app,
     config::{App, MemoryLimit},
     documents::layout,
     place::PackagePlace,
@@ -34,6 +35,15 @@ const LEAST_LEFT: u64 = 192 << 20;
 pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
     let Some(app) = &case.config.app else { return Vec::new() };
     let mut lines = vec![publishers(&case.config.package, case.config.package_keys.is_empty())];
+    let package = case.told.folders.package_cache(&case.config.package).last_good().await;
+    let plan = package.as_ref().and_then(|package| package.site.process());
+    if let (Some(place), Some(aws)) = (case.config.secrets(), &case.aws) {
+        let needs = plan.filter(|_| case.is_the_host()).map(|plan| plan.needs.clone()).unwrap_or_default();
+        lines.push(match app::examined(place, Some(aws), &needs).await {
+            Ok(said) => Line::ok(Subject::Application, format!("its secrets can be read: {said}")),
+            Err(fault) => Line::fault(Subject::Application, &fault),
+        });
+    }
     if !case.is_the_host() {
         return lines;
     }
@@ -41,8 +51,7 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
     lines.push(unit(UNITS.iter().any(|folder| Path::new(folder).join(UNIT).exists())));
     lines.push(wall(Path::new(UNIFIED).exists()));
     lines.extend(memory::bytes(MemoryLimit::Percent(100)).and_then(|all| room(app, all)));
-    let package = case.told.folders.package_cache(&case.config.package).last_good().await;
-    if let Some(plan) = package.as_ref().and_then(|package| package.site.process()) {
+    if let Some(plan) = plan {
         lines.extend(interpreter(&plan.program, &env::var("PATH").unwrap_or_default()));
     }
     if let Ok(status) = read(&case.told.folders.runtime.join(layout::STATUS)) {

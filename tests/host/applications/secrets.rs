@@ -129,6 +129,8 @@ async fn application_waits_for_a_secret_that_is_missing_and_files_are_served_mea
     agent.wait_for("the files", SOON, files).await;
     says(&mut agent, "secrets", "aws secretsmanager create-secret").await;
     says(&mut agent, "application", "it waits for secret SECRET_KEY").await;
+    let examined = hosted.instance.command(&["doctor"]).await;
+    assert!(examined.stdout.contains("aws secretsmanager create-secret --name site/app"), "{examined:?}");
 
     for (value, words) in [
         ("canary-1", "it is no JSON object"),
@@ -154,6 +156,8 @@ async fn application_waits_for_a_secret_that_is_missing_and_files_are_served_mea
     put(&hosted, &json!({ "SECRET_KEY": "first" })).await;
     has(&hosted.visitor, &mut agent, "first").await;
     agent.wait_until_serving(SOON).await;
+    let examined = hosted.instance.command(&["doctor"]).await;
+    assert!(examined.stdout.contains("its secrets can be read: 1 value of secret site/app"), "{examined:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,6 +176,10 @@ async fn changed_secret_is_a_swap_and_one_that_cannot_be_read_changes_nothing() 
     // Neither another value that is not needed, nor one that is none, nor a missing one.
     put(&hosted, &json!({ "SECRET_KEY": "second", "OTHER": "x" })).await;
     says(&mut agent, "secrets", "2 values of secret site/app").await;
+    hosted.instance.account.schedule_deletion_of(SECRET).await;
+    says(&mut agent, "secrets", "aws secretsmanager restore-secret --secret-id site/app").await;
+    assert_eq!(has(&hosted.visitor, &mut agent, "second").await, second, "it goes on");
+    hosted.instance.account.restore(SECRET).await;
     hosted.instance.account.put_in_secret(SECRET, "[]").await;
     says(&mut agent, "secrets", "it is a list").await;
     put(&hosted, &json!({ "OTHER": "x" })).await;
