@@ -3,7 +3,14 @@
 //! What was read once stays until something else is read: a process that runs is not disturbed by a service that does not answer, nor by a
 //! secret that makes no sense. Which of the values a package gets, its `needs` say.
 
-use std::{convert::Infallible, env, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    env, fs,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
@@ -123,11 +130,7 @@ impl Keeper for Secrets {
 ///
 /// # Errors
 /// Why not, with the cure.
-pub async fn examined(
-    place: &SecretsPlace,
-    aws: Option<&Aws>,
-    needs: &std::collections::BTreeSet<String>,
-) -> Result<String, Fault> {
+pub async fn examined(place: &SecretsPlace, aws: Option<&Aws>, needs: &BTreeSet<String>) -> Result<String, Fault> {
     let read = read(place, aws).await?;
     read.set.only(needs).map_err(|names| missing(Some(place), names.iter()))?;
     Ok(Secrets::holding(&read))
@@ -184,7 +187,7 @@ fn of_file(path: &Path) -> Result<SecretSet, String> {
 }
 
 fn lines(text: &str) -> Result<SecretSet, String> {
-    let mut values = std::collections::BTreeMap::new();
+    let mut values = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {

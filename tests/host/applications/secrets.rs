@@ -10,7 +10,7 @@ use http::Method;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use world::{
-    Agent, Runners, Visitor,
+    Agent, Policy, Runners, Visitor,
     hosted::{Hosted, Server, about, lives, pid, version},
     tools,
 };
@@ -158,6 +158,23 @@ async fn application_waits_for_a_secret_that_is_missing_and_files_are_served_mea
     agent.wait_until_serving(SOON).await;
     let examined = hosted.instance.command(&["doctor"]).await;
     assert!(examined.stdout.contains("its secrets can be read: 1 value of secret site/app"), "{examined:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn printed_policy_is_enough_to_read_the_secret_and_the_right_that_lacks_is_named() {
+    let hosted = hosted().await;
+    put(&hosted, &json!({ "SECRET_KEY": "first" })).await;
+    hosted.publish("one", NEEDS).await;
+    let text = toml::to_string(&hosted.instance.configuration).expect("TOML");
+    let policy = Policy::printed(&text, "host", &[]).await.expect("a valid configuration");
+    hosted.instance.aws.obey(&policy.without("ReadTheSecretsOfTheApplication"));
+    let mut agent = hosted.instance.start();
+    says(&mut agent, "secrets", "allow secretsmanager:GetSecretValue").await;
+    let files = async |_: &Agent| front(&hosted.visitor).await.is_some_and(|page| page.contains("one"));
+    agent.wait_for("the files", SOON, files).await;
+    hosted.instance.aws.obey(&policy);
+    has(&hosted.visitor, &mut agent, "first").await;
+    agent.wait_until_serving(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
