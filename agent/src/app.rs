@@ -10,7 +10,7 @@
 //! ```
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use spothost_server::{ListenMode, ProcessPlan, SwapMode};
+use spothost_server::{ListenMode, ProcessPlan};
 use tokio::{
     sync::watch,
     task::{JoinSet, spawn_blocking},
@@ -44,24 +44,29 @@ mod adoption;
 mod endpoint;
 mod environment;
 mod health;
+mod judgement;
 mod launcher;
+#[cfg(test)]
+mod model;
 mod once;
 mod secrets;
 mod supervised;
+mod supervision;
+mod swap;
 
 pub use adoption::Adoption;
 pub use once::run_once;
 pub use secrets::{ReadSecrets, Secrets, examined};
 
 use endpoint::Endpoint;
+use judgement::{Call, Look, ProcessVerdict, pause_after};
 use launcher::{Launcher, RunnerClient, RunnerPlace, Running};
 use secrets::{LaunchSecrets, Standing};
-use supervised::{DRAINED, Launch, ProcessState, Supervised};
+use supervised::{DRAINED, Launch, Supervised};
+use swap::{HeldProcess, SwapOrigin, SwapOutcome, SwapRun, SwapStep, Wanted};
 
 /// How often it is looked how the process is doing, beside when something changes.
 const LOOK: Duration = Duration::from_secs(60);
-/// The pauses before a package whose process was not well is tried again.
-const AGAIN: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(3600)];
 /// The servers need a moment until they serve what is held.
 const LEAST_DRAIN: Duration = Duration::from_secs(1);
 /// What a fault says was being done.
@@ -90,6 +95,8 @@ pub struct Applications {
     left: Left,
     held: Option<Package>,
     running: Option<RunningApplication>,
+    /// The swap that is under way, or was cut off.
+    swapping: Option<Swapping>,
     failed: Option<FailedSwap>,
     /// Processes that are about to end.
     ending: JoinSet<()>,
@@ -103,6 +110,18 @@ struct RunningApplication {
     supervised: Supervised,
     /// When its first process began.
     since: Instant,
+    /// Whether a swap had ended it, and brought it back.
+    came_back: bool,
+}
+
+/// A swap, and what has been made for it.
+struct Swapping {
+    package: Package,
+    run: SwapRun,
+    /// How the new process is started, and who starts it.
+    launched: Option<(Launch, Arc<Launcher>)>,
+    /// The new process.
+    new: Option<RunningApplication>,
 }
 
 /// A package whose process was not well.
@@ -119,7 +138,7 @@ pub enum ApplicationObservation {
     Nothing,
     /// The package is held; what its process lacks, if it lacks something.
     Held(Package, Option<Fault>),
-    /// The package was tried, and is not tried again yet.
+    /// The package was tried, and is not tried again yet; or it is not tried before the process that is held is back.
     Failed(Fault),
     /// Another package is to be held.
     Behind(Package),
@@ -129,7 +148,7 @@ impl RunningApplication {
     /// Starts its process at `endpoint`.
     fn start(launch: Launch, launcher: Arc<Launcher>, endpoint: Arc<Endpoint>) -> RunningApplication {
         let supervised = Supervised::start(launch.clone(), launcher.clone(), endpoint.clone());
-        RunningApplication { endpoint, launcher, launch, supervised, since: Instant::now() }
+        RunningApplication { endpoint, launcher, launch, supervised, since: Instant::now(), came_back: false }
     }
 
     /// The same of a process that runs.
@@ -141,7 +160,7 @@ impl RunningApplication {
         running: Running,
     ) -> RunningApplication {
         let supervised = Supervised::adopted(launch.clone(), launcher.clone(), endpoint.clone(), output, running);
-        RunningApplication { endpoint, launcher, launch, supervised, since: Instant::now() }
+        RunningApplication { endpoint, launcher, launch, supervised, since: Instant::now(), came_back: false }
     }
 
     fn plan(&self) -> &ProcessPlan {
@@ -179,6 +198,7 @@ impl Applications {
             drained,
             held: None,
             running: None,
+            swapping: None,
             failed: None,
             ending: JoinSet::new(),
         }
@@ -200,7 +220,7 @@ impl Applications {
 
     fn holds(&self, package: &Package) -> bool {
         let same = self.held.as_ref().is_some_and(|held| Arc::ptr_eq(&held.site, &package.site));
-        same && self.running.is_some() == package.site.process().is_some()
+        same && self.swapping.is_none() && self.running.is_some() == package.site.process().is_some()
     }
 
     /// The secrets that `plan` needs.
@@ -251,83 +271,163 @@ impl Applications {
     fn lacking(&mut self) -> Option<Fault> {
         let running = self.running.as_mut()?;
         let may_begin = running.may_begin();
-        let state = running.supervised.look();
-        // One that was not even started says nothing of the package.
-        let was_tried = !may_begin && !matches!(state, ProcessState::Ended { started: false, .. } | ProcessState::Over);
-        let said = match state {
-            ProcessState::Runs { well, .. } => {
-                if let Some(held) = self.held.as_ref().filter(|_| well) {
-                    held.trial.pass();
+        let trial = self.held.as_ref().map(|held| &held.trial);
+        match running.supervised.look().verdict(may_begin) {
+            ProcessVerdict::Well => {
+                if let Some(trial) = trial {
+                    trial.pass();
                 }
-                return None;
+                None
             }
-            ProcessState::Begins { ended: Some(why), .. } => format!("it has ended, and begins again: {why}"),
-            ProcessState::Begins { unwell: false, .. } if may_begin => return None,
-            ProcessState::Begins { said, .. } => said.unwrap_or_else(|| "it does not answer".to_owned()),
-            ProcessState::Ended { why, .. } => format!("it has ended: {why}"),
-            ProcessState::Over => "it was ended".to_owned(),
-        };
-        let fault = unwell(&said, &running.supervised);
-        if let Some(held) = self.held.as_ref().filter(|_| was_tried) {
-            held.trial.fail(&fault.said);
+            ProcessVerdict::Runs | ProcessVerdict::Begins => None,
+            ProcessVerdict::Lacks { said, was_tried } => {
+                let fault = unwell(&said, &running.supervised);
+                if let Some(trial) = trial.filter(|_| was_tried) {
+                    trial.fail(&fault.said);
+                }
+                Some(fault)
+            }
         }
-        Some(fault)
     }
 
     /// Serves `package` with its process, if it has one, or leaves all as it is.
     async fn swap(&mut self, package: Package) -> Result<(), Fault> {
-        let Some(plan) = package.site.process().cloned() else {
-            self.succeed(package, None);
+        self.unwind().await;
+        let (is_stale, _) = self.settle();
+        if self.holds(&package) && !is_stale {
             return Ok(());
-        };
-        if self.app.is_some() && plan.listen == ListenMode::Socket {
+        }
+        let plan = package.site.process();
+        if self.app.is_some() && plan.is_some_and(|plan| plan.listen == ListenMode::Socket) {
             return Err(Fault::operator(
                 DOING,
                 "on a host it cannot make its socket itself, as it has folders of its own",
                 "write `listen = \"fd\"` or `listen = \"port\"` into [app] of site.toml",
             ));
         }
-        // Its process runs already: a program before this one has started it.
-        if self.running.as_ref().is_some_and(|running| *running.plan() == plan)
-            && self.held.as_ref().is_some_and(|held| held.release.is(&package.release))
-            && !self.settle().0
-        {
-            let running = self.running.take();
-            self.succeed(package, running);
-            return Ok(());
-        }
-        self.restore().await?;
-        let secrets = match self.needed(&plan) {
-            Ok(secrets) => LaunchSecrets::known(secrets),
-            // What runs is not given up for what cannot be started.
-            Err(fault) if self.held.is_some() => return Err(fault),
-            Err(_) => LaunchSecrets::to_come(),
-        };
-        let in_place = match (&self.running, plan.swap) {
-            (None, _) | (_, SwapMode::Beside) => false,
-            (Some(running), _) if running.plan().listen != plan.listen => false,
-            (Some(_), SwapMode::InPlace) => true,
-            (Some(running), SwapMode::Auto) => match running.supervised.pid() {
-                Some(leader) => !running.launcher.allows_another(leader).await,
-                None => false,
+        let run = SwapRun::new(self.origin(), self.wanted(&package, is_stale));
+        self.swapping = Some(Swapping { package, run, launched: None, new: None });
+        self.finish_swap().await
+    }
+
+    fn origin(&self) -> SwapOrigin {
+        let process = match (&self.running, &self.held) {
+            (Some(running), _) => {
+                HeldProcess::Kept { listen: running.plan().listen, has_pid: running.supervised.pid().is_some() }
+            }
+            (None, Some(held)) => match held.site.process() {
+                Some(plan) => HeldProcess::Lost { listen: plan.listen },
+                None => HeldProcess::None,
             },
+            (None, None) => HeldProcess::None,
         };
-        let launcher = self.launcher(&package).await?;
-        // Where nothing is served before, the files are, whatever keeps the program from being unpacked.
-        if self.held.is_some() {
-            launcher.prepared().await?;
+        SwapOrigin { serves: self.held.is_some(), process }
+    }
+
+    /// What a swap to `package` is to come to, where the process that runs `is_stale`, as it has other secrets than those of now.
+    fn wanted(&self, package: &Package, is_stale: bool) -> Wanted {
+        let Some(plan) = package.site.process() else { return Wanted::Files };
+        let is_held = self.held.as_ref().is_some_and(|held| held.release.is(&package.release));
+        let runs_so = self.running.as_ref().is_none_or(|running| running.plan() == plan);
+        if is_held && runs_so && !is_stale {
+            return Wanted::Same;
         }
-        let launch = self.launch(&package, plan, secrets);
-        if in_place {
-            self.swap_in_place(package, launch, launcher).await
-        } else {
-            self.swap_beside(package, launch, launcher).await
+        Wanted::Process { listen: plan.listen, swap: plan.swap }
+    }
+
+    /// Gives up a swap that was cut off: the package that is held has its process again.
+    async fn unwind(&mut self) {
+        if let Some(swapping) = &mut self.swapping {
+            swapping.run.cut_off();
+            if let Err(fault) = self.finish_swap().await {
+                tracing::warn!(%fault, "the process of before goes on");
+            }
         }
     }
 
-    /// Starts the process of the held package again, if a swap that was cut off has left it without one.
+    /// Carries out the steps that are left of a swap. All that it changes lies in this keeper, whenever this is dropped.
+    async fn finish_swap(&mut self) -> Result<(), Fault> {
+        while let Some(step) = self.swapping.as_ref().and_then(|swapping| swapping.run.next()) {
+            let outcome = match step {
+                SwapStep::Measure => SwapOutcome::Measured(self.allows_another().await),
+                _ => self.carry_out(step).await.map_or_else(SwapOutcome::Failed, |()| SwapOutcome::Done),
+            };
+            if let Some(swapping) = &mut self.swapping {
+                swapping.run.came(outcome);
+            }
+        }
+        self.swapping.take().map_or(Ok(()), |swapping| swapping.run.ended())
+    }
+
+    async fn allows_another(&self) -> bool {
+        let Some(running) = &self.running else { return true };
+        match running.supervised.pid() {
+            Some(leader) => running.launcher.allows_another(leader).await,
+            None => true,
+        }
+    }
+
+    async fn carry_out(&mut self, step: SwapStep) -> Result<(), Fault> {
+        match step {
+            SwapStep::Adopt => {
+                let running = self.running.take();
+                if let Some(swapping) = &self.swapping {
+                    self.succeed(swapping.package.clone(), running);
+                }
+            }
+            SwapStep::Restore => self.restore().await?,
+            SwapStep::Measure => {}
+            SwapStep::Prepare => self.prepare().await?,
+            SwapStep::StartBeside | SwapStep::StartInPlace => self.start(step == SwapStep::StartInPlace)?,
+            SwapStep::Drain => {
+                if let Some(old) = &self.running {
+                    old.endpoint.handle.set_up(false);
+                    old.endpoint.handle.close_websockets();
+                    let _ = timeout(old.plan().drain.min(DRAINED), old.endpoint.handle.idle()).await;
+                }
+            }
+            SwapStep::EndOld => {
+                if let Some(old) = &mut self.running {
+                    old.supervised.end().await;
+                }
+            }
+            SwapStep::Await => {
+                if let Some(Swapping { new: Some(new), .. }) = &self.swapping
+                    && let Err(said) = new.supervised.becomes_well(new.plan().ready).await
+                {
+                    return Err(unwell(&said, &new.supervised));
+                }
+            }
+            SwapStep::Switch { in_place } => self.switch(in_place),
+            SwapStep::EndNew => {
+                if let Some(swapping) = &mut self.swapping {
+                    if let Some(new) = &mut swapping.new {
+                        new.supervised.end().await;
+                    }
+                    swapping.new = None;
+                }
+            }
+            SwapStep::Resume => {
+                if let Some(old) = &self.running
+                    && old.supervised.runs()
+                {
+                    old.endpoint.handle.set_up(true);
+                }
+            }
+            SwapStep::BringBack => {
+                if let Some(RunningApplication { endpoint, launcher, launch, .. }) = self.running.take() {
+                    let launch = Launch { ready: None, ..launch };
+                    let again = RunningApplication::start(launch, launcher, endpoint);
+                    self.running = Some(RunningApplication { came_back: true, ..again });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the process of the held package again.
     async fn restore(&mut self) -> Result<(), Fault> {
-        let Some(held) = self.held.clone().filter(|_| self.running.is_none()) else { return Ok(()) };
+        let Some(held) = self.held.clone() else { return Ok(()) };
         let Some(plan) = held.site.process().cloned() else { return Ok(()) };
         let launcher = self.launcher(&held).await?;
         launcher.prepared().await?;
@@ -338,41 +438,52 @@ impl Applications {
         Ok(())
     }
 
-    async fn swap_beside(&mut self, package: Package, launch: Launch, launcher: Arc<Launcher>) -> Result<(), Fault> {
-        let endpoint = self.endpoint(launch.plan.listen)?;
-        let ready = launch.plan.ready;
-        let running = RunningApplication::start(launch, launcher, endpoint);
-        // Where nothing is served before, files are served while the process begins, and requests to it wait.
-        if self.held.is_some()
-            && let Err(said) = running.supervised.becomes_well(ready).await
-        {
-            let fault = unwell(&said, &running.supervised);
-            running.supervised.end().await;
-            return Err(fault);
+    /// Unpacks the program of the package that is swapped in.
+    async fn prepare(&mut self) -> Result<(), Fault> {
+        let Some(package) = self.swapping.as_ref().map(|swapping| swapping.package.clone()) else { return Ok(()) };
+        let Some(plan) = package.site.process().cloned() else { return Ok(()) };
+        let secrets = match self.needed(&plan) {
+            Ok(secrets) => LaunchSecrets::known(secrets),
+            // What runs is not given up for what cannot be started.
+            Err(fault) if self.held.is_some() => return Err(fault),
+            Err(_) => LaunchSecrets::to_come(),
+        };
+        let launcher = self.launcher(&package).await?;
+        // Where nothing is served before, the files are, whatever keeps the program from being unpacked.
+        if self.held.is_some() {
+            launcher.prepared().await?;
         }
-        self.succeed(package, Some(running));
+        let launch = self.launch(&package, plan, secrets);
+        if let Some(swapping) = &mut self.swapping {
+            swapping.launched = Some((launch, launcher));
+        }
         Ok(())
     }
 
-    /// Requests wait from the end of the old process until the new one is well, or until the old one is again.
-    async fn swap_in_place(&mut self, package: Package, launch: Launch, launcher: Arc<Launcher>) -> Result<(), Fault> {
-        let Some(old) = self.running.take() else { return Ok(()) };
-        let endpoint = old.endpoint.clone();
-        endpoint.handle.set_up(false);
-        endpoint.handle.close_websockets();
-        let _ = timeout(old.plan().drain.min(DRAINED), endpoint.handle.idle()).await;
-        old.supervised.end().await;
-        let ready = launch.plan.ready;
-        let running = RunningApplication::start(launch, launcher, endpoint.clone());
-        if let Err(said) = running.supervised.becomes_well(ready).await {
-            let fault = unwell(&said, &running.supervised);
-            running.supervised.end().await;
-            let launch = Launch { ready: None, ..old.launch };
-            self.running = Some(RunningApplication::start(launch, old.launcher, endpoint));
-            return Err(fault);
+    /// Starts the process of the package that is swapped in, at the listener of the old one or at one of its own.
+    fn start(&mut self, in_place: bool) -> Result<(), Fault> {
+        let Some((launch, launcher)) = self.swapping.as_mut().and_then(|swapping| swapping.launched.take()) else {
+            return Ok(());
+        };
+        let endpoint = match &self.running {
+            Some(old) if in_place => old.endpoint.clone(),
+            _ => self.endpoint(launch.plan.listen)?,
+        };
+        if let Some(swapping) = &mut self.swapping {
+            swapping.new = Some(RunningApplication::start(launch, launcher, endpoint));
         }
-        self.succeed(package, Some(running));
         Ok(())
+    }
+
+    /// Serves the package that is swapped in.
+    fn switch(&mut self, in_place: bool) {
+        let Some(swapping) = &mut self.swapping else { return };
+        let (package, new) = (swapping.package.clone(), swapping.new.take());
+        if in_place {
+            // It has ended, and its listener is the new one's.
+            self.running = None;
+        }
+        self.succeed(package, new);
     }
 
     /// Holds `package` from now on. A process that ran before ends after its last request.
@@ -384,7 +495,11 @@ impl Applications {
         self.held = Some(held);
         self.failed = None;
         if let Some(old) = std::mem::replace(&mut self.running, running) {
+            if let Some(new) = &self.running {
+                old.endpoint.handle.followed_by(&new.endpoint.handle);
+            }
             self.ending.spawn(async move {
+                let mut old = old;
                 let handle = &old.endpoint.handle;
                 let gone = async {
                     handle.released().await;
@@ -401,15 +516,12 @@ impl Applications {
 
     fn failed(&mut self, package: Package, fault: Fault) {
         let times = self.failed.take().filter(|failed| failed.package == package).map_or(0, |failed| failed.times);
-        let pause = AGAIN.get(times).or(AGAIN.last()).copied().unwrap_or(LOOK);
-        self.failed = Some(FailedSwap { package, fault, times: times + 1, again: Instant::now() + pause });
+        self.failed = Some(FailedSwap { package, fault, times: times + 1, again: Instant::now() + pause_after(times) });
     }
 
     /// The folder for sockets, which no other account may enter.
     fn folder(&self) -> Result<PathBuf, Fault> {
-        let made = fs::create_dir_all(&self.runtime)
-            .and_then(|()| fs::set_permissions(&self.runtime, fs::Permissions::from_mode(0o700)));
-        made.map_err(|error| Fault::retry(format!("making {}", self.runtime.display()), error))?;
+        made(&self.runtime).map_err(|error| Fault::retry(format!("making {}", self.runtime.display()), error))?;
         Ok(self.runtime.clone())
     }
 
@@ -483,6 +595,12 @@ fn launch_of(name: &Name, app: Option<&App>, package: &Package, plan: ProcessPla
         ready: Some(plan.ready),
         plan,
     }
+}
+
+/// Makes that folder, which no other account may enter.
+fn made(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }
 
 /// The folder for the sockets of processes.
@@ -615,20 +733,34 @@ impl Keeper for Applications {
         let Some(wanted) = self.packages.borrow_and_update().clone() else {
             return Ok(ApplicationObservation::Nothing);
         };
-        if wanted.site.process().is_none() && self.running.is_none() && !self.holds(&wanted) {
-            self.succeed(wanted.clone(), None);
-        }
         let (is_stale, fault) = self.settle();
-        if self.holds(&wanted)
-            && !is_stale
-            && let Some(held) = self.held.clone()
-        {
-            return Ok(ApplicationObservation::Held(held, fault.or_else(|| self.lacking())));
-        }
-        let tried = self.failed.as_ref().filter(|failed| failed.package == wanted && Instant::now() < failed.again);
-        Ok(match tried {
-            Some(failed) => ApplicationObservation::Failed(failed.fault.clone()),
-            None => ApplicationObservation::Behind(wanted),
+        let look = Look {
+            is_held: self.holds(&wanted) && !is_stale,
+            runs: self.running.is_some() || self.swapping.is_some(),
+            brings_process: wanted.site.process().is_some(),
+            failed_until: self.failed.as_ref().filter(|failed| failed.package == wanted).map(|failed| failed.again),
+            comes_back_until: self
+                .running
+                .as_ref()
+                .filter(|running| running.came_back && !running.supervised.runs() && self.swapping.is_none())
+                .map(RunningApplication::begins_until),
+        };
+        Ok(match look.call(Instant::now()) {
+            Call::Take => {
+                self.succeed(wanted.clone(), None);
+                ApplicationObservation::Held(wanted, None)
+            }
+            Call::Keep => {
+                let held = self.held.clone().unwrap_or(wanted);
+                ApplicationObservation::Held(held, fault.or_else(|| self.lacking()))
+            }
+            Call::Wait => {
+                let fault = self.failed.as_ref().filter(|failed| failed.package == wanted);
+                let comes_back =
+                    || Fault::retry("swapping the application", "the process of before is coming back first");
+                ApplicationObservation::Failed(fault.map_or_else(comes_back, |failed| failed.fault.clone()))
+            }
+            Call::Swap => ApplicationObservation::Behind(wanted),
         })
     }
 
@@ -663,12 +795,15 @@ impl Keeper for Applications {
     async fn depart(&mut self) -> Result<(), Fault> {
         if self.app.is_some() {
             self.left.store(true, SeqCst);
+            // Visitors whose requests are still finished, or wait, have the process of before.
+            self.unwind().await;
             return Ok(());
         }
+        self.unwind().await;
         if self.drained.wait_for(|drained| *drained).await.is_err() {
             std::future::pending::<()>().await;
         }
-        if let Some(running) = self.running.take() {
+        if let Some(mut running) = self.running.take() {
             running.supervised.end().await;
         }
         while self.ending.join_next().await.is_some() {}

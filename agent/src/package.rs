@@ -26,18 +26,19 @@ use crate::{
     status::Part,
 };
 
+pub(crate) mod decision;
 mod disk_space;
 mod download;
 #[cfg(test)]
 mod follows;
 mod gate;
-mod last_good;
+pub(crate) mod last_good;
 pub(crate) mod native_target;
 mod newest;
 mod pack;
 mod package_cache;
 pub(crate) mod program;
-mod refusals;
+pub(crate) mod refusals;
 mod source;
 mod tree;
 mod trial;
@@ -46,6 +47,7 @@ mod verdict;
 pub use package_cache::PackageCache;
 pub use source::Source;
 
+use decision::{HeldPackage, LookedAt, NewestStanding, PackageCall, Search, is_noted_at_once};
 use download::{DownloadProgress, note_of};
 use gate::{Demands, Judged};
 use newest::NewestPackage;
@@ -243,7 +245,7 @@ impl Packages {
         let lifted = |place: String| {
             format!("publish a better one{}; to have this one tried again, delete {place}", self.meanwhile())
         };
-        let Some(verdict) = verdict else { return self.refusals.of(release).cloned() };
+        let Some(verdict) = verdict else { return self.refusals.of(release, Instant::now()).cloned() };
         let remedy = self.source.verdict_place(release).map(lifted).unwrap_or_default();
         Some(Fault::operator(format!("following {}", release.key), verdict, remedy))
     }
@@ -373,8 +375,8 @@ impl Packages {
             site = site.after(&before.site, self.following.skew);
         }
         let package = self.on_trial(Package::of(release.clone(), site));
-        // One on trial is the last good one where there is no other: its files are better than nothing.
-        self.unnoted = !package.trial.has_passed() && self.package_cache.keeps_another(&release);
+        self.unnoted =
+            !is_noted_at_once(package.trial.outcome().standing(), self.package_cache.keeps_another(&release));
         if !self.unnoted {
             let noted = self.package_cache.note_last_good(release.clone()).await;
             // What cannot be noted is not kept either: it would take the room that the next try needs.
@@ -395,26 +397,27 @@ impl Packages {
         package
     }
 
-    /// The package that is held, where it has passed its trial and the disk does not say so yet.
-    fn to_be_noted(&self) -> Option<&Package> {
-        self.held.as_ref().filter(|held| self.unnoted && held.trial.has_passed())
+    /// What the last look has found, with the trial as it stands by now, or as that look found it.
+    fn looked_at(&self, trial: Option<&TrialOutcome>) -> LookedAt {
+        let newest = self.newest.as_ref();
+        let held = self.held.as_ref().map(|held| HeldPackage {
+            is_newest: newest.is_some_and(|(newest, _)| held.release.is(newest)),
+            trial: trial.map_or_else(|| held.trial.outcome().standing(), TrialOutcome::standing),
+            unnoted: self.unnoted,
+        });
+        let newest = newest.map(|(newest, verdict)| NewestStanding {
+            condemned: self.condemned(newest, verdict.as_ref()).is_some(),
+            found_good: verdict.as_ref().is_some_and(Verdict::is_good) || self.source.has_verdict_on(newest),
+        });
+        LookedAt { held, newest }
     }
 
     /// What takes the place of the newest package, whose process is not well here, where no other serves visitors: the newest of those that
-    /// hosts have found good. One that was good itself somewhere is not given up for an older one: its process may lack something that
-    /// an older one would lack, too, such as its database.
-    async fn instead_of_failed(
-        &mut self,
-        newest: &Release,
-        verdict: Option<&Verdict>,
-        why: String,
-    ) -> Result<Option<Release>, Fault> {
-        if verdict.is_some_and(Verdict::is_good) || self.source.has_verdict_on(newest) {
-            return Ok(None);
-        }
+    /// hosts have found good.
+    async fn instead_of_failed(&mut self, newest: &Release, why: String) -> Result<Option<Release>, Fault> {
         let refused =
             Verdict::on(newest, VerdictOutcome::Refused, &self.judge_by(), clock::now(), std::slice::from_ref(&why));
-        let verdicts = self.refusals.verdicts().into_iter().chain([refused.clone()]).collect();
+        let verdicts = self.refusals.verdicts(Instant::now()).into_iter().chain([refused.clone()]).collect();
         let instead = self.source.found_good(newest, verdicts).await?;
         if let Some(instead) = &instead {
             tracing::warn!(
@@ -426,7 +429,7 @@ impl Packages {
             );
             let remedy = "publish a version whose process starts (an older version, which was found good, is served)";
             let fault = Fault::operator(format!("running the application of {}", newest.key), why, remedy);
-            self.refusals.add_failed(newest.clone(), fault, refused);
+            self.refusals.add_failed(newest.clone(), fault, refused, Instant::now());
         }
         Ok(instead)
     }
@@ -436,7 +439,7 @@ impl Packages {
         let remedy = format!("fix the site and publish it again{}", self.meanwhile());
         let fault = Fault::operator(format!("verifying {}", release.key), reasons.join("; "), remedy);
         tracing::warn!(key = release.key, etag = release.etag, ?reasons, "the package is refused");
-        self.refusals.add(release, fault, verdict.clone());
+        self.refusals.add(release, fault, verdict.clone(), Instant::now());
         self.tell(verdict).await;
     }
 
@@ -565,15 +568,16 @@ impl Keeper for Packages {
         }
         self.remember_to_tell();
         self.trial = self.held.as_ref().map(|held| held.trial.outcome());
-        let Some((newest, verdict)) = self.newest.clone() else {
+        let Some((newest, _)) = self.newest.clone() else {
             return Ok(PackageObservation { none: None, instead: None });
         };
-        let is_condemned = self.condemned(&newest, verdict.as_ref()).is_some();
-        let instead = match (&self.held, &self.trial) {
-            (None, _) if is_condemned => self.source.instead(&newest, self.refusals.verdicts()).await?,
-            (Some(held), Some(TrialOutcome::Failed(why))) if held.release.is(&newest) && !is_condemned => {
+        let instead = match (self.looked_at(self.trial.as_ref()).search(), &self.trial) {
+            (Some(Search::Unrefused), _) => {
+                self.source.instead(&newest, self.refusals.verdicts(Instant::now())).await?
+            }
+            (Some(Search::FoundGood), Some(TrialOutcome::Failed(why))) => {
                 let why = why.clone();
-                self.instead_of_failed(&newest, verdict.as_ref(), why).await?
+                self.instead_of_failed(&newest, why).await?
             }
             _ => None,
         };
@@ -585,31 +589,32 @@ impl Keeper for Packages {
             Some(held) => Judgement::KeptDespite { held, fault },
             None => Judgement::Refused(fault),
         };
-        if let Some(held) = self.to_be_noted() {
-            return Judgement::Drifted {
-                drift: PackageDrift::Keep(held.release.clone()),
-                meanwhile: Some(held.clone()),
-            };
-        }
-        if let Some(verdict) = self.pending_verdicts.next() {
-            return Judgement::Drifted { drift: PackageDrift::Tell(verdict.clone()), meanwhile: self.held.clone() };
-        }
-        if let Some(fault) = seen.none {
-            return despite(fault);
-        }
-        let Some((newest, verdict)) = &self.newest else {
-            return Judgement::Waits("a package".to_owned());
-        };
-        if let Some(held) = self.held.as_ref().filter(|held| held.release.is(newest) && seen.instead.is_none()) {
-            return Judgement::Kept(held.clone());
-        }
-        match (self.condemned(newest, verdict.as_ref()), seen.instead) {
-            (Some(_), Some(instead)) => {
-                Judgement::Drifted { drift: PackageDrift::Fetch(instead), meanwhile: self.held.clone() }
+        let call = self.looked_at(None).call(
+            self.pending_verdicts.next().is_some(),
+            seen.none.is_some(),
+            seen.instead.is_some(),
+        );
+        let drifted = |drift| Judgement::Drifted { drift, meanwhile: self.held.clone() };
+        let waits = || Judgement::Waits("a package".to_owned());
+        let newest = self.newest.as_ref();
+        match call {
+            PackageCall::Keep => {
+                self.held.as_ref().map_or_else(waits, |held| drifted(PackageDrift::Keep(held.release.clone())))
             }
-            (Some(fault), None) => despite(fault),
-            (None, _) => {
-                Judgement::Drifted { drift: PackageDrift::Fetch(newest.clone()), meanwhile: self.held.clone() }
+            PackageCall::Tell => {
+                self.pending_verdicts.next().map_or_else(waits, |verdict| drifted(PackageDrift::Tell(verdict.clone())))
+            }
+            PackageCall::Despite => seen.none.map_or_else(waits, despite),
+            PackageCall::Wait => waits(),
+            PackageCall::Hold => self.held.clone().map_or_else(waits, Judgement::Kept),
+            PackageCall::FetchInstead => {
+                seen.instead.map_or_else(waits, |instead| drifted(PackageDrift::Fetch(instead)))
+            }
+            PackageCall::Condemned => newest
+                .and_then(|(newest, verdict)| self.condemned(newest, verdict.as_ref()))
+                .map_or_else(waits, despite),
+            PackageCall::FetchNewest => {
+                newest.map_or_else(waits, |(newest, _)| drifted(PackageDrift::Fetch(newest.clone())))
             }
         }
     }
@@ -772,7 +777,7 @@ mod tests {
         let mut packages = disk.keeper(&disk.zip());
         let mut refused_at = async || {
             assert!(matches!(round(&mut packages).await, Ok(Judgement::Refused(_))));
-            packages.refusals.verdicts()[0].at
+            packages.refusals.verdicts(Instant::now())[0].at
         };
         let first = refused_at().await;
         tokio::time::advance(refusals::REFUSED_FOR - Duration::from_secs(1)).await;
@@ -794,7 +799,7 @@ mod tests {
             let Ok(Judgement::KeptDespite { fault, .. }) = round(&mut packages).await else { panic!("it is taken") };
             assert!(fault.to_string().contains("unknown field `of_a_later_version`"), "{fault}");
             assert!(packages.held == one, "the site before it stays");
-            assert_eq!(packages.refusals.verdicts().len(), 1);
+            assert_eq!(packages.refusals.verdicts(Instant::now()).len(), 1);
             assert!(packages.pending_verdicts.due.iter().all(|(verdict, _)| verdict.is_good()), "no refusal is told");
         }
         disk.publish("three");

@@ -65,6 +65,15 @@ struct ApplicationState {
     idle: Notify,
     /// Changes when the WebSockets that are open then are to be closed.
     parting: watch::Sender<()>,
+    /// The application that has taken its place, to which what waits for it goes.
+    next: watch::Sender<Option<Follower>>,
+}
+
+/// An application that has taken the place of another. It counts as none of those that a site is served with.
+#[derive(Clone, Debug)]
+struct Follower {
+    address: ApplicationAddress,
+    state: Arc<ApplicationState>,
 }
 
 /// A request that is under way at an application of a package; nothing where somebody else runs the application.
@@ -80,6 +89,7 @@ impl ApplicationHandle {
             under_way: AtomicUsize::new(0),
             idle: Notify::new(),
             parting: watch::Sender::new(()),
+            next: watch::Sender::new(None),
         };
         Self { address, state: Arc::new(state) }
     }
@@ -103,6 +113,14 @@ impl ApplicationHandle {
     /// Whether it runs, as was said last.
     pub fn is_up(&self) -> bool {
         *self.state.up.borrow()
+    }
+
+    /// Says that `next` has taken its place: requests that wait for this one, or come to it later while it is down, go there.
+    pub fn followed_by(&self, next: &ApplicationHandle) {
+        if !Arc::ptr_eq(&self.state, &next.state) {
+            let follower = Follower { address: next.address.clone(), state: next.state.clone() };
+            self.state.next.send_replace(Some(follower));
+        }
     }
 
     /// Resolves once no request is under way, nor any WebSocket open. While the application is down none begins.
@@ -148,16 +166,57 @@ impl OwnApplication {
         self.state.absent.load(SeqCst)
     }
 
+    /// The application that has taken its place, the last one of several, where this one is down.
+    pub(crate) fn current(&self) -> OwnApplication {
+        let mut current = self.clone();
+        while !current.is_up() {
+            let next = current.state.next.borrow().clone();
+            match next {
+                Some(next) => current = next.application(),
+                None => break,
+            }
+        }
+        current
+    }
+
     /// Changes when the WebSockets that were asked for before are to be closed.
     pub(crate) fn parting(&self) -> watch::Receiver<()> {
         self.state.parting.subscribe()
     }
 
-    /// Resolves once it runs; never, if it is not run any more.
+    /// Resolves once it runs, or one that has taken its place does; never, if neither is run any more.
     pub(crate) async fn comes_up(&self) {
-        if self.up.clone().wait_for(|up| *up).await.is_err() {
-            std::future::pending::<()>().await;
+        let mut current = self.clone();
+        loop {
+            let mut next = current.state.next.subscribe();
+            let is_up = async {
+                if current.up.clone().wait_for(|up| *up).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let followed = async {
+                let followed = next.wait_for(Option::is_some).await.map(|next| next.clone());
+                match followed {
+                    Ok(next) => next,
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            let followed = tokio::select! {
+                biased;
+                () = is_up => return,
+                next = followed => next,
+            };
+            match followed {
+                Some(next) => current = next.application(),
+                None => return,
+            }
         }
+    }
+}
+
+impl Follower {
+    fn application(&self) -> OwnApplication {
+        OwnApplication { address: self.address.clone(), state: self.state.clone(), up: self.state.up.subscribe() }
     }
 }
 

@@ -72,7 +72,6 @@ pub(crate) struct Upstreams {
 /// An application, and the connections to it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    address: ApplicationAddress,
     pool: Pool,
     hold: Arc<Hold>,
     all: Arc<Upstreams>,
@@ -114,8 +113,8 @@ impl Upstreams {
     }
 
     fn upstream(self: &Arc<Self>, address: ApplicationAddress, own: Option<OwnApplication>) -> Arc<Upstream> {
-        let hold = Hold::new(address.clone(), own, self.bounds.hold, self.waiting.clone());
-        Arc::new(Upstream { address, pool: Pool::new(), hold, all: self.clone() })
+        let hold = Hold::new(address, own, self.bounds.hold, self.waiting.clone());
+        Arc::new(Upstream { pool: Pool::new(), hold, all: self.clone() })
     }
 }
 
@@ -224,8 +223,8 @@ impl Upstream {
     async fn connect(&self, client: Client, passage: &mut Passage) -> Result<Box<AppConnection>, Failure> {
         let mut waits: Option<Instant> = None;
         loop {
-            if let Some(begun) = self.hold.begin() {
-                match AppConnection::open(&self.address).await {
+            if let Some((begun, address)) = self.hold.begin_anew() {
+                match AppConnection::open(&address).await {
                     Err(Failure::Refused) => {}
                     opened => {
                         let mut connection = opened?;

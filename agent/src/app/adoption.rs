@@ -1,17 +1,20 @@
 //! Applications that a program before this one has started, and that systemd has kept for this one: the one that is wanted goes on, the
-//! others end.
+//! others end. Where none goes on, the process of the package that is remembered begins at once, so that its visitors wait for it and are not
+//! sent away.
 
-use std::{os::unix::net::UnixListener, path::Path, sync::Arc};
+use std::{io, os::unix::net::UnixListener, path::Path, sync::Arc};
 
 use futures_util::future::join_all;
-use spothost_server::LiveSite;
+use spothost_server::{ListenMode, LiveSite};
 
 use super::{
     RunningApplication, application_folder,
     endpoint::{self, Endpoint},
     launch_of,
-    launcher::Found,
+    launcher::{Found, Launcher, RunnerClient},
+    made,
     secrets::LaunchSecrets,
+    supervised::Launch,
 };
 use crate::{
     config::{App, Config},
@@ -19,13 +22,14 @@ use crate::{
     listener::StoredApplications,
     package::Package,
     process::output::Output,
+    secrets::SecretSet,
     status::systemd,
 };
 
 /// What becomes of the applications of a program before this one.
 #[derive(Default)]
 pub struct Adoption {
-    /// The package whose process goes on, and that process.
+    /// The package whose process goes on, or begins, and that process.
     pub(super) adopted: Option<(Package, RunningApplication)>,
     /// Whether this program leaves its processes to others.
     pub(super) left: super::Left,
@@ -57,7 +61,35 @@ impl Adoption {
             drop(listener);
         }
         endpoint::remove_deserted(&application_folder(folders));
+        if adoption.adopted.is_none()
+            && let (Some(app), Some(package)) = (&config.app, package)
+            && let Err(error) = adoption.begin(config, folders, app, package)
+        {
+            tracing::warn!(%error, "the application does not begin before its keeper does");
+        }
         adoption
+    }
+
+    /// Starts the process of `package`, if it brings one. It was the last good one: it has only to answer.
+    fn begin(&mut self, config: &Config, folders: &Folders, app: &App, package: &Package) -> io::Result<()> {
+        let Some(plan) = package.site.process().filter(|plan| plan.listen != ListenMode::Socket) else { return Ok(()) };
+        let folder = application_folder(folders);
+        made(&folder)?;
+        let endpoint = Endpoint::in_folder(&folder, plan.listen)?.kept(self.left.clone());
+        let launcher =
+            Launcher::Runner(RunnerClient::new(app.place(), package.site.package_file()?, self.left.clone()));
+        let secrets = match plan.needs.is_empty() {
+            true => LaunchSecrets::known(SecretSet::default()),
+            false => LaunchSecrets::to_come(),
+        };
+        let launch = Launch { ready: None, ..launch_of(&config.domain, Some(app), package, plan.clone(), secrets) };
+        self.take(package, RunningApplication::start(launch, Arc::new(launcher), Arc::new(endpoint)));
+        Ok(())
+    }
+
+    fn take(&mut self, package: &Package, running: RunningApplication) {
+        let package = package.clone().with_application(running.endpoint.handle.application());
+        self.adopted = Some((package, running));
     }
 
     /// The package as it is served: with its application, if that goes on.
@@ -100,7 +132,6 @@ impl Adoption {
         let output = Output::new(|_| ());
         let Some((launcher, running)) = found.adopted(app.place(), file, self.left.clone(), &output) else { return };
         let running = RunningApplication::adopted(launch, Arc::new(launcher), Arc::new(endpoint), output, running);
-        let package = package.clone().with_application(running.endpoint.handle.application());
-        self.adopted = Some((package, running));
+        self.take(package, running);
     }
 }

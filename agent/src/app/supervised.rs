@@ -15,6 +15,7 @@ use super::{
     health::{self, Health},
     launcher::{Launcher, Running},
     secrets::LaunchSecrets,
+    supervision::{Admission, HealthAnswer, Supervision},
 };
 use crate::{
     fault::Fault,
@@ -26,13 +27,6 @@ use crate::{
     secrets::SecretSet,
 };
 
-/// The first pause before a process that has ended by itself is started again, and the longest; it doubles from one to the other.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A process that has run for so long begins with the first pause again.
-const RAN_WELL: Duration = Duration::from_secs(60);
-/// So much later it is enough that it answers: who waits for it to be well has given up by then.
-const BEYOND_READY: Duration = Duration::from_secs(1);
 /// How long requests under way may take, at most, while others wait for a process that follows at the same listener.
 pub(super) const DRAINED: Duration = Duration::from_secs(10);
 /// How often a process that begins is asked whether it is well.
@@ -73,9 +67,9 @@ impl Launch {
         }
     }
 
-    /// Whether it answers as `[gate]` says, where that is asked for.
-    async fn passes(&self, address: &ApplicationAddress, strict: bool) -> Result<(), String> {
-        for check in self.checks.iter().filter(|_| strict) {
+    /// Whether it answers as `[gate]` says.
+    async fn passes_gate(&self, address: &ApplicationAddress) -> Result<(), String> {
+        for check in self.checks.iter() {
             health::holds(address, check, &self.name).await?;
         }
         Ok(())
@@ -183,10 +177,17 @@ impl Supervised {
         }
     }
 
-    /// Ends it: SIGTERM, and SIGKILL for what is left after its grace.
-    pub(super) async fn end(mut self) {
+    /// Whether it gets requests.
+    pub(super) fn runs(&self) -> bool {
+        matches!(*self.state.borrow(), ProcessState::Runs { .. })
+    }
+
+    /// Ends it: SIGTERM, and SIGKILL for what is left after its grace. Where this is dropped, it goes on ending.
+    pub(super) async fn end(&mut self) {
         self.end.send_replace(true);
-        let _ = (&mut self.task).await;
+        if !self.task.is_finished() {
+            let _ = (&mut self.task).await;
+        }
     }
 }
 
@@ -209,10 +210,8 @@ struct Supervising {
 
 impl Supervising {
     async fn run(mut self, mut adopted: Option<Running>) {
-        let mut times = 0;
-        let mut ran = adopted.is_some();
+        let mut supervision = Supervision::new(self.launch.ready, adopted.is_some(), Instant::now());
         loop {
-            let mut ran_well = false;
             let begun_now = match adopted.take() {
                 Some(running) => Ok(running),
                 None => {
@@ -223,19 +222,16 @@ impl Supervising {
                     self.begin().await
                 }
             };
-            let begun = Instant::now();
+            supervision.begins(Instant::now());
             let started = begun_now.is_ok();
             let why = match begun_now {
                 Err(fault) => format!("it cannot be started: {fault}"),
                 Ok(mut running) => {
-                    // One that has run has only to answer.
-                    let ready = self.launch.ready.filter(|_| !ran);
                     let pid = running.pid();
                     let ended = tokio::select! {
                         how = running.ended() => Some(how),
-                        () = self.serves(pid, ready) => None,
+                        () = self.serves(pid, &mut supervision) => None,
                     };
-                    ran |= matches!(*self.states.borrow(), ProcessState::Runs { .. });
                     self.endpoint.handle.set_up(false);
                     let Some(how) = ended else {
                         let how = running.end(self.launch.plan.grace).await;
@@ -246,13 +242,12 @@ impl Supervising {
                         let _ = timeout(self.launch.plan.drain.min(DRAINED), self.endpoint.handle.idle()).await;
                         running.end(self.launch.plan.grace).await;
                     }
-                    ran_well = begun.elapsed() >= RAN_WELL;
                     how.why
                 }
             };
-            times = if ran_well { 1 } else { times + 1 };
-            let again = Instant::now() + pause(times);
-            tracing::warn!("the application has ended: {why}; it is started again in {} s", pause(times).as_secs());
+            let pause = supervision.ended(started, Instant::now());
+            let again = Instant::now() + pause;
+            tracing::warn!("the application has ended: {why}; it is started again in {} s", pause.as_secs());
             self.states.send_replace(ProcessState::Ended { why, started, again });
             tokio::select! {
                 () = sleep_until(again) => {}
@@ -262,8 +257,8 @@ impl Supervising {
         self.states.send_replace(ProcessState::Over);
     }
 
-    /// Says that the process runs as soon as it is well, or `ready` is over and it answers; resolves once it is to end.
-    async fn serves(&mut self, pid: u32, ready: Option<Duration>) {
+    /// Says that the process runs as soon as it is well, or it answers and need not be; resolves once it is to end.
+    async fn serves(&mut self, pid: u32, supervision: &mut Supervision) {
         let ended = match &*self.states.borrow() {
             ProcessState::Ended { why, .. } => Some(why.clone()),
             _ => None,
@@ -271,26 +266,31 @@ impl Supervising {
         self.states.send_replace(ProcessState::Begins { pid, said: None, unwell: false, ended: ended.clone() });
         let Self { launch, endpoint, states, ending, .. } = self;
         let address = endpoint.place.address();
-        let strict_until = ready.map(|ready| Instant::now() + ready + BEYOND_READY);
         let answers = async {
             loop {
-                let strict = strict_until.is_some_and(|until| Instant::now() < until);
-                let (said, unwell) = match health::ask(&address, &launch.plan.health, &launch.name).await {
-                    Ok(health) if health.is_well() => match launch.passes(&address, strict).await {
-                        Ok(()) => return true,
-                        Err(said) => (said, true),
-                    },
-                    Ok(Health { status, says }) if !strict => {
-                        tracing::warn!(
-                            "the application gets requests, though {} answers {status}: {says}",
-                            launch.plan.health
-                        );
-                        return false;
+                let asked = health::ask(&address, &launch.plan.health, &launch.name).await;
+                let (answer, said) = match asked {
+                    Ok(health) if health.is_well() => (HealthAnswer::Well, String::new()),
+                    Ok(Health { status, says }) => {
+                        (HealthAnswer::Unwell, format!("{} answers {status}: {says}", launch.plan.health))
                     }
-                    Ok(Health { status, says }) => (format!("{} answers {status}: {says}", launch.plan.health), true),
-                    Err(said) => (said, false),
+                    Err(said) => (HealthAnswer::None, said),
+                };
+                let said = match supervision.answered(answer, !launch.checks.is_empty(), Instant::now()) {
+                    Admission::Serve { well, if_gated } => {
+                        if answer == HealthAnswer::Unwell {
+                            tracing::warn!("the application gets requests, though {said}");
+                        }
+                        return (well, if_gated);
+                    }
+                    Admission::IfGated => match launch.passes_gate(&address).await {
+                        Ok(()) => return (true, false),
+                        Err(said) => said,
+                    },
+                    Admission::Wait => said,
                 };
                 // The keeper is told that it is unwell, and hears the last answer when it looks.
+                let unwell = answer != HealthAnswer::None;
                 states.send_if_modified(|state| {
                     let is_news = unwell && matches!(state, ProcessState::Begins { unwell: false, .. });
                     *state = ProcessState::Begins { pid, said: Some(said), unwell, ended: ended.clone() };
@@ -299,12 +299,23 @@ impl Supervising {
                 sleep(ASKED).await;
             }
         };
-        let well = tokio::select! {
-            well = answers => well,
+        let (well, if_gated) = tokio::select! {
+            served = answers => served,
             () = is_to_end(ending) => return,
         };
+        supervision.serves(well);
         endpoint.handle.set_up(true);
         states.send_replace(ProcessState::Runs { pid, well });
+        if if_gated {
+            let gated = tokio::select! {
+                gated = launch.passes_gate(&address) => gated,
+                () = is_to_end(ending) => return,
+            };
+            if gated.is_ok() {
+                supervision.serves(true);
+                states.send_replace(ProcessState::Runs { pid, well: true });
+            }
+        }
         is_to_end(ending).await;
     }
 
@@ -330,21 +341,4 @@ fn output(launcher: &Launcher) -> Output {
 async fn is_to_end(ending: &mut watch::Receiver<bool>) {
     // One whose owner is gone is to end, too.
     let _ = ending.wait_for(|ending| *ending).await;
-}
-
-/// The pause after a process has ended so many times in a row.
-fn pause(times: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << times.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pause_doubles_to_a_minute() {
-        let pauses: Vec<u64> = (1..10).map(|times| pause(times).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
-    }
 }

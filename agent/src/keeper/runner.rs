@@ -165,9 +165,16 @@ async fn round<K: Keeper>(
         converged = converged => converged?,
         () = tell_progress(place, progress) => {}
     }
-    look(keeper, place).await?.settled().map_err(|(drift, _)| {
-        Fault::retry(what, format!("it was done, but a second look finds: {}", K::drifting(&drift)))
-    })
+    let (drift, meanwhile) = match look(keeper, place).await?.settled() {
+        Ok(settled) => return Ok(settled),
+        Err(drifted) => drifted,
+    };
+    // What was done is held, though something else is wanted by now.
+    if let Some(held) = meanwhile {
+        place.holds(&K::holding(&held));
+        hold::<K>(held, place, yields);
+    }
+    Err(Fault::retry(what, format!("it was done, but a second look finds: {}", K::drifting(&drift))))
 }
 
 async fn look<K: Keeper>(keeper: &mut K, place: &Reporter) -> Result<Judgement<K::Held, K::Drift>, Fault> {

@@ -9,12 +9,12 @@ pub(super) const MOST: usize = 64;
 /// refused. Objects under keys of their own come before older versions of the one that is refused now.
 ///
 /// `own` are the other packages in the folder, `before` the versions of the refused one's key, both in any order.
-pub(super) fn instead(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> Option<Release> {
+pub(crate) fn instead(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> Option<Release> {
     found_good(own, before, verdicts).or_else(|| unrefused(own, before, verdicts).next())
 }
 
 /// The newest release that was found good, and that no host has refused.
-pub(super) fn found_good(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> Option<Release> {
+pub(crate) fn found_good(own: &[Release], before: &[Release], verdicts: &[Verdict]) -> Option<Release> {
     let is_good = |release: &Release| verdicts.iter().any(|verdict| verdict.is_good() && verdict.is_about(release));
     unrefused(own, before, verdicts).find(is_good)
 }

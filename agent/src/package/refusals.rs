@@ -21,7 +21,7 @@ const MOST: usize = 32;
 
 /// The refusals of this host, the latest ones.
 #[derive(Default)]
-pub(super) struct Refusals(Vec<RememberedRefusal>);
+pub(crate) struct Refusals(Vec<RememberedRefusal>);
 
 struct RememberedRefusal {
     release: Release,
@@ -33,17 +33,17 @@ struct RememberedRefusal {
 
 impl Refusals {
     /// Remembers one, for [`REFUSED_FOR`].
-    pub(super) fn add(&mut self, release: Release, fault: Fault, verdict: Verdict) {
-        self.remember(release, fault, verdict, Some(Instant::now() + REFUSED_FOR));
+    pub(crate) fn add(&mut self, release: Release, fault: Fault, verdict: Verdict, now: Instant) {
+        self.remember(release, fault, verdict, Some(now + REFUSED_FOR));
     }
 
     /// Remembers one whose process was not well here, for [`FAILED_FOR`].
-    pub(super) fn add_failed(&mut self, release: Release, fault: Fault, verdict: Verdict) {
-        self.remember(release, fault, verdict, Some(Instant::now() + FAILED_FOR));
+    pub(crate) fn add_failed(&mut self, release: Release, fault: Fault, verdict: Verdict, now: Instant) {
+        self.remember(release, fault, verdict, Some(now + FAILED_FOR));
     }
 
     /// Remembers one whose reason is this host's version or configuration: neither changes as long as the process runs.
-    pub(super) fn add_for_good(&mut self, release: Release, fault: Fault, verdict: Verdict) {
+    pub(crate) fn add_for_good(&mut self, release: Release, fault: Fault, verdict: Verdict) {
         self.remember(release, fault, verdict, None);
     }
 
@@ -56,21 +56,21 @@ impl Refusals {
     }
 
     /// Forgets one.
-    pub(super) fn lift(&mut self, release: &Release) {
+    pub(crate) fn lift(&mut self, release: &Release) {
         self.0.retain(|refusal| !refusal.release.is(release));
     }
 
     /// Why this release was refused, if that still counts.
-    pub(super) fn of(&self, release: &Release) -> Option<&Fault> {
-        self.counting().find(|refusal| refusal.release.is(release)).map(|refusal| &refusal.fault)
+    pub(crate) fn of(&self, release: &Release, now: Instant) -> Option<&Fault> {
+        self.counting(now).find(|refusal| refusal.release.is(release)).map(|refusal| &refusal.fault)
     }
 
     /// The verdicts of all refusals that still count.
-    pub(super) fn verdicts(&self) -> Vec<Verdict> {
-        self.counting().map(|refusal| refusal.verdict.clone()).collect()
+    pub(crate) fn verdicts(&self, now: Instant) -> Vec<Verdict> {
+        self.counting(now).map(|refusal| refusal.verdict.clone()).collect()
     }
 
-    fn counting(&self) -> impl Iterator<Item = &RememberedRefusal> {
-        self.0.iter().filter(|refusal| refusal.until.is_none_or(|until| Instant::now() < until))
+    fn counting(&self, now: Instant) -> impl Iterator<Item = &RememberedRefusal> {
+        self.0.iter().filter(move |refusal| refusal.until.is_none_or(|until| now < until))
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::decision::TrialStanding;
+
 /// The trial of a package whose process runs here, shared by all copies of it: the one who runs the process tells, and the one who
 /// keeps packages hears it.
 #[derive(Clone)]
@@ -19,6 +21,17 @@ pub(crate) enum TrialOutcome {
     Passed,
     /// The process was not well in the time that it may take, and there is none of another version; why.
     Failed(String),
+}
+
+impl TrialOutcome {
+    /// The same without a reason.
+    pub(super) fn standing(&self) -> TrialStanding {
+        match self {
+            TrialOutcome::Pending => TrialStanding::Pending,
+            TrialOutcome::Passed => TrialStanding::Passed,
+            TrialOutcome::Failed(_) => TrialStanding::Failed,
+        }
+    }
 }
 
 impl Trial {

@@ -61,6 +61,18 @@ impl Hold {
         }
     }
 
+    /// A request begins on a connection of its own, unless the application is known to be down; where it connects to. Where another
+    /// application has taken the place of one that is down, it begins there.
+    pub(super) fn begin_anew(&self) -> Option<(UnderWay, ApplicationAddress)> {
+        match &self.own {
+            Some(own) => {
+                let current = own.current();
+                current.begin().map(|begun| (begun, current.address.clone()))
+            }
+            None => Some((UnderWay::default(), self.address.clone())),
+        }
+    }
+
     /// Until when a request that begins to wait now does.
     pub(super) fn until(&self) -> Instant {
         Instant::now() + self.longest
@@ -114,7 +126,8 @@ impl Hold {
             return false;
         }
         // One that runs may have closed its listener all the same.
-        let opened = AppConnection::open(&self.address).await;
+        let current = self.own.as_ref().map(OwnApplication::current);
+        let opened = AppConnection::open(current.as_ref().map_or(&self.address, |current| &current.address)).await;
         if opened.is_err() {
             sleep(LOOK).await;
         }
