@@ -463,12 +463,12 @@ fn notes(reading: &Reading, life: &Life, now: OffsetDateTime) -> Vec<String> {
         let by = humantime::format_duration(seconds);
         let side = if reading.off.is_positive() { "behind" } else { "ahead" };
         let taken = now - reading.off;
-        let looks = match () {
-            () if taken >= life.not_after && now < life.not_after => ", by which the certificate would have expired",
-            () if taken < life.not_before && now >= life.not_before => {
-                ", by which the certificate would not be valid yet"
-            }
-            () => "",
+        let looks = if taken >= life.not_after && now < life.not_after {
+            ", by which the certificate would have expired"
+        } else if taken < life.not_before && now >= life.not_before {
+            ", by which the certificate would not be valid yet"
+        } else {
+            ""
         };
         notes.push(format!("the clock of this host is {by} {side} of what AWS says{looks}: see to its time service"));
     }

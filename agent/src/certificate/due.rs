@@ -97,10 +97,12 @@ impl Life {
     /// twenty attempts, be it of three months or of a minute.
     pub(super) fn urgency(&self, now: OffsetDateTime) -> Urgency {
         let pause = (self.not_after - self.not_before) / EMERGENCY;
-        match () {
-            () if now >= self.not_after => Urgency::Without,
-            () if now >= self.emergency() => Urgency::Emergency((pause / EMERGENCY).max(Duration::SECOND)),
-            () => Urgency::CanWait(pause.max(Duration::SECOND)),
+        if now >= self.not_after {
+            Urgency::Without
+        } else if now >= self.emergency() {
+            Urgency::Emergency((pause / EMERGENCY).max(Duration::SECOND))
+        } else {
+            Urgency::CanWait(pause.max(Duration::SECOND))
         }
     }
 }

@@ -127,10 +127,12 @@ pub async fn verify(vault: &Vault, names: Vec<Name>, certifier: &Certifier) -> R
     let (missing, life) = match &holding {
         Holding::Leaf(leaf) => {
             let missing = wanted.names.iter().find(|name| !leaf.names.contains(name));
-            let outside = match () {
-                () if now < leaf.life.not_before => Some(format!("it is not before {}", moment(leaf.life.not_before))),
-                () if now >= leaf.life.not_after => Some(format!("it was until {}", moment(leaf.life.not_after))),
-                () => None,
+            let outside = if now < leaf.life.not_before {
+                Some(format!("it is not before {}", moment(leaf.life.not_before)))
+            } else if now >= leaf.life.not_after {
+                Some(format!("it was until {}", moment(leaf.life.not_after)))
+            } else {
+                None
             };
             (missing.map(|name| format!("it is not for {name}")), outside)
         }
