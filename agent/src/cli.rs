@@ -286,7 +286,7 @@ mod tests {
         for (name, shown) in [
             ("doctor", "the role has to allow, harmlessly"),
             ("doctor", "Exit codes: 0 nothing is wrong"),
-            ("init", "Nothing is made at AWS"),
+            ("init", "It creates nothing at AWS"),
             ("policy", "customer-managed KMS key"),
             ("upgrade", "For spothost-upgrade.timer"),
             ("vault", "compare-and-swap"),

@@ -43,7 +43,8 @@ impl S3Prefix {
     /// In words, why neither is the name of a bucket, or of a folder in it.
     pub fn folder(bucket: &str, prefix: &str) -> Result<S3Prefix, String> {
         if !is_bucket(bucket) {
-            return Err(format!("`{bucket}` is not the name of a bucket"));
+            let has = "a name has 3 to 63 lower-case letters, digits, hyphens and single dots";
+            return Err(format!("`{bucket}` is not the name of a bucket: {has}"));
         }
         Ok(S3Prefix { bucket: bucket.to_owned(), prefix: folder(prefix)? })
     }

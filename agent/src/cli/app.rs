@@ -24,7 +24,7 @@ use crate::{
 /// The units of all runners (systemd.unit(5)).
 const UNITS: &str = "spothost-app@*.service";
 
-/// Show the application that the package brings, its log, start it again, or run a command beside it.
+/// Show the application of the package or its log, restart it, or run a command beside it.
 ///
 /// Without a command this is the runner: systemd starts it for each connection to spothost-app.socket.
 #[derive(Args)]
@@ -53,16 +53,16 @@ enum AppAction {
     },
     /// Show the log of the application, from the journal.
     Log {
-        /// Go on as it is written.
+        /// Print new lines as the application writes them.
         #[arg(long, short)]
         follow: bool,
-        /// How many lines.
+        /// Number of lines to print.
         #[arg(long, short = 'n', default_value_t = 50)]
         lines: u32,
     },
-    /// End the application, which the agent then starts again; requests wait meanwhile.
+    /// Restart the application: end it, so that the agent starts it again; requests wait meanwhile.
     Restart,
-    /// Run a command as the application runs: with its program, environment, account and wall, in folders of its own.
+    /// Run a command as the application runs: same program, environment, account and wall, but other folders.
     Run(RunOnceCommand),
 }
 

@@ -22,7 +22,7 @@ const FIRST_TAIL: u64 = 1 << 20;
 pub(super) struct DiffCommand {
     /// A version, `latest`, `previous`, a zip, or a folder.
     before: String,
-    /// The other one, named in the same way.
+    /// What to compare it with, named in the same way.
     after: String,
     #[command(flatten)]
     published: published_at::PublishedAt,
@@ -50,7 +50,9 @@ impl DiffCommand {
 
     async fn side(&self, named: &str) -> Result<Side, Stop> {
         let path = Path::new(named);
-        let failed = |error: io::Error| Stop::new(NOT_AS_IT_SHOULD_BE, format!("reading {named}: {error}"));
+        let failed = |error: io::Error| {
+            Stop::new(NOT_AS_IT_SHOULD_BE, format!("reading {named}: {error}; name a folder, or a whole zip"))
+        };
         if path.is_dir() {
             return Side::of_folder(path).map_err(failed);
         }
@@ -63,7 +65,7 @@ impl DiffCommand {
     }
 }
 
-/// The key of the package that is called so.
+/// The key of the named package.
 async fn key_of(publisher_bucket: &PublisherBucket, named: &str) -> Result<String, Stop> {
     let layout = Layout::new(&publisher_bucket.place().prefix);
     if let Ok(version) = named.parse::<Version>() {
@@ -79,7 +81,9 @@ async fn key_of(publisher_bucket: &PublisherBucket, named: &str) -> Result<Strin
         "previous" => {
             let catalogue = Catalogue::read(publisher_bucket).await?;
             let before = catalogue.before_live().map(|version| layout.version(version));
-            before.ok_or_else(|| none("there is no version before the latest".to_owned()))
+            before.ok_or_else(|| {
+                none("nothing older than the latest version is published: `spothost releases` lists all".to_owned())
+            })
         }
         _ => Err(none(format!("{named} is no folder, no zip, no version, and neither `latest` nor `previous`"))),
     }

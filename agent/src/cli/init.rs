@@ -26,7 +26,8 @@ const ROOT: u32 = 8;
 
 /// Write the configuration of a new site and the parameters of its stack.
 ///
-/// It says what the site will cost and what comes next. It finds missing values at AWS (zone, region, account), or asks for them. Nothing is made at AWS.
+/// It prints the monthly cost and the next commands. It finds missing values at AWS (zone, region, account), or asks for them. It
+/// creates nothing at AWS.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:

@@ -35,7 +35,9 @@ const USER_DATA_LIMIT: usize = 16 << 10;
 
 /// Compare the configuration here with what the hosts read, and print the commands that bring it to them.
 ///
-/// Hosts read what the user data of their launch template wrote when they booted. Where anything differs, it writes the parameters of the stack anew, or, without a stack, the data of the next version of the launch template. Nothing is changed at AWS.
+/// Hosts read what the user data of their launch template wrote when they booted. Where anything
+/// differs, `plan` rewrites the parameters of the stack or, without a stack, writes the data of the next version of the launch
+/// template. It changes nothing at AWS.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:
@@ -73,7 +75,7 @@ struct PlanFindings {
     stack: Option<String>,
     /// The region of both.
     region: String,
-    /// What hosts read otherwise.
+    /// Keys that hosts read with another value.
     differences: Vec<Difference>,
     /// The program that differs.
     program: Option<OtherProgram>,
@@ -350,7 +352,10 @@ fn file_url(path: &Path) -> String {
 }
 
 fn recognised(path: &Path) -> Result<Program, Stop> {
-    let unusable = |said: &dyn std::fmt::Display| Stop::new(BAD_CONFIGURATION, format!("{}: {said}", path.display()));
+    let unusable = |said: &dyn std::fmt::Display| {
+        let said = format!("reading the program {}: {said}; name one: --program FILE", path.display());
+        Stop::new(BAD_CONFIGURATION, said)
+    };
     let bytes = fs::read(path).map_err(|error| unusable(&error))?;
     Program::recognise(&bytes).map_err(|said| unusable(&said))
 }

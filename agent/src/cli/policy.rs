@@ -12,29 +12,30 @@ use crate::{
 
 /// Print the IAM policy with exactly the rights that the configuration needs.
 ///
-/// For `aws iam put-role-policy --policy-document`. Where bucket or secret are encrypted with a customer-managed KMS key, name
-/// it with --key: readers need kms:Decrypt on it, and writers kms:GenerateDataKey. What the policy is too long
-/// for is said on standard error.
+/// `aws iam put-role-policy --policy-document` takes it. Where a customer-managed KMS key encrypts bucket or secret, name the key
+/// with --key: readers need kms:Decrypt on it, and writers kms:GenerateDataKey. Standard error names the kinds of IAM policy that
+/// it is too long for.
 #[derive(Args)]
 pub(super) struct PolicyCommand {
     #[command(flatten)]
     configured: Configured,
-    /// For whom: the instances, publishers, or the person who sets up and looks after the site.
+    /// Who gets the rights: the hosts, publishers, or the person who sets up and operates the site.
     #[arg(long = "for", value_enum, value_name = "WHO", default_value = "host")]
     who: Audience,
-    /// Region of the secret and the instances; `*` allows the same in any. The bucket may be in any region.
+    /// Region of the secret and the instances; `*` stands for every region. The bucket may be in any region.
     #[arg(long, env = "AWS_REGION", default_value = "*")]
     region: String,
     /// Number of the AWS account.
     #[arg(long, value_name = "NUMBER", default_value = "*")]
     account: String,
-    /// Bucket that the user data takes the program from and reports failed boots to; by default that of the packages.
+    /// Bucket from which the user data fetches the program, and to which it reports failed boots; by default the bucket of the
+    /// packages.
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
     /// ARN of a customer-managed KMS key of bucket or secret; may be given several times.
     #[arg(long, value_name = "ARN")]
     key: Vec<String>,
-    /// Kind of the fleet, where the configuration does not name the fleet; by default rights for each kind are printed.
+    /// Kind of the fleet, where the configuration names no fleet; by default the policy has the rights for each kind.
     #[arg(long, value_enum, value_name = "KIND")]
     fleet: Option<FleetKind>,
 }

@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct PruneCommand {
     #[command(flatten)]
     published: published_at::PublishedAt,
-    /// How many of the newest versions stay. The latest, the one before it and the last good one always stay.
+    /// Number of newest versions to keep. The latest, the one before it and the last good one always stay.
     #[arg(long, value_name = "NUMBER")]
     keep: usize,
     /// Show the versions that would be removed, and remove nothing.

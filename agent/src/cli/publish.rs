@@ -29,16 +29,16 @@ use crate::{
     },
 };
 
-/// How many doubtful things are told; a site can have thousands of them.
+/// Maximum number of warnings printed; a site can have thousands of them.
 const MOST_TOLD: usize = 30;
 
-/// How many names that are left out are told.
+/// Maximum number of omitted names printed.
 const MOST_HIDDEN: usize = 5;
 
 /// Package a folder or a zip, and publish it to the hosts.
 ///
-/// A zip is unpacked and packed anew, so that it has the checks, the encodings and the version of the same files in a folder.
-/// All problems of the site are reported together, before anything is uploaded.
+/// `publish` unpacks a zip and packs it again, so that a zip and a folder with the same files make the same package. It
+/// reports all problems of the site together, before it uploads anything.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:
@@ -66,10 +66,10 @@ pub(super) struct PublishCommand {
     lenient: bool,
     #[command(flatten)]
     waiting: Patience,
-    /// Make the smallest files there are, whatever the time: a few percent less for visitors, for tens of times the work.
+    /// Compress as much as possible: a few percent less for visitors, for tens of times the work.
     #[arg(long)]
     best: bool,
-    /// Quality of the .br files, 1 (quick) to 11 (small), in place of the usual one; 0 makes none.
+    /// Quality of the .br files, 1 (fast) to 11 (small), instead of the default; 0 makes none.
     #[arg(long, value_name = "QUALITY", value_parser = clap::value_parser!(u32).range(0..=11))]
     brotli: Option<u32>,
     /// Make no .zst files.
@@ -79,7 +79,7 @@ pub(super) struct PublishCommand {
     /// SOURCE_DATE_EPOCH, or else the time of the last commit. By default it is the time of the version.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
     source_date: Option<Option<SourceDate>>,
-    /// Longest file that may be published, in bytes.
+    /// Size of the largest file that may be published, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = LONGEST_FILE)]
     max_file: u64,
     /// Folder of the compression cache; by default `spothost/publish` in the user's cache folder.
@@ -117,7 +117,7 @@ impl PublishCommand {
         }
     }
 
-    /// What keeps a package from being put on a disk is said before any work is done for it.
+    /// Refuses a place on disk that no package can be written to, before any work is done for it.
     fn can_be_put(&self, to: &Path) -> Result<(), Stop> {
         if to.is_dir() {
             let said = format!("{} is a folder, which is served as it is; name a zip", to.display());
@@ -137,7 +137,7 @@ impl PublishCommand {
         Effort { brotli, zstandard, ..effort }
     }
 
-    /// Makes the package, and tells everything that is wrong with the site together.
+    /// Makes the package, and reports all problems of the site together.
     fn made(&self, path: &Path, domain: Option<String>, date: Option<OffsetDateTime>) -> Result<BuiltPackage, Stop> {
         let build_options = BuildOptions {
             site: self.site.clone(),
@@ -222,7 +222,7 @@ impl PublishCommand {
     }
 }
 
-/// Tells how a publication or a move back ended, waits where that is wanted, and says with which code the command ends.
+/// Prints how a publication or a rollback ended, waits if the caller asked for it, and returns the exit code.
 pub(super) async fn ended(
     publisher_bucket: &PublisherBucket,
     delivered: &Delivered,
@@ -284,10 +284,12 @@ async fn warn_of_hosts(publisher_bucket: &PublisherBucket) {
 fn copied(from: &Path, to: &Path) -> Result<(), Stop> {
     let copied = fs::File::open(from)
         .and_then(|mut package| AtomicFile::at(to).write_with(|file| io::copy(&mut package, file).map(drop)));
-    copied.map_err(|error| Stop::new(CANNOT_RUN, format!("writing {}: {error}", to.display())))
+    copied.map_err(|error| {
+        Stop::new(CANNOT_RUN, format!("writing {}: {error}; name a file in a folder that can be written", to.display()))
+    })
 }
 
-/// What a package is made of, in one line.
+/// The contents of a package, in one line.
 fn figures(built: &BuiltPackage) -> String {
     let made = &built.stats;
     let plural = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });

@@ -1,4 +1,4 @@
-//! Where packages are published, as the commands of a publisher are told it.
+//! The place of the packages, from the command line or the configuration.
 
 use std::path::{Path, PathBuf};
 

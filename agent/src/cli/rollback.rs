@@ -40,7 +40,12 @@ impl RollbackCommand {
     }
 
     fn version<'a>(&'a self, catalogue: &'a Catalogue) -> Result<&'a Version, Stop> {
-        let none = || Stop::new(NOT_AS_IT_SHOULD_BE, "there is no version to go back to; see spothost releases");
+        let none = || {
+            Stop::new(
+                NOT_AS_IT_SHOULD_BE,
+                "there is no older version to go back to: `spothost releases` lists all, and --to VERSION serves any of them",
+            )
+        };
         self.to.as_ref().or_else(|| catalogue.before_live()).ok_or_else(none)
     }
 }

@@ -39,10 +39,10 @@ pub(super) struct RolloutCommand {
     /// Version of the program that the new host must run, such as 0.2.0.
     #[arg(long, value_name = "VERSION")]
     program: Option<String>,
-    /// Package that it must have served when it took over: its ETag, or the first characters.
+    /// Package that the new host must serve when it takes over: its ETag, or the first characters.
     #[arg(long, value_name = "ETAG")]
     package: Option<String>,
-    /// Time limit for the whole roll-out: a boot, and the time in which the old host serves late visitors.
+    /// Time limit for the whole roll-out, with the boot and the time for which the old host still serves.
     #[arg(long, value_name = "TIME", default_value = "45m", value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// Time limit for the new host to own the names.
@@ -153,7 +153,7 @@ impl RolloutCommand {
         Ok(Goal { old, program: self.program.clone(), package: self.package.clone(), floor })
     }
 
-    /// Puts the target back, and ends the hosts that came to nothing: none of them owns the names, nor was one of those that
+    /// Restores the target, and ends the hosts that never took over: none of them owns the names, nor was one of those that
     /// the fleet had `before`, where the owner is none of its hosts.
     async fn give_up(&self, site: &FleetSite, goal: &Goal, before: &[String], why: String) -> Result<ExitCode, Stop> {
         let sight = site.look().await?;

@@ -63,7 +63,7 @@ pub(super) fn of_this_host(runtime: &Runtime) -> Result<Status, Stop> {
     read(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             let path = path.display();
-            Stop::new(1, format!("no agent has run here: there is no {path}; say --runtime-dir for another place, or --all for the hosts"))
+            Stop::new(1, format!("no agent has run here: there is no {path}; say --runtime-dir for another place; of other hosts: spothost status --all"))
         }
         _ => Stop::new(1, format!("{}: {error}", path.display())),
     })

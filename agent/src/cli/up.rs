@@ -25,15 +25,15 @@ use crate::{
     trust::{Machine, StoreReport, distrust, trust},
 };
 
-/// How the folders of local CAs begin.
+/// Prefix of the folders of local CAs.
 const LOCAL_CA: &str = "local-ca";
 
 /// Serve a folder or a zip from this machine, without any cloud.
 ///
-/// Plain HTTP serves the site, too: browsers take http://localhost for a secure context, and warn of nothing. The certificate for
-/// HTTPS comes from a CA of its own, which is made on first use and kept; `--trust` makes the system and the browsers trust it. That CA
-/// can certify the domain and the loopback addresses, and nothing else. Each change of the site is served within a second, with a
-/// warning for each setting that is not understood. Ctrl-C drains.
+/// Plain HTTP serves the site as well: browsers treat http://localhost as a secure context, and show no warning. The HTTPS
+/// certificate comes from a local CA, which `up` creates on first use and keeps; `--trust` makes the system and the browsers trust
+/// it. That CA can certify the domain and the loopback addresses, and nothing else. `up` serves each change of the site within a
+/// second, and warns of each setting that it does not understand. Ctrl-C finishes the requests under way, and ends.
 #[derive(Args)]
 #[command(after_help = "\
 Exit codes:
@@ -42,7 +42,7 @@ Exit codes:
   64  there is no such site
   71  a port is in use, or a folder is not writable")]
 pub(super) struct UpCommand {
-    /// The site: a folder, or a zip. Changes are swapped in as they are made.
+    /// The site: a folder, or a zip; `up` serves each change of it as you make it.
     #[arg(required_unless_present = "untrust")]
     path: Option<PathBuf>,
     /// Pass requests that no file answers to an application on this machine: http://127.0.0.1:8000, or unix:/run/app.sock.
@@ -52,16 +52,16 @@ pub(super) struct UpCommand {
     /// Take what the site `needs` and the environment does not have from this file, with NAME=value a line.
     #[arg(long, value_name = "FILE", conflicts_with = "app")]
     env_file: Option<PathBuf>,
-    /// Believe what load balancers in this network say of their visitors, such as 10.0.0.0/16; may be given several times.
+    /// Trust what load balancers in this network, such as 10.0.0.0/16, say of their visitors; may be given several times.
     #[arg(long, value_name = "NETWORK")]
     trust_proxy: Vec<TrustedProxy>,
-    /// Where to listen for HTTPS.
+    /// Address and port to listen on for HTTPS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
-    /// Where to listen for plain HTTP.
+    /// Address and port to listen on for plain HTTP.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
-    /// The name to answer to and to be certified for.
+    /// Name of the site, which the certificate is for.
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     domain: Name,
     /// Folder for the local CA, the certificate and the package; by default `spothost` in the user's state folder.
@@ -70,10 +70,10 @@ pub(super) struct UpCommand {
     /// Open the site in the browser.
     #[arg(long)]
     open: bool,
-    /// Put the local CA into the stores of the system and of your browsers, so that they do not warn of HTTPS.
+    /// Add the local CA to the trust stores of the system and your browsers, so that they do not warn of HTTPS.
     #[arg(long)]
     trust: bool,
-    /// Take each local CA of the state folder out of these stores again, and end.
+    /// Remove each local CA of the state folder from these stores, and end.
     #[arg(long, conflicts_with_all = ["trust", "open", "path", "app", "env_file"])]
     untrust: bool,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::{
 
 /// Install a newer version of the program from the place named in the configuration.
 ///
-/// The new version starts on the same sockets. If it does not serve, the old version comes back.
+/// The new version starts on the same sockets. If it does not come to serve, `upgrade` restores the old version.
 /// Without [upgrade] in the configuration it does nothing.
 ///
 /// For spothost-upgrade.timer, which runs it as root once an hour where it is enabled.
@@ -28,7 +28,7 @@ pub(super) struct UpgradeCommand {
     /// The installed program; by default this one.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// The unit that runs it.
+    /// The systemd unit that runs the program.
     #[arg(long, value_name = "UNIT", default_value = "spothost.service")]
     unit: String,
     /// Time limit for the new version to serve.

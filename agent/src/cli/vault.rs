@@ -20,8 +20,8 @@ use crate::{
 
 /// Inspect or repair the store of the certificate and the CA accounts.
 ///
-/// Changes are made by compare-and-swap, so hosts may keep running; they see them within ten minutes. The previous version
-/// is kept.
+/// Each change is a compare-and-swap, so hosts may keep running; they see it within ten minutes. The vault keeps the previous
+/// version.
 #[derive(Args)]
 pub(super) struct VaultCommand {
     #[command(subcommand)]
@@ -73,7 +73,7 @@ enum Verb {
         /// File for the chain in PEM.
         #[arg(value_name = "CHAIN")]
         chain: PathBuf,
-        /// File for the key in PEM, made readable for its owner alone.
+        /// File for the key in PEM, which only its owner can read.
         #[arg(value_name = "KEY")]
         key: PathBuf,
     },

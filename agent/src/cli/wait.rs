@@ -23,7 +23,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Whether there is anything to be waited for.
+    /// Whether the caller asked to wait.
     pub(super) fn is_wanted(&self) -> bool {
         self.wait
     }
