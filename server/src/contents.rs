@@ -30,7 +30,7 @@ pub struct ProgramFile<'a> {
     pub path: &'a str,
     /// Its length in bytes.
     pub length: u64,
-    /// CRC-32 of what it holds.
+    /// CRC-32 of the content.
     pub crc: u32,
     /// Whether its Unix mode lets somebody execute it, as far as the writer of the package knew one.
     pub is_executable: bool,

@@ -19,9 +19,9 @@ use crate::{
     site::{Check, Gate, Objection, Site},
 };
 
-/// How much of the content is searched for a text.
+/// Bytes of the content that are searched for a text.
 const SEARCHED: usize = 8 << 20;
-/// How many things that are wrong are told.
+/// Maximum number of objections returned.
 const MOST_TOLD: usize = 20;
 
 impl Site {
@@ -74,13 +74,13 @@ impl Site {
     }
 }
 
-/// What all of them are, if it is the same and there are any.
+/// The value that all items share, if there are any.
 fn only<'a>(mut all: impl Iterator<Item = Option<&'a str>>) -> Option<&'a str> {
     let first = all.next()??;
     all.all(|other| other == Some(first)).then_some(first)
 }
 
-/// Somebody who asks before everybody else may.
+/// A client that asks a site before it goes live.
 struct Visitor<'a> {
     site: &'a Arc<Site>,
     names: Names,
@@ -105,7 +105,7 @@ impl<'a> Visitor<'a> {
         (!fine).then(|| format!("\"/\" answers {}: {}", status.as_u16(), self.site.without_index()))
     }
 
-    /// Whether an application answers that, which is not asked here.
+    /// Whether the application answers this target; the gate here does not ask it.
     fn is_the_applications(&self, target: &str) -> bool {
         let Some(request) = self.request(target) else { return false };
         self.site.rules().policy.has_app && respond::route(&self.asked(), &request).is_some()

@@ -56,7 +56,7 @@ impl Protocol {
         Ok(())
     }
 
-    /// Gives the client room on all streams again, unless too much of what it sent is unread.
+    /// Enlarges the client's connection window again, unless too much of what it sent is unread.
     fn more_room(&mut self, out: &mut Vec<u8>) {
         if self.receiving.may_have_more()
             && let Some(more) = self.receiving.free(self.unread())

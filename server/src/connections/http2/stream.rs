@@ -282,7 +282,7 @@ impl Upload {
         self.scrapped += content as u64;
     }
 
-    /// How much more room the client is to be told of, where so much of what it sent is not read yet.
+    /// How much to enlarge the client's window, given how much of what it sent is unread.
     pub(super) fn more_room(&mut self, unread: usize) -> Option<u32> {
         if self.scrapped < MOST { self.window.more(unread) } else { None }
     }
