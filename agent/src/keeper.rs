@@ -79,7 +79,7 @@ pub trait Keeper: Send + 'static {
         std::future::pending()
     }
 
-    /// How far a correction has come, as people are told it, where one can take long.
+    /// Progress of a correction that can take long, in words for people.
     fn progress(&self) -> Option<Kept<String>> {
         None
     }

@@ -234,7 +234,7 @@ impl Keeper for Listener {
         if let Some(certificate) = &wanted.1 {
             feeds.identity.send_replace(Some(certificate.identity.clone()));
         }
-        // Browsers refuse a site behind an untrusted certificate: until there is a trusted one, visitors are told to come back.
+        // Browsers refuse a site behind an untrusted certificate: until a trusted one is there, visitors get 503 with `Retry-After`.
         if let (Some(package), Some(_)) = &wanted {
             feeds.site.send_replace(Some(package.live.clone()));
         }

@@ -147,7 +147,7 @@ struct PendingVerdicts {
     runs: bool,
     /// Something was corrected since the last look.
     corrected: bool,
-    /// A look that verifies a correction finds nothing to tell: what became due meanwhile is told by the next one.
+    /// A look that verifies a correction reports nothing new: the next look reports what became due meanwhile.
     rests: bool,
     /// The latest due time that a look was made for at once. Where that look fails, the next one comes at its own pace.
     rung: Option<Instant>,

@@ -43,7 +43,7 @@ pub(super) struct Launch {
     pub(super) name: Name,
     /// Its version, as it is told that.
     pub(super) version: String,
-    /// How many processes of itself it is told to start.
+    /// Number of processes that the application is told to start.
     pub(super) processes: u32,
     /// What it gets of the secrets of the host.
     pub(super) secrets: LaunchSecrets,

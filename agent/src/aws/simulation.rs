@@ -24,7 +24,7 @@ const IAM: Service = Service {
 pub struct Question {
     /// Actions, such as `s3:GetObject`.
     pub actions: Vec<String>,
-    /// ARN of what they are done to.
+    /// ARN of the resource.
     pub resource: String,
     /// Values of condition keys.
     pub context: BTreeMap<String, Vec<String>>,

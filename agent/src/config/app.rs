@@ -26,7 +26,7 @@ pub struct App {
     /// What the application and all that it starts may take; the kernel ends it where it takes more.
     #[serde(deserialize_with = "memory")]
     pub memory: MemoryLimit,
-    /// How many processes of itself it is told to start (`WEB_CONCURRENCY`).
+    /// Number of processes that the application is told to start (`WEB_CONCURRENCY`).
     #[serde(deserialize_with = "processes")]
     pub processes: u32,
     /// How long a request waits for an application that begins.

@@ -175,7 +175,7 @@ impl Tree {
 struct Hides(Hidden);
 
 impl Hides {
-    /// As the `site.toml` of that folder says it, if it has one; what is wrong with it is told by others.
+    /// From the `site.toml` of that folder, if it has one; other checks report its errors.
     fn of(folder: &Path) -> Hides {
         let path = folder.join("site.toml");
         let readable = fs::metadata(&path).is_ok_and(|about| about.len() <= LONGEST_SETTING);

@@ -68,7 +68,7 @@ enum Flaw {
     LeavesBelowTarget,
     /// A place that a departing host asked for is never given back, nor any host ended that never answers.
     KeepsPlaces,
-    /// Everybody who is told to move asks for a successor.
+    /// Each host that is told to move asks for a successor.
     NoGuard,
     /// A host leaves a fleet though it is the turn of another.
     NoTurn,

@@ -396,9 +396,9 @@ mod tests {
     /// The fate of a record set that people have made.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Becomes {
-        /// It is left alone, nothing is led here, and a person is told why.
+        /// It is left alone, no name is led here, and `status` says why.
         LeftAlone,
-        /// It is left alone, the other names are led here, and a person is told why.
+        /// It is left alone, the other names are led here, and `status` says why.
         LeftOut,
         /// Nothing is led here yet, which time may cure.
         LeftForNow,

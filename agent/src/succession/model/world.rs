@@ -50,7 +50,7 @@ pub(super) struct World {
     pub(super) kill_at: Option<u64>,
     /// How many steps were taken.
     pub(super) steps: u64,
-    /// Hosts that could follow while the name leads to nobody, with the time since when they could.
+    /// Hosts that could take over while the name leads to no host, each with the time since when it could.
     pub(super) dark: BTreeMap<u32, Seconds>,
     pub(super) once_up: bool,
     pub(super) calm: bool,
@@ -348,7 +348,7 @@ impl World {
         }
     }
 
-    /// A fleet whose only host runs no agent has nobody who could see it: that a person mends.
+    /// A fleet whose only host runs no agent: no host can see that, so a person has to mend it.
     fn end_those_who_never_spoke(&mut self) {
         for region in 0..self.fleets.len() {
             let mute: Vec<u32> = self.living_in(region).collect();
