@@ -674,7 +674,7 @@ fn forget(incoming: &std::path::Path) {
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            tracing::warn!(path = %path.display(), %error, "a part of a package stays on disk");
+            tracing::warn!(path = %path.display(), %error, "a part of a package was not removed from disk");
         }
     }
 }

@@ -29,7 +29,7 @@ async fn host_takes_what_lies_in_its_folder_and_not_what_lies_beside_or_below_it
     assert!(front(&visitor).await.is_some_and(|page| page.contains("own")));
     assert!(!account.names(".spothost/verdicts/").await.is_empty(), "verdicts lie in the folder, too");
     let told = agent.log();
-    assert!(!told.contains("several objects say that they are the latest"), "{told}");
+    assert!(!told.contains("several objects are named as the latest"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -47,7 +47,7 @@ impl Adoption {
         let StoredApplications { connections, mut listeners } = stored;
         for found in join_all(connections.into_iter().map(Found::at)).await.into_iter().flatten() {
             if package.is_none() {
-                tracing::warn!("the application of before ends: the package that it is of could not be read in time");
+                tracing::warn!("ending the application of the previous agent: its package could not be read in time");
             }
             if adoption.adopted.is_none()
                 && let (Some(app), Some(package)) = (&config.app, package)
@@ -125,7 +125,7 @@ impl Adoption {
         };
         let Ok(endpoint) = Endpoint::adopted(place, self.left.clone()) else { return };
         if launch.command(found.folders(), Some(&endpoint.place)) != found.process.command {
-            tracing::info!("the application that runs is of another version, and ends");
+            tracing::info!("ending the running application: it is of another version");
             return;
         }
         tracing::info!("the application goes on (process {} of its runner)", found.process.pid);

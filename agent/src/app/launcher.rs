@@ -286,7 +286,7 @@ impl Found {
         match timeout(KNOWS, asked).await.ok().flatten() {
             Some((folders, process)) => Some(Found { channel: Some(channel), folders, process, lines }),
             None => {
-                tracing::warn!("a runner of the previous agent runs no known application, and ends");
+                tracing::warn!("ending a runner of the previous agent: it runs no known application");
                 channel.end();
                 None
             }

@@ -109,7 +109,7 @@ impl<'a> Challenges<'a> {
     /// Removes the values again. One that cannot be removed is of no use to anybody, and harms nobody.
     pub(super) async fn remove(self) {
         if let Err(fault) = self.change("spothost: challenge is over", without).await {
-            tracing::warn!(%fault, "challenge records stay behind");
+            tracing::warn!(%fault, "challenge records were not removed");
         }
     }
 

@@ -54,7 +54,7 @@ impl IdentityCache {
             if let Some(held) = held
                 && let Err(error) = self.write(&held)
             {
-                tracing::warn!(path = %self.0.display(), %error, "the certificate is not kept for the next start");
+                tracing::warn!(path = %self.0.display(), %error, "the certificate was not stored for the next start");
             }
             if certificates.changed().await.is_err() {
                 return;

@@ -99,7 +99,7 @@ impl Issuance<'_> {
         if let Some(removal) = removal
             && timeout(LONGEST_REMOVAL, removal).await.is_err()
         {
-            tracing::warn!("challenge records stay behind: Route 53 does not answer");
+            tracing::warn!("challenge records were not removed: Route 53 does not answer");
         }
         let directory = &run.authority().directory;
         let alerts = run.alerts();
@@ -219,14 +219,14 @@ impl Issuance<'_> {
     async fn probe(&self, staging: &str) -> Result<(), StepFailure> {
         match self.probed(staging).await {
             Err(refused) if refused.kind != FailureKind::AuthorizationFailed => {
-                tracing::warn!(fault = %refused.fault, "the staging environment could not be tried");
+                tracing::warn!(fault = %refused.fault, "the staging environment could not validate the names");
                 Ok(())
             }
             Err(refused) => {
                 Err(StepFailure { fault: refused.fault.while_doing("trying it at the staging CA"), ..refused })
             }
             Ok(()) => {
-                tracing::info!(staging, "the names were proven to the staging environment");
+                tracing::info!(staging, "the staging environment validated the names");
                 Ok(())
             }
         }

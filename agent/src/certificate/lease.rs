@@ -49,7 +49,7 @@ impl OrderLease {
         };
         match asked {
             Asked::Ours(version) => {
-                tracing::info!(number = version.number, "the lease to order is ours");
+                tracing::info!(number = version.number, "acquired the order lease");
                 Ok(OrderLease { held: Some(Held::start(object, holder, version)) })
             }
             Asked::Theirs { holder, left } => {
@@ -101,7 +101,7 @@ impl OrderLease {
         let Some(version) = held.version.lock().await.take() else { return };
         let given = in_time("giving the lease back", held.object.give_back(&held.holder, &version)).await;
         if let Err(fault) = given {
-            tracing::info!(%fault, "the lease runs out by itself");
+            tracing::info!(%fault, "the lease was not released; it expires by itself");
         }
     }
 }

@@ -184,7 +184,7 @@ fn relay(text: &str, descriptors: &[OwnedFd]) {
 fn pass_on(agent: &Child) {
     let pid = agent.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
-        tracing::warn!(%error, "the agent could not be signalled to end");
+        tracing::warn!(%error, "no signal to end could be sent to the agent");
     }
 }
 

@@ -120,7 +120,7 @@ impl PackageCache {
             let name = entry.file_name();
             let stays = name == LAST_GOOD || files.iter().flatten().any(|file| name == *file);
             if !stays && let Err(error) = fs::remove_file(entry.path()) {
-                tracing::warn!(path = %entry.path().display(), %error, "an old package stays on disk");
+                tracing::warn!(path = %entry.path().display(), %error, "an old package was not removed from disk");
             }
         }
     }

@@ -328,7 +328,7 @@ impl FromBucket {
         latest.sort_unstable();
         if latest.len() > 1 && latest != self.rivals {
             let taken = newest.map(|newest| newest.key.as_str());
-            tracing::warn!(keys = ?latest, taken, "several objects say that they are the latest; the newest is taken");
+            tracing::warn!(keys = ?latest, taken, "several objects are named as the latest; taking the newest");
         }
         self.rivals = latest;
     }
@@ -363,7 +363,7 @@ impl FromBucket {
                 Err(fault) => return Err(fault),
             };
             if let Err(why) = &verdict {
-                tracing::warn!(key = object.key, why, "this verdict cannot be read, and counts as none");
+                tracing::warn!(key = object.key, why, "ignoring a verdict that cannot be read");
             }
             self.read.insert(object.key, (object.etag, verdict.ok()));
         }

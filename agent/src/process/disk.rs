@@ -154,7 +154,7 @@ fn empty(folder: &Path, program: &Path) {
             fs::remove_file(&path)
         };
         if let Err(error) = removed {
-            tracing::warn!(%error, path = %path.display(), "a file of the application stays");
+            tracing::warn!(%error, path = %path.display(), "a file of the application was not removed");
         }
     }
 }

@@ -314,7 +314,7 @@ fn text(path: PathBuf) -> io::Result<String> {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = tree::remove(&self.0) {
-            tracing::warn!(%error, path = %self.0.display(), "the folder of an application stays");
+            tracing::warn!(%error, path = %self.0.display(), "the folder of an application was not removed");
         }
     }
 }

@@ -95,7 +95,7 @@ impl Trees {
             if let Err(error) = write(site, &unfinished) {
                 // Its room is for others.
                 if let Err(error) = remove(&unfinished) {
-                    tracing::warn!(%error, path = %unfinished.display(), "a part of a program stays on disk");
+                    tracing::warn!(%error, path = %unfinished.display(), "a part of a program was not removed from disk");
                 }
                 return Err(error);
             }

@@ -55,7 +55,7 @@ pub(super) fn bind(config: &Config, mut inherited: Vec<TcpListener>) -> Result<B
     let listen = Listen { http: config.listen.http, https: config.listen.https };
     let bound = Bound::bind_or_use(&listen, &mut inherited).map_err(|error| Fatal(error.to_string()))?;
     for unused in inherited.iter().filter_map(|listener| listener.local_addr().ok()) {
-        tracing::warn!(address = %unused, "is held for the agent, but [listen] does not name it: clients that connect there wait forever");
+        tracing::warn!(address = %unused, "systemd holds this address, but [listen] does not name it: clients that connect there wait forever");
     }
     Ok(bound)
 }

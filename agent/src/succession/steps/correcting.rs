@@ -96,7 +96,7 @@ impl Steps for Correcting {
             }
             CorrectionState::Dismiss(since, instance) => {
                 still_fresh(DISMISSING, *since, context.now)?;
-                tracing::warn!(instance, "has never answered, and the fleet has one host too many: it is ended");
+                tracing::warn!(instance, "ending a host that has never answered: the fleet has one host too many");
                 Request::Dismiss(instance.clone())
             }
             CorrectionState::Left | CorrectionState::Over => return Ok(None),

@@ -97,7 +97,7 @@ impl Steps for HandingOver {
             (HandoverState::Say(asked), RequestOutcome::Done) => Self::after_records(asked),
             (HandoverState::Remove(asked), RequestOutcome::Done) => Self::after_records(asked),
             (HandoverState::Remove(asked), RequestOutcome::Failed(fault)) => {
-                tracing::warn!(%fault, "the records that lead here stay");
+                tracing::warn!(%fault, "the records that lead here were not removed");
                 Self::after_records(asked)
             }
             (HandoverState::Drain(before), RequestOutcome::Done) => HandoverState::GiveBack(before),
@@ -121,7 +121,7 @@ impl Steps for HandingOver {
                 HandoverState::GiveBack(_) | HandoverState::GiveBackInTurn(_) | HandoverState::End,
                 RequestOutcome::Failed(fault),
             ) => {
-                tracing::warn!(%fault, "the place of this host is not given back");
+                tracing::warn!(%fault, "the place of this host was not given back to the fleet");
                 HandoverState::Over
             }
             (HandoverState::End, RequestOutcome::Done) => HandoverState::Over,
