@@ -3,6 +3,7 @@
 use std::{
     env,
     io::IsTerminal as _,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -245,6 +246,11 @@ impl Log {
 /// Bytes of a thread's stack, as much as a process begins with. What is not used takes no memory; a build without optimisation
 /// uses more than the two megabytes that threads are given otherwise.
 const STACK: usize = 8 << 20;
+
+/// An address with a port, as an argument.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address and a port are needed, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
 
 /// The runtime of the keepers. The servers have threads of their own, so few are needed here.
 fn runtime() -> Result<tokio::runtime::Runtime, Stop> {

@@ -24,6 +24,7 @@ use crate::{
     config::Config,
     fault::Cure,
     folders::Folders,
+    shell::word,
 };
 
 mod application;
@@ -190,10 +191,6 @@ impl Case<'_> {
 }
 
 /// ` --config FILE`, where that is not the default.
-fn configuration_flag(path: &Path) -> String {
-    if path == Path::new("/etc/spothost/spothost.toml") {
-        String::new()
-    } else {
-        format!(" --config {}", path.display())
-    }
+pub(crate) fn configuration_flag(path: &Path) -> String {
+    if path == Path::new("/etc/spothost/spothost.toml") { String::new() } else { format!(" --config {}", word(path)) }
 }

@@ -255,8 +255,10 @@ impl Packages {
     }
 
     fn judge_by(&self) -> String {
-        let host = self.host.as_ref().and_then(|host| host.borrow().as_ref().map(|host| host.instance.clone()));
-        host.unwrap_or_else(|| "unknown".to_owned())
+        match &self.host {
+            Some(host) => host.borrow().as_ref().map_or_else(|| "unknown".to_owned(), |host| host.instance.clone()),
+            None => "this machine".to_owned(),
+        }
     }
 
     /// What is held is good, which every host should know, whatever the bucket shows by now: also what an earlier life of

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use aws_config::{imds::client::error::ImdsError, meta::ProviderChainError};
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_s3::error::{ConnectorError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
 use crate::fault::{Cause, Cure, Fault};
 
@@ -68,11 +68,9 @@ pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
-/// An error with all that caused it, in one line.
-pub(super) fn words<E: std::error::Error>(error: &E) -> String {
-    let text = DisplayErrorContext(error).to_string();
-    // The SDK appends the debug form of the whole error in brackets, which is for its authors.
-    text.split(" (").next().unwrap_or(&text).trim().to_owned()
+/// An error with all that caused it, each said once, in one line.
+pub(super) fn words<E: Error + 'static>(error: &E) -> String {
+    causes(error)
 }
 
 fn without_code<E, R>(doing: &str, error: &SdkError<E, R>) -> Fault

@@ -17,6 +17,9 @@ use crate::{
 /// How much of a package's end is read first; its directory mostly lies in that.
 const FIRST_TAIL: u64 = 1 << 20;
 
+/// What names a release by its place among the others.
+const RELATIVE: [&str; 2] = ["latest", "previous"];
+
 /// Show what differs between two releases, zips or folders.
 #[derive(Args)]
 pub(super) struct DiffCommand {
@@ -59,6 +62,10 @@ impl DiffCommand {
         if path.is_file() {
             return fs::File::open(path).and_then(|file| Side::of_zip(io::BufReader::new(file))).map_err(failed);
         }
+        if named.parse::<Version>().is_err() && !RELATIVE.contains(&named) {
+            let said = format!("{named} is no folder, no zip, no version, and neither `latest` nor `previous`");
+            return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
+        }
         let publisher_bucket = self.published.publisher_bucket().await?;
         let key = key_of(&publisher_bucket, named).await?;
         directory(&publisher_bucket, &key).await
@@ -85,7 +92,7 @@ async fn key_of(publisher_bucket: &PublisherBucket, named: &str) -> Result<Strin
                 none("nothing older than the latest version is published: `spothost releases` lists all".to_owned())
             })
         }
-        _ => Err(none(format!("{named} is no folder, no zip, no version, and neither `latest` nor `previous`"))),
+        _ => Err(none(format!("{named} names no release"))),
     }
 }
 

@@ -27,13 +27,21 @@ pub(super) struct DoctorCommand {
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
     /// Name server to ask instead of the system's, such as 1.1.1.1:53.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = super::address)]
     resolver: Option<SocketAddr>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     log: Log,
+}
+
+/// A cure whose commands read the configuration that this flag names.
+fn with_flag(flag: &str, mend: &str) -> String {
+    ["spothost doctor", "spothost vault verify"].iter().fold(mend.to_owned(), |mend, command| {
+        let named = format!("{command}{flag}");
+        if mend.contains(&named) { mend } else { mend.replace(command, &named) }
+    })
 }
 
 impl DoctorCommand {
@@ -59,7 +67,11 @@ impl DoctorCommand {
             resolver: self.resolver,
             folders: self.kept.folders(),
         };
-        let lines = runtime()?.block_on(doctor::examine(&config, &told));
+        let mut lines = runtime()?.block_on(doctor::examine(&config, &told));
+        let flag = doctor::configuration_flag(self.configured.path());
+        for mend in lines.iter_mut().filter_map(|line| line.mend.as_mut()) {
+            *mend = with_flag(&flag, mend);
+        }
         self.tell(&lines)?;
         let well = lines.iter().all(|line| line.is != LineState::Wrong);
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_IT_SHOULD_BE) })
@@ -91,5 +103,20 @@ fn show(lines: &[Line]) {
         if let Some(mend) = &line.mend {
             anstream::println!("{} {}: {}\n    {mend}", line.subject, line.is, line.said);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cures_name_the_configuration_that_was_examined() {
+        let named = |mend| with_flag(" --config 'my site.toml'", mend);
+        assert_eq!(named("run it again: spothost doctor"), "run it again: spothost doctor --config 'my site.toml'");
+        assert_eq!(named("spothost doctor --role R"), "spothost doctor --config 'my site.toml' --role R");
+        assert_eq!(named("aws s3 ls"), "aws s3 ls");
+        let whole = "spothost vault verify --config 'my site.toml'";
+        assert_eq!(named(whole), whole);
     }
 }

@@ -93,7 +93,10 @@ impl InitCommand {
         // The stack would report a wrong value later; reporting it now is better.
         if let Err(error) = Config::load(&configuration) {
             let _ = fs::remove_file(&configuration);
-            return Err(Stop::new(BAD_CONFIGURATION, error));
+            let said = format!(
+                "what was given makes no configuration, and nothing is written: {error}; correct the flag that says it"
+            );
+            return Err(Stop::new(BAD_CONFIGURATION, said));
         }
         self.write(&parameters, &answers.parameters())?;
         tell(&answers, &region, &configuration, &parameters, &path);

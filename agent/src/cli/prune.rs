@@ -56,7 +56,8 @@ impl PruneCommand {
         for package in old {
             anstream::println!("{} {word}", package.version.as_ref().map_or(package.key.clone(), ToString::to_string));
         }
-        anstream::println!("{} versions {word}, {}", old.len(), HumanBytes(bytes));
+        let versions = if old.len() == 1 { "version" } else { "versions" };
+        anstream::println!("{} {versions} {word}, {}", old.len(), HumanBytes(bytes));
     }
 }
 

@@ -56,10 +56,10 @@ pub(super) struct UpCommand {
     #[arg(long, value_name = "NETWORK")]
     trust_proxy: Vec<TrustedProxy>,
     /// Address and port to listen on for HTTPS.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443", value_parser = super::address)]
     https: SocketAddr,
     /// Address and port to listen on for plain HTTP.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = super::address)]
     http: SocketAddr,
     /// Name of the site, which the certificate is for.
     #[arg(long, value_name = "NAME", default_value = "localhost")]
