@@ -16,6 +16,10 @@ const ROOT: &str = "/sys/fs/cgroup";
 const RUNNER: &str = "runner";
 const PROCESS: &str = "app";
 
+/// How many tasks the process and all that it starts may have (`pids.max`, cgroups(7)): fewer than the unit (`TasksMax=512`), so that one
+/// that forks without end takes none that its runner needs.
+const TASKS: u32 = 448;
+
 /// The control group of a process that may have none yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Cgroup(PathBuf);
@@ -44,6 +48,7 @@ impl Cgroup {
         let process = own.join(PROCESS);
         make(&process)?;
         write(&process.join("memory.max"), &memory.to_string())?;
+        write(&process.join("pids.max"), &TASKS.to_string())?;
         // Where there is swap, an application that thrashes takes the disk from all others. Kernels without it have no such file.
         let _ = write(&process.join("memory.swap.max"), "0");
         // All of it or nothing: half an application answers worse than none, which is started again.
@@ -111,6 +116,15 @@ mod tests {
         }
         assert_eq!(killed("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 1\n"), Some(2));
         assert_eq!(killed("low 0\n"), None);
+    }
+
+    #[test]
+    fn process_may_have_fewer_tasks_than_its_unit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("cgroup.controllers"), "memory pids").expect("as the kernel has it");
+        Cgroup::below(folder.path(), 1 << 30).expect("a group");
+        let read = |file: &str| fs::read_to_string(folder.path().join("app").join(file)).expect("written");
+        assert_eq!((read("pids.max"), read("memory.max")), ("448".to_owned(), (1 << 30).to_string()));
     }
 
     #[test]
