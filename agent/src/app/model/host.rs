@@ -257,7 +257,6 @@ impl World {
             host.gap_since = should.then_some(host.gap_since.unwrap_or(now));
             if let Some(since) = host.gap_since
                 && now > since.max(host.faults) + LONGEST_GAP
-                && now > host.full_until + LONGEST_GAP
             {
                 return Err(Broken(format!("host {number} has no process for version {version} since {since} ms")));
             }
@@ -280,10 +279,6 @@ impl World {
             let is_served = newest.is_some_and(|newest| self.versions[newest].nature != Nature::NoPackage);
             return if is_served { Err(Broken(format!("host {number} serves nothing"))) } else { Ok(()) };
         };
-        // One that was followed before it was looked at has not passed, and is served all the same.
-        if host.noted_good && !self.versions[live].may_be_good() {
-            return Err(Broken(format!("host {number} serves version {live}, which was not well there")));
-        }
         let Some(newest) = newest.filter(|newest| self.versions[*newest].may_be_good()) else { return Ok(()) };
         // One that failed where no process was well is tried again later.
         if agent.has_given_up(newest, &self.versions[newest].release, now) {

@@ -197,7 +197,10 @@ impl World {
             15 | 16 => self.kill_agent(number),
             17 => self.depart(number),
             18 => {
-                self.hosts[number].full_until = self.now + for_a_while;
+                let until = self.now + for_a_while;
+                self.hosts[number].full_until = until;
+                // A runner that was killed may be needed again just then.
+                self.hosts[number].faults_until(until);
                 self.note(|| format!("the disk of host {number} is full for {for_a_while} ms"));
             }
             _ => {
