@@ -78,10 +78,8 @@ impl Adoption {
         let endpoint = Endpoint::in_folder(&folder, plan.listen)?.kept(self.left.clone());
         let launcher =
             Launcher::Runner(RunnerClient::new(app.place(), package.site.package_file()?, self.left.clone()));
-        let secrets = match plan.needs.is_empty() {
-            true => LaunchSecrets::known(SecretSet::default()),
-            false => LaunchSecrets::to_come(),
-        };
+        let secrets =
+            if plan.needs.is_empty() { LaunchSecrets::known(SecretSet::default()) } else { LaunchSecrets::to_come() };
         let launch = Launch { ready: None, ..launch_of(&config.domain, Some(app), package, plan.clone(), secrets) };
         self.take(package, RunningApplication::start(launch, Arc::new(launcher), Arc::new(endpoint)));
         Ok(())
