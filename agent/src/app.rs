@@ -382,7 +382,7 @@ impl Applications {
             SwapStep::Drain => {
                 if let Some(old) = &self.running {
                     old.endpoint.handle.set_up(false);
-                    old.endpoint.handle.close_websockets();
+                    old.endpoint.handle.end_streams();
                     let _ = timeout(old.plan().drain.min(DRAINED), old.endpoint.handle.idle()).await;
                 }
             }
@@ -502,9 +502,12 @@ impl Applications {
                 let mut old = old;
                 let handle = &old.endpoint.handle;
                 let gone = async {
+                    // Requests under way keep it from being released, event streams for ever.
+                    let _ = timeout(LEAST_DRAIN, handle.released()).await;
+                    handle.end_streams();
                     handle.released().await;
-                    // Their clients come back, and find the new process.
-                    handle.close_websockets();
+                    // Those that were opened at the moment of the switch.
+                    handle.end_streams();
                     handle.idle().await;
                 };
                 let _ = timeout(old.plan().drain.max(LEAST_DRAIN), gone).await;

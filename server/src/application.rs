@@ -63,7 +63,7 @@ struct ApplicationState {
     under_way: AtomicUsize,
     /// Told whenever no request is under way.
     idle: Notify,
-    /// Changes when the WebSockets that are open then are to be closed.
+    /// Changes when the WebSockets and event streams that are open then are to be ended.
     parting: watch::Sender<()>,
     /// The application that has taken its place, to which what waits for it goes.
     next: watch::Sender<Option<Follower>>,
@@ -135,9 +135,10 @@ impl ApplicationHandle {
         }
     }
 
-    /// Closes the WebSockets that are open, in good order: both sides are told by a Close frame that the server goes away (1001, RFC 6455
-    /// §7.4.1), behind the last whole frame, and have five seconds to close.
-    pub fn close_websockets(&self) {
+    /// Ends in good order what would last for ever, so that its clients come back, and reach the process that follows. Both sides of each
+    /// WebSocket are told by a Close frame that the server goes away (1001, RFC 6455 §7.4.1), behind the last whole frame, and have five
+    /// seconds to close. Each event stream ends as a whole response.
+    pub fn end_streams(&self) {
         self.state.parting.send_replace(());
     }
 
@@ -179,7 +180,7 @@ impl OwnApplication {
         current
     }
 
-    /// Changes when the WebSockets that were asked for before are to be closed.
+    /// Changes when the WebSockets and event streams that were asked for before are to be ended.
     pub(crate) fn parting(&self) -> watch::Receiver<()> {
         self.state.parting.subscribe()
     }

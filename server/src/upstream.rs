@@ -12,6 +12,7 @@ mod chunked;
 mod connection;
 mod connection_options;
 mod content;
+mod event_stream;
 mod failure;
 mod fields;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -258,6 +259,9 @@ impl Upstream {
         let file = fields::file(&response);
         let length = response.length;
         let streamed = route.streamed || fields::is_streamed(&response);
+        // Content of a known length, or of another kind, would be taken for whole.
+        let may_end = length.is_none() && fields::is_event_stream(&response);
+        let parting = self.hold.parting().filter(|_| may_end);
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = status;
         *answer.headers_mut() = fields::of_response(response);
@@ -277,8 +281,11 @@ impl Upstream {
             // It has none either (RFC 9110 §15.3.6), whatever it says.
             StatusCode::RESET_CONTENT => relay.finish(),
             _ => {
-                *answer.body_mut() =
-                    if streamed { relay.stream() } else { relay.buffer(route.answer, spills, client.address).await? };
+                *answer.body_mut() = if streamed {
+                    relay.stream(parting)
+                } else {
+                    relay.buffer(route.answer, spills, client.address).await?
+                };
                 if let Some(length) = length {
                     answer.body_mut().expect(length);
                 }

@@ -253,10 +253,15 @@ pub(super) fn file(head: &ResponseHead) -> Option<HeaderValue> {
     named.filter(|_| head.instructs).cloned()
 }
 
+/// Whether the content of a response is an event stream (HTML §9.2).
+pub(super) fn is_event_stream(head: &ResponseHead) -> bool {
+    let kind = head.fields.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
 /// Whether an application wants its response passed on as it comes: an event stream, or by nginx's field.
 pub(super) fn is_streamed(head: &ResponseHead) -> bool {
-    let kind = head.fields.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
-    let events = kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
+    let events = is_event_stream(head);
     let says_no = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"no");
     events || (head.instructs && head.fields.get(X_ACCEL_BUFFERING).is_some_and(says_no))
 }

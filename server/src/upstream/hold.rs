@@ -48,7 +48,7 @@ impl Hold {
         Arc::new(Self { address, own, longest, places, back: watch::Sender::new(0), looking: AtomicBool::new(false) })
     }
 
-    /// Changes when the WebSockets that were asked for before are to be closed; none where somebody else runs the application.
+    /// Changes when the WebSockets and event streams that were asked for before are to be ended; none where somebody else runs the application.
     pub(super) fn parting(&self) -> Option<watch::Receiver<()>> {
         self.own.as_ref().map(OwnApplication::parting)
     }

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::body::Frame;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::{AbortHandle, JoinHandle},
     time::timeout,
 };
@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     Upstream,
     connection::AppConnection,
+    event_stream::EventStream,
     failure::Failure,
     parting::Parting,
     spill::{Spill, Spills},
@@ -74,9 +75,13 @@ impl Relay {
         }
     }
 
-    /// The body of a response that is sent as it comes, with back-pressure.
-    pub(super) fn stream(self) -> Body {
-        Body::stream(Parting::of(self))
+    /// The body of a response that is sent as it comes, with back-pressure; where something is said of that, until `parting` changes.
+    pub(super) fn stream(self, parting: Option<watch::Receiver<()>>) -> Body {
+        let content = Parting::of(self);
+        match parting {
+            Some(parting) => Body::stream(EventStream::of(content, parting)),
+            None => Body::stream(content),
+        }
     }
 
     /// The body of a response that is taken off the application as fast as it gives it. If it stays silent for `patience`, the

@@ -1,23 +1,27 @@
 //! The application of a package: it is known whether it runs, and it changes with the files.
 
 use std::{
+    io::Read as _,
     net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
+use http_body_util::BodyExt as _;
 use spothost_server::{ApplicationHandle, LiveSite};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    application::{App, at, says},
+    application::{App, at, says, write},
     applications::package,
-    client::{get, tls},
+    client::{get, h2, h2_request, tls},
     server::{Server, site},
 };
 
 /// Nothing resolves within this time.
 const A_WHILE: Duration = Duration::from_millis(100);
+/// Everything has come within this time.
+const A_MINUTE: Duration = Duration::from_secs(60);
 
 fn live(handle: &ApplicationHandle, front: &str) -> Arc<LiveSite> {
     Arc::new(LiveSite::with_application(site(package(front)), handle.application()))
@@ -128,4 +132,64 @@ async fn files_and_application_change_in_one_and_the_one_before_is_released_afte
     timeout(Duration::from_secs(10), before.idle()).await.unwrap();
     assert!(timeout(A_WHILE, after.released()).await.is_err());
     drop(server);
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_whole_when_its_application_goes_and_nothing_else_does() {
+    let (gone, left) = mpsc::channel::<String>();
+    let gone = Mutex::new(gone);
+    let app = App::start(move |asked, stream| {
+        let kind = match asked.target() {
+            "/events" => "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked",
+            "/sized" => "Content-Type: text/event-stream\r\nContent-Length: 99",
+            _ => "X-Accel-Buffering: no\r\nTransfer-Encoding: chunked",
+        };
+        let content = if asked.target() == "/sized" { "data: 1\n\n" } else { "9\r\ndata: 1\n\n\r\n" };
+        write(stream, format!("HTTP/1.1 200 OK\r\n{kind}\r\n\r\n{content}"));
+        // Until the server closes this connection.
+        let closed = !stream.read(&mut [0]).is_ok_and(|read| read > 0);
+        let _ = gone.lock().unwrap().send(asked.target().to_owned());
+        !closed
+    });
+    let handle = handle(app.address);
+    handle.set_up(true);
+    let server = serving(&handle);
+    let mut others = Vec::new();
+    for target in ["/sized", "/asked"] {
+        let mut client = tls(&server).await;
+        client.send("GET", target, &[]).await;
+        client.until(b"data: 1\n\n").await;
+        others.push(client);
+    }
+    let mut events = tls(&server).await;
+    events.send("GET", "/events", &[]).await;
+    events.until(b"data: 1\n\n\r\n").await;
+    let mut sender = h2(&server).await;
+    let response = timeout(A_MINUTE, sender.send_request(h2_request("GET", "/events"))).await.unwrap().unwrap();
+    let mut content = response.into_body();
+    let first = timeout(A_MINUTE, content.frame()).await.unwrap().unwrap().unwrap();
+    assert_eq!(first.into_data().unwrap(), "data: 1\n\n");
+    handle.end_streams();
+    let rest = timeout(A_MINUTE, content.collect()).await.unwrap().expect("the end of the stream, and no reset");
+    assert!(rest.to_bytes().is_empty());
+    assert_eq!(events.until(b"0\r\n\r\n").await, b"0\r\n\r\n");
+    for _ in 0..2 {
+        let told = timeout(A_MINUTE, async {
+            loop {
+                match left.try_recv() {
+                    Ok(target) => break target,
+                    Err(_) => sleep(Duration::from_millis(2)).await,
+                }
+            }
+        });
+        assert_eq!(told.await.unwrap(), "/events", "the application is told by the end of its connection");
+    }
+    events.send("GET", "/", &[]).await;
+    assert_eq!(events.response().await.text(), "front", "the connection of the client stays");
+    for mut other in others {
+        assert!(other.silent_for(A_WHILE).await, "it is neither cut nor ended");
+    }
+    // Whoever comes now gets another stream.
+    events.send("GET", "/events", &[]).await;
+    events.until(b"data: 1\n\n\r\n").await;
 }

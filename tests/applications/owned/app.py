@@ -53,6 +53,14 @@ async def asgi(scope, receive, send):
         raise NotImplementedError(scope["type"])
     while (await receive()).get("more_body"):
         pass
+    if scope["path"] == "/events":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        note("streams")
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        note("streams no more")
+        return
     status, text, takes = answer(scope["method"], scope["path"], scope["query_string"].decode())
     await asyncio.sleep(takes)
     fields = [(b"content-type", b"text/plain"), (b"x-version", os.environ["VERSION"].encode())]

@@ -148,7 +148,7 @@ async fn new_version_takes_the_place_of_the_old_one_without_a_lost_request() {
 
 /// Its client comes back, and finds the new version (RFC 6455 §7.4.1: 1001, going away).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn websocket_is_closed_in_good_order_when_its_version_goes() {
+async fn websocket_and_event_stream_end_in_good_order_when_their_version_goes() {
     for swap in ["beside", "in-place"] {
         let owned = Owned::new(Server::Uvicorn);
         owned.publish("one", "websocket = true");
@@ -161,13 +161,24 @@ async fn websocket_is_closed_in_good_order_when_its_version_goes() {
             let visitor = visitor.clone();
             tokio::spawn(async move { visitor.exchange(opening.as_bytes()).await })
         };
+        let events = {
+            let visitor = visitor.clone();
+            let request = "GET /events HTTP/1.1\r\nHost: localhost:8443\r\nConnection: close\r\n\r\n";
+            tokio::spawn(async move { visitor.exchange(request.as_bytes()).await })
+        };
         agent.wait_for("the WebSocket", SOON, async |_| owned.notes().contains_key("accepted")).await;
+        agent.wait_for("the events", SOON, async |_| owned.notes().contains_key("streams")).await;
         owned.publish("two", &format!("websocket = true\nswap = '{swap}'"));
         agent.wait_for("the next one", SOON, async |_| version(&visitor).await.as_deref() == Some("two")).await;
         let seen = socket.await.expect("no panic").expect("the connection ends");
         assert!(seen.starts_with(b"HTTP/1.1 101 "), "{swap}: {}", String::from_utf8_lossy(&seen));
         assert!(seen.ends_with(&[0x88, 2, 0x03, 0xE9]), "{swap}: {:?}", String::from_utf8_lossy(&seen));
-        agent.wait_for("its end", SOON, async |_| owned.notes().contains_key("closed with 1001")).await;
+        let events = events.await.expect("no panic").expect("the connection ends");
+        let text = String::from_utf8_lossy(&events);
+        assert!(text.ends_with("data: 1\n\n\r\n0\r\n\r\n"), "{swap}: {text}");
+        for end in ["closed with 1001", "streams no more"] {
+            agent.wait_for(end, SOON, async |_| owned.notes().contains_key(end)).await;
+        }
     }
 }
 
