@@ -256,14 +256,17 @@ impl Applications {
                 }
                 (standing == Standing::Stale, None)
             }
-            Err(fault) if running.launch.secrets.waits() => {
+            Err(fault) if running.launch.secrets.are_unknown() && running.supervised.pid().is_none() => {
                 // Requests wait for what may be there in a moment.
                 let is_known = fault.cure == Cure::Operator;
                 handle.set_absent(is_known || !running.may_begin());
                 (false, Some(fault))
             }
             // One that runs goes on. That its secrets are not read is told where they are read.
-            Err(fault) => (false, Some(fault).filter(|fault| fault.cure == Cure::Operator)),
+            Err(fault) => {
+                handle.set_absent(false);
+                (false, Some(fault).filter(|fault| fault.cure == Cure::Operator))
+            }
         }
     }
 
@@ -293,6 +296,9 @@ impl Applications {
     /// Serves `package` with its process, if it has one, or leaves all as it is.
     async fn swap(&mut self, package: Package) -> Result<(), Fault> {
         self.unwind().await;
+        if self.running.as_ref().is_some_and(|one| one.came_back && !one.supervised.runs() && one.may_begin()) {
+            return Err(Fault::retry("swapping the application", "the process of before is coming back first"));
+        }
         let (is_stale, _) = self.settle();
         if self.holds(&package) && !is_stale {
             return Ok(());
@@ -713,7 +719,8 @@ impl Keeper for Applications {
                 None => std::future::pending().await,
             }
         };
-        let again = self.failed.as_ref().map(|failed| failed.again);
+        // One that is over has woken the keeper: what fails again is not tried without a pause.
+        let again = self.failed.as_ref().map(|failed| failed.again).filter(|again| *again > Instant::now());
         let again = async {
             match again {
                 Some(again) => sleep_until(again).await,

@@ -6,7 +6,7 @@ use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use spothost_server::secret_name;
+use spothost_server::{is_reserved_name, secret_name};
 use zeroize::Zeroizing;
 
 /// The most values, and the most bytes of their names and values together: with the rest of a command they fit into one message to a
@@ -58,7 +58,7 @@ impl fmt::Debug for SecretSet {
 }
 
 impl SecretSet {
-    /// The members of a JSON object: texts, and numbers and booleans as they are written.
+    /// The members of a JSON object: texts, whole numbers, and booleans.
     ///
     /// # Errors
     /// What is wrong with it, in words that have names and places of it, and no values.
@@ -74,7 +74,8 @@ impl SecretSet {
         for (name, value) in members {
             let text = match value {
                 Value::String(text) => text,
-                Value::Number(number) => number.to_string(),
+                // A fraction, or a larger number, would not be written again as it was.
+                Value::Number(number) if number.is_u64() || number.is_i64() => number.to_string(),
                 Value::Bool(is) => is.to_string(),
                 other => return Err(format!("{} is {}: write it as text, in quotes", shown(&name), kind(&other))),
             };
@@ -83,15 +84,16 @@ impl SecretSet {
         SecretSet::checked(values)
     }
 
-    /// These values.
+    /// These values. Those that no application can need, as the host sets the variable of that name itself, are left out.
     ///
     /// # Errors
-    /// Which name or size is not allowed, in words without values.
-    pub fn checked(values: BTreeMap<String, SecretText>) -> Result<SecretSet, String> {
+    /// Which name, character or size is not allowed, in words without values.
+    pub fn checked(mut values: BTreeMap<String, SecretText>) -> Result<SecretSet, String> {
+        values.retain(|name, _| !is_reserved_name(name));
         for (name, value) in &values {
             secret_name(name).map_err(|why| format!("{} {why}", shown(name)))?;
-            if value.expose().contains('\0') {
-                return Err(format!("{name} holds a NUL, which no variable can: remove it"));
+            if value.expose().chars().any(|one| one.is_control() && !matches!(one, '\t' | '\n' | '\r')) {
+                return Err(format!("{name} holds a control character: write it in base64, or as hexadecimal digits"));
             }
         }
         let bytes: usize = values.iter().map(|(name, value)| name.len() + value.expose().len()).sum();
@@ -176,10 +178,13 @@ impl Seal {
     }
 }
 
-/// A name as it is shown, which may be anything: the value itself, in the wrong place, is not to be read from it.
+/// A name as it is shown: whole if a variable may have it. Any other may be a value in the wrong place, of which three characters are told.
 fn shown(name: &str) -> String {
+    if secret_name(name).is_ok() {
+        return name.to_owned();
+    }
     let mut characters = name.chars();
-    let begin: String = characters.by_ref().take(40).collect();
+    let begin: String = characters.by_ref().take(3).collect();
     if characters.next().is_none() { format!("{begin:?}") } else { format!("{begin:?}…") }
 }
 
@@ -202,8 +207,9 @@ mod tests {
 
     #[test]
     fn members_are_texts_and_what_is_written_like_one() {
-        let set = SecretSet::parse(r#"{"A": "x\ny", "B": 12.5, "C": true, "D": ""}"#).expect("valid");
-        assert_eq!(set.expose().collect::<Vec<_>>(), [("A", "x\ny"), ("B", "12.5"), ("C", "true"), ("D", "")]);
+        let set = SecretSet::parse(r#"{"A": "x\ny", "B": -125, "C": true, "D": "", "PORT": "1", "LD_PRELOAD": "x"}"#)
+            .expect("valid");
+        assert_eq!(set.expose().collect::<Vec<_>>(), [("A", "x\ny"), ("B", "-125"), ("C", "true"), ("D", "")]);
         assert_eq!(SecretSet::parse("{}"), Ok(SecretSet::default()));
     }
 
@@ -217,16 +223,14 @@ mod tests {
             (&format!("{{\"A\": \"{CANARY}"), "line 1, column 18"),
             ("", "line 1, column 0"),
             (&format!("[\"{CANARY}\"]"), "it is a list"),
-            (&format!("{{\"A\": [\"{CANARY}\"]}}"), "\"A\" is a list: write it as text"),
-            (&format!("{{\"A\": {{\"B\": \"{CANARY}\"}}}}"), "\"A\" is an object"),
-            ("{\"A\": null}", "\"A\" is null"),
+            (&format!("{{\"A\": [\"{CANARY}\"]}}"), "A is a list: write it as text"),
+            (&format!("{{\"A\": {{\"B\": \"{CANARY}\"}}}}"), "A is an object"),
+            ("{\"A\": null}", "A is null"),
+            ("{\"A\": 1.10}", "A is a number: write it as text"),
+            ("{\"A\": 18446744073709551616}", "A is a number: write it as text"),
+            (&format!("{{\"{CANARY}\": \"PASSWORD\"}}"), "\"can\"… is no name of a variable"),
             (&format!("{{\"A-B\": \"{CANARY}\"}}"), "\"A-B\" is no name of a variable"),
-            (
-                &format!("{{\"LD_PRELOAD\": \"{CANARY}\"}}"),
-                "\"LD_PRELOAD\" is no name for a secret: the dynamic linker",
-            ),
-            (&format!("{{\"SPOTHOST_DOMAIN\": \"{CANARY}\"}}"), "is no name for a secret: the host sets it"),
-            (&format!("{{\"A\": \"{CANARY}\\u0000\"}}"), "A holds a NUL"),
+            (&format!("{{\"A\": \"{CANARY}\\u0000\"}}"), "A holds a control character"),
             (&format!("{{{many}}}"), "it has 101 values"),
             (&much, "24576 bytes are allowed"),
         ] {

@@ -117,7 +117,7 @@ pub use self::{
     settings::{Bounds, Patience, Settings},
     site::{
         Check, Hidden, ListenMode, Note, Objection, ObjectionCause, PROGRAM_FOLDER, PackageLimits, ProcessPlan,
-        ProgramPlace, Reason, Refused, Site, SwapMode, secret_name,
+        ProgramPlace, Reason, Refused, Site, SwapMode, is_reserved_name, secret_name,
     },
     trusted_proxy::{BadTrustedProxy, TrustedProxy},
 };

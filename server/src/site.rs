@@ -59,7 +59,7 @@ pub use self::{
     limits::PackageLimits,
     note::Note,
     objection::{Objection, ObjectionCause},
-    process::{ListenMode, PROGRAM_FOLDER, ProcessPlan, ProgramPlace, SwapMode, secret_name},
+    process::{ListenMode, PROGRAM_FOLDER, ProcessPlan, ProgramPlace, SwapMode, is_reserved_name, secret_name},
     refused::{Reason, Refused},
 };
 

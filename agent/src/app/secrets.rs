@@ -178,7 +178,11 @@ pub(super) async fn read(place: &SecretsPlace, aws: Option<&Aws>) -> Result<Read
 
 /// The variables of a file: `NAME=value`, one a line.
 fn of_file(path: &Path) -> Result<SecretSet, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is no regular file, and is read again and again: write what it gives to one".to_owned());
+    }
+    let size = metadata.len();
     if size > LARGEST_FILE {
         return Err(format!("it has {size} bytes; {LARGEST_FILE} are allowed"));
     }
@@ -256,9 +260,9 @@ impl LaunchSecrets {
         }
     }
 
-    /// Whether a process cannot be started for want of them, and none runs.
-    pub(super) fn waits(&self) -> bool {
-        self.seal.is_none() && self.given.borrow().is_none()
+    /// Whether a process cannot be started now for want of them.
+    pub(super) fn are_unknown(&self) -> bool {
+        self.given.borrow().is_none()
     }
 
     /// Resolves once they are known.
@@ -292,6 +296,9 @@ mod tests {
         assert_eq!(lines("A=b\ncanary\n"), Err("line 2 is no NAME=value".to_owned()));
         let said = lines("A-B=canary").expect_err("no name");
         assert!(said.contains("\"A-B\" is no name of a variable") && !said.contains("canary"), "{said}");
+        assert_eq!(lines("PORT=80\nA=b"), lines("A=b"), "the host sets it");
+        let said = of_file(Path::new("/dev/zero")).expect_err("endless");
+        assert!(said.contains("no regular file"), "{said}");
     }
 
     #[test]
@@ -300,7 +307,8 @@ mod tests {
         let running = || LaunchSecrets::sealed(old.sealed());
         assert_eq!(running().settle(&new), Standing::Stale);
         let same = running();
-        assert_eq!((same.waits(), same.settle(&old)), (false, Standing::Right));
+        assert_eq!((same.are_unknown(), same.settle(&old)), (true, Standing::Right));
+        assert!(!same.are_unknown(), "a process that ends can be started again with them");
         assert_eq!(same.settle(&new), Standing::Stale, "it is known from then on");
         assert_eq!(LaunchSecrets::sealed(None).settle(&SecretSet::default()), Standing::Right);
         assert_eq!(LaunchSecrets::sealed(None).settle(&new), Standing::Stale);
@@ -309,10 +317,10 @@ mod tests {
     #[tokio::test]
     async fn process_that_waits_gets_them_once() {
         let launch = LaunchSecrets::to_come();
-        assert!(launch.waits());
+        assert!(launch.are_unknown());
         assert_eq!(launch.settle(&set(r#"{"A": "b"}"#)), Standing::Waits);
         launch.become_known().await;
-        assert_eq!((launch.waits(), launch.settle(&set(r#"{"A": "b"}"#))), (false, Standing::Right));
+        assert_eq!((launch.are_unknown(), launch.settle(&set(r#"{"A": "b"}"#))), (false, Standing::Right));
         assert_eq!(launch.settle(&set(r#"{"A": "c"}"#)), Standing::Stale);
     }
 }

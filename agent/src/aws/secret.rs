@@ -100,7 +100,7 @@ impl Secret {
         let request = self.client.get_secret_value().secret_id(id.as_str()).version_stage(CURRENT);
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) if code(&error) == Some("ResourceNotFoundException") => {
+            Err(error) if code(&error) == Some("ResourceNotFoundException") && id.arn().is_none() => {
                 let cure = format!(
                     "make it: aws secretsmanager create-secret --name {id} --secret-string file://secrets.json, or correct [app] \
                      secrets in the configuration"

@@ -37,8 +37,11 @@ pub(super) async fn examined(case: &Case<'_>) -> Vec<Line> {
     let mut lines = vec![publishers(&case.config.package, case.config.package_keys.is_empty())];
     let package = case.told.folders.package_cache(&case.config.package).last_good().await;
     let plan = package.as_ref().and_then(|package| package.site.process());
-    if let (Some(place), Some(aws)) = (case.config.secrets(), &case.aws) {
-        let needs = plan.filter(|_| case.is_the_host()).map(|plan| plan.needs.clone()).unwrap_or_default();
+    // With the credentials of a person it would say nothing of the host, and fetch the values to another machine.
+    if case.is_the_host()
+        && let (Some(place), Some(aws)) = (case.config.secrets(), &case.aws)
+    {
+        let needs = plan.map(|plan| plan.needs.clone()).unwrap_or_default();
         lines.push(match app::examined(place, Some(aws), &needs).await {
             Ok(said) => Line::ok(Subject::Application, format!("its secrets can be read: {said}")),
             Err(fault) => Line::fault(Subject::Application, &fault),

@@ -332,6 +332,11 @@ pub fn secret_name(name: &str) -> Result<(), String> {
     }
 }
 
+/// Whether the host, or the dynamic linker, has a use of its own for the variable of that name, so that no secret may become it.
+pub fn is_reserved_name(name: &str) -> bool {
+    taken(name, &[HOSTS_VARIABLES, SECRETS_VARIABLES], &[HOSTS_PREFIXES, SECRETS_PREFIXES]).is_some()
+}
+
 fn is_name(name: &str) -> Result<(), String> {
     let mut characters = name.bytes();
     let begins = characters.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');

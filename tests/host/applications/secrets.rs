@@ -135,12 +135,12 @@ async fn application_waits_for_a_secret_that_is_missing_and_files_are_served_mea
     for (value, words) in [
         ("canary-1", "it is no JSON object"),
         ("{\"SECRET_KEY\": [\"canary-1\"]}", "SECRET_KEY"),
-        ("{\"LD_PRELOAD\": \"canary-1\"}", "is no name for a secret"),
+        ("{\"SECRET-KEY\": \"canary-1\"}", "is no name of a variable"),
     ] {
         hosted.instance.account.put_in_secret(SECRET, value).await;
         says(&mut agent, "secrets", words).await;
     }
-    put(&hosted, &json!({ "OTHER": "canary-1" })).await;
+    put(&hosted, &json!({ "OTHER": "canary-1", "LD_PRELOAD": "canary-1" })).await;
     says(&mut agent, "application", "does not have it").await;
     assert!(agent.part("application").to_string().contains("aws secretsmanager put-secret-value --secret-id site/app"));
     // Nobody waits for what a person has to do first.
