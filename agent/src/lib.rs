@@ -33,10 +33,26 @@
 //! The rooms below are in reading order, from what people type down to what all stand on. A room uses those below it and
 //! none above, which `tests/ground/layers.rs` holds: to understand a room, nothing before it need be read.
 //!
-//! * **Operators**, for people at a terminal: `cli`, `trust`, `doctor`, `init`, `upgrade`, `policy`, `publish`.
-//! * **The host**, one keeper a room: from `run`, which serves, and `boot`, which wires them, to `keeper`, which runs them.
-//! * **The ground**, which knows nothing of keepers: how names are claimed, how a host is doing, what is configured, AWS, and
-//!   the words that all of them speak.
+//! ```text
+//! operators    cli   trust   doctor   init   upgrade   policy   publish
+//!
+//! the host     run                                              serves
+//!              boot                                             wires
+//!              app ── process   folders                         the package's own program
+//!              presence   succession   routing   fleet          its place among others, and the names
+//!              listener   certificate   package                 what visitors see
+//!              departure   host                                 how long, and who it is
+//!              keeper                                           runs all of them
+//!
+//! the ground   claim   probe   status   config                  what the floors above ask and tell
+//!              aws                                              the only types of SDKs
+//!              documents   place   secrets                      what is written, where it lies, what nothing shows
+//!              passing   atomic_file   shell   clock   chance   fault
+//! ```
+//!
+//! * **Operators** are for people at a terminal.
+//! * **The host** has one keeper a room.
+//! * **The ground** knows nothing of keepers.
 //!
 //! What holds at any time:
 //!

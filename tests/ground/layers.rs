@@ -35,6 +35,18 @@ fn no_import_of_the_server_climbs() {
     no_import_climbs("server", 100);
 }
 
+#[test]
+fn the_picture_of_the_agent_shows_every_room() {
+    let lib = fs::read_to_string(repository().join("agent/src/lib.rs")).expect("lib.rs");
+    let picture: Vec<&str> = lib.split("//! ```").skip(1).step_by(2).collect();
+    let words: Vec<&str> =
+        picture.iter().flat_map(|part| part.split(|one: char| !one.is_ascii_lowercase() && one != '_')).collect();
+    let rooms = rooms(&lib);
+    assert!(rooms.len() > 30, "{} rooms were found, so they are not recognised any more", rooms.len());
+    let unseen: Vec<_> = rooms.iter().filter(|room| !words.contains(&room.as_str())).collect();
+    assert!(unseen.is_empty(), "{unseen:?}");
+}
+
 /// Holds a crate to it, in which there are `many` imports between rooms at least.
 fn no_import_climbs(krate: &str, many: usize) {
     let sources = repository().join(krate).join("src");
