@@ -172,6 +172,11 @@ impl RunningApplication {
         self.since + self.plan().ready
     }
 
+    /// Whether a swap has brought it back, and it does not run yet.
+    fn comes_back(&self) -> bool {
+        self.came_back && !self.supervised.runs()
+    }
+
     fn may_begin(&self) -> bool {
         Instant::now() <= self.begins_until()
     }
@@ -296,8 +301,8 @@ impl Applications {
     /// Serves `package` with its process, if it has one, or leaves all as it is.
     async fn swap(&mut self, package: Package) -> Result<(), Fault> {
         self.unwind().await;
-        if self.running.as_ref().is_some_and(|one| one.came_back && !one.supervised.runs() && one.may_begin()) {
-            return Err(Fault::retry("swapping the application", "the process of before is coming back first"));
+        if self.running.as_ref().is_some_and(|running| running.comes_back() && running.may_begin()) {
+            return Err(coming_back());
         }
         let (is_stale, _) = self.settle();
         if self.holds(&package) && !is_stale {
@@ -661,6 +666,11 @@ fn named<'a>(names: impl Iterator<Item = &'a String>) -> String {
     }
 }
 
+/// The fault of a swap that waits until a swap before it is undone.
+fn coming_back() -> Fault {
+    Fault::retry("swapping the application", "the process of before is coming back first")
+}
+
 /// The fault of a process that is not well, with its last words.
 fn unwell(said: &str, supervised: &Supervised) -> Fault {
     let lines = supervised.lines();
@@ -752,7 +762,7 @@ impl Keeper for Applications {
             comes_back_until: self
                 .running
                 .as_ref()
-                .filter(|running| running.came_back && !running.supervised.runs() && self.swapping.is_none())
+                .filter(|running| running.comes_back() && self.swapping.is_none())
                 .map(RunningApplication::begins_until),
         };
         Ok(match look.call(Instant::now()) {
@@ -766,9 +776,7 @@ impl Keeper for Applications {
             }
             Call::Wait => {
                 let fault = self.failed.as_ref().filter(|failed| failed.package == wanted);
-                let comes_back =
-                    || Fault::retry("swapping the application", "the process of before is coming back first");
-                ApplicationObservation::Failed(fault.map_or_else(comes_back, |failed| failed.fault.clone()))
+                ApplicationObservation::Failed(fault.map_or_else(coming_back, |failed| failed.fault.clone()))
             }
             Call::Swap => ApplicationObservation::Behind(wanted),
         })

@@ -17,8 +17,25 @@ use crate::{
 /// How much of a package's end is read first; its directory mostly lies in that.
 const FIRST_TAIL: u64 = 1 << 20;
 
-/// What names a release by its place among the others.
-const RELATIVE: [&str; 2] = ["latest", "previous"];
+/// A release, as people name it.
+enum ReleaseName {
+    Version(Version),
+    Latest,
+    Previous,
+}
+
+impl ReleaseName {
+    fn parse(text: &str) -> Result<ReleaseName, Stop> {
+        match text {
+            "latest" => Ok(ReleaseName::Latest),
+            "previous" => Ok(ReleaseName::Previous),
+            _ => text.parse().map(ReleaseName::Version).map_err(|_| {
+                let said = format!("{text} is no folder, no zip, no version, and neither `latest` nor `previous`");
+                Stop::new(NOT_AS_IT_SHOULD_BE, said)
+            }),
+        }
+    }
+}
 
 /// Show what differs between two releases, zips or folders.
 #[derive(Args)]
@@ -62,37 +79,31 @@ impl DiffCommand {
         if path.is_file() {
             return fs::File::open(path).and_then(|file| Side::of_zip(io::BufReader::new(file))).map_err(failed);
         }
-        if named.parse::<Version>().is_err() && !RELATIVE.contains(&named) {
-            let said = format!("{named} is no folder, no zip, no version, and neither `latest` nor `previous`");
-            return Err(Stop::new(NOT_AS_IT_SHOULD_BE, said));
-        }
+        let release = ReleaseName::parse(named)?;
         let publisher_bucket = self.published.publisher_bucket().await?;
-        let key = key_of(&publisher_bucket, named).await?;
+        let key = key_of(&publisher_bucket, &release).await?;
         directory(&publisher_bucket, &key).await
     }
 }
 
 /// The key of the named package.
-async fn key_of(publisher_bucket: &PublisherBucket, named: &str) -> Result<String, Stop> {
+async fn key_of(publisher_bucket: &PublisherBucket, release: &ReleaseName) -> Result<String, Stop> {
     let layout = Layout::new(&publisher_bucket.place().prefix);
-    if let Ok(version) = named.parse::<Version>() {
-        return Ok(layout.version(&version));
-    }
     let none = |said: String| Stop::new(NOT_AS_IT_SHOULD_BE, said);
-    match named {
-        "latest" => {
+    match release {
+        ReleaseName::Version(version) => Ok(layout.version(version)),
+        ReleaseName::Latest => {
             let catalogue = Catalogue::read(publisher_bucket).await?;
             let live = catalogue.live().map(|package| package.key.clone());
             live.ok_or_else(|| none("nothing is published yet".to_owned()))
         }
-        "previous" => {
+        ReleaseName::Previous => {
             let catalogue = Catalogue::read(publisher_bucket).await?;
             let before = catalogue.before_live().map(|version| layout.version(version));
             before.ok_or_else(|| {
                 none("nothing older than the latest version is published: `spothost releases` lists all".to_owned())
             })
         }
-        _ => Err(none(format!("{named} names no release"))),
     }
 }
 

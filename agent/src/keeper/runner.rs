@@ -147,14 +147,10 @@ async fn round<K: Keeper>(
     if let Some(need) = keeper.lacks() {
         return Ok(Judgement::Waits(need));
     }
-    let (drift, meanwhile) = match look(keeper, place).await?.settled() {
+    let drift = match compared(keeper, place, yields).await? {
         Ok(settled) => return Ok(settled),
-        Err(drifted) => drifted,
+        Err(drift) => drift,
     };
-    if let Some(held) = meanwhile {
-        place.holds(&K::holding(&held));
-        hold::<K>(held, place, yields);
-    }
     let what = K::drifting(&drift);
     tracing::info!("{}: {what}", K::PART);
     place.doing(Spent::Correcting, what.as_str());
@@ -165,16 +161,26 @@ async fn round<K: Keeper>(
         converged = converged => converged?,
         () = tell_progress(place, progress) => {}
     }
-    let (drift, meanwhile) = match look(keeper, place).await?.settled() {
-        Ok(settled) => return Ok(settled),
-        Err(drifted) => drifted,
-    };
-    // What was done is held, though something else is wanted by now.
-    if let Some(held) = meanwhile {
-        place.holds(&K::holding(&held));
-        hold::<K>(held, place, yields);
+    // What was done is held, though something else may be wanted by now.
+    match compared(keeper, place, yields).await? {
+        Ok(settled) => Ok(settled),
+        Err(drift) => Err(Fault::retry(what, format!("it was done, but a second look finds: {}", K::drifting(&drift)))),
     }
-    Err(Fault::retry(what, format!("it was done, but a second look finds: {}", K::drifting(&drift))))
+}
+
+/// Looks, and says what there is to correct. What is held meanwhile is yielded.
+async fn compared<K: Keeper>(
+    keeper: &mut K,
+    place: &Reporter,
+    yields: &Yields<K::Held>,
+) -> Result<Result<Judgement<K::Held, Infallible>, K::Drift>, Fault> {
+    Ok(look(keeper, place).await?.settled().map_err(|(drift, meanwhile)| {
+        if let Some(held) = meanwhile {
+            place.holds(&K::holding(&held));
+            hold::<K>(held, place, yields);
+        }
+        drift
+    }))
 }
 
 async fn look<K: Keeper>(keeper: &mut K, place: &Reporter) -> Result<Judgement<K::Held, K::Drift>, Fault> {

@@ -326,7 +326,7 @@ pub fn secret_name(name: &str) -> Result<(), String> {
         return Err(format!("is longer than {LONGEST_NEED} bytes: choose a shorter name"));
     }
     is_name(name)?;
-    match taken(name, &[HOSTS_VARIABLES, SECRETS_VARIABLES], &[HOSTS_PREFIXES, SECRETS_PREFIXES]) {
+    match reserved(name) {
         Some(why) => Err(format!("is no name for a secret: {why}; choose another")),
         None => Ok(()),
     }
@@ -334,7 +334,12 @@ pub fn secret_name(name: &str) -> Result<(), String> {
 
 /// Whether the host, or the dynamic linker, has a use of its own for the variable of that name, so that no secret may become it.
 pub fn is_reserved_name(name: &str) -> bool {
-    taken(name, &[HOSTS_VARIABLES, SECRETS_VARIABLES], &[HOSTS_PREFIXES, SECRETS_PREFIXES]).is_some()
+    reserved(name).is_some()
+}
+
+/// Why no secret may become the variable of that name.
+fn reserved(name: &str) -> Option<&'static str> {
+    taken(name, &[HOSTS_VARIABLES, SECRETS_VARIABLES], &[HOSTS_PREFIXES, SECRETS_PREFIXES])
 }
 
 fn is_name(name: &str) -> Result<(), String> {
